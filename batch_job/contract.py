@@ -1,0 +1,260 @@
+"""The job folder's contract, version 1: what the gateway asks, what the job answers, and the exit codes.
+
+The one file of this package that the gateway imports; it knows pydantic and the standard library only.
+
+A job folder holds, in the order in which they appear::
+
+    input.nii.gz | input.nii   the gateway writes it, then
+    request.json               JobRequest
+    progress.json              Progress: replaced at most every 5 s while the job runs
+    labels.nii.gz              uint8, exactly the input's grid and affine
+    statistics.json            {"bone": {"volume_ml": 812.5, "mean_intensity": 301.2}, ...}
+    preview.png
+    manifest.json              Manifest: written last; where it is missing there is no result
+
+Readers ignore fields they do not know, so that the contract can grow; what changes a field's meaning
+raises `CONTRACT`, and another number is refused.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+CONTRACT: Final = 1
+
+REQUEST_NAME: Final = "request.json"
+INPUT_NAMES: Final = ("input.nii.gz", "input.nii")
+PROGRESS_NAME: Final = "progress.json"
+LABELS_NAME: Final = "labels.nii.gz"
+STATISTICS_NAME: Final = "statistics.json"
+PREVIEW_NAME: Final = "preview.png"
+MANIFEST_NAME: Final = "manifest.json"
+CHECKPOINT_NAME: Final = "checkpoint"
+LOCK_NAME: Final = "job.lock"
+
+EXIT_DONE: Final = 0
+"""The manifest is there (also when it was there before)."""
+EXIT_BAD_INPUT: Final = 2
+"""The request or the input cannot be used; the reason is one line on standard error. Do not retry."""
+EXIT_SOFTWARE_ERROR: Final = 70
+"""A defect in the engine or the job (EX_SOFTWARE of sysexits.h); one line, then the traceback. The same
+input would fail again: not retried by itself."""
+EXIT_TRANSIENT: Final = 75
+"""The folder is busy, the disk is full, memory ran out. Retry later."""
+EXIT_INTERRUPTED: Final = 143
+"""SIGTERM, SIGINT or the parent's death. Retry; no manifest was begun."""
+
+RUN_VARIABLE: Final = "IRIS_RUN"
+"""Environment: the run number, a positive integer; 1 when absent. Becomes the manifest's `attempt`."""
+DIE_WITH_PARENT_VARIABLE: Final = "IRIS_DIE_WITH_PARENT"
+"""Environment: "1" when the parent holds the write end of a pipe that is the job's standard input; the
+job ends with `EXIT_INTERRUPTED` when that pipe closes, as it does when the parent dies."""
+
+STAGES: Final = ("fetch", "segment", "measure", "preview", "save")
+"""The stages of a job in order, as `Progress.stage` and as keys of `Manifest.seconds`. May grow."""
+PROGRESS_INTERVAL_S: Final = 5.0
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+JobKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]  # what AWS Batch takes as a job name
+OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # a plain name, never a path
+
+
+class ContractError(ValueError):
+    """A file of the job folder, or a wish in it, that this contract does not allow; one sentence."""
+
+
+class _Record(BaseModel):
+    """Frozen; unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> bytes:
+        """Give the record as UTF-8 JSON with a newline at its end."""
+        return self.model_dump_json(indent=2, exclude_none=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Self:
+        """Parse and check a record.
+
+        Raises
+        ------
+        ContractError
+            It is not JSON, lacks a field, or is of another contract version. The text names fields and
+            reasons, never values.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ContractError(f"not a {cls.__name__} of contract {CONTRACT}: {_reasons(error)}") from None
+
+
+class JobInput(_Record):
+    """The image: a name in the job folder and the SHA-256 of the file's bytes."""
+
+    name: Literal["input.nii.gz", "input.nii"]
+    sha256: Sha256
+
+
+class JobRequest(_Record):
+    """`request.json`: what the gateway asks for."""
+
+    contract: Literal[1] = CONTRACT
+    job_key: JobKey
+    task: Annotated[str, Field(min_length=1)]
+    engine: Annotated[str, Field(min_length=1)]
+    options: dict[str, Any] = Field(default_factory=dict)
+    input: JobInput
+
+
+class Progress(_Record):
+    """`progress.json`: how far the job is."""
+
+    contract: Literal[1] = CONTRACT
+    stage: str
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    """Of the whole job; never falls within one run."""
+    eta_s: Annotated[float, Field(ge=0)] | None
+    """Seconds to go, or null while nothing can be said."""
+    at: AwareDatetime
+
+    @field_validator("at")
+    @classmethod
+    def _in_utc(cls, at: datetime) -> datetime:
+        return at.astimezone(UTC)
+
+
+class OutputFile(_Record):
+    """One file that the job wrote."""
+
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class EngineInfo(_Record):
+    """What made the labels."""
+
+    name: str
+    version: str
+    weights: str
+
+
+class Manifest(_Record):
+    """`manifest.json`: the result. Written last; fields of later versions are kept as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    contract: Literal[1] = CONTRACT
+    job_key: JobKey
+    outputs: dict[OutputName, OutputFile]
+    labels: dict[Annotated[int, Field(ge=1, le=255)], str]
+    """Label value to structure name: every value the task can give, found or not."""
+    engine: EngineInfo
+    seconds: dict[str, Annotated[float, Field(ge=0)]]
+    peak_rss_mb: Annotated[float, Field(ge=0)]
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class TaskFacts(_Record):
+    """What is known of a task before it runs."""
+
+    modality: str
+    """The DICOM Modality it works on."""
+
+
+class EngineFacts(_Record):
+    """What the gateway must know of an engine at start, without importing it."""
+
+    version: str
+    weights: str
+    default_task: str
+    tasks: Mapping[str, TaskFacts]
+    option_defaults: Mapping[str, Any]
+    """Every option the engine knows, with its default, whose type is the option's type."""
+
+
+ENGINE_TASKS: Final[Mapping[str, EngineFacts]] = MappingProxyType(
+    {
+        "threshold": EngineFacts(
+            version="1.0.0",
+            weights="",
+            default_task="tissue",
+            tasks={"tissue": TaskFacts(modality="CT")},
+            option_defaults={"fast": False},
+        )
+    }
+)
+
+
+def engine_facts(engine: str) -> EngineFacts:
+    """Look an engine up; `ContractError` says which ones there are."""
+    if engine == "totalsegmentator":
+        raise ContractError('the engine "totalsegmentator" is not part of this version; use "threshold"')
+    if engine not in ENGINE_TASKS:
+        raise ContractError(f'there is no engine "{_printable(engine)}"; known: {", ".join(ENGINE_TASKS)}')
+    return ENGINE_TASKS[engine]
+
+
+def task_facts(engine: str, task: str) -> TaskFacts:
+    """Look a task of an engine up; `ContractError` says which ones it has."""
+    tasks = engine_facts(engine).tasks
+    if task not in tasks:
+        raise ContractError(f'{engine} has no task "{_printable(task)}"; it has: {", ".join(tasks)}')
+    return tasks[task]
+
+
+def canonical_options(engine: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in defaults and sort by name, so that equal wishes are equal dictionaries.
+
+    Raises
+    ------
+    ContractError
+        An option that the engine does not have, or of another type than its default.
+    """
+    defaults = engine_facts(engine).option_defaults
+    for name, value in options.items():
+        if name not in defaults:
+            known = ", ".join(defaults)
+            raise ContractError(f'{engine} has no option "{_printable(name)}"; it has: {known}')
+        if type(value) is not type(defaults[name]):
+            wanted = type(defaults[name]).__name__
+            raise ContractError(f'the option "{name}" of {engine} must be of type {wanted}')
+    return {name: options.get(name, defaults[name]) for name in sorted(defaults)}
+
+
+def read_request(folder: Path) -> JobRequest:
+    """Read `request.json`; `ContractError` for a bad one, `OSError` where it cannot be read."""
+    return JobRequest.from_json((folder / REQUEST_NAME).read_bytes())
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """Read `progress.json`; None where there is none (yet)."""
+    try:
+        return Progress.from_json((folder / PROGRESS_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read `manifest.json`; None where there is none, which means: no result."""
+    try:
+        return Manifest.from_json((folder / MANIFEST_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _reasons(error: ValidationError) -> str:
+    """Say where and why in one line, without the offending values."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
+        for item in error.errors(include_input=False, include_url=False, include_context=False)
+    )
+
+
+def _printable(text: str) -> str:
+    """Cut a name that came from outside to something fit for one line."""
+    return re.sub(r"[^\w.-]", "?", text)[:40]

@@ -1,0 +1,1 @@
+"""What is known, durable: studies, instances, jobs, deliveries, quarantine and their timeline (SQLite)."""

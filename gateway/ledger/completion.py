@@ -1,0 +1,183 @@
+"""Completion in the ledger: one transaction freezes a study's membership and plans its jobs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.events import CompletionRequested
+
+from .records import JobRow, StudyRow, utc_now
+from .states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyEvent, StudyState
+from .store import Ledger
+from .transaction import StaleRow, Transaction
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One volume x one task that should exist."""
+
+    job_key: str
+    series_uid: str
+    slot: str
+    rule: str
+    task: str
+    options: dict[str, Any]
+    engine: str
+    priority: int
+    instance_uids: tuple[str, ...]
+    send_to: tuple[str, ...]
+    header_sha256: str
+    hold: str = ""
+    """Why a person has to release it first; empty when nothing holds it."""
+
+
+@dataclass(frozen=True)
+class DecidedVolume:
+    """What was decided about one volume, and why."""
+
+    series_uid: str
+    number: int
+    images: int
+    job_key: str | None
+    why: str
+    findings: tuple[dict[str, str], ...] = ()
+    ranking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Everything that completion writes about a study."""
+
+    study_uid: str
+    generation: int
+    jobs: tuple[PlannedJob, ...]
+    volumes: tuple[DecidedVolume, ...]
+
+
+def receiving_studies(ledger: Ledger) -> list[StudyRow]:
+    """Every study that is not complete yet."""
+    return [
+        StudyRow.of(row)
+        for row in ledger.read("SELECT * FROM studies WHERE state = ?", (StudyState.RECEIVING,))
+    ]
+
+
+def jobs_of(ledger: Ledger, study_uid: str) -> list[JobRow]:
+    """Every job of a study, oldest first."""
+    rows = ledger.read("SELECT * FROM jobs WHERE study_uid = ? ORDER BY created_at", (study_uid,))
+    return [JobRow.of(row) for row in rows]
+
+
+def request_completion(transaction: Transaction, study_uid: str) -> None:
+    """Record that a person says a study is complete."""
+    transaction.update("studies", "study_uid", study_uid, {"complete_requested": 1})
+    transaction.note("study.complete_requested", study_uid=study_uid)
+    transaction.publish(CompletionRequested(study_uid))
+
+
+def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) -> None:
+    """Freeze the membership and write the plan.
+
+    Jobs that exist already are left alone; a new one takes the place of what its slot held before; one whose
+    copied header changed is encoded again.
+
+    Raises
+    ------
+    StaleRow
+        An instance came in since the plan was made: make a new one.
+    """
+    study = transaction.study(plan.study_uid)
+    if study.generation != plan.generation or study.state is not StudyState.RECEIVING:
+        raise StaleRow("the study changed while it was planned")
+    transaction.execute("DELETE FROM volumes WHERE study_uid = ?", (plan.study_uid,))
+    for volume in plan.volumes:
+        transaction.insert(
+            "volumes",
+            {
+                "study_uid": plan.study_uid,
+                "series_uid": volume.series_uid,
+                "number": volume.number,
+                "images": volume.images,
+                "job_key": volume.job_key,
+                "why": volume.why,
+                "findings": volume.findings,
+                "ranking": volume.ranking,
+            },
+        )
+    transaction.move_study(
+        plan.study_uid,
+        StudyEvent.COMPLETED,
+        columns={"complete_requested": 0, "completed_at": utc_now()},
+        evidence=evidence,
+        jobs=len(plan.jobs),
+    )
+    for planned in plan.jobs:
+        _plan_job(transaction, plan.study_uid, planned)
+    transaction.settle_later(plan.study_uid)
+
+
+def _plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
+    row = transaction.one("SELECT * FROM jobs WHERE job_key = ?", (planned.job_key,))
+    if row is not None:
+        _correct_header(transaction, JobRow.of(row), planned)
+        return
+    _supersede_slot(transaction, study_uid, planned)
+    now = utc_now()
+    transaction.insert(
+        "jobs",
+        {
+            "job_key": planned.job_key,
+            "study_uid": study_uid,
+            "series_uid": planned.series_uid,
+            "slot": planned.slot,
+            "rule": planned.rule,
+            "task": planned.task,
+            "options": planned.options,
+            "engine": planned.engine,
+            "priority": planned.priority,
+            "instance_uids": planned.instance_uids,
+            "send_to": planned.send_to,
+            "state": JobState.PLANNED,
+            "header_sha256": planned.header_sha256,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    transaction.note(
+        "job.planned", study_uid=study_uid, job_key=planned.job_key, rule=planned.rule, task=planned.task
+    )
+    if planned.hold:
+        transaction.move_job(planned.job_key, JobEvent.HELD, reason=planned.hold)
+
+
+def _correct_header(transaction: Transaction, job: JobRow, planned: PlannedJob) -> None:
+    if job.header_sha256 == planned.header_sha256:
+        return
+    transaction.update("jobs", "job_key", job.job_key, {"header_sha256": planned.header_sha256})
+    if job.state in (JobState.ENCODED, JobState.DELIVERED) and job.encoded_uid is not None:
+        transaction.move_job(job.job_key, JobEvent.HEADER_CORRECTED)
+        supersede_deliveries(transaction, job.job_key)
+    elif job.state is JobState.FAILED and job.resume_state is JobState.ENCODED:
+        transaction.update("jobs", "job_key", job.job_key, {"resume_state": JobState.SEGMENTED})
+
+
+def _supersede_slot(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
+    """Whatever an older revision of this volume has not delivered yet is not delivered any more."""
+    rows = transaction.execute(
+        "SELECT * FROM jobs WHERE study_uid = ? AND slot = ?", (study_uid, planned.slot)
+    ).fetchall()
+    for old in (JobRow.of(row) for row in rows):
+        supersede_deliveries(transaction, old.job_key)
+        if old.state not in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED):
+            transaction.move_job(old.job_key, JobEvent.SUPERSEDED, reason="an instance came in later")
+
+
+def supersede_deliveries(transaction: Transaction, job_key: str) -> None:
+    """End every delivery of a job that has not arrived."""
+    rows = transaction.execute(
+        "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
+        (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
+    ).fetchall()
+    for row in rows:
+        transaction.move_delivery(
+            row["key"], DeliveryEvent.SUPERSEDED, reason="a newer object takes its place"
+        )

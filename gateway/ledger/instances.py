@@ -1,0 +1,236 @@
+"""Instances in the ledger: what was stored, what was put aside, which association touched which study."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.events import InstanceStored, ObjectQuarantined
+
+from .records import InstanceRow, utc_now
+from .states import StudyEvent, StudyState
+from .store import Ledger
+from .transaction import Transaction
+
+
+@dataclass(frozen=True)
+class StudyHeader:
+    """What is kept of a study's header, for the operator who looks for it."""
+
+    study_uid: str
+    study_key: str
+    patient_id: str
+    accession_number: str
+    study_date: str
+    study_description: str
+
+
+@dataclass(frozen=True)
+class ArrivedInstance:
+    """One instance that came in and is durable under `path` (below data_dir)."""
+
+    study: StudyHeader
+    series_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    series_number: int | None
+    series_description: str
+    path: str
+    size_bytes: int
+    header_sha256: str
+    pixel_sha256: str
+    geometry_sha256: str
+    of_use: bool
+    why_not: str
+    sender: str
+
+
+@dataclass(frozen=True)
+class RefusedObject:
+    """One object that is kept in quarantine under `path`; `key` is the digest of its bytes."""
+
+    key: str
+    reason: str
+    sentence: str
+    path: str
+    study_uid: str | None
+    sop_instance_uid: str | None
+    sender: str
+
+
+def current_instance(ledger: Ledger, sop_instance_uid: str) -> InstanceRow | None:
+    """The current revision of an instance, or None when it is not known."""
+    rows = ledger.read(
+        "SELECT * FROM instances WHERE sop_instance_uid = ? AND is_current = 1", (sop_instance_uid,)
+    )
+    return InstanceRow.of(rows[0]) if rows else None
+
+
+def current_instances(ledger: Ledger, study_uid: str) -> list[InstanceRow]:
+    """Every current instance of a study, in order of arrival."""
+    rows = ledger.read(
+        "SELECT * FROM instances WHERE study_uid = ? AND is_current = 1 ORDER BY received_at", (study_uid,)
+    )
+    return [InstanceRow.of(row) for row in rows]
+
+
+def study_of_series(ledger: Ledger, series_uid: str) -> str | None:
+    """The study that a series was first seen under, or None."""
+    rows = ledger.read(
+        "SELECT study_uid FROM instances WHERE series_uid = ? AND is_current = 1 LIMIT 1", (series_uid,)
+    )
+    return rows[0]["study_uid"] if rows else None
+
+
+def is_result_of_ours(ledger: Ledger, sop_instance_uid: str) -> bool:
+    """Whether this gateway made that object."""
+    return bool(
+        ledger.read("SELECT 1 FROM deliveries WHERE sop_instance_uid = ? LIMIT 1", (sop_instance_uid,))
+        or ledger.read("SELECT 1 FROM jobs WHERE encoded_uid = ? LIMIT 1", (sop_instance_uid,))
+    )
+
+
+def known_files(ledger: Ledger) -> set[str]:
+    """Every file, below data_dir, that the ledger answers for."""
+    return {
+        row["path"] for row in ledger.read("SELECT path FROM instances UNION SELECT path FROM quarantine")
+    }
+
+
+def store_instance(transaction: Transaction, arrived: ArrivedInstance, association: int) -> None:
+    """Record a new instance, or a new revision of a known one; its study is receiving from now on."""
+    now = utc_now()
+    study_uid = arrived.study.study_uid
+    previous = transaction.one(
+        "SELECT max(revision) AS revision FROM instances WHERE sop_instance_uid = ?",
+        (arrived.sop_instance_uid,),
+    )
+    revision = 1 + ((previous["revision"] if previous else None) or 0)
+    _study_is_receiving(transaction, arrived, now)
+    if revision > 1:
+        transaction.execute(
+            "UPDATE instances SET is_current = 0 WHERE sop_instance_uid = ?", (arrived.sop_instance_uid,)
+        )
+        transaction.note("instance.corrected", study_uid=study_uid, revision=revision)
+    transaction.insert(
+        "instances",
+        {
+            "sop_instance_uid": arrived.sop_instance_uid,
+            "revision": revision,
+            "is_current": 1,
+            "study_uid": study_uid,
+            "series_uid": arrived.series_uid,
+            "sop_class_uid": arrived.sop_class_uid,
+            "transfer_syntax_uid": arrived.transfer_syntax_uid,
+            "modality": arrived.modality,
+            "series_number": arrived.series_number,
+            "series_description": arrived.series_description,
+            "path": arrived.path,
+            "size_bytes": arrived.size_bytes,
+            "header_sha256": arrived.header_sha256,
+            "pixel_sha256": arrived.pixel_sha256,
+            "geometry_sha256": arrived.geometry_sha256,
+            "of_use": int(arrived.of_use),
+            "why_not": arrived.why_not,
+            "sender": arrived.sender,
+            "received_at": now,
+        },
+    )
+    transaction.publish(InstanceStored(study_uid, association))
+
+
+def _study_is_receiving(transaction: Transaction, arrived: ArrivedInstance, now: str) -> None:
+    header = arrived.study
+    row = transaction.one("SELECT state FROM studies WHERE study_uid = ?", (header.study_uid,))
+    if row is None:
+        transaction.insert(
+            "studies",
+            {
+                "study_uid": header.study_uid,
+                "study_key": header.study_key,
+                "state": StudyState.RECEIVING,
+                "received_at": now,
+                "last_instance_at": now,
+                "updated_at": now,
+            },
+        )
+    if row is None or row["state"] != StudyState.RECEIVING:
+        transaction.move_study(header.study_uid, StudyEvent.INSTANCE_STORED, sender=arrived.sender)
+    transaction.execute(
+        "UPDATE studies SET patient_id = ?, accession_number = ?, study_date = ?, study_description = ?,"
+        " last_instance_at = ?, updated_at = ?, evidence = NULL, evidence_at = NULL,"
+        " generation = generation + 1 WHERE study_uid = ?",
+        (
+            header.patient_id,
+            header.accession_number,
+            header.study_date,
+            header.study_description,
+            now,
+            now,
+            header.study_uid,
+        ),
+    )
+
+
+def note_same_instance(transaction: Transaction, study_uid: str, transfer_syntax_uid: str) -> None:
+    """Record that a known instance came again in another transfer syntax; the first is kept."""
+    transaction.note("instance.again", study_uid=study_uid, transfer_syntax_uid=transfer_syntax_uid)
+
+
+def note_our_own_result(transaction: Transaction, study_uid: str) -> None:
+    """Record that a result of ours came back; it is never an input."""
+    known = transaction.one("SELECT 1 FROM studies WHERE study_uid = ?", (study_uid,))
+    transaction.note("instance.our_own_result", study_uid=study_uid if known else None)
+
+
+def put_aside(transaction: Transaction, refused: RefusedObject) -> None:
+    """Record an object in quarantine; the same bytes again only count up."""
+    now = utc_now()
+    transaction.execute(
+        "INSERT INTO quarantine (key, reason, sentence, path, study_uid, sop_instance_uid, sender,"
+        " first_at, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET times = times + 1, last_at = excluded.last_at",
+        (
+            refused.key,
+            refused.reason,
+            refused.sentence,
+            refused.path,
+            refused.study_uid,
+            refused.sop_instance_uid,
+            refused.sender,
+            now,
+            now,
+        ),
+    )
+    known = transaction.one("SELECT 1 FROM studies WHERE study_uid = ?", (refused.study_uid,))
+    transaction.note(
+        "instance.quarantined",
+        study_uid=refused.study_uid if known else None,
+        key=refused.key,
+        reason=refused.sentence,
+    )
+    transaction.publish(ObjectQuarantined(refused.key, refused.reason))
+
+
+def association_closed(
+    transaction: Transaction, study_uids: Iterable[str], *, released: bool, sender: str
+) -> None:
+    """Record how the association that touched these studies ended.
+
+    A release is evidence that the sender had no more to say; an abort is none.
+    """
+    now = utc_now()
+    for study_uid in study_uids:
+        transaction.execute(
+            "UPDATE studies SET evidence = ?, evidence_at = ? WHERE study_uid = ? AND state = ?",
+            ("released" if released else "aborted", now, study_uid, StudyState.RECEIVING),
+        )
+        row = transaction.one(
+            "SELECT count(*) AS images FROM instances WHERE study_uid = ? AND is_current = 1", (study_uid,)
+        )
+        transaction.note(
+            "association.released" if released else "association.aborted",
+            study_uid=study_uid,
+            sender=sender,
+            instances=row["images"] if row else 0,
+        )

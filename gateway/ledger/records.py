@@ -1,0 +1,172 @@
+"""The ledger's rows as frozen records, read by everybody, written by the ledger alone."""
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Json
+
+from .states import DeliveryState, JobState, StudyState
+
+
+def utc_text(at: datetime) -> str:
+    """A time as the ledger keeps it: UTC, fixed width, so that text order is time order."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def utc_time(text: str) -> datetime:
+    """The time behind a ledger text."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def utc_now() -> str:
+    """The present as the ledger keeps it."""
+    return utc_text(datetime.now(UTC))
+
+
+class _Row(BaseModel):
+    """Reads itself from a row of the same columns; JSON columns are parsed, states become their enums."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> Self:
+        """Read one row."""
+        return cls.model_validate(dict(row))
+
+
+class StudyRow(_Row):
+    """One study."""
+
+    study_uid: str
+    study_key: str
+    state: StudyState
+    reason: str
+    patient_id: str
+    accession_number: str
+    study_date: str
+    study_description: str
+    received_at: str
+    last_instance_at: str
+    updated_at: str
+    completed_at: str | None
+    evidence: str | None
+    evidence_at: str | None
+    complete_requested: int
+    generation: int
+
+
+class InstanceRow(_Row):
+    """One revision of one instance."""
+
+    sop_instance_uid: str
+    revision: int
+    is_current: int
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    series_number: int | None
+    series_description: str
+    path: str
+    size_bytes: int
+    header_sha256: str
+    pixel_sha256: str
+    geometry_sha256: str
+    of_use: int
+    why_not: str
+    sender: str
+    received_at: str
+
+
+class JobRow(_Row):
+    """One volume x one task."""
+
+    job_key: str
+    study_uid: str
+    series_uid: str
+    slot: str
+    rule: str
+    task: str
+    options: Json[dict[str, Any]]
+    engine: str
+    priority: int
+    instance_uids: Json[tuple[str, ...]]
+    send_to: Json[tuple[str, ...]]
+    state: JobState
+    resume_state: JobState | None
+    reason: str
+    run: int
+    failures: int
+    not_before: str | None
+    stage: str
+    fraction: float
+    header_sha256: str
+    labels_sha256: str | None
+    segmented_at: str | None
+    encoded_path: str | None
+    encoded_sha256: str | None
+    encoded_uid: str | None
+    warnings: Json[tuple[str, ...]]
+    created_at: str
+    updated_at: str
+
+
+class DeliveryRow(_Row):
+    """One object on its way to one destination."""
+
+    key: str
+    job_key: str
+    study_uid: str
+    destination: str
+    path: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    state: DeliveryState
+    reason: str
+    attempts: int
+    not_before: str | None
+    created_at: str
+    pending_since: str
+    updated_at: str
+
+
+class QuarantineRow(_Row):
+    """One object that was put aside."""
+
+    key: str
+    reason: str
+    sentence: str
+    path: str
+    study_uid: str | None
+    sop_instance_uid: str | None
+    sender: str
+    times: int
+    first_at: str
+    last_at: str
+
+
+class EventRow(_Row):
+    """One line of a timeline."""
+
+    seq: int
+    at: str
+    study_uid: str | None
+    job_key: str | None
+    delivery_key: str | None
+    event: str
+    detail: Json[dict[str, Any]]
+
+
+class VolumeRow(_Row):
+    """What was decided about one volume, and why."""
+
+    study_uid: str
+    series_uid: str
+    number: int
+    images: int
+    job_key: str | None
+    why: str
+    findings: Json[tuple[dict[str, Any], ...]]
+    ranking: Json[tuple[str, ...]]

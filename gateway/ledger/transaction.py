@@ -1,0 +1,319 @@
+"""One write transaction: transitions and their timeline events are written together, never apart."""
+
+import json
+import sqlite3
+from typing import Any
+
+from gateway.events import DeliveryChanged, Event, JobChanged, StudyChanged
+
+from .records import DeliveryRow, JobRow, StudyRow, utc_now
+from .states import (
+    DELIVERY_ARRIVED,
+    JOB_OPEN,
+    DeliveryEvent,
+    DeliveryState,
+    JobEvent,
+    JobState,
+    StudyEvent,
+    StudyState,
+    next_delivery_state,
+    next_job_state,
+    next_study_state,
+    resume_state,
+)
+
+
+class StaleRow(Exception):
+    """Somebody else moved the row in between; read it again."""
+
+
+class Transaction:
+    """What may be done between BEGIN IMMEDIATE and COMMIT."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.events: list[Event] = []
+        self.transitions: list[str] = []
+        self._unsettled: dict[str, None] = {}
+
+    # -- plain access -------------------------------------------------------------------------------------
+
+    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Run one statement inside this transaction."""
+        return self._connection.execute(sql, parameters)
+
+    def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Row | None:
+        """The first row of a query, or None."""
+        row: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
+        return row
+
+    def insert(self, table: str, values: dict[str, Any]) -> None:
+        """Insert one row; lists and dicts become JSON."""
+        columns = ", ".join(values)
+        marks = ", ".join("?" for _ in values)
+        self.execute(
+            f"INSERT INTO {table} ({columns}) VALUES ({marks})", tuple(_plain(v) for v in values.values())
+        )
+
+    def update(self, table: str, key: str, key_value: str, values: dict[str, Any]) -> None:
+        """Set columns of one row; a missing row raises StaleRow."""
+        assignments = ", ".join(f"{column} = ?" for column in values)
+        cursor = self.execute(
+            f"UPDATE {table} SET {assignments} WHERE {key} = ?",
+            (*(_plain(v) for v in values.values()), key_value),
+        )
+        if cursor.rowcount != 1:
+            raise StaleRow(f"no such row in {table}")
+
+    def publish(self, event: Event) -> None:
+        """Tell `event` after the commit."""
+        self.events.append(event)
+
+    def note(
+        self,
+        event: str,
+        *,
+        study_uid: str | None = None,
+        job_key: str | None = None,
+        delivery_key: str | None = None,
+        **detail: Any,
+    ) -> None:
+        """Write one line of the timeline."""
+        self.insert(
+            "events",
+            {
+                "at": utc_now(),
+                "study_uid": study_uid,
+                "job_key": job_key,
+                "delivery_key": delivery_key,
+                "event": event,
+                "detail": detail,
+            },
+        )
+
+    # -- rows ---------------------------------------------------------------------------------------------
+
+    def job(self, job_key: str) -> JobRow:
+        """One job; StaleRow when there is none."""
+        row = self.one("SELECT * FROM jobs WHERE job_key = ?", (job_key,))
+        if row is None:
+            raise StaleRow("no such job")
+        return JobRow.of(row)
+
+    def delivery(self, key: str) -> DeliveryRow:
+        """One delivery; StaleRow when there is none."""
+        row = self.one("SELECT * FROM deliveries WHERE key = ?", (key,))
+        if row is None:
+            raise StaleRow("no such delivery")
+        return DeliveryRow.of(row)
+
+    def study(self, study_uid: str) -> StudyRow:
+        """One study; StaleRow when there is none."""
+        row = self.one("SELECT * FROM studies WHERE study_uid = ?", (study_uid,))
+        if row is None:
+            raise StaleRow("no such study")
+        return StudyRow.of(row)
+
+    # -- transitions --------------------------------------------------------------------------------------
+
+    def move_job(
+        self,
+        job_key: str,
+        event: JobEvent,
+        *,
+        reason: str = "",
+        expect: JobState | None = None,
+        columns: dict[str, Any] | None = None,
+        **detail: Any,
+    ) -> JobState:
+        """Take a job through one transition, with its timeline event and the study's state that follows.
+
+        Parameters
+        ----------
+        expect
+            Where the caller believes the job is; StaleRow when it is elsewhere by now.
+        columns
+            Further columns to set in the same statement.
+
+        Raises
+        ------
+        UnknownTransition, StaleRow
+        """
+        job = self.job(job_key)
+        if expect is not None and job.state is not expect:
+            raise StaleRow(f"the job is {job.state}, not {expect}")
+        state = next_job_state(job.state, event, job.resume_state)
+        resume = None
+        if state is JobState.FAILED:
+            resume = resume_state(job.state)
+        elif state is JobState.QUARANTINED:
+            resume = job.state
+        self.update(
+            "jobs",
+            "job_key",
+            job_key,
+            {
+                "state": state,
+                "resume_state": resume,
+                "reason": reason,
+                "failures": 0,
+                "not_before": None,
+                "updated_at": utc_now(),
+                **(columns or {}),
+            },
+        )
+        self._record("job", event, job.study_uid, {"job_key": job_key}, reason, detail)
+        self.publish(JobChanged(job_key, job.study_uid, event, state))
+        self.settle_later(job.study_uid)
+        return state
+
+    def move_delivery(
+        self,
+        key: str,
+        event: DeliveryEvent,
+        *,
+        reason: str = "",
+        columns: dict[str, Any] | None = None,
+        **detail: Any,
+    ) -> DeliveryState:
+        """Take a delivery through one transition; its job is delivered with the last of them.
+
+        Raises
+        ------
+        UnknownTransition, StaleRow
+        """
+        delivery = self.delivery(key)
+        state = next_delivery_state(delivery.state, event)
+        now = utc_now()
+        values: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "updated_at": now}
+        if state is DeliveryState.PENDING:
+            values |= {"attempts": 0, "pending_since": now}
+        self.update("deliveries", "key", key, values | (columns or {}))
+        detail["destination"] = delivery.destination
+        self._record(
+            "delivery",
+            event,
+            delivery.study_uid,
+            {"job_key": delivery.job_key, "delivery_key": key},
+            reason,
+            detail,
+        )
+        self.publish(DeliveryChanged(key, delivery.study_uid, event, state))
+        self._deliver_job_with_its_last_delivery(delivery.job_key)
+        self.settle_later(delivery.study_uid)
+        return state
+
+    def move_study(
+        self,
+        study_uid: str,
+        event: StudyEvent,
+        *,
+        reason: str = "",
+        columns: dict[str, Any] | None = None,
+        **detail: Any,
+    ) -> StudyState:
+        """Take a study through one transition.
+
+        Raises
+        ------
+        UnknownTransition, StaleRow
+        """
+        state = next_study_state(self.study(study_uid).state, event)
+        self.update(
+            "studies",
+            "study_uid",
+            study_uid,
+            {"state": state, "reason": reason, "updated_at": utc_now(), **(columns or {})},
+        )
+        self._record("study", event, study_uid, {}, reason, detail)
+        self.publish(StudyChanged(study_uid, state))
+        return state
+
+    def settle_later(self, study_uid: str) -> None:
+        """Derive this study's state once more when the transaction has done everything else."""
+        self._unsettled[study_uid] = None
+
+    def settle(self) -> None:
+        """Derive the state of every study that was touched; the ledger calls it before the commit."""
+        for study_uid in self._unsettled:
+            self._settle_study(study_uid)
+
+    def _settle_study(self, study_uid: str) -> None:
+        """Move a complete study where its jobs and deliveries say it is; one that is receiving stays so."""
+        study = self.study(study_uid)
+        if study.state is StudyState.RECEIVING:
+            return
+        target, reason = self._derived_state(study_uid)
+        if target is not study.state:
+            event = {
+                StudyState.PROCESSING: StudyEvent.RESUMED,
+                StudyState.FAILED: StudyEvent.FAILED,
+                StudyState.DONE: StudyEvent.FINISHED,
+            }[target]
+            self.move_study(study_uid, event, reason=reason)
+        elif reason != study.reason:
+            self.update("studies", "study_uid", study_uid, {"reason": reason})
+
+    def _derived_state(self, study_uid: str) -> tuple[StudyState, str]:
+        jobs = [JobRow.of(r) for r in self.execute("SELECT * FROM jobs WHERE study_uid = ?", (study_uid,))]
+        deliveries = [
+            DeliveryRow.of(r)
+            for r in self.execute("SELECT * FROM deliveries WHERE study_uid = ?", (study_uid,))
+        ]
+        stuck = [j for j in jobs if j.state in (JobState.FAILED, JobState.QUARANTINED)]
+        failed = [d for d in deliveries if d.state is DeliveryState.FAILED]
+        to_send = {d.job_key for d in deliveries}
+        undeliverable = [j for j in jobs if j.state is JobState.ENCODED and j.job_key not in to_send]
+        working = [j for j in jobs if j.state in JOB_OPEN and j not in undeliverable]
+        waiting = [d for d in deliveries if d.state is DeliveryState.PENDING]
+        if stuck or failed:
+            return StudyState.FAILED, (stuck[0].reason if stuck else failed[0].reason)
+        if working or waiting:
+            return StudyState.PROCESSING, waiting[0].reason if waiting else ""
+        if undeliverable:
+            return StudyState.DONE, "encoded, but no destination is configured"
+        return StudyState.DONE, _why_done(jobs)
+
+    def _deliver_job_with_its_last_delivery(self, job_key: str) -> None:
+        job = self.job(job_key)
+        if job.state is not JobState.ENCODED:
+            return
+        rows = self.execute(
+            "SELECT state FROM deliveries WHERE job_key = ? AND sop_instance_uid = ?",
+            (job_key, job.encoded_uid),
+        )
+        states = [DeliveryState(row["state"]) for row in rows]
+        if states and all(state in DELIVERY_ARRIVED for state in states):
+            self.move_job(job_key, JobEvent.DELIVERED)
+
+    def _record(
+        self,
+        kind: str,
+        event: str,
+        study_uid: str,
+        keys: dict[str, str],
+        reason: str,
+        detail: dict[str, Any],
+    ) -> None:
+        self.transitions.append(f"{kind}.{event}")
+        if reason:
+            detail["reason"] = reason
+        self.note(f"{kind}.{event}", study_uid=study_uid, **keys, **detail)
+
+
+def _why_done(jobs: list[JobRow]) -> str:
+    if not jobs:
+        return "nothing to do: no rule takes any of its series"
+    states = {job.state for job in jobs}
+    if JobState.DELIVERED in states:
+        empty = [j for j in jobs if j.state is JobState.DELIVERED and j.encoded_uid is None]
+        return "delivered" if len(empty) < len(jobs) else "nothing was found, so nothing was sent"
+    if JobState.CANCELLED in states:
+        return "cancelled"
+    return "superseded"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, sort_keys=isinstance(value, dict))
+    return value

@@ -1,0 +1,179 @@
+"""Work in the ledger: what is due, what is put off, what a person may ask for (retry, cancel, release)."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+
+from .records import DeliveryRow, JobRow, utc_now, utc_text, utc_time
+from .states import (
+    AT_THE_QUEUE,
+    DeliveryEvent,
+    DeliveryState,
+    JobEvent,
+    JobState,
+)
+from .store import Ledger
+from .transaction import Transaction
+
+
+class NotPossible(Exception):
+    """What a person asked for cannot be done in the present state; the text says why and what can."""
+
+
+def job(ledger: Ledger, job_key: str) -> JobRow | None:
+    """One job, or None."""
+    rows = ledger.read("SELECT * FROM jobs WHERE job_key = ?", (job_key,))
+    return JobRow.of(rows[0]) if rows else None
+
+
+def jobs_in(ledger: Ledger, states: Collection[JobState]) -> list[JobRow]:
+    """Every job in one of these states, the most urgent first."""
+    rows = ledger.read(
+        f"SELECT * FROM jobs WHERE state IN ({_marks(states)}) ORDER BY priority DESC, created_at",
+        tuple(states),
+    )
+    return [JobRow.of(row) for row in rows]
+
+
+def due_jobs(ledger: Ledger, states: Collection[JobState]) -> list[JobRow]:
+    """The jobs in these states whose time has come, the most urgent first."""
+    now = utc_now()
+    return [j for j in jobs_in(ledger, states) if j.not_before is None or j.not_before <= now]
+
+
+def due_deliveries(ledger: Ledger) -> list[DeliveryRow]:
+    """The deliveries that should be sent now, oldest first."""
+    rows = ledger.read(
+        "SELECT * FROM deliveries WHERE state = ? AND (not_before IS NULL OR not_before <= ?)"
+        " ORDER BY created_at",
+        (DeliveryState.PENDING, utc_now()),
+    )
+    return [DeliveryRow.of(row) for row in rows]
+
+
+def seconds_to_next_job(ledger: Ledger, states: Collection[JobState]) -> float | None:
+    """How long until a put-off job in these states is due; None when none waits."""
+    rows = ledger.read(
+        f"SELECT min(not_before) AS at FROM jobs WHERE state IN ({_marks(states)})", tuple(states)
+    )
+    return _seconds_until(rows[0]["at"])
+
+
+def seconds_to_next_delivery(ledger: Ledger) -> float | None:
+    """How long until a put-off delivery is due; None when none waits."""
+    rows = ledger.read(
+        "SELECT min(not_before) AS at FROM deliveries WHERE state = ?", (DeliveryState.PENDING,)
+    )
+    return _seconds_until(rows[0]["at"])
+
+
+def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reason: str) -> None:
+    """Try this step again later; the state stays, the reason is shown."""
+    row = transaction.job(job_key)
+    transaction.update(
+        "jobs",
+        "job_key",
+        job_key,
+        {"failures": row.failures + 1, "not_before": _in(delay_s), "reason": reason, "updated_at": utc_now()},
+    )
+    transaction.note(
+        "job.put_off", study_uid=row.study_uid, job_key=job_key, reason=reason, delay_s=round(delay_s, 1)
+    )
+
+
+def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reason: str) -> None:
+    """Send again later; the state stays, the reason is shown."""
+    row = transaction.delivery(key)
+    transaction.update(
+        "deliveries",
+        "key",
+        key,
+        {"attempts": row.attempts + 1, "not_before": _in(delay_s), "reason": reason, "updated_at": utc_now()},
+    )
+    if reason != row.reason:  # a PACS that is away for a day makes one line, not a thousand
+        transaction.note(
+            "delivery.put_off",
+            study_uid=row.study_uid,
+            job_key=row.job_key,
+            delivery_key=key,
+            reason=reason,
+            destination=row.destination,
+        )
+    transaction.settle_later(row.study_uid)
+
+
+def retry(transaction: Transaction, key: str) -> None:
+    """Take up what failed under this key: a job, its deliveries, or one delivery.
+
+    Raises
+    ------
+    NotPossible
+        Nothing under this key failed.
+    """
+    delivery = transaction.one("SELECT state FROM deliveries WHERE key = ?", (key,))
+    if delivery is not None:
+        if delivery["state"] != DeliveryState.FAILED:
+            raise NotPossible(f"this delivery is {delivery['state']}; only a failed one can be retried")
+        transaction.move_delivery(key, DeliveryEvent.RETRIED)
+        return
+    job_row = transaction.job(key)
+    failed = transaction.execute(
+        "SELECT key FROM deliveries WHERE job_key = ? AND state = ?", (key, DeliveryState.FAILED)
+    ).fetchall()
+    if job_row.state is JobState.FAILED:
+        transaction.move_job(key, JobEvent.RETRIED)
+    elif job_row.state is JobState.CANCELLED:
+        transaction.move_job(key, JobEvent.REPLANNED)
+    elif not failed:
+        raise NotPossible(f"this job is {job_row.state}; only a failed or cancelled one can be retried")
+    for row in failed:
+        transaction.move_delivery(row["key"], DeliveryEvent.RETRIED)
+
+
+def cancel(transaction: Transaction, job_key: str) -> None:
+    """Stop a job and whatever it has not delivered.
+
+    Raises
+    ------
+    NotPossible
+        The job is over.
+    """
+    row = transaction.job(job_key)
+    if row.state in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED):
+        raise NotPossible(f"this job is {row.state}; there is nothing to cancel")
+    pending = transaction.execute(
+        "SELECT key FROM deliveries WHERE job_key = ? AND state = ?", (job_key, DeliveryState.PENDING)
+    ).fetchall()
+    transaction.move_job(job_key, JobEvent.CANCELLED)
+    for delivery in pending:
+        transaction.move_delivery(delivery["key"], DeliveryEvent.CANCELLED)
+
+
+def release(transaction: Transaction, job_key: str) -> None:
+    """Let a held job go on.
+
+    Raises
+    ------
+    NotPossible
+        The job is not held.
+    """
+    row = transaction.job(job_key)
+    if row.state is not JobState.QUARANTINED:
+        raise NotPossible(f"this job is {row.state}; only a quarantined one can be released")
+    transaction.move_job(job_key, JobEvent.RELEASED)
+
+
+def newer_run(job_row: JobRow, run: int) -> bool:
+    """Whether news of `run` still matters: late or repeated news of an older run changes nothing."""
+    return job_row.state in AT_THE_QUEUE and run >= job_row.run
+
+
+def _marks(states: Collection[JobState]) -> str:
+    return ", ".join("?" for _ in states)
+
+
+def _in(delay_s: float) -> str:
+    return utc_text(datetime.now(UTC) + timedelta(seconds=delay_s))
+
+
+def _seconds_until(at: str | None) -> float | None:
+    return None if at is None else max(0.0, (utc_time(at) - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,216 @@
+"""The DICOM application entity: C-ECHO and C-STORE for every storage SOP class, in every transfer syntax."""
+
+import ssl
+import threading
+from dataclasses import dataclass, field
+
+import structlog
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
+
+from gateway.config import Dicom
+from gateway.events import AssociationClosed
+from gateway.ledger.instances import association_closed
+from gateway.ledger.store import Ledger
+
+from .admission import Admission
+from .incoming import IncomingFile, IncomingFolder
+from .intake import OUT_OF_RESOURCES, Intake, Sender
+
+log = structlog.get_logger(__name__)
+
+MAXIMUM_PDU_BYTES = 128 * 1024
+NETWORK_TIMEOUT_S = 120.0
+"""An association that says nothing for so long is aborted; its study then waits for the sender."""
+
+
+class ListenerError(Exception):
+    """The listener cannot start; the text says why and what to do."""
+
+
+@dataclass
+class _OpenAssociation:
+    """One association and what it touched."""
+
+    number: int
+    thread: Association
+    sender: str
+    study_uids: set[str] = field(default_factory=set)
+    stored: int = 0
+
+
+class Listener:
+    """Takes associations and hands what they bring to the intake.
+
+    Parameters
+    ----------
+    settings
+        The `[dicom]` part of the configuration.
+    """
+
+    def __init__(
+        self, settings: Dicom, admission: Admission, folder: IncomingFolder, intake: Intake, ledger: Ledger
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._folder = folder
+        self._intake = intake
+        self._ledger = ledger
+        self._open: dict[Association, _OpenAssociation] = {}
+        self._lock = threading.Lock()
+        self._count = 0
+        self._server: ThreadedAssociationServer | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it really listens on."""
+        assert self._server is not None
+        host, port = self._server.server_address[:2]
+        return str(host), int(port)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether associations can come in."""
+        return self._server is not None
+
+    def start(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen.
+
+        Raises
+        ------
+        ListenerError
+            The port cannot be opened.
+        """
+        _config.LOG_HANDLER_LEVEL = "none"  # they format every message, which costs more than storing it
+        self._folder.install()
+        entity = AE(self._settings.ae_title)
+        entity.maximum_associations = self._settings.max_associations
+        entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
+        entity.network_timeout = NETWORK_TIMEOUT_S
+        entity.supported_contexts = _contexts()
+        try:
+            self._server = entity.start_server(
+                (self._settings.host, self._settings.port),
+                block=False,
+                ssl_context=tls,
+                evt_handlers=[
+                    (evt.EVT_REQUESTED, self._on_requested),
+                    (evt.EVT_C_STORE, self._on_store),
+                    (evt.EVT_RELEASED, self._on_released),
+                    (evt.EVT_ABORTED, self._on_aborted),
+                ],
+            )
+        except OSError as error:
+            where = f"{self._settings.host}:{self._settings.port}"
+            raise ListenerError(
+                f"cannot listen on {where}: {error.strerror}; choose another dicom.port or end what holds it"
+            ) from None
+
+    def stop(self) -> None:
+        """Abort what is open and listen no more; what was not answered stays with its sender."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
+
+    def has_open_association(self, study_uid: str) -> bool:
+        """Whether an association that touched this study is still open."""
+        with self._lock:
+            return any(
+                study_uid in association.study_uids and association.thread.is_alive()
+                for association in self._open.values()
+            )
+
+    # -- what associations do -----------------------------------------------------------------------------
+
+    def _on_requested(self, event: Event) -> None:
+        association = event.assoc
+        request = association.requestor
+        title = request.primitive.calling_ae_title if request.primitive else ""
+        rejection = self._admission.judge(title, request.address)
+        if rejection is not None:
+            log.warning("association_rejected", reason=rejection.reason, address=request.address)
+            association.acse.send_reject(*rejection.code)
+            association.kill()
+
+    def _on_store(self, event: Event) -> int:
+        request = event.request
+        assert isinstance(request, C_STORE)
+        incoming: object = request._dataset_file
+        if not isinstance(incoming, IncomingFile):
+            return OUT_OF_RESOURCES
+        association = self._association(event.assoc)
+        try:
+            status, study_uid = self._intake.take(
+                incoming,
+                Sender(association.sender, association.number),
+                command_uids=(str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)),
+            )
+        finally:
+            incoming.remove()
+        if study_uid is not None:
+            with self._lock:
+                association.study_uids.add(study_uid)
+                association.stored += 1
+        return status
+
+    def _association(self, thread: Association) -> _OpenAssociation:
+        with self._lock:
+            if thread not in self._open:
+                self._count += 1
+                self._open[thread] = _OpenAssociation(self._count, thread, thread.requestor.ae_title.strip())
+            return self._open[thread]
+
+    def _on_released(self, event: Event) -> None:
+        self._close(event.assoc, released=True)
+
+    def _on_aborted(self, event: Event) -> None:
+        self._close(event.assoc, released=False)
+
+    def _close(self, thread: Association, *, released: bool) -> None:
+        self._folder.forget(thread.dul)
+        with self._lock:
+            association = self._open.pop(thread, None)
+        if association is None or not association.study_uids:
+            return
+        log.info(
+            "association_closed",
+            number=association.number,
+            released=released,
+            objects=association.stored,
+            studies=len(association.study_uids),
+        )
+        with self._ledger.transaction() as transaction:
+            association_closed(
+                transaction, sorted(association.study_uids), released=released, sender=association.sender
+            )
+            transaction.publish(
+                AssociationClosed(association.number, released, frozenset(association.study_uids))
+            )
+
+
+def _contexts() -> list[PresentationContext]:
+    """Verification, and every storage SOP class in every transfer syntax that pydicom knows.
+
+    Of several offered transfer syntaxes the first of this list is taken: plain ones before compressed ones,
+    since the sender then does not need to transcode, and big endian and deflate last.
+    """
+    plain = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+    last = [DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian]
+    compressed = [uid for uid in AllTransferSyntaxes if uid not in plain and uid not in last]
+    contexts = [
+        build_context(str(context.abstract_syntax), [*plain, *compressed, *last])
+        for context in AllStoragePresentationContexts
+    ]
+    return [build_context(Verification), *contexts]

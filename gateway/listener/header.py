@@ -1,0 +1,228 @@
+"""What is read of an object that came in: its header up to the pixel data, and digests of its parts."""
+
+import hashlib
+import mmap
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydicom import Dataset, config, dcmread
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
+
+IMAGES_OF_USE = frozenset(
+    {
+        CTImageStorage,
+        MRImageStorage,
+        EnhancedCTImageStorage,
+        EnhancedMRImageStorage,
+        LegacyConvertedEnhancedCTImageStorage,
+        LegacyConvertedEnhancedMRImageStorage,
+    }
+)
+"""SOP classes whose instances can be slices of a volume."""
+
+_GEOMETRY = (
+    "SOPClassUID",
+    "FrameOfReferenceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "BitsStored",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+"""What says where the pixels are and what they mean; a change in any of these is another image."""
+
+_UID_CHARACTERS = re.compile(r"^[0-9][0-9.]{0,63}$")
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
+
+
+class NotReadable(Exception):
+    """The object cannot be parsed or lacks a UID: a code and a sentence for a person, no patient data."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+class Damaged(NotReadable):
+    """The object can be parsed but contradicts itself or is cut short."""
+
+
+@dataclass(frozen=True)
+class ReadInstance:
+    """The header of one file and the digests of its parts."""
+
+    header: Dataset
+    transfer_syntax_uid: str
+    header_sha256: str
+    pixel_sha256: str
+    geometry_sha256: str
+    size_bytes: int
+
+    def text(self, keyword: str) -> str:
+        """An attribute as plain text; empty when it is absent or unreadable."""
+        return header_text(self.header, keyword)
+
+
+def header_text(header: Dataset, keyword: str) -> str:
+    """An attribute of a header as plain text; empty when it is absent or unreadable."""
+    try:
+        value = header.get(keyword)
+    except (ValueError, TypeError, KeyError, LookupError):  # a malformed element: as good as absent
+        return ""
+    return "" if value is None else str(value).strip()
+
+
+def header_number(header: Dataset, keyword: str) -> int | None:
+    """An attribute of a header as a whole number; None when it is absent or unreadable."""
+    try:
+        return int(header_text(header, keyword))
+    except ValueError:
+        return None
+
+
+def read_instance(path: Path) -> ReadInstance:
+    """Read a DICOM file's header up to the pixel data, and digest header, pixels and geometry.
+
+    Raises
+    ------
+    NotReadable
+        Not DICOM, empty, or without UIDs.
+    Damaged
+        Parsable, but with UIDs that are none or pixel data that is cut short.
+    OSError
+    """
+    with path.open("rb") as stream:
+        header, pixels_at = _parse(stream)
+        _check_uids(header)
+        transfer_syntax = UID(str(header.file_meta.TransferSyntaxUID))
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if pixels_at is not None:
+                _check_pixels_are_whole(content, pixels_at, header, transfer_syntax)
+            dataset_at = _end_of_file_meta(content)
+            # A deflated data set hides where its pixels begin: its digest stands for both parts.
+            deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
+            return ReadInstance(
+                header=header,
+                transfer_syntax_uid=str(transfer_syntax),
+                header_sha256=_digest(content, dataset_at, pixels_at or len(content)),
+                pixel_sha256=_digest(content, pixels_at or (dataset_at if deflated else len(content))),
+                geometry_sha256=_geometry_digest(header),
+                size_bytes=len(content),
+            )
+
+
+def _digest(content: mmap.mmap, start: int, end: int | None = None) -> str:
+    with memoryview(content) as view, view[start:end] as part:
+        return hashlib.sha256(part).hexdigest()
+
+
+def _parse(stream: BinaryIO) -> tuple[Dataset, int | None]:
+    """Parse up to the pixel data; the offset of the pixel data element, or None when there is none."""
+    try:
+        with config.disable_value_validation():
+            header = dcmread(stream, stop_before_pixels=True)
+            deflated = header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
+            pixels_at = None if deflated or not stream.peek(1) else stream.tell()  # type: ignore[attr-defined]
+    except Exception:  # whatever a parser raises on bytes from outside
+        raise NotReadable(
+            "not_dicom", "the object cannot be parsed as DICOM; look at it at the sender and send it again"
+        ) from None
+    if len(header) == 0:
+        raise NotReadable("empty", "the data set is empty; send it again from the sender")
+    return header, pixels_at
+
+
+def _check_uids(header: Dataset) -> None:
+    values = {keyword: header_text(header, keyword) for keyword in _UIDS}
+    missing = [keyword for keyword, value in values.items() if not value]
+    if missing:
+        raise NotReadable(
+            "no_uids", f"the object has no {', '.join(missing)}; it cannot be filed: repair it at the sender"
+        )
+    wrong = [keyword for keyword, value in values.items() if not _UID_CHARACTERS.match(value)]
+    if wrong:
+        raise Damaged(
+            "invalid_uid", f"{', '.join(wrong)} is not a valid UID (PS3.5 9.1); repair it at the sender"
+        )
+
+
+def _end_of_file_meta(content: mmap.mmap) -> int:
+    """Where the data set begins: 128 bytes, DICM, and the group length element's value (PS3.10 7.1)."""
+    length = int.from_bytes(content[140:144], "little")
+    return 144 + length
+
+
+def _check_pixels_are_whole(
+    content: mmap.mmap, pixels_at: int, header: Dataset, transfer_syntax: UID
+) -> None:
+    if transfer_syntax.is_encapsulated:
+        if _SEQUENCE_DELIMITER not in content[-16:]:
+            raise Damaged("pixels_cut_short", "the compressed pixel data has no end; send it again")
+        return
+    order = "little" if transfer_syntax.is_little_endian else "big"
+    explicit = not transfer_syntax.is_implicit_VR
+    value_at = pixels_at + (12 if explicit else 8)
+    length = int.from_bytes(content[value_at - 4 : value_at], order)  # type: ignore[arg-type]
+    present = len(content) - value_at
+    expected = _expected_pixel_bytes(header)
+    if present < length or (expected is not None and length < expected):
+        needed = max(length, expected or 0)
+        raise Damaged(
+            "pixels_cut_short", f"the pixel data has {min(present, length)} of {needed} bytes; send it again"
+        )
+
+
+def _expected_pixel_bytes(header: Dataset) -> int | None:
+    """How many bytes native pixel data should have (PS3.5 8.1.1); None when the header does not say."""
+    numbers = [header_number(header, k) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    if any(n is None for n in numbers):
+        return None
+    rows, columns, samples, bits = (n or 0 for n in numbers)
+    frames = header_number(header, "NumberOfFrames") or 1
+    if header_text(header, "PhotometricInterpretation").startswith("YBR_FULL_422"):
+        samples = 2
+    return rows * columns * samples * frames * bits // 8
+
+
+def _geometry_digest(header: Dataset) -> str:
+    digest = hashlib.sha256()
+    for keyword in _GEOMETRY:
+        digest.update(f"{keyword}={_normal(header.get(keyword))};".encode())
+    return digest.hexdigest()
+
+
+def _normal(value: Any) -> str:
+    """A value as text that does not depend on how its number was written or encoded."""
+    if value is None:
+        return ""
+    if isinstance(value, Dataset):
+        return "{" + ";".join(f"{element.tag}={_normal(element.value)}" for element in value) + "}"
+    if isinstance(value, bytes | str):
+        return str(value)
+    if hasattr(value, "__iter__"):
+        return "[" + ",".join(_normal(item) for item in value) + "]"
+    try:
+        return repr(float(value))
+    except (TypeError, ValueError):
+        return str(value)

@@ -1,0 +1,104 @@
+"""The file into which a data set streams while it is received.
+
+pynetdicom writes a C-STORE's fragments into whatever `NamedTemporaryFile` gives it, in the thread that reads
+the socket; an error there would end the association without an answer. This file lies in the gateway's own
+folder (same file system as the archive, so that a rename moves it), remembers an error instead of raising it,
+so that the sender gets the right status, and is removed whatever happens to the association.
+"""
+
+import os
+import threading
+import uuid
+from pathlib import Path
+from typing import BinaryIO
+
+from pynetdicom import _config, dimse_messages
+
+
+class IncomingFile:
+    """One data set on its way in; the part of NamedTemporaryFile that pynetdicom uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{uuid.uuid4().hex}.part"
+        self.name = str(self.path)
+        self.error: OSError | None = None
+        self._stream: BinaryIO | None = None
+        try:
+            self._stream = self.path.open("wb")
+        except OSError as error:
+            self.error = error
+
+    @property
+    def file(self) -> "IncomingFile":
+        """Pynetdicom flushes `.file` after each fragment; one flush at the end is enough."""
+        return self
+
+    def flush(self) -> None:
+        """Do nothing: `make_durable` flushes once."""
+
+    def write(self, data: bytes) -> int:
+        """Append; after an error everything is thrown away."""
+        if self._stream is not None and self.error is None:
+            try:
+                self._stream.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def make_durable(self) -> None:
+        """Flush and fsync the content.
+
+        Raises
+        ------
+        OSError
+            Now, or when an earlier write failed.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self._stream is not None
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+
+    def close(self) -> None:
+        """Close without raising: a full disk was reported already."""
+        if self._stream is not None:
+            try:
+                self._stream.close()
+            except OSError as error:
+                self.error = self.error or error
+
+    def remove(self) -> None:
+        """Remove the file where it was not moved away."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+class IncomingFolder:
+    """Makes incoming files and knows which thread's they are, so that none outlives its association."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob("*.part"):  # never acknowledged: the sender still has it
+            left_over.unlink()
+        self._of_thread: dict[threading.Thread, IncomingFile] = {}
+        self._lock = threading.Lock()
+
+    def install(self) -> None:
+        """Make pynetdicom stream C-STORE data sets into this folder (in this process)."""
+        _config.STORE_RECV_CHUNKED_DATASET = True
+        vars(dimse_messages)["NamedTemporaryFile"] = self._make
+
+    def _make(self, **_: object) -> IncomingFile:
+        incoming = IncomingFile(self.folder)
+        with self._lock:
+            self._of_thread[threading.current_thread()] = incoming
+        return incoming
+
+    def forget(self, reader: threading.Thread) -> None:
+        """The association whose socket `reader` read is over: remove what it left."""
+        with self._lock:
+            incoming = self._of_thread.pop(reader, None)
+        if incoming is not None:
+            incoming.remove()

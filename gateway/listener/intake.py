@@ -1,0 +1,257 @@
+"""What happens to one object that came in, and what its sender is answered: the only place that decides it.
+
+0x0000 follows: content fsync, rename, fsync of the directories, commit of the ledger. What cannot be taken is
+put into quarantine in the same way; what cannot be made durable is answered 0xA700, and the sender keeps it.
+"""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from converter.segmentation import is_our_own
+from pydicom import dcmread
+from pydicom.uid import UID
+
+from gateway.ledger.instances import (
+    ArrivedInstance,
+    RefusedObject,
+    StudyHeader,
+    current_instance,
+    is_result_of_ours,
+    known_files,
+    note_our_own_result,
+    note_same_instance,
+    put_aside,
+    store_instance,
+    study_of_series,
+)
+from gateway.ledger.records import InstanceRow
+from gateway.ledger.store import Ledger
+
+from .archive import Archive, file_digest
+from .header import IMAGES_OF_USE, Damaged, NotReadable, ReadInstance, header_number, read_instance
+from .incoming import IncomingFile
+
+log = structlog.get_logger(__name__)
+
+# PS3.4 B.2.3, PS3.7 C: statuses of a C-STORE response
+SUCCESS = 0x0000
+KEPT_ASIDE = 0xB007  # warning: data set does not match SOP class, here: kept, a person will look at it
+CANNOT_UNDERSTAND = 0xC000
+OUT_OF_RESOURCES = 0xA700
+
+_LOCKS = 64
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sent an object, and on which association."""
+
+    ae_title: str
+    association: int
+
+
+class Intake:
+    """Takes objects that lie in an incoming file.
+
+    Parameters
+    ----------
+    study_key_of
+        Makes the opaque study key of a Study Instance UID.
+    """
+
+    def __init__(self, ledger: Ledger, archive: Archive, study_key_of: Callable[[str], str]) -> None:
+        self._ledger = ledger
+        self._archive = archive
+        self._study_key_of = study_key_of
+        # Two associations may send the same instance at once: one after the other, by UID.
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+
+    def take(
+        self, incoming: IncomingFile, sender: Sender, *, command_uids: tuple[str, str] | None = None
+    ) -> tuple[int, str | None]:
+        """Take one received object.
+
+        Parameters
+        ----------
+        command_uids
+            Affected SOP Class UID and Affected SOP Instance UID of the C-STORE request.
+
+        Returns
+        -------
+        status, study_uid
+            The C-STORE status, and the study that the object was filed under, if any.
+        """
+        try:
+            incoming.make_durable()
+            return self._take_file(incoming.path, sender, command_uids)
+        except (OSError, sqlite3.Error) as error:
+            log.error(
+                "instance_not_durable", error=type(error).__name__, number=getattr(error, "errno", None)
+            )
+            return OUT_OF_RESOURCES, None
+        except Exception:
+            log.exception("intake_failed")
+            return OUT_OF_RESOURCES, None
+
+    def adopt_unknown_files(self) -> int:
+        """File what lies in the archive without the ledger knowing it (a crash before the commit)."""
+        known = known_files(self._ledger)
+        unknown = [path for path in self._archive.files() if str(path) not in known]
+        for path in unknown:
+            self._take_file(self._archive.data_dir / path, Sender("(found at start)", 0), None)
+        if unknown:
+            log.warning("files_adopted", files=len(unknown))
+        return len(unknown)
+
+    def _take_file(
+        self, path: Path, sender: Sender, command_uids: tuple[str, str] | None
+    ) -> tuple[int, str | None]:
+        try:
+            read = read_instance(path)
+            _check_command(read, command_uids)
+        except Damaged as damaged:
+            return self._refuse(path, damaged, sender, KEPT_ASIDE), None
+        except NotReadable as unreadable:
+            return self._refuse(path, unreadable, sender, CANNOT_UNDERSTAND), None
+        sop_instance_uid = read.text("SOPInstanceUID")
+        with self._locks[hash(sop_instance_uid) % _LOCKS]:
+            return self._file(path, read, sender)
+
+    def _file(self, path: Path, read: ReadInstance, sender: Sender) -> tuple[int, str | None]:
+        study_uid, sop_instance_uid = read.text("StudyInstanceUID"), read.text("SOPInstanceUID")
+        if is_result_of_ours(self._ledger, sop_instance_uid):
+            with self._ledger.transaction() as transaction:
+                note_our_own_result(transaction, study_uid)
+            return SUCCESS, None
+        known = current_instance(self._ledger, sop_instance_uid)
+        try:
+            _check_series(read, study_of_series(self._ledger, read.text("SeriesInstanceUID")))
+            is_new = known is None or self._is_revision(known, read, path)
+        except Damaged as contradiction:
+            return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
+        if not is_new:
+            if known is not None and known.transfer_syntax_uid != read.transfer_syntax_uid:
+                with self._ledger.transaction() as transaction:
+                    note_same_instance(transaction, study_uid, read.transfer_syntax_uid)
+            return SUCCESS, study_uid
+        content = hashlib.sha256(f"{read.header_sha256}{read.pixel_sha256}".encode()).hexdigest()
+        kept = self._archive.keep(path, study_uid, sop_instance_uid, content)
+        with self._ledger.transaction() as transaction:
+            store_instance(transaction, self._arrived(read, kept, sender), sender.association)
+        return SUCCESS, study_uid
+
+    def _is_revision(self, known: InstanceRow, read: ReadInstance, path: Path) -> bool:
+        """Whether a known instance came with a corrected header; False when it is the same one.
+
+        Raises
+        ------
+        Damaged
+            It contradicts the one that is kept.
+        """
+        if (known.study_uid, known.series_uid) != (
+            read.text("StudyInstanceUID"),
+            read.text("SeriesInstanceUID"),
+        ):
+            raise Damaged(
+                "same_uid_elsewhere", "the same SOP Instance UID is kept under another study or series"
+            )
+        if known.geometry_sha256 != read.geometry_sha256:
+            raise Damaged(
+                "same_uid_other_geometry", "the same SOP Instance UID is kept with another geometry"
+            )
+        if known.transfer_syntax_uid != read.transfer_syntax_uid:
+            return False
+        if known.pixel_sha256 != read.pixel_sha256 and not self._decode_alike(known, path):
+            raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
+        return (known.header_sha256, known.pixel_sha256) != (read.header_sha256, read.pixel_sha256)
+
+    def _decode_alike(self, known: InstanceRow, path: Path) -> bool:
+        """Whether two differently compressed pixel data mean the same; undecodable ones do not."""
+        if not UID(known.transfer_syntax_uid).is_encapsulated:
+            return False
+        try:
+            kept = dcmread(self._archive.data_dir / known.path).pixel_array
+            return bool((kept == dcmread(path).pixel_array).all())
+        except Exception:
+            log.warning("pixels_not_comparable", transfer_syntax_uid=known.transfer_syntax_uid)
+            return False
+
+    def _refuse(
+        self, path: Path, why: NotReadable, sender: Sender, status: int, read: ReadInstance | None = None
+    ) -> int:
+        key = file_digest(path)
+        kept = self._archive.put_aside(path, key)
+        with self._ledger.transaction() as transaction:
+            put_aside(
+                transaction,
+                RefusedObject(
+                    key=key,
+                    reason=why.code,
+                    sentence=why.sentence,
+                    path=kept,
+                    study_uid=read.text("StudyInstanceUID") if read else None,
+                    sop_instance_uid=read.text("SOPInstanceUID") if read else None,
+                    sender=sender.ae_title,
+                ),
+            )
+        log.warning("object_quarantined", key=key[:16], reason=why.code)
+        return status
+
+    def _arrived(self, read: ReadInstance, kept: str, sender: Sender) -> ArrivedInstance:
+        study_uid = read.text("StudyInstanceUID")
+        of_use, why_not = _usefulness(read)
+        return ArrivedInstance(
+            study=StudyHeader(
+                study_uid=study_uid,
+                study_key=self._study_key_of(study_uid),
+                patient_id=read.text("PatientID"),
+                accession_number=read.text("AccessionNumber"),
+                study_date=read.text("StudyDate"),
+                study_description=read.text("StudyDescription"),
+            ),
+            series_uid=read.text("SeriesInstanceUID"),
+            sop_instance_uid=read.text("SOPInstanceUID"),
+            sop_class_uid=read.text("SOPClassUID"),
+            transfer_syntax_uid=read.transfer_syntax_uid,
+            modality=read.text("Modality"),
+            series_number=header_number(read.header, "SeriesNumber"),
+            series_description=read.text("SeriesDescription"),
+            path=kept,
+            size_bytes=read.size_bytes,
+            header_sha256=read.header_sha256,
+            pixel_sha256=read.pixel_sha256,
+            geometry_sha256=read.geometry_sha256,
+            of_use=of_use,
+            why_not=why_not,
+            sender=sender.ae_title,
+        )
+
+
+def _usefulness(read: ReadInstance) -> tuple[bool, str]:
+    """Whether an instance can be a slice of a volume, and why not."""
+    if is_our_own(read.header):
+        return False, "a result of this software"
+    sop_class = UID(read.text("SOPClassUID"))
+    if sop_class not in IMAGES_OF_USE:
+        return False, f"not a CT or MR image ({sop_class.name})"
+    return True, ""
+
+
+def _check_command(read: ReadInstance, command_uids: tuple[str, str] | None) -> None:
+    if command_uids is not None and command_uids != (read.text("SOPClassUID"), read.text("SOPInstanceUID")):
+        raise Damaged(
+            "command_differs", "SOP class or instance UID of the request differ from those in the data set"
+        )
+
+
+def _check_series(read: ReadInstance, filed_under: str | None) -> None:
+    if filed_under is not None and filed_under != read.text("StudyInstanceUID"):
+        raise Damaged(
+            "series_in_two_studies",
+            "its series is kept under another Study Instance UID; correct it at the sender and send it again",
+        )

@@ -1,0 +1,1 @@
+"""What happens next: when a study is complete, which volumes are taken, and one worker for each step."""

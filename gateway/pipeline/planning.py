@@ -1,0 +1,280 @@
+"""From a study's instances to the jobs it should have, and why every other volume has none."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from converter.segmentation import copied_header_digest
+from converter.series import Usability, Volume, judge_series, read_header
+
+from gateway.config import Rule
+from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, jobs_of
+from gateway.ledger.instances import current_instances
+from gateway.ledger.records import InstanceRow, StudyRow
+from gateway.ledger.states import JobState
+from gateway.ledger.store import Ledger
+
+from .identity import EngineIdentity, SiteSecret
+from .rules import CompiledRule
+from .selection import ranked, same_scan, values_of, why_never
+
+
+@dataclass(frozen=True)
+class TaskRule:
+    """A rule with what the engine says of its task."""
+
+    compiled: CompiledRule
+    task: str
+    modality: str
+    send_to: tuple[str, ...]
+
+    @property
+    def rule(self) -> Rule:
+        """The rule as configured."""
+        return self.compiled.rule
+
+
+@dataclass
+class _Candidate:
+    """One volume on its way to a decision."""
+
+    volume: Volume
+    number: int
+    rows: tuple[InstanceRow, ...]
+    job: PlannedJob | None = None
+    why: str = ""
+    ranking: tuple[str, ...] = ()
+
+    @property
+    def slot(self) -> str:
+        """What stays the same when a late slice makes another volume of it."""
+        return f"{self.volume.series_uid}#{self.number}"
+
+
+class Planner:
+    """Makes the plan that completion writes.
+
+    Parameters
+    ----------
+    rules
+        In the order of the configuration: the first that matches a volume takes it for its task.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        data_dir: Path,
+        rules: Sequence[TaskRule],
+        secret: SiteSecret,
+        engine: EngineIdentity,
+    ) -> None:
+        self._ledger = ledger
+        self._data_dir = data_dir
+        self._rules = rules
+        self._secret = secret
+        self._engine = engine
+
+    def plan(self, study: StudyRow) -> StudyPlan:
+        """Judge every series of a study and choose.
+
+        Raises
+        ------
+        OSError
+            A kept file cannot be read.
+        """
+        rows = current_instances(self._ledger, study.study_uid)
+        candidates, decided = self._judge(rows)
+        jobs: list[PlannedJob] = []
+        has_job = {
+            job.slot
+            for job in jobs_of(self._ledger, study.study_uid)
+            if job.state not in (JobState.CANCELLED, JobState.SUPERSEDED)
+        }
+        for task in dict.fromkeys(rule.task for rule in self._rules):
+            jobs += self._choose(task, candidates, has_job)
+        decided += [_decision(candidate) for candidate in candidates]
+        return StudyPlan(study.study_uid, study.generation, tuple(jobs), tuple(decided))
+
+    # -- judging ------------------------------------------------------------------------------------------
+
+    def _judge(self, rows: Sequence[InstanceRow]) -> tuple[list[_Candidate], list[DecidedVolume]]:
+        candidates: list[_Candidate] = []
+        decided: list[DecidedVolume] = []
+        by_series: dict[str, list[InstanceRow]] = defaultdict(list)
+        for row in rows:
+            by_series[row.series_uid].append(row)
+        for series_uid, series_rows in by_series.items():
+            found, others = self._judge_series(series_uid, series_rows)
+            candidates += found
+            decided += others
+        return candidates, decided
+
+    def _judge_series(
+        self, series_uid: str, rows: Sequence[InstanceRow]
+    ) -> tuple[list[_Candidate], list[DecidedVolume]]:
+        of_use = {self._data_dir / row.path: row for row in rows if row.of_use}
+        judgement = judge_series([(path, read_header(path)) for path in of_use])
+        candidates = [
+            _Candidate(volume, number, tuple(of_use[frame.path] for frame in volume.frames))
+            for number, volume in enumerate(judgement.volumes, start=1)
+        ]
+        why_not: dict[str, int] = defaultdict(int)
+        for _, finding in judgement.left_over:
+            why_not[finding.sentence] += 1
+        for row in rows:
+            if not row.of_use:
+                why_not[row.why_not] += 1
+        others = [
+            DecidedVolume(series_uid, number, images, None, why)
+            for number, (why, images) in enumerate(sorted(why_not.items()), start=len(candidates) + 1)
+        ]
+        return candidates, others
+
+    # -- choosing -----------------------------------------------------------------------------------------
+
+    def _choose(self, task: str, candidates: Sequence[_Candidate], has_job: set[str]) -> list[PlannedJob]:
+        jobs: list[PlannedJob] = []
+        taken: dict[int, list[_Candidate]] = defaultdict(list)
+        rules = [rule for rule in self._rules if rule.task == task]
+        for candidate in candidates:
+            number = self._first_match(rules, candidate)
+            if number is not None:
+                taken[number].append(candidate)
+        for number, group in taken.items():
+            rule = rules[number]
+            single = _without_time_series(group)
+            for scan in _scans(single) if rule.rule.choose == "best" else [[c] for c in single]:
+                jobs.append(self._take_best(rule, scan, has_job))
+        return jobs
+
+    def _first_match(self, rules: Sequence[TaskRule], candidate: _Candidate) -> int | None:
+        reasons: list[str] = []
+        for number, rule in enumerate(rules):
+            reason = self._why_not(rule, candidate.volume)
+            if reason is None:
+                return number
+            reasons.append(f"rule {rule.rule.name}: {reason}")
+        if candidate.job is None:
+            candidate.why = "; ".join(dict.fromkeys(filter(None, [candidate.why, *reasons])))
+        return None
+
+    def _why_not(self, rule: TaskRule, volume: Volume) -> str | None:
+        refusal = rule.compiled.first_refusal(_attributes(volume))
+        if refusal is not None:
+            return f"{refusal.keyword} is not {refusal.wanted}"
+        never = why_never(volume, rule.modality)
+        if never is not None:
+            return never
+        if volume.usability is Usability.UNUSABLE:
+            return " ".join(finding.sentence for finding in volume.findings)
+        return None
+
+    def _take_best(self, rule: TaskRule, scan: Sequence[_Candidate], has_job: set[str]) -> PlannedJob:
+        """Take one volume of a scan; one that was taken before stays the one."""
+        by_volume = {id(candidate.volume): candidate for candidate in scan}
+        order = [(by_volume[id(v)], rank) for v, rank in ranked([c.volume for c in scan])]
+        kept = next((c for c, _ in order if f"{c.slot}#{rule.task}" in has_job), None)
+        best = kept or order[0][0]
+        lines = tuple(f"{_series_name(c)}: {rank.sentence}" for c, rank in order)
+        for candidate, _ in order:
+            candidate.ranking = lines if len(lines) > 1 else ()
+            if candidate is not best and candidate.job is None:
+                reason = "was taken first" if kept else "ranks higher"
+                candidate.why = f"rule {rule.rule.name}: {_series_name(best)} of the same scan {reason}"
+        best.job = self._job(rule, best)
+        best.why = f"taken by rule {rule.rule.name} for task {rule.task}"
+        return best.job
+
+    def _job(self, rule: TaskRule, candidate: _Candidate) -> PlannedJob:
+        volume = candidate.volume
+        gaps = [finding.sentence for finding in volume.findings if finding.code == "gap"]
+        return PlannedJob(
+            job_key=self._secret.job_key(
+                [(row.sop_instance_uid, row.pixel_sha256, row.geometry_sha256) for row in candidate.rows],
+                rule.task,
+                rule.rule.options,
+                self._engine,
+            ),
+            series_uid=volume.series_uid,
+            slot=f"{candidate.slot}#{rule.task}",
+            rule=rule.rule.name,
+            task=rule.task,
+            options=dict(rule.rule.options),
+            engine=self._engine.name,
+            priority=rule.rule.priority,
+            instance_uids=tuple(row.sop_instance_uid for row in candidate.rows),
+            send_to=rule.send_to,
+            header_sha256=copied_header_digest(volume),
+            hold=" ".join(gaps),
+        )
+
+
+def _attributes(volume: Volume) -> Mapping[str, tuple[str, ...]]:
+    """What a rule can ask about a volume: its header's keywords, and what is computed of it."""
+    return _HeaderAttributes(volume)
+
+
+class _HeaderAttributes(dict[str, tuple[str, ...]]):
+    """Looks a keyword up in the volume's header when it is asked for."""
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__(
+            images=(str(len(volume.frames)),),
+            slice_spacing_mm=(f"{volume.slice_spacing_mm:.6g}",),
+            study_age_days=_age_days("".join(values_of(volume.header, "StudyDate"))),
+        )
+        self._header = volume.header
+
+    def get(self, key: str, default: object = ()) -> tuple[str, ...]:  # type: ignore[override]
+        """The values under a keyword; none when the header has none."""
+        return self[key] if key in self else values_of(self._header, key)
+
+
+def _age_days(study_date: str) -> tuple[str, ...]:
+    try:
+        taken = date(int(study_date[:4]), int(study_date[4:6]), int(study_date[6:8]))
+    except ValueError:
+        return ()
+    return (str((datetime.now(UTC).date() - taken).days),)
+
+
+def _without_time_series(group: Sequence[_Candidate]) -> list[_Candidate]:
+    """Leave out series of which several volumes match: nobody said which one is meant."""
+    count: dict[str, int] = defaultdict(int)
+    for candidate in group:
+        count[candidate.volume.series_uid] += 1
+    single = []
+    for candidate in group:
+        several = count[candidate.volume.series_uid]
+        if several > 1:
+            candidate.why = f"one of {several} volumes of its series (time or phase): a rule must pick one"
+        else:
+            single.append(candidate)
+    return single
+
+
+def _scans(candidates: Sequence[_Candidate]) -> list[list[_Candidate]]:
+    scans: dict[tuple[str, ...], list[_Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        scans[same_scan(candidate.volume)].append(candidate)
+    return list(scans.values())
+
+
+def _series_name(candidate: _Candidate) -> str:
+    number = candidate.rows[0].series_number
+    name = f"series {number}" if number is not None else "a series without number"
+    return name if candidate.number == 1 else f"{name}, volume {candidate.number}"
+
+
+def _decision(candidate: _Candidate) -> DecidedVolume:
+    return DecidedVolume(
+        series_uid=candidate.volume.series_uid,
+        number=candidate.number,
+        images=len(candidate.volume.frames),
+        job_key=candidate.job.job_key if candidate.job else None,
+        why=candidate.why or "no rule takes it",
+        findings=tuple({"code": f.code, "sentence": f.sentence} for f in candidate.volume.findings),
+        ranking=candidate.ranking,
+    )
