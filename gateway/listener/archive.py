@@ -1,8 +1,9 @@
 """Where received files lie: names from digests (never from a UID), moves that survive a power cut."""
 
 import hashlib
-import os
 from pathlib import Path
+
+from gateway.adapters.durable import make_folder, sync_folder
 
 
 class Archive:
@@ -42,22 +43,6 @@ class Archive:
         source.replace(target)
         sync_folder(target.parent)
         return str(target.relative_to(self.data_dir))
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder whose entry survives a power cut."""
-    if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True)
-        sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Fsync a folder: what was renamed into it stays there."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def file_digest(path: Path) -> str:

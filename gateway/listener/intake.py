@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from converter.segmentation import is_our_own
 from pydicom import dcmread
 from pydicom.uid import UID
 
+from converter.segmentation import is_our_own
 from gateway.ledger.instances import (
     ArrivedInstance,
     RefusedObject,

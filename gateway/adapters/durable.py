@@ -1,0 +1,49 @@
+"""Files that survive a power cut: temporary file, fsync, rename, fsync of the folder."""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, with its parents, whose entries survive a power cut."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Fsync a folder: what was renamed into it stays there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(target: Path, source: Path | bytes) -> None:
+    """Put bytes, or a copy of a file, at `target` in one step.
+
+    Raises
+    ------
+    OSError
+        Nothing is left behind, and what stood at `target` still does.
+    """
+    make_folder(target.parent)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        with temporary.open("wb") as stream:
+            if isinstance(source, bytes):
+                stream.write(source)
+            else:
+                with source.open("rb") as content:
+                    shutil.copyfileobj(content, stream, 1 << 20)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+        sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
