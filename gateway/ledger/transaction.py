@@ -173,16 +173,26 @@ class Transaction:
         event: DeliveryEvent,
         *,
         reason: str = "",
+        expect: DeliveryState | None = None,
         columns: dict[str, Any] | None = None,
         **detail: Any,
     ) -> DeliveryState:
         """Take a delivery through one transition; its job is delivered with the last of them.
+
+        Parameters
+        ----------
+        expect
+            Where the caller believes the delivery is; StaleRow when it is elsewhere by now.
+        columns
+            Further columns to set in the same statement.
 
         Raises
         ------
         UnknownTransition, StaleRow
         """
         delivery = self.delivery(key)
+        if expect is not None and delivery.state is not expect:
+            raise StaleRow(f"the delivery is {delivery.state}, not {expect}")
         state = next_delivery_state(delivery.state, event)
         now = utc_now()
         values: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "updated_at": now}
@@ -199,7 +209,7 @@ class Transaction:
             detail,
         )
         self.publish(DeliveryChanged(key, delivery.study_uid, event, state))
-        self._deliver_job_with_its_last_delivery(delivery.job_key)
+        self.deliver_job_when_all_arrived(delivery.job_key)
         self.settle_later(delivery.study_uid)
         return state
 
@@ -274,7 +284,8 @@ class Transaction:
             return StudyState.DONE, "encoded, but no destination is configured"
         return StudyState.DONE, _why_done(jobs)
 
-    def _deliver_job_with_its_last_delivery(self, job_key: str) -> None:
+    def deliver_job_when_all_arrived(self, job_key: str) -> None:
+        """Move an encoded job on when every destination has its present object."""
         job = self.job(job_key)
         if job.state is not JobState.ENCODED:
             return

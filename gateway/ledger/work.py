@@ -40,12 +40,12 @@ def due_jobs(ledger: Ledger, states: Collection[JobState]) -> list[JobRow]:
     return [j for j in jobs_in(ledger, states) if j.not_before is None or j.not_before <= now]
 
 
-def due_deliveries(ledger: Ledger) -> list[DeliveryRow]:
-    """The deliveries that should be sent now, oldest first."""
+def due_deliveries(ledger: Ledger, destination: str) -> list[DeliveryRow]:
+    """The deliveries to one destination that should be sent now, oldest first."""
     rows = ledger.read(
-        "SELECT * FROM deliveries WHERE state = ? AND (not_before IS NULL OR not_before <= ?)"
-        " ORDER BY created_at",
-        (DeliveryState.PENDING, utc_now()),
+        "SELECT * FROM deliveries WHERE state = ? AND destination = ?"
+        " AND (not_before IS NULL OR not_before <= ?) ORDER BY created_at",
+        (DeliveryState.PENDING, destination, utc_now()),
     )
     return [DeliveryRow.of(row) for row in rows]
 
@@ -58,10 +58,11 @@ def seconds_to_next_job(ledger: Ledger, states: Collection[JobState]) -> float |
     return _seconds_until(rows[0]["at"])
 
 
-def seconds_to_next_delivery(ledger: Ledger) -> float | None:
-    """How long until a put-off delivery is due; None when none waits."""
+def seconds_to_next_delivery(ledger: Ledger, destination: str) -> float | None:
+    """How long until a put-off delivery to one destination is due; None when none waits."""
     rows = ledger.read(
-        "SELECT min(not_before) AS at FROM deliveries WHERE state = ?", (DeliveryState.PENDING,)
+        "SELECT min(not_before) AS at FROM deliveries WHERE state = ? AND destination = ?",
+        (DeliveryState.PENDING, destination),
     )
     return _seconds_until(rows[0]["at"])
 
@@ -160,6 +161,17 @@ def release(transaction: Transaction, job_key: str) -> None:
     if row.state is not JobState.QUARANTINED:
         raise NotPossible(f"this job is {row.state}; only a quarantined one can be released")
     transaction.move_job(job_key, JobEvent.RELEASED)
+
+
+def runs_lost_in_a_row(ledger: Ledger, job_key: str) -> int:
+    """How many runs of a job were lost, by no restart of ours, since a person last asked for it."""
+    rows = ledger.read(
+        "SELECT count(*) AS lost FROM events WHERE job_key = ? AND event = 'job.run_lost'"
+        " AND json_extract(detail, '$.by_restart') IS NULL AND seq > (SELECT coalesce(max(seq), 0)"
+        " FROM events WHERE job_key = ? AND event IN ('job.retried', 'job.replanned'))",
+        (job_key, job_key),
+    )
+    return int(rows[0]["lost"])
 
 
 def newer_run(job_row: JobRow, run: int) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from converter.segmentation import copied_header_digest
 from converter.series import Usability, Volume, judge_series, read_header
-
 from gateway.config import Rule
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, jobs_of
 from gateway.ledger.instances import current_instances

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from converter.series import Volume
 from pydicom import Dataset
+
+from converter.series import Volume
 
 BEST_SPACING_MM = (0.5, 3.0)
 THICK_MM = 3.0

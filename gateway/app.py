@@ -1,0 +1,251 @@
+"""Puts the parts together; the only file that knows every room."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import structlog
+
+from batch_job.contract import ContractError, EngineFacts, canonical_options, engine_facts, task_facts
+from converter.nifti import converter_version
+from gateway.adapters.durable import make_folder
+from gateway.adapters.folder import FolderStore
+from gateway.adapters.objects import job_object
+from gateway.adapters.subprocess_queue import SubprocessQueue
+from gateway.api.access import Access, admin_token
+from gateway.api.app import create_api
+from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.readiness import Readiness
+from gateway.api.server import ApiServer
+from gateway.config import Config, ConfigError, Rule
+from gateway.delivery.worker import DeliveryWorker
+from gateway.events import Bus
+from gateway.ledger.states import JobState
+from gateway.ledger.store import Ledger
+from gateway.listener.admission import Admission
+from gateway.listener.application_entity import Listener
+from gateway.listener.archive import Archive
+from gateway.listener.incoming import IncomingFolder
+from gateway.listener.intake import Intake
+from gateway.pipeline.completeness import Completeness
+from gateway.pipeline.convert import Convert, Stage
+from gateway.pipeline.encode import Encode
+from gateway.pipeline.identity import EngineIdentity, SiteSecret
+from gateway.pipeline.planning import Planner, TaskRule
+from gateway.pipeline.rules import RuleError, compile_rule
+from gateway.pipeline.run import Runs
+from gateway.pipeline.steps import StepWorker
+from gateway.pipeline.workplace import Workplace
+
+log = structlog.get_logger(__name__)
+
+LEDGER_NAME = "ledger.sqlite"
+API_ADDRESS_NAME = "api-address"
+DICOM_ADDRESS_NAME = "dicom-address"
+
+
+@dataclass(frozen=True)
+class JobFolderFiles:
+    """Where the API finds the files of a job folder."""
+
+    objects: FolderStore
+
+    def path(self, job_key: str, name: str) -> Path | None:
+        """The file, or None where it is not there (yet)."""
+        path = self.objects.path(job_object(job_key, name))
+        return path if path.is_file() else None
+
+
+class App:
+    """The whole gateway in one process.
+
+    Parameters
+    ----------
+    config
+        Checked already.
+
+    Raises
+    ------
+    ConfigError
+        Rules and engine do not fit together.
+    LedgerError
+        Another gateway runs on the same data directory.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        facts = _facts(config)
+        rules = task_rules(config, facts)
+        data_dir = config.data_dir
+        _make_data_dir(data_dir)
+        self.token = admin_token(data_dir) if config.api.auth == "token" else None
+        bus = Bus()
+        self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
+        secret = SiteSecret(config.secret_path)
+        objects = FolderStore(data_dir / "objects")
+        self._queue = SubprocessQueue(config.queue.workers)
+        workplace = Workplace(ledger, data_dir)
+        self._runs = runs = Runs(ledger, bus, workplace, objects, self._queue)
+        self._intake = Intake(
+            ledger, Archive(data_dir), lambda study_uid: secret.study_key(config.site.name, study_uid)
+        )
+        self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
+        self.listener = Listener(
+            config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), self._intake, ledger
+        )
+        identity = EngineIdentity(
+            config.engine.name, config.engine.version or facts.version, facts.weights, converter_version()
+        )
+        self._completeness = Completeness(
+            ledger,
+            Planner(ledger, data_dir, rules, secret, identity),
+            bus,
+            self.listener.has_open_association,
+            quiet_s=config.study.quiet_s,
+            timeout_s=config.study.timeout_s,
+        )
+        self._steps = [
+            StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
+            StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),
+            StepWorker("submit", {JobState.STAGED}, runs.submit, ledger, bus),
+            StepWorker(
+                "encode", {JobState.SEGMENTED}, Encode(ledger, workplace, runs, config.seg), ledger, bus
+            ),
+        ]
+        self._deliveries = [
+            DeliveryWorker(destination, ledger, bus, data_dir, config.dicom.ae_title)
+            for destination in config.destination
+        ]
+        api = create_api(
+            LedgerStore(ledger),
+            LedgerActions(ledger),
+            self.readiness,
+            bus,
+            Access(self.token),
+            JobFolderFiles(objects),
+        )
+        self.api = ApiServer(api, config.api.host, config.api.port)
+
+    @property
+    def page_address(self) -> str:
+        """The status page's address; the token in it is exchanged for a cookie."""
+        host, port = self.api.address
+        return f"http://{_in_url(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
+
+    def start(self) -> None:
+        """Take up what an earlier process left, then listen.
+
+        Raises
+        ------
+        ListenerError, ApiError
+            A port cannot be opened.
+        """
+        for warning in warnings_about(self.config):
+            log.warning("configuration", sentence=warning)
+        self._intake.adopt_unknown_files()
+        self._runs.start()
+        for worker in (*self._steps, *self._deliveries, self._completeness):
+            worker.start()
+        self.listener.start()
+        self.api.start()
+        host, port = self.listener.address
+        self._write(DICOM_ADDRESS_NAME, f"{self.config.dicom.ae_title}@{host}:{port}")
+        api_host, api_port = self.api.address
+        self._write(API_ADDRESS_NAME, f"http://{_in_url(api_host)}:{api_port}")
+        log.info("gateway_started", version=metadata.version("iris-gateway"))
+
+    def stop(self) -> None:
+        """End everything; what is open goes on at the next start."""
+        for name in (DICOM_ADDRESS_NAME, API_ADDRESS_NAME):
+            (self.config.data_dir / name).unlink(missing_ok=True)
+        self.listener.stop()
+        self.api.stop()
+        self._queue.stop()
+        for worker in (self._completeness, *self._steps, *self._deliveries):
+            worker.stop()
+        self._ledger.close()
+        log.info("gateway_stopped")
+
+    def readiness(self) -> Readiness:
+        """Whether instances can be taken, and what is wrong elsewhere."""
+        reasons = []
+        if not self.listener.is_listening:
+            reasons.append("the DICOM listener is not running")
+        if not self._admission.has_room():
+            free_mb = shutil.disk_usage(self.config.data_dir).free // 1_000_000
+            reasons.append(
+                f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
+            )
+        degraded = [f"{worker.name}: {worker.trouble}" for worker in self._deliveries if worker.trouble]
+        return Readiness(not reasons, tuple(reasons), tuple(degraded))
+
+    def _write(self, name: str, text: str) -> None:
+        (self.config.data_dir / name).write_text(text + "\n", encoding="utf-8")
+
+
+def task_rules(config: Config, facts: EngineFacts) -> list[TaskRule]:
+    """The rules with their tasks, checked against the engine.
+
+    Raises
+    ------
+    ConfigError
+        A task or option that the engine lacks, a `when` that cannot be understood, or a rule whose Modality
+        its task can never take.
+    """
+    rules = []
+    for rule in config.rule:
+        try:
+            task = rule.task or facts.default_task
+            modality = task_facts(config.engine.name, task).modality
+            options = canonical_options(config.engine.name, rule.options)
+            compiled = compile_rule(rule.model_copy(update={"options": options}))
+        except (ContractError, RuleError) as error:
+            text = str(error)
+            raise ConfigError(text if text.startswith("rule ") else f"rule {rule.name}: {text}") from None
+        _refuse_wrong_modality(rule, task, modality)
+        send_to = tuple(destination.name for destination in config.destinations_of(rule))
+        rules.append(TaskRule(compiled, task, modality, send_to))
+    return rules
+
+
+def _refuse_wrong_modality(rule: Rule, task: str, modality: str) -> None:
+    wanted = rule.when.get("Modality")
+    values = wanted if isinstance(wanted, list) else [wanted]
+    plain = [str(value) for value in values if value is not None and str(value)[:1] not in ("!", "~")]
+    if plain and modality not in plain:
+        raise ConfigError(
+            f"rule {rule.name}: the task {task} works on {modality}, the rule takes {', '.join(plain)} only"
+        )
+
+
+def _facts(config: Config) -> EngineFacts:
+    try:
+        return engine_facts(config.engine.name)
+    except ContractError as error:
+        raise ConfigError(f"engine.name: {error}") from None
+
+
+def warnings_about(config: Config) -> list[str]:
+    """What is allowed but should not stay so, one sentence each."""
+    sentences = []
+    if not config.dicom.allow:
+        sentences.append("dicom.allow is empty: anyone who reaches the port may send; name the PACS there")
+    if not config.destination:
+        sentences.append("there is no [[destination]]: results are encoded and stay here; name the PACS")
+    return sentences
+
+
+def _make_data_dir(data_dir: Path) -> None:
+    try:
+        make_folder(data_dir)
+        data_dir.chmod(0o700)  # what lies in it is patients'
+    except OSError as error:
+        raise ConfigError(
+            f"site.data_dir: {data_dir} cannot be made ({os.strerror(error.errno or 0)}); choose another"
+        ) from None
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,98 @@
+"""A DICOM peer: AE title, host and port, and associations with it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pynetdicom import AE, build_context
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 120.0
+"""A PACS may index a large object before it answers."""
+MAXIMUM_CONTEXTS = 128
+"""PS3.8 9.3.2: presentation context IDs are the odd numbers from 1 to 255."""
+
+_PEER = re.compile(r"^(?P<title>[ -\[\]-~]{1,16})@(?P<host>\[[0-9A-Fa-f:]+\]|[^@:\s]+):(?P<port>\d{1,5})$")
+
+
+class NotReached(Exception):
+    """No association: the peer is away, busy, or does not want one. One sentence that names the peer."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another application entity."""
+
+    ae_title: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+def parse_peer(text: str) -> Peer:
+    """Read `AE@HOST:PORT`.
+
+    Raises
+    ------
+    ValueError
+        It is not of that form.
+    """
+    match = _PEER.match(text)
+    if match is None or not 1 <= int(match["port"]) <= 65535 or not match["title"].strip():
+        raise ValueError(f"{text!r} is not of the form AE@HOST:PORT")
+    return Peer(match["title"].strip(), match["host"].strip("[]"), int(match["port"]))
+
+
+@contextmanager
+def association(
+    peer: Peer, calling_ae_title: str, contexts: Sequence[PresentationContext]
+) -> Iterator[Association]:
+    """Open an association and release it in the end.
+
+    Raises
+    ------
+    NotReached
+    """
+    entity = AE(calling_ae_title)
+    entity.connection_timeout = CONNECT_TIMEOUT_S
+    entity.acse_timeout = CONNECT_TIMEOUT_S
+    entity.dimse_timeout = ANSWER_TIMEOUT_S
+    entity.network_timeout = ANSWER_TIMEOUT_S
+    opened = entity.associate(peer.host, peer.port, list(contexts), ae_title=peer.ae_title)
+    if not opened.is_established:
+        raise NotReached(_why_not(peer, opened))
+    try:
+        yield opened
+    finally:
+        if opened.is_established:
+            opened.release()
+
+
+def echo(peer: Peer, calling_ae_title: str) -> None:
+    """C-ECHO (PS3.4 A.4).
+
+    Raises
+    ------
+    NotReached
+        No association, or no answer of success.
+    """
+    with association(peer, calling_ae_title, [build_context(Verification)]) as opened:
+        status = opened.send_c_echo()
+        if status.get("Status") != 0x0000:
+            raise NotReached(f"{peer} did not answer C-ECHO with success; look at its log")
+
+
+def _why_not(peer: Peer, opened: Association) -> str:
+    if opened.is_rejected:
+        primitive = opened.acceptor.primitive
+        reason = primitive.reason_str if primitive is not None else "no reason given"
+        return f"{peer} rejected the association ({reason}); enter this gateway's AE title and address there"
+    if opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None:
+        return f"{peer} accepts none of the SOP classes offered; allow them there"
+    return f"{peer} cannot be reached; check that it runs, and host, port and firewall"

@@ -1,0 +1,150 @@
+"""C-STORE as a user: files go out as they are stored, streamed from disk."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import _config, build_context
+from pynetdicom.association import Association
+
+from .peer import MAXIMUM_CONTEXTS, NotReached, Peer, association
+from .statuses import meaning
+
+_config.STORE_SEND_CHUNKED_DATASET = True  # of this process: a 200 MB object is not held in memory
+
+_PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+
+class NotSendable(Exception):
+    """A file is no DICOM file that could be sent; one sentence."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one file; `status` is None when there was no answer."""
+
+    path: Path
+    status: int | None
+
+    @property
+    def meaning(self) -> str:
+        """The status in words."""
+        return meaning(self.status)
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    path: Path
+    sop_class_uid: str
+    transfer_syntax_uid: str
+
+
+def send_files(
+    paths: Sequence[Path],
+    peer: Peer,
+    calling_ae_title: str,
+    *,
+    on_sent: Callable[[Path, int | None], None] | None = None,
+) -> list[Sent]:
+    """Send files, in this order, on one association (on more where they need more than 128 contexts).
+
+    Parameters
+    ----------
+    on_sent
+        Called after each file with its status.
+
+    Returns
+    -------
+    list of Sent
+        One for each file up to the first without an answer.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    NotSendable
+        A file is not DICOM, or the peer takes neither its SOP class nor its transfer syntax.
+    """
+    results: list[Sent] = []
+    for group in _groups([_outgoing(path) for path in paths]):
+        contexts = [build_context(sop_class, syntax) for sop_class, syntax in _contexts_of(group)]
+        with association(peer, calling_ae_title, contexts) as opened:
+            for outgoing in group:
+                status = _send(opened, outgoing, peer)
+                results.append(Sent(outgoing.path, status))
+                if on_sent is not None:
+                    on_sent(outgoing.path, status)
+                if status is None:
+                    return results
+    return results
+
+
+def dicom_files(paths: Sequence[Path]) -> list[Path]:
+    """Every DICOM file under these files and folders, in order of their names; DICOMDIRs are left out."""
+    found: list[Path] = []
+    for path in paths:
+        candidates = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        found += [p for p in candidates if p.name.upper() != "DICOMDIR" and _looks_like_dicom(p)]
+    return found
+
+
+def _looks_like_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _outgoing(path: Path) -> _Outgoing:
+    try:
+        meta = read_file_meta_info(path)
+        return _Outgoing(path, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+    except (InvalidDicomError, AttributeError, EOFError):
+        raise NotSendable(f"{path.name} has no DICOM file header (PS3.10 7.1); it cannot be sent") from None
+
+
+def _groups(outgoing: Sequence[_Outgoing]) -> Iterator[list[_Outgoing]]:
+    """Cut the files into runs that fit one association each."""
+    group: list[_Outgoing] = []
+    for file in outgoing:
+        if group and len(_contexts_of([*group, file])) > MAXIMUM_CONTEXTS:
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+def _contexts_of(group: Sequence[_Outgoing]) -> list[tuple[str, str]]:
+    """SOP class and transfer syntax pairs to offer; a plain one also in the other plain encoding."""
+    pairs: dict[tuple[str, str], None] = {}
+    for file in group:
+        pairs[file.sop_class_uid, file.transfer_syntax_uid] = None
+        if file.transfer_syntax_uid in _PLAIN:
+            pairs.update(dict.fromkeys((file.sop_class_uid, str(syntax)) for syntax in _PLAIN))
+    return list(pairs)
+
+
+def _send(opened: Association, outgoing: _Outgoing, peer: Peer) -> int | None:
+    accepted = {
+        (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+        for context in opened.accepted_contexts
+    }
+    wanted = outgoing.sop_class_uid, outgoing.transfer_syntax_uid
+    otherwise = {(outgoing.sop_class_uid, str(syntax)) for syntax in _PLAIN}
+    if not opened.is_established:
+        return None
+    if wanted in accepted:
+        answer = opened.send_c_store(outgoing.path)
+    elif outgoing.transfer_syntax_uid in _PLAIN and accepted & otherwise:
+        answer = opened.send_c_store(dcmread(outgoing.path))
+    else:
+        names = f"{UID(outgoing.sop_class_uid).name} in {UID(outgoing.transfer_syntax_uid).name}"
+        raise NotSendable(f"{peer} does not take {names}; allow it there")
+    status = answer.get("Status")
+    return None if status is None else int(status)
+
+
+__all__ = ["NotReached", "NotSendable", "Sent", "dicom_files", "send_files"]

@@ -1,0 +1,166 @@
+"""One worker for each destination: sends what is due, understands the answer, backs off while it is away."""
+
+import random
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from pydicom import dcmread
+
+from gateway.config import Destination
+from gateway.events import Bus, DeliveryChanged, Event
+from gateway.ledger.records import DeliveryRow, utc_time
+from gateway.ledger.states import DeliveryEvent, DeliveryState
+from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import StaleRow
+from gateway.ledger.work import due_deliveries, put_off_delivery, seconds_to_next_delivery
+
+from .finding import holds_instance
+from .peer import NotReached, Peer
+from .sending import NotSendable, send_files
+from .statuses import Answer, meaning, understand
+
+log = structlog.get_logger(__name__)
+
+FIRST_DELAY_S = 2.0
+LONGEST_DELAY_S = 300.0
+IDLE_S = 60.0
+
+
+class DeliveryWorker:
+    """Sends every pending delivery of one destination, oldest first.
+
+    Parameters
+    ----------
+    data_dir
+        Where the paths of deliveries begin.
+    calling_ae_title
+        This gateway's own AE title.
+    """
+
+    def __init__(
+        self, destination: Destination, ledger: Ledger, bus: Bus, data_dir: Path, calling_ae_title: str
+    ) -> None:
+        assert destination.ae_title
+        assert destination.host
+        assert destination.port
+        self.name = destination.name
+        self._peer = Peer(destination.ae_title, destination.host, destination.port)
+        self._give_up_after_s = destination.give_up_after_h * 3600
+        self._ledger = ledger
+        self._data_dir = data_dir
+        self._calling_ae_title = calling_ae_title
+        self._wake = threading.Event()
+        self._stopping = False
+        self.trouble = ""
+        """Why the destination takes nothing at the moment; empty when all is well."""
+        self._thread = threading.Thread(target=self._run, name=f"delivery-{self.name}", daemon=True)
+        bus.subscribe(self._on_event)
+
+    def start(self) -> None:
+        """Begin, with what an earlier process left pending."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the object at hand."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, DeliveryChanged) and event.state == DeliveryState.PENDING:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                self._send_what_is_due()
+                wait_s = seconds_to_next_delivery(self._ledger, self.name)
+            except Exception:
+                log.exception("delivery_failed", destination=self.name)
+                wait_s = None
+            self._wake.wait(IDLE_S if wait_s is None else max(wait_s, 0.05))
+
+    def _send_what_is_due(self) -> None:
+        for delivery in due_deliveries(self._ledger, self.name):
+            if self._stopping:
+                return
+            try:
+                self._deliver(delivery)
+            except StaleRow:  # cancelled or superseded meanwhile
+                continue
+
+    # -- one delivery -------------------------------------------------------------------------------------
+
+    def _deliver(self, delivery: DeliveryRow) -> None:
+        path = self._data_dir / delivery.path
+        if not path.is_file():
+            self._fail(delivery, "its file is gone from the results folder; retry the job to encode it again")
+            return
+        try:
+            status = send_files([path], self._peer, self._calling_ae_title)[0].status
+        except NotReached as error:
+            self._try_again(delivery, str(error))
+        except NotSendable as error:
+            self._fail(delivery, str(error))
+        else:
+            self._act_on(delivery, path, status)
+
+    def _act_on(self, delivery: DeliveryRow, path: Path, status: int | None) -> None:
+        sentence = f"{self.name} answered with {meaning(status)}" if status is not None else meaning(status)
+        match understand(status):
+            case Answer.STORED:
+                self._succeed(delivery, sentence)
+            case Answer.ALREADY_THERE if self._is_there(path) is False:
+                self._try_again(delivery, f"{sentence}, but C-FIND does not show it")
+            case Answer.ALREADY_THERE:
+                self._succeed(delivery, sentence)
+            case Answer.TRY_AGAIN:
+                self._try_again(delivery, f"{sentence}; tried again later")
+            case Answer.REFUSED:
+                self._fail(delivery, f"{sentence}; settle it there, then retry")
+
+    def _is_there(self, path: Path) -> bool | None:
+        header = dcmread(path, specific_tags=["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+        return holds_instance(
+            self._peer,
+            self._calling_ae_title,
+            study_uid=str(header.StudyInstanceUID),
+            series_uid=str(header.SeriesInstanceUID),
+            sop_instance_uid=str(header.SOPInstanceUID),
+        )
+
+    def _succeed(self, delivery: DeliveryRow, sentence: str) -> None:
+        self.trouble = ""
+        with self._ledger.transaction() as transaction:
+            transaction.move_delivery(
+                delivery.key,
+                DeliveryEvent.SENT,
+                expect=DeliveryState.PENDING,
+                columns={"attempts": delivery.attempts + 1},
+                answer=sentence,
+            )
+        log.info("delivered", job_key=delivery.job_key, destination=self.name)
+
+    def _try_again(self, delivery: DeliveryRow, sentence: str) -> None:
+        self.trouble = sentence
+        waiting_s = (datetime.now(UTC) - utc_time(delivery.pending_since)).total_seconds()
+        if waiting_s >= self._give_up_after_s:
+            self._fail(delivery, f"given up after {waiting_s / 3600:.1f} h: {sentence}")
+            return
+        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(delivery.attempts, 20))
+        with self._ledger.transaction() as transaction:
+            put_off_delivery(
+                transaction, delivery.key, delay_s=delay_s * random.uniform(0.8, 1.0), reason=sentence
+            )
+        log.warning("delivery_put_off", job_key=delivery.job_key, destination=self.name, delay_s=delay_s)
+
+    def _fail(self, delivery: DeliveryRow, sentence: str) -> None:
+        with self._ledger.transaction() as transaction:
+            transaction.move_delivery(
+                delivery.key, DeliveryEvent.FAILED, expect=DeliveryState.PENDING, reason=sentence
+            )
+        log.error("delivery_failed_for_good", job_key=delivery.job_key, destination=self.name)

@@ -1,0 +1,85 @@
+"""The steps convert (planned > converted) and stage (converted > staged): from DICOM to a job folder."""
+
+import hashlib
+from pathlib import Path
+
+from batch_job.contract import INPUT_NAMES, REQUEST_NAME, JobInput, JobRequest
+from converter.nifti import convert_volume
+from gateway.adapters.objects import ObjectStore, job_object
+from gateway.ledger.records import JobRow
+from gateway.ledger.states import JobEvent, JobState
+from gateway.ledger.store import Ledger
+
+from .workplace import Workplace
+
+INPUT_NAME = INPUT_NAMES[0]
+
+
+class Convert:
+    """Makes the NIfTI of a job's volume in its work folder."""
+
+    def __init__(self, ledger: Ledger, workplace: Workplace) -> None:
+        self._ledger = ledger
+        self._workplace = workplace
+
+    def __call__(self, job: JobRow) -> None:
+        """Take the step.
+
+        Raises
+        ------
+        ConverterError, CannotGoOn, OSError
+        """
+        volume = self._workplace.volume(job)
+        converted = convert_volume(volume, self._workplace.work_folder(job) / INPUT_NAME)
+        with self._ledger.transaction() as transaction:
+            transaction.move_job(
+                job.job_key,
+                JobEvent.CONVERTED,
+                expect=JobState.PLANNED,
+                columns={"warnings": converted.warnings},
+                converter=converted.converter_version,
+                images=len(volume.frames),
+                warnings=list(converted.warnings),
+            )
+
+
+class Stage:
+    """Puts input and request into the job folder; the request last, so that it never lacks its input."""
+
+    def __init__(self, ledger: Ledger, workplace: Workplace, objects: ObjectStore) -> None:
+        self._ledger = ledger
+        self._workplace = workplace
+        self._objects = objects
+
+    def __call__(self, job: JobRow) -> None:
+        """Take the step.
+
+        Raises
+        ------
+        ConverterError, CannotGoOn, OSError, Retriable, Permanent
+        """
+        converted = self._workplace.work_folder(job) / INPUT_NAME
+        if not converted.is_file():  # the work folder is no archive: it may have been emptied
+            convert_volume(self._workplace.volume(job), converted)
+        request = JobRequest(
+            job_key=job.job_key,
+            task=job.task,
+            engine=job.engine,
+            options=job.options,
+            input=JobInput(name=INPUT_NAME, sha256=_digest(converted)),
+        )
+        self._objects.put_file(job_object(job.job_key, INPUT_NAME), converted)
+        self._objects.put(job_object(job.job_key, REQUEST_NAME), request.to_json())
+        with self._ledger.transaction() as transaction:
+            transaction.move_job(
+                job.job_key,
+                JobEvent.STAGED,
+                expect=JobState.CONVERTED,
+                input_mb=round(converted.stat().st_size / 1e6, 1),
+            )
+        self._workplace.clear(job)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

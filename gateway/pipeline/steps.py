@@ -1,0 +1,122 @@
+"""One worker for each step: takes the jobs that stand before it, one after the other, most urgent first.
+
+A worker is woken by the ledger's events and by the time of what was put off. A step may be repeated at any
+time: a crash in the middle of it leaves the job where it was.
+"""
+
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Collection
+
+import structlog
+
+from converter.errors import ConverterError
+from gateway.adapters.errors import Permanent, Retriable
+from gateway.events import Bus, Event, JobChanged
+from gateway.ledger.records import JobRow
+from gateway.ledger.states import JobEvent, JobState, UnknownTransition
+from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import StaleRow
+from gateway.ledger.work import due_jobs, put_off_job, seconds_to_next_job
+
+log = structlog.get_logger(__name__)
+
+FAILURES_ALLOWED = 5
+FIRST_DELAY_S = 2.0
+LONGEST_DELAY_S = 300.0
+IDLE_S = 60.0
+
+
+class CannotGoOn(Exception):
+    """A job cannot be done; one sentence that says why and what to do, without patient data."""
+
+
+class StepWorker:
+    """Runs one step for every job that stands before it.
+
+    Parameters
+    ----------
+    name
+        The step's name in logs and reasons: "convert", "submit".
+    states
+        The states that jobs stand in before the step.
+    do
+        Takes the step; what it raises decides whether it is tried again.
+    """
+
+    def __init__(
+        self, name: str, states: Collection[JobState], do: Callable[[JobRow], None], ledger: Ledger, bus: Bus
+    ) -> None:
+        self.name = name
+        self._states = frozenset(states)
+        self._do = do
+        self._ledger = ledger
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=f"step-{name}", daemon=True)
+        bus.subscribe(self._on_event)
+
+    def start(self) -> None:
+        """Begin, with what an earlier process left."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the job at hand."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, JobChanged) and event.state in self._states:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                for job in due_jobs(self._ledger, self._states):
+                    if self._stopping:
+                        return
+                    self._take(job)
+                wait_s = seconds_to_next_job(self._ledger, self._states)
+            except Exception:
+                log.exception("step_worker_failed", step=self.name)
+                wait_s = None
+            self._wake.wait(IDLE_S if wait_s is None else max(wait_s, 0.05))
+
+    def _take(self, job: JobRow) -> None:
+        try:
+            self._do(job)
+        except (StaleRow, UnknownTransition):
+            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
+        except (CannotGoOn, ConverterError, Permanent) as error:
+            self._fail(job, str(error))
+        except Retriable as error:
+            self._try_again(job, str(error))
+        except (OSError, sqlite3.OperationalError) as error:
+            self._try_again(job, f"{getattr(error, 'strerror', None) or 'the ledger is busy'} in {self.name}")
+        except MemoryError:
+            self._try_again(job, f"not enough memory to {self.name}")
+        except Exception:
+            log.exception("step_failed", step=self.name, job_key=job.job_key)
+            self._try_again(job, f"an unforeseen error in {self.name}; the log names the place")
+
+    def _try_again(self, job: JobRow, reason: str) -> None:
+        if job.failures + 1 >= FAILURES_ALLOWED:
+            self._fail(job, f"{reason} ({job.failures + 1} times; retry when it is settled)")
+            return
+        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**job.failures) * random.uniform(0.8, 1.0)
+        log.warning("job_put_off", step=self.name, job_key=job.job_key, reason=reason, delay_s=round(delay_s))
+        with self._ledger.transaction() as transaction:
+            if transaction.job(job.job_key).state is job.state:
+                put_off_job(transaction, job.job_key, delay_s=delay_s, reason=reason)
+
+    def _fail(self, job: JobRow, reason: str) -> None:
+        log.error("job_failed", step=self.name, job_key=job.job_key, reason=reason)
+        try:
+            with self._ledger.transaction() as transaction:
+                transaction.move_job(job.job_key, JobEvent.FAILED, expect=job.state, reason=reason)
+        except StaleRow:
+            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)

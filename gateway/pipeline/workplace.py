@@ -1,0 +1,58 @@
+"""Where a job's files lie on this machine, and the volume that the ledger froze for it."""
+
+import shutil
+from pathlib import Path
+
+from converter.series import Volume, volume_of
+from gateway.ledger.instances import current_instances
+from gateway.ledger.records import JobRow
+from gateway.ledger.store import Ledger
+
+from .steps import CannotGoOn
+
+
+class Workplace:
+    """The folders `work/` and `results/` below the data directory, and the kept instances.
+
+    Parameters
+    ----------
+    data_dir
+        Absolute.
+    """
+
+    def __init__(self, ledger: Ledger, data_dir: Path) -> None:
+        self._ledger = ledger
+        self.data_dir = data_dir
+
+    def volume(self, job: JobRow) -> Volume:
+        """Read the headers of exactly the instances that were frozen, in their present revision.
+
+        Raises
+        ------
+        CannotGoOn
+            One of them is gone.
+        UnusableSeries
+            They are no volume any more.
+        OSError
+        """
+        current = {row.sop_instance_uid: row for row in current_instances(self._ledger, job.study_uid)}
+        missing = sum(uid not in current for uid in job.instance_uids)
+        if missing:
+            raise CannotGoOn(f"{missing} of its instances are gone; send the study again")
+        return volume_of([self.data_dir / current[uid].path for uid in job.instance_uids])
+
+    def work_folder(self, job: JobRow) -> Path:
+        """The job's own folder for files on their way."""
+        folder = self.data_dir / "work" / job.job_key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def clear(self, job: JobRow) -> None:
+        """Remove the files on their way; each can be made again."""
+        shutil.rmtree(self.data_dir / "work" / job.job_key, ignore_errors=True)
+
+    def result_path(self, job: JobRow, sop_instance_uid: str) -> Path:
+        """Where an encoded object lies; its UID is one that we made ourselves."""
+        folder = self.data_dir / "results" / job.job_key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{sop_instance_uid}.dcm"
