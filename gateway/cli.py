@@ -1,0 +1,285 @@
+"""The command `iris`: exit 0 on success, 1 on failure with a line that says what to do, 2 on wrong usage."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+# Each command imports what it needs when it runs: `iris --help` and `iris studies` should not load NumPy.
+
+app = typer.Typer(
+    name="iris",
+    help="An event-driven DICOM gateway: every suitable study in the PACS gets a segmentation, unasked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; without one the defaults and IRIS_* variables")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _fail(sentence: str) -> NoReturn:
+    err.print(f"[red]iris:[/red] {sentence}", markup=True)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn every expected error into one line and exit code 1."""
+    from converter.errors import ConverterError
+    from gateway.api.server import ApiError
+    from gateway.config import ConfigError
+    from gateway.delivery.peer import NotReached
+    from gateway.delivery.sending import NotSendable
+    from gateway.ledger.store import LedgerError
+    from gateway.listener.application_entity import ListenerError
+    from gateway.status_client import StatusError
+
+    rooms = (ConverterError, ApiError, ConfigError, LedgerError, ListenerError)
+    expected = (*rooms, NotReached, NotSendable, StatusError)
+    try:
+        yield
+    except expected as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror}")
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the gateway until it is told to stop (SIGTERM or Ctrl-C)."""
+    from gateway.app import App, warnings_about
+    from gateway.config import load_config
+    from gateway.logs import configure_logging
+
+    configure_logging()
+    with _plain_errors():
+        settings = load_config(config)
+        gateway = App(settings)
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        try:
+            gateway.start()
+            host, port = gateway.listener.address
+            out.print(f"DICOM listener: {settings.dicom.ae_title}@{host}:{port}")
+            out.print(f"Data directory: {settings.data_dir}")
+            for destination in settings.destination:
+                peer = f"{destination.ae_title}@{destination.host}:{destination.port}"
+                out.print(f"Destination:    {destination.name} ({peer})")
+            for warning in warnings_about(settings):
+                out.print(f"Warning:        {warning}")
+            out.print(f"Status page:    {gateway.page_address}")
+            stop.wait()
+        finally:
+            gateway.stop()
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Working folder, made anew")] = Path("iris-demo"),
+    study: Annotated[Path | None, typer.Option(help="Folder with your own study")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running to look around")] = False,
+    pacs: Annotated[str, typer.Option(help="auto, orthanc or builtin")] = "auto",
+) -> None:
+    """Send a real study through the whole gateway and show its segmentation."""
+    from gateway.demo.run import run_demo
+
+    with _plain_errors():
+        raise typer.Exit(run_demo(folder=folder, study=study, keep=keep, pacs=pacs, console=out))
+
+
+@app.command()
+def send(
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders", exists=True)],
+    to: Annotated[str, typer.Option(help="AE@HOST:PORT")],
+    calling: Annotated[str, typer.Option(help="This side's AE title")] = "IRIS-SEND",
+) -> None:
+    """Send DICOM files by C-STORE, as they are stored."""
+    from gateway.delivery.peer import parse_peer
+    from gateway.delivery.sending import dicom_files, send_files
+    from gateway.delivery.statuses import Answer, understand
+
+    try:
+        peer = parse_peer(to)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--to") from None
+    with _plain_errors():
+        files = dicom_files(paths)
+        if not files:
+            _fail("there is no DICOM file there")
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task(f"sending to {peer}", total=len(files))
+            results = send_files(files, peer, calling, on_sent=lambda *_: progress.advance(task))
+    bad = [result for result in results if understand(result.status) is not Answer.STORED]
+    for result in bad:
+        err.print(f"{result.path.name}: {result.meaning}")
+    stored = len(results) - len(bad)
+    out.print(f"{stored} of {len(files)} files stored at {peer}")
+    if stored < len(files):
+        raise typer.Exit(1)
+
+
+@app.command()
+def studies(
+    config: ConfigOption = None,
+    state: Annotated[str | None, typer.Option(help="receiving, processing, failed or done")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the latest studies."""
+    with _plain_errors():
+        items = _status_client(config).studies(state=state, limit=limit)
+    if as_json:
+        _print_json({"items": items})
+        return
+    table = Table("study", "state", "received", "reason", box=None, pad_edge=False)
+    for item in items:
+        table.add_row(item["study_uid"], item["state"], _short(item["received"]), item["reason"])
+    out.print(table if items else "no studies yet; point a PACS at the gateway, or use `iris send`")
+
+
+@app.command()
+def study(
+    uid: Annotated[str, typer.Argument(help="Study Instance UID, or the study's key")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one study: where it is, and everything that happened to it."""
+    with _plain_errors():
+        item = _status_client(config).study(uid)
+    if as_json:
+        _print_json(item)
+        return
+    reason = f" ({item['reason']})" if item["reason"] else ""
+    out.print(f"{item['study_uid']}: {item['state']}{reason}, received {_short(item['received'])}")
+    for job in item["jobs"]:
+        out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
+    for delivery in item["deliveries"]:
+        out.print(f"  to {delivery['destination']}: {delivery['state']}  {delivery['reason']}")
+    for line in item["timeline"]:
+        detail = ", ".join(f"{key}: {value}" for key, value in line["detail"].items())
+        out.print(f"  {_short(line['at'])}  {line['event']:<24}{detail}")
+
+
+@app.command()
+def retry(
+    key: Annotated[str, typer.Argument(help="Key of a failed job or delivery")], config: ConfigOption = None
+) -> None:
+    """Take up what failed under this key."""
+    with _plain_errors():
+        _status_client(config).retry(key)
+    out.print("it is taken up again")
+
+
+@app.command()
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Check the configuration and everything around the gateway, and say the fix."""
+    from gateway.config import load_config
+    from gateway.doctor import Verdict, examine
+
+    with _plain_errors():
+        checks = list(examine(load_config(config)))
+    if as_json:
+        _print_json({"items": [vars(check) for check in checks]})
+    else:
+        colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
+        table = Table("check", "", "finding", "what to do", box=None, pad_edge=False)
+        for check in checks:
+            colour = colours[check.verdict]
+            table.add_row(check.name, f"[{colour}]{check.verdict}[/{colour}]", check.finding, check.fix)
+        out.print(table)
+    failed = sum(check.verdict is Verdict.FAILED for check in checks)
+    if failed:
+        _fail(f"{failed} of {len(checks)} checks failed; the table says what to do")
+
+
+@app.command()
+def convert(
+    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    target: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")],
+) -> None:
+    """Make a NIfTI of one DICOM series."""
+    from converter.nifti import convert_volume
+    from converter.series import read_series
+
+    with _plain_errors():
+        converted = convert_volume(read_series(series_dir), target)
+    for warning in converted.warnings:
+        err.print(f"warning: {warning}")
+    out.print(f"{target} ({converted.converter_version})")
+
+
+@app.command()
+def encode(
+    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    labels: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="LABELS.nii.gz")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.dcm")],
+    task: Annotated[str, typer.Option(help="Whose label table names the values")] = "total",
+    kind: Annotated[str, typer.Option("--type", help="binary (labelmap comes later)")] = "binary",
+    form: Annotated[str, typer.Option("--format", help="seg (rtstruct comes later)")] = "seg",
+) -> None:
+    """Make a DICOM-SEG of a label map on the slices of a series."""
+    from gateway.encode_files import encode_file
+
+    if kind not in ("binary", "labelmap") or form not in ("seg", "rtstruct"):
+        raise typer.BadParameter("--type is binary or labelmap, --format is seg or rtstruct")
+    if (kind, form) != ("binary", "seg"):
+        _fail("this version makes --type binary --format seg only; leave these options out")
+    with _plain_errors():
+        encoded = encode_file(series_dir, labels, target, task)
+    for warning in encoded.warnings:
+        err.print(f"warning: {warning}")
+    out.print(f"{target}: {len(encoded.segments)} segments ({', '.join(encoded.segments)})")
+
+
+@app.command()
+def decode(
+    seg: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="SEG.dcm")],
+    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    target: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")],
+) -> None:
+    """Make a label map NIfTI of a DICOM-SEG, on the grid that `iris convert` gives."""
+    from converter.segmentation import decode_segmentation
+    from converter.series import read_series
+
+    with _plain_errors():
+        names = decode_segmentation(seg, read_series(series_dir), target)
+    out.print(f"{target}: " + ", ".join(f"{value} {name}" for value, name in names.items()))
+
+
+def _status_client(config: Path | None) -> Any:
+    from gateway.config import load_config
+    from gateway.status_client import StatusClient
+
+    return StatusClient(load_config(config).data_dir)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _short(at: str) -> str:
+    return at[:19].replace("T", " ")
+
+
+if __name__ == "__main__":
+    main()

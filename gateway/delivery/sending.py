@@ -11,7 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config, build_context
 from pynetdicom.association import Association
 
-from .peer import MAXIMUM_CONTEXTS, NotReached, Peer, association
+from .peer import MAXIMUM_CONTEXTS, Peer, association
 from .statuses import meaning
 
 _config.STORE_SEND_CHUNKED_DATASET = True  # of this process: a 200 MB object is not held in memory
@@ -145,6 +145,3 @@ def _send(opened: Association, outgoing: _Outgoing, peer: Peer) -> int | None:
         raise NotSendable(f"{peer} does not take {names}; allow it there")
     status = answer.get("Status")
     return None if status is None else int(status)
-
-
-__all__ = ["NotReached", "NotSendable", "Sent", "dicom_files", "send_files"]

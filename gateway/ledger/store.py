@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from gateway.events import Bus
 
@@ -103,6 +103,12 @@ class Ledger:
             die_if_asked(transaction.transitions, "after")
         for event in transaction.events:
             self.bus.publish(event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close every connection and let another process write."""
