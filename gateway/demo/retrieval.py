@@ -1,0 +1,145 @@
+"""Asks a PACS what it holds and fetches it back: C-FIND and C-GET (PS3.4 C.4.1 and C.4.3, Study Root)."""
+
+import hashlib
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
+from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom.events import Event
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
+
+from gateway.delivery.peer import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    NotReached,
+    Peer,
+    association,
+)
+
+from .children import DemoError
+
+_PENDING = (0xFF00, 0xFF01)
+_SYNTAXES = [
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+    JPEG2000Lossless,
+]
+
+
+def find(peer: Peer, calling_ae_title: str, level: str, **keys: str) -> list[Dataset]:
+    """Everything at one level (STUDY, SERIES, IMAGE) that matches these keywords.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    DemoError
+        The PACS does not answer the query with success.
+    """
+    query = Dataset()
+    query.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(query, keyword, value)
+    found: list[Dataset] = []
+    contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
+    with association(peer, calling_ae_title, contexts) as opened:
+        for status, identifier in opened.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
+            code = status.get("Status")
+            if code in _PENDING and identifier is not None:
+                found.append(identifier)
+            elif code != 0x0000:
+                raise DemoError(f"{peer} answered C-FIND with {_hexadecimal(code)}")
+    return found
+
+
+def get(
+    peer: Peer, calling_ae_title: str, folder: Path, *, sop_class_uid: str, study_uid: str, series_uid: str
+) -> list[Path]:
+    """Fetch one series by C-GET into a folder.
+
+    Parameters
+    ----------
+    sop_class_uid
+        What the series is made of: the storage class that this side offers to take.
+
+    Returns
+    -------
+    list of Path
+        One file for each object that came, in the order in which they came.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    DemoError
+        The PACS does not answer with success, or sends nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrived: list[Path] = []
+
+    def take(event: Event) -> int:
+        uid = str(event.file_meta.MediaStorageSOPInstanceUID)
+        target = folder / f"{hashlib.sha256(uid.encode()).hexdigest()[:16]}.dcm"
+        target.write_bytes(_received(event))
+        arrived.append(target)
+        return 0x0000
+
+    query = Dataset()
+    query.QueryRetrieveLevel = "SERIES"
+    query.StudyInstanceUID = study_uid
+    query.SeriesInstanceUID = series_uid
+    entity = AE(calling_ae_title)
+    entity.connection_timeout = entity.acse_timeout = CONNECT_TIMEOUT_S
+    entity.dimse_timeout = entity.network_timeout = ANSWER_TIMEOUT_S
+    entity.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
+    entity.add_requested_context(sop_class_uid, _SYNTAXES)
+    opened = entity.associate(
+        peer.host,
+        peer.port,
+        ae_title=peer.ae_title,
+        ext_neg=[build_role(sop_class_uid, scp_role=True)],  # PS3.7 D.3.3.4: objects come to this side
+        evt_handlers=[(evt.EVT_C_STORE, take)],
+    )
+    if not opened.is_established:
+        raise NotReached(f"{peer} takes no association for C-GET")
+    try:
+        codes = [
+            status.get("Status")
+            for status, _ in opened.send_c_get(query, StudyRootQueryRetrieveInformationModelGet)
+        ]
+    finally:
+        opened.release()
+    if codes[-1:] != [0x0000]:
+        raise DemoError(f"{peer} answered C-GET with {_hexadecimal(codes[-1] if codes else None)}")
+    if not arrived:
+        raise DemoError(f"{peer} answered C-GET with success, but sent nothing")
+    return arrived
+
+
+def _received(event: Event) -> bytes:
+    """The object as it came, as a file's bytes, whether this process streams data sets to disk or not."""
+    streamed = getattr(event.request, "_dataset_file", None)
+    if streamed is None:
+        return event.encoded_dataset()
+    streamed.close()
+    path = Path(streamed.name)
+    try:
+        return path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _hexadecimal(status: int | None) -> str:
+    return "nothing" if status is None else f"status 0x{status:04X}"
