@@ -63,12 +63,12 @@ class SubprocessQueue:
             thread.start()
 
     def submit(self, ticket: JobTicket) -> None:
-        """Put one run in line."""
+        """Put one run in line; that it waits is told before it can start."""
+        self._on_news(RunQueued(ticket.job_key, ticket.run))
         with self._lock:
             self._count += 1
             self._open[ticket.job_key] = ticket
             self._waiting.put((-ticket.priority, self._count, ticket))
-        self._on_news(RunQueued(ticket.job_key, ticket.run))
 
     def cancel(self, job_key: str) -> None:
         """End the run of a job, or take it out of the line."""
