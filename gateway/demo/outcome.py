@@ -1,0 +1,121 @@
+"""What came back: the segmentations fetched from the PACS, their volumes, and a picture of each.
+
+Everything here is made from the DICOM-SEG that the PACS gives back and the source images, never from the
+label map that the engine wrote: what is shown is what a radiologist's viewer would get.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.uid import SegmentationStorage
+
+from converter.picture import draw_segmentation
+from converter.segmentation import segmentation_labels
+from converter.series import Volume, volume_of
+from gateway.delivery.peer import Peer
+
+from .children import DemoError
+from .retrieval import find, get
+from .workplace import Study
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment and how much of it there is."""
+
+    number: int
+    name: str
+    volume_ml: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One segmentation as it came back."""
+
+    path: Path
+    description: str
+    segments: tuple[Segment, ...]
+    picture: Path
+
+
+def fetch_segmentations(peer: Peer, calling_ae_title: str, study: Study, folder: Path) -> list[Path]:
+    """Fetch every segmentation that the PACS has beyond those that the study came with.
+
+    Raises
+    ------
+    NotReached, DemoError
+        The PACS cannot be asked, or has none.
+    """
+    found = find(
+        peer,
+        calling_ae_title,
+        "SERIES",
+        StudyInstanceUID=study.study_uid,
+        SeriesInstanceUID="",
+        Modality="SEG",
+    )
+    series_uids = [str(one.SeriesInstanceUID) for one in found]
+    new = [uid for uid in series_uids if uid not in study.series_uids]
+    if not new:
+        raise DemoError("the gateway says delivered, but the PACS shows no segmentation of this study")
+    fetched: list[Path] = []
+    for series_uid in new:
+        fetched += get(
+            peer,
+            calling_ae_title,
+            folder,
+            sop_class_uid=SegmentationStorage,
+            study_uid=study.study_uid,
+            series_uid=series_uid,
+        )
+    return fetched
+
+
+def show_segmentation(path: Path, study: Study, picture: Path, caption: str) -> Outcome:
+    """Measure one fetched segmentation and draw it on its source images.
+
+    Parameters
+    ----------
+    path
+        The segmentation as fetched.
+    picture
+        Where the PNG goes.
+
+    Raises
+    ------
+    ConverterError
+        The source images are no volume, or the segmentation does not fit them.
+    DemoError
+        It refers to images that are not part of the study.
+    """
+    header = dcmread(path, stop_before_pixels=True)
+    volume = _source_of(path, study)
+    description = str(header.get("SeriesDescription", "segmentation"))
+    draw_segmentation(path, volume, picture, title=description, caption=caption)
+    return Outcome(path, description, _measure(path, volume), picture)
+
+
+def _source_of(path: Path, study: Study) -> Volume:
+    header = dcmread(path, specific_tags=["ReferencedSeriesSequence"])
+    uids = [
+        str(instance.ReferencedSOPInstanceUID)
+        for series in header.get("ReferencedSeriesSequence", [])
+        for instance in series.ReferencedInstanceSequence
+    ]
+    missing = [uid for uid in uids if uid not in study.file_of_instance]
+    if missing or not uids:
+        raise DemoError(f"the segmentation refers to {len(missing)} images that are not part of the study")
+    return volume_of([study.file_of_instance[uid] for uid in uids])
+
+
+def _measure(path: Path, volume: Volume) -> tuple[Segment, ...]:
+    """Volumes by counting voxels; the voxel is the source's pixel times its slice spacing."""
+    labels, looks = segmentation_labels(path, volume)
+    counts = np.bincount(labels.ravel(), minlength=max(looks) + 1)
+    row_mm, column_mm = volume.pixel_spacing_mm
+    voxel_ml = row_mm * column_mm * volume.slice_spacing_mm / 1000.0
+    return tuple(
+        Segment(number, look.name, float(counts[number]) * voxel_ml) for number, look in sorted(looks.items())
+    )
