@@ -5,6 +5,7 @@ when somebody switches them on (`Config.refuse_what_does_not_work_yet`).
 """
 
 import ipaddress
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
@@ -22,6 +24,9 @@ AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~
 Port = Annotated[int, Field(ge=1, le=65535)]
 FreePort = Annotated[int, Field(ge=0, le=65535)]
 WhenValue = str | int | float | list[str | int | float]
+
+_PREFIX = "IRIS_"
+_UNKNOWN = "unknown key; see the configuration in the README"
 
 
 class ConfigError(Exception):
@@ -119,7 +124,7 @@ class Rule(_Section):
     when: dict[str, WhenValue] = {}
     task: str = ""
     options: dict[str, str | int | float | bool | list[str]] = {}
-    outputs: list[Literal["seg", "sr", "rtstruct", "overlay"]] = ["seg"]
+    outputs: list[Literal["seg", "sr", "rtstruct", "overlay"]] = Field(["seg"], min_length=1)
     send_to: list[str] | None = None
     priority: int = 0
     on_flags: Literal["deliver", "mark", "hold"] = "mark"
@@ -193,9 +198,9 @@ class Seg(_Section):
     def _has_known_fields_only(cls, value: str) -> str:
         try:
             value.format(task="total", source_number="2", source_description="")
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise ValueError(
-                f"unknown field {error}; known are {{task}}, {{source_number}}, {{source_description}}"
+                f"cannot be filled in ({error}); known: {{task}}, {{source_number}}, {{source_description}}"
             ) from None
         return value
 
@@ -204,7 +209,7 @@ class Config(BaseSettings):
     """Everything that can be set; every key has a default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="IRIS_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
     site: Site = Site()
@@ -334,19 +339,37 @@ def load_config(path: Path | None = None) -> Config:
             raise ConfigError(f"{path} cannot be read: {error.strerror}; give --config a TOML file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    unknown = _unknown_sections(values)
+    if unknown:
+        raise ConfigError("; ".join(f"{name}: {_UNKNOWN}" for name in unknown))
     try:
         config = Config(**values)
     except ValidationError as error:
         raise ConfigError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
-    except ValueError as error:  # a variable that should be JSON and is not
-        raise ConfigError(f"an IRIS_ variable cannot be read: {error}") from None
+    except SettingsError:  # it names neither the variable nor what is wrong with it
+        names = ", ".join(sorted(name for name in os.environ if name.upper().startswith(_PREFIX)))
+        raise ConfigError(
+            f"one of the variables {names} cannot be read: lists and tables are written as JSON"
+        ) from None
     config.refuse_what_does_not_work_yet()
     return config
+
+
+def _unknown_sections(values: dict[str, Any]) -> list[str]:
+    """Top-level keys and variables that belong to no section: pydantic passes some of them over."""
+    variables = [
+        name
+        for name in os.environ
+        if name.upper().startswith(_PREFIX)
+        and "__" in name
+        and name[len(_PREFIX) :].partition("__")[0].lower() not in Config.model_fields
+    ]
+    return [*(key for key in values if key not in Config.model_fields), *sorted(variables)]
 
 
 def _sentence(error: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key; see the configuration in the README"
+        return f"{where}: {_UNKNOWN}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if where else message

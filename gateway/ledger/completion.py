@@ -68,7 +68,15 @@ def jobs_of(ledger: Ledger, study_uid: str) -> list[JobRow]:
 
 
 def request_completion(transaction: Transaction, study_uid: str) -> None:
-    """Record that a person says a study is complete."""
+    """Record that a person says a study is complete; of one that is complete already it changes nothing.
+
+    Raises
+    ------
+    StaleRow
+        There is no such study.
+    """
+    if transaction.study(study_uid).state is not StudyState.RECEIVING:
+        return  # kept, it would close the study at the first instance of a later revision
     transaction.update("studies", "study_uid", study_uid, {"complete_requested": 1})
     transaction.note("study.complete_requested", study_uid=study_uid)
     transaction.publish(CompletionRequested(study_uid))
@@ -110,16 +118,26 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
         evidence=evidence,
         jobs=len(plan.jobs),
     )
-    for planned in plan.jobs:
+    # First those that exist: a slot that they left must not count as theirs when a new one takes it.
+    new = [planned for planned in plan.jobs if not _keep_job(transaction, planned)]
+    for planned in new:
         _plan_job(transaction, plan.study_uid, planned)
     transaction.settle_later(plan.study_uid)
 
 
-def _plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
+def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
+    """Leave a job that exists where it is, apart from its slot and a corrected header; False: it is new."""
     row = transaction.one("SELECT * FROM jobs WHERE job_key = ?", (planned.job_key,))
-    if row is not None:
-        _correct_header(transaction, JobRow.of(row), planned)
-        return
+    if row is None:
+        return False
+    job = JobRow.of(row)
+    if job.slot != planned.slot:  # further volumes of the series were numbered before it
+        transaction.update("jobs", "job_key", job.job_key, {"slot": planned.slot})
+    _correct_header(transaction, job, planned)
+    return True
+
+
+def _plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
     _supersede_slot(transaction, study_uid, planned)
     now = utc_now()
     transaction.insert(

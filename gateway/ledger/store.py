@@ -1,8 +1,9 @@
 """The SQLite file: opening, migrations, the one writer, the many readers.
 
 WAL with synchronous=FULL: a commit that returned is on the disk. One process writes (a lock file says so);
-inside it one connection writes, one transaction at a time, and every thread that reads has a connection of
-its own. Events that a transaction collected are published after its commit.
+inside it one connection writes, one transaction at a time, and whoever reads borrows a connection from a
+pool: threads come and go with every association, and must not leave one behind each. Events that a
+transaction collected are published after its commit.
 """
 
 import fcntl
@@ -44,16 +45,29 @@ class Ledger:
         self.path = path
         self.bus = bus or Bus()
         self._write_lock = threading.RLock()
-        self._readers = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._connections_lock = threading.Lock()
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._is_open = True
         self._lock_file: IO[str] | None = None
         self._writer: sqlite3.Connection | None = None
+        try:
+            self._open(read_only=read_only)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise LedgerError(f"the ledger at {path} cannot be opened ({error}); restore it") from None
+        except LedgerError:
+            self.close()
+            raise
+
+    def _open(self, *, read_only: bool) -> None:
         if read_only:
-            if not path.exists():
-                raise LedgerError(f"there is no ledger at {path}; start the gateway with `iris serve` first")
+            if not self.path.exists():
+                raise LedgerError(
+                    f"there is no ledger at {self.path}; start the gateway with `iris serve` first"
+                )
+            _check_schema(self.read("PRAGMA user_version")[0][0])
         else:
-            self._lock_file = _locked(path.with_suffix(".lock"))
+            self._lock_file = _locked(self.path.with_suffix(".lock"))
             self._writer = self._connect()
             _migrate(self._writer)
 
@@ -64,18 +78,30 @@ class Ledger:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA busy_timeout = 30000")
-        with self._connections_lock:
-            self._connections.append(connection)
         return connection
 
     def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        """Run one query on this thread's own connection."""
-        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        """Run one query on a connection that nobody else uses meanwhile."""
+        with self._reader() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        with self._readers_lock:
+            if not self._is_open:
+                raise LedgerError("the ledger is closed; the gateway is stopping")
+            connection = self._readers.pop() if self._readers else None
         if connection is None:
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
-            self._readers.connection = connection
-        return connection.execute(sql, parameters).fetchall()
+        try:
+            yield connection
+        finally:
+            with self._readers_lock:
+                if self._is_open:
+                    self._readers.append(connection)
+                else:
+                    connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -86,19 +112,21 @@ class Ledger:
         UnknownTransition
             An event cannot happen in the present state; nothing is written.
         """
-        if self._writer is None:
-            raise LedgerError("the ledger was opened read-only; start the gateway with `iris serve`")
         with self._write_lock:
-            self._writer.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(self._writer)
+            writer = self._writer
+            if writer is None:
+                what = "was opened read-only" if self._is_open else "is closed"
+                raise LedgerError(f"the ledger {what}; start the gateway with `iris serve`")
+            writer.execute("BEGIN IMMEDIATE")
+            transaction = Transaction(writer)
             try:
                 yield transaction
                 transaction.settle()
                 die_if_asked(transaction.transitions, "before")
-                self._writer.execute("COMMIT")
+                writer.execute("COMMIT")
             except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
                 raise
             die_if_asked(transaction.transitions, "after")
         for event in transaction.events:
@@ -111,14 +139,18 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close every connection and let another process write."""
-        with self._connections_lock:
-            for connection in self._connections:
+        """Close every connection, after the transaction at hand, and let another process write."""
+        with self._write_lock, self._readers_lock:
+            self._is_open = False
+            for connection in self._readers:
                 connection.close()
-            self._connections.clear()
-        if self._lock_file is not None:
-            self._lock_file.close()
-            self._lock_file = None
+            self._readers.clear()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            if self._lock_file is not None:
+                self._lock_file.close()
+                self._lock_file = None
 
 
 def _locked(path: Path) -> IO[str]:
@@ -135,11 +167,25 @@ def _locked(path: Path) -> IO[str]:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    _refuse_newer(version)
+    for number, name in enumerate(SCHEMAS[version:], start=version + 1):
+        script = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def _check_schema(version: int) -> None:
+    """Refuse to look into a ledger whose rows would be misread."""
+    _refuse_newer(version)
+    if version < len(SCHEMAS):
+        raise LedgerError(
+            f"the ledger has schema {version}, this version reads {len(SCHEMAS)}; start the gateway "
+            "once with `iris serve`: that brings it up to date"
+        )
+
+
+def _refuse_newer(version: int) -> None:
     if version > len(SCHEMAS):
         raise LedgerError(
             f"the ledger has schema {version}, this version knows {len(SCHEMAS)}; "
             "install the newer iris-gateway"
         )
-    for number, name in enumerate(SCHEMAS[version:], start=version + 1):
-        script = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

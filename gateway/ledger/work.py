@@ -141,11 +141,12 @@ def cancel(transaction: Transaction, job_key: str) -> None:
     row = transaction.job(job_key)
     if row.state in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED):
         raise NotPossible(f"this job is {row.state}; there is nothing to cancel")
-    pending = transaction.execute(
-        "SELECT key FROM deliveries WHERE job_key = ? AND state = ?", (job_key, DeliveryState.PENDING)
+    not_arrived = transaction.execute(
+        "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
+        (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
     ).fetchall()
     transaction.move_job(job_key, JobEvent.CANCELLED)
-    for delivery in pending:
+    for delivery in not_arrived:
         transaction.move_delivery(delivery["key"], DeliveryEvent.CANCELLED)
 
 

@@ -3,12 +3,18 @@
 import hashlib
 import hmac
 import json
+import os
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gateway.adapters.durable import make_folder, sync_folder
+from gateway.config import ConfigError
+
+SHORTEST_SECRET = 32
 
 
 @dataclass(frozen=True)
@@ -28,16 +34,27 @@ class SiteSecret:
     ----------
     path
         Its file, made with mode 0600 at the first start.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read or made, or is too short to be one.
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600, exist_ok=False)
-            path.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
-        self._key = path.read_text(encoding="ascii").strip().encode()
-        if len(self._key) < 32:
-            raise ValueError(f"the site secret in {path} is too short; restore it from your backup")
+        try:
+            if not path.exists():
+                _make_secret(path)
+            self._key = path.read_bytes().strip()
+        except OSError as error:
+            raise ConfigError(
+                f"site.secret_file: {path} cannot be read or made ({error.strerror}); choose another"
+            ) from None
+        if len(self._key) < SHORTEST_SECRET:
+            raise ConfigError(
+                f"site.secret_file: the site secret in {path} is shorter than {SHORTEST_SECRET} characters; "
+                "restore it from your backup"
+            )
 
     def study_key(self, site_name: str, study_uid: str) -> str:
         """The opaque key of a study: HMAC-SHA256, lower-case hex."""
@@ -79,6 +96,21 @@ class SiteSecret:
             mac.update(len(encoded).to_bytes(8, "big"))
             mac.update(encoded)
         return mac.hexdigest()
+
+
+def _make_secret(path: Path) -> None:
+    """Make a secret that is whole or not there: a crash must not leave an empty one."""
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(secrets.token_hex(32).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def derived_uid(*parts: str) -> str:

@@ -2,7 +2,7 @@
 
 A keyword is a DICOM keyword, or one of `images`, `slice_spacing_mm`, `study_age_days`. Where an attribute has
 several values, it matches when any does; a `!` matches when none does. Text is compared without regard to
-case and surrounding blanks. An absent attribute matches nothing but a `!`.
+case and surrounding blanks. An absent or empty attribute matches nothing but a `!`.
 """
 
 import operator

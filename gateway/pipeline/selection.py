@@ -4,11 +4,13 @@ Everything here reads one volume's header; nothing knows of the ledger.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from converter.series import Volume
 
@@ -26,28 +28,34 @@ _PROJECTIONS = {
     "MIN_IP",
     "PROJECTION IMAGE",
     "AVERAGE_IP",
+    "MNIP",
+    "MEAN_IP",
     "VRT",
     "RENDERED",
+    "VOLUME_RENDER",
+    "SURFACE_RENDER",
 }
-_REFORMATTED = {"MPR", "REFORMATTED", "CPR", "CURVED", "CSAMANIP", "CSAPARALLEL"}
+_REFORMATTED = {"MPR", "REFORMATTED", "CPR", "CURVED", "CURVED_MPR", "CSAMANIP", "CSAPARALLEL"}
 _CAPTURES = {"SCREEN SAVE", "SCREENSHOT", "SCREEN", "CAPTURE", "PRINT", "DOSE_INFO"}
-_NOT_HU = {"IODINE", "VNC", "IODINE MAP", "MATERIAL", "Z_EFF", "ZEFF", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY",
-           "UREA", "URIC_ACID", "CALCIUM", "PERFUSION", "CBF", "CBV", "MTT", "TTP", "TMAX", "MAP"}  # fmt: skip
-_NOT_MR = {"ADC", "DWI", "DIFFUSION", "TRACEW", "FA", "PHASE", "PHASE MAP", "P", "SUBTRACTION", "SUB", "MRA"}
+_NOT_HU = {
+    *("IODINE", "VNC", "MATERIAL", "Z_EFF", "ZEFF", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY"),
+    *("UREA", "URIC_ACID", "CALCIUM", "PERFUSION", "CBF", "CBV", "MTT", "TTP", "TMAX", "MAP"),
+}
+_NOT_MR = {"ADC", "DWI", "DIFFUSION", "TRACEW", "FA", "PHASE", "P", "SUBTRACTION", "SUB", "MRA"}
 _SHARP_KERNEL = re.compile(r"LUNG|BONE|EDGE|SHARP|DETAIL|^[BHQ]r?v?(5[5-9]|[6-9]\d)|^Y[ABCD]", re.IGNORECASE)
 
 
 def values_of(header: Dataset, keyword: str) -> tuple[str, ...]:
-    """An attribute's values as text; empty when it is absent or unreadable."""
+    """An attribute's values as text; none when it is absent, empty, unreadable or no text."""
     try:
         value = header.get(keyword)
     except (ValueError, TypeError, KeyError, LookupError):
         return ()
-    if value is None:
+    if value is None or isinstance(value, bytes | Sequence):
         return ()
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return (str(value).strip(),)
-    return tuple(str(item).strip() for item in value)
+    items = value if isinstance(value, MultiValue) else [value]  # a person name is iterable, and one value
+    texts = tuple(str(item).strip() for item in items)
+    return texts if any(texts) else ()
 
 
 def why_never(volume: Volume, modality: str) -> str | None:
@@ -56,7 +64,7 @@ def why_never(volume: Volume, modality: str) -> str | None:
     own = "".join(values_of(header, "Modality"))
     if own != modality:
         return f"the task needs {modality}, this is {own or 'of no modality'}"
-    kinds = {kind.upper() for kind in values_of(header, "ImageType")}
+    kinds = _kinds(header)
     if "LOCALIZER" in kinds:
         return "a scout image"
     if "".join(values_of(header, "BurnedInAnnotation")) == "YES":
@@ -69,6 +77,12 @@ def why_never(volume: Volume, modality: str) -> str | None:
     if kinds & _REFORMATTED and thickness_mm is not None and thickness_mm > THICK_MM:
         return f"a thick reformat ({thickness_mm:g} mm)"
     return _why_not_ct(header, kinds) if modality == "CT" else _why_not_mr(kinds)
+
+
+def _kinds(header: Dataset) -> set[str]:
+    """The values of ImageType, and their words: vendors write "CT_SOM5 MIP" and "PHASE MAP" as one value."""
+    kinds = [kind.upper() for kind in values_of(header, "ImageType")]
+    return {*kinds, *(word for kind in kinds for word in kind.split())}
 
 
 def _why_not_ct(header: Dataset, kinds: set[str]) -> str | None:
@@ -151,7 +165,7 @@ def same_scan(volume: Volume) -> tuple[str, ...]:
     )
 
 
-def ranked(volumes: Sequence[Volume]) -> list[tuple[Volume, Rank]]:
+def ranked(volumes: Iterable[Volume]) -> list[tuple[Volume, Rank]]:
     """These volumes, the best first; equal ones in order of their series number and UID."""
     return sorted(
         ((volume, Rank.of(volume)) for volume in volumes),

@@ -1,0 +1,154 @@
+"""A ledger in a temporary folder, and a book keeper that brings it where a test begins."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.events import Bus, Event
+from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study, jobs_of
+from gateway.ledger.instances import ArrivedInstance, StudyHeader, association_closed, store_instance
+from gateway.ledger.records import DeliveryRow, EventRow, JobRow, StudyRow
+from gateway.ledger.results import Result, record_result
+from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
+from gateway.ledger.store import Ledger
+
+STUDY_UID, SERIES_UID = "1.2.3", "1.2.3.4"
+
+
+@dataclass
+class Book:
+    """A ledger, what its bus told, and the shortest ways to rows in a given state."""
+
+    ledger: Ledger
+    heard: list[Event] = field(default_factory=list)
+    study_uid: str = STUDY_UID
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def store(self, sop_instance_uid: str = "1.2.3.4.1", **changes: Any) -> None:
+        study_uid = changes.pop("study_uid", STUDY_UID)
+        arrived = ArrivedInstance(
+            study=StudyHeader(study_uid, f"key of {study_uid}", "P1", "A1", "20260102", "abdomen"),
+            **{
+                "series_uid": SERIES_UID,
+                "sop_instance_uid": sop_instance_uid,
+                "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
+                "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+                "modality": "CT",
+                "series_number": 2,
+                "series_description": "thin",
+                "path": f"instances/{sop_instance_uid}.dcm",
+                "size_bytes": 1,
+                "header_sha256": "h",
+                "pixel_sha256": "p",
+                "geometry_sha256": "g",
+                "of_use": True,
+                "why_not": "",
+                "sender": "PACS",
+                **changes,
+            },
+        )
+        with self.ledger.transaction() as transaction:
+            store_instance(transaction, arrived, 1)
+
+    def close_association(self, *, released: bool = True) -> None:
+        with self.ledger.transaction() as transaction:
+            association_closed(transaction, [STUDY_UID], released=released, sender="PACS")
+
+    def planned(self, job_key: str = "k1", **changes: Any) -> PlannedJob:
+        return PlannedJob(
+            job_key=job_key,
+            **{
+                "series_uid": SERIES_UID,
+                "slot": f"{SERIES_UID}#1#tissue",
+                "rule": "ct",
+                "task": "tissue",
+                "options": {"fast": False},
+                "engine": "threshold",
+                "priority": 0,
+                "instance_uids": ("1.2.3.4.1",),
+                "send_to": ("pacs",),
+                "header_sha256": "header",
+                **changes,
+            },
+        )
+
+    def complete(self, *jobs: PlannedJob) -> None:
+        generation = self.study().generation
+        with self.ledger.transaction() as transaction:
+            complete_study(transaction, StudyPlan(STUDY_UID, generation, jobs, ()), evidence="released")
+
+    def move(self, job_key: str, *events: JobEvent, **given: Any) -> None:
+        for event in events:
+            with self.ledger.transaction() as transaction:
+                transaction.move_job(job_key, event, **given)
+
+    def encode(self, job_key: str = "k1", *, uid: str = "2.25.1", to: tuple[str, ...] | None = None) -> None:
+        """Take a segmented job to encoded."""
+        result = Result(f"results/{uid}.dcm", "sha", "1.2.840.10008.5.1.4.1.1.66.4", uid, "header", ())
+        with self.ledger.transaction() as transaction:
+            job = transaction.job(job_key)
+            record_result(transaction, job, result, job.send_to if to is None else to)
+
+    def move_delivery(self, destination: str, *events: DeliveryEvent, **given: Any) -> None:
+        for event in events:
+            with self.ledger.transaction() as transaction:
+                transaction.move_delivery(self.delivery(destination).key, event, **given)
+
+    def begin(self, *jobs: PlannedJob) -> None:
+        """A complete study with these jobs, or one."""
+        self.store()
+        self.complete(*(jobs or (self.planned(),)))
+
+    def begin_encoded(self, **changes: Any) -> None:
+        """A complete study whose one job is encoded."""
+        self.begin(self.planned(**changes))
+        self.move("k1", JobEvent.SEGMENTED)
+        self.encode()
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def study(self) -> StudyRow:
+        return StudyRow.of(self.ledger.read("SELECT * FROM studies WHERE study_uid = ?", (STUDY_UID,))[0])
+
+    def jobs(self) -> dict[str, JobRow]:
+        return {job.job_key: job for job in jobs_of(self.ledger, STUDY_UID)}
+
+    def job(self, job_key: str = "k1") -> JobRow:
+        return self.jobs()[job_key]
+
+    def state(self, job_key: str = "k1") -> JobState:
+        return self.job(job_key).state
+
+    def deliveries(self) -> list[DeliveryRow]:
+        return [DeliveryRow.of(row) for row in self.ledger.read("SELECT * FROM deliveries ORDER BY rowid")]
+
+    def delivery(self, destination: str = "pacs") -> DeliveryRow:
+        """The newest delivery to a destination."""
+        return [d for d in self.deliveries() if d.destination == destination][-1]
+
+    def timeline(self) -> list[EventRow]:
+        return [EventRow.of(row) for row in self.ledger.read("SELECT * FROM events ORDER BY seq")]
+
+    def names(self) -> list[str]:
+        return [line.event for line in self.timeline()]
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every row of every table, to compare."""
+        tables = [
+            row["name"] for row in self.ledger.read("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        return {table: [tuple(row) for row in self.ledger.read(f"SELECT * FROM {table}")] for table in tables}
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """An empty ledger with its book keeper."""
+    bus = Bus()
+    with Ledger(tmp_path / "ledger.sqlite", bus) as ledger:
+        keeper = Book(ledger)
+        bus.subscribe(keeper.heard.append)
+        yield keeper

@@ -1,0 +1,282 @@
+"""The configuration: defaults, the file, variables, and the sentence for whatever cannot be used."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Config, ConfigError, Rule, load_config
+
+Loader = Callable[[str], Config]
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("IRIS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Loader:
+    def from_text(text: str) -> Config:
+        path = tmp_path / "iris.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path)
+
+    return from_text
+
+
+def test_config_without_file_has_the_documented_defaults() -> None:
+    config = load_config()
+    assert config.model_dump(mode="json") == {
+        "site": {"name": "demo", "data_dir": "iris-data", "secret_file": "", "low_water_mb": 1024},
+        "dicom": {
+            "ae_title": "IRIS",
+            "host": "127.0.0.1",
+            "port": 11112,
+            "max_associations": 32,
+            "allow": [],
+            "tls": {"certificate": "", "key": "", "client_ca": ""},
+        },
+        "study": {"quiet_s": 5.0, "timeout_s": 60.0, "find": {"ae_title": "", "host": "", "port": 0}},
+        "destination": [],
+        "rule": [
+            {
+                "name": "ct",
+                "when": {"Modality": "CT"},
+                "task": "",
+                "options": {},
+                "outputs": ["seg"],
+                "send_to": None,
+                "priority": 0,
+                "on_flags": "mark",
+                "choose": "best",
+                "leave_site": True,
+            }
+        ],
+        "engine": {"name": "threshold", "version": ""},
+        "queue": {
+            "backend": "local",
+            "workers": 1,
+            "max_jobs_per_hour": 0,
+            "job_queue": "",
+            "job_definition": "",
+        },
+        "objects": {"backend": "local", "bucket": "", "prefix": ""},
+        "news": {"backend": "local", "queue_url": ""},
+        "mirror": {"backend": "none", "table": ""},
+        "aws": {"region": "us-east-1", "endpoint_url": ""},
+        "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
+        "seg": {
+            "type": "binary",
+            "series_description": "{task} of {source_number} (research use)",
+            "series_number": 9000,
+        },
+    }
+
+
+def test_config_from_every_documented_key_is_read(load: Loader) -> None:
+    config = load(
+        """
+        [site]
+        name = "ward-7"
+        data_dir = "/var/lib/iris"
+        [dicom]
+        ae_title = "SEGMENTER"
+        port = 104
+        allow = [{ ae_title = "ORTHANC", address = "10.1.0.0/16" }]
+        [study]
+        quiet_s = 1
+        [[destination]]
+        name = "pacs"
+        ae_title = "ORTHANC"
+        host = "pacs.example"
+        port = 4242
+        [[rule]]
+        name = "thin"
+        when = { Modality = "CT", slice_spacing_mm = "<=3", ImageType = ["AXIAL", "HELIX"] }
+        options = { fast = false }
+        send_to = ["pacs"]
+        """
+    )
+    assert config.site.name == "ward-7"
+    assert config.data_dir == Path("/var/lib/iris")
+    assert config.secret_path == Path("/var/lib/iris/site-secret")
+    assert config.dicom.allow[0].address == "10.1.0.0/16"
+    assert config.rule[0].when["ImageType"] == ["AXIAL", "HELIX"]
+    assert config.rule[0].options == {"fast": False}
+    assert [d.name for d in config.destinations_of(config.rule[0])] == ["pacs"]
+
+
+def test_rule_without_send_to_goes_to_every_destination(load: Loader) -> None:
+    config = load(
+        """
+        [[destination]]
+        name = "one"
+        ae_title = "ONE"
+        host = "localhost"
+        port = 104
+        [[destination]]
+        name = "two"
+        ae_title = "TWO"
+        host = "localhost"
+        port = 105
+        """
+    )
+    assert [d.name for d in config.destinations_of(config.rule[0])] == ["one", "two"]
+    assert config.destinations_of(Rule(name="nowhere", send_to=[])) == []
+
+
+def test_variable_wins_over_the_file_and_leaves_its_neighbours(
+    load: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRIS_DICOM__PORT", "0")
+    config = load('[dicom]\nport = 104\nae_title = "KEPT"')
+    assert (config.dicom.port, config.dicom.ae_title) == (0, "KEPT")
+
+
+def test_variable_with_a_list_is_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRIS_DICOM__ALLOW", '[{"ae_title": "PACS", "address": "10.0.0.0/8"}]')
+    monkeypatch.setenv("IRIS_RULE", '[{"name": "all", "when": {"images": ">=20"}}]')
+    config = load_config()
+    assert config.dicom.allow[0].ae_title == "PACS"
+    assert config.rule[0].when == {"images": ">=20"}
+
+
+@pytest.mark.parametrize("value", ["PACS", "[{"])
+def test_variable_that_should_be_json_and_is_not_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("IRIS_DICOM__ALLOW", value)
+    with pytest.raises(ConfigError, match=r"IRIS_DICOM__ALLOW.*JSON"):
+        load_config()
+
+
+@pytest.mark.parametrize("name", ["IRIS_DICOMM__PORT", "IRIS_DICOM__PROT", "iris_dicomm__port"])
+def test_variable_that_no_key_has_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match="unknown key"):
+        load_config()
+
+
+def test_variables_of_the_job_and_of_the_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRIS_RUN", "2")
+    monkeypatch.setenv("IRIS_KILL_AT", "")
+    assert load_config() == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("x = 1", "x"),
+        ("_env_file = 'x'", "_env_file"),
+        ("[dicomm]\nport = 1", "dicomm"),
+        ("[dicom]\nprot = 1", "dicom.prot"),
+        ("[study.find]\nhostname = 'x'", "study.find.hostname"),
+        ("[[rule]]\nname = 'a'\nif = 1", "rule.0.if"),
+        ("[[destination]]\nname = 'a'\naet = 'x'", "destination.0.aet"),
+    ],
+)
+def test_unknown_key_is_refused_with_its_name(load: Loader, text: str, key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(text)
+    assert f"{key}: unknown key" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[dicom]\nport = 'x'", "dicom.port"),
+        ("[dicom]\nport = 70000", "dicom.port"),
+        ("[dicom]\nae_title = 'SEVENTEEN-LETTERS'", "dicom.ae_title"),
+        ("[dicom]\nae_title = '   '", "dicom.ae_title"),
+        ("[dicom]\nae_title = 'A\\B'", "dicom.ae_title"),
+        ("[dicom]\nmax_associations = 0", "dicom.max_associations"),
+        ("[dicom]\nallow = [{ ae_title = 'A', address = 'ward' }]", "dicom.allow.0.address"),
+        ("[site]\nname = 'No Blanks'", "site.name"),
+        ("[study]\nquiet_s = -1", "study.quiet_s"),
+        ("[study]\ntimeout_s = nan", "study.timeout_s"),
+        ("[[destination]]\nname = 'pacs'", "destination.0"),
+        ("[[destination]]\nname = 'pacs'\nae_title = 'A'\nhost = 'h'\nport = 0", "destination.0.port"),
+        ("[[destination]]\nname = 'p'\nstow = 'https://p'\nport = 104", "destination.0"),
+        ("[[rule]]\nwhen = {}", "rule.0.name"),
+        ("[[rule]]\nname = 'a'\noutputs = []", "rule.0.outputs"),
+        ("[[rule]]\nname = 'a'\noutputs = ['png']", "rule.0.outputs"),
+        ("[[rule]]\nname = 'a'\nchoose = 'some'", "rule.0.choose"),
+        ("[engine]\nname = 'magic'", "engine.name"),
+        ("[api]\nauth = 'password'", "api.auth"),
+        ("[seg]\nseries_description = '{patient}'", "seg.series_description"),
+        ("[seg]\nseries_description = '{task.name}'", "seg.series_description"),
+        ("[seg]\nseries_description = '{task[name]}'", "seg.series_description"),
+        ("[seg]\nseries_description = '{task'", "seg.series_description"),
+        ("site = 'x'", "site"),
+    ],
+)
+def test_bad_value_is_refused_with_its_key(load: Loader, text: str, key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(text)
+    assert str(refused.value).startswith(f"{key}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[[rule]]\nname = 'a'\n[[rule]]\nname = 'a'", "rule names must differ: a"),
+        ("[[rule]]\nname = 'a'\nsend_to = ['pacs']", "rule a: send_to names no"),
+        ("[api]\nhost = '0.0.0.0'\nauth = 'none'", "loopback only"),
+    ],
+)
+def test_keys_that_do_not_fit_together_are_refused(load: Loader, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(text)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_api_without_auth_is_allowed_on_loopback(load: Loader, host: str) -> None:
+    assert load(f"[api]\nhost = '{host}'\nauth = 'none'").api.auth == "none"
+
+
+_PACS = "[[destination]]\nname = 'pacs'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[engine]\nname = 'totalsegmentator'", "engine.name"),
+        ("[queue]\nbackend = 'batch'", "queue.backend"),
+        ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
+        ("[objects]\nbackend = 's3'", "objects.backend"),
+        ("[news]\nbackend = 'sqs'", "news.backend"),
+        ("[mirror]\nbackend = 'dynamodb'", "mirror.backend"),
+        ("[dicom]\ntls = { certificate = 'x' }", "dicom.tls"),
+        ("[study]\nfind = { host = 'x' }", "study.find"),
+        ("[api]\nauth = 'cognito'", "api.auth"),
+        ("[seg]\ntype = 'labelmap'", "seg.type"),
+        (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
+        (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),
+        ("[[rule]]\nname = 'a'\noutputs = ['seg', 'sr']", "rule a"),
+        ("[[rule]]\nname = 'a'\non_flags = 'hold'", "rule a"),
+        ("[[rule]]\nname = 'a'\nleave_site = 'no_head'", "rule a"),
+    ],
+)
+def test_part_that_does_not_work_yet_is_refused_with_the_way_out(load: Loader, text: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=r"this version does not do that yet") as refused:
+        load(text)
+    assert str(refused.value).startswith(key)
+
+
+def test_file_that_is_no_toml_is_refused(load: Loader) -> None:
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load("[dicom")
+
+
+def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "nothing.toml")
+
+
+def test_config_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_config().dicom.port = 1  # type: ignore[misc]
