@@ -1,0 +1,77 @@
+# Everything runs in a virtual environment of its own; nothing outside this folder is touched.
+#   make demo                  a real study through the whole gateway (Python 3.11 to 3.13 and make suffice)
+#   make demo ARGS=--keep      the same, and leave it running to look around
+#   make test                  all checks and tests (what is missing of Orthanc, dcmtk, ... is said and skipped)
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# Test processes at once; a module's tests stay together, since they share what is slow to start.
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+# The first Python of a version that we support; `make PYTHON=/path/to/python3.12 demo` names another one.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
+	&& { echo $$name; break; }; done)
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test test-long lint format constraints clean distclean
+.DEFAULT_GOAL := help
+
+help:  ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed  ## Send a real study through the whole gateway and show what comes back
+	@$(BIN)/iris demo $(ARGS)
+
+test: lint  ## Every check and every test but the long ones
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+
+test-long: lint  ## Every test, the long ones too
+	IRIS_TEST_LONG=1 $(BIN)/pytest -n $(WORKERS) --dist loadscope --timeout 1800 $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## Put the code into the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: $(VENV)/.made  ## Resolve the pins anew (with the oldest Python that we support)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "make constraints needs Python 3.11: make PYTHON=python3.11 constraints" >&2; exit 1; }
+	@{ echo "# Made by 'make constraints': what the base and [dev] dependencies resolve to. Do not edit."; \
+		$(PIP) install --quiet --dry-run --ignore-installed --report - '.[dev]' \
+		| $(BIN)/python -c 'import json, sys; print("\n".join(sorted( \
+			i["metadata"]["name"].lower().replace("_", "-") + "==" + i["metadata"]["version"] \
+			for i in json.load(sys.stdin)["install"] if i["metadata"]["name"] != "iris-gateway")))'; \
+	} > constraints.tmp && mv constraints.tmp constraints.txt
+
+clean:  ## Remove caches and the demo's working folder
+	rm -rf iris-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## Remove the virtual environment too
+	rm -rf $(VENV)
+
+# Stamps: installation runs again only when what it reads has changed.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "no virtual environment could be made; Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing into $(VENV) ..."
+	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing into $(VENV), with what the tests need ..."
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
