@@ -37,6 +37,7 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before any fixture starts a peer
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail in CI, where a peer is missing."""
     for marker in item.iter_markers("peer"):

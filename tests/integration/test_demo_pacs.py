@@ -18,9 +18,20 @@ KINDS = ["builtin", pytest.param("orthanc", marks=pytest.mark.peer("orthanc"))]
 
 
 @pytest.fixture(params=KINDS)
-def pacs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pacs]:
-    """A running PACS of each kind."""
+def fresh_pacs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pacs]:
+    """A running PACS of each kind, of one test's own."""
     chosen = choose_pacs(request.param, tmp_path / "pacs")
+    chosen.start()
+    try:
+        yield chosen
+    finally:
+        chosen.stop()
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def pacs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
+    """A running PACS of each kind; tests that share it ask for different objects."""
+    chosen = choose_pacs(request.param, tmp_path_factory.mktemp("pacs"))
     chosen.start()
     try:
         yield chosen
@@ -33,10 +44,11 @@ def test_pacs_after_start_answers_echo_on_loopback(pacs: Pacs) -> None:
     assert pacs.peer.host == "127.0.0.1"
 
 
-def test_pacs_after_stop_is_gone(pacs: Pacs) -> None:
-    pacs.stop()
+def test_pacs_after_stop_is_gone(fresh_pacs: Pacs) -> None:
+    peer = fresh_pacs.peer
+    fresh_pacs.stop()
     with pytest.raises(NotReached):
-        echo(pacs.peer, CALLING)
+        echo(peer, CALLING)
 
 
 def test_pacs_with_stored_study_finds_it_at_every_level(pacs: Pacs, demo_study: Path) -> None:
