@@ -184,12 +184,12 @@ def note_our_own_result(transaction: Transaction, study_uid: str) -> None:
 
 
 def put_aside(transaction: Transaction, refused: RefusedObject) -> None:
-    """Record an object in quarantine; the same bytes again only count up."""
+    """Record an object in quarantine; the same bytes again only count up (a sender may try for ever)."""
     now = utc_now()
-    transaction.execute(
+    row = transaction.one(
         "INSERT INTO quarantine (key, reason, sentence, path, study_uid, sop_instance_uid, sender,"
         " first_at, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (key) DO UPDATE SET times = times + 1, last_at = excluded.last_at",
+        " ON CONFLICT (key) DO UPDATE SET times = times + 1, last_at = excluded.last_at RETURNING times",
         (
             refused.key,
             refused.reason,
@@ -202,6 +202,8 @@ def put_aside(transaction: Transaction, refused: RefusedObject) -> None:
             now,
         ),
     )
+    if row is not None and row["times"] > 1:
+        return
     known = transaction.one("SELECT 1 FROM studies WHERE study_uid = ?", (refused.study_uid,))
     transaction.note(
         "instance.quarantined",

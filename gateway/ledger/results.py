@@ -9,7 +9,7 @@ from gateway.events import DeliveryChanged
 from .records import DeliveryRow, JobRow, utc_now
 from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
 from .store import Ledger
-from .transaction import Transaction
+from .transaction import StaleRow, Transaction
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,11 @@ def record_result(transaction: Transaction, job: JobRow, result: Result, destina
     Raises
     ------
     StaleRow
-        The job is not segmented any more.
+        The job is not segmented any more, or its header was corrected since `job` was read.
     """
+    wanted = transaction.job(job.job_key).header_sha256
+    if wanted not in (job.header_sha256, result.header_sha256):
+        raise StaleRow("its header was corrected while it was encoded; encode it again")
     transaction.move_job(
         job.job_key,
         JobEvent.ENCODED,

@@ -97,11 +97,14 @@ class Ledger:
         try:
             yield connection
         finally:
-            with self._readers_lock:
-                if self._is_open:
-                    self._readers.append(connection)
-                else:
-                    connection.close()
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._readers_lock:
+            if self._is_open:
+                self._readers.append(connection)
+            else:  # closed meanwhile
+                connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -86,12 +86,13 @@ class Book:
             with self.ledger.transaction() as transaction:
                 transaction.move_job(job_key, event, **given)
 
-    def encode(self, job_key: str = "k1", *, uid: str = "2.25.1", to: tuple[str, ...] | None = None) -> None:
-        """Take a segmented job to encoded."""
-        result = Result(f"results/{uid}.dcm", "sha", "1.2.840.10008.5.1.4.1.1.66.4", uid, "header", ())
+    def encode(self, job_key: str = "k1", *, uid: str = "2.25.1", job: JobRow | None = None) -> None:
+        """Take a segmented job to encoded; `job` is what the encoder read of it before it began."""
+        job = job or self.job(job_key)
+        header = job.header_sha256
+        result = Result(f"results/{uid}.dcm", "sha", "1.2.840.10008.5.1.4.1.1.66.4", uid, header, ())
         with self.ledger.transaction() as transaction:
-            job = transaction.job(job_key)
-            record_result(transaction, job, result, job.send_to if to is None else to)
+            record_result(transaction, job, result, job.send_to)
 
     def move_delivery(self, destination: str, *events: DeliveryEvent, **given: Any) -> None:
         for event in events:

@@ -1,0 +1,607 @@
+"""A study's state follows from its jobs and deliveries; completion, revisions, what a person may ask for."""
+
+import pytest
+
+from gateway.events import CompletionRequested, InstanceStored, ObjectQuarantined, StudyChanged
+from gateway.ledger.completion import (
+    DecidedVolume,
+    StudyPlan,
+    complete_study,
+    receiving_studies,
+    request_completion,
+)
+from gateway.ledger.instances import (
+    RefusedObject,
+    current_instance,
+    current_instances,
+    is_result_of_ours,
+    known_files,
+    note_our_own_result,
+    put_aside,
+    study_of_series,
+)
+from gateway.ledger.records import QuarantineRow, utc_now, utc_text, utc_time
+from gateway.ledger.results import delivered_before
+from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
+from gateway.ledger.transaction import StaleRow
+from gateway.ledger.work import (
+    NotPossible,
+    cancel,
+    due_deliveries,
+    due_jobs,
+    job,
+    newer_run,
+    put_off_delivery,
+    put_off_job,
+    release,
+    retry,
+    runs_lost_in_a_row,
+    seconds_to_next_delivery,
+    seconds_to_next_job,
+)
+
+TWO = ("pacs", "archive")
+
+
+def _ask(book, what, key: str = "k1") -> None:
+    with book.ledger.transaction() as transaction:
+        what(transaction, key)
+
+
+# -- the study's state ------------------------------------------------------------------------------------
+
+
+def test_study_with_a_new_instance_is_receiving(book) -> None:
+    book.store()
+    assert book.study().state is StudyState.RECEIVING
+    assert [study.study_uid for study in receiving_studies(book.ledger)] == [book.study_uid]
+    assert InstanceStored(book.study_uid, 1) in book.heard
+
+
+def test_study_without_jobs_is_done_with_the_reason(book) -> None:
+    book.store()
+    book.complete()
+    assert (book.study().state, book.study().reason) == (
+        StudyState.DONE,
+        "nothing to do: no rule takes any of its series",
+    )
+
+
+def test_study_with_an_open_job_is_processing(book) -> None:
+    book.begin()
+    assert book.study().state is StudyState.PROCESSING
+
+
+def test_study_with_a_failed_job_is_failed_with_its_reason(book) -> None:
+    book.begin(book.planned("k1"), book.planned("k2", slot="other"))
+    book.move("k1", JobEvent.FAILED, reason="the disk is full")
+    assert (book.study().state, book.study().reason) == (StudyState.FAILED, "the disk is full")
+
+
+def test_study_with_a_held_job_is_failed_with_its_reason(book) -> None:
+    book.begin(book.planned(hold="a slice is missing"))
+    assert book.state() is JobState.QUARANTINED
+    assert (book.study().state, book.study().reason) == (StudyState.FAILED, "a slice is missing")
+
+
+def test_study_where_nothing_was_found_is_done(book) -> None:
+    book.begin()
+    book.move("k1", JobEvent.SEGMENTED, JobEvent.FOUND_NOTHING)
+    assert book.study().reason == "nothing was found, so nothing was sent"
+
+
+def test_study_encoded_without_destination_is_done_and_says_so(book) -> None:
+    book.begin_encoded(send_to=())
+    assert book.state() is JobState.ENCODED
+    assert (book.study().state, book.study().reason) == (
+        StudyState.DONE,
+        "encoded, but no destination is configured",
+    )
+
+
+def test_study_with_a_pending_delivery_is_processing(book) -> None:
+    book.begin_encoded()
+    assert book.study().state is StudyState.PROCESSING
+
+
+def test_study_shows_why_its_delivery_waits(book) -> None:
+    book.begin_encoded()
+    with book.ledger.transaction() as transaction:
+        put_off_delivery(transaction, book.delivery().key, delay_s=60, reason="the PACS is away")
+    assert (book.study().state, book.study().reason) == (StudyState.PROCESSING, "the PACS is away")
+
+
+def test_study_with_a_failed_delivery_is_failed_with_its_reason(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    book.move_delivery("archive", DeliveryEvent.FAILED, reason="refused")
+    assert (book.study().state, book.study().reason) == (StudyState.FAILED, "refused")
+
+
+def test_study_with_everything_delivered_is_done(book) -> None:
+    book.begin_encoded()
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    assert (book.study().state, book.study().reason) == (StudyState.DONE, "delivered")
+    assert book.heard[-1] == StudyChanged(book.study_uid, "done")
+
+
+def test_study_whose_only_job_was_cancelled_is_done(book) -> None:
+    book.begin()
+    _ask(book, cancel)
+    assert (book.study().state, book.study().reason) == (StudyState.DONE, "cancelled")
+
+
+def test_study_that_receives_stays_so_whatever_its_jobs_do(book) -> None:
+    book.begin_encoded()
+    book.store("1.2.3.4.2")
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    assert book.study().state is StudyState.RECEIVING
+    book.complete(book.planned())
+    assert book.study().state is StudyState.DONE
+
+
+def test_study_that_was_done_processes_again_when_a_job_is_redone(book) -> None:
+    book.begin()
+    _ask(book, cancel)
+    _ask(book, retry)
+    assert book.study().state is StudyState.PROCESSING
+
+
+# -- instances --------------------------------------------------------------------------------------------
+
+
+def test_instance_with_a_corrected_header_becomes_the_current_revision(book) -> None:
+    book.store()
+    book.store(header_sha256="corrected", path="instances/corrected.dcm")
+    current = current_instance(book.ledger, "1.2.3.4.1")
+    assert (current.revision, current.header_sha256) == (2, "corrected")
+    assert len(current_instances(book.ledger, book.study_uid)) == 1
+    assert known_files(book.ledger) == {"instances/1.2.3.4.1.dcm", "instances/corrected.dcm"}
+    assert "instance.corrected" in book.names()
+
+
+def test_instance_takes_the_evidence_back_and_raises_the_generation(book) -> None:
+    book.store()
+    book.close_association()
+    assert book.study().evidence == "released"
+    book.store("1.2.3.4.2")
+    assert (book.study().evidence, book.study().evidence_at, book.study().generation) == (None, None, 2)
+
+
+def test_association_that_was_aborted_is_recorded_as_no_evidence(book) -> None:
+    book.store()
+    book.close_association(released=False)
+    assert book.study().evidence == "aborted"
+    assert book.names()[-1] == "association.aborted"
+
+
+def test_association_that_touched_a_done_study_leaves_its_evidence(book) -> None:
+    book.store()
+    book.close_association()
+    book.complete()
+    book.close_association(released=False)
+    assert book.study().evidence == "released"
+
+
+def test_series_is_known_under_the_study_that_it_came_with(book) -> None:
+    book.store()
+    assert study_of_series(book.ledger, "1.2.3.4") == book.study_uid
+    assert study_of_series(book.ledger, "9.9") is None
+    assert current_instance(book.ledger, "9.9") is None
+
+
+def test_refused_object_that_comes_often_is_one_row_and_one_line(book) -> None:
+    refused = RefusedObject("digest", "not_dicom", "cannot be parsed", "quarantine/x.dcm", None, None, "PACS")
+    for _ in range(3):
+        with book.ledger.transaction() as transaction:
+            put_aside(transaction, refused)
+    (row,) = [QuarantineRow.of(row) for row in book.ledger.read("SELECT * FROM quarantine")]
+    assert (row.times, row.reason, row.first_at <= row.last_at) == (3, "not_dicom", True)
+    assert book.names() == ["instance.quarantined"]
+    assert book.heard == [ObjectQuarantined("digest", "not_dicom")]
+
+
+def test_result_of_ours_is_known_by_its_uid(book) -> None:
+    book.begin_encoded()
+    assert is_result_of_ours(book.ledger, "2.25.1")
+    assert not is_result_of_ours(book.ledger, "2.25.2")
+    with book.ledger.transaction() as transaction:
+        note_our_own_result(transaction, book.study_uid)
+        note_our_own_result(transaction, "a study that nobody knows")
+    assert [line.study_uid for line in book.timeline()[-2:]] == [book.study_uid, None]
+
+
+# -- completion and revisions -----------------------------------------------------------------------------
+
+
+def test_completion_of_a_plan_that_is_out_of_date_is_refused(book) -> None:
+    book.store()
+    plan = StudyPlan(book.study_uid, book.study().generation, (book.planned(),), ())
+    book.store("1.2.3.4.2")
+    with pytest.raises(StaleRow), book.ledger.transaction() as transaction:
+        complete_study(transaction, plan, evidence="released")
+    assert book.jobs() == {}
+
+
+def test_completion_of_a_complete_study_is_refused(book) -> None:
+    book.begin()
+    with pytest.raises(StaleRow):
+        book.complete(book.planned("k2"))
+
+
+def test_completion_writes_what_was_decided_and_replaces_what_was_before(book) -> None:
+    for why in ("the first reason", "the second reason"):
+        book.store(header_sha256=why)
+        volume = DecidedVolume("1.2.3.4", 1, 20, None, why, ({"code": "gap", "sentence": "s"},), ("a", "b"))
+        with book.ledger.transaction() as transaction:
+            plan = StudyPlan(book.study_uid, transaction.study(book.study_uid).generation, (), (volume,))
+            complete_study(transaction, plan, evidence="released")
+    (row,) = book.ledger.read("SELECT * FROM volumes")
+    assert (row["why"], row["ranking"]) == ("the second reason", '["a", "b"]')
+    assert book.study().completed_at is not None
+
+
+def test_completion_request_is_taken_once(book) -> None:
+    book.store()
+    _ask(book, request_completion, book.study_uid)
+    assert book.study().complete_requested == 1
+    assert CompletionRequested(book.study_uid) in book.heard
+    book.complete()
+    assert book.study().complete_requested == 0
+
+
+def test_completion_request_for_a_complete_study_does_not_close_its_next_revision(book) -> None:
+    book.begin()
+    _ask(book, request_completion, book.study_uid)
+    book.store("1.2.3.4.2")
+    assert book.study().complete_requested == 0
+
+
+def test_completion_request_for_an_unknown_study_is_stale(book) -> None:
+    with pytest.raises(StaleRow):
+        _ask(book, request_completion, "9.9")
+
+
+def test_job_that_exists_is_left_alone_by_a_second_completion(book) -> None:
+    book.begin()
+    book.move("k1", JobEvent.CONVERTED)
+    book.store("9.9.9", series_uid="9.9", of_use=False)
+    before = book.job()
+    book.complete(book.planned())
+    assert book.job() == before
+
+
+def test_late_slice_supersedes_the_open_job_of_its_slot(book) -> None:
+    book.begin()
+    book.store("1.2.3.4.2")
+    book.complete(book.planned("k2", instance_uids=("1.2.3.4.1", "1.2.3.4.2")))
+    assert {key: row.state for key, row in book.jobs().items()} == {"k1": "superseded", "k2": "planned"}
+    assert book.job("k1").reason == "an instance came in later"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (JobEvent.FAILED,),
+        (JobEvent.HELD,),
+        (JobEvent.SUBMITTED, JobEvent.STARTED),
+        (JobEvent.SEGMENTED,),
+    ],
+)
+def test_late_slice_supersedes_a_job_wherever_it_stands(book, events: tuple[JobEvent, ...]) -> None:
+    book.begin()
+    book.move("k1", *events)
+    book.store("1.2.3.4.2")
+    book.complete(book.planned("k2"))
+    assert book.state("k1") is JobState.SUPERSEDED
+    assert book.study().state is StudyState.PROCESSING
+
+
+def test_late_slice_leaves_a_cancelled_job_cancelled(book) -> None:
+    book.begin()
+    _ask(book, cancel)
+    book.store("1.2.3.4.2")
+    book.complete(book.planned("k2"))
+    assert book.state("k1") is JobState.CANCELLED
+
+
+def test_late_slice_supersedes_deliveries_that_have_not_arrived(book) -> None:
+    book.begin_encoded(send_to=("pacs", "archive", "ward"))
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    book.move_delivery("archive", DeliveryEvent.FAILED)
+    book.store("1.2.3.4.2")
+    book.complete(book.planned("k2"))
+    states = {d.destination: d.state for d in book.deliveries()}
+    assert states == {"pacs": "sent", "archive": "superseded", "ward": "superseded"}
+    assert book.state("k1") is JobState.SUPERSEDED
+
+
+def test_late_slice_leaves_what_was_delivered_and_the_new_result_is_a_second_one(book) -> None:
+    book.begin_encoded()
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    book.store("1.2.3.4.2")
+    book.complete(book.planned("k2"))
+    assert book.state("k1") is JobState.DELIVERED
+    assert delivered_before(book.ledger, book.job("k2")) == {"2.25.1"}
+
+
+def test_job_whose_volume_is_numbered_anew_keeps_its_place(book) -> None:
+    book.begin()
+    book.store("1.2.3.4.2")
+    # Another stack of the series came in and is number 1 now; the one that has a job is number 2.
+    book.complete(book.planned("k2"), book.planned("k1", slot="1.2.3.4#2#tissue"))
+    assert (book.state("k1"), book.state("k2")) == (JobState.PLANNED, JobState.PLANNED)
+    assert book.job("k1").slot == "1.2.3.4#2#tissue"
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+def test_corrected_header_encodes_again_without_a_run(book, delivered: bool) -> None:
+    book.begin_encoded()
+    if delivered:
+        book.move_delivery("pacs", DeliveryEvent.SENT)
+    book.store(header_sha256="corrected")
+    book.complete(book.planned(header_sha256="corrected"))
+    assert book.state() is JobState.SEGMENTED
+    assert book.delivery().state == ("sent" if delivered else "superseded")
+    book.encode(uid="2.25.2")
+    assert [(d.sop_instance_uid, d.state) for d in book.deliveries()][-1] == ("2.25.2", "pending")
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    assert book.state() is JobState.DELIVERED
+
+
+def test_corrected_header_that_is_taken_back_sends_nothing_twice(book) -> None:
+    book.begin_encoded()
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    for header, uid in (("corrected", "2.25.2"), ("header", "2.25.1")):
+        book.store(header_sha256=header)
+        book.complete(book.planned(header_sha256=header))
+        book.encode(uid=uid)
+    assert {d.sop_instance_uid: d.state for d in book.deliveries()} == {
+        "2.25.1": "sent",
+        "2.25.2": "superseded",
+    }
+    assert book.state() is JobState.DELIVERED
+
+
+def test_corrected_header_that_comes_while_it_is_encoded_is_not_lost(book) -> None:
+    book.begin()
+    book.move("k1", JobEvent.SEGMENTED)
+    read_before = book.job()
+    book.store(header_sha256="corrected")
+    book.complete(book.planned(header_sha256="corrected"))
+    with pytest.raises(StaleRow, match="corrected"):
+        book.encode(job=read_before)
+    assert (book.state(), book.job().header_sha256, book.deliveries()) == ("segmented", "corrected", [])
+
+
+def test_corrected_header_of_a_job_that_is_not_encoded_yet_changes_no_state(book) -> None:
+    book.begin()
+    book.move("k1", JobEvent.CONVERTED)
+    book.store(header_sha256="corrected")
+    book.complete(book.planned(header_sha256="corrected"))
+    assert (book.state(), book.job().header_sha256) == (JobState.CONVERTED, "corrected")
+
+
+def test_corrected_header_of_a_job_where_nothing_was_found_changes_no_state(book) -> None:
+    book.begin()
+    book.move("k1", JobEvent.SEGMENTED, JobEvent.FOUND_NOTHING)
+    book.store(header_sha256="corrected")
+    book.complete(book.planned(header_sha256="corrected"))
+    assert book.state() is JobState.DELIVERED
+
+
+def test_corrected_header_of_a_job_that_failed_when_encoded_is_encoded_by_the_retry(book) -> None:
+    book.begin_encoded()
+    book.move("k1", JobEvent.FAILED)
+    book.store(header_sha256="corrected")
+    book.complete(book.planned(header_sha256="corrected"))
+    _ask(book, retry)
+    assert book.state() is JobState.SEGMENTED
+
+
+# -- deliveries -------------------------------------------------------------------------------------------
+
+
+def test_last_delivery_that_arrives_delivers_the_job(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    assert book.state() is JobState.ENCODED
+    book.move_delivery("archive", DeliveryEvent.SENT)
+    assert book.state() is JobState.DELIVERED
+    assert book.names()[-3:] == ["delivery.sent", "job.delivered", "study.finished"]
+
+
+def test_delivery_of_an_older_object_does_not_deliver_the_job(book) -> None:
+    book.begin_encoded()
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    book.store(header_sha256="corrected")
+    book.complete(book.planned(header_sha256="corrected"))
+    book.encode(uid="2.25.2")
+    assert book.state() is JobState.ENCODED
+
+
+def test_result_of_a_job_that_moved_meanwhile_is_stale(book) -> None:
+    book.begin()
+    with pytest.raises(StaleRow):
+        book.encode()
+    assert book.deliveries() == []
+
+
+def test_cancelled_delivery_that_is_wanted_again_begins_anew(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    _ask(book, cancel)
+    _ask(book, retry)
+    book.move("k1", JobEvent.SEGMENTED)
+    book.encode()
+    assert {d.destination: d.state for d in book.deliveries()} == {"pacs": "sent", "archive": "pending"}
+
+
+def test_refused_commitment_sends_again_at_once(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("pacs", DeliveryEvent.SENT, DeliveryEvent.COMMITMENT_REFUSED)
+    assert book.delivery("pacs").state is DeliveryState.PENDING
+    assert {d.destination for d in due_deliveries(book.ledger, "pacs")} == {"pacs"}
+
+
+# -- what a person may ask for ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failed_after", "resumes"),
+    [
+        ((), "planned"),
+        ((JobEvent.CONVERTED,), "converted"),
+        ((JobEvent.SUBMITTED, JobEvent.STARTED), "staged"),
+        ((JobEvent.SEGMENTED,), "segmented"),
+    ],
+)
+def test_retry_of_a_failed_job_goes_on_from_the_last_good_state(
+    book, failed_after: tuple[JobEvent, ...], resumes: str
+) -> None:
+    book.begin()
+    book.move("k1", *failed_after, JobEvent.FAILED)
+    _ask(book, retry)
+    assert (book.state(), book.job().resume_state, book.job().reason) == (resumes, None, "")
+
+
+def test_retry_of_a_job_takes_up_its_failed_deliveries(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    for destination in TWO:
+        book.move_delivery(destination, DeliveryEvent.FAILED)
+    _ask(book, retry)
+    assert {d.state for d in book.deliveries()} == {"pending"}
+    assert book.study().state is StudyState.PROCESSING
+
+
+def test_retry_of_one_delivery_leaves_the_other(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    for destination in TWO:
+        book.move_delivery(destination, DeliveryEvent.FAILED)
+    _ask(book, retry, book.delivery("pacs").key)
+    assert {d.destination: d.state for d in book.deliveries()} == {"pacs": "pending", "archive": "failed"}
+
+
+@pytest.mark.parametrize("key", ["k1", "delivery"])
+def test_retry_of_what_did_not_fail_is_refused_with_a_sentence(book, key: str) -> None:
+    book.begin_encoded()
+    with pytest.raises(NotPossible, match="only a failed"):
+        _ask(book, retry, book.delivery().key if key == "delivery" else key)
+
+
+def test_retry_of_an_unknown_key_is_stale(book) -> None:
+    with pytest.raises(StaleRow):
+        _ask(book, retry, "nothing")
+
+
+def test_cancel_stops_the_job_and_what_it_has_not_delivered(book) -> None:
+    book.begin_encoded(send_to=("pacs", "archive", "ward"))
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    book.move_delivery("archive", DeliveryEvent.FAILED, reason="refused")
+    _ask(book, cancel)
+    assert book.state() is JobState.CANCELLED
+    states = {d.destination: d.state for d in book.deliveries()}
+    assert states == {"pacs": "sent", "archive": "cancelled", "ward": "cancelled"}
+    assert (book.study().state, book.study().reason) == (StudyState.DONE, "cancelled")
+
+
+def test_cancel_of_a_held_job_ends_the_hold(book) -> None:
+    book.begin(book.planned(hold="a gap"))
+    _ask(book, cancel)
+    assert book.state() is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("event", [JobEvent.FAILED, JobEvent.CANCELLED, JobEvent.SUPERSEDED])
+def test_cancel_of_a_job_that_is_over_is_refused_with_a_sentence(book, event: JobEvent) -> None:
+    book.begin()
+    book.move("k1", event)
+    with pytest.raises(NotPossible, match="nothing to cancel"):
+        _ask(book, cancel)
+
+
+@pytest.mark.parametrize("held_in", [(), (JobEvent.SEGMENTED,)])
+def test_release_lets_a_held_job_go_on_where_it_was(book, held_in: tuple[JobEvent, ...]) -> None:
+    book.begin()
+    book.move("k1", *held_in)
+    before = book.state()
+    book.move("k1", JobEvent.HELD, reason="a flag")
+    _ask(book, release)
+    assert book.state() is before
+
+
+def test_release_of_a_job_that_is_not_held_is_refused_with_a_sentence(book) -> None:
+    book.begin()
+    with pytest.raises(NotPossible, match="only a quarantined one"):
+        _ask(book, release)
+
+
+def test_released_job_is_not_held_again_by_a_second_completion(book) -> None:
+    book.begin(book.planned(hold="a gap"))
+    _ask(book, release)
+    book.store("9.9.9", series_uid="9.9", of_use=False)
+    book.complete(book.planned(hold="a gap"))
+    assert book.state() is JobState.PLANNED
+
+
+# -- work -------------------------------------------------------------------------------------------------
+
+
+def test_due_jobs_come_the_most_urgent_first_and_the_put_off_ones_later(book) -> None:
+    jobs = [book.planned(key, slot=key, priority=p) for key, p in (("later", 9), ("low", 0), ("high", 5))]
+    book.begin(*jobs)
+    with book.ledger.transaction() as transaction:
+        put_off_job(transaction, "later", delay_s=60, reason="busy")
+    assert [row.job_key for row in due_jobs(book.ledger, {JobState.PLANNED})] == ["high", "low"]
+    assert 50 < (seconds_to_next_job(book.ledger, {JobState.PLANNED}) or 0) <= 60
+    assert seconds_to_next_job(book.ledger, {JobState.STAGED}) is None
+    assert (book.job("later").failures, book.job("later").reason) == (1, "busy")
+
+
+def test_put_off_job_that_moves_on_forgets_its_failures(book) -> None:
+    book.begin()
+    with book.ledger.transaction() as transaction:
+        put_off_job(transaction, "k1", delay_s=60, reason="busy")
+    book.move("k1", JobEvent.CONVERTED)
+    assert (book.job().failures, book.job().not_before, book.job().reason) == (0, None, "")
+
+
+def test_put_off_delivery_is_not_due_and_a_repeated_reason_is_one_line(book) -> None:
+    book.begin_encoded()
+    for _ in range(3):
+        with book.ledger.transaction() as transaction:
+            put_off_delivery(transaction, book.delivery().key, delay_s=60, reason="the PACS is away")
+    assert due_deliveries(book.ledger, "pacs") == []
+    assert 50 < (seconds_to_next_delivery(book.ledger, "pacs") or 0) <= 60
+    assert seconds_to_next_delivery(book.ledger, "archive") is None
+    assert book.delivery().attempts == 3
+    assert book.names().count("delivery.put_off") == 1
+
+
+def test_runs_lost_in_a_row_leave_out_restarts_and_what_a_person_retried(book) -> None:
+    book.begin()
+    book.move("k1", JobEvent.SUBMITTED, JobEvent.RUN_LOST)
+    book.move("k1", JobEvent.SUBMITTED)
+    book.move("k1", JobEvent.RUN_LOST, by_restart=True)
+    assert runs_lost_in_a_row(book.ledger, "k1") == 1
+    book.move("k1", JobEvent.FAILED)
+    _ask(book, retry)
+    assert runs_lost_in_a_row(book.ledger, "k1") == 0
+
+
+def test_news_of_an_older_run_does_not_matter(book) -> None:
+    book.begin()
+    book.move("k1", JobEvent.SUBMITTED, columns={"run": 2})
+    assert not newer_run(book.job(), 1)
+    assert newer_run(book.job(), 2)
+    book.move("k1", JobEvent.SEGMENTED)
+    assert not newer_run(book.job(), 2)
+
+
+def test_job_that_does_not_exist_is_none(book) -> None:
+    assert job(book.ledger, "nothing") is None
+
+
+def test_times_of_the_ledger_sort_as_text() -> None:
+    now = utc_now()
+    assert utc_text(utc_time(now)) == now
+    assert len(now) == len("2026-01-02T03:04:05.000006Z")
