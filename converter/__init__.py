@@ -1,1 +1,1 @@
-
+"""DICOM series to NIfTI and back: geometry, segmentation objects, codes, pictures. No network, no database."""

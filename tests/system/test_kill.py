@@ -1,6 +1,6 @@
 """The gateway is killed before and after every transition there is, and every study still ends well.
 
-The cases are enumerated from the transition tables: a transition that no scenario reaches fails the first test.
+The cases are enumerated from the transition tables: one that no scenario reaches fails the first test.
 """
 
 from collections.abc import Callable

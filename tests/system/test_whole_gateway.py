@@ -1,0 +1,146 @@
+"""The whole gateway between dcmtk's storescu and Orthanc, on the real demo study."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import httpx
+import pytest
+from pydicom import dcmread
+
+from gateway.delivery.peer import parse_peer
+
+pytestmark = [pytest.mark.peer("orthanc"), pytest.mark.peer("dcmtk")]
+
+
+def done(study: dict[str, Any]) -> bool:
+    return bool(study["state"] in ("done", "failed"))
+
+
+@pytest.fixture
+def world(make_world: Callable[..., Any], orthanc: Any) -> Any:
+    world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port))
+    world.start()
+    return world
+
+
+def address_of(world: Any) -> Any:
+    return parse_peer((world.data_dir / "dicom-address").read_text().strip())
+
+
+def segs_in(orthanc: Any, study_uid: str, folder: Path) -> list[Path]:
+    """The segmentations that Orthanc holds of a study, fetched over its REST API."""
+    address, user = orthanc.rest
+    with httpx.Client(base_url=address, auth=user, trust_env=False) as client:
+        query = {"Level": "Series", "Query": {"StudyInstanceUID": study_uid, "Modality": "SEG"}}
+        files = []
+        for series in client.post("/tools/find", json=query).json():
+            for instance in client.get(f"/series/{series}").json()["Instances"]:
+                path = folder / f"{instance}.dcm"
+                path.write_bytes(client.get(f"/instances/{instance}/file").content)
+                files.append(path)
+        return files
+
+
+@pytest.mark.peer("dicom3tools")
+def test_real_study_sent_by_storescu_comes_back_as_a_segmentation_beside_its_ct(
+    world: Any, orthanc: Any, storescu: Callable[..., Any], demo_study: Path, tmp_path: Path
+) -> None:
+    files = sorted(demo_study.glob("*.dcm"))
+    source = dcmread(files[0], stop_before_pixels=True)
+    # The PACS holds the CT, and routes it to the gateway.
+    for peer in (orthanc.peer, address_of(world)):
+        sent = storescu(files, peer)
+        assert sent.returncode == 0, sent.stderr
+
+    study = world.until(source.StudyInstanceUID, done)
+    assert study["state"] == "done", study
+    assert study["reason"] == "delivered"
+    (seg_path,) = segs_in(orthanc, source.StudyInstanceUID, tmp_path)
+
+    seg = hd.seg.segread(seg_path)
+    assert seg.PatientID == source.PatientID
+    assert seg.StudyInstanceUID == source.StudyInstanceUID
+    assert seg.FrameOfReferenceUID == source.FrameOfReferenceUID
+    assert [seg.get_segment_description(n).SegmentNumber for n in seg.segment_numbers] == list(
+        range(1, seg.number_of_segments + 1)
+    )
+    referenced = {uid for _, _, uid in seg.get_source_image_uids()}
+    assert referenced == {dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in files}
+    labels = {seg.get_segment_description(n).segment_label for n in seg.segment_numbers}
+    assert {"bone", "soft tissue", "adipose tissue"} <= {label.lower().replace("_", " ") for label in labels}
+    assert not dciodvfy_errors(seg_path)
+    read_by_dcmqi(seg_path, tmp_path / "dcmqi", segments=seg.number_of_segments)
+    (result,) = (world.data_dir / "results").glob("*/*.dcm")
+    assert dcmread(result).PixelData == dcmread(seg_path).PixelData
+    assert world.stop() == 0
+
+
+def dciodvfy_errors(path: Path) -> list[str]:
+    answer = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+    assert "Segmentation" in answer.stdout + answer.stderr
+    return [line for line in (answer.stdout + answer.stderr).splitlines() if line.startswith("Error")]
+
+
+def read_by_dcmqi(seg: Path, folder: Path, *, segments: int) -> None:
+    program = shutil.which("segimage2itkimage")
+    assert program, "dcmqi is a development dependency of this project"
+    folder.mkdir()
+    answer = subprocess.run(
+        [program, "--inputDICOM", str(seg), "--outputDirectory", str(folder), "-t", "nii"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert len(list(folder.glob("*.nii.gz"))) == segments
+
+
+def test_study_sent_twice_runs_once_and_comes_back_once(
+    world: Any, orthanc: Any, storescu: Callable[..., Any], small_study: Path, tmp_path: Path
+) -> None:
+    files = sorted(small_study.glob("*.dcm"))
+    study_uid = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
+    for _ in range(2):
+        assert storescu(files, address_of(world)).returncode == 0
+        study = world.until(study_uid, done)
+    assert study["state"] == "done"
+    assert [line["event"] for line in study["timeline"]].count("job.submitted") == 1
+    assert len(segs_in(orthanc, study_uid, tmp_path)) == 1
+
+
+def test_our_own_result_routed_back_is_acknowledged_and_never_an_input(
+    world: Any, orthanc: Any, storescu: Callable[..., Any], small_study: Path, tmp_path: Path
+) -> None:
+    files = sorted(small_study.glob("*.dcm"))
+    study_uid = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
+    assert storescu(files, address_of(world)).returncode == 0
+    world.until(study_uid, done)
+    (seg,) = segs_in(orthanc, study_uid, tmp_path)
+    assert storescu([seg], address_of(world)).returncode == 0
+    study = world.until(
+        study_uid, lambda s: "instance.our_own_result" in [line["event"] for line in s["timeline"]]
+    )
+    assert study["state"] == "done"
+    assert len(study["jobs"]) == 1
+
+
+def test_job_key_is_the_same_at_two_gateways_that_share_the_secret(
+    make_world: Callable[..., Any], recording_pacs: Any, write_study: Callable[..., str], tmp_path: Path
+) -> None:
+    """Same secret, same study: the same job key; and one gateway's labels serve the other."""
+    study_uid = write_study(tmp_path / "study", seed="anew")
+    keys = []
+    secret = tmp_path / "secret"
+    for _ in range(2):
+        world = make_world(("pacs", "RECORDER", recording_pacs.port))
+        world.start(IRIS_SITE__SECRET_FILE=str(secret))
+        world.send(tmp_path / "study")
+        study = world.until(study_uid, done)
+        keys.append(study["jobs"][0]["job_key"])
+        assert world.stop() == 0
+    assert keys[0] == keys[1]
+    assert secret.stat().st_mode & 0o077 == 0
