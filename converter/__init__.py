@@ -1,1 +1,1 @@
-"""DICOM series to NIfTI and back: geometry, segmentation objects, codes, pictures. No network, no database."""
+"""DICOM series to NIfTI and back: geometry, segmentations, codes, pictures. No network, no database."""

@@ -1,30 +1,30 @@
-"""What can go wrong in the converter; each text is one sentence without patient data.
+"""What can go wrong in the converter; each error is one sentence for a person, without patient data.
 
 ::
 
     ConverterError
-    ├── UnusableSeries      the series is no volume that could be converted
-    ├── ConversionFailed    dcm2niix gave nothing that agrees with the series
-    ├── LabelsDoNotFit      a label map does not belong to the series, or to its label table
-    └── EncodingFailed      a segmentation could not be made, or did not read back as it should
+    ├── UnusableSeries     the images make no volume
+    ├── LabelsDoNotFit     a label map's grid or values are not those of the series
+    ├── ConversionFailed   dcm2niix made nothing that can be used
+    └── EncodingFailed     no DICOM object was made, because it would not hold the labels
 """
 
 
 class ConverterError(Exception):
-    """The converter cannot do what was asked."""
+    """The root of everything that the converter raises on purpose."""
 
 
 class UnusableSeries(ConverterError):
-    """The series is no volume that could be converted."""
+    """The images cannot be stacked to a volume."""
+
+
+class LabelsDoNotFit(ConverterError):
+    """The label map's grid or values do not fit the series."""
 
 
 class ConversionFailed(ConverterError):
     """dcm2niix gave nothing that agrees with the series."""
 
 
-class LabelsDoNotFit(ConverterError):
-    """A label map does not belong to the series, or to its label table."""
-
-
 class EncodingFailed(ConverterError):
-    """A segmentation could not be made, or did not read back as it should."""
+    """The labels could not be written as DICOM, or what was read back differs."""

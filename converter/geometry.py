@@ -5,13 +5,14 @@ Frame by frame it also holds where slices are tilted or unevenly spaced.
 """
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import LabelsDoNotFit
-from .volume import Volume
+from .series import Volume
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's axes point to the left and back, NIfTI's to the right and front; it is its own inverse."""
@@ -25,9 +26,25 @@ def lps_from_voxel(affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
     return LPS_FROM_RAS @ affine_ras
 
 
+def positions_lps_mm(volume: Volume) -> NDArray[np.float64]:
+    """Every frame's position, (frames, 3)."""
+    return np.array([frame.position_lps_mm for frame in volume.frames])
+
+
+def frame_affine_lps(volume: Volume, frame: int) -> NDArray[np.float64]:
+    """4 x 3, mm: takes (column index, row index, 1) of one frame to LPS (PS3.3 Equation C.7.6.2.1-1)."""
+    affine = np.zeros((4, 3))
+    row_spacing_mm, column_spacing_mm = volume.pixel_spacing_mm
+    affine[:3, 0] = np.array(volume.orientation_lps[:3]) * column_spacing_mm
+    affine[:3, 1] = np.array(volume.orientation_lps[3:]) * row_spacing_mm
+    affine[:3, 2] = volume.frames[frame].position_lps_mm
+    affine[3, 2] = 1
+    return affine
+
+
 def voxel_from_pixel(affine_ras: NDArray[np.float64], volume: Volume, frame: int) -> NDArray[np.float64]:
     """The 3 x 3 map from (column, row, 1) of a frame to the voxel indices of a NIfTI grid."""
-    matrix = np.linalg.inv(lps_from_voxel(affine_ras)) @ volume.frame_affine_lps(frame)
+    matrix = np.linalg.inv(lps_from_voxel(affine_ras)) @ frame_affine_lps(volume, frame)
     return np.asarray(matrix[:3])
 
 
@@ -68,7 +85,7 @@ def read_labels(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         It is no 3D NIfTI of integers from 0 to 255.
     """
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj)
         affine = np.asarray(image.affine, np.float64)
     except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError):
@@ -125,7 +142,8 @@ def frames_on_grid(
     (i, j, k), uint8
         Zero where no frame lies near.
     """
-    heights = volume.positions_lps_mm @ volume.normal_lps
+    positions_mm = positions_lps_mm(volume)
+    heights = positions_mm @ volume.normal_lps
     row_spacing_mm, column_spacing_mm = volume.pixel_spacing_mm
     across = np.array(volume.orientation_lps[:3]) / column_spacing_mm
     down = np.array(volume.orientation_lps[3:]) / row_spacing_mm
@@ -137,7 +155,7 @@ def frames_on_grid(
         points = np.stack([np.full(j.shape, i), j, k, np.ones(j.shape)], axis=-1) @ to_lps.T[:, :3]
         height = points @ volume.normal_lps
         frame = _nearest(heights, height)
-        offset = points - volume.positions_lps_mm[frame]
+        offset = points - positions_mm[frame]
         column = np.rint(offset @ across).astype(np.int64)
         row = np.rint(offset @ down).astype(np.int64)
         inside = (column >= 0) & (column < volume.columns) & (row >= 0) & (row < volume.rows)

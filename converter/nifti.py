@@ -16,17 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import dcm2niix
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
-from pydicom.pixels import apply_rescale
+from pydicom.pixels.processing import apply_rescale
 
 from .errors import ConversionFailed
 from .geometry import voxel_from_pixel
-from .volume import Volume
+from .series import Volume
 
 TIMEOUT_S = 900
 GRID_TOLERANCE = 0.05
@@ -48,7 +49,7 @@ class Converted:
 
 @dataclass(frozen=True)
 class _Output:
-    values: NDArray[np.generic]
+    values: NDArray[Any]
     affine_ras: NDArray[np.float64]
     is_resampled: bool
 
@@ -78,9 +79,7 @@ def convert_volume(volume: Volume, out: Path) -> Converted:
     else:
         _check_grid(output, volume)
         _check_values(output, volume)
-    content = _nifti_bytes(output)
-    if out.name.endswith(".gz"):
-        content = gzip.compress(content, COMPRESSION_LEVEL, mtime=0)
+    content = _nifti_bytes(output.values, output.affine_ras, compressed=out.name.endswith(".gz"))
     _write(out, content)
     return Converted(out, hashlib.sha256(content).hexdigest(), warnings, converter_version())
 
@@ -169,14 +168,14 @@ def _chosen(files: list[Path]) -> Path:
 
 
 def _read_output(path: Path) -> _Output:
-    image = nib.load(path)
+    image: Any = nib.load(path)
     if len(image.shape) != 3:
         raise ConversionFailed(f"dcm2niix wrote an image of {len(image.shape)} dimensions")
     resampled = "_Tilt" in path.stem or "_Eq" in path.stem
     return _Output(_compact(np.asanyarray(image.dataobj)), np.asarray(image.affine, np.float64), resampled)
 
 
-def _compact(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _compact(values: NDArray[Any]) -> NDArray[Any]:
     """Whole numbers as int16 where they fit; else 32 bits. Scaling is applied, so nobody can forget it."""
     low, high = float(values.min()), float(values.max())
     limits = np.iinfo(np.int16)
@@ -240,14 +239,24 @@ def _check_overlap(output: _Output, volume: Volume) -> None:
 # -- writing ------------------------------------------------------------------------------------------------
 
 
-def _nifti_bytes(output: _Output) -> bytes:
+def write_labels(labels: NDArray[np.uint8], affine_ras: NDArray[np.float64], out: Path) -> None:
+    """Write a label map, (i, j, k) uint8, in one step and with deterministic bytes.
+
+    Raises
+    ------
+    OSError
+    """
+    _write(out, _nifti_bytes(labels, affine_ras, compressed=out.name.endswith(".gz")))
+
+
+def _nifti_bytes(values: NDArray[Any], affine_ras: NDArray[np.float64], *, compressed: bool) -> bytes:
     """A NIfTI-1 file whose header says geometry and type, and nothing else."""
-    image = nib.Nifti1Image(output.values, output.affine_ras, dtype=output.values.dtype)
-    image.set_qform(output.affine_ras, code=1)
-    image.set_sform(output.affine_ras, code=1)
+    image = nib.Nifti1Image(values, affine_ras, dtype=values.dtype)
+    image.set_qform(affine_ras, code=1)
+    image.set_sform(affine_ras, code=1)
     image.header.set_xyzt_units("mm")
     content: bytes = image.to_bytes()
-    return content
+    return gzip.compress(content, COMPRESSION_LEVEL, mtime=0) if compressed else content
 
 
 def _write(out: Path, content: bytes) -> None:

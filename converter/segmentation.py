@@ -1,0 +1,333 @@
+"""Label map to DICOM-SEG on the original slices, read back and compared before anybody sees it."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+from highdicom.sr import CodedConcept
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+
+from .errors import EncodingFailed, LabelsDoNotFit
+from .segmentation_reader import read_segmentation
+from .series import Volume
+from .terminology import PRIVATE_SCHEME, Code, Structure, structure
+from .uids import derived_uid
+
+MANUFACTURER = "IRIS Gateway"
+MODEL_NAME = "iris-gateway"
+ENCODER_VERSION = f"1 highdicom {metadata.version('highdicom')}"
+"""Changes whenever the bytes would."""
+
+LABEL_VALUE = "label value"
+"""Stands before the engine's number in a Segment Description."""
+
+_COPIED = (
+    "SpecificCharacterSet",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+)
+"""What a result takes over from its source, or says about it."""
+
+_TYPE_2 = {
+    "PatientName": "",
+    "PatientID": "",
+    "PatientBirthDate": "",
+    "PatientSex": "",
+    "StudyDate": "",
+    "StudyTime": "",
+    "StudyID": "",
+    "AccessionNumber": "",
+    "ReferringPhysicianName": "",
+    "PositionReferenceIndicator": "",
+}
+"""Attributes that must be there, empty where the source lacks them (PS3.3 C.7.1 to C.7.4)."""
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """What is said about a segmentation; `made_at` is aware of its time zone.
+
+    `algorithm_name` begins with the engine's name.
+    """
+
+    sop_instance_uid: str
+    series_uid: str
+    series_number: int
+    series_description: str
+    made_at: datetime
+    task: str
+    algorithm_name: str
+    algorithm_version: str
+    instance_number: int = 1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A segmentation on disk; `segments` are its labels in the order of their numbers."""
+
+    path: Path
+    sha256: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    segments: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def is_our_own(header: Dataset) -> bool:
+    """Whether an object was made by this software; never raises."""
+    try:
+        made_by = header.get("Manufacturer"), header.get("ManufacturerModelName")
+    except (ValueError, TypeError, LookupError):
+        return False
+    return made_by == (MANUFACTURER, MODEL_NAME)
+
+
+def copied_header_digest(volume: Volume) -> str:
+    """SHA-256, hex, of all that a result takes over from its source or refers to."""
+    digest = hashlib.sha256()
+    for keyword in _COPIED:
+        digest.update(f"{keyword}={_text(volume.header, keyword)}\n".encode("utf-8", "surrogateescape"))
+    for frame in volume.frames:
+        digest.update(f"{frame.sop_class_uid} {frame.sop_instance_uid}\n".encode())
+    return digest.hexdigest()
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    try:
+        return repr(header.get(keyword))
+    except (ValueError, TypeError, LookupError):
+        return "unreadable"
+
+
+def encode_segmentation(
+    volume: Volume,
+    labels: NDArray[np.uint8],
+    names: Mapping[int, str],
+    settings: SegmentationSettings,
+    out: Path,
+) -> Encoded:
+    """Write a BINARY DICOM-SEG (PS3.3 A.51) and read it back.
+
+    Segments are numbered 1 to n without gaps in the order of the label values that occur (PS3.3
+    C.8.20.2.4); the engine's own value stands in the Segment Description.
+
+    Parameters
+    ----------
+    labels
+        (frames, rows, columns), uint8, on the volume's frames.
+    names
+        Label value to structure name, for every value that occurs.
+
+    Raises
+    ------
+    LabelsDoNotFit
+        Another shape than the volume's, or a value without a name.
+    EncodingFailed
+        Nothing to encode, or what was written does not read back as it should; there is no file then.
+    OSError
+    """
+    values = _values(volume, labels, names)
+    structures = [structure(names[value]) for value in values]
+    warnings = [
+        f"{found.name} has no standard code and got a private one ({PRIVATE_SCHEME})"
+        for found in structures
+        if found.is_private
+    ]
+    numbers = np.zeros(256, np.uint8)
+    numbers[values] = np.arange(1, len(values) + 1)
+    numbered = numbers[labels]
+    seg = _segmentation(volume, numbered, values, structures, settings)
+    digest = _write_and_compare(seg, volume, numbered, out)
+    return Encoded(
+        path=out,
+        sha256=digest,
+        sop_instance_uid=settings.sop_instance_uid,
+        sop_class_uid=str(SegmentationStorage),
+        segments=tuple(found.name for found in structures),
+        warnings=tuple(warnings),
+    )
+
+
+def _values(volume: Volume, labels: NDArray[np.uint8], names: Mapping[int, str]) -> list[int]:
+    expected = (len(volume.frames), volume.rows, volume.columns)
+    if labels.shape != expected:
+        raise LabelsDoNotFit(f"the labels have the shape {labels.shape}, the series {expected}")
+    values = [int(value) for value in np.flatnonzero(np.bincount(labels.ravel(), minlength=256)) if value]
+    if not values:
+        raise EncodingFailed("the label map is empty; there is nothing to encode")
+    nameless = [value for value in values if value not in names]
+    if nameless:
+        raise LabelsDoNotFit(
+            f"the label table has no name for {', '.join(map(str, nameless))}; it belongs to another task"
+        )
+    return values
+
+
+# -- building -----------------------------------------------------------------------------------------------
+
+
+def _segmentation(
+    volume: Volume,
+    numbered: NDArray[np.uint8],
+    values: list[int],
+    structures: list[Structure],
+    settings: SegmentationSettings,
+) -> Dataset:
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=settings.algorithm_name, family=_family(settings), version=settings.algorithm_version
+    )
+    seg: Dataset = hd.seg.Segmentation(
+        source_images=_sources(volume),
+        pixel_array=numbered,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            _description(number, value, found, algorithm, settings)
+            for number, (value, found) in enumerate(zip(values, structures, strict=True), start=1)
+        ],
+        series_instance_uid=settings.series_uid,
+        series_number=settings.series_number,
+        sop_instance_uid=settings.sop_instance_uid,
+        instance_number=settings.instance_number,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=metadata.version("iris-gateway"),
+        device_serial_number="1",
+        content_label="SEGMENTATION",
+        content_description=settings.task[:64],
+        content_creator_name="IRIS Gateway",
+        series_description=settings.series_description,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        omit_empty_frames=True,
+    )
+    _make_deterministic(seg, settings)
+    _declare_private_codes(seg, structures)
+    return seg
+
+
+def _family(settings: SegmentationSettings) -> CodedConcept:
+    """Algorithm families of CID 7162: thresholds and shapes are no artificial intelligence."""
+    by_shape = settings.algorithm_name.startswith("threshold")
+    family = codes.cid7162.MorphologicalOperations if by_shape else codes.cid7162.ArtificialIntelligence
+    return CodedConcept.from_code(family)
+
+
+def _sources(volume: Volume) -> list[Dataset]:
+    """The frames' headers, with what a result must have and the source may lack."""
+    sources = []
+    for header in volume.headers:
+        source = deepcopy(header)
+        for keyword, empty in _TYPE_2.items():
+            if keyword not in source:
+                setattr(source, keyword, empty)
+        if not source.get("FrameOfReferenceUID"):
+            source.FrameOfReferenceUID = derived_uid(volume.series_uid, "frame of reference")
+        sources.append(source)
+    return sources
+
+
+def _description(
+    number: int,
+    value: int,
+    found: Structure,
+    algorithm: hd.AlgorithmIdentificationSequence,
+    settings: SegmentationSettings,
+) -> hd.seg.SegmentDescription:
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=found.name[:64],
+        segmented_property_category=_concept(found.category),
+        segmented_property_type=_concept(found.type),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        anatomic_regions=[_concept(found.region)] if found.region else None,
+        display_color=hd.color.CIELabColor.from_rgb(*found.rgb),
+    )
+    if found.type_modifier:
+        property_type = description.SegmentedPropertyTypeCodeSequence[0]
+        property_type.SegmentedPropertyTypeModifierCodeSequence = [_concept(found.type_modifier)]
+    if found.region and found.region_modifier:
+        region = description.AnatomicRegionSequence[0]
+        region.AnatomicRegionModifierSequence = [_concept(found.region_modifier)]
+    description.SegmentDescription = f"{settings.task} {LABEL_VALUE} {value}"
+    return description
+
+
+def _concept(code: Code) -> CodedConcept:
+    return CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def _make_deterministic(seg: Dataset, settings: SegmentationSettings) -> None:
+    """Replace what highdicom takes from the clock and from chance."""
+    day, time = settings.made_at.strftime("%Y%m%d"), settings.made_at.strftime("%H%M%S.%f")
+    for prefix in ("Content", "Series", "InstanceCreation"):
+        setattr(seg, f"{prefix}Date", day)
+        setattr(seg, f"{prefix}Time", time)
+    seg.TimezoneOffsetFromUTC = settings.made_at.strftime("%z") or "+0000"
+    organization = derived_uid(settings.sop_instance_uid, "dimension organization")
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
+
+
+def _declare_private_codes(seg: Dataset, structures: list[Structure]) -> None:
+    """Say whose codes the private ones are (PS3.3 C.12.1.1.4, Coding Scheme Identification)."""
+    if any(found.is_private for found in structures):
+        scheme = Dataset()
+        scheme.CodingSchemeDesignator = PRIVATE_SCHEME
+        scheme.CodingSchemeName = "Structures of segmentation models without a standard code"
+        scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
+        seg.CodingSchemeIdentificationSequence = [scheme]
+
+
+# -- writing ------------------------------------------------------------------------------------------------
+
+
+def _write_and_compare(seg: Dataset, volume: Volume, numbered: NDArray[np.uint8], out: Path) -> str:
+    """Write next to `out`, read back, compare every voxel, and only then put it in its place."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.part")
+    try:
+        with temporary.open("wb") as stream:
+            seg.save_as(stream, enforce_file_format=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not np.array_equal(read_segmentation(temporary, volume).numbers, numbered):
+            raise EncodingFailed("the segmentation does not read back as its labels; nothing was written")
+        with temporary.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        temporary.replace(out)
+        folder = os.open(out.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return digest
+    finally:
+        temporary.unlink(missing_ok=True)
