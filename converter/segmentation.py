@@ -222,7 +222,7 @@ def _segmentation(
         device_serial_number="1",
         content_label="SEGMENTATION",
         content_description=settings.task[:64],
-        content_creator_name="IRIS Gateway",
+        content_creator_name="Gateway^IRIS",
         series_description=settings.series_description,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=True,
@@ -290,6 +290,8 @@ def _make_deterministic(seg: Dataset, settings: SegmentationSettings) -> None:
     for prefix in ("Content", "Series", "InstanceCreation"):
         setattr(seg, f"{prefix}Date", day)
         setattr(seg, f"{prefix}Time", time)
+    for equipment in seg.get("ContributingEquipmentSequence", ()):
+        equipment.ContributionDateTime = settings.made_at.strftime("%Y%m%d%H%M%S.%f%z")
     seg.TimezoneOffsetFromUTC = settings.made_at.strftime("%z") or "+0000"
     organization = derived_uid(settings.sop_instance_uid, "dimension organization")
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
