@@ -1,0 +1,99 @@
+"""The documentation says what is so: every configuration key with its default, files that exist."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from gateway.config import Config, load_config
+
+ROOT = Path(__file__).parents[2]
+OPERATOR = ROOT / "docs" / "operator.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+
+IN_WORDS = {
+    "destination[].ae_title": "required",  # unless stow is given
+    "destination[].host": "required",
+    "destination[].port": "required",
+    "rule[].send_to": "every destination",
+}
+"""Defaults that are said in words: the code has None there, which TOML cannot write."""
+
+_ROW = re.compile(r"^\| `(?P<key>[a-z_]+(?:\[\]|\.[a-z_]+)*)` \| (?P<default>.+?) \| .+\|$", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key that somebody can write, `[]` after a list of tables; a table alone is no key."""
+    for name, field in model.model_fields.items():
+        inner = next(_models_in(field.annotation), None)
+        if inner is None:
+            yield f"{prefix}{name}", field
+        elif isinstance(field.annotation, type):  # a table
+            yield from _keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+            yield from _keys(inner, f"{prefix}{name}[].")
+
+
+def _documented() -> dict[str, str]:
+    text = OPERATOR.read_text(encoding="utf-8")
+    reference = text.partition("\n## Configuration\n")[2].partition("\n## ")[0]
+    rows = _ROW.findall(reference)
+    assert len({key for key, _ in rows}) == len(rows), "a key is documented twice"
+    return dict(rows)
+
+
+def _default(field: FieldInfo) -> Any:
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, list):  # of tables: what is said beyond their own defaults
+        return [v.model_dump(exclude_unset=True) if isinstance(v, BaseModel) else v for v in value]
+    return to_jsonable_python(value)
+
+
+def _written(text: str) -> Any:
+    return tomllib.loads(f"value = {text.strip('`')}")["value"]
+
+
+def test_operators_guide_documents_every_key_of_the_configuration_and_no_other() -> None:
+    assert set(_documented()) == {key for key, _ in _keys(Config)}
+
+
+@pytest.mark.parametrize(("key", "field"), [pytest.param(k, f, id=k) for k, f in _keys(Config)])
+def test_operators_guide_default_of_a_key_is_the_one_in_the_code(key: str, field: FieldInfo) -> None:
+    said = _documented()[key]
+    if key in IN_WORDS:
+        assert (said, field.default) == (IN_WORDS[key], None)
+    elif field.default is PydanticUndefined and field.default_factory is None:
+        assert said == "required"
+    elif isinstance(field.default, Path):
+        assert Path(_written(said)) == field.default
+    else:
+        assert _written(said) == _default(field)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_example_configurations_in_the_documents_are_accepted(document: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", document.read_text("utf-8"), re.DOTALL)):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text, encoding="utf-8")
+        load_config(path)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_in_the_documents_lead_to_files_that_exist(document: Path) -> None:
+    targets = [match["target"] for match in _LINK.finditer(document.read_text(encoding="utf-8"))]
+    assert [target for target in targets if not (document.parent / target).exists()] == []
