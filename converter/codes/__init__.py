@@ -1,0 +1,1 @@
+"""Codes and label tables as data files, and the script that makes them."""
