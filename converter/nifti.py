@@ -181,7 +181,8 @@ def _compact(values: NDArray[Any]) -> NDArray[Any]:
     limits = np.iinfo(np.int16)
     fits = limits.min <= low and high <= limits.max
     if fits and (values.dtype.kind in "iu" or np.array_equal(values, np.rint(values.astype(np.float64)))):
-        return np.rint(values).astype(np.int16)
+        whole: NDArray[np.int16] = np.rint(values).astype(np.int16)
+        return whole
     return values.astype(np.float32)
 
 

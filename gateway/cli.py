@@ -238,14 +238,14 @@ def encode(
     form: Annotated[str, typer.Option("--format", help="seg (rtstruct comes later)")] = "seg",
 ) -> None:
     """Make a DICOM-SEG of a label map on the slices of a series."""
-    from gateway.encode_files import encode_file
+    from converter.label_file import encode_label_file
 
     if kind not in ("binary", "labelmap") or form not in ("seg", "rtstruct"):
         raise typer.BadParameter("--type is binary or labelmap, --format is seg or rtstruct")
     if (kind, form) != ("binary", "seg"):
         _fail("this version makes --type binary --format seg only; leave these options out")
     with _plain_errors():
-        encoded = encode_file(series_dir, labels, target, task)
+        encoded = encode_label_file(series_dir, labels, target, task)
     for warning in encoded.warnings:
         err.print(f"warning: {warning}")
     out.print(f"{target}: {len(encoded.segments)} segments ({', '.join(encoded.segments)})")

@@ -32,7 +32,7 @@ CORRECTIONS: Final[Mapping[str, Correction]] = {
     "gluteus_minimus": (ANATOMY, ("75297007", "Gluteus minimus muscle"), None, None, None, None),
     "gluteus_minimus_left": (ANATOMY, ("75297007", "Gluteus minimus muscle"), LEFT, None, None, None),
     "gluteus_minimus_right": (ANATOMY, ("75297007", "Gluteus minimus muscle"), RIGHT, None, None, None),
-    # Missing structures of total_mr. The fourth, intervertebral_discs, stays without: the dictionaries at hand
+    # Missing structures of total_mr. The fourth, intervertebral_discs, stays without: the dictionaries here
     # have codes for single discs only, and a code is never guessed.
     "lung_left": (ANATOMY, ("39607008", "Lung"), LEFT, None, None, (172, 138, 115)),
     "lung_right": (ANATOMY, ("39607008", "Lung"), RIGHT, None, None, (197, 165, 145)),

@@ -18,6 +18,7 @@ from converter.segmentation import (
     encode_segmentation,
 )
 from converter.series import Volume
+from converter.uids import derived_uid
 from gateway.config import Seg
 from gateway.ledger.completion import jobs_of
 from gateway.ledger.instances import current_instances
@@ -26,7 +27,6 @@ from gateway.ledger.results import Result, delivered_before, record_result
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 
-from .identity import derived_uid
 from .run import Runs
 from .steps import CannotGoOn
 from .workplace import Workplace

@@ -5,7 +5,6 @@ import hmac
 import json
 import os
 import secrets
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,9 +110,3 @@ def _make_secret(path: Path) -> None:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def derived_uid(*parts: str) -> str:
-    """A UID that follows from `parts` alone (PS3.5 B.2: 2.25 and a UUID as a decimal number)."""
-    digest = hashlib.sha256("\x00".join(parts).encode()).digest()
-    return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"

@@ -12,7 +12,7 @@ TASKS = ("total", "total_mr", "tissue")
 NAMES = sorted({name for task in TASKS for name in label_table(task).values()})
 
 NOT_IN_PYDICOM = {
-    # SNOMED CT concepts beyond DICOM's subset; pydicom knows DICOM's only. Kept as TotalSegmentator gives them.
+    # SNOMED CT concepts beyond DICOM's subset, which is all that pydicom knows; as TotalSegmentator has them.
     "48535007": "First rib", "78247007": "Second rib", "25888004": "Third rib", "25523003": "Fourth rib",
     "15339008": "Fifth rib", "59558009": "Sixth rib", "24915002": "Seventh rib", "5953002": "Eighth rib",
     "22565002": "Ninth rib", "77644006": "Tenth rib", "58830002": "Eleventh rib", "43993008": "Twelfth rib",
