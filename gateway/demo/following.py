@@ -92,7 +92,7 @@ class Follower:
         with self._screen.busy("waiting for the study to be complete") as busy:
             while True:
                 study = self._ask()
-                self._tell(study["timeline"])
+                self._tell(study["timeline"], study.get("timeline_left_out", 0))
                 self._show(study, busy)
                 if study["state"] in ("done", "failed"):
                     break
@@ -112,8 +112,8 @@ class Follower:
         except StatusError as error:
             raise DemoError(f"the status API: {error}") from None
 
-    def _tell(self, timeline: list[dict[str, Any]]) -> None:
-        for line in timeline[self._told :]:
+    def _tell(self, timeline: list[dict[str, Any]], left_out: int) -> None:
+        for line in timeline[max(0, self._told - left_out) :]:
             at = datetime.fromisoformat(line["at"])
             detail: _Detail = line["detail"]
             chain = str(line.get("job_key") or detail.get("job_key") or "")
@@ -122,7 +122,7 @@ class Follower:
             if line["event"] in STEPS:
                 title, describe = STEPS[line["event"]]
                 self._screen.done(title, describe(detail), (at - since).total_seconds())
-        self._told = len(timeline)
+        self._told = left_out + len(timeline)
 
     def _show(self, study: dict[str, Any], busy: Busy) -> None:
         running = [job for job in study["jobs"] if job["state"] == "running"]

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.uid import SegmentationStorage
 
 from converter.picture import draw_segmentation
-from converter.segmentation import segmentation_labels
+from converter.segmentation_reader import read_segmentation
 from converter.series import Volume, volume_of
 from gateway.delivery.peer import Peer
 
@@ -112,10 +112,11 @@ def _source_of(path: Path, study: Study) -> Volume:
 
 def _measure(path: Path, volume: Volume) -> tuple[Segment, ...]:
     """Volumes by counting voxels; the voxel is the source's pixel times its slice spacing."""
-    labels, looks = segmentation_labels(path, volume)
-    counts = np.bincount(labels.ravel(), minlength=max(looks) + 1)
+    read = read_segmentation(path, volume)
+    counts = np.bincount(read.numbers.ravel(), minlength=256)
     row_mm, column_mm = volume.pixel_spacing_mm
     voxel_ml = row_mm * column_mm * volume.slice_spacing_mm / 1000.0
     return tuple(
-        Segment(number, look.name, float(counts[number]) * voxel_ml) for number, look in sorted(looks.items())
+        Segment(segment.number, segment.label, float(counts[segment.number]) * voxel_ml)
+        for segment in read.segments
     )
