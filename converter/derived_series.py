@@ -101,7 +101,7 @@ def stack_of(nifti: Path) -> SliceStack:
         pixels=np.rint(values).astype(np.int16).transpose(2, 1, 0),
         orientation_lps=[*(affine[:3, 0] / spacing[0]), *(affine[:3, 1] / spacing[1])],
         pixel_spacing_mm=(float(spacing[1]), float(spacing[0])),
-        positions_lps_mm=[affine[:3, 3] + affine[:3, 2] * k for k in range(values.shape[2])],
+        positions_lps_mm=[(affine[:3, 3] + affine[:3, 2] * k).tolist() for k in range(values.shape[2])],
     )
 
 

@@ -1,4 +1,4 @@
-"""One image's header: reading it, and the place of its pixels in the patient; nothing here raises on odd data."""
+"""One image's header: reading it, and the place of its pixels in the patient; odd data never raises here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ class Plane:
     def normal(self) -> NDArray[np.float64]:
         """The slice normal: row direction cross column direction."""
         cross: NDArray[np.float64] = np.cross(self.row_cosine, self.column_cosine)
-        return cross / np.linalg.norm(cross)
+        return np.asarray(cross / np.linalg.norm(cross))
 
 
 def read_header(path: Path) -> Dataset:

@@ -247,8 +247,8 @@ def _sources(volume: Volume) -> list[Dataset]:
         for keyword, empty in _TYPE_2.items():
             if keyword not in source:
                 setattr(source, keyword, empty)
-        if not source.get("FrameOfReferenceUID"):
-            source.FrameOfReferenceUID = derived_uid(volume.series_uid, "frame of reference")
+        if not source.get("SliceThickness"):
+            source.SliceThickness = round(volume.slice_spacing_mm, 4)
         sources.append(source)
     return sources
 

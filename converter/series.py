@@ -37,8 +37,14 @@ class Usability(StrEnum):
     UNUSABLE = "unusable"
 
 
-_STILL_USABLE = frozenset({"gap", "uneven_spacing", "gantry_tilt"})
+_STILL_USABLE = frozenset({"gap", "uneven_spacing", "gantry_tilt", "no_frame_of_reference"})
 """Findings that leave a volume usable; every other one makes it unusable."""
+
+_NO_FRAME_OF_REFERENCE = Finding(
+    "no_frame_of_reference",
+    "the images name no frame of reference; the images of one series share theirs (PS3.3 C.7.4.1), so a "
+    "result gets one that is derived from the series",
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Volume:
     def normal_lps(self) -> NDArray[np.float64]:
         """The slice normal, a unit vector of shape (3,)."""
         normal = np.cross(self.orientation_lps[:3], self.orientation_lps[3:])
-        return normal / np.linalg.norm(normal)
+        return np.asarray(normal / np.linalg.norm(normal))
 
     @property
     def affine_lps(self) -> NDArray[np.float64]:
@@ -226,21 +232,14 @@ def _volume(images: Sequence[Image], mixed: bool) -> Volume:
         )
     frame_of_reference_uid = text_of(first.header, "FrameOfReferenceUID")
     if not frame_of_reference_uid:
-        findings = (
-            Finding(
-                "no_frame_of_reference",
-                "the images name no frame of reference, so nothing says that they share one; repair it at the "
-                "sender",
-            ),
-            *findings,
-        )
+        findings = (*findings, _NO_FRAME_OF_REFERENCE)
     volume = Volume(
         series_uid=text_of(first.header, "SeriesInstanceUID"),
         study_uid=text_of(first.header, "StudyInstanceUID"),
         frame_of_reference_uid=frame_of_reference_uid,
         frames=tuple(_frame(image) for image in images),
         headers=tuple(image.header for image in images),
-        orientation_lps=tuple((*first.plane.row_cosine.tolist(), *first.plane.column_cosine.tolist())),
+        orientation_lps=(*first.plane.row_cosine.tolist(), *first.plane.column_cosine.tolist()),
         rows=first.plane.rows,
         columns=first.plane.columns,
         pixel_spacing_mm=first.plane.pixel_spacing_mm,

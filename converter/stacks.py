@@ -21,10 +21,10 @@ SAME_DIRECTION = 2e-3
 EVEN_SHARE = 0.1
 """A slice within this share of the spacing of its place on an even grid is where it should be; positions
 are often rounded to 0.1 mm by scanners."""
-TILT_DEGREES = 0.1
-"""From this angle between slice normal and stacking direction on a stack counts as tilted."""
-SHIFT_SHARE = 0.5
-"""In-plane deviation from a straight stack, in pixels, from which on slices count as shifted."""
+STRAIGHT_SHARE = 0.25
+"""A stack that leans by more than this share of a pixel from end to end counts as tilted."""
+SHIFT_SHARE = 0.25
+"""In-plane deviation from a straight line of slices, in pixels, from which on they count as shifted."""
 
 DISCRIMINATORS = (
     "EchoTime",
@@ -207,9 +207,9 @@ def _stacking_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
                 f"slices are shifted against each other by up to {off_line:.3g} mm in their plane; no volume",
             ),
         )
-    degrees = float(np.degrees(np.arctan(np.linalg.norm(drift))))
-    if degrees <= TILT_DEGREES:
+    if np.linalg.norm(in_plane[-1]) <= STRAIGHT_SHARE * min(plane.pixel_spacing_mm):
         return ()
+    degrees = float(np.degrees(np.arctan(np.linalg.norm(drift))))
     return (
         Finding(
             "gantry_tilt",

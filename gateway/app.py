@@ -20,6 +20,7 @@ from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.config import Config, ConfigError, Rule
+from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
 from gateway.ledger.states import JobState
@@ -40,10 +41,6 @@ from gateway.pipeline.steps import StepWorker
 from gateway.pipeline.workplace import Workplace
 
 log = structlog.get_logger(__name__)
-
-LEDGER_NAME = "ledger.sqlite"
-API_ADDRESS_NAME = "api-address"
-DICOM_ADDRESS_NAME = "dicom-address"
 
 
 @dataclass(frozen=True)

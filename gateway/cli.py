@@ -44,23 +44,29 @@ def _fail(sentence: str) -> NoReturn:
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """Turn every expected error into one line and exit code 1."""
+    try:
+        yield
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror}")
+    except Exception as error:
+        if isinstance(error, _expected_errors()):
+            _fail(str(error))
+        raise
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
     from converter.errors import ConverterError
     from gateway.api.server import ApiError
     from gateway.config import ConfigError
     from gateway.delivery.peer import NotReached
     from gateway.delivery.sending import NotSendable
+    from gateway.demo.children import DemoError
     from gateway.ledger.store import LedgerError
     from gateway.listener.application_entity import ListenerError
     from gateway.status_client import StatusError
 
-    rooms = (ConverterError, ApiError, ConfigError, LedgerError, ListenerError)
-    expected = (*rooms, NotReached, NotSendable, StatusError)
-    try:
-        yield
-    except expected as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror}")
+    rooms = (ConverterError, ApiError, ConfigError, DemoError, LedgerError, ListenerError)
+    return (*rooms, NotReached, NotSendable, StatusError)
 
 
 @app.command()

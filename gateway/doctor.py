@@ -10,8 +10,9 @@ from enum import StrEnum
 
 from batch_job.contract import engine_facts
 from converter.nifti import converter_version
-from gateway.app import LEDGER_NAME, task_rules, warnings_about
+from gateway.app import task_rules, warnings_about
 from gateway.config import Config, ConfigError, Destination
+from gateway.data_files import LEDGER_NAME
 from gateway.delivery.peer import NotReached, Peer, echo
 from gateway.ledger.store import SCHEMAS, Ledger, LedgerError
 from gateway.status_client import StatusClient

@@ -7,7 +7,7 @@ import httpx
 
 from gateway.api.access import TOKEN_NAME
 from gateway.api.listings import list_studies, show_study
-from gateway.app import API_ADDRESS_NAME, LEDGER_NAME
+from gateway.data_files import API_ADDRESS_NAME, LEDGER_NAME
 from gateway.ledger.store import Ledger
 
 TIMEOUT_S = 10.0

@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import secrets
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

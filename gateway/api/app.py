@@ -1,0 +1,57 @@
+"""Puts the API together: routes, errors, access, page."""
+
+from collections.abc import Callable
+from importlib import metadata
+
+from fastapi import FastAPI
+
+from gateway.events import Bus
+
+from .access import Access
+from .guard import Guard
+from .live import LiveFeed
+from .page_routes import add_page
+from .probe_routes import probe_routes
+from .problems import add_problem_handlers
+from .readiness import Readiness
+from .status_routes import status_routes
+from .store import Actions, JobFiles, StatusStore
+
+
+def create_api(
+    store: StatusStore,
+    actions: Actions,
+    readiness: Callable[[], Readiness],
+    bus: Bus,
+    access: Access,
+    files: JobFiles,
+) -> FastAPI:
+    """The whole API as one ASGI app.
+
+    Parameters
+    ----------
+    store, actions, files
+        What is known, what can be asked for, and where job folders are.
+    readiness
+        Asked at every /readyz.
+    bus
+        Whose events the live stream tells. `api.state.live.close()` ends every stream; `ApiServer.stop`
+        calls it.
+    access
+        Who may ask.
+    """
+    api = FastAPI(
+        title="IRIS Gateway",
+        version=metadata.version("iris-gateway"),
+        description="Where every study is, and why. For research use.",
+        docs_url=None,  # the ready-made pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    api.state.live = live = LiveFeed(bus, store.study_key)
+    add_problem_handlers(api)
+    api.include_router(probe_routes(store, readiness))
+    api.include_router(status_routes(store, actions, live, files))
+    add_page(api, access)
+    api.add_middleware(Guard, access=access)
+    return api

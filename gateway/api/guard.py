@@ -1,0 +1,144 @@
+"""The outermost layer: who may pass, what the browser is told, and what becomes of a fault.
+
+* Host: on a loopback address only loopback names are answered, so that a web page which rebinds its own
+  name to 127.0.0.1 gets nothing.
+* Token: everything but the two probes, the page's own files and its sign-in asks for the token or the cookie.
+* Cross-site requests: a request that changes something is refused when a browser says that another site made
+  it; with the cookie it also needs a header that no form of another site can send.
+* Faults: a problem without the exception's text; the log gets the route's template and the type.
+"""
+
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+import structlog
+from fastapi.responses import Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .access import Access
+from .problems import INTERNAL, problem
+
+log = structlog.get_logger(__name__)
+
+PAGE_HEADER = "x-iris-page"
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
+OPEN_FOLDER = "/page/"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware around the whole API; "/" decides for itself, since it hands out the cookie."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_secured(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _secure(MutableHeaders(scope=message))
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send_secured)
+            return
+        try:
+            await self._app(scope, receive, send_secured)
+        except Exception:
+            route = getattr(scope.get("route"), "path", "")
+            log.exception("request_failed", method=scope["method"], route=route)
+            if not started:
+                await problem(500, INTERNAL)(scope, receive, send_secured)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if self._is_local(scope) and not _is_loopback(_host_name(headers.get("host", ""))):
+            return problem(421, "this address answers to localhost only; use http://127.0.0.1 with its port")
+        by_bearer = self._access.knows_bearer(headers.get("authorization", ""))
+        by_cookie = has_session(self._access, headers)
+        path = scope["path"]
+        is_open = self._access.is_open or path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+        if not (is_open or by_bearer or by_cookie):
+            return problem(
+                401,
+                "give the admin token as Authorization: Bearer TOKEN, or open the page's address with it",
+                {"WWW-Authenticate": 'Bearer realm="iris"'},
+            )
+        if scope["method"] not in SAFE_METHODS and not by_bearer:
+            return _cross_site_refusal(headers, needs_header=by_cookie)
+        return None
+
+    def _is_local(self, scope: Scope) -> bool:
+        server = scope.get("server")
+        return self._access.is_open or (server is not None and _is_loopback(server[0]))
+
+
+def has_session(access: Access, headers: Headers) -> bool:
+    """Whether a request carries the page's cookie."""
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return False
+    morsel = cookies.get(access.cookie_name)
+    return morsel is not None and access.knows_cookie(morsel.value)
+
+
+def _cross_site_refusal(headers: Headers, *, needs_header: bool) -> Response | None:
+    """Refuse what another site's page may have sent in the user's name.
+
+    Sec-Fetch-Site is the browser's own word; where it is not sent (plain http beyond localhost), Origin has
+    to name this host. Programs send neither.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    if foreign or (needs_header and PAGE_HEADER not in headers):
+        return problem(403, "this request came from another site; use the page itself, or the Bearer token")
+    return None
+
+
+def _secure(headers: MutableHeaders) -> None:
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("Cache-Control", "no-store")  # patients' data does not stay in a browser's cache
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host in ("localhost", "localhost."):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

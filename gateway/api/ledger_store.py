@@ -1,0 +1,152 @@
+"""The ledger behind the API's protocols: what is known, and what a person may ask for."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from gateway.ledger import work
+from gateway.ledger.completion import request_completion
+from gateway.ledger.records import utc_time
+from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
+from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import StaleRow, Transaction
+from gateway.ledger.work import NotPossible
+
+from .listings import find_study, list_quarantine, list_studies, show_job, show_study
+from .store import Counts, Cut, Json, NotFound
+
+
+class LedgerStore:
+    """A StatusStore that reads the ledger, at each question anew."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
+        """One page of studies; see `listings.list_studies`."""
+        return list_studies(self._ledger, state=state, since=since, limit=cut.limit, cursor=cut.cursor)
+
+    def study(self, study: str) -> Json | None:
+        """One study; see `listings.show_study`."""
+        return show_study(self._ledger, study)
+
+    def job(self, job_key: str) -> Json | None:
+        """One job; see `listings.show_job`."""
+        return show_job(self._ledger, job_key)
+
+    def quarantine(self, cut: Cut) -> Json:
+        """One page of the quarantine; see `listings.list_quarantine`."""
+        return list_quarantine(self._ledger, limit=cut.limit, cursor=cut.cursor)
+
+    def study_key(self, study_uid: str) -> str | None:
+        """The opaque key of a study, or None."""
+        rows = self._ledger.read("SELECT study_key FROM studies WHERE study_uid = ?", (study_uid,))
+        return rows[0]["study_key"] if rows else None
+
+    def counts(self) -> Counts:
+        """Count what the ledger holds now; the disk is the one that the ledger lies on."""
+        oldest = self._ledger.read(
+            "SELECT min(received_at) AS at FROM studies WHERE state IN (?, ?)",
+            (StudyState.RECEIVING, StudyState.PROCESSING),
+        )[0]["at"]
+        age_s = (datetime.now(UTC) - utc_time(oldest)).total_seconds() if oldest else 0.0
+        return Counts(
+            studies=self._by_state("studies", StudyState),
+            jobs=self._by_state("jobs", JobState),
+            deliveries=self._by_state("deliveries", DeliveryState),
+            quarantined_objects=self._count("quarantine"),
+            instances_stored=self._count("instances"),
+            oldest_open_study_age_s=max(0.0, age_s),
+            disk_free_bytes=shutil.disk_usage(self._ledger.path.parent).free,
+        )
+
+    def _by_state(self, table: str, states: type[StrEnum]) -> dict[str, int]:
+        rows = self._ledger.read(f"SELECT state, count(*) AS number FROM {table} GROUP BY state")
+        return {state.value: 0 for state in states} | {row["state"]: row["number"] for row in rows}
+
+    def _count(self, table: str) -> int:
+        return int(self._ledger.read(f"SELECT count(*) AS number FROM {table}")[0]["number"])
+
+
+class LedgerActions:
+    """Actions that write the ledger.
+
+    Parameters
+    ----------
+    release_object
+        Takes a quarantined object in after all, by its key; it raises NotPossible with the reason where it
+        cannot. None where this gateway has no way to do so.
+    """
+
+    def __init__(self, ledger: Ledger, release_object: Callable[[str], None] | None = None) -> None:
+        self._ledger = ledger
+        self._release_object = release_object
+
+    def retry(self, key: str) -> Json:
+        """Take up a failed or cancelled job with its deliveries, or one failed delivery."""
+        kind = self._kind(key)
+        self._write(lambda transaction: work.retry(transaction, key))
+        return self._outcome(kind, key)
+
+    def cancel(self, job_key: str) -> Json:
+        """Stop a job and what it has not delivered."""
+        if self._kind(job_key) != "job":
+            raise NotFound("there is no such job")
+        self._write(lambda transaction: work.cancel(transaction, job_key))
+        return self._outcome("job", job_key)
+
+    def complete(self, study: str) -> Json:
+        """Record that a study has arrived; whoever watches completeness takes it from there."""
+        row = find_study(self._ledger, study)
+        if row is None:
+            raise NotFound("there is no such study")
+
+        def request(transaction: Transaction) -> None:
+            state = transaction.study(row.study_uid).state
+            if state is not StudyState.RECEIVING:
+                raise NotPossible(f"this study is {state}; only one that is receiving can be called complete")
+            request_completion(transaction, row.study_uid)
+
+        self._write(request)
+        now = find_study(self._ledger, row.study_uid)
+        return {"kind": "study", "key": row.study_key, "state": (now or row).state.value}
+
+    def release(self, key: str) -> Json:
+        """Let a held job go on, or take a quarantined object in."""
+        if self._row("jobs", "job_key", key) is not None:
+            self._write(lambda transaction: work.release(transaction, key))
+            return self._outcome("job", key)
+        if self._row("quarantine", "key", key) is None:
+            raise NotFound("there is nothing in quarantine under this key")
+        if self._release_object is None:
+            raise NotPossible(
+                "this object cannot be taken in as it is; correct it where it comes from, send again"
+            )
+        self._release_object(key)
+        return {"kind": "object", "key": key, "state": "released"}
+
+    def _kind(self, key: str) -> str:
+        if self._row("jobs", "job_key", key) is not None:
+            return "job"
+        if self._row("deliveries", "key", key) is not None:
+            return "delivery"
+        raise NotFound("there is no such job or delivery")
+
+    def _row(self, table: str, column: str, key: str) -> str | None:
+        rows = self._ledger.read(f"SELECT {column} AS key FROM {table} WHERE {column} = ?", (key,))
+        return rows[0]["key"] if rows else None
+
+    def _outcome(self, kind: str, key: str) -> Json:
+        table, column = {"job": ("jobs", "job_key"), "delivery": ("deliveries", "key")}[kind]
+        rows = self._ledger.read(f"SELECT state FROM {table} WHERE {column} = ?", (key,))
+        return {"kind": kind, "key": key, "state": rows[0]["state"]}
+
+    def _write(self, change: Callable[[Transaction], None]) -> None:
+        try:
+            with self._ledger.transaction() as transaction:
+                change(transaction)
+        except UnknownTransition as error:
+            raise NotPossible(str(error)) from None
+        except StaleRow:
+            raise NotPossible("it changed at this very moment; look at it again, then repeat") from None

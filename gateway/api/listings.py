@@ -1,0 +1,324 @@
+"""The API's dictionaries made of ledger rows: pure reading, also used when no gateway is running.
+
+The shapes are those of `gateway.api.models`.
+"""
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from gateway.ledger.records import (
+    DeliveryRow,
+    EventRow,
+    JobRow,
+    QuarantineRow,
+    StudyRow,
+    VolumeRow,
+    utc_text,
+)
+from gateway.ledger.states import JobState
+from gateway.ledger.store import Ledger
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+MAX_TIMELINE = 1000
+"""Lines of one study's timeline that are shown; the newest stay."""
+
+Json = dict[str, Any]
+
+
+class BadCursor(ValueError):
+    """A cursor that this list never gave."""
+
+    def __init__(self) -> None:
+        super().__init__("cursor is none that this list gave; leave it out to start at the beginning")
+
+
+def list_studies(
+    ledger: Ledger,
+    *,
+    state: str | None = None,
+    since: datetime | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Json:
+    """One page of studies, the latest received first, without series and timeline.
+
+    Parameters
+    ----------
+    state
+        Only studies in this state.
+    since
+        Only studies received at this time or later; aware.
+    limit
+        1 to 500.
+    cursor
+        The `next_cursor` of the page before. It stays right while studies come in: their place in the order
+        never changes.
+
+    Raises
+    ------
+    BadCursor
+    """
+    conditions, parameters = ["1 = 1"], list[Any]()
+    if state is not None:
+        conditions.append("state = ?")
+        parameters.append(state)
+    if since is not None:
+        conditions.append("received_at >= ?")
+        parameters.append(utc_text(since))
+    if cursor is not None:
+        conditions.append("(received_at, study_key) < (?, ?)")
+        parameters += _read_cursor(cursor)
+    rows = ledger.read(
+        f"SELECT * FROM studies WHERE {' AND '.join(conditions)}"
+        " ORDER BY received_at DESC, study_key DESC LIMIT ?",
+        (*parameters, limit + 1),
+    )
+    studies = [StudyRow.of(row) for row in rows]
+    page = studies[:limit]
+    more = len(studies) > limit
+    return {
+        "items": _summaries(ledger, page),
+        "next_cursor": _cursor(page[-1].received_at, page[-1].study_key) if more else None,
+    }
+
+
+def show_study(ledger: Ledger, study: str) -> Json | None:
+    """Everything about one study, by its key or its Study Instance UID; None when it is not known."""
+    row = find_study(ledger, study)
+    if row is None:
+        return None
+    timeline, left_out = _timeline(ledger, row.study_uid)
+    return {
+        **_summaries(ledger, [row])[0],
+        "series": _series(ledger, row.study_uid),
+        "timeline": timeline,
+        "timeline_left_out": left_out,
+    }
+
+
+def show_job(ledger: Ledger, job_key: str) -> Json | None:
+    """Everything about one job; None when it is not known."""
+    rows = ledger.read(
+        "SELECT j.*, s.study_key FROM jobs j JOIN studies s USING (study_uid) WHERE job_key = ?", (job_key,)
+    )
+    if not rows:
+        return None
+    columns = dict(rows[0])
+    study_key = columns.pop("study_key")
+    row = JobRow.model_validate(columns)
+    deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
+    timeline, _ = _timeline(ledger, row.study_uid, job_key)
+    return {
+        **_job(row),
+        "study_uid": row.study_uid,
+        "study_key": study_key,
+        "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
+        "timeline": timeline,
+    }
+
+
+def list_quarantine(ledger: Ledger, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Json:
+    """One page of quarantined objects and held jobs, the latest first.
+
+    Raises
+    ------
+    BadCursor
+    """
+    after, parameters = "", list[Any]()
+    if cursor is not None:
+        after = "WHERE (at, key) < (?, ?)"
+        parameters += _read_cursor(cursor)
+    rows = ledger.read(
+        "SELECT * FROM (SELECT first_at AS at, key, 'object' AS kind FROM quarantine UNION ALL"
+        f" SELECT updated_at AS at, job_key AS key, 'job' AS kind FROM jobs WHERE state = ?) {after}"
+        " ORDER BY at DESC, key DESC LIMIT ?",
+        (JobState.QUARANTINED, *parameters, limit + 1),
+    )
+    page = rows[:limit]
+    items = [_quarantined(ledger, row["kind"], row["key"]) for row in page]
+    more = len(rows) > limit
+    return {
+        "items": [item for item in items if item is not None],  # released since the first query
+        "next_cursor": _cursor(page[-1]["at"], page[-1]["key"]) if more else None,
+    }
+
+
+def find_study(ledger: Ledger, study: str) -> StudyRow | None:
+    """The row of a study, by its key or its Study Instance UID."""
+    rows = ledger.read("SELECT * FROM studies WHERE study_key = ? OR study_uid = ?", (study, study))
+    return StudyRow.of(rows[0]) if rows else None
+
+
+# -- parts --------------------------------------------------------------------------------------------------
+
+
+def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
+    uids = [study.study_uid for study in studies]
+    jobs, deliveries = defaultdict[str, list[Json]](list), defaultdict[str, list[Json]](list)
+    for row in _of_studies(ledger, "SELECT * FROM jobs", uids, "ORDER BY created_at"):
+        jobs[row["study_uid"]].append(_job(JobRow.of(row)))
+    for row in _of_studies(ledger, "SELECT * FROM deliveries", uids, "ORDER BY created_at"):
+        deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
+    counted = _of_studies(
+        ledger,
+        "SELECT study_uid, count(*) AS images FROM instances",
+        uids,
+        "AND is_current = 1 GROUP BY study_uid",
+    )
+    images = {row["study_uid"]: row["images"] for row in counted}
+    return [
+        {
+            "study_uid": study.study_uid,
+            "study_key": study.study_key,
+            "state": study.state.value,
+            "reason": study.reason,
+            "received": study.received_at,
+            "updated": study.updated_at,
+            "patient_id": study.patient_id,
+            "accession_number": study.accession_number,
+            "study_date": study.study_date,
+            "study_description": study.study_description,
+            "images": images.get(study.study_uid, 0),
+            "jobs": jobs[study.study_uid],
+            "deliveries": deliveries[study.study_uid],
+        }
+        for study in studies
+    ]
+
+
+def _of_studies(ledger: Ledger, select: str, uids: Sequence[str], then: str) -> list[Any]:
+    marks = ", ".join("?" for _ in uids)
+    return ledger.read(f"{select} WHERE study_uid IN ({marks}) {then}", tuple(uids))
+
+
+def _job(row: JobRow) -> Json:
+    return {
+        "job_key": row.job_key,
+        "task": row.task,
+        "state": row.state.value,
+        "reason": row.reason,
+        "progress": {"stage": row.stage, "fraction": row.fraction},
+        "attempts": row.run,
+        "series_uid": row.series_uid,
+        "rule": row.rule,
+        "engine": row.engine,
+        "warnings": list(row.warnings),
+        "next_try": row.not_before,
+        "created": row.created_at,
+        "updated": row.updated_at,
+    }
+
+
+def _delivery(row: DeliveryRow) -> Json:
+    return {
+        "key": row.key,
+        "destination": row.destination,
+        "state": row.state.value,
+        "reason": row.reason,
+        "job_key": row.job_key,
+        "attempts": row.attempts,
+        "next_try": row.not_before,
+        "updated": row.updated_at,
+    }
+
+
+def _series(ledger: Ledger, study_uid: str) -> list[Json]:
+    volumes = defaultdict[str, list[Json]](list)
+    for row in ledger.read("SELECT * FROM volumes WHERE study_uid = ? ORDER BY number", (study_uid,)):
+        volume = VolumeRow.of(row)
+        volumes[volume.series_uid].append(
+            {
+                "number": volume.number,
+                "images": volume.images,
+                "job_key": volume.job_key,
+                "why": volume.why,
+                "findings": list(volume.findings),
+                "ranking": list(volume.ranking),
+            }
+        )
+    rows = ledger.read(
+        "SELECT series_uid, min(series_number) AS number, max(series_description) AS description,"
+        " max(modality) AS modality, count(*) AS images FROM instances"
+        " WHERE study_uid = ? AND is_current = 1 GROUP BY series_uid ORDER BY number, series_uid",
+        (study_uid,),
+    )
+    return [{**dict(row), "volumes": volumes[row["series_uid"]]} for row in rows]
+
+
+def _timeline(ledger: Ledger, study_uid: str, job_key: str | None = None) -> tuple[list[Json], int]:
+    """The newest lines in the order in which they happened, and how many older ones there are."""
+    condition, parameters = "study_uid = ?", tuple[str, ...]((study_uid,))
+    if job_key is not None:  # beside the study's: that is what the index is on
+        condition, parameters = "study_uid = ? AND job_key = ?", (study_uid, job_key)
+    count = ledger.read(f"SELECT count(*) AS lines FROM events WHERE {condition}", parameters)[0]["lines"]
+    rows = ledger.read(
+        f"SELECT * FROM events WHERE {condition} ORDER BY seq DESC LIMIT ?", (*parameters, MAX_TIMELINE)
+    )
+    lines = [EventRow.of(row) for row in reversed(rows)]
+    return [
+        {
+            "at": line.at,
+            "event": line.event,
+            "detail": line.detail,
+            "job_key": line.job_key,
+            "delivery_key": line.delivery_key,
+        }
+        for line in lines
+    ], max(0, count - MAX_TIMELINE)
+
+
+def _quarantined(ledger: Ledger, kind: str, key: str) -> Json | None:
+    if kind == "job":
+        job = show_job(ledger, key)
+        if job is None:
+            return None
+        return {
+            "key": key,
+            "kind": kind,
+            "reason": "held",
+            "sentence": job["reason"],
+            "study_uid": job["study_uid"],
+            "study_key": job["study_key"],
+            "sender": None,
+            "task": job["task"],
+            "times": 1,
+            "first": job["updated"],
+            "last": job["updated"],
+        }
+    rows = ledger.read("SELECT * FROM quarantine WHERE key = ?", (key,))
+    if not rows:
+        return None
+    row = QuarantineRow.of(rows[0])
+    study = find_study(ledger, row.study_uid) if row.study_uid else None
+    return {
+        "key": key,
+        "kind": kind,
+        "reason": row.reason,
+        "sentence": row.sentence,
+        "study_uid": row.study_uid,
+        "study_key": study.study_key if study else None,
+        "sender": row.sender,
+        "task": None,
+        "times": row.times,
+        "first": row.first_at,
+        "last": row.last_at,
+    }
+
+
+def _cursor(at: str, key: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([at, key]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        at, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError):
+        raise BadCursor from None
+    if not isinstance(at, str) or not isinstance(key, str):
+        raise BadCursor
+    return at, key

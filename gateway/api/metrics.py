@@ -1,0 +1,61 @@
+"""Prometheus metrics, counted when they are asked for; labels are states, never anything of a patient."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from .store import Counts
+
+
+class StoreCollector(Collector):
+    """Makes the metrics of one look at the store."""
+
+    def __init__(self, counts: Callable[[], Counts]) -> None:
+        self._counts = counts
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Nothing: registering must not ask the store."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One family for each thing that is counted."""
+        counts = self._counts()
+        yield _by_state("iris_studies", "Studies by state.", counts.studies)
+        yield _by_state("iris_jobs", "Jobs by state.", counts.jobs)
+        yield _by_state("iris_deliveries", "Deliveries by state.", counts.deliveries)
+        yield _one("iris_quarantined_objects", "Objects put aside for a person.", counts.quarantined_objects)
+        yield _one(
+            "iris_instances_stored", "Instances kept, every revision counted.", counts.instances_stored
+        )
+        yield _one(
+            "iris_oldest_open_study_age_seconds",
+            "Age of the oldest study that is receiving or processing; 0 when none is.",
+            counts.oldest_open_study_age_s,
+        )
+        if counts.disk_free_bytes is not None:
+            yield _one("iris_disk_free_bytes", "Free space where the ledger lies.", counts.disk_free_bytes)
+
+
+def registry_of(counts: Callable[[], Counts]) -> CollectorRegistry:
+    """A registry of its own: several gateways may live in one process."""
+    registry = CollectorRegistry()
+    registry.register(StoreCollector(counts))
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """The text that Prometheus reads (text format 0.0.4)."""
+    return generate_latest(registry)
+
+
+def _by_state(name: str, what: str, numbers: Mapping[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, what, labels=["state"])
+    for state, number in numbers.items():
+        family.add_metric([state], number)
+    return family
+
+
+def _one(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, what, value=value)

@@ -1,0 +1,174 @@
+"""The shapes of the API's answers; OpenAPI is made of them. They may grow, and never change their meaning.
+
+Times are UTC, ISO 8601 with a Z. Reasons are sentences for a person.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Progress(BaseModel):
+    """How far a running job is."""
+
+    stage: str = Field(description="What the job is doing; empty before its run started")
+    fraction: float = Field(ge=0, le=1, description="Of the whole run")
+
+
+class StudyJob(BaseModel):
+    """One volume x one task."""
+
+    job_key: str
+    task: str
+    state: str
+    reason: str
+    progress: Progress
+    attempts: int = Field(description="Runs begun so far")
+    series_uid: str
+    rule: str = Field(description="The rule that chose it")
+    engine: str
+    warnings: list[str] = Field(description="What the encoder noted about the result")
+    next_try: str | None = Field(description="When the present step is tried again, where it was put off")
+    created: str
+    updated: str
+
+
+class StudyDelivery(BaseModel):
+    """One object on its way to one destination."""
+
+    key: str
+    destination: str
+    state: str
+    reason: str
+    job_key: str
+    attempts: int
+    next_try: str | None
+    updated: str
+
+
+class TimelineLine(BaseModel):
+    """Something that happened."""
+
+    at: str
+    event: str
+    detail: dict[str, Any]
+    job_key: str | None
+    delivery_key: str | None
+
+
+class Volume(BaseModel):
+    """What was decided about one volume of a series, and why."""
+
+    number: int
+    images: int
+    job_key: str | None = Field(description="The job that works on it; null where none does")
+    why: str
+    findings: list[dict[str, Any]] = Field(description="What is odd about its geometry: code and sentence")
+    ranking: list[str] = Field(description="The volumes of the same scan, best first, one sentence each")
+
+
+class Series(BaseModel):
+    """One series; it has no volumes before its study is complete."""
+
+    series_uid: str
+    number: int | None
+    description: str
+    modality: str
+    images: int
+    volumes: list[Volume]
+
+
+class StudySummary(BaseModel):
+    """One study in a list."""
+
+    study_uid: str | None
+    study_key: str
+    state: str
+    reason: str
+    received: str
+    updated: str
+    patient_id: str
+    accession_number: str
+    study_date: str
+    study_description: str
+    images: int = Field(description="Instances stored, of use or not")
+    jobs: list[StudyJob]
+    deliveries: list[StudyDelivery]
+
+
+class Study(StudySummary):
+    """One study with everything that is known of it."""
+
+    series: list[Series]
+    timeline: list[TimelineLine] = Field(description="The oldest first")
+    timeline_left_out: int = Field(description="Older lines of a very long timeline that are not shown")
+
+
+class Job(StudyJob):
+    """One job with what happened to it."""
+
+    study_uid: str | None
+    study_key: str
+    deliveries: list[StudyDelivery]
+    timeline: list[TimelineLine]
+
+
+class StudyList(BaseModel):
+    """One page of studies, the latest received first."""
+
+    items: list[StudySummary]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last")
+
+
+class Quarantined(BaseModel):
+    """Something that waits for a person: an object that was put aside, or a job that is held."""
+
+    key: str
+    kind: Literal["object", "job"]
+    reason: str = Field(description="A code; `held` for a job")
+    sentence: str
+    study_uid: str | None
+    study_key: str | None
+    sender: str | None
+    task: str | None
+    times: int = Field(description="How often the same object came")
+    first: str
+    last: str
+
+
+class QuarantineList(BaseModel):
+    """One page of the quarantine, the latest first."""
+
+    items: list[Quarantined]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last")
+
+
+class Outcome(BaseModel):
+    """What a request of a person led to."""
+
+    kind: Literal["study", "job", "delivery", "object"]
+    key: str
+    state: str = Field(description="The state right after the request")
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """Whether instances can be accepted."""
+
+    ready: bool
+    reasons: list[str] = Field(description="Why not")
+    degraded: list[str] = Field(description="What is wrong while instances are still accepted")
+
+
+class Problem(BaseModel):
+    """An error, by RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str

@@ -1,0 +1,71 @@
+"""Errors as RFC 9457 problem details: a title, a status, a sentence; never the text of an exception."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from gateway.ledger.work import NotPossible
+
+from .listings import BadCursor
+from .models import Problem
+from .store import NotFound
+
+MEDIA_TYPE = "application/problem+json"
+
+INTERNAL = "this is a fault of the gateway; its log says where"
+
+DOCUMENTED: dict[int | str, dict[str, object]] = {
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
+    for status in (401, 403, 404, 409, 422, 500)
+}
+"""The problems that any operation may answer, for OpenAPI."""
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """One problem as a response."""
+    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return JSONResponse(content.model_dump(), status, headers, MEDIA_TYPE)
+
+
+def add_problem_handlers(api: FastAPI) -> None:
+    """Let every error of `api` be a problem."""
+    api.add_exception_handler(NotFound, _not_found)
+    api.add_exception_handler(NotPossible, _not_possible)
+    api.add_exception_handler(BadCursor, _bad_cursor)
+    api.add_exception_handler(RequestValidationError, _not_valid)
+    api.add_exception_handler(HTTPException, _http)
+
+
+def _not_found(_: Request, error: Exception) -> Response:
+    return problem(404, str(error))
+
+
+def _not_possible(_: Request, error: Exception) -> Response:
+    return problem(409, str(error))
+
+
+def _bad_cursor(_: Request, error: Exception) -> Response:
+    return problem(422, str(error))
+
+
+def _not_valid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # The value that was refused stays out: it may be what a person typed about a patient.
+    sentences = [f"{'.'.join(map(str, e['loc'][1:])) or e['loc'][0]}: {e['msg']}" for e in error.errors()]
+    return problem(422, "; ".join(sentences))
+
+
+def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = (
+        "there is nothing at this address; /docs lists what there is"
+        if error.status_code == 404
+        else error.detail
+    )
+    return problem(error.status_code, detail, dict(error.headers) if error.headers else None)

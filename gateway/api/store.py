@@ -1,0 +1,85 @@
+"""What the API needs of whoever knows the studies, as protocols: the ledger here, another store elsewhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+"""A dictionary of the shape that `gateway.api.models` describes."""
+
+
+class NotFound(Exception):
+    """There is nothing under that key; the text says what was looked for, without the key."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which part of a list is wanted: at most `limit` items, after the one that `cursor` names."""
+
+    limit: int
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is counted at a scrape; every state is a key, also where its count is 0."""
+
+    studies: Mapping[str, int]
+    jobs: Mapping[str, int]
+    deliveries: Mapping[str, int]
+    quarantined_objects: int
+    instances_stored: int
+    oldest_open_study_age_s: float
+    disk_free_bytes: int | None
+    """None where the store is not on a disk of this machine."""
+
+
+class StatusStore(Protocol):
+    """What is known of studies, jobs and deliveries."""
+
+    def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
+        """One page of studies, the latest received first; a bad cursor raises BadCursor."""
+
+    def study(self, study: str) -> Json | None:
+        """One study by its key or its Study Instance UID, or None."""
+
+    def job(self, job_key: str) -> Json | None:
+        """One job, or None."""
+
+    def quarantine(self, cut: Cut) -> Json:
+        """One page of quarantined objects and held jobs, the latest first; a bad cursor raises BadCursor."""
+
+    def study_key(self, study_uid: str) -> str | None:
+        """The opaque key of a study, or None."""
+
+    def counts(self) -> Counts:
+        """What the metrics say."""
+
+
+class Actions(Protocol):
+    """What a person may ask for; each answers with the shape of `models.Outcome`.
+
+    Each raises NotFound where nothing stands under the key, and `gateway.ledger.work.NotPossible` where the
+    present state does not allow it.
+    """
+
+    def retry(self, key: str) -> Json:
+        """Take up a failed or cancelled job, or a failed delivery."""
+
+    def cancel(self, job_key: str) -> Json:
+        """Stop a job and what it has not delivered."""
+
+    def complete(self, study: str) -> Json:
+        """Say that a study, by its key or its Study Instance UID, has arrived."""
+
+    def release(self, key: str) -> Json:
+        """Let a held job, or a quarantined object, go on."""
+
+
+class JobFiles(Protocol):
+    """Where the files of a job folder are."""
+
+    def path(self, job_key: str, name: str) -> Path | None:
+        """The file, or None where it is not there (yet)."""
