@@ -23,7 +23,7 @@ EVEN_SHARE = 0.1
 are often rounded to 0.1 mm by scanners."""
 STRAIGHT_SHARE = 0.25
 """A stack that leans by more than this share of a pixel from end to end counts as tilted."""
-SHIFT_SHARE = 0.25
+SHIFT_SHARE = 0.5
 """In-plane deviation from a straight line of slices, in pixels, from which on they count as shifted."""
 
 DISCRIMINATORS = (
