@@ -1,11 +1,10 @@
-"""The status page and its sign-in: plain files beside this module, nothing from elsewhere, no inline script."""
+"""The status page and its sign-in: plain files beside this module, nothing from elsewhere."""
 
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from .access import SESSION_S, Access
 from .guard import OPEN_FOLDER, has_session
@@ -20,9 +19,6 @@ class _PageFiles(StaticFiles):
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "no-cache"
         return response
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        return await super().get_response(path, scope)
 
 
 def add_page(api: FastAPI, access: Access) -> None:

@@ -117,8 +117,8 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _why_not_bound(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"{host}:{port} is in use by another program; end that, or set api.port to another (0: a free one)"
+        return f"{host}:{port} is in use by another program; end it, or set api.port (0: a free one)"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"api.host: {host} is no address of this machine; set it to 127.0.0.1"
     why = os.strerror(error.errno) if error.errno else "no reason given"
-    return f"{host}:{port} cannot be opened ({why}); set api.host and api.port to an address that this user may use"
+    return f"{host}:{port} cannot be opened ({why}); change api.host or api.port"

@@ -25,7 +25,7 @@ State = Annotated[StudyState | None, Query(description="Only studies in this sta
 Since = Annotated[
     AwareDatetime | None,
     Query(
-        description="Only studies received at or after this time, ISO 8601 with its zone: 2026-01-31T08:00:00Z"
+        description="Only studies received from this time on, ISO 8601 with its zone: 2026-01-31T08:00:00Z"
     ),
 ]
 

@@ -1,0 +1,32 @@
+// Draws the list of operations from the gateway's own OpenAPI.
+
+import { get } from "./api.js";
+import { make, show, table } from "./dom.js";
+
+const content = document.getElementById("content");
+
+function operation(path, method, what) {
+  const parameters = (what.parameters ?? []).map((one) => make("tr", {},
+    make("td", {}, make("code", {}, one.name)),
+    make("td", {}, one.required ? `${one.in}, required` : one.in),
+    make("td", {}, one.description ?? "")));
+  return make("article", { class: "card" },
+    make("h3", {}, make("code", {}, `${method.toUpperCase()} ${path}`)),
+    make("p", {}, what.description ?? what.summary ?? ""),
+    parameters.length ? table(`Parameters of ${method} ${path}`, ["Name", "In", "Meaning"], parameters) : null);
+}
+
+try {
+  const api = await get("/openapi.json");
+  const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, what]) => operation(path, method, what)));
+  show(content,
+    make("h1", {}, `${api.info.title} ${api.info.version}`),
+    make("p", {}, api.info.description),
+    make("p", {}, "Programs send the admin token as ", make("code", {}, "Authorization: Bearer TOKEN"),
+      ". Errors are RFC 9457 problem details. The whole description, with every field: ",
+      make("a", { href: "/openapi.json" }, "openapi.json"), "."),
+    ...operations);
+} catch (error) {
+  show(content, make("p", { class: "notice bad", role: "alert" }, error.message));
+}

@@ -1,0 +1,42 @@
+// Makes elements; texts go in as text only, never as markup.
+
+export function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : String(value));
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export function badge(state) {
+  return make("span", { class: `badge ${state}` }, state);
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+export function time(at) {
+  return make("time", { datetime: at }, clock.format(new Date(at)));
+}
+
+// DICOM dates are eight digits (PS3.5 6.2, DA).
+export function day(date) {
+  return /^\d{8}$/.test(date) ? `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}` : date;
+}
+
+export function table(caption, heads, rows) {
+  return make("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 },
+    make("table", {},
+      make("caption", { class: "hidden" }, caption),
+      make("thead", {}, make("tr", {}, heads.map((head) => make("th", { scope: "col" }, head)))),
+      make("tbody", {}, rows)));
+}
+
+// Replaces what an element shows, and keeps the keyboard where it was.
+export function show(parent, ...children) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+  parent.replaceChildren(...children);
+  if (focused) parent.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}

@@ -1,0 +1,99 @@
+// Chooses the view by the address, keeps it fresh by the gateway's events, and does what buttons ask.
+
+import { get, post } from "./api.js";
+import { make, show } from "./dom.js";
+import { quarantine } from "./quarantine.js";
+import { advance, studies } from "./studies.js";
+import { study } from "./study.js";
+
+const GATHER_MS = 200; // several events at once make one refresh
+const LOOK_MS = 30000; // the gateway's own readiness tells no events
+
+const content = document.getElementById("content");
+const link = document.getElementById("link");
+const said = document.getElementById("said");
+let shown = 0; // which showing is the present one
+let waiting = null;
+
+function view() {
+  const [, name = "", key = ""] = location.hash.split("/");
+  return { name: name || "studies", key: decodeURIComponent(key) };
+}
+
+async function refresh() {
+  const mine = ++shown;
+  const stillHere = () => mine === shown;
+  const { name, key } = view();
+  try {
+    if (name === "quarantine") await quarantine(content, stillHere, act);
+    else if (name === "studies" && key) await study(content, stillHere, key, act);
+    else await studies(content, stillHere);
+  } catch (error) {
+    if (stillHere()) show(content, make("p", { class: "notice bad", role: "alert" }, error.message));
+  }
+}
+
+function soon() {
+  waiting ??= setTimeout(() => { waiting = null; refresh(); }, GATHER_MS);
+}
+
+async function act(address, label) {
+  try {
+    const outcome = await post(address);
+    said.textContent = `${label}: the ${outcome.kind} is ${outcome.state} now.`;
+  } catch (error) {
+    said.textContent = `${label}: ${error.message}`;
+  }
+  refresh();
+}
+
+function navigate() {
+  const { name, key } = view();
+  for (const item of document.querySelectorAll("nav a[data-view]")) {
+    if (item.dataset.view === name && !key) item.setAttribute("aria-current", "page");
+    else item.removeAttribute("aria-current");
+  }
+  said.textContent = "";
+  refresh().then(() => content.focus({ preventScroll: true }));
+}
+
+function hear(message) {
+  const news = JSON.parse(message.data);
+  const { name, key } = view();
+  if (news.kind === "progress" && document.querySelector(`[data-progress="${CSS.escape(news.job_key)}"]`)) {
+    advance(news);
+  } else if (!key || news.study_key === key || news.kind === "reload") {
+    if (name !== "quarantine" || ["quarantine", "job", "reload"].includes(news.kind)) soon();
+  }
+}
+
+function listen() {
+  const source = new EventSource("/api/v1/events");
+  source.onopen = () => { tell("live", "Live"); refresh(); look(); };
+  source.onmessage = hear;
+  source.onerror = () => {
+    tell("lost", "Connection lost, trying again…");
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+  };
+}
+
+function tell(state, text) {
+  link.className = `link ${state}`;
+  link.textContent = text;
+}
+
+async function look() {
+  const place = document.getElementById("notices");
+  try {
+    const now = await get("/readyz");
+    const notice = (kind) => (sentence) => make("li", { class: `notice ${kind}` }, sentence);
+    show(place, ...now.reasons.map(notice("bad")), ...now.degraded.map(notice("warn")));
+  } catch {
+    show(place, make("li", { class: "notice bad" }, "The gateway does not answer."));
+  }
+}
+
+window.addEventListener("hashchange", navigate);
+setInterval(look, LOOK_MS);
+navigate();
+listen();

@@ -1,0 +1,30 @@
+// What waits for a person: objects that were put aside, and jobs that are held.
+
+import { get, path } from "./api.js";
+import { make, show, table, time } from "./dom.js";
+
+export async function quarantine(content, stillHere, act) {
+  const answer = await get("/api/v1/quarantine?limit=500");
+  if (!stillHere()) return;
+  show(content,
+    make("h1", {}, "Quarantine"),
+    answer.items.length
+      ? table("Quarantine", ["What", "Why", "From", "Study", "Since", "Action"], answer.items.map((one) => row(one, act)))
+      : make("p", { class: "quiet" }, "Nothing waits for a person."),
+    answer.next_cursor ? make("p", { class: "quiet" }, "Only the latest 500 are shown.") : null);
+}
+
+function row(one, act) {
+  const address = path("quarantine", one.key, "release");
+  const times = one.times > 1 ? ` (came ${one.times} times)` : "";
+  return make("tr", { "data-key": one.key },
+    make("td", {}, one.kind === "job" ? `job ${one.task}` : "object"),
+    make("td", {}, one.sentence + times, make("span", { class: "why" }, one.reason)),
+    make("td", {}, one.sender ?? ""),
+    make("td", {}, one.study_key
+      ? make("a", { href: `#/studies/${encodeURIComponent(one.study_key)}`, "data-focus": one.key }, "show")
+      : (one.study_uid ?? "")),
+    make("td", {}, time(one.first)),
+    make("td", {}, make("button",
+      { type: "button", "data-focus": address, onclick: () => act(address, "Release") }, "Release")));
+}

@@ -1,0 +1,140 @@
+// One study: what was decided, what runs, what was sent, what happened.
+
+import { get, path } from "./api.js";
+import { badge, day, make, show, table, time } from "./dom.js";
+import { progress } from "./studies.js";
+
+const RETRIABLE = ["failed", "cancelled"];
+const OVER = ["delivered", "cancelled", "superseded", "failed"];
+const HAS_FILES = ["segmented", "encoded", "delivered"];
+
+export async function study(content, stillHere, key, act) {
+  const answer = await get(path("studies", key));
+  if (!stillHere()) return;
+  const jobs = answer.jobs.map((job) => jobCard(job, answer, act));
+  show(content,
+    make("p", {}, make("a", { href: "#/", "data-focus": "back" }, "← All studies")),
+    head(answer, act),
+    section("Jobs", jobs, "No job was planned."),
+    section("Series", answer.series.map(seriesCard), "No series."),
+    section("Deliveries", deliveries(answer, act), "Nothing was sent."),
+    section("Timeline", timeline(answer), "Nothing happened yet."));
+}
+
+function section(title, children, otherwise) {
+  const filled = Array.isArray(children) ? children.length : children;
+  return make("section", { "aria-label": title },
+    make("h2", {}, title),
+    filled ? children : make("p", { class: "quiet" }, otherwise));
+}
+
+function head(answer, act) {
+  const facts = [
+    ["Patient ID", answer.patient_id], ["Accession number", answer.accession_number],
+    ["Study date", day(answer.study_date)], ["Images", String(answer.images)],
+    ["Study Instance UID", answer.study_uid ?? ""],
+  ];
+  const complete = answer.state === "receiving"
+    ? button("It is complete", path("studies", answer.study_key, "complete"), act)
+    : null;
+  return make("div", { class: "card" },
+    make("div", { class: "bar" },
+      make("h1", {}, answer.study_description || "(no description)"), badge(answer.state)),
+    answer.reason ? make("p", {}, answer.reason) : null,
+    make("dl", { class: "facts" },
+      facts.filter(([, value]) => value).map(([name, value]) => fact(name, value)),
+      fact("Received", time(answer.received))),
+    complete);
+}
+
+const fact = (name, value) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
+
+function button(label, address, act) {
+  return make("button", { type: "button", "data-focus": address, onclick: () => act(address, label) }, label);
+}
+
+function jobCard(job, answer, act) {
+  const of = (series) => series.series_uid === job.series_uid;
+  const series = answer.series.find(of);
+  return make("article", { class: "card", "data-job": job.job_key, "data-state": job.state },
+    make("div", { class: "bar" },
+      make("h3", {}, `${job.task} on ${series ? seriesName(series) : "a series"}`), progress(job)),
+    job.reason ? make("p", {}, job.reason) : null,
+    job.next_try ? make("p", { class: "why" }, "Tried again: ", time(job.next_try)) : null,
+    job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
+    HAS_FILES.includes(job.state) ? results(job) : null,
+    make("p", { class: "why" }, `rule ${job.rule}, engine ${job.engine}, runs begun: ${job.attempts}`),
+    make("div", { class: "actions" }, actions(job, answer, act)));
+}
+
+function actions(job, answer, act) {
+  const base = (verb) => path("jobs", job.job_key, verb);
+  const refused = answer.deliveries.some((one) => one.job_key === job.job_key && one.state === "failed");
+  return [
+    RETRIABLE.includes(job.state) || refused ? button("Retry", base("retry"), act) : null,
+    job.state === "quarantined" ? button("Release", path("quarantine", job.job_key, "release"), act) : null,
+    OVER.includes(job.state) ? null : button("Cancel", base("cancel"), act),
+  ];
+}
+
+function results(job) {
+  const at = (name) => path("jobs", job.job_key, name);
+  const links = make("p", {},
+    make("a", { href: at("labels.nii.gz"), download: "labels.nii.gz" }, "Label map (NIfTI)"), " · ",
+    make("a", { href: at("statistics.json") }, "Statistics"));
+  const preview = make("img", { class: "preview", alt: `Preview of ${job.task}`, src: at("preview.png") });
+  preview.addEventListener("error", () => preview.remove());
+  return make("div", {}, preview, links);
+}
+
+function seriesName(series) {
+  return series.number === null ? "a series without number" : `series ${series.number}`;
+}
+
+function seriesCard(series) {
+  const title = [seriesName(series), series.description, series.modality].filter(Boolean).join(" · ");
+  return make("article", { class: "card" },
+    make("h3", {}, title),
+    make("p", { class: "why" }, `${series.images} images`),
+    series.volumes.length
+      ? series.volumes.map((volume) => decision(volume, series.volumes.length > 1))
+      : make("p", { class: "quiet" }, "Decided when the study is complete."));
+}
+
+function decision(volume, several) {
+  const prefix = several ? `Volume ${volume.number} (${volume.images} images): ` : "";
+  return make("div", { class: volume.job_key ? "taken" : "left" },
+    make("p", {}, prefix + volume.why),
+    volume.findings.length
+      ? make("ul", {}, volume.findings.map((finding) => make("li", {}, finding.sentence)))
+      : null,
+    volume.ranking.length
+      ? make("details", {}, make("summary", {}, "Ranking"),
+        make("ol", {}, volume.ranking.map((line) => make("li", {}, line))))
+      : null);
+}
+
+function deliveries(answer, act) {
+  if (!answer.deliveries.length) return null;
+  const rows = answer.deliveries.map((delivery) => make("tr", {},
+    make("td", {}, badge(delivery.state)),
+    make("td", {}, delivery.destination),
+    make("td", {}, delivery.reason),
+    make("td", {}, time(delivery.updated)),
+    make("td", {}, delivery.next_try ? time(delivery.next_try) : ""),
+    make("td", {}, delivery.state === "failed"
+      ? button("Send again", path("jobs", delivery.key, "retry"), act) : null)));
+  return table("Deliveries", ["State", "Destination", "Reason", "Changed", "Next try", "Action"], rows);
+}
+
+function timeline(answer) {
+  if (!answer.timeline.length) return null;
+  const left = answer.timeline_left_out
+    ? make("p", { class: "quiet" }, `${answer.timeline_left_out} older lines are not shown.`) : null;
+  const lines = answer.timeline.map((line) => make("li", {},
+    time(line.at), " ", make("strong", {}, line.event), " ",
+    make("span", { class: "why" }, Object.entries(line.detail).map(([name, value]) => `${name}: ${text(value)}`).join(", "))));
+  return make("div", {}, left, make("ol", { class: "timeline" }, lines));
+}
+
+const text = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
