@@ -1,7 +1,7 @@
 """From a volume to a NIfTI: dcm2niix converts, and what it wrote is checked against the series.
 
-dcm2niix exits with 0 on nearly everything: it is judged by its files and its warnings. Where slices are
-tilted or unevenly spaced it writes a second, resampled file (`_Tilt_`, `_Eq_`), which is what engines need.
+dcm2niix exits with 0 on nearly everything: it is judged by its files and its warnings. What it resamples by
+itself (`_Tilt_`, `_Eq_`) is not used: `straight` says why, and what is done instead.
 The header is rebuilt: geometry, type and scaling only, so that nothing of the patient is left in it.
 """
 
@@ -24,10 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.pixels.processing import apply_rescale
+from pydicom.uid import ExplicitVRLittleEndian
 
 from .errors import ConversionFailed
 from .geometry import voxel_from_pixel
+from .headers import DCM2NIIX_READS, transfer_syntax_of
 from .series import Volume
+from .straight import frames_of, is_exact, needs_another_grid, on_even_grid, straight_copies, straightened
 
 TIMEOUT_S = 900
 GRID_TOLERANCE = 0.05
@@ -35,6 +38,8 @@ GRID_TOLERANCE = 0.05
 CHECKED_FRAMES = 3
 """So many frames' pixels are compared with the voxels that they became."""
 COMPRESSION_LEVEL = 1
+GRID_VERSION = 1
+"""Changes whenever other voxels are made of the same slices here, after dcm2niix."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,18 @@ class Converted:
 class _Output:
     values: NDArray[Any]
     affine_ras: NDArray[np.float64]
-    is_resampled: bool
 
 
 def converter_version() -> str:
     """The converter's name and version; part of every job's identity."""
-    return f"dcm2niix {metadata.version('dcm2niix')}"
+    return f"dcm2niix {metadata.version('dcm2niix')} grid {GRID_VERSION}"
 
 
 def convert_volume(volume: Volume, out: Path) -> Converted:
     """Convert one volume.
+
+    The voxels are the pixels of the frames, rescaled (PS3.3 C.11.1). Where slices lean or are unevenly
+    spaced they are interpolated onto an even, right-angled grid, which a warning says.
 
     Parameters
     ----------
@@ -73,35 +80,37 @@ def convert_volume(volume: Volume, out: Path) -> Converted:
         dcm2niix wrote nothing usable, or what it wrote does not lie where the series lies.
     OSError
     """
-    output, warnings = _converted(volume)
-    if output.is_resampled:
-        _check_overlap(output, volume)
-    else:
-        _check_grid(output, volume)
-        _check_values(output, volume)
+    unpacked = volume if is_exact(volume) else straightened(volume)
+    output, warnings = _converted(volume, is_as_it_is=unpacked is volume)
+    _check_grid(output, unpacked)
+    _check_values(output, unpacked)
+    if needs_another_grid(volume):
+        frames = frames_of(output.values, output.affine_ras, unpacked)
+        output = _Output(*on_even_grid(frames, volume))
+        step_mm = np.linalg.norm(output.affine_ras[:3, 2])
+        warnings = (*warnings, f"slices were resampled to an even, straight grid, {step_mm:.4g} mm apart")
     content = _nifti_bytes(output.values, output.affine_ras, compressed=out.name.endswith(".gz"))
     _write(out, content)
     return Converted(out, hashlib.sha256(content).hexdigest(), warnings, converter_version())
 
 
-def _converted(volume: Volume) -> tuple[_Output, tuple[str, ...]]:
-    """Run dcm2niix; a second time on decompressed files where it wrote nothing for compressed ones."""
+def _converted(volume: Volume, *, is_as_it_is: bool) -> tuple[_Output, tuple[str, ...]]:
+    """Run dcm2niix; on decompressed files where it does not know the codec, or wrote nothing."""
+    syntaxes = {transfer_syntax_of(header) for header in volume.headers}
+    place = _link if is_as_it_is else straight_copies(volume)
     with tempfile.TemporaryDirectory(prefix="iris-convert-") as name:
         folder = Path(name)
-        files, warnings = _run(volume, folder / "as-is", _link)
-        is_compressed = any(_transfer_syntax_is_compressed(header) for header in volume.headers)
-        if not files and is_compressed:
-            files, warnings = _run(volume, folder / "decompressed", _decompress)
+        files: list[Path] = []
+        warnings: tuple[str, ...] = ()
+        if syntaxes <= DCM2NIIX_READS:
+            files, warnings = _run(volume, folder / "as-is", place)
+        if not files and any(syntax.is_compressed or syntax not in DCM2NIIX_READS for syntax in syntaxes):
+            files, warnings = _run(volume, folder / "decompressed", _decompressed(place))
         if not files:
             raise ConversionFailed(
                 "dcm2niix wrote no image" + (f" ({'; '.join(warnings)})" if warnings else "")
             )
         return _read_output(_chosen(files)), warnings
-
-
-def _transfer_syntax_is_compressed(header: object) -> bool:
-    meta = getattr(header, "file_meta", None)
-    return bool(meta is not None and meta.TransferSyntaxUID.is_compressed)
 
 
 def _run(
@@ -120,6 +129,8 @@ def _run(
         "n",
         "-m",
         "y",
+        "-p",  # scale as the standard's rescale attributes say, also where a vendor has others of its own
+        "n",
         "-f",
         "volume",
         "-o",
@@ -141,13 +152,26 @@ def _link(source: Path, target: Path) -> None:
     target.symlink_to(source.resolve())
 
 
-def _decompress(source: Path, target: Path) -> None:
-    dataset = dcmread(source)
-    try:
-        dataset.decompress()
-    except Exception:  # whatever a codec raises on bytes from outside
-        raise ConversionFailed("an image's pixel data cannot be decompressed; see the codecs") from None
-    dataset.save_as(target)
+def _decompressed(place: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    """Have files placed, and rewrite each as explicit VR little endian."""
+
+    def rewrite(source: Path, target: Path) -> None:
+        placed = target.with_suffix(".placed")
+        place(source, placed)
+        dataset = dcmread(placed)
+        try:
+            pixels = dataset.pixel_array
+            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            dataset.set_pixel_data(pixels, dataset.PhotometricInterpretation, dataset.BitsStored)
+            dataset.save_as(target, enforce_file_format=True)
+        except Exception:  # whatever a codec raises on bytes from outside
+            raise ConversionFailed(
+                "an image's pixels cannot be decoded here; have the series sent uncompressed"
+            ) from None
+        finally:
+            placed.unlink()
+
+    return rewrite
 
 
 def _harmless(line: str) -> str:
@@ -158,21 +182,18 @@ def _harmless(line: str) -> str:
 
 
 def _chosen(files: list[Path]) -> Path:
-    """The resampled file where there is one; otherwise there must be exactly one."""
-    resampled = [path for path in files if "_Tilt" in path.stem or "_Eq" in path.stem]
-    if resampled:
-        return max(resampled, key=lambda path: ("_Eq" in path.stem, len(path.stem)))
-    if len(files) > 1:
-        raise ConversionFailed(f"dcm2niix made {len(files)} images of one volume; it cannot be one")
-    return files[0]
+    """The one that holds the slices as they are."""
+    plain = [path for path in files if "_Tilt" not in path.stem and "_Eq" not in path.stem]
+    if len(plain) != 1:
+        raise ConversionFailed(f"dcm2niix made {len(plain)} images of one volume; it cannot be one")
+    return plain[0]
 
 
 def _read_output(path: Path) -> _Output:
     image: Any = nib.load(path)
     if len(image.shape) != 3:
         raise ConversionFailed(f"dcm2niix wrote an image of {len(image.shape)} dimensions")
-    resampled = "_Tilt" in path.stem or "_Eq" in path.stem
-    return _Output(_compact(np.asanyarray(image.dataobj)), np.asarray(image.affine, np.float64), resampled)
+    return _Output(_compact(np.asanyarray(image.dataobj)), np.asarray(image.affine, np.float64))
 
 
 def _compact(values: NDArray[Any]) -> NDArray[Any]:
@@ -200,15 +221,10 @@ def _check_grid(output: _Output, volume: Volume) -> None:
         voxels = np.array(corners) @ matrix.T
         off = float(np.abs(voxels - np.rint(voxels)).max())
         inside = (np.rint(voxels) >= 0).all() and (np.rint(voxels) < shape).all()
-        if not inside or off > _tolerance(volume):
+        if not inside or off > GRID_TOLERANCE:
             raise ConversionFailed(
                 f"dcm2niix's grid is {off:.2f} voxels off frame {frame + 1}; its geometry cannot be trusted"
             )
-
-
-def _tolerance(volume: Volume) -> float:
-    """A stack with a gap has no even grid: its frames are told apart by their values instead."""
-    return 0.5 if volume.has_finding("gap") or volume.has_finding("uneven_spacing") else GRID_TOLERANCE
 
 
 def _check_values(output: _Output, volume: Volume) -> None:
@@ -226,15 +242,6 @@ def _check_values(output: _Output, volume: Volume) -> None:
         voxels = output.values[index[..., 0], index[..., 1], index[..., 2]]
         if not np.allclose(voxels, pixels, rtol=1e-4, atol=0.51):
             raise ConversionFailed(f"dcm2niix's voxels are not the pixels of frame {frame + 1}")
-
-
-def _check_overlap(output: _Output, volume: Volume) -> None:
-    """Resampled: every frame's centre must lie within the grid."""
-    centre = np.array([(volume.columns - 1) / 2, (volume.rows - 1) / 2, 1])
-    for frame in range(len(volume.frames)):
-        voxel = voxel_from_pixel(output.affine_ras, volume, frame) @ centre
-        if (voxel < -1).any() or (voxel > np.array(output.values.shape)).any():
-            raise ConversionFailed(f"dcm2niix's resampled grid does not hold frame {frame + 1}")
 
 
 # -- writing ------------------------------------------------------------------------------------------------
