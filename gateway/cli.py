@@ -264,7 +264,7 @@ def decode(
     target: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")],
 ) -> None:
     """Make a label map NIfTI of a DICOM-SEG, on the grid that `iris convert` gives."""
-    from converter.segmentation import decode_segmentation
+    from converter.segmentation_reader import decode_segmentation
     from converter.series import read_series
 
     with _plain_errors():

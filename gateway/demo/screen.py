@@ -56,6 +56,7 @@ class Screen:
             BarColumn(bar_width=40),
             console=self.console,
             transient=True,
+            disable=not self.console.is_terminal,
         )
         with progress:
             yield Busy(progress, what)
