@@ -198,7 +198,12 @@ def _the_one(judgement: Judgement) -> Volume:
             f"the images make {len(usable)} volumes (several series, phases, echoes or directions); "
             "give the files of one"
         )
-    reasons = [finding.sentence for volume in judgement.volumes for finding in volume.findings]
+    reasons = [
+        finding.sentence
+        for volume in judgement.volumes
+        for finding in volume.findings
+        if finding.code not in _STILL_USABLE
+    ]
     reasons += [finding.sentence for _, finding in judgement.left_over]
     raise UnusableSeries("; ".join(dict.fromkeys(reasons)) or "there are no images")
 

@@ -18,6 +18,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from .geometry import LPS_FROM_RAS, frame_affine_lps, positions_lps_mm, voxel_from_pixel
 from .series import Volume
+from .stacks import EVEN_SHARE
 
 EXACT_SHARE = 0.01
 """A stack whose slices are all within this share of a pixel, and of the spacing, of an even and straight one
@@ -116,8 +117,8 @@ def on_even_grid(frames: NDArray[Any], volume: Volume) -> tuple[NDArray[Any], ND
     shifts[np.abs(shifts) < EXACT_SHARE] = 0.0
     low, high = np.floor(shifts.min(axis=0)).astype(int), np.ceil(shifts.max(axis=0)).astype(int)
     shape = (volume.rows + high[0] - low[0], volume.columns + high[1] - low[1])
-    step_mm = _step_mm(heights)
-    count = int(np.ceil(heights[-1] / step_mm - 1e-6)) + 1
+    count = _count(heights)
+    step_mm = float(heights[-1]) / (count - 1)
     fill = frames.min()
     out = np.empty((count, *shape), frames.dtype)
     placed = _Placed(frames, shifts - low, shape, float(fill))
@@ -130,10 +131,11 @@ def on_even_grid(frames: NDArray[Any], volume: Volume) -> tuple[NDArray[Any], ND
     return out.transpose(2, 1, 0), LPS_FROM_RAS @ affine
 
 
-def _step_mm(heights: NDArray[np.float64]) -> float:
-    """The finest spacing there is, but not finer than half of the usual one."""
+def _count(heights: NDArray[np.float64]) -> int:
+    """How many slices: about the finest spacing there is, but not finer than half of the usual one."""
     steps = np.diff(heights)
-    return float(max(steps.min(), np.median(steps) / 2))
+    finest_mm = max(float(steps.min()), float(np.median(steps)) / 2)
+    return int(np.ceil(float(heights[-1]) / finest_mm - EVEN_SHARE)) + 1
 
 
 class _Placed:
@@ -153,7 +155,7 @@ class _Placed:
         return self._kept[number]
 
     def _place(self, number: int) -> NDArray[np.float32]:
-        plane = self._frames[number].astype(np.float32)
+        plane: NDArray[np.float32] = self._frames[number].astype(np.float32)
         for axis in (0, 1):
             plane = _moved(plane, self._shifts[number, axis], self._shape[axis], axis, self._fill)
         return plane
@@ -165,7 +167,9 @@ def _moved(
     """Move a plane by `shift` >= 0 pixels along an axis into `size` pixels, linearly between two of them."""
     whole = int(np.floor(shift))
     part = np.float32(shift - whole)
-    moved = np.swapaxes(np.full((size + 1, plane.shape[1 - axis]), fill, np.float32), 0, axis)
+    moved: NDArray[np.float32] = np.swapaxes(
+        np.full((size + 1, plane.shape[1 - axis]), fill, np.float32), 0, axis
+    )
     once = moved.copy()
     begin: list[slice] = [slice(None), slice(None)]
     begin[axis] = slice(whole, whole + plane.shape[axis])
@@ -173,8 +177,8 @@ def _moved(
     begin[axis] = slice(whole + 1, whole + 1 + plane.shape[axis])
     once[tuple(begin)] = plane
     begin[axis] = slice(0, size)
-    blended: NDArray[np.float32] = moved[tuple(begin)] * (1 - part) + once[tuple(begin)] * part
-    return blended
+    between: NDArray[np.float32] = moved[tuple(begin)] * (1 - part) + once[tuple(begin)] * part
+    return between
 
 
 def _between(placed: _Placed, heights: NDArray[np.float64], height: float, dtype: Any) -> NDArray[Any]:
