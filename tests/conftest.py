@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom import dcmread
+from pydicom.uid import JPEG2000Lossless
 
+from converter.derived_series import MadeUpStudy, SliceStack, write_slices
 from gateway.delivery.peer import Peer
 from gateway.demo.children import DemoError
 from gateway.demo.orthanc import Orthanc, find_orthanc
@@ -70,10 +70,13 @@ def demo_study(data: Path) -> Path:
 def small_study(tmp_path: Path) -> Path:
     """A made-up CT of a body, 8 slices of 64 x 64: skin, fat, muscle, a spine, an air bubble on the left."""
     folder = tmp_path / "small-study"
-    folder.mkdir()
-    hounsfield = _body_hu()
-    for number in range(hounsfield.shape[0]):
-        _slice(hounsfield, number).save_as(folder / f"{number + 1:02}.dcm", enforce_file_format=True)
+    stack = SliceStack(
+        pixels=_body_hu(),
+        orientation_lps=[1, 0, 0, 0, 1, 0],
+        pixel_spacing_mm=(5.0, 5.0),
+        positions_lps_mm=[[-157.5, -157.5, 5.0 * number] for number in range(8)],
+    )
+    write_slices(stack, folder, MadeUpStudy(patient_name="Small^Study", patient_id="SMALL-1"))
     return folder
 
 
@@ -93,50 +96,6 @@ def _body_hu() -> np.ndarray:
     volume = np.repeat(plane[np.newaxis], 8, axis=0)
     noise = np.random.default_rng(0).normal(0, 8, volume.shape)
     return np.asarray(np.clip(volume + noise, -1024, 3000), np.int16)
-
-
-def _slice(hounsfield: np.ndarray, number: int) -> Dataset:
-    root = "2.25.1234567890"
-    image = Dataset()
-    image.SpecificCharacterSet = "ISO_IR 100"
-    image.SOPClassUID = CTImageStorage
-    image.SOPInstanceUID = f"{root}.2.{number + 1}"
-    image.StudyInstanceUID = f"{root}.1"
-    image.SeriesInstanceUID = f"{root}.2"
-    image.FrameOfReferenceUID = f"{root}.3"
-    image.PatientName = "Small^Study"
-    image.PatientID = "SMALL-1"
-    image.PatientBirthDate = ""
-    image.PatientSex = "O"
-    image.StudyDate = image.SeriesDate = image.AcquisitionDate = image.ContentDate = "20240102"
-    image.StudyTime = image.SeriesTime = image.AcquisitionTime = image.ContentTime = "101112"
-    image.AccessionNumber = "SMALL0001"
-    image.ReferringPhysicianName = ""
-    image.StudyID = "1"
-    image.StudyDescription = "Made-up body"
-    image.SeriesDescription = "Made-up body 5 mm"
-    image.Modality = "CT"
-    image.Manufacturer = "IRIS tests"
-    image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    image.PatientPosition = "HFS"
-    image.SeriesNumber, image.AcquisitionNumber, image.InstanceNumber = 3, 1, number + 1
-    image.ImagePositionPatient = [-157.5, -157.5, 5.0 * number]
-    image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    image.PixelSpacing = [5, 5]
-    image.SliceThickness = 5
-    image.SliceLocation = 5.0 * number
-    image.KVP = 120
-    image.SamplesPerPixel = 1
-    image.PhotometricInterpretation = "MONOCHROME2"
-    image.Rows, image.Columns = hounsfield.shape[1:]
-    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
-    image.PixelRepresentation = 1
-    image.RescaleIntercept, image.RescaleSlope, image.RescaleType = 0, 1, "HU"
-    image.WindowCenter, image.WindowWidth = 40, 400
-    image.PixelData = hounsfield[number].astype("<i2").tobytes()
-    image.file_meta = FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return image
 
 
 # -- peers ------------------------------------------------------------------------------------------------

@@ -26,8 +26,12 @@ def _planned(detail: _Detail) -> str:
 
 
 def _segmented(detail: _Detail) -> str:
-    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in detail.get("seconds", {}).items())
-    return f"{detail.get('engine', 'the engine')}" + (f" ({stages})" if stages else "")
+    """The engine, and where its time went: all but the longest stage is next to nothing."""
+    stages: dict[str, float] = detail.get("seconds", {})
+    longest = max(stages, key=lambda stage: stages[stage], default="")
+    return f"{detail.get('engine', 'the engine')}" + (
+        f" (of which {longest} {stages[longest]:.1f} s)" if longest else ""
+    )
 
 
 def _sent(detail: _Detail) -> str:

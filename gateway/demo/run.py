@@ -15,7 +15,7 @@ from rich.table import Table
 
 from converter.errors import ConverterError
 from gateway.api.access import TOKEN_NAME
-from gateway.app import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
+from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
 from gateway.delivery.peer import NotReached, Peer, parse_peer
 from gateway.delivery.sending import NotSendable, send_files
 from gateway.delivery.statuses import Answer, understand

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-TITLE_WIDTH = 12
-DETAIL_WIDTH = 62
+TITLE_WIDTH = 14
+DETAIL_WIDTH = 56
 
 
 class Screen:
