@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.events import CompletionRequested
+from gateway.events import CompletionRequested, JobChanged
 
 from .records import JobRow, StudyRow, utc_now
 from .states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyEvent, StudyState
@@ -163,6 +163,7 @@ def _plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> 
     transaction.note(
         "job.planned", study_uid=study_uid, job_key=planned.job_key, rule=planned.rule, task=planned.task
     )
+    transaction.publish(JobChanged(planned.job_key, study_uid, "planned", JobState.PLANNED))
     if planned.hold:
         transaction.move_job(planned.job_key, JobEvent.HELD, reason=planned.hold)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.events import CompletionRequested, InstanceStored, ObjectQuarantined, StudyChanged
+from gateway.events import CompletionRequested, InstanceStored, JobChanged, ObjectQuarantined, StudyChanged
 from gateway.ledger.completion import (
     DecidedVolume,
     StudyPlan,
@@ -260,6 +260,11 @@ def test_completion_request_for_a_complete_study_does_not_close_its_next_revisio
 def test_completion_request_for_an_unknown_study_is_stale(book) -> None:
     with pytest.raises(StaleRow):
         _ask(book, request_completion, "9.9")
+
+
+def test_job_that_is_planned_is_told_to_whoever_converts_it(book) -> None:
+    book.begin()
+    assert JobChanged("k1", book.study_uid, "planned", "planned") in book.heard
 
 
 def test_job_that_exists_is_left_alone_by_a_second_completion(book) -> None:
