@@ -2,10 +2,10 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from importlib import metadata
 from pathlib import Path
 
@@ -13,62 +13,36 @@ import highdicom as hd
 import numpy as np
 from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, config
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from .errors import EncodingFailed, LabelsDoNotFit
+from .headers import text_of
 from .segmentation_reader import read_segmentation
 from .series import Volume
+from .source_header import copied_header_digest, source_headers
 from .terminology import PRIVATE_SCHEME, Code, Structure, structure
 from .uids import derived_uid
 
+__all__ = [
+    "ENCODER_VERSION",
+    "MANUFACTURER",
+    "MODEL_NAME",
+    "Encoded",
+    "SegmentationSettings",
+    "copied_header_digest",
+    "encode_segmentation",
+    "is_our_own",
+]
+
 MANUFACTURER = "IRIS Gateway"
 MODEL_NAME = "iris-gateway"
-ENCODER_VERSION = f"1 highdicom {metadata.version('highdicom')}"
+ENCODER_VERSION = f"2 highdicom {metadata.version('highdicom')} pydicom {metadata.version('pydicom')}"
 """Changes whenever the bytes would."""
 
 LABEL_VALUE = "label value"
 """Stands before the engine's number in a Segment Description."""
-
-_COPIED = (
-    "SpecificCharacterSet",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "StudyDescription",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "FrameOfReferenceUID",
-    "PositionReferenceIndicator",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-)
-"""What a result takes over from its source, or says about it."""
-
-_TYPE_2 = {
-    "PatientName": "",
-    "PatientID": "",
-    "PatientBirthDate": "",
-    "PatientSex": "",
-    "StudyDate": "",
-    "StudyTime": "",
-    "StudyID": "",
-    "AccessionNumber": "",
-    "ReferringPhysicianName": "",
-    "PositionReferenceIndicator": "",
-}
-"""Attributes that must be there, empty where the source lacks them (PS3.3 C.7.1 to C.7.4)."""
 
 
 @dataclass(frozen=True)
@@ -103,28 +77,8 @@ class Encoded:
 
 def is_our_own(header: Dataset) -> bool:
     """Whether an object was made by this software; never raises."""
-    try:
-        made_by = header.get("Manufacturer"), header.get("ManufacturerModelName")
-    except (ValueError, TypeError, LookupError):
-        return False
+    made_by = text_of(header, "Manufacturer"), text_of(header, "ManufacturerModelName")
     return made_by == (MANUFACTURER, MODEL_NAME)
-
-
-def copied_header_digest(volume: Volume) -> str:
-    """SHA-256, hex, of all that a result takes over from its source or refers to."""
-    digest = hashlib.sha256()
-    for keyword in _COPIED:
-        digest.update(f"{keyword}={_text(volume.header, keyword)}\n".encode("utf-8", "surrogateescape"))
-    for frame in volume.frames:
-        digest.update(f"{frame.sop_class_uid} {frame.sop_instance_uid}\n".encode())
-    return digest.hexdigest()
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    try:
-        return repr(header.get(keyword))
-    except (ValueError, TypeError, LookupError):
-        return "unreadable"
 
 
 def encode_segmentation(
@@ -164,7 +118,15 @@ def encode_segmentation(
     numbers = np.zeros(256, np.uint8)
     numbers[values] = np.arange(1, len(values) + 1)
     numbered = numbers[labels]
-    seg = _segmentation(volume, numbered, values, structures, settings)
+    try:
+        with config.disable_value_validation():
+            seg = _segmentation(volume, numbered, values, structures, settings)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        # The text may quote the header.
+        raise EncodingFailed(
+            f"highdicom cannot make a segmentation with this series' header ({type(error).__name__}); "
+            "correct patient and study at the sender"
+        ) from None
     digest = _write_and_compare(seg, volume, numbered, out)
     return Encoded(
         path=out,
@@ -205,7 +167,8 @@ def _segmentation(
         name=settings.algorithm_name, family=_family(settings), version=settings.algorithm_version
     )
     seg: Dataset = hd.seg.Segmentation(
-        source_images=_sources(volume),
+        source_images=source_headers(volume),
+        specific_character_set=None,  # set below: highdicom refuses some that the standard allows
         pixel_array=numbered,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
@@ -227,6 +190,7 @@ def _segmentation(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=True,
     )
+    _take_over_character_set(seg, volume)
     _make_deterministic(seg, settings)
     _declare_private_codes(seg, structures)
     return seg
@@ -237,20 +201,6 @@ def _family(settings: SegmentationSettings) -> CodedConcept:
     by_shape = settings.algorithm_name.startswith("threshold")
     family = codes.cid7162.MorphologicalOperations if by_shape else codes.cid7162.ArtificialIntelligence
     return CodedConcept.from_code(family)
-
-
-def _sources(volume: Volume) -> list[Dataset]:
-    """The frames' headers, with what a result must have and the source may lack."""
-    sources = []
-    for header in volume.headers:
-        source = deepcopy(header)
-        for keyword, empty in _TYPE_2.items():
-            if keyword not in source:
-                setattr(source, keyword, empty)
-        if not source.get("SliceThickness"):
-            source.SliceThickness = round(volume.slice_spacing_mm, 4)
-        sources.append(source)
-    return sources
 
 
 def _description(
@@ -285,17 +235,37 @@ def _concept(code: Code) -> CodedConcept:
 
 
 def _make_deterministic(seg: Dataset, settings: SegmentationSettings) -> None:
-    """Replace what highdicom takes from the clock and from chance."""
-    day, time = settings.made_at.strftime("%Y%m%d"), settings.made_at.strftime("%H%M%S.%f")
+    """Replace what highdicom takes from the clock and from chance.
+
+    Times are in the source's time zone where it names one, since that counts for the study's date and time
+    too (PS3.3 C.12.1.1.8); else in UTC.
+    """
+    made_at = settings.made_at.astimezone(_time_zone(seg))
+    day, time = made_at.strftime("%Y%m%d"), made_at.strftime("%H%M%S.%f")
     for prefix in ("Content", "Series", "InstanceCreation"):
         setattr(seg, f"{prefix}Date", day)
         setattr(seg, f"{prefix}Time", time)
     for equipment in seg.get("ContributingEquipmentSequence", ()):
-        equipment.ContributionDateTime = settings.made_at.strftime("%Y%m%d%H%M%S.%f%z")
-    seg.TimezoneOffsetFromUTC = settings.made_at.strftime("%z") or "+0000"
+        equipment.ContributionDateTime = made_at.strftime("%Y%m%d%H%M%S.%f%z")
     organization = derived_uid(settings.sop_instance_uid, "dimension organization")
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
+
+
+def _time_zone(seg: Dataset) -> tzinfo:
+    offset = str(seg.get("TimezoneOffsetFromUTC") or "")
+    if not re.fullmatch(r"[+-]\d{4}", offset):
+        return UTC
+    minutes = int(offset[1:3]) * 60 + int(offset[3:])
+    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
+
+
+def _take_over_character_set(seg: Dataset, volume: Volume) -> None:
+    """The character set and the time zone, which both count for what is copied."""
+    source = source_headers(volume)[0]
+    for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
+        if keyword in source:
+            setattr(seg, keyword, source[keyword].value)
 
 
 def _declare_private_codes(seg: Dataset, structures: list[Structure]) -> None:

@@ -1,0 +1,144 @@
+"""What a result takes over from its source images, and nothing else: made once, digested, and handed on.
+
+Patient and study come from the Patient, General Study and Patient Study modules (PS3.3 C.7.1.1, C.7.2.1,
+C.7.2.2). A value that its representation does not allow (PS3.5 6.2) is left out, since encoders refuse it;
+what identifies patient and study is kept as it is, because the PACS holds it that way.
+"""
+
+import hashlib
+from typing import Any
+
+from pydicom import Dataset, config
+from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_VR
+from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
+
+from .headers import text_of, value_of
+from .series import Volume
+from .uids import derived_uid
+
+UTF_8 = "ISO_IR 192"
+SEXES = ("M", "F", "O")
+
+IDENTIFYING = ("PatientName", "PatientID", "StudyInstanceUID", "StudyID", "AccessionNumber")
+TYPE_2 = (
+    *IDENTIFYING,
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+"""There even where the source lacks them, empty then."""
+OPTIONAL = (
+    "IssuerOfPatientID",
+    "TypeOfPatientID",
+    "PatientBirthTime",
+    "EthnicGroup",
+    "PatientSpeciesDescription",
+    "PatientBreedDescription",
+    "ResponsiblePerson",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "StudyDescription",
+    "PhysiciansOfRecord",
+    "TimezoneOffsetFromUTC",
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "SliceThickness",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+
+
+def source_headers(volume: Volume) -> list[Dataset]:
+    """Give one header for each frame, in order: what is copied, what is referred to, and the geometry.
+
+    The first frame speaks for all: a series whose frames name several patients has one result of one.
+    """
+    with config.disable_value_validation():
+        common = _common(volume)
+        return [_of_frame(volume, number, common) for number in range(len(volume.frames))]
+
+
+def copied_header_digest(volume: Volume) -> str:
+    """SHA-256, lower-case hex, of exactly what a result takes over from its source, or refers to."""
+    digest = hashlib.sha256()
+    with config.disable_value_validation():
+        for element in _common(volume):
+            text = f"{element.tag} {element.VR} {_text(element.value)}\n"
+            digest.update(text.encode("utf-8", "surrogateescape"))
+    for frame in volume.frames:
+        digest.update(f"{frame.sop_class_uid} {frame.sop_instance_uid} {frame.position_lps_mm}\n".encode())
+    return digest.hexdigest()
+
+
+def _text(value: Any) -> str:
+    several = not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(value, "components")
+    return "\\".join(str(item) for item in value) if several else str(value)
+
+
+def _common(volume: Volume) -> Dataset:
+    """What all frames share."""
+    header = volume.header
+    source = Dataset()
+    _set_character_set(source, header)
+    for keyword in TYPE_2:
+        value = value_of(header, keyword)
+        sound = keyword in IDENTIFYING or _is_sound(keyword, value)
+        setattr(source, keyword, value if value is not None and sound else "")
+    for keyword in OPTIONAL:
+        value = value_of(header, keyword)
+        if value is not None and value != "" and _is_sound(keyword, value):
+            setattr(source, keyword, value)
+    source.SeriesInstanceUID = volume.series_uid
+    source.FrameOfReferenceUID = volume.frame_of_reference_uid or derived_uid(
+        volume.series_uid, "frame of reference"
+    )
+    source.ImageOrientationPatient = [format_number_as_ds(value) for value in volume.orientation_lps]
+    source.PixelSpacing = [format_number_as_ds(value) for value in volume.pixel_spacing_mm]
+    source.Rows, source.Columns = volume.rows, volume.columns
+    if "SliceThickness" not in source:  # wanted of a result (PS3.3 C.7.6.16.2.1), but empty in some sources
+        source.SliceThickness = format_number_as_ds(volume.slice_spacing_mm)
+    return source
+
+
+def _of_frame(volume: Volume, number: int, common: Dataset) -> Dataset:
+    frame = volume.frames[number]
+    source = Dataset()
+    source.update(common)
+    source.SOPClassUID = frame.sop_class_uid
+    source.SOPInstanceUID = frame.sop_instance_uid
+    source.ImagePositionPatient = [format_number_as_ds(value) for value in frame.position_lps_mm]
+    return source
+
+
+def _set_character_set(source: Dataset, header: Dataset) -> None:
+    """Keep the source's (PS3.3 C.12.1.1.2); one that nobody knows becomes UTF-8."""
+    named = text_of(header, "SpecificCharacterSet")
+    if named:
+        terms = named.split("\\")
+        is_known = all(term in python_encoding for term in terms)
+        source.SpecificCharacterSet = terms if is_known else UTF_8
+
+
+def _is_sound(keyword: str, value: Any) -> bool:
+    """Whether encoders will take a value."""
+    if keyword == "PatientSex":
+        return str(value) in (*SEXES, "")
+    vr = dictionary_VR(keyword)
+    several = not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(value, "components")
+    try:
+        for item in value if several else [value]:
+            validate_value(vr, item if vr in ("PN", "IS", "DS") else str(item), config.RAISE)
+            if vr in ("DA", "TM") and str(item):
+                (DA if vr == "DA" else TM)(str(item))
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
