@@ -34,9 +34,11 @@ export function table(caption, heads, rows) {
       make("tbody", {}, rows)));
 }
 
-// Replaces what an element shows, and keeps the keyboard where it was.
+// Replaces what an element shows; the keyboard stays where it was, and what was unfolded stays so.
 export function show(parent, ...children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
-  parent.replaceChildren(...children);
+  const unfolded = [...parent.querySelectorAll("details[open]")].map((one) => one.dataset.keep);
+  parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+  for (const one of parent.querySelectorAll("details")) one.open = unfolded.includes(one.dataset.keep);
   if (focused) parent.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }

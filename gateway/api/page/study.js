@@ -7,6 +7,7 @@ import { progress } from "./studies.js";
 const RETRIABLE = ["failed", "cancelled"];
 const OVER = ["delivered", "cancelled", "superseded", "failed"];
 const HAS_FILES = ["segmented", "encoded", "delivered"];
+const pictures = new Map();
 
 export async function study(content, stillHere, key, act) {
   const answer = await get(path("studies", key));
@@ -82,9 +83,18 @@ function results(job) {
   const links = make("p", {},
     make("a", { href: at("labels.nii.gz"), download: "labels.nii.gz" }, "Label map (NIfTI)"), " · ",
     make("a", { href: at("statistics.json") }, "Statistics"));
-  const preview = make("img", { class: "preview", alt: `Preview of ${job.task}`, src: at("preview.png") });
-  preview.addEventListener("error", () => preview.remove());
-  return make("div", {}, preview, links);
+  return make("div", {}, picture(job, at("preview.png")), links);
+}
+
+// The same element again while the job stays as it is: it does not flicker, and is not fetched anew.
+function picture(job, address) {
+  const version = `${job.job_key} ${job.attempts} ${job.state}`;
+  if (!pictures.has(version)) {
+    const image = make("img", { class: "preview", alt: `Preview of ${job.task}`, src: address });
+    image.addEventListener("error", () => { pictures.delete(version); image.remove(); });
+    pictures.set(version, image);
+  }
+  return pictures.get(version);
 }
 
 function seriesName(series) {
@@ -97,19 +107,20 @@ function seriesCard(series) {
     make("h3", {}, title),
     make("p", { class: "why" }, `${series.images} images`),
     series.volumes.length
-      ? series.volumes.map((volume) => decision(volume, series.volumes.length > 1))
+      ? series.volumes.map((volume) => decision(volume, series))
       : make("p", { class: "quiet" }, "Decided when the study is complete."));
 }
 
-function decision(volume, several) {
-  const prefix = several ? `Volume ${volume.number} (${volume.images} images): ` : "";
+function decision(volume, series) {
+  const keep = `${series.series_uid} ${volume.number}`;
+  const prefix = series.volumes.length > 1 ? `Volume ${volume.number} (${volume.images} images): ` : "";
   return make("div", { class: volume.job_key ? "taken" : "left" },
     make("p", {}, prefix + volume.why),
     volume.findings.length
       ? make("ul", {}, volume.findings.map((finding) => make("li", {}, finding.sentence)))
       : null,
     volume.ranking.length
-      ? make("details", {}, make("summary", {}, "Ranking"),
+      ? make("details", { "data-keep": keep }, make("summary", {}, "Ranking"),
         make("ol", {}, volume.ranking.map((line) => make("li", {}, line))))
       : null);
 }

@@ -1,0 +1,199 @@
+"""Who may ask, and what a browser is told."""
+
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.api import access as access_module
+from gateway.api.access import SESSION_S, Access, AccessError, admin_token
+
+PROTECTED = [
+    "/api/v1/studies",
+    "/api/v1/studies/key0001",
+    "/api/v1/jobs/none",
+    "/api/v1/jobs/none/labels.nii.gz",
+    "/api/v1/quarantine",
+    "/api/v1/events",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/nothing/here",
+    "/page",
+]
+
+
+def test_admin_token_made_at_first_start_is_kept_and_private(tmp_path: Path) -> None:
+    first = admin_token(tmp_path)
+    assert len(first) >= 32
+    assert admin_token(tmp_path) == first
+    assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["admin-token"]
+
+
+def test_admin_token_readable_by_others_is_closed(tmp_path: Path) -> None:
+    admin_token(tmp_path)
+    (tmp_path / "admin-token").chmod(0o644)
+    admin_token(tmp_path)
+    assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
+
+
+def test_admin_token_two_sites_differ(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert admin_token(tmp_path / "a") != admin_token(tmp_path / "b")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_admin_token_unusable_file_is_refused_with_the_way_out(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "admin-token").write_bytes(content)
+    with pytest.raises(AccessError, match="delete the file"):
+        admin_token(tmp_path)
+
+
+@pytest.mark.parametrize("address", PROTECTED)
+def test_request_without_token_is_refused(stranger: httpx.Client, address: str) -> None:
+    answer = stranger.get(address)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer", "Basic a-token-of-this-test", "Bearer\u00e9"])
+def test_request_with_wrong_token_is_refused(stranger: httpx.Client, header: str) -> None:
+    answer = stranger.get("/api/v1/studies", headers={"Authorization": header.encode("latin-1")})
+    assert answer.status_code == 401
+
+
+def test_probes_need_no_token(stranger: httpx.Client) -> None:
+    assert stranger.get("/healthz").json() == {"status": "ok"}
+    assert stranger.get("/readyz").json() == {"ready": True, "reasons": [], "degraded": []}
+
+
+def test_page_address_with_token_becomes_a_cookie_and_drops_it(stranger: httpx.Client, token: str) -> None:
+    answer = stranger.get("/", params={"token": token})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert token not in cookie
+    assert stranger.get("/").status_code == 200  # the client keeps the cookie
+    assert stranger.get("/api/v1/studies").status_code == 200
+
+
+def test_page_without_cookie_offers_sign_in(stranger: httpx.Client) -> None:
+    answer = stranger.get("/")
+    assert answer.status_code == 401
+    assert 'name="token"' in answer.text
+
+
+def test_page_with_wrong_token_sets_no_cookie(stranger: httpx.Client) -> None:
+    answer = stranger.get("/", params={"token": "wrong"})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+
+
+def test_cookie_of_another_token_or_changed_is_unknown(token: str) -> None:
+    access = Access(token)
+    cookie = access.new_cookie()
+    expiry, _, mac = cookie.partition(".")
+    assert access.knows_cookie(cookie)
+    assert not Access("another").knows_cookie(cookie)
+    assert not access.knows_cookie(f"{int(expiry) + 1}.{mac}")
+    for forged in ("", ".", token, f"{expiry}.", f".{mac}"):
+        assert not access.knows_cookie(forged)
+
+
+def test_cookie_after_its_time_is_unknown(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = Access(token)
+    cookie = access.new_cookie()
+    late = access_module.time.time() + SESSION_S + 1
+    monkeypatch.setattr(access_module.time, "time", lambda: late)
+    assert not access.knows_cookie(cookie)
+
+
+def _signed_in(stranger: httpx.Client, token: str) -> None:
+    stranger.get("/", params={"token": token})
+
+
+def test_post_with_cookie_and_page_header_is_taken(stranger: httpx.Client, token: str) -> None:
+    _signed_in(stranger, token)
+    headers = {"X-IRIS-Page": "1", "Origin": str(stranger.base_url).rstrip("/")}
+    assert stranger.post("/api/v1/jobs/none/retry", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-IRIS-Page": "1", "Origin": "http://evil.example"},
+        {"X-IRIS-Page": "1", "Origin": "null"},
+        {"X-IRIS-Page": "1", "Sec-Fetch-Site": "cross-site"},
+        {"X-IRIS-Page": "1", "Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_post_with_cookie_from_another_site_is_refused(
+    stranger: httpx.Client, token: str, headers: dict[str, str]
+) -> None:
+    _signed_in(stranger, token)
+    assert stranger.post("/api/v1/jobs/none/retry", headers=headers).status_code == 403
+
+
+def test_post_without_access_control_from_another_site_is_refused(open_client: httpx.Client) -> None:
+    address = "/api/v1/jobs/none/retry"
+    assert open_client.post(address).status_code == 404
+    assert open_client.post(address, headers={"Origin": "http://evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "192.0.2.1"]
+)
+def test_request_to_loopback_under_another_name_is_refused(
+    stranger: httpx.Client, client: httpx.Client, open_client: httpx.Client, host: str
+) -> None:
+    for one in (stranger, client, open_client):
+        assert one.get("/healthz", headers={"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:9999", "127.0.0.1", "[::1]:80"])
+def test_request_to_loopback_under_its_names_is_answered(stranger: httpx.Client, host: str) -> None:
+    assert stranger.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+def test_open_access_needs_no_token_and_shows_the_page(open_client: httpx.Client) -> None:
+    assert open_client.get("/").status_code == 200
+    assert open_client.get("/api/v1/studies").status_code == 200
+    assert open_client.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/", "/page/main.js", "/api/v1/studies", "/healthz", "/nothing"])
+def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(
+    client: httpx.Client, address: str
+) -> None:
+    headers = client.get(address).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] in ("no-store", "no-cache")
+    assert "access-control-allow-origin" not in headers
+
+
+def test_page_files_name_no_other_host_and_no_inline_script() -> None:
+    folder = Path(access_module.__file__).parent / "page"
+    pages = list(folder.glob("*.html"))
+    assert len(pages) == 4
+    for path in folder.iterdir():
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text
+        assert "https://" not in text
+        assert "innerHTML" not in text
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert "research use" in text
+        assert "<style" not in text
+        assert " style=" not in text
+        assert text.count("<script") == text.count('<script type="module" src="/page/')

@@ -1,0 +1,121 @@
+"""What a person may ask for, and what is refused with the reason."""
+
+import httpx
+import pytest
+
+from gateway.api.access import Access
+from gateway.api.ledger_store import LedgerActions
+from gateway.events import CompletionRequested, Event
+from gateway.ledger.states import DeliveryEvent, JobEvent
+from gateway.ledger.work import NotPossible
+
+
+def test_retry_of_failed_job_takes_it_up(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    world.move(job_key, JobEvent.CONVERTED, JobEvent.FAILED, reason="the disk was full")
+    answer = client.post(f"/api/v1/jobs/{job_key}/retry")
+    assert answer.status_code == 202
+    assert answer.json() == {"kind": "job", "key": job_key, "state": "converted"}
+    assert client.get("/api/v1/studies/key0001").json()["state"] == "processing"
+
+
+def test_retry_by_delivery_key_takes_up_that_delivery(world, client: httpx.Client) -> None:
+    delivery = world.encode(world.job(world.study()))
+    world.move_delivery(delivery, DeliveryEvent.FAILED, reason="refused")
+    answer = client.post(f"/api/v1/jobs/{delivery}/retry")
+    assert answer.json() == {"kind": "delivery", "key": delivery, "state": "pending"}
+
+
+def test_retry_of_running_job_is_a_conflict_with_the_reason(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    answer = client.post(f"/api/v1/jobs/{job_key}/retry")
+    assert answer.status_code == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "this job is planned; only a failed or cancelled one can be retried"
+
+
+def test_cancel_of_open_job_stops_it(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    assert client.post(f"/api/v1/jobs/{job_key}/cancel").json()["state"] == "cancelled"
+    again = client.post(f"/api/v1/jobs/{job_key}/cancel")
+    assert (again.status_code, again.json()["detail"]) == (
+        409,
+        "this job is cancelled; there is nothing to cancel",
+    )
+
+
+def test_cancel_by_delivery_key_finds_no_job(world, client: httpx.Client) -> None:
+    delivery = world.encode(world.job(world.study()))
+    assert client.post(f"/api/v1/jobs/{delivery}/cancel").status_code == 404
+
+
+def test_complete_of_receiving_study_is_requested_and_told(world, client: httpx.Client) -> None:
+    uid = world.study()
+    heard: list[Event] = []
+    world.bus.subscribe(heard.append)
+    answer = client.post("/api/v1/studies/key0001/complete")
+    assert answer.status_code == 202
+    assert answer.json() == {"kind": "study", "key": "key0001", "state": "receiving"}
+    assert heard == [CompletionRequested(uid)]
+    row = world.ledger.read("SELECT complete_requested FROM studies")[0]
+    assert row["complete_requested"] == 1
+
+
+def test_complete_of_finished_study_is_a_conflict(world, client: httpx.Client) -> None:
+    world.job(world.study())
+    answer = client.post("/api/v1/studies/key0001/complete")
+    assert answer.status_code == 409
+    assert "processing" in answer.json()["detail"]
+
+
+def test_release_of_held_job_lets_it_go_on(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study(), hold="One slice is missing.")
+    answer = client.post(f"/api/v1/quarantine/{job_key}/release")
+    assert (answer.status_code, answer.json()["state"]) == (202, "planned")
+    assert client.post(f"/api/v1/quarantine/{job_key}/release").status_code == 409
+
+
+def test_release_of_object_without_a_way_is_a_conflict(world, client: httpx.Client) -> None:
+    world.refuse("object1")
+    answer = client.post("/api/v1/quarantine/object1/release")
+    assert answer.status_code == 409
+    assert "send" in answer.json()["detail"]
+
+
+def test_release_of_object_calls_whoever_can(world) -> None:
+    world.refuse("object1")
+    released: list[str] = []
+    outcome = LedgerActions(world.ledger, released.append).release("object1")
+    assert (released, outcome["kind"], outcome["state"]) == (["object1"], "object", "released")
+
+
+def test_release_of_object_that_stays_bad_is_a_conflict_with_the_reason(world) -> None:
+    def refuse(key: str) -> None:
+        raise NotPossible("it has no Study Instance UID")
+
+    world.refuse("object1")
+    server = world.serve(Access(None), LedgerActions(world.ledger, refuse))
+    server.start()
+    try:
+        host, port = server.address
+        address = f"http://{host}:{port}/api/v1/quarantine/object1/release"
+        answer = httpx.post(address, trust_env=False)
+    finally:
+        server.stop()
+    assert (answer.status_code, answer.json()["detail"]) == (409, "it has no Study Instance UID")
+
+
+@pytest.mark.parametrize(
+    "address", ["jobs/none/retry", "jobs/none/cancel", "studies/none/complete", "quarantine/none/release"]
+)
+def test_action_on_unknown_key_is_a_404(client: httpx.Client, address: str) -> None:
+    answer = client.post(f"/api/v1/{address}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("address", ["jobs/none/retry", "studies/none/complete", "quarantine/none/release"])
+def test_action_by_get_is_not_allowed(client: httpx.Client, address: str) -> None:
+    answer = client.get(f"/api/v1/{address}")
+    assert answer.status_code == 405
+    assert answer.headers["content-type"] == "application/problem+json"
