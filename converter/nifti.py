@@ -22,7 +22,8 @@ import dcm2niix
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
 from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -38,6 +39,7 @@ GRID_TOLERANCE = 0.05
 CHECKED_FRAMES = 3
 """So many frames' pixels are compared with the voxels that they became."""
 COMPRESSION_LEVEL = 1
+PIXEL_DATA = 0x7FE00010
 GRID_VERSION = 1
 """Changes whenever other voxels are made of the same slices here, after dcm2niix."""
 
@@ -158,12 +160,18 @@ def _decompressed(place: Callable[[Path, Path], None]) -> Callable[[Path, Path],
     def rewrite(source: Path, target: Path) -> None:
         placed = target.with_suffix(".placed")
         place(source, placed)
-        dataset = dcmread(placed)
         try:
-            pixels = dataset.pixel_array
-            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            dataset.set_pixel_data(pixels, dataset.PhotometricInterpretation, dataset.BitsStored)
-            dataset.save_as(target, enforce_file_format=True)
+            dataset = dcmread(placed)
+            rewritten = Dataset()  # a new one: pydicom does not turn big endian around in place
+            for element in dataset:
+                if element.tag != PIXEL_DATA:
+                    rewritten.add(element)
+            rewritten.file_meta = FileMetaDataset()
+            rewritten.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            rewritten.set_pixel_data(
+                dataset.pixel_array, dataset.PhotometricInterpretation, dataset.BitsStored
+            )
+            rewritten.save_as(target, enforce_file_format=True)
         except Exception:  # whatever a codec raises on bytes from outside
             raise ConversionFailed(
                 "an image's pixels cannot be decoded here; have the series sent uncompressed"

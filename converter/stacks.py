@@ -18,9 +18,12 @@ SAME_POSITION_MM = 0.01
 """Two images nearer than this along the slice normal are at one position."""
 SAME_DIRECTION = 2e-3
 """Cosines of one stack agree within this (about a tenth of a degree)."""
-EVEN_SHARE = 0.1
-"""A slice within this share of the spacing of its place on an even grid is where it should be; positions
-are often rounded to 0.1 mm by scanners."""
+EVEN_SHARE = 0.05
+"""A slice within this share of the spacing of its place on an even grid is where it should be."""
+ROUNDING_MM = 0.11
+"""So is one within this distance: some scanners round positions to 0.1 mm. But never"""
+MOST_UNEVEN_SHARE = 0.25
+"""beyond this share of the spacing."""
 STRAIGHT_SHARE = 0.25
 """A stack that leans by more than this share of a pixel from end to end counts as tilted."""
 SHIFT_SHARE = 0.5
@@ -168,14 +171,14 @@ def _spacing_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
     distance = distances_mm(images)
     steps = np.diff(distance)
     even = np.linspace(distance[0], distance[-1], len(distance))
-    if np.abs(distance - even).max() <= EVEN_SHARE * steps.mean():
+    if np.abs(distance - even).max() <= _tolerance_mm(float(steps.mean())):
         return ()
     base = float(np.median(steps[steps <= 1.5 * steps.min()]))
     multiples = np.round(steps / base).astype(int)
-    on_grid = bool(np.all(np.abs(steps / base - multiples) <= EVEN_SHARE * multiples))
+    on_grid = bool(np.abs(steps / multiples - base).max() <= _tolerance_mm(base))
     planned = len({text_of(image.header, "SliceThickness") for image in images}) > 1
-    if on_grid and not planned and np.count_nonzero(multiples > 1) <= len(steps) / 2:
-        missing = int((multiples - 1).sum())
+    missing = int((multiples - 1).sum())
+    if missing and on_grid and not planned and np.count_nonzero(multiples > 1) <= len(steps) / 2:
         slices = "1 slice is" if missing == 1 else f"{missing} slices are"
         return (
             Finding(
@@ -191,6 +194,10 @@ def _spacing_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
             "even grid",
         ),
     )
+
+
+def _tolerance_mm(spacing_mm: float) -> float:
+    return min(max(EVEN_SHARE * spacing_mm, ROUNDING_MM), MOST_UNEVEN_SHARE * spacing_mm)
 
 
 def _stacking_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
