@@ -21,7 +21,7 @@ class BuiltinPacs:
         Its objects and its log go there.
     """
 
-    name = "the demo's own small PACS (pynetdicom)"
+    name = "the demo's own small PACS"
     web_page = ""
 
     def __init__(self, folder: Path) -> None:
