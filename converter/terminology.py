@@ -5,13 +5,14 @@ scheme 99IRIS, never a guess.
 """
 
 import colorsys
-import csv
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 from .errors import ConverterError
 
@@ -34,7 +35,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Structure:
-    """A structure as DICOM describes it; `rgb` is 0 to 255."""
+    """A structure as a segment describes it (PS3.3 C.8.20.4); `rgb` is sRGB, 0 to 255."""
 
     name: str
     category: Code
@@ -46,8 +47,19 @@ class Structure:
     is_private: bool
 
 
+PRIVATE_CATEGORY: Final = Code("STRUCTURE", PRIVATE_SCHEME, "Segmented structure")
+"""A name alone does not say whether it is an organ, a lesion or a thing; to choose one would be a guess."""
+
+
 def structure(name: str) -> Structure:
-    """Look a structure up by its name; one without a code gets a private one (`is_private`)."""
+    """Look a structure up by the name that the engine gives it (PS3.3 C.8.20.4, PS3.16 CID 7150 and 7151).
+
+    Returns
+    -------
+    Structure
+        One that is not known gets a private code and colour, the same ones each time (`is_private`); the
+        caller says so to its user.
+    """
     return _structures().get(name) or _private(name)
 
 
@@ -57,11 +69,12 @@ def tasks() -> tuple[str, ...]:
 
 
 def label_table(task: str) -> dict[int, str]:
-    """Label value to structure name of a task.
+    """Label value to structure name of a task, for label maps that come without a manifest.
 
     Raises
     ------
     UnknownTask
+        There is no such table; the sentence names those that there are.
     """
     tables = _tables()
     if task not in tables:
@@ -70,39 +83,52 @@ def label_table(task: str) -> dict[int, str]:
 
 
 @cache
+def _data() -> dict[str, Any]:
+    text = resources.files("converter.codes").joinpath("codes.json").read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+@cache
 def _structures() -> dict[str, Structure]:
-    text = resources.files("converter.codes").joinpath("structures.csv").read_text(encoding="utf-8")
-    return {row["name"]: _of_row(row) for row in csv.DictReader(text.splitlines())}
+    return {name: _of_record(name, record) for name, record in _data()["structures"].items()}
 
 
-def _of_row(row: dict[str, str]) -> Structure:
-    def code(column: str) -> Code | None:
-        value = row[column]
-        return Code(value, SNOMED_CT, row[f"{column}_meaning"]) if value else None
+@cache
+def _tables() -> dict[str, dict[int, str]]:
+    return {
+        task: {int(value): name for value, name in table.items()} for task, table in _data()["tasks"].items()
+    }
 
-    category, kind = code("category"), code("type")
-    if category is None or kind is None:
-        raise ValueError(f"{row['name']} lacks a category or a type in structures.csv")
-    red, green, blue = (int(part) for part in row["rgb"].split(","))
+
+def _of_record(name: str, record: Mapping[str, Any]) -> Structure:
+    def code(part: str) -> Code:
+        value, meaning = record[part]
+        return Code(value, SNOMED_CT, meaning)
+
+    def optional(part: str) -> Code | None:
+        return code(part) if part in record else None
+
+    red, green, blue = record["rgb"]
     return Structure(
-        name=row["name"],
-        category=category,
-        type=kind,
-        type_modifier=code("type_modifier"),
-        region=code("region"),
-        region_modifier=code("region_modifier"),
+        name=name,
+        category=code("category"),
+        type=code("type"),
+        type_modifier=optional("type_modifier"),
+        region=optional("region"),
+        region_modifier=optional("region_modifier"),
         rgb=(red, green, blue),
         is_private=False,
     )
 
 
 def _private(name: str) -> Structure:
-    digest = hashlib.sha256(name.encode()).digest()
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     red, green, blue = colorsys.hsv_to_rgb(digest[0] / 256, 0.5 + digest[1] / 512, 0.6 + digest[2] / 640)
     return Structure(
         name=name,
-        category=Code("123037004", SNOMED_CT, "Anatomical Structure"),
-        type=Code(digest.hex()[:12].upper(), PRIVATE_SCHEME, name.replace("_", " ")[:64]),
+        category=PRIVATE_CATEGORY,
+        type=Code(digest.hex()[:12].upper(), PRIVATE_SCHEME, _meaning(name)),
         type_modifier=None,
         region=None,
         region_modifier=None,
@@ -111,8 +137,7 @@ def _private(name: str) -> Structure:
     )
 
 
-@cache
-def _tables() -> dict[str, dict[int, str]]:
-    text = resources.files("converter.codes").joinpath("tasks.json").read_text(encoding="utf-8")
-    tables: dict[str, dict[str, str]] = json.loads(text)["tasks"]
-    return {task: {int(value): name for value, name in table.items()} for task, table in tables.items()}
+def _meaning(name: str) -> str:
+    """A name as a Code Meaning: 1 to 64 characters that every character set of DICOM has (PS3.5 6.1, 6.2)."""
+    plain = re.sub(r"[^ -\[\]-~]", "?", name.replace("_", " "))
+    return plain.strip()[:64].strip() or "unnamed"

@@ -1,1 +1,1 @@
-"""Codes and label tables as data files, and the script that makes them."""
+"""Codes and label tables as one data file, the script that makes it, and our corrections."""

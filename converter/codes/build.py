@@ -1,102 +1,162 @@
-"""Makes structures.csv and tasks.json from an unpacked TotalSegmentator package and our corrections.
+"""Makes codes.json from an unpacked TotalSegmentator package and our corrections.
 
-    pip download --no-deps TotalSegmentator==2.18.0 && unzip TotalSegmentator-*.whl -d upstream
-    python -m converter.codes.build upstream
+::
 
-TotalSegmentator is licensed under Apache-2.0; version and licence are recorded in tasks.json.
+    pip download --no-deps TotalSegmentator==2.18.0
+    python -m zipfile -e TotalSegmentator-2.18.0-*.whl UPSTREAM     (the file's name may be in small letters)
+    python -m converter.codes.build UPSTREAM
+
+Upstream's version and licence (Apache-2.0) are read from the package and recorded in the file.
 """
 
 import csv
-import importlib.util
+import importlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from .corrections import CORRECTIONS, TISSUE_TASK, CodePair
-
-HERE = Path(__file__).parent
-COLUMNS = (
-    "name",
-    "category",
-    "category_meaning",
-    "type",
-    "type_meaning",
-    "type_modifier",
-    "type_modifier_meaning",
-    "region",
-    "region_meaning",
-    "region_modifier",
-    "region_modifier_meaning",
-    "rgb",
-)
-_UPSTREAM = (
-    "SegmentedPropertyCategoryCodeSequence",
-    "SegmentedPropertyTypeCodeSequence",
-    "SegmentedPropertyTypeModifierCodeSequence",
-    "AnatomicRegionSequence",
-    "AnatomicRegionModifierSequence",
+from .corrections import (
+    ADDED_ROWS,
+    LEFT_OUT_TASKS,
+    REPLACED_CODES,
+    REPLACED_ROWS,
+    TISSUE_TASK,
+    CodePair,
+    Row,
 )
 
+PACKAGE: Final = "TotalSegmentator"
+TARGET: Final = Path(__file__).with_name("codes.json")
+LICENCES: Final = {"Apache 2.0": "Apache-2.0", "Apache-2.0": "Apache-2.0"}
+"""What upstream may say of its licence, and the SPDX identifier; another one stops the build."""
 
-def build(upstream: Path) -> None:
-    """Write both data files next to this script."""
+_SEQUENCES: Final = {
+    "category": "SegmentedPropertyCategoryCodeSequence",
+    "type": "SegmentedPropertyTypeCodeSequence",
+    "type_modifier": "SegmentedPropertyTypeModifierCodeSequence",
+    "region": "AnatomicRegionSequence",
+    "region_modifier": "AnatomicRegionModifierSequence",
+}
+
+Record = dict[str, Any]
+
+
+class UpstreamChanged(Exception):
+    """Upstream is not what the corrections were written for."""
+
+
+def build(upstream: Path) -> str:
+    """Give the data file's text.
+
+    Parameters
+    ----------
+    upstream
+        The folder that holds `totalsegmentator/` and its `.dist-info`.
+
+    Raises
+    ------
+    UpstreamChanged
+        A correction changes nothing any more, or the licence or a coding scheme is another one.
+    """
     package = upstream / "totalsegmentator"
     rows = _upstream_rows(package / "resources" / "totalsegmentator_snomed_mapping.csv")
-    for name, (*codes, rgb) in CORRECTIONS.items():
-        kept = rows[name]["rgb"] if name in rows else ""
-        colour = ",".join(map(str, rgb)) if rgb else kept
-        rows[name] = _row(name, codes, colour)
-    with (HERE / "structures.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[name] for name in sorted(rows))
-    tasks = {name: table for name, table in _class_maps(package).items() if name != "test"}
-    content = {
-        "source": {"package": "TotalSegmentator", "version": _version(upstream), "licence": "Apache-2.0"},
-        "tasks": {"tissue": dict(TISSUE_TASK), **dict(sorted(tasks.items()))},
+    content: dict[str, Mapping[Any, Any]] = {
+        "source": _source(upstream),
+        "structures": dict(sorted(_corrected(rows).items())),
+        "tasks": {"tissue": dict(TISSUE_TASK), **dict(sorted(_label_tables(upstream).items()))},
     }
-    (HERE / "tasks.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return _one_line_each(content)
 
 
-def _upstream_rows(path: Path) -> dict[str, dict[str, str]]:
-    rows = {}
+def _source(upstream: Path) -> dict[str, str]:
+    (found,) = metadata.distributions(name=PACKAGE, path=[str(upstream)])
+    said = found.metadata["License"]
+    if said not in LICENCES:
+        raise UpstreamChanged(f'{PACKAGE} {found.version} says of its licence "{said}"; read it first')
+    return {
+        "package": PACKAGE,
+        "version": found.version,
+        "licence": LICENCES[said],
+        "changes": "converter/codes/corrections.py",
+    }
+
+
+def _upstream_rows(path: Path) -> dict[str, Record]:
     with path.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            codes = []
-            for sequence in _UPSTREAM:
-                scheme, value = row[f"{sequence}.CodingSchemeDesignator"], row[f"{sequence}.CodeValue"]
-                if value and scheme != "SCT":
-                    raise ValueError(f"{row['Structure']}: an unexpected coding scheme {scheme}")
-                codes.append((value, row[f"{sequence}.CodeMeaning"]) if value else None)
-            rows[row["Structure"]] = _row(row["Structure"], codes, row["DicomRGBColor"])
-    return rows
+        return {row["Structure"]: _record(row) for row in csv.DictReader(stream)}
 
 
-def _row(name: str, codes: Any, rgb: str) -> dict[str, str]:
-    values = [name]
-    for code in codes:
-        pair: CodePair = code or ("", "")
-        values += pair
-    return dict(zip(COLUMNS, [*values, rgb], strict=True))
+def _record(row: Mapping[str, str]) -> Record:
+    record: Record = {}
+    for part, sequence in _SEQUENCES.items():
+        scheme, value = row[f"{sequence}.CodingSchemeDesignator"], row[f"{sequence}.CodeValue"]
+        if value and scheme != "SCT":
+            raise UpstreamChanged(f"{row['Structure']} has a code of the scheme {scheme}, which is new")
+        if value:
+            record[part] = (value, row[f"{sequence}.CodeMeaning"])
+    record["rgb"] = [int(part) for part in row["DicomRGBColor"].split(",")]
+    return record
 
 
-def _class_maps(package: Path) -> Mapping[str, Mapping[int, str]]:
-    """The class maps: a module of plain dictionaries, run without the rest of the package."""
-    spec = importlib.util.spec_from_file_location("map_to_binary", package / "map_to_binary.py")
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(package / "map_to_binary.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    class_maps: Mapping[str, Mapping[int, str]] = module.class_map
-    return class_maps
+def _corrected(upstream: Mapping[str, Record]) -> dict[str, Record]:
+    rows = {name: dict(record) for name, record in upstream.items()}
+    unused = set(REPLACED_CODES)
+    for record in rows.values():
+        for part in _SEQUENCES.keys() & record.keys():
+            code: CodePair = record[part]
+            unused.discard(code)
+            record[part] = REPLACED_CODES.get(code, code)
+    _refuse("codes are no longer there to be replaced", (f"{code} {said}" for code, said in unused))
+    replaced = {name: _of_row(row, rows.get(name)) for name, row in REPLACED_ROWS.items()}
+    _refuse("rows need no replacing", (name for name, record in replaced.items() if record == rows.get(name)))
+    _refuse("added rows are there already", ADDED_ROWS.keys() & rows.keys())
+    added = {name: _of_row(row, None) for name, row in ADDED_ROWS.items()}
+    return {**rows, **replaced, **added}
 
 
-def _version(upstream: Path) -> str:
-    (folder,) = upstream.glob("*otal*egmentator-*.dist-info")
-    return folder.name.removesuffix(".dist-info").partition("-")[2]
+def _of_row(row: Row, before: Record | None) -> Record:
+    codes = {part: getattr(row, part) for part in _SEQUENCES}
+    rgb = list(row.rgb) if row.rgb else before["rgb"] if before else None
+    if rgb is None:
+        raise UpstreamChanged(f"{row.type[1]} has no colour, neither here nor upstream")
+    return {**{part: code for part, code in codes.items() if code}, "rgb": rgb}
+
+
+def _refuse(what: str, names: Iterable[str]) -> None:
+    found = sorted(names)
+    if found:
+        raise UpstreamChanged(f"{what}: {', '.join(found)}; look at corrections.py again")
+
+
+def _label_tables(upstream: Path) -> dict[str, dict[int, str]]:
+    """The label tables of every task that upstream offers; its registry needs nothing but itself."""
+    sys.path.insert(0, str(upstream))
+    try:
+        registry = importlib.import_module("totalsegmentator.registry")
+    finally:
+        sys.path.remove(str(upstream))
+    if not Path(str(registry.__file__)).is_relative_to(upstream.resolve()):
+        raise UpstreamChanged(f"{PACKAGE} is installed here too and was found first; run without it")
+    return {
+        task: dict(registry.class_map[task])
+        for task in registry.TASKS
+        if task in registry.class_map and task not in LEFT_OUT_TASKS
+    }
+
+
+def _one_line_each(content: Mapping[str, Mapping[Any, Any]]) -> str:
+    """JSON with one line a structure and one a task, so that a change can be reviewed."""
+    sections = []
+    for name, section in content.items():
+        lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in section.items()]
+        sections.append(f"{json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n }")
+    return "{\n " + ",\n ".join(sections) + "\n}\n"
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]))
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m converter.codes.build FOLDER (of the unpacked TotalSegmentator package)")
+    TARGET.write_text(build(Path(sys.argv[1]).resolve()), encoding="utf-8")
