@@ -168,9 +168,9 @@ def _decompressed(place: Callable[[Path, Path], None]) -> Callable[[Path, Path],
                     rewritten.add(element)
             rewritten.file_meta = FileMetaDataset()
             rewritten.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            rewritten.set_pixel_data(
-                dataset.pixel_array, dataset.PhotometricInterpretation, dataset.BitsStored
-            )
+            pixels = dataset.pixel_array
+            pixels = pixels.astype(pixels.dtype.newbyteorder("<"))
+            rewritten.set_pixel_data(pixels, dataset.PhotometricInterpretation, dataset.BitsStored)
             rewritten.save_as(target, enforce_file_format=True)
         except Exception:  # whatever a codec raises on bytes from outside
             raise ConversionFailed(
