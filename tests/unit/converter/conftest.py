@@ -1,0 +1,74 @@
+"""Made-up series for the converter's tests: small, with any direction, positions and header."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, config, dcmread
+
+from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.segmentation import SegmentationSettings
+
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+ROWS, COLUMNS = 16, 24
+
+MakeSeries = Callable[..., Path]
+
+
+@pytest.fixture
+def make_series(tmp_path: Path) -> MakeSeries:
+    """Writes a CT of noise, by default 6 axial slices 2 mm apart, and edits each header."""
+    count = 0
+
+    def make(
+        heights_mm: Sequence[float] = tuple(2.0 * k for k in range(6)),
+        *,
+        lean: float = 0.0,
+        orientation: Sequence[float] = AXIAL,
+        edit: Callable[[Dataset, int], None] | None = None,
+        study: MadeUpStudy | None = None,
+        seed: int = 0,
+    ) -> Path:
+        nonlocal count
+        count += 1
+        folder = tmp_path / f"series-{count}"
+        pixels = np.random.default_rng(seed).integers(-1000, 1000, (len(heights_mm), ROWS, COLUMNS))
+        row, column = np.array(orientation[:3]), np.array(orientation[3:])
+        step = np.cross(row, column) + lean * column
+        stack = SliceStack(
+            pixels.astype(np.int16), orientation, (1.5, 1.25), [(step * h).tolist() for h in heights_mm]
+        )
+        for number, path in enumerate(write_slices(stack, folder, study)):
+            if edit is not None:
+                with config.disable_value_validation():
+                    dataset = dcmread(path)
+                    edit(dataset, number)
+                    dataset.save_as(path)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def settings() -> SegmentationSettings:
+    return SegmentationSettings(
+        sop_instance_uid="2.25.1",
+        series_uid="2.25.2",
+        series_number=9003,
+        series_description="tissue of 3 (research use)",
+        made_at=datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC),
+        task="tissue",
+        algorithm_name="threshold tissue",
+        algorithm_version="1.0.0",
+    )
+
+
+@pytest.fixture
+def two_boxes() -> np.ndarray:
+    """Labels 1 and 6 on the default series' frames."""
+    labels = np.zeros((6, ROWS, COLUMNS), np.uint8)
+    labels[1:4, 3:9, 4:9] = 1
+    labels[2, 10:12, 15:20] = 6
+    return labels
