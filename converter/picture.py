@@ -1,7 +1,7 @@
 """A picture of a segmentation on its source images, drawn from the DICOM objects alone.
 
-One axial plane large, a coronal and a sagittal one beside it, all in true proportions; the patient's right is
-on the left side of the picture, as radiologists look at it. Sides are marked, and a legend names the segments.
+One axial plane large, a coronal and a sagittal one beside it, all in true proportions; the patient's right
+is on the left side of the picture, as radiologists look at it. Sides are marked, a legend names the segments.
 """
 
 from dataclasses import dataclass
@@ -146,8 +146,8 @@ def _plane(box: _Box, axis: int, colours: NDArray[np.float32], longest_px: int) 
     """The plane across an axis that shows most segments, then most of them."""
     others = [other for other in range(3) if other != axis]
     index = _best_index(box.numbers, axis)
-    grey = np.take(box.grey, index, axis).T
-    numbers = np.take(box.numbers, index, axis).T
+    grey = np.moveaxis(box.grey, axis, 0)[index].T
+    numbers = np.moveaxis(box.numbers, axis, 0)[index].T
     if axis != 2:  # up is up
         grey, numbers = grey[::-1], numbers[::-1]
     width_mm, height_mm = (box.grey.shape[other] * box.spacing_mm[other] for other in others)
@@ -167,7 +167,7 @@ def _plane(box: _Box, axis: int, colours: NDArray[np.float32], longest_px: int) 
 def _best_index(numbers: Numbers, axis: int) -> int:
     others = tuple(other for other in range(3) if other != axis)
     area = np.count_nonzero(numbers, axis=others).astype(np.float64)
-    kinds = np.array([np.unique(np.take(numbers, i, axis)).size for i in range(numbers.shape[axis])])
+    kinds = np.array([np.unique(plane).size for plane in np.moveaxis(numbers, axis, 0)])
     return int((kinds + area / (area.max() + 1)).argmax())
 
 

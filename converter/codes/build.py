@@ -3,7 +3,7 @@
 ::
 
     pip download --no-deps TotalSegmentator==2.18.0
-    python -m zipfile -e TotalSegmentator-2.18.0-*.whl UPSTREAM     (the file's name may be in small letters)
+    python -m zipfile -e totalsegmentator-2.18.0-*.whl UPSTREAM
     python -m converter.codes.build UPSTREAM
 
 Upstream's version and licence (Apache-2.0) are read from the package and recorded in the file.

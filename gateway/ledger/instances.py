@@ -97,6 +97,11 @@ def known_files(ledger: Ledger) -> set[str]:
     }
 
 
+def is_known_file(ledger: Ledger, path: str) -> bool:
+    """Whether the ledger answers for this file, below data_dir."""
+    return bool(ledger.read("SELECT 1 FROM instances WHERE path = ? LIMIT 1", (path,)))
+
+
 def store_instance(transaction: Transaction, arrived: ArrivedInstance, association: int) -> None:
     """Record a new instance, or a new revision of a known one; its study is receiving from now on."""
     now = utc_now()

@@ -27,13 +27,15 @@ from gateway.ledger.store import Ledger
 
 from .admission import Admission
 from .incoming import IncomingFile, IncomingFolder
-from .intake import OUT_OF_RESOURCES, Intake, Sender
+from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Sender
 
 log = structlog.get_logger(__name__)
 
 MAXIMUM_PDU_BYTES = 128 * 1024
 NETWORK_TIMEOUT_S = 120.0
 """An association that says nothing for so long is aborted; its study then waits for the sender."""
+STOP_TIMEOUT_S = 10.0
+"""How long a stop waits for the objects at hand."""
 
 
 class ListenerError(Exception):
@@ -71,6 +73,7 @@ class Listener:
         self._open: dict[Association, _OpenAssociation] = {}
         self._lock = threading.Lock()
         self._count = 0
+        self._entity: AE | None = None
         self._server: ThreadedAssociationServer | None = None
 
     @property
@@ -117,12 +120,19 @@ class Listener:
             raise ListenerError(
                 f"cannot listen on {where}: {error.strerror}; choose another dicom.port or end what holds it"
             ) from None
+        self._entity = entity
 
     def stop(self) -> None:
         """Abort what is open and listen no more; what was not answered stays with its sender."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server = None
+        if self._entity is None:
+            return
+        with self._lock:
+            threads = list(self._open)
+        self._entity.shutdown()
+        self._entity = self._server = None
+        for thread in threads:
+            thread.join(STOP_TIMEOUT_S)
+        self._forget_the_dead()
 
     def has_open_association(self, study_uid: str) -> bool:
         """Whether an association that touched this study is still open."""
@@ -135,6 +145,7 @@ class Listener:
     # -- what associations do -----------------------------------------------------------------------------
 
     def _on_requested(self, event: Event) -> None:
+        self._forget_the_dead()
         association = event.assoc
         request = association.requestor
         title = request.primitive.calling_ae_title if request.primitive else ""
@@ -148,17 +159,20 @@ class Listener:
         request = event.request
         assert isinstance(request, C_STORE)
         incoming: object = request._dataset_file
-        if not isinstance(incoming, IncomingFile):
-            return OUT_OF_RESOURCES
+        if not isinstance(incoming, IncomingFile):  # a request without a data set: there is nothing to keep
+            return CANNOT_UNDERSTAND
         association = self._association(event.assoc)
         try:
+            if not self._admission.has_room():
+                log.error("no_room_left", association=association.number)
+                return OUT_OF_RESOURCES
             status, study_uid = self._intake.take(
                 incoming,
                 Sender(association.sender, association.number),
                 command_uids=(str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)),
             )
         finally:
-            incoming.remove()
+            self._folder.done(incoming)
         if study_uid is not None:
             with self._lock:
                 association.study_uids.add(study_uid)
@@ -177,6 +191,14 @@ class Listener:
 
     def _on_aborted(self, event: Event) -> None:
         self._close(event.assoc, released=False)
+
+    def _forget_the_dead(self) -> None:
+        """Close associations that ended without an event: a broken message kills their reader."""
+        self._folder.forget_the_dead()
+        with self._lock:
+            dead = [thread for thread in self._open if not thread.is_alive()]
+        for thread in dead:
+            self._close(thread, released=False)
 
     def _close(self, thread: Association, *, released: bool) -> None:
         self._folder.forget(thread.dul)

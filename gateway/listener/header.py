@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydicom import Dataset, config, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -50,8 +52,27 @@ _GEOMETRY = (
 )
 """What says where the pixels are and what they mean; a change in any of these is another image."""
 
+_IDENTIFYING = (
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+    "SeriesNumber",
+    "SeriesDescription",
+    "InstanceNumber",
+)
+"""What says whose image it is; a change in any of these is a correction, in whatever transfer syntax."""
+
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _UID_CHARACTERS = re.compile(r"^[0-9][0-9.]{0,63}$")
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
 
 
@@ -109,25 +130,28 @@ def read_instance(path: Path) -> ReadInstance:
     NotReadable
         Not DICOM, empty, or without UIDs.
     Damaged
-        Parsable, but with UIDs that are none or pixel data that is cut short.
+        Parsable, but with UIDs that are none, an unreadable geometry, or cut short.
     OSError
     """
     with path.open("rb") as stream:
         header, pixels_at = _parse(stream)
         _check_uids(header)
+        geometry_sha256 = _geometry_digest(header)
         transfer_syntax = UID(str(header.file_meta.TransferSyntaxUID))
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            if pixels_at is not None:
-                _check_pixels_are_whole(content, pixels_at, header, transfer_syntax)
-            dataset_at = _end_of_file_meta(content)
             # A deflated data set hides where its pixels begin: its digest stands for both parts.
             deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
+            if pixels_at is not None:
+                _check_pixels_are_whole(content, pixels_at, header, transfer_syntax)
+            elif not deflated and header_text(header, "SOPClassUID") in IMAGES_OF_USE:
+                raise Damaged("no_pixels", "the image has no pixel data; send it again")
+            dataset_at = _end_of_file_meta(content)
             return ReadInstance(
                 header=header,
                 transfer_syntax_uid=str(transfer_syntax),
                 header_sha256=_digest(content, dataset_at, pixels_at or len(content)),
                 pixel_sha256=_digest(content, pixels_at or (dataset_at if deflated else len(content))),
-                geometry_sha256=_geometry_digest(header),
+                geometry_sha256=geometry_sha256,
                 size_bytes=len(content),
             )
 
@@ -150,7 +174,17 @@ def _parse(stream: BinaryIO) -> tuple[Dataset, int | None]:
         ) from None
     if len(header) == 0:
         raise NotReadable("empty", "the data set is empty; send it again from the sender")
+    if any(_is_cut_short(header, tag) for tag in header.keys()):  # noqa: SIM118 (a Dataset iterates elements)
+        raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
     return header, pixels_at
+
+
+def _is_cut_short(header: Dataset, tag: BaseTag) -> bool:
+    """Whether the file ends within this element; the parser takes what there is without a word."""
+    element: object = header.get_item(tag)
+    if not isinstance(element, RawDataElement) or element.length == _UNDEFINED_LENGTH:
+        return False
+    return len(element.value or b"") < element.length
 
 
 def _check_uids(header: Dataset) -> None:
@@ -177,7 +211,7 @@ def _check_pixels_are_whole(
     content: mmap.mmap, pixels_at: int, header: Dataset, transfer_syntax: UID
 ) -> None:
     if transfer_syntax.is_encapsulated:
-        if _SEQUENCE_DELIMITER not in content[-16:]:
+        if not _fragments_are_whole(content, pixels_at + 12):
             raise Damaged("pixels_cut_short", "the compressed pixel data has no end; send it again")
         return
     order = "little" if transfer_syntax.is_little_endian else "big"
@@ -191,6 +225,13 @@ def _check_pixels_are_whole(
         raise Damaged(
             "pixels_cut_short", f"the pixel data has {min(present, length)} of {needed} bytes; send it again"
         )
+
+
+def _fragments_are_whole(content: mmap.mmap, at: int) -> bool:
+    """Walk the items of encapsulated pixel data to their delimiter (PS3.5 A.4)."""
+    while content[at : at + 4] == _ITEM:
+        at += 8 + int.from_bytes(content[at + 4 : at + 8], "little")
+    return content[at : at + 4] == _SEQUENCE_DELIMITER
 
 
 def _expected_pixel_bytes(header: Dataset) -> int | None:
@@ -208,8 +249,20 @@ def _expected_pixel_bytes(header: Dataset) -> int | None:
 def _geometry_digest(header: Dataset) -> str:
     digest = hashlib.sha256()
     for keyword in _GEOMETRY:
-        digest.update(f"{keyword}={_normal(header.get(keyword))};".encode())
+        try:
+            text = _normal(header.get(keyword))
+        except (ValueError, TypeError, LookupError):
+            raise Damaged(
+                "unreadable_geometry",
+                f"its {keyword} cannot be read; correct it at the sender and send it again",
+            ) from None
+        digest.update(f"{keyword}={text};".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def identifying(header: Dataset) -> tuple[str, ...]:
+    """What says whose image this is, as text that does not depend on the transfer syntax."""
+    return tuple(header_text(header, keyword) for keyword in _IDENTIFYING)
 
 
 def _normal(value: Any) -> str:

@@ -75,14 +75,14 @@ class IncomingFile:
 
 
 class IncomingFolder:
-    """Makes incoming files and knows which thread's they are, so that none outlives its association."""
+    """Makes incoming files and knows which thread reads each, so that none outlives its association."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob("*.part"):  # never acknowledged: the sender still has it
             left_over.unlink()
-        self._of_thread: dict[threading.Thread, IncomingFile] = {}
+        self._of_reader: dict[threading.Thread, list[IncomingFile]] = {}
         self._lock = threading.Lock()
 
     def install(self) -> None:
@@ -93,12 +93,29 @@ class IncomingFolder:
     def _make(self, **_: object) -> IncomingFile:
         incoming = IncomingFile(self.folder)
         with self._lock:
-            self._of_thread[threading.current_thread()] = incoming
+            self._of_reader.setdefault(threading.current_thread(), []).append(incoming)
         return incoming
+
+    def done(self, incoming: IncomingFile) -> None:
+        """What this file brought was taken or refused: remove it where it was not moved away."""
+        with self._lock:
+            for reader, files in list(self._of_reader.items()):
+                if incoming in files:
+                    files.remove(incoming)
+                    if not files:
+                        del self._of_reader[reader]
+        incoming.remove()
 
     def forget(self, reader: threading.Thread) -> None:
         """The association whose socket `reader` read is over: remove what it left."""
         with self._lock:
-            incoming = self._of_thread.pop(reader, None)
-        if incoming is not None:
+            left_over = self._of_reader.pop(reader, [])
+        for incoming in left_over:
             incoming.remove()
+
+    def forget_the_dead(self) -> None:
+        """Do so for every reader that ended without its association saying so."""
+        with self._lock:
+            dead = [reader for reader in self._of_reader if not reader.is_alive()]
+        for reader in dead:
+            self.forget(reader)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import structlog
 from pydicom import dcmread
 from pydicom.uid import UID
@@ -21,6 +22,7 @@ from gateway.ledger.instances import (
     RefusedObject,
     StudyHeader,
     current_instance,
+    is_known_file,
     is_result_of_ours,
     known_files,
     note_our_own_result,
@@ -33,7 +35,15 @@ from gateway.ledger.records import InstanceRow
 from gateway.ledger.store import Ledger
 
 from .archive import Archive, file_digest
-from .header import IMAGES_OF_USE, Damaged, NotReadable, ReadInstance, header_number, read_instance
+from .header import (
+    IMAGES_OF_USE,
+    Damaged,
+    NotReadable,
+    ReadInstance,
+    header_number,
+    identifying,
+    read_instance,
+)
 from .incoming import IncomingFile
 
 log = structlog.get_logger(__name__)
@@ -99,25 +109,45 @@ class Intake:
             return OUT_OF_RESOURCES, None
 
     def adopt_unknown_files(self) -> int:
-        """File what lies in the archive without the ledger knowing it (a crash before the commit)."""
+        """File what lies in the archive without the ledger knowing it (a crash before the commit).
+
+        Raises
+        ------
+        sqlite3.Error
+        """
+        taken = []
+        for path in self._unknown_files():
+            try:
+                self._take_file(path, Sender("(found at start)", 0), None)
+            except OSError as error:  # one bad block must not keep the gateway from starting
+                log.error("file_not_adopted", number=error.errno)
+            else:
+                taken.append(path)
+        for path in set(taken).intersection(self._unknown_files()):  # the same instance as a known one
+            path.unlink()
+        if taken:
+            log.warning("files_adopted", files=len(taken))
+        return len(taken)
+
+    def _unknown_files(self) -> list[Path]:
+        """Oldest first: a correction that came after what it corrects is taken after it."""
         known = known_files(self._ledger)
-        unknown = [path for path in self._archive.files() if str(path) not in known]
-        for path in unknown:
-            self._take_file(self._archive.data_dir / path, Sender("(found at start)", 0), None)
-        if unknown:
-            log.warning("files_adopted", files=len(unknown))
-        return len(unknown)
+        unknown = [self._archive.data_dir / path for path in self._archive.files() if str(path) not in known]
+        return sorted(unknown, key=lambda path: path.stat().st_mtime_ns)
 
     def _take_file(
         self, path: Path, sender: Sender, command_uids: tuple[str, str] | None
     ) -> tuple[int, str | None]:
         try:
             read = read_instance(path)
-            _check_command(read, command_uids)
         except Damaged as damaged:
             return self._refuse(path, damaged, sender, KEPT_ASIDE), None
         except NotReadable as unreadable:
             return self._refuse(path, unreadable, sender, CANNOT_UNDERSTAND), None
+        try:
+            _check_command(read, command_uids)
+        except Damaged as contradiction:
+            return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
         sop_instance_uid = read.text("SOPInstanceUID")
         with self._locks[hash(sop_instance_uid) % _LOCKS]:
             return self._file(path, read, sender)
@@ -141,8 +171,18 @@ class Intake:
             return SUCCESS, study_uid
         content = hashlib.sha256(f"{read.header_sha256}{read.pixel_sha256}".encode()).hexdigest()
         kept = self._archive.keep(path, study_uid, sop_instance_uid, content)
-        with self._ledger.transaction() as transaction:
-            store_instance(transaction, self._arrived(read, kept, sender), sender.association)
+        # A revision has the pixels of what it revises, whatever their bytes: its jobs stay the same.
+        pixel_sha256 = known.pixel_sha256 if known else read.pixel_sha256
+        arrived = self._arrived(read, kept, sender, pixel_sha256)
+        try:
+            with self._ledger.transaction() as transaction:
+                store_instance(transaction, arrived, sender.association)
+        except BaseException:
+            # The sender is told to keep it: left here, it would be adopted over what comes instead.
+            target = self._archive.data_dir / kept
+            if target != path and not is_known_file(self._ledger, kept):
+                target.unlink(missing_ok=True)
+            raise
         return SUCCESS, study_uid
 
     def _is_revision(self, known: InstanceRow, read: ReadInstance, path: Path) -> bool:
@@ -165,18 +205,26 @@ class Intake:
                 "same_uid_other_geometry", "the same SOP Instance UID is kept with another geometry"
             )
         if known.transfer_syntax_uid != read.transfer_syntax_uid:
-            return False
-        if known.pixel_sha256 != read.pixel_sha256 and not self._decode_alike(known, path):
+            kept = read_instance(self._archive.data_dir / known.path)
+            if identifying(kept.header) == identifying(read.header):
+                return False
+            is_corrected = True
+        else:
+            is_corrected = known.header_sha256 != read.header_sha256
+            if known.pixel_sha256 == read.pixel_sha256:
+                return is_corrected
+        if not self._decode_alike(known, read, path):
             raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
-        return (known.header_sha256, known.pixel_sha256) != (read.header_sha256, read.pixel_sha256)
+        return is_corrected
 
-    def _decode_alike(self, known: InstanceRow, path: Path) -> bool:
-        """Whether two differently compressed pixel data mean the same; undecodable ones do not."""
-        if not UID(known.transfer_syntax_uid).is_encapsulated:
+    def _decode_alike(self, known: InstanceRow, read: ReadInstance, path: Path) -> bool:
+        """Whether two differently encoded pixel data mean the same; undecodable ones do not."""
+        syntaxes = {known.transfer_syntax_uid, read.transfer_syntax_uid}
+        if len(syntaxes) == 1 and not UID(known.transfer_syntax_uid).is_encapsulated:
             return False
         try:
             kept = dcmread(self._archive.data_dir / known.path).pixel_array
-            return bool((kept == dcmread(path).pixel_array).all())
+            return np.array_equal(kept, dcmread(path).pixel_array)
         except Exception:
             log.warning("pixels_not_comparable", transfer_syntax_uid=known.transfer_syntax_uid)
             return False
@@ -202,7 +250,7 @@ class Intake:
         log.warning("object_quarantined", key=key[:16], reason=why.code)
         return status
 
-    def _arrived(self, read: ReadInstance, kept: str, sender: Sender) -> ArrivedInstance:
+    def _arrived(self, read: ReadInstance, kept: str, sender: Sender, pixel_sha256: str) -> ArrivedInstance:
         study_uid = read.text("StudyInstanceUID")
         of_use, why_not = _usefulness(read)
         return ArrivedInstance(
@@ -224,7 +272,7 @@ class Intake:
             path=kept,
             size_bytes=read.size_bytes,
             header_sha256=read.header_sha256,
-            pixel_sha256=read.pixel_sha256,
+            pixel_sha256=pixel_sha256,
             geometry_sha256=read.geometry_sha256,
             of_use=of_use,
             why_not=why_not,

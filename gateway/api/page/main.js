@@ -14,6 +14,7 @@ const link = document.getElementById("link");
 const said = document.getElementById("said");
 let shown = 0; // which showing is the present one
 let waiting = null;
+let loading = 0;
 
 function view() {
   const [, name = "", key = ""] = location.hash.split("/");
@@ -24,12 +25,15 @@ async function refresh() {
   const mine = ++shown;
   const stillHere = () => mine === shown;
   const { name, key } = view();
+  loading += 1;
   try {
     if (name === "quarantine") await quarantine(content, stillHere, act);
     else if (name === "studies" && key) await study(content, stillHere, key, act);
     else await studies(content, stillHere);
   } catch (error) {
     if (stillHere()) show(content, make("p", { class: "notice bad", role: "alert" }, error.message));
+  } finally {
+    loading -= 1;
   }
 }
 
@@ -60,8 +64,8 @@ function navigate() {
 function hear(message) {
   const news = JSON.parse(message.data);
   const { name, key } = view();
-  if (news.kind === "progress" && document.querySelector(`[data-progress="${CSS.escape(news.job_key)}"]`)) {
-    advance(news);
+  if (news.kind === "progress" && advance(news)) {
+    if (loading) soon(); // what is on its way may be older than this news
   } else if (!key || news.study_key === key || news.kind === "reload") {
     if (name !== "quarantine" || ["quarantine", "job", "reload"].includes(news.kind)) soon();
   }

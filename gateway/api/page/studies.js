@@ -62,13 +62,15 @@ export function progress(job) {
     make("span", { class: "why" }, `${job.progress.stage || "starting"} ${percent} %`));
 }
 
-// News of a running job changes its bar in place.
+// News of a running job changes its bar in place; false where none is shown.
 export function advance(news) {
-  for (const place of document.querySelectorAll(`[data-progress="${CSS.escape(news.job_key)}"]`)) {
+  const places = document.querySelectorAll(`[data-progress="${CSS.escape(news.job_key)}"]`);
+  for (const place of places) {
     const percent = Math.round(news.fraction * 100);
     place.querySelector("progress").value = percent;
     place.querySelector(".why").textContent = `${news.stage} ${percent} %`;
   }
+  return places.length > 0;
 }
 
 function more(cursor, again) {

@@ -1,0 +1,339 @@
+"""The status page in a real browser: sign-in, list, one study, live changes, buttons, no errors."""
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from gateway.api.access import Access
+from gateway.api.app import create_api
+from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.readiness import Readiness
+from gateway.api.server import ApiServer
+from gateway.events import Bus, JobProgressed
+from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
+from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
+from gateway.ledger.results import Result, record_result
+from gateway.ledger.states import DeliveryEvent, JobEvent
+from gateway.ledger.store import Ledger
+
+pytestmark = pytest.mark.peer("chromium")
+
+TOKEN = "a-token-of-this-test"
+CHROMIUM = "/usr/bin/chromium"
+
+
+@dataclass
+class Gateway:
+    """A ledger with studies, and the API in front of it."""
+
+    ledger: Ledger
+    bus: Bus
+    folder: Path
+    readiness: Readiness = field(default_factory=lambda: Readiness(True))
+    address: str = ""
+
+    def path(self, job_key: str, name: str) -> Path | None:
+        path = self.folder / job_key / name
+        return path if path.is_file() else None
+
+    def study(self, number: int, description: str, series: int = 1) -> str:
+        uid = f"1.2.826.0.1.{number}"
+        header = StudyHeader(uid, f"key{number:04}", f"PID{number}", f"ACC{number}", "20260131", description)
+        for of_series in range(1, series + 1):
+            for image in range(1, 4):
+                name = f"{uid}.{of_series}.{image}"
+                arrived = ArrivedInstance(
+                    header, f"{uid}.{of_series}", name, "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1",
+                    "CT", of_series, f"PORTAL {of_series}.0", f"instances/{name}.dcm", 1000, "h" * 64,
+                    "p" * 64, "g" * 64, True, "", "PACS",
+                )  # fmt: skip
+                with self.ledger.transaction() as transaction:
+                    store_instance(transaction, arrived, association=1)
+        return uid
+
+    def job(self, uid: str, hold: str = "") -> str:
+        job_key = hashlib.sha256(uid.encode()).hexdigest()
+        job = PlannedJob(
+            job_key, f"{uid}.1", f"{uid}.1#1#tissue", "ct", "tissue", {}, "threshold", 0, (f"{uid}.1.1",),
+            ("pacs",), "h" * 64, hold,
+        )  # fmt: skip
+        ranking = ("series 1: axial, 1 mm", "series 2: axial, 5 mm")
+        volumes = (
+            DecidedVolume(f"{uid}.1", 1, 3, job_key, "taken by rule ct for task tissue", (), ranking),
+            DecidedVolume(f"{uid}.2", 1, 3, None, "rule ct: series 1 of the same scan ranks higher"),
+        )
+        [row] = self.ledger.read("SELECT generation FROM studies WHERE study_uid = ?", (uid,))
+        with self.ledger.transaction() as transaction:
+            complete_study(
+                transaction, StudyPlan(uid, row["generation"], (job,), volumes), evidence="released"
+            )
+        return job_key
+
+    def move(self, job_key: str, event: JobEvent, reason: str = "") -> None:
+        with self.ledger.transaction() as transaction:
+            transaction.move_job(job_key, event, reason=reason)
+
+    def progress(self, job_key: str, uid: str, fraction: float) -> None:
+        with self.ledger.transaction() as transaction:
+            transaction.update("jobs", "job_key", job_key, {"stage": "segment", "fraction": fraction})
+            transaction.publish(JobProgressed(job_key, uid, "segment", fraction))
+
+    def encode(self, job_key: str) -> str:
+        self.move(job_key, JobEvent.SEGMENTED)
+        uid = f"2.25.{int(job_key[:12], 16)}"
+        result = Result("results/a.dcm", "s" * 64, "1.2.840.10008.5.1.4.1.1.66.4", uid, "h" * 64, ())
+        with self.ledger.transaction() as transaction:
+            record_result(transaction, transaction.job(job_key), result, ["pacs"])
+        rows = self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))
+        return str(rows[0]["key"])
+
+    def state(self, job_key: str) -> str:
+        return str(self.ledger.read("SELECT state FROM jobs WHERE job_key = ?", (job_key,))[0]["state"])
+
+
+def _png(width: int, height: int) -> bytes:
+    """A grey picture (PNG, ISO/IEC 15948)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    rows = b"".join(b"\0" + bytes((x + y) % 256 for x in range(width)) for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    bus = Bus()
+    with Ledger(tmp_path / "ledger.sqlite", bus) as ledger:
+        gateway = Gateway(ledger, bus, tmp_path / "jobs")
+        api = create_api(
+            LedgerStore(ledger), LedgerActions(ledger), lambda: gateway.readiness, bus, Access(TOKEN), gateway
+        )
+        server = ApiServer(api, "127.0.0.1", 0)
+        server.start()
+        host, port = server.address
+        gateway.address = f"http://{host}:{port}/"
+        yield gateway
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def troubles() -> list[str]:
+    """What the browser complained of, its own words."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, gateway: Gateway, troubles: list[str]) -> Iterator[Page]:
+    """A signed-in page; it asks nobody but the gateway."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+
+    def note(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            troubles.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+
+    def only_the_gateway(request: Any) -> None:
+        if not request.url.startswith(gateway.address):
+            troubles.append(f"asked {request.url}")
+
+    page.on("request", only_the_gateway)
+    page.goto(f"{gateway.address}?token={TOKEN}")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    yield page
+    context.close()
+
+
+def _picture(page: Page, name: str) -> None:
+    """Keep a picture for a person to look at, where one is wished for."""
+    folder = os.environ.get("IRIS_TEST_PICTURES")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+def test_page_opened_with_token_signs_in_and_drops_it(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    assert page.url == gateway.address
+    [cookie] = page.context.cookies()
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Strict"
+    assert TOKEN not in cookie["value"]
+    expect(page.get_by_text("No study has arrived yet")).to_be_visible()
+    expect(page.get_by_text("For research use only")).to_be_visible()
+    assert troubles == []
+
+
+def test_page_without_token_signs_in_by_its_form(browser: Browser, gateway: Gateway) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(gateway.address)
+    page.get_by_label("Admin token").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not the token")
+    _picture(page, "sign-in")
+    page.get_by_label("Admin token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Studies")).to_be_visible()
+    context.close()
+
+
+def test_list_study_arrives_and_moves_shown_without_reload(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    page.evaluate("window.wasNotReloaded = true")
+    uid = gateway.study(1, "CT ABDOMEN")
+    row = page.locator('[data-study="key0001"]')
+    expect(row.get_by_text("receiving")).to_be_visible()
+    expect(row.get_by_text("PID1")).to_be_visible()
+    job_key = gateway.job(uid)
+    expect(row.get_by_text("processing")).to_be_visible()
+    gateway.move(job_key, JobEvent.STARTED)
+    gateway.progress(job_key, uid, 0.1)
+    expect(row.get_by_text("segment 10 %")).to_be_visible()
+    gateway.progress(job_key, uid, 0.42)
+    expect(row.get_by_text("segment 42 %")).to_be_visible()
+    gateway.move(job_key, JobEvent.FAILED, reason="the engine failed")
+    expect(row.get_by_text("the engine failed")).to_be_visible()
+    assert page.evaluate("window.wasNotReloaded")
+    assert troubles == []
+
+
+def test_list_filtered_by_state_shows_only_those(page: Page, gateway: Gateway) -> None:
+    gateway.study(1, "CT ABDOMEN")
+    gateway.job(gateway.study(2, "CT THORAX"))
+    expect(page.get_by_role("link", name="CT ABDOMEN")).to_be_visible()
+    page.get_by_label("State", exact=True).select_option("processing")
+    expect(page.get_by_role("link", name="CT ABDOMEN")).to_have_count(0)
+    expect(page.get_by_role("link", name="CT THORAX")).to_be_visible()
+
+
+def test_list_names_are_shown_as_text_never_as_markup(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    gateway.study(1, "<img src=x onerror=alert(1)>")
+    expect(page.get_by_role("link", name="<img src=x onerror=alert(1)>")).to_be_visible()
+    assert troubles == []
+
+
+def test_study_shows_decisions_result_deliveries_and_timeline(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    uid = gateway.study(1, "CT ABDOMEN", series=2)
+    job_key = gateway.job(uid)
+    (gateway.folder / job_key).mkdir(parents=True)
+    (gateway.folder / job_key / "preview.png").write_bytes(_png(480, 240))
+    page.get_by_role("link", name="CT ABDOMEN").click()
+    jobs = page.get_by_role("region", name="Jobs")
+    expect(jobs.get_by_text("planned")).to_be_visible()
+    delivery = gateway.encode(job_key)
+    expect(jobs.get_by_text("encoded")).to_be_visible()
+    expect(page.get_by_role("img", name="Preview of tissue")).to_have_js_property("naturalWidth", 480)
+    page.get_by_text("Ranking").click()
+    expect(page.get_by_text("series 2: axial, 5 mm")).to_be_visible()
+    with gateway.ledger.transaction() as transaction:
+        transaction.move_delivery(delivery, DeliveryEvent.SENT)
+    expect(
+        page.get_by_role("region", name="Deliveries", exact=True).first.get_by_text("sent")
+    ).to_be_visible()
+    expect(page.get_by_text("series 2: axial, 5 mm")).to_be_visible()  # unfolded still
+    expect(page.get_by_text("rule ct: series 1 of the same scan ranks higher")).to_be_visible()
+    expect(page.get_by_role("region", name="Timeline").get_by_text("study.finished")).to_be_visible()
+    expect(page.get_by_text("delivered", exact=True).first).to_be_visible()
+    _picture(page, "study")
+    page.emulate_media(color_scheme="dark")
+    _picture(page, "study-dark")
+    assert troubles == []
+
+
+def test_study_retry_of_failed_job_takes_it_up(page: Page, gateway: Gateway, troubles: list[str]) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    gateway.move(job_key, JobEvent.FAILED, reason="the engine failed")
+    page.goto(f"{gateway.address}#/studies/key0001")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("Retry: the job is planned now.")).to_be_visible()
+    expect(page.locator(f'[data-job="{job_key}"][data-state="planned"]')).to_be_visible()
+    assert gateway.state(job_key) == "planned"
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(f'[data-job="{job_key}"][data-state="cancelled"]')).to_be_visible()
+    assert gateway.state(job_key) == "cancelled"
+    assert troubles == []
+
+
+def test_study_called_complete_is_requested(page: Page, gateway: Gateway) -> None:
+    gateway.study(1, "CT ABDOMEN")
+    page.goto(f"{gateway.address}#/studies/key0001")
+    page.get_by_role("button", name="It is complete").click()
+    expect(page.get_by_text("study.complete_requested")).to_be_visible()
+    [row] = gateway.ledger.read("SELECT complete_requested FROM studies")
+    assert row["complete_requested"] == 1
+
+
+def test_quarantine_release_of_held_job_lets_it_go_on(page: Page, gateway: Gateway) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"), hold="One slice is missing at 12.5 mm.")
+    refused = RefusedObject(
+        "o" * 64, "not_dicom", "This is no DICOM object.", "quarantine/o", None, None, "PACS"
+    )
+    with gateway.ledger.transaction() as transaction:
+        put_aside(transaction, refused)
+    page.get_by_role("link", name="Quarantine").click()
+    row = page.locator(f'[data-key="{job_key}"]')
+    expect(row.get_by_text("One slice is missing at 12.5 mm.")).to_be_visible()
+    _picture(page, "quarantine")
+    page.locator(f'[data-key="{"o" * 64}"]').get_by_role("button", name="Release").click()
+    expect(page.get_by_text("send again")).to_be_visible()
+    row.get_by_role("button", name="Release").click()
+    expect(row).to_have_count(0)
+    assert gateway.state(job_key) == "planned"
+
+
+def test_page_gateway_degraded_says_so(page: Page, gateway: Gateway) -> None:
+    gateway.readiness = Readiness(True, (), ("pacs: it does not answer",))
+    for number, description in enumerate(["CT ABDOMEN", "CT THORAX", "MR LIVER", "CT HEAD"], start=1):
+        gateway.study(number, description, series=2)
+    failing = gateway.job("1.2.826.0.1.1")
+    gateway.move(failing, JobEvent.FAILED, reason="the engine failed")
+    running = gateway.job("1.2.826.0.1.2")
+    with gateway.ledger.transaction() as transaction:
+        transaction.move_job(running, JobEvent.STARTED, columns={"stage": "segment", "fraction": 0.6})
+    delivery = gateway.encode(gateway.job("1.2.826.0.1.3"))
+    with gateway.ledger.transaction() as transaction:
+        transaction.move_delivery(delivery, DeliveryEvent.SENT)
+    page.reload()
+    expect(page.get_by_text("pacs: it does not answer")).to_be_visible()
+    expect(page.get_by_text("segment 60 %")).to_be_visible()
+    _picture(page, "studies")
+    page.emulate_media(color_scheme="dark")
+    _picture(page, "studies-dark")
+    page.set_viewport_size({"width": 420, "height": 800})
+    _picture(page, "studies-narrow")
+
+
+def test_docs_page_lists_every_operation(page: Page, gateway: Gateway, troubles: list[str]) -> None:
+    page.goto(f"{gateway.address}docs")
+    expect(page.get_by_role("heading", name="GET /api/v1/studies/{study}", exact=True)).to_be_visible()
+    _picture(page, "docs")
+    assert troubles == []

@@ -1,0 +1,210 @@
+"""From DICOM to NIfTI: the same voxels, the same bytes, nothing of the patient."""
+
+import gzip
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from converter import nifti
+from converter.derived_series import MadeUpStudy
+from converter.errors import ConversionFailed
+from converter.geometry import voxel_from_pixel
+from converter.nifti import convert_volume, converter_version
+from converter.series import Volume, read_series
+from converter.straight import straightened
+
+MakeSeries = Callable[..., Path]
+
+
+def frames_by_affine(image: Any, volume: Volume) -> np.ndarray:
+    """Look every pixel of every frame up in a NIfTI, by its affine."""
+    values = np.asanyarray(image.dataobj)
+    row, column = np.mgrid[: volume.rows, : volume.columns]
+    frames = []
+    for number in range(len(volume.frames)):
+        matrix = voxel_from_pixel(image.affine, volume, number)
+        index = np.rint(np.stack([column, row, np.ones_like(row)], -1) @ matrix.T).astype(int)
+        frames.append(values[index[..., 0], index[..., 1], index[..., 2]])
+    return np.stack(frames)
+
+
+def pixels_of(volume: Volume) -> np.ndarray:
+    return np.stack([dcmread(frame.path).pixel_array for frame in volume.frames])
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [
+        (1, 0, 0, 0, 1, 0),
+        (-1, 0, 0, 0, -1, 0),
+        (0, 1, 0, -1, 0, 0),
+        (0, 1, 0, 0, 0, -1),
+        (1, 0, 0, 0, 0, -1),
+        (-1, 0, 0, 0, 1, 0),
+    ],
+)
+def test_conversion_in_any_direction_keeps_every_pixel_in_its_place(
+    make_series: MakeSeries, tmp_path: Path, orientation: tuple[float, ...]
+) -> None:
+    volume = read_series(make_series(orientation=orientation))
+    convert_volume(volume, tmp_path / "out.nii")
+    image = nib.load(tmp_path / "out.nii")
+    assert np.array_equal(frames_by_affine(image, volume), pixels_of(volume))
+
+
+def test_conversion_with_rounded_positions_does_not_drift(make_series: MakeSeries, tmp_path: Path) -> None:
+    volume = read_series(make_series([round(0.625 * k, 1) for k in range(40)]))
+    convert_volume(volume, tmp_path / "out.nii")
+    image = nib.load(tmp_path / "out.nii")
+    assert image.shape[2] == 40
+    step = np.linalg.norm(image.affine[:3, 2])
+    assert step == pytest.approx((volume.frames[-1].position_lps_mm[2]) / 39, rel=1e-4)
+    assert np.array_equal(frames_by_affine(image, volume), pixels_of(volume))
+
+
+def test_conversion_twice_gives_the_same_bytes(make_series: MakeSeries, tmp_path: Path) -> None:
+    volume = read_series(make_series())
+    first = convert_volume(volume, tmp_path / "a.nii.gz")
+    second = convert_volume(volume, tmp_path / "b.nii.gz")
+    assert first.sha256 == second.sha256
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_converted_file_holds_no_text_of_the_header(make_series: MakeSeries, tmp_path: Path) -> None:
+    study = MadeUpStudy(
+        patient_name="Secret^Person", patient_id="SECRET-ID", series_description="Secret scan"
+    )
+    volume = read_series(make_series(study=study))
+    convert_volume(volume, tmp_path / "out.nii.gz")
+    packed = (tmp_path / "out.nii.gz").read_bytes()
+    assert packed[4:8] == bytes(4)  # no time in the gzip header
+    assert not packed[3] & 0b1000  # no name in it
+    content = gzip.decompress(packed)
+    header = nib.load(tmp_path / "out.nii.gz").header
+    for field in ("descrip", "aux_file", "db_name", "intent_name"):
+        assert bytes(header[field].tobytes()).strip(b"\0") == b""
+    assert not header.extensions
+    for secret in (b"Secret", b"SECRET", b"20240102", b"101112"):
+        assert secret not in content
+
+
+def test_rescale_is_applied(make_series: MakeSeries, tmp_path: Path) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, -1024
+
+    volume = read_series(make_series(edit=edit))
+    convert_volume(volume, tmp_path / "out.nii")
+    image = nib.load(tmp_path / "out.nii")
+    assert np.array_equal(frames_by_affine(image, volume), pixels_of(volume) * 2 - 1024)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless, JPEGLSLossless]
+)
+def test_transfer_syntax_makes_no_difference(make_series: MakeSeries, tmp_path: Path, syntax: str) -> None:
+    plain = convert_volume(read_series(make_series()), tmp_path / "plain.nii")
+
+    def edit(dataset: Dataset, number: int) -> None:
+        if syntax in (RLELossless, JPEGLSLossless):
+            dataset.compress(syntax, generate_instance_uid=False)
+        else:
+            dataset.file_meta.TransferSyntaxUID = syntax
+
+    other = convert_volume(read_series(make_series(edit=edit)), tmp_path / "other.nii")
+    assert other.sha256 == plain.sha256
+
+
+@pytest.mark.peer("dcmtk")
+def test_big_endian_makes_no_difference(make_series: MakeSeries, tmp_path: Path) -> None:
+    folder = make_series()
+    plain = convert_volume(read_series(folder), tmp_path / "plain.nii")
+    big = tmp_path / "big"
+    big.mkdir()
+    dcmconv = shutil.which("dcmconv")
+    assert dcmconv is not None
+    for path in folder.iterdir():
+        subprocess.run([dcmconv, "+tb", path, big / path.name], check=True, capture_output=True)
+    assert convert_volume(read_series(big), tmp_path / "other.nii").sha256 == plain.sha256
+
+
+def test_pixels_that_cannot_be_decoded_end_the_conversion(make_series: MakeSeries, tmp_path: Path) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.PixelData = dataset.PixelData[:60]
+
+    volume = read_series(make_series(edit=edit))
+    with pytest.raises(ConversionFailed):
+        convert_volume(volume, tmp_path / "out.nii")
+    assert list(tmp_path.glob("*.nii")) == []
+
+
+def test_grid_that_lies_elsewhere_is_refused(
+    make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What dcm2niix wrote is not trusted: half a pixel off, and there is no result."""
+    read = nifti._read_output
+
+    def shifted(path: Path) -> nifti._Output:
+        output = read(path)
+        output.affine_ras[:3, 3] += 0.5
+        return output
+
+    monkeypatch.setattr(nifti, "_read_output", shifted)
+    with pytest.raises(ConversionFailed, match="geometry cannot be trusted"):
+        convert_volume(read_series(make_series()), tmp_path / "out.nii")
+
+
+def test_voxels_that_were_flipped_are_refused(
+    make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = nifti._read_output
+
+    def flipped(path: Path) -> nifti._Output:
+        output = read(path)
+        return nifti._Output(output.values[:, ::-1], output.affine_ras)
+
+    monkeypatch.setattr(nifti, "_read_output", flipped)
+    with pytest.raises(ConversionFailed, match="not the pixels"):
+        convert_volume(read_series(make_series()), tmp_path / "out.nii")
+
+
+def test_leaning_stack_gets_an_even_grid_and_a_warning(make_series: MakeSeries, tmp_path: Path) -> None:
+    volume = read_series(make_series(lean=0.25))
+    converted = convert_volume(volume, tmp_path / "out.nii")
+    assert any("even, straight grid, 2 mm apart" in warning for warning in converted.warnings)
+    affine = nib.load(tmp_path / "out.nii").affine[:3, :3]
+    angles = affine.T @ affine
+    assert np.abs(angles - np.diag(np.diag(angles))).max() < 1e-4
+
+
+def test_stack_with_gap_gets_a_slice_in_it(make_series: MakeSeries, tmp_path: Path) -> None:
+    volume = read_series(make_series((0, 2, 4, 8, 10)))
+    convert_volume(volume, tmp_path / "out.nii")
+    image = nib.load(tmp_path / "out.nii")
+    assert image.shape == (24, 16, 6)
+    assert np.linalg.norm(image.affine[:3, 2]) == pytest.approx(2.0)
+    assert np.array_equal(frames_by_affine(image, volume), pixels_of(volume))
+
+
+def test_straightened_volume_has_nothing_to_correct(make_series: MakeSeries) -> None:
+    volume = straightened(read_series(make_series((0, 2, 5, 6), lean=0.3)))
+    positions = np.array([frame.position_lps_mm for frame in volume.frames])
+    assert positions == pytest.approx(np.array([[0, 0, 2.0 * k] for k in range(4)]))
+    assert volume.findings == ()
+
+
+def test_converter_version_names_dcm2niix() -> None:
+    assert converter_version().startswith("dcm2niix 1.0.")
