@@ -13,7 +13,8 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow, Transaction
 from gateway.ledger.work import NotPossible
 
-from .listings import find_study, list_quarantine, list_studies, show_job, show_study
+from .listings import find_study, list_studies, show_job, show_study
+from .quarantine_listing import list_quarantine
 from .store import Counts, Cut, Json, NotFound
 
 
@@ -36,7 +37,7 @@ class LedgerStore:
         return show_job(self._ledger, job_key)
 
     def quarantine(self, cut: Cut) -> Json:
-        """One page of the quarantine; see `listings.list_quarantine`."""
+        """One page of the quarantine; see `quarantine_listing.list_quarantine`."""
         return list_quarantine(self._ledger, limit=cut.limit, cursor=cut.cursor)
 
     def study_key(self, study_uid: str) -> str | None:
@@ -82,6 +83,11 @@ class LedgerActions:
     def __init__(self, ledger: Ledger, release_object: Callable[[str], None] | None = None) -> None:
         self._ledger = ledger
         self._release_object = release_object
+
+    @property
+    def can_release_objects(self) -> bool:
+        """Whether quarantined objects can be taken in after all."""
+        return self._release_object is not None
 
     def retry(self, key: str) -> Json:
         """Take up a failed or cancelled job with its deliveries, or one failed delivery."""

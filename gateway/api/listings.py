@@ -3,8 +3,6 @@
 The shapes are those of `gateway.api.models`.
 """
 
-import base64
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,13 +12,13 @@ from gateway.ledger.records import (
     DeliveryRow,
     EventRow,
     JobRow,
-    QuarantineRow,
     StudyRow,
     VolumeRow,
     utc_text,
 )
-from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
+
+from .cursors import read_cursor, write_cursor
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -28,13 +26,6 @@ MAX_TIMELINE = 1000
 """Lines of one study's timeline that are shown; the newest stay."""
 
 Json = dict[str, Any]
-
-
-class BadCursor(ValueError):
-    """A cursor that this list never gave."""
-
-    def __init__(self) -> None:
-        super().__init__("cursor is none that this list gave; leave it out to start at the beginning")
 
 
 def list_studies(
@@ -72,7 +63,7 @@ def list_studies(
         parameters.append(utc_text(since))
     if cursor is not None:
         conditions.append("(received_at, study_key) < (?, ?)")
-        parameters += _read_cursor(cursor)
+        parameters += read_cursor(cursor)
     rows = ledger.read(
         f"SELECT * FROM studies WHERE {' AND '.join(conditions)}"
         " ORDER BY received_at DESC, study_key DESC LIMIT ?",
@@ -83,7 +74,7 @@ def list_studies(
     more = len(studies) > limit
     return {
         "items": _summaries(ledger, page),
-        "next_cursor": _cursor(page[-1].received_at, page[-1].study_key) if more else None,
+        "next_cursor": write_cursor(page[-1].received_at, page[-1].study_key) if more else None,
     }
 
 
@@ -119,32 +110,6 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
         "timeline": timeline,
-    }
-
-
-def list_quarantine(ledger: Ledger, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Json:
-    """One page of quarantined objects and held jobs, the latest first.
-
-    Raises
-    ------
-    BadCursor
-    """
-    after, parameters = "", list[Any]()
-    if cursor is not None:
-        after = "WHERE (at, key) < (?, ?)"
-        parameters += _read_cursor(cursor)
-    rows = ledger.read(
-        "SELECT * FROM (SELECT first_at AS at, key, 'object' AS kind FROM quarantine UNION ALL"
-        f" SELECT updated_at AS at, job_key AS key, 'job' AS kind FROM jobs WHERE state = ?) {after}"
-        " ORDER BY at DESC, key DESC LIMIT ?",
-        (JobState.QUARANTINED, *parameters, limit + 1),
-    )
-    page = rows[:limit]
-    items = [_quarantined(ledger, row["kind"], row["key"]) for row in page]
-    more = len(rows) > limit
-    return {
-        "items": [item for item in items if item is not None],  # released since the first query
-        "next_cursor": _cursor(page[-1]["at"], page[-1]["key"]) if more else None,
     }
 
 
@@ -270,55 +235,3 @@ def _timeline(ledger: Ledger, study_uid: str, job_key: str | None = None) -> tup
         }
         for line in lines
     ], max(0, count - MAX_TIMELINE)
-
-
-def _quarantined(ledger: Ledger, kind: str, key: str) -> Json | None:
-    if kind == "job":
-        job = show_job(ledger, key)
-        if job is None:
-            return None
-        return {
-            "key": key,
-            "kind": kind,
-            "reason": "held",
-            "sentence": job["reason"],
-            "study_uid": job["study_uid"],
-            "study_key": job["study_key"],
-            "sender": None,
-            "task": job["task"],
-            "times": 1,
-            "first": job["updated"],
-            "last": job["updated"],
-        }
-    rows = ledger.read("SELECT * FROM quarantine WHERE key = ?", (key,))
-    if not rows:
-        return None
-    row = QuarantineRow.of(rows[0])
-    study = find_study(ledger, row.study_uid) if row.study_uid else None
-    return {
-        "key": key,
-        "kind": kind,
-        "reason": row.reason,
-        "sentence": row.sentence,
-        "study_uid": row.study_uid,
-        "study_key": study.study_key if study else None,
-        "sender": row.sender,
-        "task": None,
-        "times": row.times,
-        "first": row.first_at,
-        "last": row.last_at,
-    }
-
-
-def _cursor(at: str, key: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([at, key]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[str, str]:
-    try:
-        at, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError):
-        raise BadCursor from None
-    if not isinstance(at, str) or not isinstance(key, str):
-        raise BadCursor
-    return at, key

@@ -131,6 +131,7 @@ class Quarantined(BaseModel):
     study_key: str | None
     sender: str | None
     task: str | None
+    releasable: bool = Field(description="Whether it can be released here")
     times: int = Field(description="How often the same object came")
     first: str
     last: str

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.ledger.work import NotPossible
 
-from .listings import BadCursor
+from .cursors import BadCursor
 from .models import Problem
 from .store import NotFound
 

@@ -92,7 +92,10 @@ def _add_quarantine(router: APIRouter, store: StatusStore, actions: Actions) -> 
     @router.get("/quarantine", response_model=models.QuarantineList, tags=["quarantine"])
     def list_quarantine(limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Json:
         """What waits for a person: objects that were put aside, and jobs that are held."""
-        return store.quarantine(Cut(limit, cursor))
+        content = store.quarantine(Cut(limit, cursor))
+        for item in content["items"]:
+            item["releasable"] = item["kind"] == "job" or actions.can_release_objects
+        return content
 
     @router.post(
         "/quarantine/{key}/release", response_model=models.Outcome, status_code=202, tags=["quarantine"]

@@ -65,6 +65,10 @@ class Actions(Protocol):
     present state does not allow it.
     """
 
+    @property
+    def can_release_objects(self) -> bool:
+        """Whether quarantined objects can be taken in after all."""
+
     def retry(self, key: str) -> Json:
         """Take up a failed or cancelled job, or a failed delivery."""
 

@@ -58,7 +58,7 @@ function navigate() {
     else item.removeAttribute("aria-current");
   }
   said.textContent = "";
-  refresh().then(() => content.focus({ preventScroll: true }));
+  return refresh();
 }
 
 function hear(message) {
@@ -97,7 +97,7 @@ async function look() {
   }
 }
 
-window.addEventListener("hashchange", navigate);
+window.addEventListener("hashchange", () => navigate().then(() => content.focus({ preventScroll: true })));
 setInterval(look, LOOK_MS);
 navigate();
 listen();

@@ -25,6 +25,7 @@ function row(one, act) {
       ? make("a", { href: `#/studies/${encodeURIComponent(one.study_key)}`, "data-focus": one.key }, "show")
       : (one.study_uid ?? "")),
     make("td", {}, time(one.first)),
-    make("td", {}, make("button",
-      { type: "button", "data-focus": address, onclick: () => act(address, "Release") }, "Release")));
+    make("td", {}, one.releasable
+      ? make("button", { type: "button", "data-focus": address, onclick: () => act(address, "Release") }, "Release")
+      : make("span", { class: "why" }, "Correct it where it comes from, then send it again.")));
 }

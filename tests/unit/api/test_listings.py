@@ -171,6 +171,7 @@ def test_quarantine_lists_objects_and_held_jobs(world, client: httpx.Client) -> 
     assert (held["kind"], held["key"], held["sentence"]) == ("job", job_key, "One slice is missing.")
     assert (held["task"], held["study_key"]) == ("tissue", "key0001")
     assert (refused["kind"], refused["key"], refused["times"]) == ("object", "object1", 2)
+    assert (held["releasable"], refused["releasable"]) == (True, False)
     assert (refused["reason"], refused["sender"]) == ("not_dicom", "PACS")
 
 
