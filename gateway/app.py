@@ -108,9 +108,7 @@ class App:
             StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
             StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),
             StepWorker("submit", {JobState.STAGED}, runs.submit, ledger, bus),
-            StepWorker(
-                "encode", {JobState.SEGMENTED}, Encode(ledger, workplace, runs, config.seg), ledger, bus
-            ),
+            StepWorker("encode", {JobState.SEGMENTED}, encode, ledger, bus),
         ]
         self._deliveries = [
             DeliveryWorker(destination, ledger, bus, data_dir, config.dicom.ae_title)

@@ -1,7 +1,7 @@
 """What is read of an object that came in: its header up to the pixel data, and digests of its parts."""
 
 import hashlib
-import mmap
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,7 @@ _IDENTIFYING = (
 )
 """What says whose image it is; a change in any of these is a correction, in whatever transfer syntax."""
 
+_CHUNK_BYTES = 1 << 20
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _UID_CHARACTERS = re.compile(r"^[0-9][0-9.]{0,63}$")
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -138,27 +139,36 @@ def read_instance(path: Path) -> ReadInstance:
         _check_uids(header)
         geometry_sha256 = _geometry_digest(header)
         transfer_syntax = UID(str(header.file_meta.TransferSyntaxUID))
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            # A deflated data set hides where its pixels begin: its digest stands for both parts.
-            deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
-            if pixels_at is not None:
-                _check_pixels_are_whole(content, pixels_at, header, transfer_syntax)
-            elif not deflated and header_text(header, "SOPClassUID") in IMAGES_OF_USE:
-                raise Damaged("no_pixels", "the image has no pixel data; send it again")
-            dataset_at = _end_of_file_meta(content)
-            return ReadInstance(
-                header=header,
-                transfer_syntax_uid=str(transfer_syntax),
-                header_sha256=_digest(content, dataset_at, pixels_at or len(content)),
-                pixel_sha256=_digest(content, pixels_at or (dataset_at if deflated else len(content))),
-                geometry_sha256=geometry_sha256,
-                size_bytes=len(content),
-            )
+        size_bytes = os.fstat(stream.fileno()).st_size
+        # A deflated data set hides where its pixels begin: its digest stands for both parts.
+        deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
+        if pixels_at is not None:
+            _check_pixels_are_whole(stream, pixels_at, header, transfer_syntax)
+        elif not deflated and header_text(header, "SOPClassUID") in IMAGES_OF_USE:
+            raise Damaged("no_pixels", "the image has no pixel data; send it again")
+        dataset_at = _end_of_file_meta(stream)
+        pixels_from = pixels_at or (dataset_at if deflated else size_bytes)
+        return ReadInstance(
+            header=header,
+            transfer_syntax_uid=str(transfer_syntax),
+            header_sha256=_digest(stream, dataset_at, pixels_at or size_bytes),
+            pixel_sha256=_digest(stream, pixels_from, size_bytes),
+            geometry_sha256=geometry_sha256,
+            size_bytes=size_bytes,
+        )
 
 
-def _digest(content: mmap.mmap, start: int, end: int | None = None) -> str:
-    with memoryview(content) as view, view[start:end] as part:
-        return hashlib.sha256(part).hexdigest()
+def _bytes_at(stream: BinaryIO, start: int, length: int) -> bytes:
+    stream.seek(start)
+    return stream.read(length)
+
+
+def _digest(stream: BinaryIO, start: int, end: int) -> str:
+    """SHA-256 of a part of the file, read in pieces: an instance may be larger than the memory."""
+    digest = hashlib.sha256()
+    for at in range(start, end, _CHUNK_BYTES):
+        digest.update(_bytes_at(stream, at, min(_CHUNK_BYTES, end - at)))
+    return digest.hexdigest()
 
 
 def _parse(stream: BinaryIO) -> tuple[Dataset, int | None]:
@@ -201,24 +211,22 @@ def _check_uids(header: Dataset) -> None:
         )
 
 
-def _end_of_file_meta(content: mmap.mmap) -> int:
+def _end_of_file_meta(stream: BinaryIO) -> int:
     """Where the data set begins: 128 bytes, DICM, and the group length element's value (PS3.10 7.1)."""
-    length = int.from_bytes(content[140:144], "little")
+    length = int.from_bytes(_bytes_at(stream, 140, 4), "little")
     return 144 + length
 
 
-def _check_pixels_are_whole(
-    content: mmap.mmap, pixels_at: int, header: Dataset, transfer_syntax: UID
-) -> None:
+def _check_pixels_are_whole(stream: BinaryIO, pixels_at: int, header: Dataset, transfer_syntax: UID) -> None:
     if transfer_syntax.is_encapsulated:
-        if not _fragments_are_whole(content, pixels_at + 12):
+        if not _fragments_are_whole(stream, pixels_at + 12):
             raise Damaged("pixels_cut_short", "the compressed pixel data has no end; send it again")
         return
     order = "little" if transfer_syntax.is_little_endian else "big"
     explicit = not transfer_syntax.is_implicit_VR
     value_at = pixels_at + (12 if explicit else 8)
-    length = int.from_bytes(content[value_at - 4 : value_at], order)  # type: ignore[arg-type]
-    present = len(content) - value_at
+    length = int.from_bytes(_bytes_at(stream, value_at - 4, 4), order)  # type: ignore[arg-type]
+    present = os.fstat(stream.fileno()).st_size - value_at
     expected = _expected_pixel_bytes(header)
     if present < length or (expected is not None and length < expected):
         needed = max(length, expected or 0)
@@ -227,11 +235,11 @@ def _check_pixels_are_whole(
         )
 
 
-def _fragments_are_whole(content: mmap.mmap, at: int) -> bool:
+def _fragments_are_whole(stream: BinaryIO, at: int) -> bool:
     """Walk the items of encapsulated pixel data to their delimiter (PS3.5 A.4)."""
-    while content[at : at + 4] == _ITEM:
-        at += 8 + int.from_bytes(content[at + 4 : at + 8], "little")
-    return content[at : at + 4] == _SEQUENCE_DELIMITER
+    while (item := _bytes_at(stream, at, 8))[:4] == _ITEM:
+        at += 8 + int.from_bytes(item[4:], "little")
+    return item[:4] == _SEQUENCE_DELIMITER
 
 
 def _expected_pixel_bytes(header: Dataset) -> int | None:

@@ -1,7 +1,7 @@
 """The whole gateway as a process, small studies to send it, and a PACS that remembers what it was sent.
 
-`World` is one gateway with one recording PACS (and Orthanc beside it where a test asks for it). It restarts the
-gateway when it dies, as a service manager would, and goes on waiting.
+`World` is one gateway; it is started again when it dies, as a service manager would do, and waits for what
+a test expects of it.
 """
 
 import hashlib
@@ -238,6 +238,17 @@ class World:
         """Wait until the gateway killed itself."""
         assert self._process is not None
         assert self._process.wait(DEADLINE_S) == -signal.SIGKILL, self.log.read_text()
+
+    def until_revived(self) -> None:
+        """Wait until the gateway killed itself once and was started again.
+
+        What a transition wrote can be seen an instant before the process dies after it.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        while self.deaths == 0:
+            self._revive()
+            assert time.monotonic() < deadline, "the transition was never reached"
+            time.sleep(0.02)
 
     def _request(self, method: str, path: str) -> httpx.Response | None:
         try:

@@ -1,7 +1,9 @@
 """The whole gateway between dcmtk's storescu and Orthanc, on the real demo study."""
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,8 @@ def dciodvfy_errors(path: Path) -> list[str]:
 
 
 def read_by_dcmqi(seg: Path, folder: Path, *, segments: int) -> None:
-    program = shutil.which("segimage2itkimage")
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    program = shutil.which("segimage2itkimage", path=programs)
     assert program, "dcmqi is a development dependency of this project"
     folder.mkdir()
     answer = subprocess.run(

@@ -1,0 +1,173 @@
+"""The listener with its ledger in this process, and senders that can also send what no library would."""
+
+import hashlib
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, _config, dimse_messages
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.presentation import build_context
+
+from gateway.config import AllowedSender, Dicom
+from gateway.events import Bus, Event
+from gateway.ledger.records import EventRow, InstanceRow, QuarantineRow, StudyRow
+from gateway.ledger.store import Ledger
+from gateway.listener.admission import Admission
+from gateway.listener.application_entity import Listener
+from gateway.listener.archive import Archive
+from gateway.listener.incoming import IncomingFolder
+from gateway.listener.intake import Intake
+
+DEADLINE_S = 20.0
+
+
+@dataclass
+class Gate:
+    """A listener on a free port, what it keeps, and what its ledger knows."""
+
+    data_dir: Path
+    allow: list[AllowedSender] = field(default_factory=list)
+    low_water_mb: int = 0
+    max_associations: int = 32
+    heard: list[Event] = field(default_factory=list)
+
+    def open(self) -> None:
+        self.data_dir.mkdir(exist_ok=True)
+        bus = Bus()
+        bus.subscribe(self.heard.append)
+        self.ledger = Ledger(self.data_dir / "ledger.sqlite", bus)
+        self.intake = Intake(self.ledger, Archive(self.data_dir), _study_key)
+        self.admission = Admission(self.allow, self.data_dir, self.low_water_mb)
+        self.listener = Listener(
+            Dicom(port=0, max_associations=self.max_associations),
+            self.admission,
+            IncomingFolder(self.data_dir / "incoming"),
+            self.intake,
+            self.ledger,
+        )
+
+    def start(self) -> None:
+        self.open()
+        self.listener.start()
+        self.address = self.listener.address
+
+    def stop(self) -> None:
+        self.listener.stop()
+        self.ledger.close()
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    def associate(
+        self, contexts: Sequence[tuple[str, str]], calling_ae_title: str = "PACS", called: str = "IRIS"
+    ) -> Association:
+        """Ask for an association that offers each (SOP class, transfer syntax) in a context of its own."""
+        entity = AE(calling_ae_title)
+        entity.requested_contexts = [build_context(*context) for context in dict.fromkeys(contexts)]
+        return entity.associate(*self.address, ae_title=called)
+
+    @contextmanager
+    def association(self, *contexts: tuple[str, str], **given: Any) -> Iterator[Association]:
+        """An association that is released at the end, and whose release the ledger has seen then."""
+        association = self.associate(contexts, **given)
+        assert association.is_established
+        try:
+            yield association
+        finally:
+            association.release()
+            self.wait_for(lambda: not self.listener._open)
+
+    def send(self, *datasets: Dataset) -> list[int]:
+        """Send data sets on one association, each as it is stored; the answers."""
+        with self.association(*(_context(dataset) for dataset in datasets)) as association:
+            return [association.send_c_store(dataset).Status for dataset in datasets]
+
+    def send_bytes(
+        self, content: bytes, sop_class: str, sop_instance: str, syntax: str = ExplicitVRLittleEndian
+    ) -> int:
+        """Send an encoded data set, whatever it is, under UIDs of the sender's choice; the answer."""
+        with self.association((sop_class, syntax)) as association:
+            return send_request(association, content, sop_class, sop_instance)
+
+    # -- what is there ------------------------------------------------------------------------------------
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until something holds; fail at the deadline."""
+        give_up_at = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < give_up_at, "the condition did not come true"
+            time.sleep(0.01)
+
+    def files(self, folder: str) -> list[Path]:
+        return sorted(path for path in (self.data_dir / folder).rglob("*") if path.is_file())
+
+    def instances(self) -> list[InstanceRow]:
+        """Every revision of every instance, oldest first."""
+        return [InstanceRow.of(row) for row in self.ledger.read("SELECT * FROM instances ORDER BY rowid")]
+
+    def quarantine(self) -> list[QuarantineRow]:
+        return [QuarantineRow.of(row) for row in self.ledger.read("SELECT * FROM quarantine ORDER BY rowid")]
+
+    def studies(self) -> list[StudyRow]:
+        return [StudyRow.of(row) for row in self.ledger.read("SELECT * FROM studies")]
+
+    def timeline(self) -> list[EventRow]:
+        return [EventRow.of(row) for row in self.ledger.read("SELECT * FROM events ORDER BY seq")]
+
+
+def _study_key(study_uid: str) -> str:
+    return hashlib.sha256(study_uid.encode()).hexdigest()
+
+
+def _context(dataset: Dataset) -> tuple[str, str]:
+    return str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID)
+
+
+def send_request(association: Association, content: bytes, sop_class: str, sop_instance: str) -> int:
+    """Send a C-STORE request that pynetdicom's own `send_c_store` would refuse to build; the answer."""
+    association._reactor_checkpoint.clear()  # else its reactor takes the answer
+    while not association._is_paused:
+        time.sleep(0.001)
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID = sop_class
+    request._affected_sop_instance_uid = sop_instance
+    type(request).AffectedSOPInstanceUID.fset(request, sop_instance)
+    request.DataSet = io.BytesIO(content)
+    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    return -1 if answer is None else int(answer.Status)
+
+
+@pytest.fixture
+def make_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gate]]:
+    """Open a listener with the given settings; pynetdicom is as before afterwards."""
+    monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", _config.STORE_RECV_CHUNKED_DATASET)
+    monkeypatch.setattr(_config, "LOG_HANDLER_LEVEL", _config.LOG_HANDLER_LEVEL)
+    monkeypatch.setattr(dimse_messages, "NamedTemporaryFile", dimse_messages.NamedTemporaryFile)
+    gates = []
+
+    def make(**given: Any) -> Gate:
+        gate = Gate(tmp_path / "iris-data", **given)
+        gate.start()
+        gates.append(gate)
+        return gate
+
+    yield make
+    for gate in gates:
+        gate.stop()
+
+
+@pytest.fixture
+def gate(make_gate: Callable[..., Gate]) -> Gate:
+    """A listener that admits anyone."""
+    return make_gate()

@@ -1,0 +1,125 @@
+"""Odd source headers: encoded all the same, and never quoted in an error."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from converter.segmentation import SegmentationSettings, encode_segmentation
+from converter.series import read_series
+
+MakeSeries = Callable[..., Path]
+Encode = Callable[..., Dataset]
+
+
+@pytest.fixture
+def encode(
+    make_series: MakeSeries, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> Encode:
+    """Encodes a series whose headers were changed; gives the result."""
+
+    def encoded(**values: object) -> Dataset:
+        def edit(dataset: Dataset, number: int) -> None:
+            for keyword, value in values.items():
+                if value is None:
+                    dataset.pop(keyword, None)
+                else:
+                    setattr(dataset, keyword, value)
+
+        volume = read_series(make_series(edit=edit))
+        names = {1: "bone", 6: "lung_right"}
+        return dcmread(encode_segmentation(volume, two_boxes, names, settings, tmp_path / "seg.dcm").path)
+
+    return encoded
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 144", "Люкceмбypг"),
+        ("ISO_IR 192", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        (None, "Plain^Name"),
+    ],
+)
+def test_patient_name_survives_in_its_character_set(
+    encode: Encode, character_set: str | None, name: str
+) -> None:
+    seg = encode(SpecificCharacterSet=character_set, PatientName=name)
+    assert str(seg.PatientName) == name
+    assert seg.get("SpecificCharacterSet") == character_set
+
+
+def test_unknown_character_set_becomes_unicode(encode: Encode) -> None:
+    seg = encode(SpecificCharacterSet="LATIN1", PatientName="Plain^Name")
+    assert (seg.SpecificCharacterSet, str(seg.PatientName)) == ("ISO_IR 192", "Plain^Name")
+
+
+TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+
+
+def test_missing_attributes_become_empty(encode: Encode) -> None:
+    seg = encode(**dict.fromkeys(TYPE_2))
+    for keyword in TYPE_2:
+        assert keyword in seg
+        assert not seg[keyword].value
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientSex", "X"),
+        ("PatientSex", "male"),
+        ("PatientBirthDate", "01.02.1970"),
+        ("StudyDate", "2024-01-02"),
+        ("StudyTime", "25:61"),
+    ],
+)
+def test_malformed_value_becomes_empty(encode: Encode, keyword: str, value: str) -> None:
+    assert not encode(**{keyword: value})[keyword].value
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("PatientAge", "45"), ("TimezoneOffsetFromUTC", "CET")])
+def test_malformed_optional_value_is_left_out(encode: Encode, keyword: str, value: str) -> None:
+    assert keyword not in encode(**{keyword: value}) or encode(**{keyword: value})[keyword].value != value
+
+
+def test_overlong_identifiers_are_kept_as_the_pacs_holds_them(encode: Encode) -> None:
+    seg = encode(PatientID="p" * 70, AccessionNumber="a" * 20)
+    assert (seg.PatientID, seg.AccessionNumber) == ("p" * 70, "a" * 20)
+
+
+def test_missing_frame_of_reference_is_derived_from_the_series(encode: Encode) -> None:
+    first, second = (encode(FrameOfReferenceUID=None) for _ in range(2))
+    assert first.FrameOfReferenceUID == second.FrameOfReferenceUID
+    assert first.FrameOfReferenceUID.startswith("2.25.")
+
+
+@pytest.mark.parametrize(
+    "keyword", ["BodyPartExamined", "Laterality", "KVP", "ProtocolName", "DeviceSerialNumber"]
+)
+def test_what_belongs_to_the_acquisition_is_not_copied(encode: Encode, keyword: str) -> None:
+    assert encode(**{keyword: "77"}).get(keyword) != "77"
+
+
+def test_result_has_an_equipment_of_its_own(encode: Encode) -> None:
+    seg = encode(Manufacturer="Scanner maker", ManufacturerModelName="Scanner")
+    assert seg.Manufacturer == "IRIS Gateway"
+    for keyword in ("ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber"):
+        assert seg[keyword].value
+    assert seg.ManufacturerModelName != "Scanner"
