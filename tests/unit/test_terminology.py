@@ -11,6 +11,8 @@ from importlib import resources
 from itertools import combinations
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from pydicom.sr import _concepts_dict
 
@@ -283,6 +285,28 @@ def test_label_tables_have_every_structure_of_their_task() -> None:
 
 def test_label_table_of_tissue_is_that_of_the_threshold_engine() -> None:
     assert label_table("tissue") == dict(threshold.NAMES)
+
+
+def test_label_table_of_total_puts_each_name_where_its_anatomy_is(data: Path) -> None:
+    """In what the real model found; a table of another version has right names on wrong organs."""
+    image = nib.load(data / "ct-torso-3mm" / "labels.nii.gz")
+    labels = np.asarray(image.dataobj)
+    table = label_table("total")
+    middle_mm = {
+        table[int(value)]: image.affine @ [*np.argwhere(labels == value).mean(axis=0), 1]  # RAS
+        for value in np.unique(labels[labels > 0])
+    }
+    assert len(middle_mm) == 42
+    cord_mm = middle_mm["spinal_cord"]
+    to_the_right_mm = {name: at[0] - cord_mm[0] for name, at in middle_mm.items()}
+    sided = [name for name in middle_mm if side_of(name)]
+    assert len(sided) > 20
+    for name in sided:
+        assert (to_the_right_mm[name] > 0) == (side_of(name) == "right"), name
+    assert to_the_right_mm["liver"] > 0 > to_the_right_mm["spleen"]
+    assert to_the_right_mm["inferior_vena_cava"] > to_the_right_mm["aorta"]
+    spine = [middle_mm[f"vertebrae_{level}"][2] for level in ("L2", "L1", "T12", "T11")]
+    assert spine == sorted(spine)
 
 
 def test_label_table_changed_by_its_user_stays_as_it_was() -> None:
