@@ -4,6 +4,7 @@ The map between a NIfTI voxel and a pixel of a frame comes from the two affines 
 Frame by frame it also holds where slices are tilted or unevenly spaced.
 """
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def read_labels(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj)
         affine = np.asarray(image.affine, np.float64)
-    except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError):
+    except (OSError, ValueError, EOFError, zlib.error, nib.filebasedimages.ImageFileError):
         raise LabelsDoNotFit("the label map is no NIfTI file that could be read") from None
     if values.ndim != 3:
         raise LabelsDoNotFit(f"the label map has {values.ndim} dimensions instead of 3")

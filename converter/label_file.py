@@ -46,7 +46,7 @@ def encode_label_file(series_dir: Path, labels: Path, out: Path, task: str) -> E
         made_at.isoformat(),
         ENCODER_VERSION,
         copied_header_digest(volume),
-        hashlib.sha256(carried).hexdigest(),
+        hashlib.sha256(carried.tobytes()).hexdigest(),
     )
     source_number = volume.header.get("SeriesNumber")
     settings = SegmentationSettings(

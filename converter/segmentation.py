@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -21,7 +20,7 @@ from .errors import EncodingFailed, LabelsDoNotFit
 from .headers import text_of
 from .segmentation_reader import read_segmentation
 from .series import Volume
-from .source_header import copied_header_digest, source_headers
+from .source_header import copied_header_digest, source_headers, take_over_text
 from .terminology import PRIVATE_SCHEME, Code, Structure, structure
 from .uids import derived_uid
 
@@ -190,7 +189,7 @@ def _segmentation(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=True,
     )
-    _take_over_character_set(seg, volume)
+    take_over_text(volume, seg)
     _make_deterministic(seg, settings)
     _declare_private_codes(seg, structures)
     return seg
@@ -254,18 +253,10 @@ def _make_deterministic(seg: Dataset, settings: SegmentationSettings) -> None:
 
 def _time_zone(seg: Dataset) -> tzinfo:
     offset = str(seg.get("TimezoneOffsetFromUTC") or "")
-    if not re.fullmatch(r"[+-]\d{4}", offset):
+    if not offset:
         return UTC
     minutes = int(offset[1:3]) * 60 + int(offset[3:])
     return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
-
-
-def _take_over_character_set(seg: Dataset, volume: Volume) -> None:
-    """The character set and the time zone, which both count for what is copied."""
-    source = source_headers(volume)[0]
-    for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
-        if keyword in source:
-            setattr(seg, keyword, source[keyword].value)
 
 
 def _declare_private_codes(seg: Dataset, structures: list[Structure]) -> None:

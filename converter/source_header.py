@@ -6,6 +6,7 @@ what identifies patient and study is kept as it is, because the PACS holds it th
 """
 
 import hashlib
+import re
 from typing import Any
 
 from pydicom import Dataset, config
@@ -18,6 +19,7 @@ from .series import Volume
 from .uids import derived_uid
 
 UTF_8 = "ISO_IR 192"
+NOBODY = "Nobody^"
 SEXES = ("M", "F", "O")
 
 IDENTIFYING = ("PatientName", "PatientID", "StudyInstanceUID", "StudyID", "AccessionNumber")
@@ -60,11 +62,23 @@ OPTIONAL = (
 def source_headers(volume: Volume) -> list[Dataset]:
     """Give one header for each frame, in order: what is copied, what is referred to, and the geometry.
 
-    The first frame speaks for all: a series whose frames name several patients has one result of one.
+    The first frame speaks for all: a series whose frames name several patients has one result of one. The
+    patient's name is not among it, because highdicom quotes an unusual one in a warning; `take_over_text`
+    sets it in the end.
     """
     with config.disable_value_validation():
         common = _common(volume)
+        common.PatientName = NOBODY
         return [_of_frame(volume, number, common) for number in range(len(volume.frames))]
+
+
+def take_over_text(volume: Volume, result: Dataset) -> None:
+    """Set what encoders do not copy as it is: character set, time zone, and the patient's name."""
+    with config.disable_value_validation():
+        source = _common(volume)
+        for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC", "PatientName"):
+            if keyword in source:
+                setattr(result, keyword, source[keyword].value)
 
 
 def copied_header_digest(volume: Volume) -> str:
@@ -132,6 +146,8 @@ def _is_sound(keyword: str, value: Any) -> bool:
     """Whether encoders will take a value."""
     if keyword == "PatientSex":
         return str(value) in (*SEXES, "")
+    if keyword == "TimezoneOffsetFromUTC":
+        return re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", str(value)) is not None
     vr = dictionary_VR(keyword)
     several = not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(value, "components")
     try:

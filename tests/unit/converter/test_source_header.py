@@ -96,7 +96,17 @@ def test_malformed_value_becomes_empty(encode: Encode, keyword: str, value: str)
 
 @pytest.mark.parametrize(("keyword", "value"), [("PatientAge", "45"), ("TimezoneOffsetFromUTC", "CET")])
 def test_malformed_optional_value_is_left_out(encode: Encode, keyword: str, value: str) -> None:
-    assert keyword not in encode(**{keyword: value}) or encode(**{keyword: value})[keyword].value != value
+    assert keyword not in encode(**{keyword: value})
+
+
+@pytest.mark.parametrize("name", ["Single", "Ünüsual=Names=With=Too=Many=Groups", "a^b^c^d^e^f^g"])
+def test_unusual_patient_name_is_not_quoted_anywhere(
+    encode: Encode, name: str, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    seg = encode(PatientName=name)
+    assert str(seg.PatientName) == name
+    texts = [str(warning.message) for warning in recwarn] + [record.getMessage() for record in caplog.records]
+    assert not [text for text in texts if name in text]
 
 
 def test_overlong_identifiers_are_kept_as_the_pacs_holds_them(encode: Encode) -> None:
