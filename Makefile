@@ -26,11 +26,11 @@ help:  ## Say what can be made
 demo: $(VENV)/.installed  ## Send a real study through the whole gateway and show what comes back
 	@$(BIN)/iris demo $(ARGS)
 
-test: lint  ## Every check and every test but the long ones
+test: lint  ## Every check and every test
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
-test-long: lint  ## Every test, the long ones too
-	IRIS_TEST_LONG=1 $(BIN)/pytest -n $(WORKERS) --dist loadscope --timeout 1800 $(PYTEST_ARGS)
+test-long: lint  ## The same with many more made-up cases in each property test
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .

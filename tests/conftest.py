@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
@@ -21,6 +22,11 @@ from gateway.delivery.peer import Peer
 from gateway.demo.children import DemoError
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.demo.pacs import free_port as free_port_now
+
+# A machine that does other things at the same time is slow at times: no deadline for single cases.
+settings.register_profile("house", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=1000)
+settings.load_profile("house")
 
 DATA = Path(__file__).parent / "data"
 CALLERS = ("IRIS", "IRIS-DEMO", "DEMOPACS", "IRIS-TEST", "STORESCU")
