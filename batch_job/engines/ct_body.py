@@ -57,9 +57,8 @@ def depth_in_lean_body(body: Body) -> NDArray[np.float32]:
     spacing_mm = body.coarse.spacing_mm
     lean = opened_in_plane(body.mask & (body.coarse.hu > LEAN_HU), SKIN_RADIUS_MM, spacing_mm)
     wall = filled_in_plane(near_in_plane(lean, WALL_GAP_MM, spacing_mm))
-    return np.asarray(
-        np.maximum(distance_in_plane(wall & body.mask, spacing_mm) - WALL_GAP_MM, 0), np.float32
-    )
+    depth_mm = distance_in_plane(wall & body.mask, spacing_mm) - WALL_GAP_MM
+    return np.asarray(np.maximum(depth_mm, 0), np.float32)
 
 
 def midline(body: Body) -> NDArray[np.float64]:

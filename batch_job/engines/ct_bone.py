@@ -1,9 +1,9 @@
 """Bone in a CT, told from contrast and calcified vessels by shape where shape can tell.
 
-Compact bone lies above some 300 HU and spongy bone between 100 and 300 HU (e.g. Pickhardt et al., Ann Intern Med
-158, 2013, for lumbar vertebrae); blood with contrast overlaps with both. Three things tell them apart: blood is even
-over millimetres and bone is not; what lies near the outside of the muscles is ribs, hips and limbs; and what
-lies deep is bone only when it is large and partly compact, as vertebrae are and plaques are not.
+Compact bone lies above some 300 HU and spongy bone between 100 and 300 HU (for lumbar vertebrae e.g. Pickhardt
+et al., Ann Intern Med 158, 2013); blood with contrast overlaps with both. Three things tell them apart: blood
+is even over millimetres and bone is not; what lies near the outside of the muscles is ribs, hips and limbs;
+and what lies deep is bone only when it is large and partly compact, as vertebrae are and plaques are not.
 """
 
 from collections.abc import Callable
@@ -99,7 +99,8 @@ def _spread(plane: NDArray[np.int16], spacing_mm: Spacing) -> NDArray[np.float32
     size = [max(3, 2 * round(TRABECULA_MM / mm) + 1) for mm in spacing_mm[:2]]
     values = plane.astype(np.float32)
     mean = ndimage.uniform_filter(values, size)
-    return np.sqrt(np.maximum(ndimage.uniform_filter(values * values, size) - mean * mean, 0))
+    variance = ndimage.uniform_filter(values * values, size) - mean * mean
+    return np.asarray(np.sqrt(np.maximum(variance, 0)), np.float32)
 
 
 def _remove_blood(plane: NDArray[np.int16], bright: Mask, limit: float, spacing_mm: Spacing) -> None:

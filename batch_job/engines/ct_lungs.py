@@ -1,8 +1,8 @@
 """Left and right lung in a CT, told from gas in bowel and stomach by value and place. In doubt, no lung.
 
-Inflated lung has a mean of about -850 to -700 HU (Gattinoni et al., Am J Respir Crit Care Med 164, 2001, count
--900 to -500 HU as normally aerated), gas one near -1000 HU: in the CTs that this was made with, the cores of
-the lungs lie near -800 HU and those of gas below -950 HU. Stool mixed with gas may have a lung's mean, but
+Lung of -900 to -500 HU is normally aerated (Gattinoni et al., Am J Respir Crit Care Med 164, 2001), gas has
+values near -1000 HU: in the CTs that this was made with, the cores of the lungs lie near -800 HU and those of
+gas below -950 HU. Stool mixed with gas may have a lung's mean, but
 never its evenness, and it does not go on beyond the top of the scan as a lung must that is not whole.
 """
 
@@ -72,8 +72,7 @@ def _regions(air: Mask, coarse: Coarse) -> list[Mask]:
     gas = core & (mean < LUNG_HU[0])
     lung = core & (mean >= LUNG_HU[0]) & (mean <= LUNG_HU[1])
     cores, count = ndimage.label(gas)
-    lung_cores, lung_count = ndimage.label(lung)
-    cores[lung] = lung_cores[lung] + count
+    cores[lung] = ndimage.label(lung)[0][lung] + count
     basins = watershed(coarse.hu, cores, mask=air)
     # Parts of one kind that touch belong together: vessels and bubbles break cores into many.
     regions = []

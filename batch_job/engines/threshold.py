@@ -1,8 +1,8 @@
 """CT tissues by Hounsfield units and shape: no weights, no GPU, and no more certainty than that gives.
 
-Adipose tissue is -190 to -30 HU, the range that body composition CT uses (Mitsiopoulos et al., J Appl Physiol 85,
-1998; Aubrey et al., Acta Physiol 210, 2014). What lies between fat and gas is the edge of tissue within one voxel
-and counts as soft. Bone and lungs are found by shape as well: `ct_bone`, `ct_lungs`.
+Adipose tissue is -190 to -30 HU, the range that body composition CT uses (Mitsiopoulos et al., J Appl Physiol
+85, 1998; Aubrey et al., Acta Physiol 210, 2014). What lies between fat and gas is the edge of tissue within one
+voxel and counts as soft. Bone and lungs are found by shape as well: `ct_bone`, `ct_lungs`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from batch_job.image import BadInput, Image, from_ras, to_ras
 
 from . import Segmented
 from .coarse import Mask, coarsen
-from .ct_body import find_body
+from .ct_body import Body, find_body
 from .ct_bone import find_bone
 from .ct_lungs import AIR_HU, find_lungs, lung_plane
 
@@ -63,12 +63,18 @@ class Threshold:
         on_progress(0.3)
         bone = find_bone(hu, labels, body, ras.spacing_mm, lambda share: on_progress(0.3 + 0.65 * share))
         labels[bone] = BONE
-        for lung, label in ((left, LUNG_LEFT), (right, LUNG_RIGHT)):
-            for level in np.flatnonzero(labels.any(axis=(0, 1))) if lung.any() else ():
-                plane = labels[:, :, level]
-                plane[lung_plane(lung, hu[:, :, level], body, level) & (plane > 0) & (plane != BONE)] = label
+        for lung, value in ((left, LUNG_LEFT), (right, LUNG_RIGHT)):
+            if lung.any():
+                _label_lung(labels, lung, value, hu, body)
         on_progress(1.0)
         return Segmented(from_ras(labels, orientation), NAMES)
+
+
+def _label_lung(labels: NDArray[np.uint8], lung: Mask, value: int, hu: NDArray[np.int16], body: Body) -> None:
+    for level in range(labels.shape[2]):
+        plane = labels[:, :, level]
+        found = lung_plane(lung, hu[:, :, level], body, level)
+        plane[found & np.isin(plane, (FAT, SOFT, GAS))] = value
 
 
 def _hounsfield(values: NDArray[Any]) -> NDArray[np.int16]:
