@@ -95,7 +95,7 @@ class App:
         identity = EngineIdentity(
             config.engine.name, config.engine.version or facts.version, facts.weights, converter_version()
         )
-        self._completeness = Completeness(
+        completeness = Completeness(
             ledger,
             Planner(ledger, data_dir, rules, secret, identity),
             bus,
@@ -104,7 +104,7 @@ class App:
             timeout_s=config.study.timeout_s,
         )
         encode = Encode(ledger, workplace, runs, config.seg)
-        self._steps = [
+        steps = [
             StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
             StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),
             StepWorker("submit", {JobState.STAGED}, runs.submit, ledger, bus),
@@ -113,6 +113,11 @@ class App:
         self._deliveries = [
             DeliveryWorker(destination, ledger, bus, data_dir, config.dicom.ae_title)
             for destination in config.destination
+        ]
+        self._workers: list[StepWorker | DeliveryWorker | Completeness] = [
+            *steps,
+            *self._deliveries,
+            completeness,
         ]
         api = create_api(
             LedgerStore(ledger),
@@ -142,7 +147,7 @@ class App:
             log.warning("configuration", sentence=warning)
         self._intake.adopt_unknown_files()
         self._runs.start()
-        for worker in (*self._steps, *self._deliveries, self._completeness):
+        for worker in self._workers:
             worker.start()
         self.listener.start()
         self.api.start()
@@ -159,7 +164,7 @@ class App:
         self.listener.stop()
         self.api.stop()
         self._queue.stop()
-        for worker in (self._completeness, *self._steps, *self._deliveries):
+        for worker in self._workers:
             worker.stop()
         self._ledger.close()
         log.info("gateway_stopped")

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 # Each command imports what it needs when it runs: `iris --help` and `iris studies` should not load NumPy.
 
@@ -22,8 +23,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file; without one the defaults and IRIS_* variables")
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def _fail(sentence: str) -> NoReturn:
-    err.print(f"[red]iris:[/red] {sentence}", markup=True)
+    err.print(Text.assemble(("iris: ", "red"), sentence))
     raise typer.Exit(1)
 
 
@@ -110,7 +111,15 @@ def demo(
     from gateway.demo.run import run_demo
 
     with _plain_errors():
-        raise typer.Exit(run_demo(folder=folder, study=study, keep=keep, pacs=pacs, console=out))
+        raise typer.Exit(
+            run_demo(
+                folder=folder,
+                study=study,
+                keep=keep,
+                pacs=pacs,
+                console=Console(highlight=False, soft_wrap=True),
+            )
+        )
 
 
 @app.command()
@@ -211,7 +220,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         table = Table("check", "", "finding", "what to do", box=None, pad_edge=False)
         for check in checks:
             colour = colours[check.verdict]
-            table.add_row(check.name, f"[{colour}]{check.verdict}[/{colour}]", check.finding, check.fix)
+            table.add_row(check.name, Text(check.verdict, colour), check.finding, check.fix)
         out.print(table)
     failed = sum(check.verdict is Verdict.FAILED for check in checks)
     if failed:

@@ -52,7 +52,7 @@ class DeliveryWorker:
         self._data_dir = data_dir
         self._calling_ae_title = calling_ae_title
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self.trouble = ""
         """Why the destination takes nothing at the moment; empty when all is well."""
         self._thread = threading.Thread(target=self._run, name=f"delivery-{self.name}", daemon=True)
@@ -64,7 +64,7 @@ class DeliveryWorker:
 
     def stop(self) -> None:
         """End after the object at hand."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -74,7 +74,7 @@ class DeliveryWorker:
             self._wake.set()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._wake.clear()
             try:
                 self._send_what_is_due()
@@ -86,7 +86,7 @@ class DeliveryWorker:
 
     def _send_what_is_due(self) -> None:
         for delivery in due_deliveries(self._ledger, self.name):
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             try:
                 self._deliver(delivery)

@@ -22,6 +22,7 @@ CREATE TABLE studies (
     generation          INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX studies_by_state ON studies (state, received_at);
+CREATE INDEX studies_by_received ON studies (received_at, study_key);
 
 CREATE TABLE instances (
     sop_instance_uid    TEXT NOT NULL,
@@ -142,3 +143,4 @@ CREATE TABLE events (
     detail       TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
 CREATE INDEX events_by_study ON events (study_uid, seq);
+CREATE INDEX events_by_job ON events (job_key, seq);

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
+from gateway.events import DeliveryChanged, JobChanged
+
 from .records import DeliveryRow, JobRow, utc_now, utc_text, utc_time
 from .states import (
     AT_THE_QUEUE,
@@ -79,6 +81,7 @@ def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reaso
     transaction.note(
         "job.put_off", study_uid=row.study_uid, job_key=job_key, reason=reason, delay_s=round(delay_s, 1)
     )
+    transaction.publish(JobChanged(job_key, row.study_uid, "put_off", row.state))
 
 
 def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reason: str) -> None:
@@ -99,6 +102,7 @@ def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reas
             reason=reason,
             destination=row.destination,
         )
+        transaction.publish(DeliveryChanged(key, row.study_uid, "put_off", row.state))
     transaction.settle_later(row.study_uid)
 
 

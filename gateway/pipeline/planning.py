@@ -226,7 +226,7 @@ class _HeaderAttributes(dict[str, tuple[str, ...]]):
         )
         self._header = volume.header
 
-    def get(self, key: str, default: object = ()) -> tuple[str, ...]:  # type: ignore[override]
+    def get(self, key: str, default: object = ()) -> tuple[str, ...]:
         """The values under a keyword; none when the header has none."""
         return self[key] if key in self else values_of(self._header, key)
 

@@ -53,7 +53,7 @@ class StepWorker:
         self._do = do
         self._ledger = ledger
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"step-{name}", daemon=True)
         bus.subscribe(self._on_event)
 
@@ -63,7 +63,7 @@ class StepWorker:
 
     def stop(self) -> None:
         """End after the job at hand."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -73,11 +73,11 @@ class StepWorker:
             self._wake.set()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._wake.clear()
             try:
                 for job in due_jobs(self._ledger, self._states):
-                    if self._stopping:
+                    if self._stopping.is_set():
                         return
                     self._take(job)
                 wait_s = seconds_to_next_job(self._ledger, self._states)
