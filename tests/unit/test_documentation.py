@@ -4,13 +4,16 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
+import click
 import pytest
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from gateway.cli import app
 from gateway.config import Config, load_config
 
 ROOT = Path(__file__).parents[2]
@@ -97,3 +100,17 @@ def test_example_configurations_in_the_documents_are_accepted(document: Path, tm
 def test_links_in_the_documents_lead_to_files_that_exist(document: Path) -> None:
     targets = [match["target"] for match in _LINK.finditer(document.read_text(encoding="utf-8"))]
     assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_readme_names_every_command_and_no_option_that_is_not_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = cast(click.Group, typer.main.get_command(app)).commands
+    said = set(re.findall(r"`iris ([a-z]+)", readme))
+    assert said == set(commands)
+    unknown = [
+        (name, option)
+        for name, options in re.findall(r"`iris ([a-z]+)([^`]*)`", readme)
+        for option in re.findall(r"--[a-z-]+", options)
+        if option not in {text for parameter in commands[name].params for text in parameter.opts}
+    ]
+    assert unknown == []
