@@ -137,6 +137,8 @@ def read_instance(path: Path) -> ReadInstance:
     with path.open("rb") as stream:
         header, pixels_at = _parse(stream)
         _check_uids(header)
+        if any(_is_cut_short(header, tag) for tag in header.keys()):  # noqa: SIM118 (it iterates elements)
+            raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
         geometry_sha256 = _geometry_digest(header)
         transfer_syntax = UID(str(header.file_meta.TransferSyntaxUID))
         size_bytes = os.fstat(stream.fileno()).st_size
@@ -184,8 +186,6 @@ def _parse(stream: BinaryIO) -> tuple[Dataset, int | None]:
         ) from None
     if len(header) == 0:
         raise NotReadable("empty", "the data set is empty; send it again from the sender")
-    if any(_is_cut_short(header, tag) for tag in header.keys()):  # noqa: SIM118 (a Dataset iterates elements)
-        raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
     return header, pixels_at
 
 
