@@ -1,0 +1,157 @@
+"""The command `iris` as a user types it: exit codes, one line of error, JSON listings."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from converter.derived_series import write_series
+
+Iris = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def iris(tmp_path: Path) -> Iris:
+    """Run the command in an empty folder, without any IRIS_ variable of the caller's."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IRIS_")} | {"COLUMNS": "200"}
+
+    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gateway.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment | variables,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def torso(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DICOM series derived from the torso CT."""
+    folder = tmp_path_factory.mktemp("torso")
+    write_series(data / "ct-torso-3mm" / "ct.nii.gz", folder)
+    return folder
+
+
+def test_encode_and_decode_give_the_labels_back_voxel_for_voxel(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    encoded = iris("encode", torso, labels, "seg.dcm", "--task", "total")
+    assert encoded.returncode == 0, encoded.stderr
+    assert dcmread(tmp_path / "seg.dcm").SegmentationType == "BINARY"
+    decoded = iris("decode", "seg.dcm", torso, "back.nii.gz")
+    assert decoded.returncode == 0, decoded.stderr
+    back, original = (nib.as_closest_canonical(nib.load(path)) for path in (tmp_path / "back.nii.gz", labels))
+    assert np.allclose(back.affine, original.affine, atol=1e-3)
+    assert np.array_equal(np.asanyarray(back.dataobj), np.asanyarray(original.dataobj))
+
+
+def test_encode_twice_gives_the_same_bytes(iris: Iris, torso: Path, data: Path, tmp_path: Path) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    for name in ("one.dcm", "two.dcm"):
+        assert iris("encode", torso, labels, name).returncode == 0
+    assert (tmp_path / "one.dcm").read_bytes() == (tmp_path / "two.dcm").read_bytes()
+
+
+def test_convert_of_a_series_writes_a_nifti(iris: Iris, demo_study: Path, tmp_path: Path) -> None:
+    answer = iris("convert", demo_study, "ct.nii.gz")
+    assert answer.returncode == 0, answer.stderr
+    assert nib.load(tmp_path / "ct.nii.gz").shape == (512, 512, 20)
+
+
+@pytest.mark.parametrize("name", ["notavolume", "slicecount", "sliceorientation"])
+def test_convert_of_no_volume_fails_with_one_line_that_says_why(iris: Iris, data: Path, name: str) -> None:
+    answer = iris("convert", data / "oddities" / name / "001", "out.nii.gz")
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("iris: ")
+    assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_encode_with_an_unknown_task_names_the_known_ones(iris: Iris, torso: Path, data: Path) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    answer = iris("encode", torso, labels, "seg.dcm", "--task", "everything")
+    assert answer.returncode == 1
+    assert "total_mr" in answer.stderr
+
+
+def test_encode_of_labels_of_another_series_fails(iris: Iris, demo_study: Path, data: Path) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    assert iris("encode", demo_study, labels, "seg.dcm").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["send"], ["convert"], ["send", ".", "--to", "nobody"], ["studies", "--limit", "0"]],
+)
+def test_wrong_usage_exits_with_two(iris: Iris, arguments: list[str]) -> None:
+    assert iris(*arguments).returncode == 2
+
+
+def test_send_to_nobody_fails_with_one_line(iris: Iris, demo_study: Path) -> None:
+    answer = iris("send", demo_study, "--to", "NOBODY@127.0.0.1:1")
+    assert answer.returncode == 1
+    assert "cannot be reached" in answer.stderr
+
+
+@pytest.mark.peer("orthanc")
+def test_send_stores_every_file_at_a_pacs(iris: Iris, orthanc: Any, small_study: Path) -> None:
+    answer = iris("send", small_study, "--to", str(orthanc.peer), "--calling", "IRIS-TEST")
+    assert answer.returncode == 0, answer.stderr
+    assert "8 of 8 files stored" in answer.stdout
+
+
+def test_listings_without_a_gateway_or_ledger_say_to_start_it(iris: Iris) -> None:
+    for arguments in (["studies"], ["study", "1.2.3"], ["retry", "abc"]):
+        answer = iris(*arguments)
+        assert answer.returncode == 1
+        assert "iris serve" in answer.stderr
+
+
+def test_serve_with_an_unknown_key_names_it(iris: Iris, tmp_path: Path) -> None:
+    (tmp_path / "iris.toml").write_text("[site]\ncolour = 'red'\n")
+    answer = iris("serve", "--config", "iris.toml")
+    assert answer.returncode == 1
+    assert "site.colour" in answer.stderr
+
+
+def test_serve_with_a_ct_task_on_mr_is_refused(iris: Iris, tmp_path: Path) -> None:
+    (tmp_path / "iris.toml").write_text('[[rule]]\nname = "mr"\nwhen = { Modality = "MR" }\n')
+    answer = iris("serve", "--config", "iris.toml")
+    assert answer.returncode == 1
+    assert "works on CT" in answer.stderr
+
+
+def test_serve_with_what_does_not_work_yet_is_refused_with_the_way_out(iris: Iris) -> None:
+    answer = iris("serve", IRIS_QUEUE__BACKEND="batch")
+    assert answer.returncode == 1
+    assert "use 'local'" in answer.stderr
+
+
+def test_doctor_in_an_empty_folder_finds_warnings_only(iris: Iris, free_port: Callable[[], int]) -> None:
+    answer = iris("doctor", "--json", IRIS_DICOM__PORT=str(free_port()), IRIS_API__PORT=str(free_port()))
+    assert answer.returncode == 0, answer.stdout
+    verdicts = {item["name"]: item["verdict"] for item in json.loads(answer.stdout)["items"]}
+    assert verdicts["rules"] == verdicts["disk"] == verdicts["converter"] == "ok"
+    assert verdicts["configuration"] == "warning"
+
+
+def test_doctor_with_a_pacs_that_is_away_fails_and_says_the_fix(iris: Iris) -> None:
+    pacs = '[{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 1}]'
+    answer = iris("doctor", "--json", IRIS_DESTINATION=pacs)
+    assert answer.returncode == 1
+    (check,) = [i for i in json.loads(answer.stdout)["items"] if i["name"] == "destination pacs"]
+    assert check["verdict"] == "failed"
+    assert check["fix"]
