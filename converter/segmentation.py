@@ -21,7 +21,7 @@ from .headers import text_of
 from .segmentation_reader import read_segmentation
 from .series import Volume
 from .source_header import copied_header_digest, source_headers, take_over_text
-from .terminology import PRIVATE_SCHEME, Code, Structure, structure
+from .terminology import PRIVATE_SCHEME, Code, Structure, codes_version, structure
 from .uids import derived_uid
 
 __all__ = [
@@ -37,8 +37,10 @@ __all__ = [
 
 MANUFACTURER = "IRIS Gateway"
 MODEL_NAME = "iris-gateway"
-ENCODER_VERSION = f"2 highdicom {metadata.version('highdicom')} pydicom {metadata.version('pydicom')}"
-"""Changes whenever the bytes would."""
+ENCODER_VERSION = " ".join(
+    ["2", codes_version(), *(metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))]
+)
+"""Changes whenever the bytes would: with this module's own number, the codes, and what writes them."""
 
 LABEL_VALUE = "label value"
 """Stands before the engine's number in a Segment Description."""

@@ -82,11 +82,19 @@ def label_table(task: str) -> dict[int, str]:
     return dict(tables[task])
 
 
+def codes_version() -> str:
+    """What changes with any code, meaning or colour: the beginning of their data file's digest."""
+    return hashlib.sha256(_data_file()).hexdigest()[:12]
+
+
 @cache
 def _data() -> dict[str, Any]:
-    text = resources.files("converter.codes").joinpath("codes.json").read_text(encoding="utf-8")
-    data: dict[str, Any] = json.loads(text)
+    data: dict[str, Any] = json.loads(_data_file())
     return data
+
+
+def _data_file() -> bytes:
+    return resources.files("converter.codes").joinpath("codes.json").read_bytes()
 
 
 @cache
