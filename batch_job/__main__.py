@@ -1,5 +1,6 @@
 """`python -m batch_job ADDRESS`: runs the job in that folder; exit codes as in `contract`."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -50,7 +51,8 @@ def _run(path: Path, run: int) -> int:
     except MemoryError:
         return _say("memory ran out; give the job more, or run fewer at once", EXIT_TRANSIENT)
     except OSError as error:
-        return _say(f"the job folder failed: {error.strerror}", EXIT_TRANSIENT)
+        reason = error.strerror or type(error).__name__
+        return _say(f"the job folder failed: {reason}", EXIT_TRANSIENT)
     except Exception as error:
         code = _say(f"a defect in the job or its engine ({type(error).__name__})", EXIT_SOFTWARE_ERROR)
         traceback.print_exc()
@@ -70,8 +72,9 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def _end_with_parent() -> None:
     """The parent holds the other end of standard input: when that closes, there is nobody to work for."""
-    while os.read(0, 4096):
-        pass
+    with contextlib.suppress(OSError):  # closed from the beginning: there never was a parent that holds it
+        while os.read(0, 4096):
+            pass
     os._exit(EXIT_INTERRUPTED)
 
 

@@ -3,10 +3,10 @@
 import fcntl
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from .contract import (
     LOCK_NAME,
@@ -21,6 +21,9 @@ from .contract import (
     read_request,
 )
 from .image import BadInput
+
+TEMPORARY: Final = "unfinished-"
+"""What hidden files' names begin with until they are whole; a run that was killed leaves them."""
 
 
 class FolderBusy(Exception):
@@ -45,7 +48,7 @@ class JobFolder:
         """
         try:
             lock = (self.path / LOCK_NAME).open("w")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise BadInput("there is no job folder at that address") from None
         with lock:
             try:
@@ -103,11 +106,13 @@ class JobFolder:
         """Remove what an earlier run left half done: no manifest may stand beside other labels."""
         for name in (MANIFEST_NAME, PROGRESS_NAME):
             (self.path / name).unlink(missing_ok=True)
+        for temporary in self.path.glob(f".{TEMPORARY}*"):
+            temporary.unlink(missing_ok=True)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         """Give a temporary path with the ending of `name`; what was written there becomes `name`, durably."""
-        temporary = self.path / f".{uuid.uuid4().hex}-{name}"
+        temporary = self.path / f".{TEMPORARY}{name}"  # the lock makes this run its only writer
         try:
             yield temporary
             with temporary.open("rb") as stream:
@@ -124,7 +129,7 @@ class JobFolder:
 
     def tell(self, progress: Progress) -> None:
         """Replace progress.json; a reader never sees half of it."""
-        temporary = self.path / f".{PROGRESS_NAME}.part"
+        temporary = self.path / f".{TEMPORARY}{PROGRESS_NAME}"
         temporary.write_bytes(progress.to_json())
         temporary.replace(self.path / PROGRESS_NAME)
 

@@ -1,15 +1,14 @@
 """One run of a job: fetch, segment, measure, preview, save; the manifest last."""
 
 import json
+import math
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-
-import nibabel as nib
-import numpy as np
+from pathlib import Path
 
 from .contract import (
     LABELS_NAME,
@@ -24,7 +23,7 @@ from .contract import (
 )
 from .engines import Segmented, load_engine
 from .folder import JobFolder
-from .image import BadInput, Image, read_image
+from .image import BadInput, Image, read_image, write_labels
 from .preview import draw_preview
 from .statistics import measure
 
@@ -33,20 +32,21 @@ SHARES = {"fetch": 0.05, "segment": 0.8, "measure": 0.03, "preview": 0.04, "save
 
 
 class Reporter:
-    """Writes progress.json: at each stage's begin, then at most every few seconds; never less than before."""
+    """Writes progress.json: at once, then at most every `PROGRESS_INTERVAL_S`; never less than before."""
 
     def __init__(self, folder: JobFolder) -> None:
         self._folder = folder
-        self._began = self._told = time.monotonic()
+        self._began = time.monotonic()
+        self._told = -math.inf
         self._stage = ""
         self._fraction = 0.0
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and tell of its begin."""
+        """Time a stage and tell of its beginning."""
         self._stage, began = name, time.monotonic()
-        self._tell(0.0)
+        self.got(0.0)
         yield
         self.seconds[name] = round(time.monotonic() - began, 3)
 
@@ -92,17 +92,18 @@ def run_job(folder: JobFolder, run: int) -> None:
             return
         folder.forget_results()
         reporter = Reporter(folder)
-        with reporter.stage("fetch"):
-            image = read_image(folder.input(request))
         try:
             task_facts(request.engine, request.task)
             options = canonical_options(request.engine, request.options)
         except ContractError as error:
             raise BadInput(str(error)) from None
+        with reporter.stage("fetch"):
+            source = folder.input(request)
+            image = read_image(source)
         engine = load_engine(request.engine)
         with reporter.stage("segment"):
             segmented = engine.segment(image, request.task, options, reporter.got)
-        _write_outputs(folder, image, segmented, reporter)
+        _write_outputs(folder, source, image, segmented, reporter)
         folder.finish(
             Manifest(
                 job_key=request.job_key,
@@ -116,18 +117,18 @@ def run_job(folder: JobFolder, run: int) -> None:
         )
 
 
-def _write_outputs(folder: JobFolder, image: Image, segmented: Segmented, reporter: Reporter) -> None:
+def _write_outputs(
+    folder: JobFolder, source: Path, image: Image, segmented: Segmented, reporter: Reporter
+) -> None:
     with reporter.stage("measure"), folder.writing(STATISTICS_NAME) as path:
         path.write_text(json.dumps(measure(image, segmented), indent=2) + "\n", encoding="utf-8")
     with reporter.stage("preview"), folder.writing(PREVIEW_NAME) as path:
-        draw_preview(image, segmented.labels, path)
+        draw_preview(image, segmented, path)
     with reporter.stage("save"), folder.writing(LABELS_NAME) as path:
-        labels = nib.Nifti1Image(segmented.labels, image.affine, dtype=np.uint8)
-        labels.header.set_xyzt_units("mm")
-        nib.save(labels, path)
+        write_labels(segmented.labels, source, path)
 
 
 def _peak_rss_mb() -> float:
-    """Peak resident memory of this process; kilobytes on Linux, bytes on macOS."""
+    """Peak resident memory of this process in 10^6 bytes; the system says KiB on Linux, bytes on macOS."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+    return (peak if sys.platform == "darwin" else peak * 1024) / 1e6

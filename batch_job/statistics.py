@@ -16,9 +16,12 @@ def measure(image: Image, segmented: Segmented) -> Mapping[str, Mapping[str, flo
     mapping
         Name to `volume_ml` and `mean_intensity` (HU for CT).
     """
-    labels = segmented.labels.ravel()
-    voxels = np.bincount(labels, minlength=256)
-    sums = np.bincount(labels, weights=image.values.ravel(), minlength=256)
+    voxels, sums = np.zeros(256, np.int64), np.zeros(256)
+    for level in range(segmented.labels.shape[2]):  # plane by plane: sums are made in 64 bits
+        labels = segmented.labels[:, :, level].ravel(order="F")
+        values = image.values[:, :, level].ravel(order="F")
+        voxels += np.bincount(labels, minlength=256)
+        sums += np.bincount(labels, weights=values, minlength=256)
     return {
         name: {
             "volume_ml": round(float(voxels[value]) * image.voxel_ml, 3),

@@ -16,6 +16,7 @@ BODY_RADIUS_MM: Final = 10.0
 SHELL_RADIUS_MM: Final = 3.0
 """What is thinner and only hangs on: the edge of a table that touches the skin."""
 REGAINED_MM: Final = 4.0
+OPEN_SHARE: Final = 0.5
 LEAN_HU: Final = -30
 SKIN_RADIUS_MM: Final = 3.0
 WALL_GAP_MM: Final = 10.0
@@ -45,8 +46,31 @@ def find_body(coarse: Coarse) -> Body:
     opened = opened_in_plane(parts_with_core, SHELL_RADIUS_MM, coarse.spacing_mm)
     kept = _thick_parts(opened, distance_in_plane(opened, coarse.spacing_mm))
     near = near_in_plane(kept, REGAINED_MM, coarse.spacing_mm)
-    mask = filled_in_plane(parts_with_core & near)
+    mask = _with_air_inside(parts_with_core & near)
     return Body(coarse, mask, coarse.wider(mask), coarse.narrower(mask))
+
+
+def _with_air_inside(solid: Mask) -> Mask:
+    """The body with what it encloses in axial planes, but for the gap under an arm that touches the trunk.
+
+    Such a gap opens to the outside in the planes above or below; lungs and bowel do not, and where the airway
+    does it is far narrower than what it leads to.
+    """
+    filled = filled_in_plane(solid)
+    outside = ~filled
+    levels = range(solid.shape[2])
+    for level, beside in [
+        *zip(levels[1:], levels[:-1], strict=True),
+        *zip(levels[-2::-1], levels[:0:-1], strict=True),
+    ]:
+        holes, count = ndimage.label(filled[:, :, level] & ~solid[:, :, level])
+        if count:
+            sizes = np.bincount(holes.ravel(), minlength=count + 1)
+            open_sizes = np.bincount(holes[outside[:, :, beside]], minlength=count + 1)
+            is_open = open_sizes >= OPEN_SHARE * sizes
+            is_open[0] = False
+            outside[:, :, level] |= is_open[holes]
+    return filled & ~outside
 
 
 def depth_in_lean_body(body: Body) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Bone in a CT, told from contrast and calcified vessels by shape where shape can tell.
 
-Compact bone lies above some 300 HU and spongy bone between 100 and 300 HU (for lumbar vertebrae e.g. Pickhardt
+Compact bone lies above some 300 HU and spongy bone between 100 and 300 HU (for lumbar vertebrae Pickhardt
 et al., Ann Intern Med 158, 2013); blood with contrast overlaps with both. Three things tell them apart: blood
 is even over millimetres and bone is not; what lies near the outside of the muscles is ribs, hips and limbs;
 and what lies deep is bone only when it is large and partly compact, as vertebrae are and plaques are not.
@@ -154,7 +154,8 @@ def _with_marrow(plane: NDArray[np.int16], bone: Mask, spacing_mm: Spacing) -> M
     closed = _distance(near, spacing_mm)[1:-1, 1:-1] > CLOSING_MM
     closed |= found
     filled = found | (closed & (values >= MARROW_HU))
-    filled |= _marrow_in_holes(values, closed, spacing_mm)
+    filled |= _marrow(values, found, np.asarray(ndimage.binary_fill_holes(found)), spacing_mm, in_ring=True)
+    filled |= _marrow(values, found, np.asarray(ndimage.binary_fill_holes(closed)), spacing_mm, in_ring=False)
     edge = _distance(~found, spacing_mm) <= max(EDGE_MM, min(spacing_mm[:2]))
     filled |= edge & (values >= EDGE_HU)
     whole = bone.copy()
@@ -162,18 +163,24 @@ def _with_marrow(plane: NDArray[np.int16], bone: Mask, spacing_mm: Spacing) -> M
     return whole
 
 
-def _marrow_in_holes(values: NDArray[np.int16], closed: Mask, spacing_mm: Spacing) -> Mask:
-    holes, count = ndimage.label(~closed)
-    sizes = np.bincount(holes.ravel(), minlength=count + 1)
+def _marrow(
+    values: NDArray[np.int16], found: Mask, enclosing: Mask, spacing_mm: Spacing, *, in_ring: bool
+) -> Mask:
+    """What `enclosing` adds to the bone found, part by part, where it has a marrow's size and value.
+
+    In a true ring marrow may be fat, and what is too small for a spinal canal may be anything but gas.
+    """
+    parts, count = ndimage.label(enclosing & ~found)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
     area_cm2 = sizes * (spacing_mm[0] * spacing_mm[1] / 100)
-    mean = np.bincount(holes.ravel(), weights=values.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
-    fatty = (mean >= FATTY_MARROW_HU[0]) & (mean <= FATTY_MARROW_HU[1])
-    small = (area_cm2 < SMALLEST_CANAL_CM2) & (mean >= FATTY_MARROW_HU[0])
-    is_marrow = (area_cm2 <= LARGEST_MARROW_CM2) & (small | fatty | (mean >= MARROW_HU))
+    mean = np.bincount(parts.ravel(), weights=values.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
+    is_marrow = mean >= MARROW_HU
+    if in_ring:
+        is_marrow |= (mean >= FATTY_MARROW_HU[0]) & (mean <= FATTY_MARROW_HU[1])
+        is_marrow |= (mean >= FATTY_MARROW_HU[0]) & (area_cm2 < SMALLEST_CANAL_CM2)
+    is_marrow &= area_cm2 <= LARGEST_MARROW_CM2
     is_marrow[0] = False
-    for border in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
-        is_marrow[np.unique(border)] = False
-    return np.asarray(is_marrow[holes])
+    return np.asarray(is_marrow[parts])
 
 
 def _distance(mask: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
