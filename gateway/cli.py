@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 # Each command imports what it needs when it runs: `iris --help` and `iris studies` should not load NumPy.
@@ -166,7 +166,8 @@ def studies(
     if as_json:
         _print_json({"items": items})
         return
-    table = Table("study", "state", "received", "reason", box=None, pad_edge=False)
+    widest = max((len(item["study_uid"]) for item in items), default=0)
+    table = Table(Column("study", min_width=widest), "state", "received", "reason", box=None, pad_edge=False)
     for item in items:
         table.add_row(item["study_uid"], item["state"], _short(item["received"]), item["reason"])
     out.print(table if items else "no studies yet; point a PACS at the gateway, or use `iris send`")

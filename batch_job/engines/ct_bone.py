@@ -26,15 +26,20 @@ NEAR_SURFACE_MM: Final = 30.0
 SMALLEST_DEEP_ML: Final = 3.0
 DEEP_COMPACT_SHARE: Final = 0.1
 
-BLOOD_HU: Final = 900
-"""Contrast in blood stays below; evenly brighter is cortical bone or metal."""
+BLOOD_HU: Final = (110, 900)
+"""With contrast; evenly brighter is cortical bone or metal."""
 TRABECULA_MM: Final = 3.0
 EVEN_SPREAD_HU: Final = 35.0
 EVEN_TO_NOISE: Final = 2.0
 VESSEL_RADIUS_MM: Final = 2.0
-RIM_MM: Final = 5.0
+RIM_MM: Final = 3.0
+LUMEN_RADIUS_MM: Final = (4.0, 25.0)
+ROUND: Final = 1.6
+"""A lumen's area is at most this many times that of its widest circle; the liver's is more."""
+WALL_MM: Final = 4.0
+"""An artery's wall with its plaques."""
 
-CLOSING_MM: Final = 5.0
+CLOSING_MM: Final = 8.0
 MARROW_HU: Final = 80
 """Spongy bone is brighter; the spinal canal and muscle are darker."""
 FATTY_MARROW_HU: Final = (-150, -10)
@@ -104,17 +109,35 @@ def _spread(plane: NDArray[np.int16], spacing_mm: Spacing) -> NDArray[np.float32
 
 
 def _remove_blood(plane: NDArray[np.int16], bright: Mask, limit: float, spacing_mm: Spacing) -> None:
-    """Take lumps that are even in value, and the rim around them, out of one axial plane of `bright`."""
+    """Take vessels with contrast, and the plaques of their walls, out of one axial plane of `bright`."""
     box = _box(bright, int(2 * TRABECULA_MM / min(spacing_mm[:2])) + 1)
     values = plane[box]
-    even = bright[box] & (values < BLOOD_HU) & (_spread(values, spacing_mm) < limit)
-    if not even.any():
-        return
-    small = _box(even, int(RIM_MM / min(spacing_mm[:2])) + 1)
-    core = _distance(np.pad(even[small], 1), spacing_mm)[1:-1, 1:-1] > VESSEL_RADIUS_MM
-    if core.any():
-        rim = _distance(~core, spacing_mm) <= RIM_MM
-        bright[box][small] &= ~(rim & (values[small] < COMPACT_HU))
+    even = (values >= BLOOD_HU[0]) & (values < BLOOD_HU[1]) & (_spread(values, spacing_mm) < limit)
+    lumps = _opened(even & (values >= BONE_HU), VESSEL_RADIUS_MM, spacing_mm)
+    if lumps.any():
+        bright[box] &= ~((_distance(~lumps, spacing_mm) <= RIM_MM) & (values < COMPACT_HU))
+    lumen = _round_parts(_opened(even, LUMEN_RADIUS_MM[0], spacing_mm), spacing_mm)
+    if lumen.any():
+        bright[box] &= _distance(~lumen, spacing_mm) > WALL_MM
+
+
+def _round_parts(mask: Mask, spacing_mm: Spacing) -> Mask:
+    """The parts of a plane's mask that are a large vessel's section."""
+    parts, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    radius_mm = np.asarray(
+        ndimage.maximum(_distance(np.pad(mask, 1), spacing_mm)[1:-1, 1:-1], parts, range(count + 1))
+    )
+    area_mm2 = np.bincount(parts.ravel(), minlength=count + 1) * (spacing_mm[0] * spacing_mm[1])
+    is_round = (radius_mm <= LUMEN_RADIUS_MM[1]) & (area_mm2 <= ROUND * np.pi * radius_mm**2)
+    is_round[0] = False
+    return np.asarray(is_round[parts])
+
+
+def _opened(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
+    core = _distance(np.pad(mask, 1), spacing_mm)[1:-1, 1:-1] > radius_mm
+    return mask & (_distance(~core, spacing_mm) <= radius_mm) if core.any() else core
 
 
 def _remove_other_than_bone(hu: NDArray[np.int16], bone: Mask, body: Body, spacing_mm: Spacing) -> None:

@@ -79,9 +79,9 @@ def _label_lung(labels: NDArray[np.uint8], lung: Mask, value: int, hu: NDArray[n
 
 def _hounsfield(values: NDArray[Any]) -> NDArray[np.int16]:
     low, high = float(values.min()), float(values.max())
-    if low > -200 or high < -100:
+    if low > -200 or high < -1100:
         raise BadInput(
-            f"the values run from {low:.0f} to {high:.0f}, which are no Hounsfield units of a patient in air"
+            f"the values run from {low:.0f} to {high:.0f}, which are no Hounsfield units with air around"
         )
     hu = np.empty(values.shape, np.int16, order="F")
     for level in range(values.shape[2]):

@@ -110,7 +110,7 @@ def header_text(header: Dataset, keyword: str) -> str:
     """An attribute of a header as plain text; empty when it is absent or unreadable."""
     try:
         value = header.get(keyword)
-    except (ValueError, TypeError, KeyError, LookupError):  # a malformed element: as good as absent
+    except Exception:  # whatever a parser raises on a malformed element: as good as absent
         return ""
     return "" if value is None else str(value).strip()
 
@@ -259,7 +259,7 @@ def _geometry_digest(header: Dataset) -> str:
     for keyword in _GEOMETRY:
         try:
             text = _normal(header.get(keyword))
-        except (ValueError, TypeError, LookupError):
+        except Exception:  # whatever a parser raises on a malformed element
             raise Damaged(
                 "unreadable_geometry",
                 f"its {keyword} cannot be read; correct it at the sender and send it again",

@@ -213,15 +213,12 @@ class Intake:
             is_corrected = known.header_sha256 != read.header_sha256
             if known.pixel_sha256 == read.pixel_sha256:
                 return is_corrected
-        if not self._decode_alike(known, read, path):
+        if not self._decode_alike(known, path):
             raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
         return is_corrected
 
-    def _decode_alike(self, known: InstanceRow, read: ReadInstance, path: Path) -> bool:
+    def _decode_alike(self, known: InstanceRow, path: Path) -> bool:
         """Whether two differently encoded pixel data mean the same; undecodable ones do not."""
-        syntaxes = {known.transfer_syntax_uid, read.transfer_syntax_uid}
-        if len(syntaxes) == 1 and not UID(known.transfer_syntax_uid).is_encapsulated:
-            return False
         try:
             kept = dcmread(self._archive.data_dir / known.path).pixel_array
             return np.array_equal(kept, dcmread(path).pixel_array)

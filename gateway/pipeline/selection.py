@@ -49,7 +49,7 @@ def values_of(header: Dataset, keyword: str) -> tuple[str, ...]:
     """An attribute's values as text; none when it is absent, empty, unreadable or no text."""
     try:
         value = header.get(keyword)
-    except (ValueError, TypeError, KeyError, LookupError):
+    except Exception:  # whatever a parser raises on a malformed element
         return ()
     if value is None or isinstance(value, bytes | Sequence):
         return ()
