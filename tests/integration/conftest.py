@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, dimse_messages
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import build_context
 
 from gateway.config import AllowedSender, Dicom
@@ -91,11 +92,35 @@ class Gate:
             return [association.send_c_store(dataset).Status for dataset in datasets]
 
     def send_bytes(
-        self, content: bytes, sop_class: str, sop_instance: str, syntax: str = ExplicitVRLittleEndian
+        self, content: bytes | None, sop_class: str, sop_instance: str, syntax: str = ExplicitVRLittleEndian
     ) -> int:
         """Send an encoded data set, whatever it is, under UIDs of the sender's choice; the answer."""
         with self.association((sop_class, syntax)) as association:
-            return send_request(association, content, sop_class, sop_instance)
+            return self.request(association, content, sop_class, sop_instance)
+
+    @staticmethod
+    def request(association: Association, content: bytes | None, sop_class: str, sop_instance: str) -> int:
+        """Send a C-STORE request that pynetdicom's own `send_c_store` would refuse to build; the answer.
+
+        `content` may be empty, or None for a request without a data set.
+        """
+        association._reactor_checkpoint.clear()  # else its reactor takes the answer
+        while not association._is_paused:
+            time.sleep(0.001)
+        request = C_STORE()
+        request.MessageID, request.Priority = 1, 2
+        request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, sop_instance
+        request.DataSet = None if content is None else io.BytesIO(content)
+        context_id = association.accepted_contexts[0].context_id
+        association.dimse.send_msg(request, context_id)
+        if content == b"":  # pynetdicom leaves the last fragment out
+            fragment = P_DATA()
+            fragment.presentation_data_value_list = [[context_id, b"\x02"]]
+            association.dul.send_pdu(fragment)
+        _, answer = association.dimse.get_msg(block=True)
+        association._reactor_checkpoint.set()
+        assert isinstance(answer, C_STORE), "the association ended without an answer"
+        return int(answer.Status)
 
     # -- what is there ------------------------------------------------------------------------------------
 
@@ -129,23 +154,6 @@ def _study_key(study_uid: str) -> str:
 
 def _context(dataset: Dataset) -> tuple[str, str]:
     return str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID)
-
-
-def send_request(association: Association, content: bytes, sop_class: str, sop_instance: str) -> int:
-    """Send a C-STORE request that pynetdicom's own `send_c_store` would refuse to build; the answer."""
-    association._reactor_checkpoint.clear()  # else its reactor takes the answer
-    while not association._is_paused:
-        time.sleep(0.001)
-    request = C_STORE()
-    request.MessageID, request.Priority = 1, 2
-    request.AffectedSOPClassUID = sop_class
-    request._affected_sop_instance_uid = sop_instance
-    type(request).AffectedSOPInstanceUID.fset(request, sop_instance)
-    request.DataSet = io.BytesIO(content)
-    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
-    _, answer = association.dimse.get_msg(block=True)
-    association._reactor_checkpoint.set()
-    return -1 if answer is None else int(answer.Status)
 
 
 @pytest.fixture

@@ -1,0 +1,622 @@
+"""What a sender is answered, and what is kept: every line of the design's table, over the network."""
+
+import copy
+import errno
+import io
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import (
+    UID,
+    BasicTextSRStorage,
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+    SegmentationStorage,
+    generate_uid,
+)
+from pynetdicom.dsutils import encode
+
+from gateway.config import AllowedSender
+from gateway.events import InstanceStored, ObjectQuarantined
+from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
+from gateway.ledger.results import Result, record_result
+from gateway.ledger.states import JobEvent
+from gateway.listener.admission import Admission
+from gateway.listener.incoming import IncomingFile
+from gateway.listener.intake import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+
+REJECTED_PERMANENT, REJECTED_TRANSIENT = 1, 2
+
+
+@pytest.fixture
+def slices(small_study: Path) -> list[Dataset]:
+    """Eight uncompressed CT slices."""
+    return [dcmread(path) for path in sorted(small_study.iterdir())]
+
+
+@pytest.fixture
+def ct(slices: list[Dataset]) -> Dataset:
+    return slices[0]
+
+
+@pytest.fixture
+def jpeg2000(demo_study: Path) -> Dataset:
+    return dcmread(sorted(demo_study.iterdir())[0])
+
+
+def _encoded(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """The data set alone, without file meta."""
+    uid = UID(syntax)
+    plain = Dataset({element.tag: element for element in dataset})
+    content = encode(plain, uid.is_implicit_VR, uid.is_little_endian, uid.is_deflated)
+    assert content is not None
+    return content
+
+
+def _send_encoded(gate, dataset: Dataset, content: bytes, syntax: str = ExplicitVRLittleEndian) -> int:
+    return gate.send_bytes(content, dataset.SOPClassUID, dataset.SOPInstanceUID, syntax)
+
+
+def _changed(dataset: Dataset, **values: Any) -> Dataset:
+    """A copy with other values; the command and the file meta follow the data set."""
+    changed = copy.deepcopy(dataset)
+    for keyword, value in values.items():
+        setattr(changed, keyword, value)
+    changed.file_meta.MediaStorageSOPInstanceUID = changed.SOPInstanceUID
+    return changed
+
+
+def _brighter(dataset: Dataset) -> Dataset:
+    return _changed(dataset, PixelData=(dataset.pixel_array + 1).astype(np.int16).tobytes())
+
+
+def _report(study_uid: str) -> Dataset:
+    report = Dataset()
+    report.file_meta = FileMetaDataset()
+    report.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    report.SOPClassUID, report.SOPInstanceUID = BasicTextSRStorage, generate_uid()
+    report.StudyInstanceUID, report.SeriesInstanceUID = study_uid, generate_uid()
+    report.Modality, report.PatientID = "SR", "SMALL-1"
+    return report
+
+
+def _dataset_bytes(path: Path) -> bytes:
+    """What follows the file meta of a kept file."""
+    content = path.read_bytes()
+    return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
+# -- stored -----------------------------------------------------------------------------------------------
+
+
+def test_instance_that_is_stored_lies_in_the_archive_as_it_was_sent(gate, ct: Dataset) -> None:
+    content = _encoded(ct)
+    assert _send_encoded(gate, ct, content) == SUCCESS
+    (kept,) = gate.files("instances")
+    assert _dataset_bytes(kept) == content
+    (row,) = gate.instances()
+    assert gate.data_dir / row.path == kept
+    assert (row.sop_instance_uid, row.revision, row.is_current) == (ct.SOPInstanceUID, 1, 1)
+    assert (row.modality, row.of_use, row.sender) == ("CT", 1, "PACS")
+    (study,) = gate.studies()
+    assert (study.state, study.patient_id) == ("receiving", "SMALL-1")
+    assert gate.files("incoming") == []
+    assert [e.study_uid for e in gate.heard if isinstance(e, InstanceStored)] == [ct.StudyInstanceUID]
+
+
+def test_instance_is_synced_before_it_is_moved_and_its_folder_before_the_ledger_knows(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.suffix == ".part" or path.parent.name == "instances":
+            order.append("file" if path.suffix == ".part" else "folder")
+        fsync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> Path:
+        order.append("move")
+        return replace(source, target)
+
+    def noted_event(_: object) -> None:
+        order.append("committed")
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    gate.ledger.bus.subscribe(noted_event)
+    with gate.association((CTImageStorage, ExplicitVRLittleEndian)) as association:
+        assert association.send_c_store(ct).Status == SUCCESS
+        assert order[:4] == ["file", "move", "folder", "committed"]
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        pytest.param(ExplicitVRBigEndian, id="big endian"),
+        DeflatedExplicitVRLittleEndian,
+    ],
+)
+def test_instance_in_each_plain_transfer_syntax_is_stored(gate, ct: Dataset, syntax: UID) -> None:
+    if syntax == ExplicitVRBigEndian:
+        ct.PixelData = ct.pixel_array.astype(">i2").tobytes()
+    content = _encoded(ct, syntax)
+    assert _send_encoded(gate, ct, content, syntax) == SUCCESS
+    (row,) = gate.instances()
+    assert (row.transfer_syntax_uid, row.of_use) == (syntax, 1)
+    kept = dcmread(gate.data_dir / row.path)
+    assert kept.SOPInstanceUID == ct.SOPInstanceUID
+    assert kept.Rows == 64
+
+
+@pytest.mark.parametrize("name", ["compressed_j2k", "compressed_jpeg", "compressed_jpegls", "compressed_rle"])
+def test_instance_in_each_compressed_transfer_syntax_is_stored(gate, data: Path, name: str) -> None:
+    slices = [dcmread(path) for path in sorted((data / "oddities" / name).rglob("*.dcm"))]
+    assert gate.send(*slices) == [SUCCESS] * len(slices)
+    assert {row.transfer_syntax_uid for row in gate.instances()} == {slices[0].file_meta.TransferSyntaxUID}
+
+
+def test_jpeg_2000_is_kept_byte_for_byte(gate, demo_study: Path) -> None:
+    path = sorted(demo_study.iterdir())[0]
+    dataset, content = dcmread(path), _dataset_bytes(path)
+    assert _send_encoded(gate, dataset, content, JPEG2000Lossless) == SUCCESS
+    (kept,) = gate.files("instances")
+    assert _dataset_bytes(kept) == content
+    assert dcmread(kept).file_meta.TransferSyntaxUID == JPEG2000Lossless
+
+
+@pytest.mark.peer("dcmtk")
+def test_demo_study_from_storescu_is_stored(gate, demo_study: Path, storescu: Callable[..., Any]) -> None:
+    from gateway.delivery.peer import Peer  # the fixture wants one
+
+    sent = storescu(sorted(demo_study.iterdir()), Peer("IRIS", *gate.address), calling_ae_title="STORESCU")
+    assert sent.returncode == 0, sent.stderr
+    assert len(gate.instances()) == 20
+    assert {(row.transfer_syntax_uid, row.sender) for row in gate.instances()} == {
+        (JPEG2000Lossless, "STORESCU")
+    }
+
+
+def test_header_with_umlauts_is_read_in_its_character_set(gate, ct: Dataset) -> None:
+    ct.SpecificCharacterSet, ct.StudyDescription = "ISO_IR 100", "Übersicht Schädel"
+    assert gate.send(ct) == [SUCCESS]
+    assert gate.studies()[0].study_description == "Übersicht Schädel"
+
+
+# -- the same again ---------------------------------------------------------------------------------------
+
+
+def test_same_bytes_again_change_nothing(gate, slices: list[Dataset]) -> None:
+    gate.send(*slices)
+    before = gate.instances(), gate.files("instances"), gate.studies()[0].generation
+    assert gate.send(*slices) == [SUCCESS] * 8
+    assert (gate.instances(), gate.files("instances"), gate.studies()[0].generation) == before
+    assert gate.files("incoming") == []
+
+
+def test_corrected_header_becomes_a_new_revision_with_the_same_pixels(gate, ct: Dataset) -> None:
+    gate.send(ct)
+    assert gate.send(_changed(ct, PatientName="Right^Name", PatientID="P-2")) == [SUCCESS]
+    first, second = gate.instances()
+    assert (first.is_current, second.is_current, second.revision) == (0, 1, 2)
+    assert first.pixel_sha256 == second.pixel_sha256
+    assert first.geometry_sha256 == second.geometry_sha256
+    assert len(gate.files("instances")) == 2
+    assert gate.studies()[0].patient_id == "P-2"
+
+
+def test_correction_that_is_taken_back_is_a_third_revision(gate, ct: Dataset) -> None:
+    gate.send(ct)
+    gate.send(_changed(ct, PatientName="Wrong^Name"))
+    assert gate.send(ct) == [SUCCESS]
+    assert [(row.revision, row.is_current) for row in gate.instances()] == [(1, 0), (2, 0), (3, 1)]
+    assert all((gate.data_dir / row.path).is_file() for row in gate.instances())
+
+
+def test_same_instance_in_another_transfer_syntax_is_noted_and_the_first_kept(
+    gate, jpeg2000: Dataset
+) -> None:
+    gate.send(jpeg2000)
+    plain = copy.deepcopy(jpeg2000)
+    plain.decompress(generate_instance_uid=False)
+    assert gate.send(plain) == [SUCCESS]
+    (row,) = gate.instances()
+    assert row.transfer_syntax_uid == JPEG2000Lossless
+    assert len(gate.files("instances")) == 1
+    (noted,) = [line for line in gate.timeline() if line.event == "instance.again"]
+    assert noted.detail["transfer_syntax_uid"] == ExplicitVRLittleEndian
+
+
+def test_correction_in_another_transfer_syntax_is_a_revision_with_the_same_pixels(
+    gate, jpeg2000: Dataset
+) -> None:
+    gate.send(jpeg2000)
+    plain = _changed(jpeg2000, PatientName="Right^Name")
+    plain.decompress(generate_instance_uid=False)
+    assert gate.send(plain) == [SUCCESS]
+    first, second = gate.instances()
+    assert (second.transfer_syntax_uid, second.is_current) == (ExplicitVRLittleEndian, 1)
+    assert second.pixel_sha256 == first.pixel_sha256  # a job's identity: no new run
+    assert gate.send(plain) == [SUCCESS]
+    assert len(gate.instances()) == 2
+
+
+def test_same_pixels_compressed_otherwise_are_the_same_instance(gate, data: Path) -> None:
+    path = next((data / "oddities" / "compressed_rle").rglob("*.dcm"))
+    rle = dcmread(path)
+    gate.send(rle)
+    again = copy.deepcopy(rle)
+    again.decompress(generate_instance_uid=False)
+    again.compress(RLELossless, generate_instance_uid=False)
+    assert again.PixelData != rle.PixelData, "the encoder should differ from the file's"
+    assert gate.send(_changed(again, PatientName="Right^Name")) == [SUCCESS]
+    assert {row.pixel_sha256 for row in gate.instances()} == {gate.instances()[0].pixel_sha256}
+
+
+def test_two_senders_of_one_instance_at_once_store_it_once(gate, ct: Dataset) -> None:
+    def send(_: int) -> int:
+        association = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+        status = association.send_c_store(ct).Status
+        association.release()
+        return int(status)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(send, range(8))) == [SUCCESS] * 8
+    assert len(gate.instances()) == 1
+    gate.wait_for(lambda: not gate.files("incoming"))
+
+
+# -- contradictions ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_brighter, "same_uid_other_pixels"),
+        (lambda ct: _changed(ct, ImagePositionPatient=[0, 0, 99]), "same_uid_other_geometry"),
+        (lambda ct: _changed(ct, RescaleIntercept="-1000"), "same_uid_other_geometry"),
+        (lambda ct: _changed(ct, SeriesInstanceUID="1.2.9"), "same_uid_elsewhere"),
+        (
+            lambda ct: _changed(ct, StudyInstanceUID="1.2.9", SeriesInstanceUID="1.2.9.1"),
+            "same_uid_elsewhere",
+        ),
+        (lambda ct: _changed(ct, StudyInstanceUID="1.2.9"), "series_in_two_studies"),
+        (
+            lambda ct: _changed(ct, StudyInstanceUID="1.2.9", SOPInstanceUID="1.2.9.2"),
+            "series_in_two_studies",
+        ),
+    ],
+)
+def test_contradiction_is_kept_aside_and_the_first_stays(
+    gate, ct: Dataset, change: Callable[[Dataset], Dataset], reason: str
+) -> None:
+    gate.send(ct)
+    before = gate.instances()
+    assert gate.send(change(ct)) == [KEPT_ASIDE]
+    (row,) = gate.quarantine()
+    assert row.reason == reason
+    assert row.sop_instance_uid is not None
+    assert dcmread(gate.data_dir / row.path).SOPClassUID == CTImageStorage
+    assert gate.instances() == before
+    assert (gate.data_dir / before[0].path).is_file()
+
+
+def test_other_pixels_in_another_transfer_syntax_under_another_name_are_kept_aside(
+    gate, jpeg2000: Dataset
+) -> None:
+    gate.send(jpeg2000)
+    plain = _changed(jpeg2000, PatientName="Other^Patient")
+    plain.decompress(generate_instance_uid=False)
+    assert gate.send(_brighter(plain)) == [KEPT_ASIDE]
+    assert [row.reason for row in gate.quarantine()] == ["same_uid_other_pixels"]
+
+
+def test_command_that_differs_from_the_data_set_is_kept_aside(gate, ct: Dataset) -> None:
+    assert gate.send_bytes(_encoded(ct), CTImageStorage, "1.2.3.4") == KEPT_ASIDE
+    (row,) = gate.quarantine()
+    assert (row.reason, row.sop_instance_uid) == ("command_differs", ct.SOPInstanceUID)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+def test_uid_that_is_a_path_is_kept_aside_within_the_data_directory(gate, ct: Dataset, keyword: str) -> None:
+    setattr(ct, keyword, "../../../escaped")
+    assert _send_encoded(gate, ct, _encoded(ct)) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["invalid_uid"]
+    assert not list(gate.data_dir.parent.rglob("*escaped*"))
+    assert len(gate.files("quarantine")) == 1
+
+
+# -- damaged ----------------------------------------------------------------------------------------------
+
+
+def _cut(dataset: Dataset) -> bytes:
+    return _encoded(dataset)[:-100]
+
+
+def _too_few_pixels(dataset: Dataset) -> bytes:
+    return _encoded(_changed(dataset, PixelData=dataset.PixelData[:-100]))
+
+
+def _without_pixels(dataset: Dataset) -> bytes:
+    del dataset.PixelData
+    return _encoded(dataset)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_cut, "pixels_cut_short"),
+        (_too_few_pixels, "pixels_cut_short"),
+        (_without_pixels, "no_pixels"),
+    ],
+)
+def test_damaged_image_is_kept_aside(
+    gate, ct: Dataset, damage: Callable[[Dataset], bytes], reason: str
+) -> None:
+    uid = ct.SOPInstanceUID
+    assert gate.send_bytes(damage(ct), CTImageStorage, uid) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == [reason]
+    assert gate.instances() == []
+
+
+@pytest.mark.parametrize(
+    ("sound", "malformed"),
+    [
+        (b"\x28\x00\x10\x00US\x02\x00\x40\x00", b"\x28\x00\x10\x00US\x03\x00\x40\x00\x00"),
+        (b"\x20\x00\x32\x00DS", b"\x20\x00\x32\x00FD"),
+        (b"\x28\x00\x30\x00DS", b"\x28\x00\x30\x00ZZ"),
+    ],
+    ids=["rows of three bytes", "a position in another representation", "an unknown representation"],
+)
+def test_image_with_an_unreadable_geometry_is_kept_aside(
+    gate, ct: Dataset, sound: bytes, malformed: bytes
+) -> None:
+    content = _encoded(ct)
+    assert content.count(sound) == 1
+    assert _send_encoded(gate, ct, content.replace(sound, malformed)) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["unreadable_geometry"]
+
+
+def test_image_whose_other_attributes_are_unreadable_is_stored(gate, ct: Dataset) -> None:
+    content = _encoded(ct).replace(b"\x10\x00\x20\x00LO", b"\x10\x00\x20\x00ZZ")  # Patient ID
+    assert _send_encoded(gate, ct, content) == SUCCESS
+    assert gate.studies()[0].patient_id == ""
+
+
+def test_object_that_ends_in_the_middle_of_an_attribute_is_kept_aside(gate) -> None:
+    report = _report("1.2.3")
+    report.TextValue = "a long sentence that is cut"
+    assert _send_encoded(gate, report, _encoded(report)[:-6]) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["cut_short"]
+
+
+@pytest.mark.parametrize("missing", [8, 9, 200])
+def test_compressed_image_that_is_cut_short_is_kept_aside(gate, demo_study: Path, missing: int) -> None:
+    path = sorted(demo_study.iterdir())[0]
+    content = _dataset_bytes(path)
+    cut = content[: content.rindex(b"\xfe\xff\xdd\xe0") + 8 - missing]
+    assert _send_encoded(gate, dcmread(path), cut, JPEG2000Lossless) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["pixels_cut_short"]
+
+
+def test_compressed_image_with_padding_after_its_pixels_is_stored(gate, demo_study: Path) -> None:
+    path = sorted(demo_study.iterdir())[0]
+    padding = b"\xfc\xff\xfc\xffOB\x00\x00" + (64).to_bytes(4, "little") + bytes(64)  # PS3.10 7.2
+    content = _dataset_bytes(path) + padding
+    assert _send_encoded(gate, dcmread(path), content, JPEG2000Lossless) == SUCCESS
+
+
+# -- not understood ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty"), (b"\x08\x00", "empty"), (b"no DICOM at all, " * 50, "not_dicom")],
+)
+def test_object_that_cannot_be_parsed_is_refused_and_a_copy_kept(gate, content: bytes, reason: str) -> None:
+    assert gate.send_bytes(content, CTImageStorage, "1.2.3.4") == CANNOT_UNDERSTAND
+    (row,) = gate.quarantine()
+    assert row.reason in (reason, "no_uids")
+    assert (gate.data_dir / row.path).read_bytes().endswith(content)
+    assert ObjectQuarantined(row.key, row.reason) in gate.heard
+
+
+def test_request_without_a_data_set_is_refused(gate) -> None:
+    assert gate.send_bytes(None, CTImageStorage, "1.2.3.4") == CANNOT_UNDERSTAND
+    assert gate.quarantine() == []
+
+
+def test_object_without_uids_is_refused_and_a_copy_kept(gate, data: Path) -> None:
+    path = sorted((data / "oddities" / "uids_blanked").rglob("CT*"))[0]
+    syntax = dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
+    content = _dataset_bytes(path)
+    assert gate.send_bytes(content, CTImageStorage, "1.2.3.4", syntax) == CANNOT_UNDERSTAND
+    (row,) = gate.quarantine()
+    assert (row.reason, row.study_uid) == ("no_uids", None)
+    assert _dataset_bytes(gate.data_dir / row.path) == content
+
+
+def test_same_refused_object_many_times_is_kept_once(gate, data: Path) -> None:
+    for _ in range(3):
+        assert gate.send_bytes(b"no DICOM at all", CTImageStorage, "1.2.3.4") == CANNOT_UNDERSTAND
+    assert [row.times for row in gate.quarantine()] == [3]
+    assert len(gate.files("quarantine")) == 1
+    assert gate.files("incoming") == []
+
+
+def test_refusal_says_nothing_about_the_patient(
+    gate, ct: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate.send(ct)
+    gate.send(_brighter(ct))
+    gate.send_bytes(_cut(ct), CTImageStorage, ct.SOPInstanceUID)
+    said = capsys.readouterr()
+    texts = [said.out, said.err, *(row.sentence for row in gate.quarantine())]
+    for secret in ("Small", "SMALL-1", ct.SOPInstanceUID, ct.StudyInstanceUID):
+        assert not any(secret in text for text in texts)
+
+
+# -- of no use --------------------------------------------------------------------------------------------
+
+
+def test_report_is_kept_with_the_reason_why_it_is_no_input(gate, ct: Dataset) -> None:
+    assert gate.send(ct, _report(ct.StudyInstanceUID)) == [SUCCESS, SUCCESS]
+    _, report = gate.instances()
+    assert (report.of_use, report.why_not) == (0, "not a CT or MR image (Basic Text SR Storage)")
+    assert (gate.data_dir / report.path).is_file()
+
+
+def test_result_of_ours_that_comes_back_is_acknowledged_and_not_stored(gate, ct: Dataset) -> None:
+    gate.send(ct)
+    result = _report(ct.StudyInstanceUID)
+    _pretend_to_have_made(gate, ct.StudyInstanceUID, result.SOPInstanceUID)
+    assert gate.send(result) == [SUCCESS]
+    assert len(gate.instances()) == 1
+    assert gate.timeline()[-1].event == "instance.our_own_result"
+    assert gate.studies()[0].state == "done"  # it did not begin to receive again
+
+
+def test_result_of_another_gateway_is_kept_and_never_an_input(gate, ct: Dataset) -> None:
+    from converter.segmentation import MANUFACTURER, MODEL_NAME
+
+    result = _report(ct.StudyInstanceUID)
+    result.SOPClassUID = SegmentationStorage
+    result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    assert gate.send(result) == [SUCCESS]
+    (row,) = gate.instances()
+    assert (row.of_use, row.why_not) == (0, "a result of this software")
+
+
+def _pretend_to_have_made(gate, study_uid: str, sop_instance_uid: str) -> None:
+    planned = PlannedJob("k", "s", "slot", "ct", "tissue", {}, "threshold", 0, (), (), "header")
+    result = Result("results/x", "sha", SegmentationStorage, sop_instance_uid, "header", ())
+    with gate.ledger.transaction() as transaction:
+        plan = StudyPlan(study_uid, transaction.study(study_uid).generation, (planned,), ())
+        complete_study(transaction, plan, evidence="released")
+        transaction.move_job("k", JobEvent.SEGMENTED)
+        record_result(transaction, transaction.job("k"), result, ())
+
+
+# -- no room ----------------------------------------------------------------------------------------------
+
+
+class _FullDisk(io.BytesIO):
+    """Takes the header, then is full."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 2000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+def test_disk_that_runs_full_in_the_middle_leaves_the_object_to_its_sender(
+    gate, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gate.association((CTImageStorage, ExplicitVRLittleEndian)) as association:
+        assert association.send_c_store(slices[0]).Status == SUCCESS
+        with monkeypatch.context() as patch:
+            patch.setattr(IncomingFile, "__init__", _open_on_a_full_disk)
+            assert association.send_c_store(slices[1]).Status == OUT_OF_RESOURCES
+        assert association.send_c_store(slices[2]).Status == SUCCESS
+    assert [row.sop_instance_uid for row in gate.instances()] == [
+        slices[0].SOPInstanceUID,
+        slices[2].SOPInstanceUID,
+    ]
+    assert gate.files("incoming") == []
+    assert gate.quarantine() == []
+
+
+def _open_on_a_full_disk(incoming: IncomingFile, folder: Path) -> None:
+    incoming.path = folder / "full.part"
+    incoming.path.touch()
+    incoming.name, incoming.error, incoming._stream = str(incoming.path), None, _FullDisk()
+
+
+def test_folder_that_takes_no_file_leaves_the_object_to_its_sender(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate.listener._folder, "folder", gate.data_dir / "gone")
+    assert gate.send(ct) == [OUT_OF_RESOURCES]
+    assert gate.instances() == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), sqlite3.OperationalError("full")])
+def test_instance_that_the_ledger_cannot_take_is_left_to_its_sender_without_a_trace(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.listener.intake.store_instance", fail)
+        assert gate.send(ct) == [OUT_OF_RESOURCES]
+    assert (gate.instances(), gate.files("instances"), gate.files("incoming")) == ([], [], [])
+    assert gate.send(ct) == [SUCCESS]
+
+
+def test_room_under_the_low_water_mark_rejects_new_associations_for_now(
+    make_gate: Callable[..., Any],
+) -> None:
+    gate = make_gate(low_water_mb=10**9)
+    association = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+    assert association.is_rejected
+    assert association.acceptor.primitive.result == REJECTED_TRANSIENT
+
+
+def test_room_that_falls_under_the_low_water_mark_refuses_the_next_object(
+    gate, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gate.association((CTImageStorage, ExplicitVRLittleEndian)) as association:
+        assert association.send_c_store(slices[0]).Status == SUCCESS
+        monkeypatch.setattr(Admission, "has_room", lambda _: False)
+        assert association.send_c_store(slices[1]).Status == OUT_OF_RESOURCES
+    assert len(gate.instances()) == 1
+    assert gate.files("incoming") == []
+
+
+# -- who may send -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ae_title", "address"), [("PACS", "10.0.0.0/8"), ("OTHER", "127.0.0.0/8"), ("PAC", "127.0.0.1")]
+)
+def test_stranger_is_rejected_for_good(make_gate: Callable[..., Any], ae_title: str, address: str) -> None:
+    gate = make_gate(allow=[AllowedSender(ae_title=ae_title, address=address)])
+    association = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+    assert association.is_rejected
+    assert association.acceptor.primitive.result == REJECTED_PERMANENT
+
+
+def test_sender_that_is_allowed_may_send(make_gate: Callable[..., Any], ct: Dataset) -> None:
+    gate = make_gate(
+        allow=[
+            AllowedSender(ae_title="OTHER", address="10.0.0.0/8"),
+            AllowedSender(ae_title="PACS", address="127.0.0.1/32"),
+        ]
+    )
+    assert gate.send(ct) == [SUCCESS]
+
+
+def test_one_association_too_many_is_rejected_for_now(make_gate: Callable[..., Any]) -> None:
+    gate = make_gate(max_associations=1)
+    with gate.association((CTImageStorage, ExplicitVRLittleEndian)):
+        second = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+        assert second.is_rejected
+        assert second.acceptor.primitive.result == REJECTED_TRANSIENT
