@@ -36,7 +36,7 @@ RIM_MM: Final = 3.0
 LUMEN_RADIUS_MM: Final = (4.0, 25.0)
 ROUND: Final = 1.6
 """A lumen's area is at most this many times that of its widest circle; the liver's is more."""
-WALL_MM: Final = 4.0
+WALL_MM: Final = 3.5
 """An artery's wall with its plaques."""
 
 CLOSING_MM: Final = 8.0
@@ -118,6 +118,10 @@ def _remove_blood(plane: NDArray[np.int16], bright: Mask, limit: float, spacing_
         bright[box] &= ~((_distance(~lumps, spacing_mm) <= RIM_MM) & (values < COMPACT_HU))
     lumen = _round_parts(_opened(even, LUMEN_RADIUS_MM[0], spacing_mm), spacing_mm)
     if lumen.any():
+        # Near its wall a lumen is not even over the square that the deviation is taken from.
+        lumen |= (
+            (_distance(~lumen, spacing_mm) <= TRABECULA_MM + 1) & (values >= BLOOD_HU[0]) & (values < BONE_HU)
+        )
         bright[box] &= _distance(~lumen, spacing_mm) > WALL_MM
 
 
