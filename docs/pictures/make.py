@@ -36,7 +36,7 @@ def _draw_encoded(folder: Path) -> None:
         read_series(series),
         HERE / "encode.png",
         title="iris encode --task total: 41 structures in one DICOM-SEG",
-        caption="A series derived from TotalSegmentator's example CT, with the labels its model gave (Apache-2.0)",
+        caption="A series derived from TotalSegmentator's example CT, with its model's labels (Apache-2.0)",
     )
 
 

@@ -1,5 +1,6 @@
 """The whole gateway between dcmtk's storescu and Orthanc, on the real demo study."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from pydicom import dcmread
 
 from gateway.delivery.peer import parse_peer
+from gateway.delivery.sending import send_files
 
 pytestmark = [pytest.mark.peer("orthanc"), pytest.mark.peer("dcmtk")]
 
@@ -100,6 +102,36 @@ def read_by_dcmqi(seg: Path, folder: Path, *, segments: int) -> None:
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert len(list(folder.glob("*.nii.gz"))) == segments
+
+
+def test_log_and_job_folder_say_nothing_of_the_patient(
+    make_world: Callable[..., Any], recording_pacs: Any, write_study: Callable[..., str], tmp_path: Path
+) -> None:
+    """Also not when things go wrong: a slice is missing, and an object that cannot be parsed comes in."""
+    study_uid = write_study(tmp_path / "study", seed="private", name="Confidential^Person")
+    (tmp_path / "study" / "004.dcm").unlink()
+    slice_ = dcmread(tmp_path / "study" / "001.dcm")
+    slice_.PixelData = slice_.PixelData[:100]
+    slice_.SOPInstanceUID = slice_.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    world = make_world(("pacs", "RECORDER", recording_pacs.port))
+    world.start()
+    world.send(tmp_path / "study")
+    slice_.save_as(tmp_path / "damaged.dcm")
+    assert send_files([tmp_path / "damaged.dcm"], address_of(world), "SENDER")[0].status == 0xB007
+    study = world.until(study_uid, lambda study: study["state"] == "failed")
+    world.post(f"/api/v1/quarantine/{study['jobs'][0]['job_key']}/release")
+    world.until(study_uid, lambda study: study["state"] == "done")
+    assert world.stop() == 0
+
+    secrets = [slice_.PatientID, "Confidential", study_uid, slice_.SeriesInstanceUID, "1.2.3.4", "20260102"]
+    job_folder = next((world.data_dir / "objects" / "jobs").iterdir())
+    said = {"log": world.log.read_bytes(), "folder": b"".join(map(_readable, job_folder.iterdir()))}
+    for where, text in said.items():
+        assert not [secret for secret in secrets if secret.encode() in text], where
+
+
+def _readable(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
 def test_study_sent_twice_runs_once_and_comes_back_once(
