@@ -63,8 +63,8 @@ REPLACED_ROWS: Final[Mapping[str, Row]] = {
 ADDED_ROWS: Final[Mapping[str, Row]] = {
     # Structures of total_mr without a row. The fourth, intervertebral_discs, stays without: DICOM's
     # dictionaries have codes of single discs only, and a code is never guessed.
-    "lung_left": Row(ANATOMY, ("39607008", "Lung"), LEFT, rgb=(172, 138, 115)),
-    "lung_right": Row(ANATOMY, ("39607008", "Lung"), RIGHT, rgb=(197, 165, 145)),
+    "lung_left": Row(ANATOMY, ("39607008", "Lung"), LEFT, rgb=(96, 196, 160)),
+    "lung_right": Row(ANATOMY, ("39607008", "Lung"), RIGHT, rgb=(168, 126, 214)),
     "vertebrae": Row(ANATOMY, ("51282000", "Vertebra"), rgb=(226, 202, 134)),
     # The threshold engine's tissues, in the categories under which CID 7191 and 7197 list them.
     "bone": Row(TISSUE, ("3138006", "Bone"), rgb=(241, 214, 145)),
