@@ -84,7 +84,7 @@ class Gate:
             yield association
         finally:
             association.release()
-            self.wait_for(lambda: not self.listener._open)
+            self.wait_for(lambda: not self.listener._entity.active_associations)
 
     def send(self, *datasets: Dataset) -> list[int]:
         """Send data sets on one association, each as it is stored; the answers."""
