@@ -38,6 +38,8 @@ ROUND: Final = 1.6
 """A lumen's area is at most this many times that of its widest circle; the liver's is more."""
 WALL_MM: Final = 3.5
 """An artery's wall with its plaques."""
+BONE_AROUND: Final = 0.35
+"""Of what lies around an artery so much may be bone: the aorta leans on vertebrae."""
 
 CLOSING_MM: Final = 8.0
 MARROW_HU: Final = 80
@@ -118,11 +120,28 @@ def _remove_blood(plane: NDArray[np.int16], bright: Mask, limit: float, spacing_
         bright[box] &= ~((_distance(~lumps, spacing_mm) <= RIM_MM) & (values < COMPACT_HU))
     lumen = _round_parts(_opened(even, LUMEN_RADIUS_MM[0], spacing_mm), spacing_mm)
     if lumen.any():
-        # Near its wall a lumen is not even over the square that the deviation is taken from.
-        lumen |= (
-            (_distance(~lumen, spacing_mm) <= TRABECULA_MM + 1) & (values >= BLOOD_HU[0]) & (values < BONE_HU)
-        )
+        lumen = _up_to_the_wall(lumen, values, limit, spacing_mm)
+        lumen = _in_soft_tissue(lumen, values, spacing_mm)
         bright[box] &= _distance(~lumen, spacing_mm) > WALL_MM
+
+
+def _up_to_the_wall(lumen: Mask, values: NDArray[np.int16], limit: float, spacing_mm: Spacing) -> Mask:
+    """A lumen with its outer millimetres, where squares that deviations are taken from reach the wall."""
+    distance, nearest = ndimage.distance_transform_edt(~lumen, sampling=spacing_mm[:2], return_indices=True)
+    blood = ndimage.uniform_filter(values.astype(np.float32), 3)[tuple(nearest)]
+    return np.asarray(lumen | ((distance <= TRABECULA_MM + 1) & (np.abs(values - blood) < 2 * limit)))
+
+
+def _in_soft_tissue(lumen: Mask, values: NDArray[np.int16], spacing_mm: Spacing) -> Mask:
+    """The parts that lie in fat and muscle beyond a wall's breadth; an even vertebra has its cortex there."""
+    parts, count = ndimage.label(lumen)
+    distance, nearest = ndimage.distance_transform_edt(~lumen, sampling=spacing_mm[:2], return_indices=True)
+    ring = (distance > WALL_MM) & (distance <= 2 * WALL_MM)
+    of_part = parts[tuple(nearest)][ring]
+    around = np.maximum(np.bincount(of_part, minlength=count + 1), 1)
+    is_vessel = np.bincount(of_part[values[ring] >= BONE_HU], minlength=count + 1) <= BONE_AROUND * around
+    is_vessel[0] = False
+    return np.asarray(is_vessel[parts])
 
 
 def _round_parts(mask: Mask, spacing_mm: Spacing) -> Mask:
