@@ -35,6 +35,20 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """One frame's functional groups, its own and the shared ones."""
+
+    own: Dataset
+    shared: Dataset
+
+    def __getitem__(self, keyword: str) -> Any:
+        for groups in (self.own, self.shared):
+            if keyword in groups:
+                return groups[keyword].value
+        raise KeyError(keyword)
+
+
+@dataclass(frozen=True)
 class ReadSegmentation:
     """A segmentation on the frames of its source.
 
@@ -68,13 +82,20 @@ def read_segmentation(path: Path, volume: Volume) -> ReadSegmentation:
     if len(seg.SegmentSequence) > 255:
         raise LabelsDoNotFit("the segmentation has more than 255 segments")
     numbers = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
-    where = _Places(volume)
+    try:
+        _fill(numbers, seg, _Places(volume))
+        segments = tuple(_segment(item) for item in seg.SegmentSequence)
+    except (LookupError, AttributeError, ValueError, TypeError, OverflowError):
+        raise LabelsDoNotFit("the segmentation does not say which segment a frame shows, and where") from None
+    return ReadSegmentation(numbers, segments)
+
+
+def _fill(numbers: NDArray[np.uint8], seg: Dataset, where: "_Places") -> None:
     for item, mask in _frames(seg):
         plane = numbers[where.frame_of(item)]
         if plane[mask].any():
             raise LabelsDoNotFit("its segments overlap; a label map cannot hold them")
-        plane[mask] = item.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-    return ReadSegmentation(numbers, tuple(_segment(item) for item in seg.SegmentSequence))
+        plane[mask] = item["SegmentIdentificationSequence"][0].ReferencedSegmentNumber
 
 
 def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]:
@@ -113,9 +134,9 @@ class _Places:
         self._by_uid = {frame.sop_instance_uid: number for number, frame in enumerate(volume.frames)}
         self._positions_mm = positions_lps_mm(volume)
 
-    def frame_of(self, item: Dataset) -> int:
+    def frame_of(self, item: Groups) -> int:
         """Its number; LabelsDoNotFit where it lies elsewhere."""
-        position_mm = np.array([float(v) for v in item.PlanePositionSequence[0].ImagePositionPatient])
+        position_mm = np.array([float(v) for v in item["PlanePositionSequence"][0].ImagePositionPatient])
         off_mm = np.linalg.norm(self._positions_mm - position_mm, axis=1)
         uid = _source_uid(item)
         number = self._by_uid.get(uid, -1) if uid else int(off_mm.argmin())
@@ -124,15 +145,20 @@ class _Places:
         return number
 
 
-def _source_uid(item: Dataset) -> str:
+def _source_uid(item: Groups) -> str:
     try:
-        return str(item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID)
-    except (AttributeError, IndexError):
+        return str(item["DerivationImageSequence"][0].SourceImageSequence[0].ReferencedSOPInstanceUID)
+    except (KeyError, AttributeError, IndexError):
         return ""
 
 
-def _frames(seg: Dataset) -> Iterator[tuple[Dataset, NDArray[np.bool_]]]:
-    """Each frame's functional groups with its mask; bits are packed without padding (PS3.5 8.1.1)."""
+def _frames(seg: Dataset) -> Iterator[tuple[Groups, NDArray[np.bool_]]]:
+    """Each frame's functional groups with its mask; bits are packed without padding (PS3.5 8.1.1).
+
+    A functional group is either the frame's own or shared by all (PS3.3 C.7.6.16): with one segment only,
+    what says the segment is shared.
+    """
+    shared = seg.get("SharedFunctionalGroupsSequence") or [Dataset()]
     packed = np.frombuffer(seg.PixelData, np.uint8)
     pixels = seg.Rows * seg.Columns
     for number, item in enumerate(seg.PerFrameFunctionalGroupsSequence):
@@ -141,7 +167,7 @@ def _frames(seg: Dataset) -> Iterator[tuple[Dataset, NDArray[np.bool_]]]:
         mask = bits[first % 8 : first % 8 + pixels]
         if mask.size != pixels:
             raise LabelsDoNotFit("the segmentation's pixel data is cut short")
-        yield item, mask.reshape(seg.Rows, seg.Columns).astype(bool)
+        yield Groups(item, shared[0]), mask.reshape(seg.Rows, seg.Columns).astype(bool)
 
 
 def _segment(item: Dataset) -> Segment:

@@ -262,6 +262,27 @@ def test_object_that_is_no_segmentation_is_refused(volume: Volume, tmp_path: Pat
         read_segmentation(tmp_path / "x.dcm", volume)
 
 
+@pytest.mark.parametrize("frames", [slice(2, 3), slice(1, 5)])
+@pytest.mark.peer("dicom3tools")
+def test_single_segment_comes_back(
+    volume: Volume, settings: SegmentationSettings, tmp_path: Path, frames: slice
+) -> None:
+    """With one segment, or one frame, what says so is shared by all frames (PS3.3 C.7.6.16)."""
+    labels = np.zeros((6, 16, 24), np.uint8)
+    labels[frames, 3:9, 4:9] = 9
+    encoded = encode_segmentation(volume, labels, NAMES, settings, tmp_path / "seg.dcm")
+    assert np.array_equal(read_segmentation(encoded.path, volume).numbers * 9, labels)
+    assert dciodvfy(encoded.path) == []
+
+
+def test_segmentation_that_does_not_say_its_segment_is_refused(encoded: Encoded, volume: Volume) -> None:
+    seg = dcmread(encoded.path)
+    del seg.PerFrameFunctionalGroupsSequence[1].SegmentIdentificationSequence
+    seg.save_as(encoded.path)
+    with pytest.raises(LabelsDoNotFit, match="which segment"):
+        read_segmentation(encoded.path, volume)
+
+
 # -- our own ----------------------------------------------------------------------------------------------
 
 
