@@ -86,10 +86,13 @@ def _check_header(nifti: Any) -> None:
 def _values(nifti: Any) -> NDArray[Any]:
     """The voxels in this machine's byte order; scaled ones as float32, which is exact enough for a CT."""
     proxy = nifti.dataobj
-    plain = proxy.slope == 1 and proxy.inter == 0
-    values = proxy.get_unscaled() if plain else proxy.get_scaled(dtype=np.float32)
-    native: NDArray[Any] = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return native
+    stored: NDArray[Any] = proxy.get_unscaled()
+    if proxy.slope == 1 and proxy.inter == 0:
+        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    values = stored.astype(np.float32)
+    values *= proxy.slope
+    values += proxy.inter
+    return values
 
 
 def write_labels(labels: NDArray[np.uint8], grid_of: Path, out: Path) -> None:
