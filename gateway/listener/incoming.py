@@ -12,7 +12,13 @@ import uuid
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID
 from pynetdicom import _config, dimse_messages
+from pynetdicom.dsutils import create_file_meta
+
+NO_UID = "0.0"
+"""Stands in a file's meta header where the request had none."""
 
 
 class IncomingFile:
@@ -74,6 +80,13 @@ class IncomingFile:
         self.path.unlink(missing_ok=True)
 
 
+def _file_meta_of(**uids: UID | str | None) -> FileMetaDataset:
+    """File meta that can be written even where the request names no UIDs: raised there, in the thread that
+    reads the socket, an error would end the association without a word to the sender.
+    """
+    return create_file_meta(**{keyword: UID(uid or NO_UID) for keyword, uid in uids.items()})
+
+
 class IncomingFolder:
     """Makes incoming files and knows which thread reads each, so that none outlives its association."""
 
@@ -89,6 +102,7 @@ class IncomingFolder:
         """Make pynetdicom stream C-STORE data sets into this folder (in this process)."""
         _config.STORE_RECV_CHUNKED_DATASET = True
         vars(dimse_messages)["NamedTemporaryFile"] = self._make
+        vars(dimse_messages)["create_file_meta"] = _file_meta_of
 
     def _make(self, **_: object) -> IncomingFile:
         incoming = IncomingFile(self.folder)

@@ -1,7 +1,6 @@
 """The listener with its ledger in this process, and senders that can also send what no library would."""
 
 import hashlib
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, dimse_messages
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import build_context
 
@@ -98,29 +98,41 @@ class Gate:
         with self.association((sop_class, syntax)) as association:
             return self.request(association, content, sop_class, sop_instance)
 
-    @staticmethod
-    def request(association: Association, content: bytes | None, sop_class: str, sop_instance: str) -> int:
+    @classmethod
+    def request(
+        cls, association: Association, content: bytes | None, sop_class: str, sop_instance: str
+    ) -> int:
         """Send a C-STORE request that pynetdicom's own `send_c_store` would refuse to build; the answer.
 
-        `content` may be empty, or None for a request without a data set.
+        `content` may be empty, or None for a request without a data set; so may the UIDs be empty.
         """
         association._reactor_checkpoint.clear()  # else its reactor takes the answer
         while not association._is_paused:
             time.sleep(0.001)
-        request = C_STORE()
-        request.MessageID, request.Priority = 1, 2
-        request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, sop_instance
-        request.DataSet = None if content is None else io.BytesIO(content)
-        context_id = association.accepted_contexts[0].context_id
-        association.dimse.send_msg(request, context_id)
-        if content == b"":  # pynetdicom leaves the last fragment out
-            fragment = P_DATA()
-            fragment.presentation_data_value_list = [[context_id, b"\x02"]]
-            association.dul.send_pdu(fragment)
+        cls.send_fragments(association, _store_command(sop_class, sop_instance, content is not None))
+        if content is not None:
+            cls.send_fragments(association, *_data_fragments(content))
         _, answer = association.dimse.get_msg(block=True)
         association._reactor_checkpoint.set()
         assert isinstance(answer, C_STORE), "the association ended without an answer"
         return int(answer.Status)
+
+    @classmethod
+    def begin_to_send(cls, association: Association, dataset: Dataset) -> None:
+        """Send a C-STORE request and the first part of its data set, and no more."""
+        content = encode(dataset, False, True)
+        assert content is not None
+        command = _store_command(dataset.SOPClassUID, dataset.SOPInstanceUID)
+        cls.send_fragments(association, command, (b"\x00", content[:1000]))
+
+    @staticmethod
+    def send_fragments(association: Association, *fragments: tuple[bytes, bytes]) -> None:
+        """Send presentation data values: a message control header (PS3.8 E.2) and a fragment each."""
+        context_id = association.accepted_contexts[0].context_id
+        for control, fragment in fragments:
+            data = P_DATA()
+            data.presentation_data_value_list = [[context_id, control + fragment]]
+            association.dul.send_pdu(data)
 
     # -- what is there ------------------------------------------------------------------------------------
 
@@ -156,12 +168,31 @@ def _context(dataset: Dataset) -> tuple[str, str]:
     return str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID)
 
 
+def _store_command(sop_class: str, sop_instance: str, has_data_set: bool = True) -> tuple[bytes, bytes]:
+    """The fragment that holds a whole C-STORE-RQ (PS3.7 9.3.1.1)."""
+    command = Dataset()
+    command.AffectedSOPClassUID, command.AffectedSOPInstanceUID = sop_class, sop_instance
+    command.CommandField, command.MessageID, command.Priority = 0x0001, 1, 2
+    command.CommandDataSetType = 0x0001 if has_data_set else 0x0101
+    content = encode(command, True, True)
+    assert content is not None
+    group_length = b"\x00\x00\x00\x00\x04\x00\x00\x00" + len(content).to_bytes(4, "little")
+    return b"\x03", group_length + content
+
+
+def _data_fragments(content: bytes, size: int = 16_000) -> Iterator[tuple[bytes, bytes]]:
+    """A data set in pieces, the last one marked so; one empty piece for an empty one."""
+    for start in range(0, max(len(content), 1), size):
+        yield b"\x02" if start + size >= len(content) else b"\x00", content[start : start + size]
+
+
 @pytest.fixture
 def make_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gate]]:
     """Open a listener with the given settings; pynetdicom is as before afterwards."""
     monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", _config.STORE_RECV_CHUNKED_DATASET)
     monkeypatch.setattr(_config, "LOG_HANDLER_LEVEL", _config.LOG_HANDLER_LEVEL)
-    monkeypatch.setattr(dimse_messages, "NamedTemporaryFile", dimse_messages.NamedTemporaryFile)
+    for name in ("NamedTemporaryFile", "create_file_meta"):
+        monkeypatch.setattr(dimse_messages, name, vars(dimse_messages)[name])
     gates = []
 
     def make(**given: Any) -> Gate:
@@ -179,3 +210,15 @@ def make_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 def gate(make_gate: Callable[..., Gate]) -> Gate:
     """A listener that admits anyone."""
     return make_gate()
+
+
+@pytest.fixture
+def begin_to_send() -> Callable[[Association, Dataset], None]:
+    """Sends the beginning of an object on an association, and no more."""
+    return Gate.begin_to_send
+
+
+@pytest.fixture
+def store_command() -> Callable[..., tuple[bytes, bytes]]:
+    """Makes the fragment that holds a C-STORE-RQ for these UIDs."""
+    return _store_command

@@ -16,7 +16,6 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
-from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import Verification
 
@@ -58,31 +57,6 @@ ledger.close()
 @pytest.fixture
 def slices(small_study: Path) -> list[Dataset]:
     return [dcmread(path) for path in sorted(small_study.iterdir())]
-
-
-def _begin_to_send(association: Association, dataset: Dataset) -> None:
-    """Send a C-STORE request and the first part of its data set, and no more."""
-    content = encode(dataset, False, True)
-    assert content is not None
-    command = Dataset()
-    command.AffectedSOPClassUID, command.AffectedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
-    command.CommandField, command.MessageID, command.Priority = 0x0001, 1, 2
-    command.CommandDataSetType = 1
-    _send_fragments(association, (b"\x03", _command_bytes(command)), (b"\x00", content[:1000]))
-
-
-def _command_bytes(command: Dataset) -> bytes:
-    """A command set with its group length (PS3.7 6.3.1)."""
-    content = encode(command, True, True)
-    assert content is not None
-    return b"\x00\x00\x00\x00\x04\x00\x00\x00" + len(content).to_bytes(4, "little") + content
-
-
-def _send_fragments(association: Association, *fragments: tuple[bytes, bytes]) -> None:
-    for control, content in fragments:
-        data = P_DATA()
-        data.presentation_data_value_list = [[association.accepted_contexts[0].context_id, control + content]]
-        association.dul.send_pdu(data)
 
 
 def _ended(gate) -> list[AssociationClosed]:
@@ -150,7 +124,9 @@ def _send_no_dicom(association: Association) -> None:
 
 def _begin_another_object_and_abort(association: Association) -> None:
     """A second command in the middle of a data set: pynetdicom makes a second file for it."""
-    _send_fragments(association, (b"\x03", _command_bytes(Dataset())))
+    data = P_DATA()
+    data.presentation_data_value_list = [[association.accepted_contexts[0].context_id, b"\x03"]]
+    association.dul.send_pdu(data)
     association.abort()
 
 
@@ -162,7 +138,7 @@ def test_association_that_ends_in_the_middle_of_an_object_leaves_no_file(
 ) -> None:
     association = gate.associate([CT_PLAIN])
     assert association.send_c_store(slices[0]).Status == SUCCESS
-    _begin_to_send(association, slices[1])
+    gate.begin_to_send(association, slices[1])
     gate.wait_for(lambda: gate.files("incoming"))
     end(association)
     gate.wait_for(lambda: not gate.listener.has_open_association(slices[0].StudyInstanceUID))
@@ -178,26 +154,20 @@ def test_association_that_ends_in_the_middle_of_an_object_leaves_no_file(
 @pytest.mark.parametrize("uids", [("", "1.2.3"), (CTImageStorage, ""), (CTImageStorage, "1." * 40 + "1")])
 @pytest.mark.filterwarnings("ignore:The value length")
 def test_request_whose_command_is_invalid_leaves_no_file_and_the_listener_well(
-    gate, slices: list[Dataset], uids: tuple[str, str]
+    gate, slices: list[Dataset], store_command: Callable[..., tuple[bytes, bytes]], uids: tuple[str, str]
 ) -> None:
-    association = gate.associate([CT_PLAIN])
-    command = Dataset()
-    command.AffectedSOPClassUID, command.AffectedSOPInstanceUID = uids
-    command.CommandField, command.MessageID, command.Priority = 0x0001, 1, 2
-    command.CommandDataSetType = 1
-    content = encode(slices[0], False, True)
-    assert content is not None
-    _send_fragments(association, (b"\x03", _command_bytes(command)), (b"\x02", content))
+    association = gate.associate([CT_PLAIN])  # pynetdicom passes such a request over, or aborts
+    gate.send_fragments(association, store_command(*uids), (b"\x02", b"whatever"))
     association.abort()
     assert gate.send(slices[1]) == [SUCCESS]
     gate.wait_for(lambda: not gate.files("incoming"))
-    assert slices[1].SOPInstanceUID in [row.sop_instance_uid for row in gate.instances()]
+    assert [row.sop_instance_uid for row in gate.instances()] == [slices[1].SOPInstanceUID]
 
 
 def test_listener_that_stops_ends_open_associations_and_leaves_no_file(gate, slices: list[Dataset]) -> None:
     association = gate.associate([CT_PLAIN])
     assert association.send_c_store(slices[0]).Status == SUCCESS
-    _begin_to_send(association, slices[1])
+    gate.begin_to_send(association, slices[1])
     gate.wait_for(lambda: gate.files("incoming"))
     gate.listener.stop()
     gate.wait_for(lambda: association.is_aborted)
@@ -283,11 +253,11 @@ def test_instance_that_was_moved_when_the_gateway_died_is_adopted_at_the_next_st
 
 
 def test_object_that_was_half_received_when_the_gateway_died_is_cleared_at_the_next_start(
-    listener_process, make_gate: Callable[..., Any], slices: list[Dataset], tmp_path: Path
+    listener_process, make_gate: Callable[..., Any], begin_to_send, slices: list[Dataset], tmp_path: Path
 ) -> None:
     process, port = listener_process()
     association = _associate(port)
-    _begin_to_send(association, slices[0])
+    begin_to_send(association, slices[0])
     incoming = tmp_path / "iris-data" / "incoming"
     _wait_for(lambda: any(incoming.glob("*.part")))  # before a gate opens here, and clears the folder
     process.kill()

@@ -1,11 +1,13 @@
 """A ledger in a temporary folder, and a book keeper that brings it where a test begins."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage, MRImageStorage
 
 from gateway.events import Bus, Event
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study, jobs_of
@@ -153,3 +155,44 @@ def book(tmp_path: Path) -> Iterator[Book]:
         keeper = Book(ledger)
         bus.subscribe(keeper.heard.append)
         yield keeper
+
+
+@pytest.fixture
+def make_headers(tmp_path: Path) -> Callable[..., list[tuple[Path, Dataset]]]:
+    """Headers of a made-up series of evenly spaced slices: keywords by name, and how they lie."""
+
+    def make(
+        *,
+        series: int = 1,
+        count: int = 20,
+        spacing_mm: float = 1.0,
+        origin_mm: float = 0.0,
+        orientation: tuple[float, ...] = (1, 0, 0, 0, 1, 0),
+        missing: tuple[int, ...] = (),
+        **keywords: Any,
+    ) -> list[tuple[Path, Dataset]]:
+        row, column = orientation[:3], orientation[3:]
+        normal = (
+            row[1] * column[2] - row[2] * column[1],
+            row[2] * column[0] - row[0] * column[2],
+            row[0] * column[1] - row[1] * column[0],
+        )
+        made = []
+        for number in (n for n in range(count) if n not in missing):
+            header = Dataset()
+            header.StudyInstanceUID, header.SeriesInstanceUID = STUDY_UID, f"{STUDY_UID}.{series}"
+            header.SOPInstanceUID = f"{STUDY_UID}.{series}.{number + 1}"
+            header.Modality, header.SeriesNumber = "CT", series
+            header.FrameOfReferenceUID, header.AcquisitionNumber = f"{STUDY_UID}.0", 1
+            header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+            header.Rows = header.Columns = 8
+            header.PixelSpacing, header.ImageOrientationPatient = [1, 1], list(orientation)
+            distance = origin_mm + spacing_mm * number
+            header.ImagePositionPatient = [round(distance * part, 4) for part in normal]
+            for keyword, value in keywords.items():
+                setattr(header, keyword, value)
+            header.SOPClassUID = MRImageStorage if header.Modality == "MR" else CTImageStorage
+            made.append((tmp_path / f"{header.SOPInstanceUID}.dcm", header))
+        return made
+
+    return make
