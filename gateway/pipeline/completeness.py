@@ -7,6 +7,7 @@ the PACS answers to C-FIND, lists of instances) belongs into `_due`.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,9 @@ from .planning import Planner
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S = 30.0
-"""At the latest so often is every open study looked at, should an association end without a word."""
+"""At the latest so often is every open study looked at, should an association end without a word; and no
+sooner again one that could not be planned, unless it changed."""
+NOT_PLANNED = "it could not be planned, and is tried again; the log names the place"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Completeness:
         self._wake = threading.Event()
         self._stopping = False
         self._not_whole: dict[str, int] = {}  # study -> the generation that was seen with a gap
+        self._failed: dict[str, tuple[int, float]] = {}  # study -> the generation that failed, and when
         self._thread = threading.Thread(target=self._run, name="completeness", daemon=True)
         bus.subscribe(self._on_event)
 
@@ -95,14 +99,34 @@ class Completeness:
         """Complete what is due; how long to sleep otherwise."""
         wait_s = LOOK_AGAIN_S
         for study in receiving_studies(self._ledger):
+            if self._stopping:
+                break
             due = self._due(study)
             if due is None:
                 continue
-            if due.in_s > 0:
-                wait_s = min(wait_s, due.in_s)
-            elif not self._complete(study, due):
+            in_s = max(due.in_s, self._seconds_to_next_try(study))
+            if in_s > 0:
+                wait_s = min(wait_s, in_s)
+            elif not self._complete_or_put_off(study, due):
                 wait_s = 0.0
         return wait_s
+
+    def _seconds_to_next_try(self, study: StudyRow) -> float:
+        """How long a study that could not be planned rests; 0 for every other."""
+        generation, failed_at = self._failed.get(study.study_uid, (-1, 0.0))
+        return LOOK_AGAIN_S - (time.monotonic() - failed_at) if generation == study.generation else 0.0
+
+    def _complete_or_put_off(self, study: StudyRow, due: _Due) -> bool:
+        """Complete one study; what goes wrong with it must not hold up the others."""
+        try:
+            return self._complete(study, due)
+        except Exception:
+            log.exception("study_not_planned", study_key=study.study_key)
+        self._failed[study.study_uid] = (study.generation, time.monotonic())
+        if study.reason != NOT_PLANNED:
+            with self._ledger.transaction() as transaction:
+                transaction.update("studies", "study_uid", study.study_uid, {"reason": NOT_PLANNED})
+        return True
 
     def _due(self, study: StudyRow) -> _Due | None:
         """When this study should be complete; None while only its sender can tell."""
@@ -129,6 +153,7 @@ class Completeness:
         except StaleRow:  # an instance came in meanwhile
             return False
         self._not_whole.pop(study.study_uid, None)
+        self._failed.pop(study.study_uid, None)
         log.info("study_completed", study_key=study.study_key, evidence=due.evidence, jobs=len(plan.jobs))
         return True
 

@@ -1,0 +1,218 @@
+"""When a study counts as arrived: on what evidence, and what stands in the way."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import gateway.pipeline.completeness as completeness_module
+from gateway.ledger.completion import StudyPlan, request_completion
+from gateway.ledger.records import StudyRow
+from gateway.ledger.states import JobState, StudyState
+from gateway.pipeline.completeness import NOT_PLANNED, Completeness
+
+DEADLINE_S = 20.0
+LONG_S = 3600.0
+
+
+@dataclass
+class ScriptedPlanner:
+    """Plans whatever `jobs` holds; raises for the studies in `broken`."""
+
+    jobs: tuple[Any, ...] = ()
+    broken: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
+
+    def plan(self, study: StudyRow) -> StudyPlan:
+        self.asked.append(study.study_uid)
+        before, self.before = self.before, lambda: None
+        before()
+        if study.study_uid in self.broken:
+            raise OSError("a kept file cannot be read")
+        return StudyPlan(study.study_uid, study.generation, self.jobs, ())
+
+
+@pytest.fixture
+def watch(book) -> Iterator[Callable[..., tuple[Completeness, ScriptedPlanner]]]:
+    """Start the watch over the studies of the book."""
+    started = []
+
+    def start(*jobs: Any, is_open: Callable[[str], bool] = lambda _: False, **times: float) -> Any:
+        planner = ScriptedPlanner(jobs)
+        given = {"quiet_s": 0.0, "timeout_s": LONG_S, **times}
+        watcher = Completeness(book.ledger, planner, book.ledger.bus, is_open, **given)  # type: ignore[arg-type]
+        watcher.start()
+        started.append(watcher)
+        return watcher, planner
+
+    yield start
+    for watcher in started:
+        watcher.stop()
+
+
+def _wait_for(condition: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "the condition did not come true"
+        time.sleep(0.005)
+
+
+def _completed_with(book) -> str:
+    """Wait until the study is complete; the evidence."""
+    _wait_for(lambda: "study.completed" in book.names())
+    (line,) = [line for line in book.timeline() if line.event == "study.completed"]
+    return str(line.detail["evidence"])
+
+
+def test_released_study_without_a_gap_is_complete_after_the_quiet_time(book, watch) -> None:
+    book.store()
+    watch(book.planned(), quiet_s=0.05)
+    book.close_association()
+    book.store("9.9", study_uid="9")  # wakes the watch; its own association is not closed
+    assert _completed_with(book) == "released"
+    assert book.state() is JobState.PLANNED
+    at = book.study()
+    assert at.completed_at is not None
+    assert at.evidence_at is not None
+    assert at.completed_at > at.evidence_at
+
+
+def test_study_that_an_earlier_process_left_open_is_completed_at_start(book, watch) -> None:
+    book.store()
+    book.close_association()
+    watch(book.planned())
+    assert _completed_with(book) == "released"
+
+
+def test_study_is_not_looked_at_before_its_quiet_time_or_without_evidence(book, watch) -> None:
+    book.store()
+    watcher, planner = watch(book.planned(), quiet_s=LONG_S)
+    assert 0 < watcher._look_at_all() <= completeness_module.LOOK_AGAIN_S
+    book.close_association()
+    assert 0 < watcher._look_at_all() <= completeness_module.LOOK_AGAIN_S
+    assert planner.asked == []
+
+
+def test_study_whose_association_is_open_waits_for_its_sender(book, watch) -> None:
+    book.store()
+    book.close_association()
+    watcher, planner = watch(book.planned(), is_open=lambda uid: uid == book.study_uid, timeout_s=0.0)
+    watcher._look_at_all()
+    assert planner.asked == []
+
+
+def test_aborted_association_is_no_evidence(book, watch) -> None:
+    book.store()
+    book.close_association(released=False)
+    watcher, planner = watch(book.planned())
+    watcher._look_at_all()
+    assert planner.asked == []
+
+
+@pytest.mark.parametrize("released", [None, False])
+def test_study_without_a_release_is_complete_at_the_timeout(book, watch, released: bool | None) -> None:
+    book.store()
+    if released is not None:
+        book.close_association(released=released)
+    watch(book.planned(), timeout_s=0.05)
+    assert _completed_with(book) == "timeout without release"
+    assert book.state() is JobState.PLANNED
+
+
+def test_gap_is_waited_for_until_the_timeout_and_then_held(book, watch) -> None:
+    book.store()
+    book.close_association()
+    _, planner = watch(book.planned(hold="a slice is missing"), timeout_s=0.3)
+    _wait_for(lambda: planner.asked)
+    assert book.study().state is StudyState.RECEIVING
+    assert _completed_with(book) == "timeout with a gap"
+    assert book.state() is JobState.QUARANTINED
+    assert len(planner.asked) == 2  # at the release and at the timeout, not all the time in between
+
+
+def test_gap_that_a_late_slice_fills_is_complete_at_once(book, watch) -> None:
+    book.store()
+    book.close_association()
+    watcher, planner = watch(book.planned(hold="a slice is missing"))
+    _wait_for(lambda: planner.asked)
+    planner.jobs = (book.planned("k2"),)
+    book.store("1.2.3.4.2")
+    book.close_association()
+    watcher._wake.set()
+    assert _completed_with(book) == "released"
+    assert book.state("k2") is JobState.PLANNED
+
+
+def test_person_who_says_complete_is_believed_in_spite_of_gap_and_open_association(book, watch) -> None:
+    book.store()
+    watch(book.planned(hold="a slice is missing"), is_open=lambda _: True)
+    with book.ledger.transaction() as transaction:
+        request_completion(transaction, book.study_uid)
+    assert _completed_with(book) == "requested"
+    assert book.state() is JobState.QUARANTINED
+
+
+def test_instance_that_comes_while_the_study_is_planned_is_not_left_out(book, watch) -> None:
+    book.store()
+    book.close_association()
+    watcher, planner = watch(book.planned(), is_open=lambda _: True)
+    planner.before = lambda: book.store("1.2.3.4.2")
+    watcher._has_open_association = lambda _: False
+    watcher._wake.set()
+    _wait_for(lambda: planner.asked)
+    book.close_association()
+    watcher._wake.set()
+    assert _completed_with(book) == "released"
+    assert len(planner.asked) >= 2
+    assert book.study().generation == 2
+
+
+# -- one study must not hold up the others ----------------------------------------------------------------
+
+
+def test_study_that_cannot_be_planned_does_not_hold_up_the_others(
+    book, watch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book.store("1.9.1", study_uid="1.9", series_uid="1.9.0")  # comes first, is looked at first
+    book.store()
+    with book.ledger.transaction() as transaction:
+        for uid in ("1.9", book.study_uid):
+            request_completion(transaction, uid)
+    planner = ScriptedPlanner(broken={"1.9"})
+    watcher = Completeness(
+        book.ledger, planner, book.ledger.bus, lambda _: False, quiet_s=0.0, timeout_s=LONG_S
+    )  # type: ignore[arg-type]
+    wait_s = watcher._look_at_all()
+    assert planner.asked == ["1.9", book.study_uid]
+    assert book.study().state is StudyState.DONE
+    (broken,) = book.ledger.read("SELECT state, reason FROM studies WHERE study_uid = '1.9'")
+    assert (broken["state"], broken["reason"]) == ("receiving", NOT_PLANNED)
+    said = capsys.readouterr().out
+    assert "key of 1.9" in said
+    assert 0 < wait_s <= completeness_module.LOOK_AGAIN_S
+
+
+def test_study_that_cannot_be_planned_rests_until_its_time_or_a_new_instance(
+    book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.store()
+    with book.ledger.transaction() as transaction:
+        request_completion(transaction, book.study_uid)
+    planner = ScriptedPlanner(broken={book.study_uid})
+    watcher = Completeness(
+        book.ledger, planner, book.ledger.bus, lambda _: False, quiet_s=0.0, timeout_s=LONG_S
+    )  # type: ignore[arg-type]
+    watcher._look_at_all()
+    watcher._look_at_all()
+    assert len(planner.asked) == 1
+    book.store("1.2.3.4.2")
+    watcher._look_at_all()
+    assert len(planner.asked) == 2
+    monkeypatch.setattr(completeness_module, "LOOK_AGAIN_S", 0.0)
+    planner.broken.clear()
+    watcher._look_at_all()
+    assert book.study().state is StudyState.DONE
+    assert book.study().reason != NOT_PLANNED
