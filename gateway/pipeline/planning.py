@@ -1,9 +1,10 @@
 """From a study's instances to the jobs it should have, and why every other volume has none."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import count
 from pathlib import Path
 
 from converter.segmentation import copied_header_digest
@@ -11,7 +12,7 @@ from converter.series import Usability, Volume, judge_series, read_header
 from gateway.config import Rule
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, jobs_of
 from gateway.ledger.instances import current_instances
-from gateway.ledger.records import InstanceRow, StudyRow
+from gateway.ledger.records import InstanceRow, JobRow, StudyRow
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 
@@ -46,10 +47,51 @@ class _Candidate:
     why: str = ""
     ranking: tuple[str, ...] = ()
 
-    @property
-    def slot(self) -> str:
-        """What stays the same when a late slice makes another volume of it."""
-        return f"{self.volume.series_uid}#{self.number}"
+    def shared_with(self, job: JobRow) -> int:
+        """How many of its instances a job has."""
+        return len({row.sop_instance_uid for row in self.rows}.intersection(job.instance_uids))
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """Which volume continues which: a slot is what a revision is a revision of.
+
+    Numbers will not do, since a volume may be numbered anew when others of its series come in; what counts is
+    the instances that it shares with the newest job of a slot.
+    """
+
+    of_candidate: Mapping[int, str]
+    taken: frozenset[str]
+    """Slots whose newest job is neither cancelled nor superseded: their volume stays the chosen one."""
+
+    @classmethod
+    def of(cls, task: str, candidates: Sequence[_Candidate], jobs: Sequence[JobRow]) -> "_Slots":
+        """Match the slots of a study's jobs, oldest first, with its volumes as they are now."""
+        newest = {job.slot: job for job in jobs if job.task == task}
+        pairs = sorted(
+            ((c.shared_with(job), slot, c) for slot, job in newest.items() for c in candidates),
+            key=lambda pair: (-pair[0], pair[1], pair[2].number),
+        )
+        found: dict[int, str] = {}
+        for shared, slot, candidate in pairs:
+            if shared and id(candidate) not in found and slot not in found.values():
+                found[id(candidate)] = slot
+        over = (JobState.CANCELLED, JobState.SUPERSEDED)
+        taken = frozenset(slot for slot, job in newest.items() if job.state not in over)
+        names = {*newest, *found.values()}
+        for candidate in candidates:
+            if id(candidate) not in found:
+                found[id(candidate)] = _new_slot(task, candidate, names)
+                names.add(found[id(candidate)])
+        return cls(found, taken)
+
+    def __getitem__(self, candidate: _Candidate) -> str:
+        return self.of_candidate[id(candidate)]
+
+
+def _new_slot(task: str, candidate: _Candidate, names: Set[str]) -> str:
+    possible = (f"{candidate.volume.series_uid}#{number}#{task}" for number in count(candidate.number))
+    return next(slot for slot in possible if slot not in names)
 
 
 class Planner:
@@ -86,13 +128,9 @@ class Planner:
         rows = current_instances(self._ledger, study.study_uid)
         candidates, decided = self._judge(rows)
         jobs: list[PlannedJob] = []
-        has_job = {
-            job.slot
-            for job in jobs_of(self._ledger, study.study_uid)
-            if job.state not in (JobState.CANCELLED, JobState.SUPERSEDED)
-        }
+        earlier = jobs_of(self._ledger, study.study_uid)
         for task in dict.fromkeys(rule.task for rule in self._rules):
-            jobs += self._choose(task, candidates, has_job)
+            jobs += self._choose(task, candidates, _Slots.of(task, candidates, earlier))
         decided += [_decision(candidate) for candidate in candidates]
         return StudyPlan(study.study_uid, study.generation, tuple(jobs), tuple(decided))
 
@@ -133,7 +171,7 @@ class Planner:
 
     # -- choosing -----------------------------------------------------------------------------------------
 
-    def _choose(self, task: str, candidates: Sequence[_Candidate], has_job: set[str]) -> list[PlannedJob]:
+    def _choose(self, task: str, candidates: Sequence[_Candidate], slots: _Slots) -> list[PlannedJob]:
         jobs: list[PlannedJob] = []
         taken: dict[int, list[_Candidate]] = defaultdict(list)
         rules = [rule for rule in self._rules if rule.task == task]
@@ -145,7 +183,7 @@ class Planner:
             rule = rules[number]
             single = _without_time_series(group)
             for scan in _scans(single) if rule.rule.choose == "best" else [[c] for c in single]:
-                jobs.append(self._take_best(rule, scan, has_job))
+                jobs.append(self._take_best(rule, scan, slots))
         return jobs
 
     def _first_match(self, rules: Sequence[TaskRule], candidate: _Candidate) -> int | None:
@@ -170,11 +208,11 @@ class Planner:
             return " ".join(finding.sentence for finding in volume.findings)
         return None
 
-    def _take_best(self, rule: TaskRule, scan: Sequence[_Candidate], has_job: set[str]) -> PlannedJob:
+    def _take_best(self, rule: TaskRule, scan: Sequence[_Candidate], slots: _Slots) -> PlannedJob:
         """Take one volume of a scan; one that was taken before stays the one."""
         by_volume = {id(candidate.volume): candidate for candidate in scan}
         order = [(by_volume[id(v)], rank) for v, rank in ranked([c.volume for c in scan])]
-        kept = next((c for c, _ in order if f"{c.slot}#{rule.task}" in has_job), None)
+        kept = next((c for c, _ in order if slots[c] in slots.taken), None)
         best = kept or order[0][0]
         lines = tuple(f"{_series_name(c)}: {rank.sentence}" for c, rank in order)
         for candidate, _ in order:
@@ -182,11 +220,11 @@ class Planner:
             if candidate is not best and candidate.job is None:
                 reason = "was taken first" if kept else "ranks higher"
                 candidate.why = f"rule {rule.rule.name}: {_series_name(best)} of the same scan {reason}"
-        best.job = self._job(rule, best)
+        best.job = self._job(rule, best, slots[best])
         best.why = f"taken by rule {rule.rule.name} for task {rule.task}"
         return best.job
 
-    def _job(self, rule: TaskRule, candidate: _Candidate) -> PlannedJob:
+    def _job(self, rule: TaskRule, candidate: _Candidate, slot: str) -> PlannedJob:
         volume = candidate.volume
         gaps = [finding.sentence for finding in volume.findings if finding.code == "gap"]
         return PlannedJob(
@@ -197,7 +235,7 @@ class Planner:
                 self._engine,
             ),
             series_uid=volume.series_uid,
-            slot=f"{candidate.slot}#{rule.task}",
+            slot=slot,
             rule=rule.rule.name,
             task=rule.task,
             options=dict(rule.rule.options),
@@ -241,16 +279,14 @@ def _age_days(study_date: str) -> tuple[str, ...]:
 
 def _without_time_series(group: Sequence[_Candidate]) -> list[_Candidate]:
     """Leave out series of which several volumes match: nobody said which one is meant."""
-    count: dict[str, int] = defaultdict(int)
-    for candidate in group:
-        count[candidate.volume.series_uid] += 1
+    volumes = Counter(candidate.volume.series_uid for candidate in group)
     single = []
     for candidate in group:
-        several = count[candidate.volume.series_uid]
-        if several > 1:
-            candidate.why = f"one of {several} volumes of its series (time or phase): a rule must pick one"
-        else:
+        several = volumes[candidate.volume.series_uid]
+        if several == 1:
             single.append(candidate)
+        elif candidate.job is None:
+            candidate.why = f"one of {several} volumes of its series (time or phase): a rule must pick one"
     return single
 
 

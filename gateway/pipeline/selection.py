@@ -119,7 +119,7 @@ class Rank:
         return cls(
             whole=not volume.has_finding("gap"),
             axial=bool(abs(np.cross(row, column)[2]) >= AXIAL_COSINE),
-            spacing_fits=low <= volume.slice_spacing_mm <= high,
+            spacing_fits=low <= round(volume.slice_spacing_mm, 3) <= high,
             soft=_SHARP_KERNEL.search(kernel) is None,
             coverage_mm=volume.slice_spacing_mm * (len(volume.frames) - 1),
             spacing_mm=volume.slice_spacing_mm,

@@ -1,0 +1,345 @@
+"""From a study's instances to its jobs, and the reason for every volume that has none."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian
+
+from gateway.config import Rule
+from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
+from gateway.ledger.states import JobEvent, JobState
+from gateway.ledger.work import cancel
+from gateway.pipeline.identity import EngineIdentity, SiteSecret
+from gateway.pipeline.planning import Planner, TaskRule
+from gateway.pipeline.rules import compile_rule
+
+ENGINE = EngineIdentity("threshold", "1.0.0", "", "dcm2niix 1.0")
+Shelve = Callable[..., None]
+Plan = Callable[..., StudyPlan]
+
+
+@pytest.fixture
+def shelve(book, make_headers: Callable[..., Any], tmp_path: Path) -> Shelve:
+    """Store the slices of a made-up series, as files and in the ledger."""
+
+    def store(*, only: Sequence[int] | None = None, shuffled: bool = False, **given: Any) -> None:
+        headers = make_headers(**given)
+        chosen = [headers[number] for number in only] if only is not None else headers
+        if shuffled:
+            random.Random(1).shuffle(chosen)
+        for path, header in chosen:
+            _save(header, path)
+            _store(book, header, path.relative_to(tmp_path))
+
+    return store
+
+
+@pytest.fixture
+def plan(book, tmp_path: Path) -> Plan:
+    """Plan the study with these rules, or one for every CT."""
+
+    def make(*rules: Rule, modality: str = "CT", task: str = "tissue") -> StudyPlan:
+        chosen = rules or (Rule(name="ct", when={"Modality": "CT"}),)
+        compiled = [TaskRule(compile_rule(r), r.task or task, modality, ("pacs",)) for r in chosen]
+        secret = SiteSecret(tmp_path / "site-secret")
+        return Planner(book.ledger, tmp_path, compiled, secret, ENGINE).plan(book.study())
+
+    return make
+
+
+@pytest.fixture
+def complete(book) -> Callable[[StudyPlan], None]:
+    def write(made: StudyPlan) -> None:
+        with book.ledger.transaction() as transaction:
+            complete_study(transaction, made, evidence="released")
+
+    return write
+
+
+def _save(header: Dataset, path: Path) -> None:
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.save_as(path, enforce_file_format=True)
+
+
+def _store(book, header: Dataset, path: Path, **changes: Any) -> None:
+    book.store(
+        str(header.SOPInstanceUID),
+        path=str(path),
+        series_uid=str(header.SeriesInstanceUID),
+        sop_class_uid=str(header.SOPClassUID),
+        series_number=int(header.SeriesNumber),
+        modality=str(header.Modality),
+        pixel_sha256=f"pixels of {header.SOPInstanceUID}",
+        geometry_sha256=f"geometry of {header.SOPInstanceUID}",
+        **changes,
+    )
+
+
+def _only(made: StudyPlan) -> PlannedJob:
+    (job,) = made.jobs
+    return job
+
+
+def _why(made: StudyPlan) -> dict[str, str]:
+    """Series number to the reason."""
+    return {volume.series_uid.rpartition(".")[2]: volume.why for volume in made.volumes}
+
+
+# -- one series -------------------------------------------------------------------------------------------
+
+
+def test_ct_volume_becomes_a_job_with_its_slices_in_order(shelve: Shelve, plan: Plan) -> None:
+    shelve(count=12, shuffled=True)
+    made = plan()
+    job = _only(made)
+    assert job.instance_uids == tuple(f"1.2.3.1.{number}" for number in range(1, 13))
+    assert (job.rule, job.task, job.engine, job.send_to, job.hold) == (
+        "ct",
+        "tissue",
+        "threshold",
+        ("pacs",),
+        "",
+    )
+    (volume,) = made.volumes
+    assert volume == DecidedVolume(
+        "1.2.3.1", 1, 12, job.job_key, "taken by rule ct for task tissue", volume.findings, ()
+    )
+
+
+def test_job_key_depends_neither_on_the_order_of_arrival_nor_on_names(
+    shelve: Shelve, plan: Plan, book
+) -> None:
+    shelve(PatientName="One^Name", SeriesDescription="one")
+    first = _only(plan())
+    shelve(PatientName="Other^Name", SeriesDescription="other", shuffled=True)
+    second = _only(plan())
+    assert first.job_key == second.job_key
+    assert first.header_sha256 != second.header_sha256  # encoded again, not run again
+    assert len(first.job_key) == 64
+
+
+@pytest.mark.parametrize("change", [{"options": {"fast": True}}, {"task": "other"}])
+def test_job_key_depends_on_task_and_options(shelve: Shelve, plan: Plan, change: dict[str, Any]) -> None:
+    shelve()
+    keys = {_only(plan(Rule(name="r", **values))).job_key for values in ({}, change)}
+    assert len(keys) == 2
+
+
+def test_volume_with_a_gap_becomes_a_held_job(shelve: Shelve, plan: Plan, complete, book) -> None:
+    shelve(missing=(7,))
+    made = plan()
+    assert _only(made).hold
+    complete(made)
+    assert book.state(_only(made).job_key) is JobState.QUARANTINED
+    assert [finding["code"] for finding in made.volumes[0].findings] == ["gap"]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DA")
+def test_study_age_and_computed_keywords_can_be_asked(shelve: Shelve, plan: Plan) -> None:
+    shelve(count=12, spacing_mm=2.0, StudyDate="20200101")
+    assert plan(Rule(name="r", when={"images": 12, "slice_spacing_mm": 2, "study_age_days": ">365"})).jobs
+    assert not plan(Rule(name="r", when={"study_age_days": "<365"})).jobs
+    shelve(count=12, spacing_mm=2.0, StudyDate="unknown")
+    assert not plan(Rule(name="r", when={"study_age_days": "<365"})).jobs
+
+
+# -- what is never taken ----------------------------------------------------------------------------------
+
+
+def test_scouts_projections_and_other_modalities_are_left_with_their_reason(
+    shelve: Shelve, plan: Plan
+) -> None:
+    shelve(series=1, count=4, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    shelve(series=2, ImageType=["DERIVED", "SECONDARY", "MIP"])
+    shelve(series=3, Modality="MR")
+    shelve(series=4, count=2)
+    made = plan(Rule(name="all"))
+    assert made.jobs == ()
+    why = _why(made)
+    assert "scout" in why["1"]
+    assert "projection" in why["2"]
+    assert why["3"] == "rule all: the task needs CT, this is MR"
+    assert why["4"].startswith("rule all: ")
+    assert len(made.volumes) == 4
+
+
+def test_report_is_left_with_the_reason_that_the_intake_gave(shelve: Shelve, plan: Plan, book) -> None:
+    shelve()
+    report = Dataset()
+    report.SOPInstanceUID, report.SeriesInstanceUID, report.SOPClassUID = (
+        "1.2.3.9.1",
+        "1.2.3.9",
+        BasicTextSRStorage,
+    )
+    report.SeriesNumber, report.Modality = 9, "SR"
+    _store(book, report, Path("never read"), of_use=False, why_not="not a CT or MR image (Basic Text SR)")
+    made = plan()
+    assert len(made.jobs) == 1
+    assert _why(made)["9"] == "not a CT or MR image (Basic Text SR)"
+
+
+def test_volume_that_no_rule_takes_says_what_each_rule_wanted(shelve: Shelve, plan: Plan) -> None:
+    shelve(count=12)
+    made = plan(Rule(name="long", when={"images": ">=100"}), Rule(name="mr", when={"Modality": "MR"}))
+    assert made.jobs == ()
+    assert _why(made)["1"] == "rule long: images is not >=100; rule mr: Modality is not MR"
+
+
+def test_images_without_a_place_are_left_with_the_reason(shelve: Shelve, plan: Plan) -> None:
+    shelve(ImagePositionPatient=None)
+    made = plan()
+    assert made.jobs == ()
+    assert sum(volume.images for volume in made.volumes) == 20
+    assert all(volume.why for volume in made.volumes)
+
+
+def test_several_volumes_of_one_series_are_refused_unless_a_rule_picks_one(
+    shelve: Shelve, plan: Plan, make_headers: Callable[..., Any], book, tmp_path: Path
+) -> None:
+    for echo in (1, 2):
+        for path, header in make_headers(Modality="MR", EchoNumbers=echo, EchoTime=10 * echo):
+            header.SOPInstanceUID = f"{header.SOPInstanceUID}.{echo}"
+            echo_path = path.with_name(f"{header.SOPInstanceUID}.dcm")
+            _save(header, echo_path)
+            _store(book, header, echo_path.relative_to(tmp_path))
+    refused = plan(Rule(name="mr"), modality="MR")
+    assert refused.jobs == ()
+    assert [v.why for v in refused.volumes] == [
+        "one of 2 volumes of its series (time or phase): a rule must pick one"
+    ] * 2
+    picked = plan(Rule(name="mr", when={"EchoTime": "<15"}), modality="MR")
+    assert all(uid.endswith(".1") for uid in _only(picked).instance_uids)
+
+
+# -- which of several -------------------------------------------------------------------------------------
+
+
+def test_best_of_one_scan_is_taken_and_the_ranking_shown(shelve: Shelve, plan: Plan) -> None:
+    shelve(series=1, spacing_mm=5.0, count=5)
+    shelve(series=2, spacing_mm=1.0, count=21)
+    shelve(series=3, spacing_mm=1.0, count=21, ConvolutionKernel="LUNG")
+    made = plan()
+    assert _only(made).series_uid == "1.2.3.2"
+    assert _why(made) == {
+        "1": "rule ct: series 2 of the same scan ranks higher",
+        "2": "taken by rule ct for task tissue",
+        "3": "rule ct: series 2 of the same scan ranks higher",
+    }
+    (ranking,) = {volume.ranking for volume in made.volumes}
+    assert [line.partition(":")[0] for line in ranking] == ["series 2", "series 3", "series 1"]
+
+
+def test_best_of_each_contrast_phase_and_frame_of_reference_is_taken(shelve: Shelve, plan: Plan) -> None:
+    shelve(series=1)
+    shelve(series=2, AcquisitionNumber=2)
+    shelve(series=3, FrameOfReferenceUID="1.2.3.77")
+    assert {job.series_uid for job in plan().jobs} == {"1.2.3.1", "1.2.3.2", "1.2.3.3"}
+
+
+def test_choose_all_takes_all(shelve: Shelve, plan: Plan) -> None:
+    shelve(series=1)
+    shelve(series=2, ConvolutionKernel="LUNG")
+    made = plan(Rule(name="all", choose="all"))
+    assert {job.series_uid for job in made.jobs} == {"1.2.3.1", "1.2.3.2"}
+    assert len({job.slot for job in made.jobs}) == 2
+
+
+def test_first_matching_rule_takes_a_volume_for_its_task(shelve: Shelve, plan: Plan) -> None:
+    shelve(spacing_mm=1.0)
+    thin, any_ct = Rule(name="thin", when={"slice_spacing_mm": "<=2"}, priority=7), Rule(name="any")
+    assert (_only(plan(thin, any_ct)).rule, _only(plan(thin, any_ct)).priority) == ("thin", 7)
+    assert _only(plan(any_ct, thin)).rule == "any"
+
+
+def test_two_tasks_make_two_jobs_of_one_volume(shelve: Shelve, plan: Plan) -> None:
+    shelve()
+    made = plan(Rule(name="one", task="tissue"), Rule(name="two", task="bones"))
+    assert {job.task for job in made.jobs} == {"tissue", "bones"}
+    assert len({job.job_key for job in made.jobs}) == len({job.slot for job in made.jobs}) == 2
+
+
+# -- a second completion ----------------------------------------------------------------------------------
+
+
+def test_second_completion_without_a_new_slice_plans_the_same_job(
+    shelve: Shelve, plan: Plan, complete, book
+) -> None:
+    shelve()
+    first = plan()
+    complete(first)
+    shelve(series=5, count=2)
+    complete(plan())
+    assert set(book.jobs()) == {_only(first).job_key}
+    assert book.state(_only(first).job_key) is JobState.PLANNED
+
+
+def test_late_slice_supersedes_in_the_same_slot(shelve: Shelve, plan: Plan, complete, book) -> None:
+    shelve(only=range(19))
+    first = plan()
+    complete(first)
+    shelve(only=[19])
+    second = plan()
+    complete(second)
+    assert _only(first).slot == _only(second).slot
+    assert book.state(_only(first).job_key) is JobState.SUPERSEDED
+    assert book.state(_only(second).job_key) is JobState.PLANNED
+
+
+def test_slice_that_fills_the_gap_lets_the_volume_go_on(shelve: Shelve, plan: Plan, complete, book) -> None:
+    shelve(missing=(7,))
+    first = plan()
+    complete(first)
+    shelve(only=[7])
+    complete(plan())
+    states = {key: job.state for key, job in book.jobs().items()}
+    assert states.pop(_only(first).job_key) is JobState.SUPERSEDED
+    assert list(states.values()) == [JobState.PLANNED]
+
+
+def test_volume_that_was_taken_stays_the_one_when_a_better_one_comes_late(
+    shelve: Shelve, plan: Plan, complete, book
+) -> None:
+    shelve(series=1, spacing_mm=5.0, count=5)
+    first = plan()
+    complete(first)
+    shelve(series=2, spacing_mm=1.0, count=30)
+    second = plan()
+    assert _only(second).job_key == _only(first).job_key
+    assert _why(second)["2"] == "rule ct: series 1 of the same scan was taken first"
+    complete(second)
+    assert len(book.jobs()) == 1
+
+
+def test_volume_whose_job_was_cancelled_gives_way_to_a_better_one(
+    shelve: Shelve, plan: Plan, complete, book
+) -> None:
+    shelve(series=1, spacing_mm=5.0, count=5)
+    complete(plan())
+    with book.ledger.transaction() as transaction:
+        cancel(transaction, next(iter(book.jobs())))
+    shelve(series=2, spacing_mm=1.0, count=30)
+    assert _only(plan()).series_uid == "1.2.3.2"
+
+
+def test_larger_stack_that_joins_the_series_late_takes_no_job_away(
+    shelve: Shelve, plan: Plan, complete, book
+) -> None:
+    rule = Rule(name="all", choose="all", when={"ImageType": "AXIAL"})
+    shelve(count=10)
+    first = plan(rule)
+    complete(first)
+    book.move(_only(first).job_key, JobEvent.CONVERTED)
+    coronal = {"orientation": (1, 0, 0, 0, 0, -1), "origin_mm": 500.0, "count": 40}
+    shelve(only=range(10, 40), ImageType=["ORIGINAL", "PRIMARY", "CORONAL"], **coronal)  # numbered first now
+    second = plan(rule)
+    complete(second)
+    assert (_only(second).job_key, _only(second).slot) == (_only(first).job_key, _only(first).slot)
+    assert book.state(_only(first).job_key) is JobState.CONVERTED
+    both = plan(Rule(name="cor", when={"ImageType": "CORONAL"}), Rule(name="ax", when={"ImageType": "AXIAL"}))
+    assert len({job.slot for job in both.jobs}) == 2
