@@ -22,8 +22,10 @@ LUNG_HU: Final = (-920.0, -550.0)
 """Means over a few millimetres inside a lung."""
 CORE_HU: Final = (-900.0, -600.0)
 """The mean over a whole lung's core."""
-CORE_SPREAD_HU: Final = 150.0
+CORE_SPREAD_HU: Final = 125.0
 CORE_DEPTH_MM: Final = 4.0
+MEAN_MM: Final = 3.0
+RIM_MM: Final = 7.0
 SMALLEST_LUNG_ML: Final = 5.0
 SMALLEST_WHOLE_LUNG_ML: Final = 250.0
 """A lung that does not reach the top of the scan is there from tip to base: an adult's has litres."""
@@ -67,10 +69,12 @@ def lung_plane(lung: Mask, hu: NDArray[np.int16], body: Body, level: int) -> Mas
 def _regions(air: Mask, coarse: Coarse) -> list[Mask]:
     """The air in parts: where lung and gas (trachea, stomach) run together, each for itself."""
     depth_mm = _depth(air, coarse)
-    core = air & (depth_mm > CORE_DEPTH_MM)
-    mean = ndimage.uniform_filter(coarse.hu.astype(np.float32), [_odd(6.0 / mm) for mm in coarse.spacing_mm])
+    core = depth_mm > CORE_DEPTH_MM
+    mean = _mean_inside(coarse, depth_mm > max(coarse.spacing_mm))
     gas = core & (mean < LUNG_HU[0])
     lung = core & (mean >= LUNG_HU[0]) & (mean <= LUNG_HU[1])
+    if gas.any():  # the rim of gas shares its voxels with the wall, and has a lung's values there
+        lung &= ndimage.distance_transform_edt(~gas, sampling=coarse.spacing_mm) > RIM_MM
     cores, count = ndimage.label(gas)
     cores[lung] = ndimage.label(lung)[0][lung] + count
     basins = watershed(coarse.hu, cores, mask=air)
@@ -83,6 +87,15 @@ def _regions(air: Mask, coarse: Coarse) -> list[Mask]:
         if region.sum() * coarse.voxel_ml >= SMALLEST_LUNG_ML:
             regions.append(region)
     return regions
+
+
+def _mean_inside(coarse: Coarse, inside: Mask) -> NDArray[np.float32]:
+    """The mean over the voxels inside among those within a few millimetres; 0 where there are none."""
+    size = [2 * round(MEAN_MM / mm) + 1 for mm in coarse.spacing_mm]
+    share = ndimage.uniform_filter(inside.astype(np.float32), size)
+    total = ndimage.uniform_filter(np.where(inside, coarse.hu, 0).astype(np.float32), size)
+    has_any = share > 1e-4
+    return np.asarray(np.where(has_any, total / np.where(has_any, share, 1), 0), np.float32)
 
 
 def _is_lung(region: Mask, coarse: Coarse) -> bool:
@@ -163,7 +176,3 @@ def _depth(mask: Mask, coarse: Coarse) -> NDArray[np.float32]:
         distance = ndimage.distance_transform_edt(padded, sampling=coarse.spacing_mm)
         depth_mm[box] = distance[1:-1, 1:-1, 1:-1]
     return depth_mm
-
-
-def _odd(size: float) -> int:
-    return max(1, 2 * int(size / 2) + 1)

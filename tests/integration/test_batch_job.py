@@ -290,7 +290,8 @@ def _replace_image(folder: Path, values: np.ndarray) -> None:
     [
         (no_nifti, "no NIfTI"), (another_file, "stage it again"), (no_input, "no input.nii.gz"),
         (four_dimensions, "4 dimensions"), (no_hounsfield, "no Hounsfield units"),
-        (no_request, "request.json"), (unknown_engine, 'no engine "nothing"'), (unknown_task, "it has: tissue"), (unknown_option, "fats"),
+        (no_request, "request.json"), (unknown_engine, 'no engine "nothing"'),
+        (unknown_task, "it has: tissue"), (unknown_option, "fats"),
         (later_contract, "contract"),
     ],
 )  # fmt: skip
