@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from .contract import (
     LABELS_NAME,
@@ -16,6 +17,7 @@ from .contract import (
     PROGRESS_INTERVAL_S,
     STATISTICS_NAME,
     ContractError,
+    JobRequest,
     Manifest,
     Progress,
     canonical_options,
@@ -92,11 +94,7 @@ def run_job(folder: JobFolder, run: int) -> None:
             return
         folder.forget_results()
         reporter = Reporter(folder)
-        try:
-            task_facts(request.engine, request.task)
-            options = canonical_options(request.engine, request.options)
-        except ContractError as error:
-            raise BadInput(str(error)) from None
+        options = _checked_options(request)
         with reporter.stage("fetch"):
             source = folder.input(request)
             image = read_image(source)
@@ -115,6 +113,15 @@ def run_job(folder: JobFolder, run: int) -> None:
                 attempt=run,
             )
         )
+
+
+def _checked_options(request: JobRequest) -> dict[str, Any]:
+    """The options with their defaults, of an engine and a task that there are."""
+    try:
+        task_facts(request.engine, request.task)
+        return canonical_options(request.engine, request.options)
+    except ContractError as error:
+        raise BadInput(str(error)) from None
 
 
 def _write_outputs(
