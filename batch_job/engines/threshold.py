@@ -1,7 +1,8 @@
 """CT tissues by Hounsfield units and shape: no weights, no GPU, and no more certainty than that gives.
 
 Adipose tissue is -190 to -30 HU, the range that body composition CT uses (Aubrey et al., Acta Physiol 210,
-2014). What lies between fat and gas is the edge of tissue within one voxel and counts as soft. Bone and lungs are found by shape as well: `ct_bone`, `ct_lungs`.
+2014). What lies between fat and gas is the edge of tissue within one voxel and counts as soft. Bone and lungs
+are found by shape as well: `ct_bone`, `ct_lungs`.
 """
 
 from collections.abc import Callable, Mapping
