@@ -39,6 +39,7 @@ from gateway.pipeline.rules import RuleError, compile_rule
 from gateway.pipeline.run import Runs
 from gateway.pipeline.steps import StepWorker
 from gateway.pipeline.workplace import Workplace
+from gateway.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +115,7 @@ class App:
             DeliveryWorker(destination, ledger, bus, data_dir, config.dicom.ae_title)
             for destination in config.destination
         ]
-        self._workers: list[StepWorker | DeliveryWorker | Completeness] = [
+        self._workers: list[Worker] = [
             *steps,
             *self._deliveries,
             completeness,

@@ -1,7 +1,6 @@
 """One worker for each destination: sends what is due, understands the answer, backs off while it is away."""
 
 import random
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from gateway.ledger.states import DeliveryEvent, DeliveryState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import due_deliveries, put_off_delivery, seconds_to_next_delivery
+from gateway.worker import Worker
 
 from .finding import holds_instance
 from .peer import NotReached, Peer
@@ -25,10 +25,9 @@ log = structlog.get_logger(__name__)
 
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 300.0
-IDLE_S = 60.0
 
 
-class DeliveryWorker:
+class DeliveryWorker(Worker):
     """Sends every pending delivery of one destination, oldest first.
 
     Parameters
@@ -45,53 +44,30 @@ class DeliveryWorker:
         assert destination.ae_title
         assert destination.host
         assert destination.port
-        self.name = destination.name
+        super().__init__(f"delivery-{destination.name}", bus)
+        self._to = destination.name
         self._peer = Peer(destination.ae_title, destination.host, destination.port)
         self._give_up_after_s = destination.give_up_after_h * 3600
         self._ledger = ledger
         self._data_dir = data_dir
         self._calling_ae_title = calling_ae_title
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
         self.trouble = ""
         """Why the destination takes nothing at the moment; empty when all is well."""
-        self._thread = threading.Thread(target=self._run, name=f"delivery-{self.name}", daemon=True)
-        bus.subscribe(self._on_event)
 
-    def start(self) -> None:
-        """Begin, with what an earlier process left pending."""
-        self._thread.start()
+    def is_woken_by(self, event: Event) -> bool:
+        """Whether a delivery became pending."""
+        return isinstance(event, DeliveryChanged) and event.state == DeliveryState.PENDING
 
-    def stop(self) -> None:
-        """End after the object at hand."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, DeliveryChanged) and event.state == DeliveryState.PENDING:
-            self._wake.set()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                self._send_what_is_due()
-                wait_s = seconds_to_next_delivery(self._ledger, self.name)
-            except Exception:
-                log.exception("delivery_failed", destination=self.name)
-                wait_s = None
-            self._wake.wait(IDLE_S if wait_s is None else max(wait_s, 0.05))
-
-    def _send_what_is_due(self) -> None:
-        for delivery in due_deliveries(self._ledger, self.name):
-            if self._stopping.is_set():
-                return
+    def work(self) -> float | None:
+        """Send what is due."""
+        for delivery in due_deliveries(self._ledger, self._to):
+            if self.is_stopping:
+                break
             try:
                 self._deliver(delivery)
-            except StaleRow:  # cancelled or superseded meanwhile
-                continue
+            except StaleRow:
+                log.warning("delivery_moved_meanwhile", job_key=delivery.job_key, destination=self._to)
+        return seconds_to_next_delivery(self._ledger, self._to)
 
     # -- one delivery -------------------------------------------------------------------------------------
 
@@ -110,7 +86,7 @@ class DeliveryWorker:
             self._act_on(delivery, path, status)
 
     def _act_on(self, delivery: DeliveryRow, path: Path, status: int | None) -> None:
-        sentence = f"{self.name} answered with {meaning(status)}" if status is not None else meaning(status)
+        sentence = f"{self._to} answered with {meaning(status)}" if status is not None else meaning(status)
         match understand(status):
             case Answer.STORED:
                 self._succeed(delivery, sentence)
@@ -143,7 +119,7 @@ class DeliveryWorker:
                 columns={"attempts": delivery.attempts + 1},
                 answer=sentence,
             )
-        log.info("delivered", job_key=delivery.job_key, destination=self.name)
+        log.info("delivered", job_key=delivery.job_key, destination=self._to)
 
     def _try_again(self, delivery: DeliveryRow, sentence: str) -> None:
         self.trouble = sentence
@@ -156,11 +132,11 @@ class DeliveryWorker:
             put_off_delivery(
                 transaction, delivery.key, delay_s=delay_s * random.uniform(0.8, 1.0), reason=sentence
             )
-        log.warning("delivery_put_off", job_key=delivery.job_key, destination=self.name, delay_s=delay_s)
+        log.warning("delivery_put_off", job_key=delivery.job_key, destination=self._to, delay_s=delay_s)
 
     def _fail(self, delivery: DeliveryRow, sentence: str) -> None:
         with self._ledger.transaction() as transaction:
             transaction.move_delivery(
                 delivery.key, DeliveryEvent.FAILED, expect=DeliveryState.PENDING, reason=sentence
             )
-        log.error("delivery_failed_for_good", job_key=delivery.job_key, destination=self.name)
+        log.error("delivery_failed_for_good", job_key=delivery.job_key, destination=self._to)

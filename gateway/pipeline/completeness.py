@@ -6,7 +6,6 @@ line in the timeline, and one with a gap is held for a person. An abort is no ev
 the PACS answers to C-FIND, lists of instances) belongs into `_due`.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from gateway.ledger.completion import StudyPlan, complete_study, receiving_studi
 from gateway.ledger.records import StudyRow, utc_time
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
+from gateway.worker import Worker
 
 from .planning import Planner
 
@@ -39,7 +39,7 @@ class _Due:
     only_if_whole: bool
 
 
-class Completeness:
+class Completeness(Worker):
     """Watches the studies that are receiving.
 
     Parameters
@@ -58,48 +58,24 @@ class Completeness:
         quiet_s: float,
         timeout_s: float,
     ) -> None:
+        super().__init__("completeness", bus)
         self._ledger = ledger
         self._planner = planner
         self._has_open_association = has_open_association
         self._quiet_s = quiet_s
         self._timeout_s = timeout_s
-        self._wake = threading.Event()
-        self._stopping = False
         self._not_whole: dict[str, int] = {}  # study -> the generation that was seen with a gap
         self._failed: dict[str, tuple[int, float]] = {}  # study -> the generation that failed, and when
-        self._thread = threading.Thread(target=self._run, name="completeness", daemon=True)
-        bus.subscribe(self._on_event)
 
-    def start(self) -> None:
-        """Begin, with the studies that an earlier process left open."""
-        self._thread.start()
+    def is_woken_by(self, event: Event) -> bool:
+        """Whether a study may have become complete, or grown."""
+        return isinstance(event, InstanceStored | AssociationClosed | CompletionRequested)
 
-    def stop(self) -> None:
-        """End after the study at hand."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, InstanceStored | AssociationClosed | CompletionRequested):
-            self._wake.set()
-
-    def _run(self) -> None:
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                wait_s = self._look_at_all()
-            except Exception:
-                log.exception("completeness_failed")
-                wait_s = LOOK_AGAIN_S
-            self._wake.wait(wait_s)
-
-    def _look_at_all(self) -> float:
-        """Complete what is due; how long to sleep otherwise."""
+    def work(self) -> float:
+        """Complete what is due; the seconds until the next study is to be looked at."""
         wait_s = LOOK_AGAIN_S
         for study in receiving_studies(self._ledger):
-            if self._stopping:
+            if self.is_stopping:
                 break
             due = self._due(study)
             if due is None:

@@ -158,7 +158,7 @@ def same_scan(volume: Volume) -> tuple[str, ...]:
     share both.
     """
     return (
-        volume.frame_of_reference_uid,
+        volume.frame_of_reference_uid or volume.series_uid,
         *values_of(volume.header, "ContrastBolusAgent"),
         "|",
         *values_of(volume.header, "AcquisitionNumber"),

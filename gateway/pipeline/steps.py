@@ -6,7 +6,6 @@ time: a crash in the middle of it leaves the job where it was.
 
 import random
 import sqlite3
-import threading
 from collections.abc import Callable, Collection
 
 import structlog
@@ -19,20 +18,20 @@ from gateway.ledger.states import JobEvent, JobState, UnknownTransition
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import due_jobs, put_off_job, seconds_to_next_job
+from gateway.worker import Worker
 
 log = structlog.get_logger(__name__)
 
 FAILURES_ALLOWED = 5
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 300.0
-IDLE_S = 60.0
 
 
 class CannotGoOn(Exception):
     """A job cannot be done; one sentence that says why and what to do, without patient data."""
 
 
-class StepWorker:
+class StepWorker(Worker):
     """Runs one step for every job that stands before it.
 
     Parameters
@@ -48,48 +47,30 @@ class StepWorker:
     def __init__(
         self, name: str, states: Collection[JobState], do: Callable[[JobRow], None], ledger: Ledger, bus: Bus
     ) -> None:
-        self.name = name
+        super().__init__(name, bus)
         self._states = frozenset(states)
         self._do = do
         self._ledger = ledger
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"step-{name}", daemon=True)
-        bus.subscribe(self._on_event)
 
-    def start(self) -> None:
-        """Begin, with what an earlier process left."""
-        self._thread.start()
+    def is_woken_by(self, event: Event) -> bool:
+        """Whether a job came to stand before the step."""
+        return isinstance(event, JobChanged) and event.state in self._states
 
-    def stop(self) -> None:
-        """End after the job at hand."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, JobChanged) and event.state in self._states:
-            self._wake.set()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                for job in due_jobs(self._ledger, self._states):
-                    if self._stopping.is_set():
-                        return
-                    self._take(job)
-                wait_s = seconds_to_next_job(self._ledger, self._states)
-            except Exception:
-                log.exception("step_worker_failed", step=self.name)
-                wait_s = None
-            self._wake.wait(IDLE_S if wait_s is None else max(wait_s, 0.05))
+    def work(self) -> float | None:
+        """Take the step for every job that is due."""
+        for job in due_jobs(self._ledger, self._states):
+            if self.is_stopping:
+                break
+            self._take(job)
+        return seconds_to_next_job(self._ledger, self._states)
 
     def _take(self, job: JobRow) -> None:
         try:
             self._do(job)
-        except (StaleRow, UnknownTransition):
+        except StaleRow:
+            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
+            self.look_again()  # it may stand before the step still, with a corrected header
+        except UnknownTransition:
             log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
         except (CannotGoOn, ConverterError, Permanent) as error:
             self._fail(job, str(error))

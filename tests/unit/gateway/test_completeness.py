@@ -90,9 +90,9 @@ def test_study_that_an_earlier_process_left_open_is_completed_at_start(book, wat
 def test_study_is_not_looked_at_before_its_quiet_time_or_without_evidence(book, watch) -> None:
     book.store()
     watcher, planner = watch(book.planned(), quiet_s=LONG_S)
-    assert 0 < watcher._look_at_all() <= completeness_module.LOOK_AGAIN_S
+    assert 0 < watcher.work() <= completeness_module.LOOK_AGAIN_S
     book.close_association()
-    assert 0 < watcher._look_at_all() <= completeness_module.LOOK_AGAIN_S
+    assert 0 < watcher.work() <= completeness_module.LOOK_AGAIN_S
     assert planner.asked == []
 
 
@@ -100,7 +100,7 @@ def test_study_whose_association_is_open_waits_for_its_sender(book, watch) -> No
     book.store()
     book.close_association()
     watcher, planner = watch(book.planned(), is_open=lambda uid: uid == book.study_uid, timeout_s=0.0)
-    watcher._look_at_all()
+    watcher.work()
     assert planner.asked == []
 
 
@@ -108,7 +108,7 @@ def test_aborted_association_is_no_evidence(book, watch) -> None:
     book.store()
     book.close_association(released=False)
     watcher, planner = watch(book.planned())
-    watcher._look_at_all()
+    watcher.work()
     assert planner.asked == []
 
 
@@ -185,7 +185,7 @@ def test_study_that_cannot_be_planned_does_not_hold_up_the_others(
     watcher = Completeness(
         book.ledger, planner, book.ledger.bus, lambda _: False, quiet_s=0.0, timeout_s=LONG_S
     )  # type: ignore[arg-type]
-    wait_s = watcher._look_at_all()
+    wait_s = watcher.work()
     assert planner.asked == ["1.9", book.study_uid]
     assert book.study().state is StudyState.DONE
     (broken,) = book.ledger.read("SELECT state, reason FROM studies WHERE study_uid = '1.9'")
@@ -205,14 +205,14 @@ def test_study_that_cannot_be_planned_rests_until_its_time_or_a_new_instance(
     watcher = Completeness(
         book.ledger, planner, book.ledger.bus, lambda _: False, quiet_s=0.0, timeout_s=LONG_S
     )  # type: ignore[arg-type]
-    watcher._look_at_all()
-    watcher._look_at_all()
+    watcher.work()
+    watcher.work()
     assert len(planner.asked) == 1
     book.store("1.2.3.4.2")
-    watcher._look_at_all()
+    watcher.work()
     assert len(planner.asked) == 2
     monkeypatch.setattr(completeness_module, "LOOK_AGAIN_S", 0.0)
     planner.broken.clear()
-    watcher._look_at_all()
+    watcher.work()
     assert book.study().state is StudyState.DONE
     assert book.study().reason != NOT_PLANNED
