@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -146,6 +147,7 @@ class App:
         """
         for warning in warnings_about(self.config):
             log.warning("configuration", sentence=warning)
+        _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._intake.adopt_unknown_files()
         self._runs.start()
         for worker in self._workers:
@@ -247,6 +249,13 @@ def _make_data_dir(data_dir: Path) -> None:
         raise ConfigError(
             f"site.data_dir: {data_dir} cannot be made ({os.strerror(error.errno or 0)}); choose another"
         ) from None
+
+
+def _keep_temporary_files_in(folder: Path) -> None:
+    """Images on their way through dcm2niix are patients' too: a kill must not leave them elsewhere."""
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    tempfile.tempdir = str(folder)
 
 
 def _in_url(host: str) -> str:

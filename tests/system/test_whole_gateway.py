@@ -163,6 +163,20 @@ def test_our_own_result_routed_back_is_acknowledged_and_never_an_input(
     assert len(study["jobs"]) == 1
 
 
+def test_images_that_a_killed_conversion_leaves_lie_in_the_data_directory_and_go_at_the_next_start(
+    make_world: Callable[..., Any], recording_pacs: Any
+) -> None:
+    world = make_world(("pacs", "RECORDER", recording_pacs.port))
+    left_over = world.data_dir / "work" / "temporary" / "iris-convert-killed" / "00000.dcm"
+    left_over.parent.mkdir(parents=True)
+    left_over.write_bytes(b"an image")
+    world.start()
+    assert not left_over.exists()
+    assert left_over.parents[1].is_dir()
+    assert world.data_dir.stat().st_mode & 0o077 == 0
+    assert world.stop() == 0
+
+
 def test_job_key_is_the_same_at_two_gateways_that_share_the_secret(
     make_world: Callable[..., Any], recording_pacs: Any, write_study: Callable[..., str], tmp_path: Path
 ) -> None:
