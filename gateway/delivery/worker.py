@@ -74,7 +74,7 @@ class DeliveryWorker(Worker):
     def _deliver(self, delivery: DeliveryRow) -> None:
         path = self._data_dir / delivery.path
         if not path.is_file():
-            self._fail(delivery, "its file is gone from the results folder; retry the job to encode it again")
+            self._fail(delivery, "its file is gone from the results folder; cancel the job, then retry it")
             return
         try:
             status = send_files([path], self._peer, self._calling_ae_title)[0].status

@@ -174,9 +174,7 @@ def _correct_header(transaction: Transaction, job: JobRow, planned: PlannedJob) 
     transaction.update("jobs", "job_key", job.job_key, {"header_sha256": planned.header_sha256})
     if job.state in (JobState.ENCODED, JobState.DELIVERED) and job.encoded_uid is not None:
         transaction.move_job(job.job_key, JobEvent.HEADER_CORRECTED)
-        supersede_deliveries(transaction, job.job_key)
-    elif job.state is JobState.FAILED and job.resume_state is JobState.ENCODED:
-        transaction.update("jobs", "job_key", job.job_key, {"resume_state": JobState.SEGMENTED})
+    supersede_deliveries(transaction, job.job_key)
 
 
 def _supersede_slot(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:

@@ -165,7 +165,13 @@ class UnknownTransition(Exception):
 
 
 def resume_state(failed_in: JobState) -> JobState:
-    """Where a job goes on after a failure in `failed_in`: what was at the queue needs a new run."""
+    """Where a job goes on after a failure in `failed_in`.
+
+    What was at the queue needs a new run; what was encoded is encoded again, to the same bytes unless its
+    header was corrected meanwhile.
+    """
+    if failed_in is JobState.ENCODED:
+        return JobState.SEGMENTED
     return JobState.STAGED if failed_in in AT_THE_QUEUE else failed_in
 
 

@@ -139,10 +139,11 @@ def test_resuming_job_without_a_state_to_resume_raises() -> None:
         next_job_state(JobState.FAILED, JobEvent.RETRIED, None)
 
 
-def test_resume_state_of_a_run_is_staged_and_else_where_it_was() -> None:
+def test_resume_state_of_a_run_is_staged_of_a_result_segmented_and_else_where_it_was() -> None:
     expected = {state: state for state in JOB_OPEN} | dict.fromkeys(
         (JobState.SUBMITTED, JobState.RUNNABLE, JobState.RUNNING), JobState.STAGED
     )
+    expected[JobState.ENCODED] = JobState.SEGMENTED
     assert {state: resume_state(state) for state in JOB_OPEN} == expected
 
 
