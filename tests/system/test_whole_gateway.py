@@ -147,6 +147,29 @@ def test_study_sent_twice_runs_once_and_comes_back_once(
     assert len(segs_in(orthanc, study_uid, tmp_path)) == 1
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("transition", ["job.encoded", "delivery.sent", "job.delivered"])
+def test_orthanc_holds_one_segmentation_although_the_gateway_was_killed_on_the_way(
+    make_world: Callable[..., Any],
+    orthanc: Any,
+    write_study: Callable[..., str],
+    tmp_path: Path,
+    transition: str,
+    moment: str,
+) -> None:
+    """Killed before `delivery.sent` is written, it sends an object again that Orthanc has already."""
+    study_uid = write_study(tmp_path / "study", seed=f"{transition} {moment}")
+    world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port))
+    world.start(f"{transition}:{moment}")
+    world.send(tmp_path / "study")
+    world.until_revived()
+    world.until(study_uid, done)
+    (seg,) = segs_in(orthanc, study_uid, tmp_path)
+    (result,) = (world.data_dir / "results").glob("*/*.dcm")
+    assert dcmread(seg) == dcmread(result)
+    assert world.stop() == 0
+
+
 def test_our_own_result_routed_back_is_acknowledged_and_never_an_input(
     world: Any, orthanc: Any, storescu: Callable[..., Any], small_study: Path, tmp_path: Path
 ) -> None:
