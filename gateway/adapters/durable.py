@@ -1,5 +1,6 @@
-"""Files that survive a power cut: temporary file, fsync, rename, fsync of the folder."""
+"""Files that survive a power cut (temporary file, fsync, rename, fsync of the folder), and their digests."""
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -47,3 +48,9 @@ def write_durably(target: Path, source: Path | bytes) -> None:
         sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -45,11 +45,5 @@ class Archive:
         return str(target.relative_to(self.data_dir))
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -17,6 +17,7 @@ from pydicom import dcmread
 from pydicom.uid import UID
 
 from converter.segmentation import is_our_own
+from gateway.adapters.durable import file_digest
 from gateway.ledger.instances import (
     ArrivedInstance,
     RefusedObject,
@@ -34,7 +35,7 @@ from gateway.ledger.instances import (
 from gateway.ledger.records import InstanceRow
 from gateway.ledger.store import Ledger
 
-from .archive import Archive, file_digest
+from .archive import Archive
 from .header import (
     IMAGES_OF_USE,
     Damaged,

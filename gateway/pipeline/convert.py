@@ -1,10 +1,8 @@
 """The steps convert (planned > converted) and stage (converted > staged): from DICOM to a job folder."""
 
-import hashlib
-from pathlib import Path
-
 from batch_job.contract import INPUT_NAMES, REQUEST_NAME, JobInput, JobRequest
 from converter.nifti import convert_volume
+from gateway.adapters.durable import file_digest
 from gateway.adapters.objects import ObjectStore, job_object
 from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobEvent, JobState
@@ -66,7 +64,7 @@ class Stage:
             task=job.task,
             engine=job.engine,
             options=job.options,
-            input=JobInput(name=INPUT_NAME, sha256=_digest(converted)),
+            input=JobInput(name=INPUT_NAME, sha256=file_digest(converted)),
         )
         self._objects.put_file(job_object(job.job_key, INPUT_NAME), converted)
         self._objects.put(job_object(job.job_key, REQUEST_NAME), request.to_json())
@@ -78,8 +76,3 @@ class Stage:
                 input_mb=round(converted.stat().st_size / 1e6, 1),
             )
         self._workplace.clear(job)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,7 +4,6 @@ The ledger knows of a run before the queue does: a crash between the two leaves 
 that nobody knows. News are ordered by the run number, so what comes late or twice changes nothing.
 """
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from batch_job.contract import (
     ContractError,
     Manifest,
 )
+from gateway.adapters.durable import file_digest
 from gateway.adapters.errors import Permanent, Retriable
 from gateway.adapters.objects import ObjectStore, job_object, job_prefix
 from gateway.adapters.queue import (
@@ -219,9 +219,7 @@ class Runs:
         target = self._workplace.work_folder(job) / LABELS_NAME
         if not self._objects.fetch(job_object(job.job_key, LABELS_NAME), target):
             raise CannotGoOn("its label map is gone from the job folder; retry the job")
-        with target.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != manifest.outputs[LABELS_NAME].sha256:
+        if file_digest(target) != manifest.outputs[LABELS_NAME].sha256:
             raise CannotGoOn("its label map is not the one that the manifest names; retry the job")
         return target
 
