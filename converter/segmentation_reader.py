@@ -1,7 +1,6 @@
-"""DICOM-SEG back to labels on the slices of its source; reads the bits itself, so it can check a writer."""
+"""DICOM-SEG back to labels on the slices of its source."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,17 +10,20 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import SegmentationStorage
+from pydicom import Dataset
 
 from .errors import LabelsDoNotFit
-from .geometry import frames_on_grid, positions_lps_mm
+from .geometry import frames_on_grid
 from .nifti import convert_volume, write_labels
+from .seg_file import SegmentationFile, open_segmentation
+from .seg_places import Places
+from .seg_segments import LABEL_VALUE
+from .seg_settings import SegmentationType
 from .series import Volume
 
-SAME_PLACE_MM = 0.01
-LABEL_VALUE = re.compile(r"label value (\d{1,3})$")
+MOST_NUMBERS = 255
+"""As many as a label map of 8 bits can hold."""
+_LABEL_VALUE = re.compile(rf"{LABEL_VALUE} (\d{{1,3}})$")
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,6 @@ class Segment:
     label: str
     label_value: int | None
     rgb: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Groups:
-    """One frame's functional groups, its own and the shared ones."""
-
-    own: Dataset
-    shared: Dataset
-
-    def __getitem__(self, keyword: str) -> Any:
-        for groups in (self.own, self.shared):
-            if keyword in groups:
-                return groups[keyword].value
-        raise KeyError(keyword)
 
 
 @dataclass(frozen=True)
@@ -60,42 +48,50 @@ class ReadSegmentation:
 
 
 def read_segmentation(path: Path, volume: Volume) -> ReadSegmentation:
-    """Read a BINARY segmentation onto the frames of its source.
-
-    Frames are told apart by the source instance that they name, and where they name none by their position;
-    where they name one, its position must agree.
+    """Read a BINARY or LABELMAP segmentation onto the frames of its source.
 
     Raises
     ------
     LabelsDoNotFit
-        No BINARY segmentation of this volume, or segments overlap.
+        No such segmentation of this volume, or segments overlap.
     OSError
     """
-    try:
-        seg = dcmread(path)
-    except InvalidDicomError:
-        raise LabelsDoNotFit("the segmentation is no DICOM file") from None
-    if seg.get("SOPClassUID") != SegmentationStorage or seg.get("SegmentationType") != "BINARY":
-        raise LabelsDoNotFit("the object is no BINARY segmentation")
-    if (seg.Rows, seg.Columns) != (volume.rows, volume.columns):
-        raise LabelsDoNotFit("the segmentation has other rows and columns than the series")
-    if len(seg.SegmentSequence) > 255:
-        raise LabelsDoNotFit("the segmentation has more than 255 segments")
-    numbers = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
-    try:
-        _fill(numbers, seg, _Places(volume))
-        segments = tuple(_segment(item) for item in seg.SegmentSequence)
-    except (LookupError, AttributeError, ValueError, TypeError, OverflowError):
-        raise LabelsDoNotFit("the segmentation does not say which segment a frame shows, and where") from None
+    with open_segmentation(path) as file:
+        segments = _segments(file)
+        if len(segments) > MOST_NUMBERS:
+            raise LabelsDoNotFit(f"the segmentation has more than {MOST_NUMBERS} segments")
+        numbers = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
+        drawn = np.zeros(len(volume.frames), np.int64)
+        frames = zip(Places(file, volume).of(file), file.segments, file.planes(), strict=True)
+        for place, segment, plane in frames:
+            shown = plane if file.type is SegmentationType.LABELMAP else plane * np.uint8(segment)
+            part = numbers[place.frame][place.window.slices]
+            np.bitwise_or(part, shown, out=part)
+            drawn[place.frame] += np.count_nonzero(shown.view(np.bool_))
+        # Where two segments share a pixel, fewer pixels are set than were drawn.
+        if any(np.count_nonzero(plane) != count for plane, count in zip(numbers, drawn, strict=True)):
+            raise LabelsDoNotFit("its segments overlap; a label map cannot hold them")
     return ReadSegmentation(numbers, segments)
 
 
-def _fill(numbers: NDArray[np.uint8], seg: Dataset, where: "_Places") -> None:
-    for item, mask in _frames(seg):
-        plane = numbers[where.frame_of(item)]
-        if plane[mask].any():
-            raise LabelsDoNotFit("its segments overlap; a label map cannot hold them")
-        plane[mask] = item["SegmentIdentificationSequence"][0].ReferencedSegmentNumber
+def read_masks(path: Path, volume: Volume) -> dict[Segment, NDArray[np.bool_]]:
+    """Read a segmentation whose segments may overlap: for each a mask, (frames, rows, columns).
+
+    Raises
+    ------
+    LabelsDoNotFit
+        No BINARY or LABELMAP segmentation of this volume.
+    OSError
+    """
+    with open_segmentation(path) as file:
+        shape = (len(volume.frames), volume.rows, volume.columns)
+        masks = {segment.number: np.zeros(shape, bool) for segment in _segments(file)}
+        frames = zip(Places(file, volume).of(file), file.segments, file.planes(), strict=True)
+        for place, segment, plane in frames:
+            for number in np.unique(plane[plane > 0]).tolist():
+                mask = masks[segment or number][place.frame][place.window.slices]
+                mask |= plane == number
+        return {segment: masks[segment.number] for segment in _segments(file)}
 
 
 def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]:
@@ -127,51 +123,18 @@ def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]
     return table
 
 
-class _Places:
-    """Which frame of the volume a frame of the segmentation lies on."""
-
-    def __init__(self, volume: Volume) -> None:
-        self._by_uid = {frame.sop_instance_uid: number for number, frame in enumerate(volume.frames)}
-        self._positions_mm = positions_lps_mm(volume)
-
-    def frame_of(self, item: Groups) -> int:
-        """Its number; LabelsDoNotFit where it lies elsewhere."""
-        position_mm = np.array([float(v) for v in item["PlanePositionSequence"][0].ImagePositionPatient])
-        off_mm = np.linalg.norm(self._positions_mm - position_mm, axis=1)
-        uid = _source_uid(item)
-        number = self._by_uid.get(uid, -1) if uid else int(off_mm.argmin())
-        if number < 0 or off_mm[number] > SAME_PLACE_MM:
-            raise LabelsDoNotFit("the segmentation was made on another series")
-        return number
-
-
-def _source_uid(item: Groups) -> str:
+def _segments(file: SegmentationFile) -> tuple[Segment, ...]:
+    """The segments but for a background, which Pixel Padding Value names (Supplement 243)."""
     try:
-        return str(item["DerivationImageSequence"][0].SourceImageSequence[0].ReferencedSOPInstanceUID)
-    except (KeyError, AttributeError, IndexError):
-        return ""
-
-
-def _frames(seg: Dataset) -> Iterator[tuple[Groups, NDArray[np.bool_]]]:
-    """Each frame's functional groups with its mask; bits are packed without padding (PS3.5 8.1.1).
-
-    A functional group is either the frame's own or shared by all (PS3.3 C.7.6.16): with one segment only,
-    what says the segment is shared.
-    """
-    shared = seg.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    packed = np.frombuffer(seg.PixelData, np.uint8)
-    pixels = seg.Rows * seg.Columns
-    for number, item in enumerate(seg.PerFrameFunctionalGroupsSequence):
-        first, last = number * pixels, (number + 1) * pixels
-        bits = np.unpackbits(packed[first // 8 : -(-last // 8)], bitorder="little")
-        mask = bits[first % 8 : first % 8 + pixels]
-        if mask.size != pixels:
-            raise LabelsDoNotFit("the segmentation's pixel data is cut short")
-        yield Groups(item, shared[0]), mask.reshape(seg.Rows, seg.Columns).astype(bool)
+        if int(file.header.get("PixelPaddingValue") or 0) != 0:
+            raise LabelsDoNotFit("the segmentation's background is not 0; that cannot be read here")
+        return tuple(_segment(item) for item in file.header.SegmentSequence if int(item.SegmentNumber) != 0)
+    except (LookupError, AttributeError, ValueError, TypeError, OverflowError):
+        raise LabelsDoNotFit("the segmentation does not describe its segments") from None
 
 
 def _segment(item: Dataset) -> Segment:
-    match = LABEL_VALUE.search(str(item.get("SegmentDescription") or ""))
+    match = _LABEL_VALUE.search(str(item.get("SegmentDescription") or ""))
     value = int(match[1]) if match and 1 <= int(match[1]) <= 255 else None
     return Segment(int(item.SegmentNumber), str(item.SegmentLabel), value, _rgb(item))
 

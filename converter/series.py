@@ -56,6 +56,8 @@ class Frame:
     sop_class_uid: str
     position_lps_mm: tuple[float, float, float]
     """Centre of the first pixel (ImagePositionPatient)."""
+    frame_number: int | None = None
+    """Number of the frame in a multi-frame object, from 1; None for a single-frame image."""
 
 
 @dataclass(frozen=True)

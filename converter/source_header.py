@@ -12,6 +12,7 @@ from typing import Any
 from pydicom import Dataset, config
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR
+from pydicom.sequence import Sequence
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
 from .headers import text_of, value_of
@@ -34,21 +35,70 @@ TYPE_2 = (
 )
 """There even where the source lacks them, empty then."""
 OPTIONAL = (
+    # Patient (C.7.1.1)
     "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
     "TypeOfPatientID",
+    "OtherPatientIDs",
+    "OtherPatientIDsSequence",
+    "OtherPatientNames",
     "PatientBirthTime",
+    "QualityControlSubject",
     "EthnicGroup",
+    "PatientComments",
     "PatientSpeciesDescription",
+    "PatientSpeciesCodeSequence",
     "PatientBreedDescription",
+    "PatientBreedCodeSequence",
+    "BreedRegistrationSequence",
+    "StrainDescription",
     "ResponsiblePerson",
+    "ResponsiblePersonRole",
+    "ResponsibleOrganization",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    # Clinical Trial Subject and Study (C.7.1.3, C.7.2.3)
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "IssuerOfClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "IssuerOfClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "IssuerOfClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "IssuerOfClinicalTrialSubjectReadingID",
+    "ClinicalTrialProtocolEthicsCommitteeName",
+    "ClinicalTrialProtocolEthicsCommitteeApprovalNumber",
+    "ClinicalTrialTimePointID",
+    "IssuerOfClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+    "ClinicalTrialTimePointTypeCodeSequence",
+    "LongitudinalTemporalOffsetFromEvent",
+    "LongitudinalTemporalEventType",
+    "ConsentForClinicalTrialUseSequence",
+    # General Study and Patient Study (C.7.2.1, C.7.2.2)
+    "IssuerOfAccessionNumberSequence",
+    "ReferringPhysicianIdentificationSequence",
+    "StudyDescription",
+    "PhysiciansOfRecord",
+    "NameOfPhysiciansReadingStudy",
+    "ProcedureCodeSequence",
+    "ReasonForPerformedProcedureCodeSequence",
+    "AdmittingDiagnosesDescription",
+    "AdmittingDiagnosesCodeSequence",
     "PatientAge",
     "PatientSize",
     "PatientWeight",
-    "StudyDescription",
-    "PhysiciansOfRecord",
+    "PatientSexNeutered",
+    "PregnancyStatus",
+    "AdmissionID",
+    "IssuerOfAdmissionIDSequence",
+    # The images themselves
     "TimezoneOffsetFromUTC",
+    "LongitudinalTemporalInformationModified",
     "Modality",
     "SeriesNumber",
     "SeriesDescription",
@@ -56,27 +106,44 @@ OPTIONAL = (
     "LossyImageCompression",
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
+    # What made them, for Contributing Equipment (C.12.1)
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "DeviceSerialNumber",
+    "StationName",
+    "InstitutionName",
+)
+SET_IN_THE_END = (
+    "SpecificCharacterSet",
+    "TimezoneOffsetFromUTC",
+    "LongitudinalTemporalInformationModified",
+    "PatientName",
 )
 
 
-def source_headers(volume: Volume) -> list[Dataset]:
-    """Give one header for each frame, in order: what is copied, what is referred to, and the geometry.
+def first_source_header(volume: Volume) -> Dataset:
+    """Give the first frame's header as an encoder sees it: what is copied and referred to, and the geometry.
 
     The first frame speaks for all: a series whose frames name several patients has one result of one. The
-    patient's name is not among it, because highdicom quotes an unusual one in a warning; `take_over_text`
-    sets it in the end.
+    patient's name is not among it, because highdicom quotes an unusual one in a warning; `take_over` sets it
+    in the end.
     """
+    frame = volume.frames[0]
     with config.disable_value_validation():
-        common = _common(volume)
-        common.PatientName = NOBODY
-        return [_of_frame(volume, number, common) for number in range(len(volume.frames))]
+        source = _common(volume)
+        source.PatientName = NOBODY
+        source.SOPClassUID = frame.sop_class_uid
+        source.SOPInstanceUID = frame.sop_instance_uid
+        source.ImagePositionPatient = [format_number_as_ds(value) for value in frame.position_lps_mm]
+    return source
 
 
-def take_over_text(volume: Volume, result: Dataset) -> None:
+def take_over(volume: Volume, result: Dataset) -> None:
     """Set what encoders do not copy as it is: character set, time zone, and the patient's name."""
     with config.disable_value_validation():
         source = _common(volume)
-        for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC", "PatientName"):
+        for keyword in SET_IN_THE_END:
             if keyword in source:
                 setattr(result, keyword, source[keyword].value)
 
@@ -89,11 +156,14 @@ def copied_header_digest(volume: Volume) -> str:
             text = f"{element.tag} {element.VR} {_text(element.value)}\n"
             digest.update(text.encode("utf-8", "surrogateescape"))
     for frame in volume.frames:
-        digest.update(f"{frame.sop_class_uid} {frame.sop_instance_uid} {frame.position_lps_mm}\n".encode())
+        place = f"{frame.sop_instance_uid} {frame.frame_number or ''} {frame.position_lps_mm}"
+        digest.update(f"{frame.sop_class_uid} {place}\n".encode())
     return digest.hexdigest()
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Sequence):
+        return "".join(f"({element.tag} {_text(element.value)})" for item in value for element in item)
     several = not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(value, "components")
     return "\\".join(str(item) for item in value) if several else str(value)
 
@@ -123,16 +193,6 @@ def _common(volume: Volume) -> Dataset:
     return source
 
 
-def _of_frame(volume: Volume, number: int, common: Dataset) -> Dataset:
-    frame = volume.frames[number]
-    source = Dataset()
-    source.update(common)
-    source.SOPClassUID = frame.sop_class_uid
-    source.SOPInstanceUID = frame.sop_instance_uid
-    source.ImagePositionPatient = [format_number_as_ds(value) for value in frame.position_lps_mm]
-    return source
-
-
 def _set_character_set(source: Dataset, header: Dataset) -> None:
     """Keep the source's (PS3.3 C.12.1.1.2); one that nobody knows becomes UTF-8."""
     named = text_of(header, "SpecificCharacterSet")
@@ -149,6 +209,8 @@ def _is_sound(keyword: str, value: Any) -> bool:
     if keyword == "TimezoneOffsetFromUTC":
         return re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", str(value)) is not None
     vr = dictionary_VR(keyword)
+    if vr == "SQ":
+        return all(_is_sound(e.keyword, e.value) for item in value for e in item if e.keyword)
     several = not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(value, "components")
     try:
         for item in value if several else [value]:

@@ -1,0 +1,296 @@
+"""Writes a segmentation as a stream, frame by frame: its memory does not grow with the number of segments."""
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.charset import convert_encodings
+from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
+
+from .errors import EncodingFailed
+from .explicit_vr import (
+    LONGEST_VALUE,
+    SEQUENCE_END,
+    UNDEFINED_LENGTH,
+    delimiter,
+    element,
+    sequence,
+    text_element,
+)
+from .seg_codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
+from .seg_header import names_segments
+from .seg_planes import LabelPlanes, Planes
+from .seg_settings import SegmentationType
+from .series import Frame, Volume
+
+PIXEL_DATA_HEADER: Final = Struct("<HH2s2xI")
+BYTE_BITS: Final = 8
+PREAMBLE: Final = bytes(128) + b"DICM"
+
+
+@dataclass(frozen=True)
+class FrameOrder:
+    """Which segment and which of the volume's frames each frame shows, in the order of writing.
+
+    Segment by segment, and in each against the slice normal, as highdicom does; a label map shows all segments
+    at once, and `segments` is then all 0. Both arrays are (frames,).
+    """
+
+    segments: NDArray[np.int64]
+    frames: NDArray[np.int64]
+
+    @property
+    def used_frames(self) -> NDArray[np.int64]:
+        """The volume's frames on which anything is, in the order of writing."""
+        return np.unique(self.frames)[::-1]
+
+
+def frame_order(presence: NDArray[np.bool_], kind: SegmentationType) -> FrameOrder:
+    """Put frames in order; those on which nothing is are left out (PS3.3 C.8.20.2.5.1).
+
+    Parameters
+    ----------
+    presence
+        (segments, frames of the volume).
+    """
+    if kind is SegmentationType.LABELMAP:
+        frames = np.flatnonzero(presence.any(axis=0))[::-1]
+        return FrameOrder(np.zeros_like(frames), frames)
+    segments, backwards = np.nonzero(presence[:, ::-1])
+    return FrameOrder(segments, presence.shape[1] - 1 - backwards)
+
+
+def write_segmentation(
+    stream: BinaryIO, header: Dataset, planes: Planes, volume: Volume, order: FrameOrder
+) -> str:
+    """Write a whole object; the digest of its bytes, SHA-256 in lower-case hex.
+
+    Parameters
+    ----------
+    header
+        From `segmentation_header`; its one frame is the pattern for all.
+
+    Raises
+    ------
+    EncodingFailed
+        More pixel data than an element can have.
+    OSError
+    """
+    header.NumberOfFrames = len(order.frames)
+    syntax = header.file_meta.TransferSyntaxUID
+    sink = _Sink(stream)
+    sink.write(PREAMBLE + _meta_bytes(header))
+    if syntax == DeflatedExplicitVRLittleEndian:
+        sink.begin_deflating()
+    for part in _data_set(header, planes, volume, order):
+        sink.write(part)
+    sink.finish()
+    return sink.digest.hexdigest()
+
+
+class _Sink:
+    """A stream whose bytes are digested, and deflated from `begin_deflating` on (PS3.5 A.5)."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._compressor: zlib._Compress | None = None
+        self._deflated = 0
+        self.digest = hashlib.sha256()
+
+    def begin_deflating(self) -> None:
+        self._compressor = raw_deflate()
+
+    def write(self, content: bytes) -> None:
+        if self._compressor is not None:
+            content = self._compressor.compress(content)
+            self._deflated += len(content)
+        self._put(content)
+
+    def finish(self) -> None:
+        if self._compressor is not None:
+            rest = self._compressor.flush()
+            self._put(rest + bytes((self._deflated + len(rest)) % 2))
+
+    def _put(self, content: bytes) -> None:
+        self.digest.update(content)
+        self._stream.write(content)
+
+
+def _meta_bytes(header: Dataset) -> bytes:
+    buffer = DicomBytesIO()
+    write_file_meta_info(buffer, header.file_meta)
+    return buffer.getvalue()
+
+
+def _data_set(header: Dataset, planes: Planes, volume: Volume, order: FrameOrder) -> Iterator[bytes]:
+    """The data set's bytes in order: elements that pydicom writes, and between them those made here."""
+    pattern = header.PerFrameFunctionalGroupsSequence[0]
+    references = [_reference(frame) for frame in _instances(volume)]
+    made_here = {
+        0x00081115: [_referenced_series(volume, references)],
+        0x00082112: [sequence(0x00082112, references)],
+        0x52009230: [_frame_groups(pattern, volume, order, names_segments(header))],
+        0x7FE00010: _pixel_data(header, planes, order),
+    }
+    encodings = convert_encodings(header.get("SpecificCharacterSet", "ISO_IR 6"))
+    begin = 0
+    for tag, parts in made_here.items():
+        yield _element_bytes(header[Tag(begin) : Tag(tag)], encodings)
+        yield from parts
+        begin = tag + 1
+
+
+def _element_bytes(dataset: Dataset, encodings: list[str]) -> bytes:
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, dataset, encodings)
+    return buffer.getvalue()
+
+
+# -- references and functional groups -----------------------------------------------------------------------
+
+
+def _instances(volume: Volume) -> list[Frame]:
+    """One frame for each instance: those of a multi-frame image share theirs."""
+    return list({frame.sop_instance_uid: frame for frame in volume.frames}.values())
+
+
+def _reference(frame: Frame) -> bytes:
+    return text_element(0x00081150, "UI", frame.sop_class_uid) + text_element(
+        0x00081155, "UI", frame.sop_instance_uid
+    )
+
+
+def _referenced_series(volume: Volume, references: list[bytes]) -> bytes:
+    """The Common Instance Reference Module (PS3.3 C.12.2)."""
+    series = sequence(0x0008114A, references) + text_element(0x0020000E, "UI", volume.series_uid)
+    return sequence(0x00081115, [series])
+
+
+def _frame_groups(pattern: Dataset, volume: Volume, order: FrameOrder, with_segment: bool) -> bytes:
+    """Per-frame functional groups (PS3.3 C.7.6.16), each like the pattern but for what differs."""
+    used = order.used_frames
+    derivation = {number: _derivation(pattern, volume.frames[number]) for number in used.tolist()}
+    position = {number: _position(volume.frames[number]) for number in used.tolist()}
+    index = {number: place for place, number in enumerate(used.tolist(), start=1)}
+    groups = []
+    for segment, number in zip((order.segments + 1).tolist(), order.frames.tolist(), strict=True):
+        dimensions = (segment, index[number]) if _is_by_segment(pattern) else (index[number],)
+        content = element(0x00209157, "UL", b"".join(value.to_bytes(4, "little") for value in dimensions))
+        group = derivation[number] + sequence(0x00209111, [content]) + position[number]
+        if with_segment:
+            group += sequence(0x0062000A, [element(0x0062000B, "US", segment.to_bytes(2, "little"))])
+        groups.append(group)
+    return sequence(0x52009230, groups)
+
+
+def _is_by_segment(pattern: Dataset) -> bool:
+    """Whether frames are indexed by segment too (PS3.3 C.7.6.17), as all but label maps are."""
+    values = pattern.FrameContentSequence[0]["DimensionIndexValues"]
+    return int(values.VM) > 1
+
+
+def _derivation(pattern: Dataset, frame: Frame) -> bytes:
+    """The Derivation Image macro (PS3.3 C.7.6.16.2.6): the source image of a frame."""
+    derived = pattern.DerivationImageSequence[0]
+    source = derived.SourceImageSequence[0]
+    content = _reference(frame)
+    if frame.frame_number is not None:
+        content += text_element(0x00081160, "IS", str(frame.frame_number))
+    content += text_element(0x0028135A, "CS", source.SpatialLocationsPreserved)
+    content += _one(source, "PurposeOfReferenceCodeSequence")
+    return sequence(0x00089124, [sequence(0x00082112, [content]) + _one(derived, "DerivationCodeSequence")])
+
+
+def _one(dataset: Dataset, keyword: str) -> bytes:
+    """One of a pattern's elements."""
+    only = Dataset()
+    only.add(dataset[keyword])
+    return _element_bytes(only, ["iso8859"])
+
+
+def _position(frame: Frame) -> bytes:
+    """The Plane Position macro (PS3.3 C.7.6.16.2.3)."""
+    numbers = [format_number_as_ds(value) for value in frame.position_lps_mm]
+    return sequence(0x00209113, [text_element(0x00200032, "DS", *numbers)])
+
+
+# -- pixels -------------------------------------------------------------------------------------------------
+
+
+def _pixel_data(header: Dataset, planes: Planes, order: FrameOrder) -> Iterator[bytes]:
+    """Pixel Data (PS3.5 8), native or encapsulated."""
+    syntax = header.file_meta.TransferSyntaxUID
+    size = header.Rows * header.Columns
+    is_labelmap = header.SegmentationType == SegmentationType.LABELMAP
+    is_encapsulated = syntax == DEFLATED_IMAGE_FRAME or syntax.is_encapsulated
+    if is_encapsulated and is_labelmap:
+        yield from _encapsulated([encode_plane(plane, syntax) for plane in _numbers(planes, order)])
+    elif is_encapsulated:
+        yield from _encapsulated([deflate_frame(_packed(mask)) for mask in _masks(planes, order)])
+    elif is_labelmap:
+        yield from _native(size * len(order.frames), (p.tobytes() for p in _numbers(planes, order)))
+    else:
+        length = -(-size * len(order.frames) // BYTE_BITS)
+        yield from _native(length, _packed_together(_masks(planes, order), size))
+
+
+def _numbers(planes: Planes, order: FrameOrder) -> Iterator[NDArray[np.uint8]]:
+    if not isinstance(planes, LabelPlanes):
+        raise EncodingFailed("masks may overlap, and a label map cannot hold that; encode them as BINARY")
+    for frame in order.frames.tolist():
+        yield planes.numbers(frame)
+
+
+def _masks(planes: Planes, order: FrameOrder) -> Iterator[NDArray[np.bool_]]:
+    for segment, frame in zip(order.segments.tolist(), order.frames.tolist(), strict=True):
+        yield planes.mask(segment, frame)
+
+
+def _packed(mask: NDArray[np.bool_]) -> bytes:
+    """Eight pixels a byte, the first one in the lowest bit (PS3.5 8.1.1)."""
+    return np.packbits(mask.reshape(-1), bitorder="little").tobytes()
+
+
+def _packed_together(masks: Iterator[NDArray[np.bool_]], size: int) -> Iterator[bytes]:
+    """Frames follow each other without padding, so a byte may hold bits of two (PS3.5 8.1.1)."""
+    if size % BYTE_BITS == 0:
+        for mask in masks:
+            yield _packed(mask)
+        return
+    waiting: list[NDArray[np.bool_]] = []
+    for mask in masks:
+        waiting.append(mask.reshape(-1))
+        if len(waiting) == BYTE_BITS:  # eight frames of any size fill whole bytes
+            yield _packed(np.concatenate(waiting))
+            waiting.clear()
+    if waiting:
+        yield _packed(np.concatenate(waiting))
+
+
+def _native(length: int, parts: Iterator[bytes]) -> Iterator[bytes]:
+    if length + length % 2 > LONGEST_VALUE:
+        raise EncodingFailed(
+            f"{length / 1e9:.1f} GB of pixels are more than a DICOM element can have; encode a label map"
+        )
+    yield PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OB", length + length % 2)
+    yield from parts
+    yield bytes(length % 2)
+
+
+def _encapsulated(frames: list[bytes]) -> Iterator[bytes]:
+    """Fragments behind a table of their offsets (PS3.5 A.4)."""
+    yield PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OB", UNDEFINED_LENGTH)
+    yield encapsulate(frames)
+    yield delimiter(SEQUENCE_END)
