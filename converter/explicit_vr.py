@@ -124,16 +124,35 @@ def items(buffer: bytes | memoryview, begin: int, end: int) -> Iterator[tuple[in
         yield content, content_end
 
 
+def find(buffer: bytes, *path: int) -> bytes | None:
+    """The value at the end of a path of tags, each but the last a sequence whose first item is gone into.
+
+    Raises
+    ------
+    MalformedElement
+    """
+    begin, end = 0, len(buffer)
+    for depth, tag in enumerate(path, start=1):
+        found = next((part for part in elements(buffer, begin, end) if part.tag == tag), None)
+        if found is None:
+            return None
+        begin, end = found.value_begin, found.value_end
+        if depth < len(path):
+            first = next(items(buffer, begin, end), None)
+            if first is None:
+                return None
+            begin, end = first
+    return buffer[begin:end]
+
+
 def _end_of_sequence(buffer: bytes | memoryview, begin: int, end: int) -> tuple[int, int]:
     """Where the items of a sequence of undefined length end, and where its delimiter ends."""
-    value_end = begin
+    last = begin
     for _, content_end in items(buffer, begin, end):
-        value_end = content_end
-    # The last item may have a delimiter of its own before the sequence's.
-    for ahead in (0, 8):
-        position = value_end + ahead
+        last = content_end
+    for position in (last, last + 8):  # the last item may have a delimiter of its own before the sequence's
         if position + 8 <= end:
             group, number, _ = _ITEM_HEADER.unpack_from(buffer, position)
             if group << 16 | number == SEQUENCE_END:
-                return value_end, position + 8
+                return position, position + 8
     raise MalformedElement("a sequence has no end")

@@ -18,19 +18,27 @@ from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from pydicom.encaps import generate_frames
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from .errors import LabelsDoNotFit
-from .explicit_vr import Element, MalformedElement, elements, items
+from .explicit_vr import Element, MalformedElement, elements, find, items
 from .headers import transfer_syntax_of
 from .seg_codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
 from .seg_settings import SOP_CLASSES, SegmentationType
 
 PREAMBLE_BYTES: Final = 132
+GROUP_LENGTH: Final = 0x00020000
+GROUP_LENGTH_BYTES: Final = 12
+SHARED_GROUPS: Final = 0x52009229
 FRAME_GROUPS: Final = 0x52009230
 PIXEL_DATA: Final = 0x7FE00010
 CHUNK_BYTES: Final = 1 << 20
@@ -69,15 +77,21 @@ class SegmentationFile:
         For each frame the segment's number; 0 in a label map, whose pixels say it.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, syntax: UID) -> None:
         self._stream = stream
+        self._syntax = syntax
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            groups, pixels = _parts(content)
-            self.header = dcmread(BytesIO(content[: groups.begin]))
-            self.syntax = transfer_syntax_of(self.header)
-            self.groups, self.segments = _read_groups(content[groups.begin : groups.end], self.header)
+            parts = _parts(content)
+            groups, pixels = parts[FRAME_GROUPS], parts[PIXEL_DATA]
+            head = BytesIO(content[_data_set_begin(content) : groups.begin])
+            self.header = read_dataset(head, is_implicit_VR=False, is_little_endian=True)
+            self.type = SegmentationType(self.header.SegmentationType)
+            self.groups, self.segments = _read_groups(
+                content[groups.begin : groups.end],
+                _first_item(content, parts.get(SHARED_GROUPS)),
+                is_labelmap=self.type is SegmentationType.LABELMAP,
+            )
             self._pixels_begin, self._pixels_end = pixels.value_begin, pixels.value_end
-        self.type = SegmentationType(self.header.SegmentationType)
         self.shape = (int(self.header.Rows), int(self.header.Columns))
         if int(self.header.NumberOfFrames) != len(self.groups):
             raise LabelsDoNotFit("the segmentation has another number of frames than it describes")
@@ -91,7 +105,7 @@ class SegmentationFile:
             The pixels are damaged, or cut short.
         """
         try:
-            if self.syntax == DEFLATED_IMAGE_FRAME or self.syntax.is_encapsulated:
+            if self._syntax == DEFLATED_IMAGE_FRAME or self._syntax.is_encapsulated:
                 yield from self._encapsulated()
             elif self.type is SegmentationType.LABELMAP:
                 for number in range(len(self.groups)):
@@ -116,12 +130,12 @@ class SegmentationFile:
         size = self.shape[0] * self.shape[1]
         for frame in generate_frames(BytesIO(content), number_of_frames=len(self.groups)):
             if self.type is SegmentationType.LABELMAP:
-                yield decode_plane(frame, self.shape, self.syntax)
-            elif self.syntax == DEFLATED_IMAGE_FRAME:
+                yield decode_plane(frame, self.shape, self._syntax)
+            elif self._syntax == DEFLATED_IMAGE_FRAME:
                 packed = np.frombuffer(inflate_frame(frame, -(-size // 8)), np.uint8)
                 yield np.unpackbits(packed, bitorder="little")[:size].reshape(self.shape)
             else:
-                raise UndecodableFrame(f"{self.syntax.name} is not known for single bits")
+                raise UndecodableFrame(f"{self._syntax.name} is not known for single bits")
 
     def _read(self, offset: int, count: int) -> bytes:
         begin = self._pixels_begin + offset
@@ -143,14 +157,17 @@ def open_segmentation(path: Path) -> Iterator[SegmentationFile]:
     """
     try:
         header = dcmread(path, specific_tags=["SOPClassUID", "SegmentationType"], stop_before_pixels=True)
-    except InvalidDicomError:
-        raise LabelsDoNotFit("the segmentation is no DICOM file") from None
+    except OSError:
+        raise
+    except Exception:  # whatever a parser raises on bytes from outside
+        raise LabelsDoNotFit("the segmentation is no DICOM file that could be read") from None
     kind = str(header.get("SegmentationType"))
     if kind not in list(SegmentationType) or header.get("SOPClassUID") not in SOP_CLASSES.values():
         raise LabelsDoNotFit("the object is no BINARY or LABELMAP segmentation")
-    with _as_explicit_vr(path, transfer_syntax_of(header)) as stream:
+    syntax = transfer_syntax_of(header)
+    with _as_explicit_vr(path, syntax) as stream:
         try:
-            file = SegmentationFile(stream)
+            file = SegmentationFile(stream, syntax)
         except LabelsDoNotFit:
             raise
         except _DAMAGED:
@@ -166,7 +183,9 @@ def open_segmentation(path: Path) -> Iterator[SegmentationFile]:
 @contextmanager
 def _as_explicit_vr(path: Path, syntax: UID) -> Iterator[BinaryIO]:
     """The file, with a data set in explicit VR little endian that is not deflated as a whole."""
-    if syntax not in (DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian):
+    if syntax == ExplicitVRBigEndian:
+        raise LabelsDoNotFit("the segmentation is big endian; have it sent in another transfer syntax")
+    if syntax not in (DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian):
         with path.open("rb") as stream:
             yield stream
         return
@@ -199,92 +218,82 @@ def _inflate(deflated: BinaryIO, plain: BinaryIO) -> None:
 
 def _rewrite(path: Path, plain: BinaryIO) -> None:
     seg = dcmread(path)
-    seg.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1")
-    seg.save_as(plain, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    seg.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    seg.save_as(plain, implicit_vr=False, enforce_file_format=True)
 
 
 def _data_set_begin(content: mmap.mmap) -> int:
-    """Where the file meta information ends (PS3.10 7.1)."""
+    """Where the file meta information ends, by the length that its first element says (PS3.10 7.1)."""
+    first = next(
+        elements(content[PREAMBLE_BYTES : PREAMBLE_BYTES + GROUP_LENGTH_BYTES], 0, GROUP_LENGTH_BYTES)
+    )
+    if first.tag != GROUP_LENGTH:
+        raise MalformedElement("the file meta information does not say its length")
+    begin = PREAMBLE_BYTES + GROUP_LENGTH_BYTES
+    return begin + int.from_bytes(content[begin - 4 : begin], "little")
+
+
+def _parts(content: mmap.mmap) -> dict[int, Element]:
+    """Functional groups, the frames' and the shared ones, and pixel data."""
     view = memoryview(content)
     try:
-        begin = PREAMBLE_BYTES
-        for found in elements(view, PREAMBLE_BYTES, len(view)):
-            if found.tag >> 16 != 2:
-                break
-            begin = found.end
-            if found.end == len(view):
-                break
-        return begin
+        parts = elements(view, PREAMBLE_BYTES, len(view))
+        return {part.tag: part for part in parts if part.tag in (SHARED_GROUPS, FRAME_GROUPS, PIXEL_DATA)}
     finally:
         view.release()
 
 
-def _parts(content: mmap.mmap) -> tuple[Element, Element]:
-    """The functional groups of the frames, and the pixel data."""
-    view = memoryview(content)
-    try:
-        found = {}
-        for part in elements(view, PREAMBLE_BYTES, len(view)):
-            if part.tag in (FRAME_GROUPS, PIXEL_DATA):
-                found[part.tag] = part
-        return found[FRAME_GROUPS], found[PIXEL_DATA]
-    finally:
-        view.release()
+def _first_item(content: mmap.mmap, sequence: Element | None) -> bytes:
+    """The first item of a sequence; empty where there is none."""
+    if sequence is None:
+        return b""
+    value = content[sequence.value_begin : sequence.value_end]
+    begin, end = next(items(value, 0, len(value)), (0, 0))
+    return value[begin:end]
 
 
 # -- functional groups --------------------------------------------------------------------------------------
 
-SEGMENT_IDENTIFICATION: Final = 0x0062000A
-PLANE_POSITION: Final = 0x00209113
-DERIVATION: Final = 0x00089124
-WANTED: Final = (PLANE_POSITION, DERIVATION)
+PLANE_POSITION: Final = (0x00209113, 0x00200032)
+SOURCE_IMAGE: Final = (0x00089124, 0x00082112)
+SOURCE_UID: Final = (*SOURCE_IMAGE, 0x00081155)
+SOURCE_FRAME: Final = (*SOURCE_IMAGE, 0x00081160)
+SEGMENT: Final = (0x0062000A, 0x0062000B)
+"""Where in a frame's groups its values stand (PS3.3 C.7.6.16.2, C.8.20.3)."""
 
 
-def _read_groups(content: bytes, header: Dataset) -> tuple[list[FrameGroups], list[int]]:
+def _read_groups(content: bytes, shared: bytes, *, is_labelmap: bool) -> tuple[list[FrameGroups], list[int]]:
     """Parse each frame's groups; equal bytes, as all segments of a slice have them, are parsed once."""
     whole = next(elements(content, 0, len(content)))
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    is_labelmap = header.SegmentationType == SegmentationType.LABELMAP
-    places: dict[tuple[bytes, ...], FrameGroups] = {}
+    places: dict[tuple[bytes, bytes], FrameGroups] = {}
     numbers: dict[bytes, int] = {}
     groups, segments = [], []
     for begin, end in items(content, whole.value_begin, whole.value_end):
         parts = {part.tag: content[part.begin : part.end] for part in elements(content, begin, end)}
-        key = tuple(parts.get(tag, b"") for tag in WANTED)
-        if key not in places:
-            places[key] = _frame_groups(b"".join(key), shared)
-        groups.append(places[key])
-        identification = parts.get(SEGMENT_IDENTIFICATION, b"")
-        if identification not in numbers:
-            numbers[identification] = 0 if is_labelmap else _segment_number(identification, shared)
-        segments.append(numbers[identification])
+        place = parts.get(PLANE_POSITION[0], b""), parts.get(SOURCE_IMAGE[0], b"")
+        if place not in places:
+            places[place] = _frame_groups(b"".join(place), shared)
+        groups.append(places[place])
+        segment = parts.get(SEGMENT[0], b"")
+        if segment not in numbers:
+            numbers[segment] = (
+                0 if is_labelmap else int.from_bytes(_value(segment, shared, SEGMENT), "little")
+            )
+        segments.append(numbers[segment])
     return groups, segments
 
 
-def _frame_groups(content: bytes, shared: Dataset) -> FrameGroups:
-    own = _dataset(content)
-    x, y, z = (float(v) for v in _group(own, shared, "PlanePositionSequence").ImagePositionPatient)
-    try:
-        source = _group(own, shared, "DerivationImageSequence").SourceImageSequence[0]
-        uid = str(source.ReferencedSOPInstanceUID)
-    except (LookupError, AttributeError):
-        return FrameGroups((x, y, z), "", None)
-    frame = source.get("ReferencedFrameNumber")
-    return FrameGroups((x, y, z), uid, int(frame) if isinstance(frame, int) else None)
+def _frame_groups(own: bytes, shared: bytes) -> FrameGroups:
+    x, y, z = (float(number) for number in _value(own, shared, PLANE_POSITION).split(b"\\"))
+    uid = find(own, *SOURCE_UID) or find(shared, *SOURCE_UID) or b""
+    frame = find(own, *SOURCE_FRAME)
+    return FrameGroups((x, y, z), uid.decode("ascii").rstrip("\0 "), int(frame) if frame else None)
 
 
-def _segment_number(content: bytes, shared: Dataset) -> int:
-    return int(_group(_dataset(content), shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
-
-
-def _dataset(content: bytes) -> Dataset:
-    return read_dataset(BytesIO(content), is_implicit_VR=False, is_little_endian=True)
-
-
-def _group(own: Dataset, shared: Dataset, keyword: str) -> Dataset:
-    """A functional group: the frame's own, or else the one that all share; KeyError where there is none."""
+def _value(own: bytes, shared: bytes, path: tuple[int, ...]) -> bytes:
+    """A value of a frame's own groups, or else of those that all share; LookupError where there is none."""
     for groups in (own, shared):
-        if keyword in groups:
-            item: Dataset = groups[keyword].value[0]
-            return item
-    raise KeyError(keyword)
+        value = find(groups, *path)
+        if value:
+            return value
+    raise LookupError(path)

@@ -76,6 +76,9 @@ def segmentation_header(
         seg.SegmentSequence = seg.SegmentSequence[1:]
     if is_overlapping:
         seg.SegmentsOverlap = "YES"
+    if settings.encoding.is_cropped:
+        pattern = seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0]
+        pattern.SourceImageSequence[0].SpatialLocationsPreserved = "NO"
     _add_spacing(seg, volume, used_frames)
     take_over(volume, seg)
     _make_deterministic(seg, settings)

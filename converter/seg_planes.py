@@ -1,13 +1,18 @@
-"""What a segmentation's frames show: a mask for each segment and source frame, from labels or from masks."""
+"""What a segmentation's frames show: a mask for each segment and source frame, from labels or from masks.
+
+Most structures take a small part of a slice, so masks are handed on as the rows between a structure's first
+and last one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+ROW_STEP = 8
+"""Parts begin at such a row, so that their first pixel is the first one of a byte of packed bits."""
 
 
 @dataclass(frozen=True)
@@ -25,64 +30,94 @@ class Window:
         return slice(self.row, self.row + self.rows), slice(self.column, self.column + self.columns)
 
 
+class MaskedRows(NamedTuple):
+    """Where a segment is on a frame: (rows, columns) from `first_row` on; it is nowhere else."""
+
+    first_row: int
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Extents:
+    """First row of each segment on each frame, and the row after its last; (segments, frames), 0 for none."""
+
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    @property
+    def presence(self) -> NDArray[np.bool_]:
+        """Whether a segment occurs on a frame, (segments, frames)."""
+        return self.end > self.begin
+
+
 class Planes(Protocol):
     """Segments, counted from 0, on the frames of a volume."""
 
-    def presence(self) -> NDArray[np.bool_]:
-        """Whether a segment occurs on a frame, (segments, frames)."""
-        ...
+    shape: tuple[int, int]
+    """Rows, columns."""
+    extents: Extents
 
-    def mask(self, segment: int, frame: int) -> Mask:
-        """Where a segment is on a frame, (rows, columns)."""
+    def masked_rows(self, segment: int, frame: int) -> MaskedRows:
+        """Where a segment is on a frame."""
         ...
 
     def outline(self) -> NDArray[np.bool_]:
         """Where any segment is on any frame, (rows, columns)."""
         ...
 
+    def pixel_count(self) -> int:
+        """How many pixels all segments have on all frames."""
+        ...
+
     def within(self, window: Window) -> "Planes":
-        """The same in a part of each plane."""
+        """The same in a part of each plane, which holds all segments."""
         ...
 
 
 class LabelPlanes:
-    """One label a pixel.
+    """One label a pixel; a segment for each value that occurs.
 
     Parameters
     ----------
     labels
-        (frames, rows, columns), uint8.
+        (frames, rows, columns), uint8; 0 is nothing.
+
+    Attributes
+    ----------
     values
-        The label value of each segment.
+        The label value of each segment, ascending.
     """
 
-    def __init__(self, labels: NDArray[np.uint8], values: Sequence[int]) -> None:
+    def __init__(self, labels: NDArray[np.uint8]) -> None:
         self._labels = labels
-        self._values = list(values)
+        self.shape = (labels.shape[1], labels.shape[2])
+        every = _label_extents(labels)
+        self.values: list[int] = (np.flatnonzero(every.presence[1:].any(axis=1)) + 1).tolist()
+        self.extents = Extents(every.begin[self.values], every.end[self.values])
         self._numbers = np.zeros(256, np.uint8)
-        self._numbers[self._values] = np.arange(1, len(self._values) + 1)
+        self._numbers[self.values] = np.arange(1, len(self.values) + 1)
 
-    def presence(self) -> NDArray[np.bool_]:
-        """Whether a segment occurs on a frame, (segments, frames)."""
-        return label_presence(self._labels)[:, self._values].T
-
-    def mask(self, segment: int, frame: int) -> Mask:
-        """Where a segment is on a frame, (rows, columns)."""
-        mask: Mask = self._labels[frame] == self._values[segment]
-        return mask
+    def masked_rows(self, segment: int, frame: int) -> MaskedRows:
+        """Where a segment is on a frame."""
+        begin, end = _part(self.extents, segment, frame)
+        return MaskedRows(begin, self._labels[frame, begin:end] == self.values[segment])
 
     def outline(self) -> NDArray[np.bool_]:
         """Where any segment is on any frame, (rows, columns)."""
         outline: NDArray[np.bool_] = (self._labels != 0).any(axis=0)
         return outline
 
+    def pixel_count(self) -> int:
+        """How many pixels all segments have on all frames."""
+        return int(np.count_nonzero(self._labels))
+
     def within(self, window: Window) -> "LabelPlanes":
-        """The same in a part of each plane."""
-        return LabelPlanes(self._labels[(slice(None), *window.slices)], self._values)
+        """The same in a part of each plane, which holds all segments."""
+        return LabelPlanes(self._labels[(slice(None), *window.slices)])
 
     def numbers(self, frame: int) -> NDArray[np.uint8]:
         """Segment numbers from 1, 0 for none, (rows, columns)."""
-        numbers: NDArray[np.uint8] = self._numbers[self._labels[frame]]
+        numbers: NDArray[np.uint8] = np.take(self._numbers, self._labels[frame])
         return numbers
 
 
@@ -97,23 +132,30 @@ class MaskPlanes:
 
     def __init__(self, masks: Sequence[NDArray[Any]]) -> None:
         self._masks = list(masks)
+        self.shape = (masks[0].shape[1], masks[0].shape[2])
+        rows = np.array([mask.any(axis=2) for mask in masks])  # (segments, frames, rows)
+        is_there = rows.any(axis=2)
+        self.extents = Extents(
+            np.where(is_there, rows.argmax(axis=2), 0),
+            np.where(is_there, rows.shape[2] - rows[:, :, ::-1].argmax(axis=2), 0),
+        )
 
-    def presence(self) -> NDArray[np.bool_]:
-        """Whether a segment occurs on a frame, (segments, frames)."""
-        return np.array([mask.any(axis=(1, 2)) for mask in self._masks])
-
-    def mask(self, segment: int, frame: int) -> Mask:
-        """Where a segment is on a frame, (rows, columns)."""
-        mask: Mask = self._masks[segment][frame] != 0
-        return mask
+    def masked_rows(self, segment: int, frame: int) -> MaskedRows:
+        """Where a segment is on a frame."""
+        begin, end = _part(self.extents, segment, frame)
+        return MaskedRows(begin, self._masks[segment][frame, begin:end] != 0)
 
     def outline(self) -> NDArray[np.bool_]:
         """Where any segment is on any frame, (rows, columns)."""
         outline: NDArray[np.bool_] = np.any([mask.any(axis=0) for mask in self._masks], axis=0)
         return outline
 
+    def pixel_count(self) -> int:
+        """How many pixels all segments have on all frames."""
+        return sum(int(np.count_nonzero(mask)) for mask in self._masks)
+
     def within(self, window: Window) -> "MaskPlanes":
-        """The same in a part of each plane."""
+        """The same in a part of each plane, which holds all segments."""
         return MaskPlanes([mask[(slice(None), *window.slices)] for mask in self._masks])
 
     def overlap(self) -> bool:
@@ -126,11 +168,6 @@ class MaskPlanes:
         return False
 
 
-def label_presence(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which label values occur on each frame, (frames, 256)."""
-    return np.array([np.bincount(plane.ravel(), minlength=256) > 0 for plane in labels])
-
-
 def bounding_window(planes: Planes) -> Window:
     """The smallest part of the planes that holds every segment."""
     outline = planes.outline()
@@ -138,3 +175,32 @@ def bounding_window(planes: Planes) -> Window:
     return Window(
         int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
     )
+
+
+def _part(extents: Extents, segment: int, frame: int) -> tuple[int, int]:
+    begin = int(extents.begin[segment, frame])
+    return begin - begin % ROW_STEP, int(extents.end[segment, frame])
+
+
+def _label_extents(labels: NDArray[np.uint8]) -> Extents:
+    """The rows of each of the 256 values on each frame; those of 0 are not looked for."""
+    begin, end = np.zeros((256, len(labels)), np.int64), np.zeros((256, len(labels)), np.int64)
+    for number, plane in enumerate(labels):
+        pixels, values = _labelled(np.ascontiguousarray(plane).reshape(-1))
+        rows = pixels // plane.shape[1]
+        # Of several assignments to one place the last one stays, and pixels come row by row.
+        end[values, number] = rows + 1
+        begin[values[::-1], number] = rows[::-1]
+    begin[0] = end[0] = 0
+    return Extents(begin, end)
+
+
+def _labelled(flat: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Pixels that may have a label, ascending, and their values: eight at a time, since most have none."""
+    if flat.size % 8:
+        pixels = np.flatnonzero(flat)
+        return pixels, flat[pixels]
+    words = flat.view(np.uint64)
+    found = np.flatnonzero(words)
+    pixels = (found[:, np.newaxis] * 8 + np.arange(8)).reshape(-1)
+    return pixels, words[found].view(np.uint8)

@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 from typing import BinaryIO, Final
@@ -30,7 +30,7 @@ from .explicit_vr import (
 )
 from .seg_codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
 from .seg_header import names_segments
-from .seg_planes import LabelPlanes, Planes
+from .seg_planes import LabelPlanes, MaskedRows, Planes
 from .seg_settings import SegmentationType
 from .series import Frame, Volume
 
@@ -43,8 +43,8 @@ PREAMBLE: Final = bytes(128) + b"DICM"
 class FrameOrder:
     """Which segment and which of the volume's frames each frame shows, in the order of writing.
 
-    Segment by segment, and in each against the slice normal, as highdicom does; a label map shows all segments
-    at once, and `segments` is then all 0. Both arrays are (frames,).
+    Segment by segment, and in each against the slice normal, as highdicom does; a label map shows all
+    segments at once, and `segments` is then all 0. Both arrays are (frames,).
     """
 
     segments: NDArray[np.int64]
@@ -180,13 +180,15 @@ def _referenced_series(volume: Volume, references: list[bytes]) -> bytes:
 
 def _frame_groups(pattern: Dataset, volume: Volume, order: FrameOrder, with_segment: bool) -> bytes:
     """Per-frame functional groups (PS3.3 C.7.6.16), each like the pattern but for what differs."""
-    used = order.used_frames
-    derivation = {number: _derivation(pattern, volume.frames[number]) for number in used.tolist()}
-    position = {number: _position(volume.frames[number]) for number in used.tolist()}
-    index = {number: place for place, number in enumerate(used.tolist(), start=1)}
+    used = order.used_frames.tolist()
+    derive = _derivation_of(pattern)
+    derivation = {number: derive(volume.frames[number]) for number in used}
+    position = {number: _position(volume.frames[number]) for number in used}
+    index = {number: place for place, number in enumerate(used, start=1)}
+    is_by_segment = _is_by_segment(pattern)
     groups = []
     for segment, number in zip((order.segments + 1).tolist(), order.frames.tolist(), strict=True):
-        dimensions = (segment, index[number]) if _is_by_segment(pattern) else (index[number],)
+        dimensions = (segment, index[number]) if is_by_segment else (index[number],)
         content = element(0x00209157, "UL", b"".join(value.to_bytes(4, "little") for value in dimensions))
         group = derivation[number] + sequence(0x00209111, [content]) + position[number]
         if with_segment:
@@ -197,20 +199,25 @@ def _frame_groups(pattern: Dataset, volume: Volume, order: FrameOrder, with_segm
 
 def _is_by_segment(pattern: Dataset) -> bool:
     """Whether frames are indexed by segment too (PS3.3 C.7.6.17), as all but label maps are."""
-    values = pattern.FrameContentSequence[0]["DimensionIndexValues"]
-    return int(values.VM) > 1
+    return int(pattern.FrameContentSequence[0]["DimensionIndexValues"].VM) > 1
 
 
-def _derivation(pattern: Dataset, frame: Frame) -> bytes:
-    """The Derivation Image macro (PS3.3 C.7.6.16.2.6): the source image of a frame."""
+def _derivation_of(pattern: Dataset) -> Callable[[Frame], bytes]:
+    """Make the Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame."""
     derived = pattern.DerivationImageSequence[0]
     source = derived.SourceImageSequence[0]
-    content = _reference(frame)
-    if frame.frame_number is not None:
-        content += text_element(0x00081160, "IS", str(frame.frame_number))
-    content += text_element(0x0028135A, "CS", source.SpatialLocationsPreserved)
-    content += _one(source, "PurposeOfReferenceCodeSequence")
-    return sequence(0x00089124, [sequence(0x00082112, [content]) + _one(derived, "DerivationCodeSequence")])
+    preserved = text_element(0x0028135A, "CS", source.SpatialLocationsPreserved)
+    purpose = _one(source, "PurposeOfReferenceCodeSequence")
+    derivation = _one(derived, "DerivationCodeSequence")
+
+    def of(frame: Frame) -> bytes:
+        number = b""
+        if frame.frame_number is not None:
+            number = text_element(0x00081160, "IS", str(frame.frame_number))
+        content = _reference(frame) + number + preserved + purpose
+        return sequence(0x00089124, [sequence(0x00082112, [content]) + derivation])
+
+    return of
 
 
 def _one(dataset: Dataset, keyword: str) -> bytes:
@@ -238,12 +245,14 @@ def _pixel_data(header: Dataset, planes: Planes, order: FrameOrder) -> Iterator[
     if is_encapsulated and is_labelmap:
         yield from _encapsulated([encode_plane(plane, syntax) for plane in _numbers(planes, order)])
     elif is_encapsulated:
-        yield from _encapsulated([deflate_frame(_packed(mask)) for mask in _masks(planes, order)])
+        yield from _encapsulated([deflate_frame(bits) for bits in _packed_frames(planes, order)])
     elif is_labelmap:
         yield from _native(size * len(order.frames), (p.tobytes() for p in _numbers(planes, order)))
     else:
         length = -(-size * len(order.frames) // BYTE_BITS)
-        yield from _native(length, _packed_together(_masks(planes, order), size))
+        is_whole = size % BYTE_BITS == 0
+        frames = _packed_frames(planes, order) if is_whole else _packed_together(planes, order)
+        yield from _native(length, frames)
 
 
 def _numbers(planes: Planes, order: FrameOrder) -> Iterator[NDArray[np.uint8]]:
@@ -253,25 +262,31 @@ def _numbers(planes: Planes, order: FrameOrder) -> Iterator[NDArray[np.uint8]]:
         yield planes.numbers(frame)
 
 
-def _masks(planes: Planes, order: FrameOrder) -> Iterator[NDArray[np.bool_]]:
+def _masks(planes: Planes, order: FrameOrder) -> Iterator[MaskedRows]:
     for segment, frame in zip(order.segments.tolist(), order.frames.tolist(), strict=True):
-        yield planes.mask(segment, frame)
+        yield planes.masked_rows(segment, frame)
 
 
-def _packed(mask: NDArray[np.bool_]) -> bytes:
+def _packed(pixels: NDArray[np.bool_]) -> bytes:
     """Eight pixels a byte, the first one in the lowest bit (PS3.5 8.1.1)."""
-    return np.packbits(mask.reshape(-1), bitorder="little").tobytes()
+    return np.packbits(pixels.reshape(-1), bitorder="little").tobytes()
 
 
-def _packed_together(masks: Iterator[NDArray[np.bool_]], size: int) -> Iterator[bytes]:
-    """Frames follow each other without padding, so a byte may hold bits of two (PS3.5 8.1.1)."""
-    if size % BYTE_BITS == 0:
-        for mask in masks:
-            yield _packed(mask)
-        return
+def _packed_frames(planes: Planes, order: FrameOrder) -> Iterator[bytes]:
+    """Each frame in bytes of its own."""
+    length = -(-planes.shape[0] * planes.shape[1] // BYTE_BITS)
+    for first_row, mask in _masks(planes, order):
+        before, bits = bytes(first_row * planes.shape[1] // BYTE_BITS), _packed(mask)
+        yield b"".join((before, bits, bytes(length - len(before) - len(bits))))
+
+
+def _packed_together(planes: Planes, order: FrameOrder) -> Iterator[bytes]:
+    """Frames that follow each other without padding, so that a byte may hold bits of two (PS3.5 8.1.1)."""
     waiting: list[NDArray[np.bool_]] = []
-    for mask in masks:
-        waiting.append(mask.reshape(-1))
+    for first_row, mask in _masks(planes, order):
+        whole = np.zeros(planes.shape, bool)
+        whole[first_row : first_row + len(mask)] = mask
+        waiting.append(whole.reshape(-1))
         if len(waiting) == BYTE_BITS:  # eight frames of any size fill whole bytes
             yield _packed(np.concatenate(waiting))
             waiting.clear()

@@ -21,7 +21,7 @@ from .headers import text_of
 from .seg_file import open_segmentation
 from .seg_header import segmentation_header
 from .seg_places import Place, Places
-from .seg_planes import LabelPlanes, MaskPlanes, Planes, Window, bounding_window, label_presence
+from .seg_planes import LabelPlanes, MaskPlanes, Planes, Window, bounding_window
 from .seg_settings import (
     MANUFACTURER,
     MODEL_NAME,
@@ -54,6 +54,8 @@ ENCODER_VERSION = " ".join(
     ["3", codes_version(), *(metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))]
 )
 """Changes whenever the bytes would: with this module's own number, the codes, and what writes them."""
+
+NOTHING_TO_ENCODE = "the label map is empty; there is nothing to encode"
 
 
 def is_our_own(header: Dataset) -> bool:
@@ -90,13 +92,14 @@ def encode_segmentation(
     OSError
     """
     _check_shape(volume, labels)
-    values = [int(value) for value in np.flatnonzero(label_presence(labels).any(axis=0)) if value]
+    planes = LabelPlanes(labels)
+    values = planes.values
     nameless = [value for value in values if value not in names]
     if nameless:
         raise LabelsDoNotFit(
             f"the label table has no name for {', '.join(map(str, nameless))}; it belongs to another task"
         )
-    return _encode(volume, LabelPlanes(labels, values), values, [names[v] for v in values], settings, out)
+    return _encode(volume, planes, values, [names[value] for value in values], settings, out)
 
 
 def encode_masks(
@@ -122,6 +125,8 @@ def encode_masks(
         _check_shape(volume, mask)
         if mask.any():
             found[value] = name
+    if not found:
+        raise EncodingFailed(NOTHING_TO_ENCODE)
     planes = MaskPlanes([masks[name] for name in found.values()])
     return _encode(volume, planes, list(found), list(found.values()), settings, out)
 
@@ -141,13 +146,14 @@ def _encode(
     out: Path,
 ) -> Encoded:
     if not values:
-        raise EncodingFailed("the label map is empty; there is nothing to encode")
+        raise EncodingFailed(NOTHING_TO_ENCODE)
     structures = [structure(name) for name in names]
     window = Window(0, 0, volume.rows, volume.columns)
     if settings.encoding.is_cropped:
         window = bounding_window(planes)
-    shown, planes = _part_of(volume, window), planes.within(window)
-    order = frame_order(planes.presence(), settings.encoding.type)
+        planes = planes.within(window)
+    shown = _part_of(volume, window)
+    order = frame_order(planes.extents.presence, settings.encoding.type)
     header = _header(shown, values, structures, order, settings, planes)
     digest = _write_and_compare(header, volume, shown, planes, order, window, out)
     return Encoded(
@@ -234,23 +240,34 @@ def _write_and_compare(
 
 
 def _check_reads_back(path: Path, volume: Volume, planes: Planes, order: FrameOrder, window: Window) -> None:
+    """Every frame is where it should be and shows what it should, and together they show every pixel."""
     failed = EncodingFailed("the segmentation does not read back as its labels; nothing was written")
+    shown = 0
     try:
         with open_segmentation(path) as file:
             is_labelmap = file.type is SegmentationType.LABELMAP
             found = zip(Places(file, volume).of(file), file.segments, file.planes(), strict=True)
             wanted = zip(order.frames.tolist(), order.segments.tolist(), strict=True)
             for (place, number, plane), (frame, segment) in zip(found, wanted, strict=True):
-                pixels: NDArray[Any] = plane
-                if is_labelmap and isinstance(planes, LabelPlanes):
-                    expected: NDArray[Any] = planes.numbers(frame)
-                else:
-                    expected, pixels = planes.mask(segment, frame), plane.view(np.bool_)
                 is_there = place == Place(frame, window) and number == (0 if is_labelmap else segment + 1)
-                if not is_there or (pixels ^ expected).any():
+                is_same = _shows_numbers if is_labelmap else _shows_mask
+                if not is_there or not is_same(plane, planes, segment, frame):
                     raise failed
+                shown += int(np.count_nonzero(plane.view(np.bool_)))
     except (LabelsDoNotFit, ValueError):
         raise failed from None
+    if shown != planes.pixel_count():
+        raise failed
+
+
+def _shows_mask(plane: NDArray[np.uint8], planes: Planes, segment: int, frame: int) -> bool:
+    first_row, mask = planes.masked_rows(segment, frame)
+    rows = plane[first_row : first_row + len(mask)].view(np.bool_)
+    return not (rows ^ mask).any()
+
+
+def _shows_numbers(plane: NDArray[np.uint8], planes: Planes, segment: int, frame: int) -> bool:
+    return isinstance(planes, LabelPlanes) and np.array_equal(plane, planes.numbers(frame))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import highdicom as hd
 import nibabel as nib
@@ -18,6 +19,8 @@ from converter import segmentation
 from converter.derived_series import MadeUpStudy
 from converter.errors import EncodingFailed, LabelsDoNotFit
 from converter.geometry import labels_on_frames
+from converter.seg_planes import Planes
+from converter.seg_writer import FrameOrder
 from converter.segmentation import (
     Encoded,
     SegmentationSettings,
@@ -184,57 +187,73 @@ def test_labels_of_another_shape_are_refused(
         encode_segmentation(volume, two_boxes[:5], NAMES, settings, tmp_path / "s.dcm")
 
 
+@pytest.mark.parametrize("place", ["first bit", "last bit"])
 def test_file_that_reads_back_differently_is_not_kept(
     volume: Volume,
     two_boxes: np.ndarray,
     settings: SegmentationSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    place: str,
 ) -> None:
     """One bit wrong in the written file is enough."""
-    build = segmentation._segmentation
+    pixels = 16 * 24 * 4 // 8
+    write = segmentation.write_segmentation
 
-    def damaged(*arguments: object) -> Dataset:
-        seg = build(*arguments)  # type: ignore[arg-type]
-        seg.PixelData = bytes([seg.PixelData[0] ^ 1]) + seg.PixelData[1:]
-        return seg
+    def damaged(stream: BinaryIO, *arguments: Any) -> str:
+        digest = write(stream, *arguments)
+        with Path(stream.name).open("r+b") as again:
+            stream.flush()
+            again.seek(-(pixels if place == "first bit" else 1), 2)
+            byte = again.read(1)[0]
+            again.seek(-1, 1)
+            again.write(bytes([byte ^ (1 if place == "first bit" else 0x80)]))
+        return digest
 
-    monkeypatch.setattr(segmentation, "_segmentation", damaged)
+    monkeypatch.setattr(segmentation, "write_segmentation", damaged)
     with pytest.raises(EncodingFailed, match="read back"):
         encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "s.dcm")
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
 
 
-def test_swapped_frames_do_not_read_back(
+@pytest.mark.parametrize("what", ["frames", "segments"])
+def test_frames_in_wrong_places_do_not_read_back(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    write = segmentation.write_segmentation
+
+    def swapped(stream: BinaryIO, header: Dataset, planes: Planes, shown: Volume, order: FrameOrder) -> str:
+        turned = replace(order, **{what: getattr(order, what)[::-1]})
+        return write(stream, header, planes, shown, turned)
+
+    monkeypatch.setattr(segmentation, "write_segmentation", swapped)
+    with pytest.raises(EncodingFailed, match="read back"):
+        encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "s.dcm")
+    assert not (tmp_path / "s.dcm").exists()
+
+
+def test_pixel_that_no_frame_shows_is_noticed(
     volume: Volume,
     two_boxes: np.ndarray,
     settings: SegmentationSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    build = segmentation._segmentation
+    """What is written is compared with the labels themselves, not with the list of frames made of them."""
+    order = segmentation.frame_order
 
-    def swapped(*arguments: object) -> Dataset:
-        seg = build(*arguments)  # type: ignore[arg-type]
-        first, last = (seg.PerFrameFunctionalGroupsSequence[i] for i in (0, 3))
-        first.DerivationImageSequence, last.DerivationImageSequence = (
-            last.DerivationImageSequence,
-            first.DerivationImageSequence,
-        )
-        first.PlanePositionSequence, last.PlanePositionSequence = (
-            last.PlanePositionSequence,
-            first.PlanePositionSequence,
-        )
-        first.SegmentIdentificationSequence, last.SegmentIdentificationSequence = (
-            last.SegmentIdentificationSequence,
-            first.SegmentIdentificationSequence,
-        )
-        return seg
+    def shortened(*arguments: Any) -> FrameOrder:
+        whole = order(*arguments)
+        return FrameOrder(whole.segments[:-1], whole.frames[:-1])
 
-    monkeypatch.setattr(segmentation, "_segmentation", swapped)
-    with pytest.raises((EncodingFailed, LabelsDoNotFit)):
+    monkeypatch.setattr(segmentation, "frame_order", shortened)
+    with pytest.raises(EncodingFailed, match="read back"):
         encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "s.dcm")
-    assert not (tmp_path / "s.dcm").exists()
 
 
 # -- back again -------------------------------------------------------------------------------------------

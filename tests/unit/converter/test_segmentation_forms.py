@@ -1,0 +1,475 @@
+"""Every form in which a segmentation can be stored: types, transfer syntaxes, overlapping masks, cropping."""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from converter.errors import EncodingFailed, LabelsDoNotFit
+from converter.headers import transfer_syntax_of
+from converter.seg_codecs import DEFLATED_IMAGE_FRAME, decode_plane, encode_plane
+from converter.seg_settings import TRANSFER_SYNTAXES
+from converter.segmentation import (
+    Encoding,
+    SegmentationSettings,
+    SegmentationType,
+    encode_masks,
+    encode_segmentation,
+)
+from converter.segmentation_reader import read_masks, read_segmentation
+from converter.series import Volume, read_series
+
+MakeSeries = Callable[..., Path]
+BINARY, LABELMAP = SegmentationType.BINARY, SegmentationType.LABELMAP
+NAMES = {1: "bone", 6: "lung_right"}
+FORMS = [(kind, syntax) for kind, syntaxes in TRANSFER_SYNTAXES.items() for syntax in syntaxes]
+
+
+@pytest.fixture
+def volume(make_series: MakeSeries) -> Volume:
+    return read_series(make_series())
+
+
+# -- types and transfer syntaxes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "syntax"), FORMS, ids=lambda part: str(getattr(part, "name", part)))
+def test_labels_survive_in_every_form(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+    syntax: str,
+) -> None:
+    settings = replace(settings, encoding=Encoding(kind, syntax))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    read = read_segmentation(encoded.path, volume)
+    assert np.array_equal(read.numbers, np.where(two_boxes == 6, 2, two_boxes))
+    assert [(s.number, s.label, s.label_value) for s in read.segments] == [
+        (1, "bone", 1),
+        (2, "lung_right", 6),
+    ]
+    seg = dcmread(encoded.path)
+    assert (seg.SOPClassUID, transfer_syntax_of(seg)) == (encoded.sop_class_uid, syntax)
+    again = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "again.dcm")
+    assert again.sha256 == encoded.sha256
+
+
+@pytest.mark.parametrize(
+    ("kind", "syntax"),
+    [form for form in FORMS if form[1] != DEFLATED_IMAGE_FRAME],  # pydicom does not know it
+    ids=lambda part: str(getattr(part, "name", part)),
+)
+def test_highdicom_reads_what_is_written(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+    syntax: str,
+) -> None:
+    settings = replace(settings, encoding=Encoding(kind, syntax))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    seg = hd.seg.segread(encoded.path)
+    uids = [frame.sop_instance_uid for frame in volume.frames]
+    numbers = seg.get_pixels_by_source_instance(
+        uids, combine_segments=True, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
+    )
+    assert np.array_equal(numbers, np.where(two_boxes == 6, 2, two_boxes))
+
+
+def test_form_that_the_standard_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="BINARY cannot be written in"):
+        Encoding(BINARY, RLELossless)
+
+
+def test_label_map_has_no_item_for_background_and_says_its_value(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    settings = replace(settings, encoding=Encoding(LABELMAP))
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2]
+    assert (seg.PixelPaddingValue, seg.SegmentationType, seg.BitsAllocated) == (0, "LABELMAP", 8)
+    assert seg.NumberOfFrames == 3
+
+
+def test_label_map_of_highdicom_is_read_without_its_background(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    sources = [dcmread(frame.path) for frame in volume.frames]
+    for source in sources:
+        source.SliceThickness = 2
+    description = hd.seg.SegmentDescription(
+        1, "bone", hd.sr.CodedConcept("1", "99T", "a"), hd.sr.CodedConcept("2", "99T", "b"), "MANUAL"
+    )
+    seg = hd.seg.Segmentation(
+        source_images=sources,
+        pixel_array=(two_boxes == 1).astype(np.uint8),
+        segmentation_type="LABELMAP",
+        segment_descriptions=[description],
+        series_instance_uid="2.25.3",
+        series_number=1,
+        sop_instance_uid="2.25.4",
+        instance_number=1,
+        manufacturer="m",
+        manufacturer_model_name="n",
+        software_versions="1",
+        device_serial_number="1",
+        transfer_syntax_uid=RLELossless,
+    )
+    seg.save_as(tmp_path / "theirs.dcm")
+    read = read_segmentation(tmp_path / "theirs.dcm", volume)
+    assert [segment.label for segment in read.segments] == ["bone"]
+    assert np.array_equal(read.numbers, two_boxes == 1)
+
+
+def test_segmentation_in_implicit_vr_is_read(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    """It is not written here, but every PACS may send it."""
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    seg.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    seg.save_as(tmp_path / "other.dcm", implicit_vr=True)
+    numbers = read_segmentation(tmp_path / "other.dcm", volume).numbers
+    assert np.array_equal(numbers, np.where(two_boxes == 6, 2, two_boxes))
+
+
+def undefined_lengths(dataset: Dataset) -> None:
+    for element in dataset:
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+            for item in element.value:
+                item.is_undefined_length_sequence_item = True
+                undefined_lengths(item)
+
+
+def test_sequences_of_undefined_length_are_read(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    """As DCMTK writes them."""
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    undefined_lengths(seg)
+    seg.save_as(tmp_path / "undefined.dcm")
+    numbers = read_segmentation(tmp_path / "undefined.dcm", volume).numbers
+    assert np.array_equal(numbers, np.where(two_boxes == 6, 2, two_boxes))
+
+
+@pytest.mark.parametrize(("kind", "syntax"), FORMS, ids=lambda part: str(getattr(part, "name", part)))
+def test_file_cut_anywhere_is_refused_and_never_read_wrong(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+    syntax: str,
+) -> None:
+    settings = replace(settings, encoding=Encoding(kind, syntax))
+    whole = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path.read_bytes()
+    cut = tmp_path / "cut.dcm"
+    for length in np.linspace(140, len(whole) - 9, 40).astype(int):
+        cut.write_bytes(whole[:length])
+        with pytest.raises(LabelsDoNotFit):
+            read_segmentation(cut, volume)
+
+
+# -- run lengths --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 129), (7, 5), (16, 300), (64, 512)])
+@pytest.mark.parametrize("values", [1, 2, 255])
+def test_run_lengths_come_back_from_pydicoms_decoder_and_from_ours(
+    shape: tuple[int, int], values: int
+) -> None:
+    plane = np.random.default_rng(values).integers(0, values, shape).astype(np.uint8)
+    plane[: shape[0] // 2] = 7
+    encoded = encode_plane(plane, RLELossless)
+    assert len(encoded) % 2 == 0
+    assert np.array_equal(decode_plane(encoded, shape, RLELossless), plane)
+    by_pydicom = hd.frame.decode_frame(
+        encoded,
+        transfer_syntax_uid=RLELossless,
+        rows=shape[0],
+        columns=shape[1],
+        samples_per_pixel=1,
+        bits_allocated=8,
+        bits_stored=8,
+        photometric_interpretation="MONOCHROME2",
+    )
+    assert np.array_equal(by_pydicom, plane)
+
+
+def test_run_lengths_of_pydicoms_encoder_are_read() -> None:
+    plane = np.random.default_rng(3).integers(0, 3, (32, 40)).astype(np.uint8)
+    encoded = hd.frame.encode_frame(
+        plane,
+        transfer_syntax_uid=RLELossless,
+        bits_allocated=8,
+        bits_stored=8,
+        photometric_interpretation="MONOCHROME2",
+    )
+    assert np.array_equal(decode_plane(encoded, (32, 40), RLELossless), plane)
+
+
+# -- masks --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def masks() -> dict[str, np.ndarray]:
+    """The second lies within the first; the third is empty."""
+    outer, inner = np.zeros((6, 16, 24), bool), np.zeros((6, 16, 24), bool)
+    outer[1:5, 2:12, 3:20] = True
+    inner[2:4, 4:8, 5:11] = True
+    return {"liver": outer, "liver_vessels": inner, "spleen": np.zeros((6, 16, 24), bool)}
+
+
+@pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES[BINARY])
+def test_overlapping_masks_survive(
+    volume: Volume,
+    masks: dict[str, np.ndarray],
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    syntax: str,
+) -> None:
+    settings = replace(settings, encoding=Encoding(BINARY, syntax))
+    encoded = encode_masks(volume, masks, settings, tmp_path / "seg.dcm")
+    assert dcmread(encoded.path).SegmentsOverlap == "YES"
+    read = {segment.label: mask for segment, mask in read_masks(encoded.path, volume).items()}
+    assert list(read) == ["liver", "liver_vessels"]
+    assert all(np.array_equal(read[name], masks[name]) for name in read)
+    with pytest.raises(LabelsDoNotFit, match="overlap"):
+        read_segmentation(encoded.path, volume)
+
+
+def test_masks_that_do_not_overlap_say_so(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    masks = {"bone": two_boxes == 1, "lung_right": two_boxes == 6}
+    encoded = encode_masks(volume, masks, settings, tmp_path / "seg.dcm")
+    assert dcmread(encoded.path).SegmentsOverlap == "NO"
+    assert read_segmentation(encoded.path, volume).numbers.max() == 2
+
+
+def test_overlapping_masks_make_no_label_map(
+    volume: Volume, masks: dict[str, np.ndarray], settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    settings = replace(settings, encoding=Encoding(LABELMAP))
+    with pytest.raises(EncodingFailed, match="as BINARY"):
+        encode_masks(volume, masks, settings, tmp_path / "seg.dcm")
+    assert list(tmp_path.glob("*.dcm*")) == []
+
+
+def test_label_map_is_read_as_masks_too(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    settings = replace(settings, encoding=Encoding(LABELMAP))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    bone, lung = read_masks(encoded.path, volume).values()
+    assert np.array_equal(bone, two_boxes == 1)
+    assert np.array_equal(lung, two_boxes == 6)
+
+
+# -- cropping -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [BINARY, LABELMAP])
+@pytest.mark.parametrize("lean", [0.0, 0.3])
+def test_cropped_frames_lie_where_the_labels_are(
+    make_series: MakeSeries,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+    lean: float,
+) -> None:
+    volume = read_series(make_series(lean=lean))
+    settings = replace(settings, encoding=Encoding(kind, ExplicitVRLittleEndian, is_cropped=True))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    seg = dcmread(encoded.path)
+    assert (seg.Rows, seg.Columns) == (9, 16)
+    assert np.array_equal(
+        read_segmentation(encoded.path, volume).numbers, np.where(two_boxes == 6, 2, two_boxes)
+    )
+    derived = seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0]
+    assert derived.SourceImageSequence[0].SpatialLocationsPreserved == "NO"
+
+
+def test_cropped_frames_say_their_place_to_highdicom(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    """An independent reader finds the first labelled voxel at the same place in the patient."""
+    settings = replace(settings, encoding=Encoding(BINARY, is_cropped=True))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    read = hd.seg.segread(encoded.path).get_volume(combine_segments=True)
+    place = read.affine @ (*np.argwhere(read.array == 2)[0], 1)
+    frame, row, column = np.argwhere(two_boxes == 6)[0]
+    last_frame = np.argwhere(two_boxes == 6)[-1]
+    places = [
+        volume.affine_lps @ (c, r, f, 1)
+        for f, r, c in ((frame, row, column), last_frame, (frame, last_frame[1], column))
+    ]
+    assert min(np.abs(place - other).max() for other in places) < 1e-6
+
+
+# -- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_disk_full_while_writing_leaves_no_file(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "seg.dcm").write_bytes(b"an earlier one")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    assert (tmp_path / "seg.dcm").read_bytes() == b"an earlier one"
+    assert list(tmp_path.glob(".seg*")) == []
+
+
+# -- who is tracked -----------------------------------------------------------------------------------------
+
+
+def tracking_uids(
+    make_series: MakeSeries, labels: np.ndarray, settings: SegmentationSettings, out: Path, **values: str
+) -> list[str]:
+    def edit(dataset: Dataset, number: int) -> None:
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+
+    volume = read_series(make_series(edit=edit, seed=len(values.get("StudyInstanceUID", ""))))
+    seg = dcmread(encode_segmentation(volume, labels, NAMES, settings, out).path)
+    return [str(item.TrackingUID) for item in seg.SegmentSequence]
+
+
+def test_tracking_uids_are_equal_over_time_where_issuer_and_number_name_the_patient(
+    make_series: MakeSeries, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    out = tmp_path / "seg.dcm"
+    known = {"PatientID": "77", "IssuerOfPatientID": "Ward"}
+    first = tracking_uids(make_series, two_boxes, settings, out, **known, StudyInstanceUID="2.25.1")
+    later = tracking_uids(make_series, two_boxes, settings, out, **known, StudyInstanceUID="2.25.22")
+    assert first == later
+    assert len(set(first)) == 2
+    assert first != tracking_uids(make_series, two_boxes, replace(settings, tracking_key=b"x"), out, **known)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"PatientID": "77"},
+        {"PatientID": "", "IssuerOfPatientID": "Ward"},
+        {"PatientID": "77", "IssuerOfPatientID": "Ward", "PatientIdentityRemoved": "YES"},
+    ],
+)
+def test_tracking_uids_hold_for_the_study_only_where_nobody_is_named(
+    make_series: MakeSeries,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    values: dict[str, str],
+) -> None:
+    uids = [
+        tracking_uids(make_series, two_boxes, settings, tmp_path / "seg.dcm", **values, StudyInstanceUID=uid)
+        for uid in ("2.25.1", "2.25.1", "2.25.22")
+    ]
+    assert uids[0] == uids[1]
+    assert all(one != other for one, other in pairwise([uids[0][0], uids[2][0]]))
+
+
+# -- sources of many frames ---------------------------------------------------------------------------------
+
+
+def test_frames_of_a_multi_frame_source_are_referred_to_by_number(
+    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    frames = tuple(
+        replace(frame, sop_instance_uid="2.25.9", frame_number=number)
+        for number, frame in enumerate(volume.frames, start=11)
+    )
+    enhanced = replace(volume, frames=frames)
+    encoded = encode_segmentation(enhanced, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    seg = dcmread(encoded.path)
+    assert [ref.ReferencedSOPInstanceUID for ref in seg.SourceImageSequence] == ["2.25.9"]
+    assert len(seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 1
+    sources = [
+        group.DerivationImageSequence[0].SourceImageSequence[0]
+        for group in seg.PerFrameFunctionalGroupsSequence
+    ]
+    assert [int(source.ReferencedFrameNumber) for source in sources] == [14, 13, 12, 13]
+    assert np.array_equal(
+        read_segmentation(encoded.path, enhanced).numbers, np.where(two_boxes == 6, 2, two_boxes)
+    )
+
+
+# -- what is copied -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ClinicalTrialSponsorName", "A sponsor"),
+        ("ClinicalTrialProtocolID", "P-1"),
+        ("ClinicalTrialSubjectID", "S-9"),
+        ("ClinicalTrialTimePointID", "T0"),
+        ("PatientIdentityRemoved", "YES"),
+        ("DeidentificationMethod", "Basic profile"),
+        ("LongitudinalTemporalInformationModified", "MODIFIED"),
+        ("IssuerOfPatientID", "Ward"),
+        ("AdmissionID", "A-3"),
+    ],
+)
+def test_trial_and_deidentification_are_copied(
+    make_series: MakeSeries,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    keyword: str,
+    value: str,
+) -> None:
+    volume = read_series(make_series(edit=lambda dataset, number: setattr(dataset, keyword, value)))
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    assert seg[keyword].value == value
+
+
+def test_deidentification_codes_are_copied(
+    make_series: MakeSeries, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "113100", "DCM", "Basic Profile"
+        dataset.DeidentificationMethodCodeSequence = [code]
+
+    volume = read_series(make_series(edit=edit))
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    assert seg.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+
+
+def test_scanner_stands_as_contributing_equipment(
+    make_series: MakeSeries, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    volume = read_series(make_series())
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    purposes = {
+        item.PurposeOfReferenceCodeSequence[0].CodeMeaning: item.Manufacturer
+        for item in seg.ContributingEquipmentSequence
+    }
+    assert purposes["Acquisition Equipment"] == "Derived from a NIfTI volume"
+    assert seg.Manufacturer == "IRIS Gateway"
