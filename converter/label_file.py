@@ -9,6 +9,7 @@ from .geometry import labels_on_frames
 from .segmentation import (
     ENCODER_VERSION,
     Encoded,
+    Encoding,
     SegmentationSettings,
     copied_header_digest,
     encode_segmentation,
@@ -20,7 +21,9 @@ from .uids import derived_uid
 SERIES_NUMBER = 9000
 
 
-def encode_label_file(series_dir: Path, labels: Path, out: Path, task: str) -> Encoded:
+def encode_label_file(
+    series_dir: Path, labels: Path, out: Path, task: str, encoding: Encoding | None = None
+) -> Encoded:
     """Encode a label map NIfTI on the slices of a series.
 
     The object is dated by the label map's file, so that the same files give the same object.
@@ -36,6 +39,7 @@ def encode_label_file(series_dir: Path, labels: Path, out: Path, task: str) -> E
         The series is no volume, the task unknown, or the labels do not fit either.
     OSError
     """
+    encoding = encoding or Encoding()
     names = label_table(task)
     volume = read_series(series_dir)
     carried = labels_on_frames(labels, volume)
@@ -45,6 +49,7 @@ def encode_label_file(series_dir: Path, labels: Path, out: Path, task: str) -> E
         task,
         made_at.isoformat(),
         ENCODER_VERSION,
+        str(encoding),
         copied_header_digest(volume),
         hashlib.sha256(carried.tobytes()).hexdigest(),
     )
@@ -58,5 +63,6 @@ def encode_label_file(series_dir: Path, labels: Path, out: Path, task: str) -> E
         task=task,
         algorithm_name=f"label map {task}",
         algorithm_version=metadata.version("iris-gateway"),
+        encoding=encoding,
     )
     return encode_segmentation(volume, carried, names, settings, out)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from pydicom.uid import (
     UID,
@@ -44,6 +44,15 @@ TRANSFER_SYNTAXES: Final = {
 }
 """What each type can be written in, the default first."""
 
+SYNTAX_NAMES: Final = {
+    "explicit": ExplicitVRLittleEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+    "deflated_frame": DEFLATED_IMAGE_FRAME,
+    "rle": RLELossless,
+    "jpegls": JPEGLSLossless,
+}
+"""What users call them."""
+
 SOP_CLASSES: Final = {
     SegmentationType.BINARY: SegmentationStorage,
     SegmentationType.LABELMAP: LABEL_MAP_SEGMENTATION_STORAGE,
@@ -74,8 +83,27 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if self.syntax not in TRANSFER_SYNTAXES[self.type]:
-            known = ", ".join(TRANSFER_SYNTAXES[self.type])
-            raise ValueError(f"{self.type} cannot be written in {self.syntax}; there are {known}")
+            can = [name for name, uid in SYNTAX_NAMES.items() if uid in TRANSFER_SYNTAXES[self.type]]
+            raise ValueError(f"a {self.type} segmentation can be written as {', '.join(can)} only")
+
+    @classmethod
+    def named(cls, kind: str, syntax: str = "", *, is_cropped: bool = False) -> Self:
+        """Make one of the names that users give; an empty `syntax` is the type's default.
+
+        Raises
+        ------
+        ValueError
+            There is no such type or transfer syntax, or not both together.
+        """
+        if kind.upper() not in list(SegmentationType):
+            raise ValueError(f"there is no segmentation type {kind!r}; there are binary and labelmap")
+        if syntax and syntax not in SYNTAX_NAMES:
+            raise ValueError(f"there is no transfer syntax {syntax!r}; there are {', '.join(SYNTAX_NAMES)}")
+        uid = SYNTAX_NAMES[syntax] if syntax else None
+        return cls(SegmentationType(kind.upper()), uid, is_cropped)
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.syntax} {'cropped' if self.is_cropped else 'whole'}"
 
     @property
     def syntax(self) -> UID:

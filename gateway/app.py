@@ -105,7 +105,7 @@ class App:
             quiet_s=config.study.quiet_s,
             timeout_s=config.study.timeout_s,
         )
-        encode = Encode(ledger, workplace, runs, config.seg)
+        encode = Encode(ledger, workplace, runs, config.seg, secret.tracking_key())
         steps = [
             StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
             StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),

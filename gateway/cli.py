@@ -250,18 +250,30 @@ def encode(
     labels: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="LABELS.nii.gz")],
     target: Annotated[Path, typer.Argument(metavar="OUT.dcm")],
     task: Annotated[str, typer.Option(help="Whose label table names the values")] = "total",
-    kind: Annotated[str, typer.Option("--type", help="binary (labelmap comes later)")] = "binary",
+    kind: Annotated[str, typer.Option("--type", help="binary, or labelmap")] = "binary",
+    syntax: Annotated[
+        str,
+        typer.Option(
+            "--syntax", help="explicit, deflated, deflated_frame; a label map also rle (its default), jpegls"
+        ),
+    ] = "",
+    crop: Annotated[bool, typer.Option("--crop", help="Frames hold only what has labels")] = False,
     form: Annotated[str, typer.Option("--format", help="seg (rtstruct comes later)")] = "seg",
 ) -> None:
     """Make a DICOM-SEG of a label map on the slices of a series."""
     from converter.label_file import encode_label_file
+    from converter.segmentation import Encoding
 
-    if kind not in ("binary", "labelmap") or form not in ("seg", "rtstruct"):
-        raise typer.BadParameter("--type is binary or labelmap, --format is seg or rtstruct")
-    if (kind, form) != ("binary", "seg"):
-        _fail("this version makes --type binary --format seg only; leave these options out")
+    if form not in ("seg", "rtstruct"):
+        raise typer.BadParameter("--format is seg or rtstruct")
+    try:
+        encoding = Encoding.named(kind, syntax, is_cropped=crop)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if form != "seg":
+        _fail("this version makes --format seg only; leave that option out")
     with _plain_errors():
-        encoded = encode_label_file(series_dir, labels, target, task)
+        encoded = encode_label_file(series_dir, labels, target, task, encoding)
     for warning in encoded.warnings:
         err.print(f"warning: {warning}")
     out.print(f"{target}: {len(encoded.segments)} segments ({', '.join(encoded.segments)})")

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -190,8 +190,19 @@ class Seg(_Section):
     """How DICOM-SEG objects are made."""
 
     type: Literal["binary", "labelmap"] = "binary"
+    transfer_syntax: Literal["", "explicit", "deflated", "deflated_frame", "rle", "jpegls"] = ""
+    crop: bool = False
     series_description: str = "{task} of {source_number} (research use)"
     series_number: int = Field(9000, ge=0)
+
+    @model_validator(mode="after")
+    def _type_can_have_the_transfer_syntax(self) -> Self:
+        if self.type == "binary" and self.transfer_syntax in ("rle", "jpegls"):
+            raise ValueError(
+                f"transfer_syntax = '{self.transfer_syntax}' is for type = 'labelmap'; "
+                "for 'binary' there are 'explicit', 'deflated' and 'deflated_frame'"
+            )
+        return self
 
     @field_validator("series_description")
     @classmethod
@@ -299,7 +310,6 @@ def _not_yet(config: Config) -> list[str]:
         (config.dicom.tls != Tls(), "dicom.tls: leave it empty"),
         (config.study.find != Find(), "study.find: leave it empty"),
         (config.api.auth == "cognito", "api.auth = 'cognito': use 'token'"),
-        (config.seg.type == "labelmap", "seg.type = 'labelmap': use 'binary'"),
     ]
     for destination in config.destination:
         where = f"destination {destination.name}"

@@ -13,6 +13,7 @@ from batch_job.contract import Manifest
 from converter.geometry import labels_on_frames
 from converter.segmentation import (
     ENCODER_VERSION,
+    Encoding,
     SegmentationSettings,
     copied_header_digest,
     encode_segmentation,
@@ -40,11 +41,15 @@ LONGEST_DESCRIPTION = 64
 class Encode:
     """Makes the result object of a segmented job."""
 
-    def __init__(self, ledger: Ledger, workplace: Workplace, runs: Runs, seg: Seg) -> None:
+    def __init__(
+        self, ledger: Ledger, workplace: Workplace, runs: Runs, seg: Seg, tracking_key: bytes
+    ) -> None:
         self._ledger = ledger
         self._workplace = workplace
         self._runs = runs
         self._seg = seg
+        self._encoding = Encoding.named(seg.type, seg.transfer_syntax, is_cropped=seg.crop)
+        self._tracking_key = tracking_key
 
     def __call__(self, job: JobRow) -> None:
         """Take the step.
@@ -93,7 +98,9 @@ class Encode:
         uid = derived_uid(
             job.job_key,
             "seg",
-            json.dumps({**said, "type": self._seg.type, "made_at": job.segmented_at}, sort_keys=True),
+            json.dumps({**said, "made_at": job.segmented_at}, sort_keys=True),
+            str(self._encoding),
+            self._tracking_key.hex(),
             ENCODER_VERSION,
             header_sha256,
             job.labels_sha256,
@@ -102,6 +109,8 @@ class Encode:
             sop_instance_uid=uid,
             series_uid=derived_uid(uid, "series"),
             made_at=utc_time(job.segmented_at),
+            encoding=self._encoding,
+            tracking_key=self._tracking_key,
             **said,
         )
 

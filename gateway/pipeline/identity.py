@@ -60,6 +60,10 @@ class SiteSecret:
         """The opaque key of a study: HMAC-SHA256, lower-case hex."""
         return self._hmac(["study", site_name, study_uid])
 
+    def tracking_key(self) -> bytes:
+        """What keeps the tracking UIDs of patients' structures from being guessed."""
+        return bytes.fromhex(self._hmac(["tracking"]))
+
     def job_key(
         self,
         instances: Iterable[tuple[str, str, str]],

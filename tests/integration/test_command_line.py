@@ -59,6 +59,26 @@ def test_encode_and_decode_give_the_labels_back_voxel_for_voxel(
     assert np.array_equal(np.asanyarray(back.dataobj), np.asanyarray(original.dataobj))
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        ["--type", "labelmap"],
+        ["--type", "labelmap", "--syntax", "jpegls"],
+        ["--syntax", "deflated", "--crop"],
+    ],
+)
+def test_encode_in_another_form_decodes_to_the_same_labels(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path, form: list[str]
+) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    assert iris("encode", torso, labels, tmp_path / "seg.dcm", *form).returncode == 0
+    assert iris("decode", tmp_path / "seg.dcm", torso, tmp_path / "back.nii.gz").returncode == 0
+    there, back = (
+        nib.as_closest_canonical(nib.load(path)).get_fdata() for path in (labels, tmp_path / "back.nii.gz")
+    )
+    assert np.array_equal(there, back)
+
+
 def test_encode_twice_gives_the_same_bytes(iris: Iris, torso: Path, data: Path, tmp_path: Path) -> None:
     labels = data / "ct-torso-3mm" / "labels.nii.gz"
     for name in ("one.dcm", "two.dcm"):

@@ -11,9 +11,13 @@ from typing import Any
 
 import highdicom as hd
 import httpx
+import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import RLELossless
 
+from converter.segmentation_reader import read_segmentation
+from converter.series import Volume, volume_of
 from gateway.delivery.peer import parse_peer
 from gateway.delivery.sending import send_files
 
@@ -81,6 +85,39 @@ def test_real_study_sent_by_storescu_comes_back_as_a_segmentation_beside_its_ct(
     (result,) = (world.data_dir / "results").glob("*/*.dcm")
     assert dcmread(result).PixelData == dcmread(seg_path).PixelData
     assert world.stop() == 0
+
+
+def test_label_map_goes_to_the_pacs_and_shows_the_same_as_bits_do(
+    make_world: Callable[..., Any],
+    orthanc: Any,
+    storescu: Callable[..., Any],
+    demo_study: Path,
+    tmp_path: Path,
+) -> None:
+    files = sorted(demo_study.glob("*.dcm"))
+    volume = volume_of(files)
+    world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port))
+    world.start(IRIS_SEG__TYPE="labelmap")
+    assert storescu(files, address_of(world)).returncode == 0
+    study = world.until(volume.study_uid, done)
+    assert study["reason"] == "delivered", study
+    (path,) = (world.data_dir / "results").glob("*/*.dcm")
+    assert world.stop() == 0
+
+    seg = dcmread(path)
+    came = [other for other in segs_in(orthanc, volume.study_uid, tmp_path) if dcmread(other) == seg]
+    assert (seg.SegmentationType, seg.file_meta.TransferSyntaxUID, len(came)) == ("LABELMAP", RLELossless, 1)
+    read = read_segmentation(came[0], volume)
+    assert {"bone", "soft_tissue", "adipose_tissue"} <= {segment.label for segment in read.segments}
+    assert np.array_equal(read.numbers, hd_numbers(came[0], volume))
+
+
+def hd_numbers(path: Path, volume: Volume) -> np.ndarray:
+    """Segment numbers on the frames of a volume, as highdicom reads them."""
+    uids = [frame.sop_instance_uid for frame in volume.frames]
+    return hd.seg.segread(path).get_pixels_by_source_instance(
+        uids, combine_segments=True, ignore_spatial_locations=True, assert_missing_frames_are_empty=True
+    )
 
 
 def dciodvfy_errors(path: Path) -> list[str]:

@@ -92,7 +92,7 @@ def test_highdicom_reads_what_is_written(
 
 
 def test_form_that_the_standard_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match="BINARY cannot be written in"):
+    with pytest.raises(ValueError, match="explicit, deflated, deflated_frame only"):
         Encoding(BINARY, RLELossless)
 
 

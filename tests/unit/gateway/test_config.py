@@ -70,6 +70,8 @@ def test_config_without_file_has_the_documented_defaults() -> None:
         "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
         "seg": {
             "type": "binary",
+            "transfer_syntax": "",
+            "crop": False,
             "series_description": "{task} of {source_number} (research use)",
             "series_number": 9000,
         },
@@ -253,7 +255,6 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
         ("[dicom]\ntls = { certificate = 'x' }", "dicom.tls"),
         ("[study]\nfind = { host = 'x' }", "study.find"),
         ("[api]\nauth = 'cognito'", "api.auth"),
-        ("[seg]\ntype = 'labelmap'", "seg.type"),
         (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
         (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),
         ("[[rule]]\nname = 'a'\noutputs = ['seg', 'sr']", "rule a"),
