@@ -1,10 +1,13 @@
 # Everything runs in a virtual environment of its own; nothing outside this folder is touched.
 #   make demo                  a real study through the whole gateway (Python 3.11 to 3.13 and make suffice)
 #   make demo ARGS=--keep      the same, and leave it running to look around
+#   make bench                 times beside those of other programs, as ratios (benchmarks/README.md)
 #   make test                  all checks and tests (what is missing of Orthanc, dcmtk, ... is said and skipped)
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Programs that are only measured and want other versions than ours.
+PEERS := .venv-peers
 ARGS ?=
 # Test processes at once; a module's tests stay together, since they share what is slow to start.
 WORKERS ?= 2
@@ -17,7 +20,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-long lint format constraints clean distclean
+.PHONY: help demo bench test test-long lint format constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -25,6 +28,9 @@ help:  ## Say what can be made
 
 demo: $(VENV)/.installed  ## Send a real study through the whole gateway and show what comes back
 	@$(BIN)/iris demo $(ARGS)
+
+bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## Measure the converter beside its peers
+	$(BIN)/python -m benchmarks $(ARGS)
 
 test: lint  ## Every check and every test
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
@@ -53,11 +59,11 @@ constraints: $(VENV)/.made  ## Resolve the pins anew (with the oldest Python tha
 	} > constraints.tmp && mv constraints.tmp constraints.txt
 
 clean:  ## Remove caches and the demo's working folder
-	rm -rf iris-demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	rm -rf iris-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
 
-distclean: clean  ## Remove the virtual environment too
-	rm -rf $(VENV)
+distclean: clean  ## Remove the virtual environments too
+	rm -rf $(VENV) $(PEERS)
 
 # Stamps: installation runs again only when what it reads has changed.
 $(VENV)/.made:
@@ -75,3 +81,9 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing into $(VENV), with what the tests need ..."
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(PEERS)/.installed: benchmarks/peers.txt $(VENV)/.made
+	@echo "installing into $(PEERS) what is only measured ..."
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers.txt
+	@touch $@

@@ -1,0 +1,22 @@
+"""dicom2nifti's own way; it runs in an environment of its own, where nothing of ours is installed.
+
+Run as `PEERS_PYTHON -m benchmarks.with_dicom2nifti SERIES OUT`.
+"""
+
+import sys
+from pathlib import Path
+
+import dicom2nifti
+
+from benchmarks.stopwatch import synced, timed
+
+
+def main(series: str, out: str) -> None:
+    """Convert as its documentation says, without turning the axes."""
+    with timed():
+        dicom2nifti.dicom_series_to_nifti(series, out, reorient_nifti=False)
+        synced(Path(out))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
