@@ -12,7 +12,12 @@ import numpy as np
 from benchmarks.stopwatch import timed
 from converter.geometry import labels_on_frames
 from converter.nifti import convert_volume
-from converter.segmentation import SegmentationSettings, encode_segmentation
+from converter.segmentation import (
+    Encoding,
+    SegmentationSettings,
+    SegmentationType,
+    encode_segmentation,
+)
 from converter.segmentation_reader import decode_segmentation, read_segmentation
 from converter.series import read_series
 from converter.terminology import label_table
@@ -21,8 +26,6 @@ from converter.uids import derived_uid
 
 def encode(kind: str, series: Path, labels: Path, out: Path) -> None:
     """From the label map's file to the segmentation's; the series' headers are read already."""
-    if kind != "BINARY":
-        raise SystemExit("encode_segmentation makes BINARY only in this version")
     volume = read_series(series)
     names = label_table("total")
     settings = SegmentationSettings(
@@ -34,6 +37,7 @@ def encode(kind: str, series: Path, labels: Path, out: Path) -> None:
         task="total",
         algorithm_name="benchmark",
         algorithm_version="1",
+        encoding=Encoding(SegmentationType(kind)),
     )
     with timed():
         encode_segmentation(volume, labels_on_frames(labels, volume), names, settings, out)
