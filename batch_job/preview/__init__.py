@@ -57,7 +57,10 @@ def draw_preview(image: Image, segmented: Segmented, statistics: Statistics, out
     out
         A path ending with `.png`.
     """
-    views = views_of(to_ras(image)[0], to_ras(Image(segmented.labels, image.affine))[0].values)
+    voxels = np.zeros(256, np.int64)
+    for value, name in segmented.names.items():
+        voxels[value] = statistics[name]["voxels"] if name in statistics else 0
+    views = views_of(to_ras(image)[0], to_ras(Image(segmented.labels, image.affine))[0].values, voxels)
     colours = palette(segmented.names)
     columns, scale = _arranged(views)
     pictures = [_drawn(view, scale, colours) for view in views]

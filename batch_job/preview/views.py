@@ -1,7 +1,7 @@
 """What the preview shows: the planes where most structures are seen, and a projection from the front."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -33,13 +33,15 @@ class View:
     """The values shown black and white."""
 
 
-def views_of(image: Image, labels: NDArray[np.uint8]) -> list[View]:
+def views_of(image: Image, labels: NDArray[np.uint8], voxels: NDArray[np.int64]) -> list[View]:
     """Axial plane, coronal plane, sagittal plane, coronal projection.
 
     Parameters
     ----------
     image, labels
         With axes that run to the patient's right, front and head.
+    voxels
+        How many each label value has, (256,).
     """
     plane_window, projection_window = _windows(image.values)
     at = _fullest(labels)
@@ -48,7 +50,7 @@ def views_of(image: Image, labels: NDArray[np.uint8]) -> list[View]:
         here = np.moveaxis(image.values, axis, 0)[at[axis]]
         marked = np.moveaxis(labels, axis, 0)[at[axis]]
         drawn.append(_view(caption, sides, here, marked, _others(image.spacing_mm, axis), plane_window))
-    brightest, smallest = _projected(image.values, labels)
+    brightest, smallest = image.values.max(axis=1), _smallest(labels, voxels)
     spacing_mm = _others(image.spacing_mm, 1)
     drawn.append(_view("coronal projection", "RLHF", brightest, smallest, spacing_mm, projection_window))
     return drawn
@@ -99,21 +101,21 @@ def _fullest(labels: NDArray[np.uint8]) -> tuple[int, int, int]:
     return best[0], best[1], best[2]
 
 
-def _projected(values: NDArray[Any], labels: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """The brightest value from front to back, and the label of the smallest structure there.
+def _smallest(labels: NDArray[np.uint8], voxels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """From front to back the label of the smallest structure, (right, head); 0 where there is none.
 
     So no structure hides a smaller one, as the nearest would: ribs and skin before everything.
     """
-    voxels = np.zeros(256, np.int64)
-    for plane in _planes(labels):
-        voxels += np.bincount(plane.ravel(order="K"), minlength=256)
     by_size = np.concatenate([np.argsort(voxels[1:], kind="stable") + 1, [0]]).astype(np.uint8)
     rank = np.empty(256, np.uint8)
     rank[by_size] = np.arange(256)
-    first = np.stack([rank[plane].min(axis=1) for plane in _planes(labels)], axis=1)
-    return values.max(axis=1), by_size[first]
-
-
-def _planes(labels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """The axial planes one by one, so that nothing of the volume's size is made."""
-    return (labels[:, :, level] for level in range(labels.shape[2]))
+    # Plane by plane as they lie in memory, so that nothing of the volume's size is made.
+    slowest = int(np.argmax(np.abs(labels.strides)))
+    ranked = (rank[plane] for plane in np.moveaxis(labels, slowest, 0))
+    front_to_back = 0 if slowest == 0 else 1
+    first: NDArray[np.uint8] = (
+        reduce(np.minimum, ranked)
+        if slowest == 1
+        else np.stack([plane.min(axis=front_to_back) for plane in ranked], axis=front_to_back)
+    )
+    return np.take(by_size, first)

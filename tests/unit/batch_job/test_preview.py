@@ -10,7 +10,7 @@ from batch_job.engines import Segmented
 from batch_job.image import Image
 from batch_job.preview import draw_preview
 from batch_job.preview.colours import COLOURS, colour_of
-from batch_job.preview.views import views_of
+from batch_job.preview.views import View, views_of
 from batch_job.statistics import measure
 
 
@@ -18,6 +18,10 @@ def drawn(path: Path, image: Image, labels: np.ndarray, names: dict[int, str]) -
     segmented = Segmented(labels, names)
     draw_preview(image, segmented, measure(image, segmented, "CT"), path)
     return Picture.open(path)
+
+
+def views(image: Image, labels: np.ndarray) -> list[View]:
+    return views_of(image, labels, np.bincount(labels.ravel(), minlength=256))
 
 
 def image_with(labels: np.ndarray, spacing_mm: tuple[float, float, float] = (2.0, 2.0, 5.0)) -> Image:
@@ -53,7 +57,7 @@ def test_views_run_from_the_patients_right_front_and_head() -> None:
     values[5, 4, 3] = 1  # rightmost, foremost, topmost
     labels = np.zeros(values.shape, np.uint8)
     labels[5, 4, 3] = 7
-    for view in views_of(Image(values, np.eye(4)), labels):
+    for view in views(Image(values, np.eye(4)), labels):
         assert (view.values[0, 0], view.labels[0, 0]) == (1, 7)
         assert np.count_nonzero(view.labels) == 1
 
@@ -63,7 +67,7 @@ def test_views_are_chosen_where_most_structures_show() -> None:
     labels[5:35, 5:35, 5:15] = 1  # large, alone
     for value, at in ((2, 8), (3, 16), (4, 24)):
         labels[at : at + 4, at : at + 4, 28:31] = value
-    axial = views_of(Image(np.zeros(labels.shape, np.int16), np.eye(4)), labels)[0]
+    axial = views(Image(np.zeros(labels.shape, np.int16), np.eye(4)), labels)[0]
     assert set(np.unique(axial.labels)) == {0, 2, 3, 4}
 
 
@@ -71,19 +75,20 @@ def test_views_of_an_image_without_labels_are_its_middle() -> None:
     values = (
         np.arange(7)[:, None, None] + 10 * np.arange(9)[None, :, None] + 100 * np.arange(5)[None, None, :]
     )
-    axial, coronal, sagittal, _ = views_of(Image(values, np.eye(4)), np.zeros(values.shape, np.uint8))
+    axial, coronal, sagittal, _ = views(Image(values, np.eye(4)), np.zeros(values.shape, np.uint8))
     assert axial.values.min() == 200
     assert coronal.values.min() == 40
     assert sagittal.values.min() == 3
 
 
-def test_views_project_the_brightest_value_and_the_smallest_structure() -> None:
-    labels = np.zeros((8, 8, 8), np.uint8)
+@pytest.mark.parametrize("memory", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_views_project_the_brightest_value_and_the_smallest_structure(memory: tuple[int, ...]) -> None:
+    labels = np.zeros((8, 8, 8), np.uint8).transpose(np.argsort(memory))
     labels[:, 6:, :] = 1  # in front, large
     labels[2:4, 3, 2:4] = 2  # behind it, small
     values = np.zeros(labels.shape, np.int16)
     values[1, 2, 6] = 700
-    projection = views_of(Image(values, np.eye(4)), labels)[3]
+    projection = views(Image(values, np.eye(4)), labels)[3]
     assert np.count_nonzero(projection.labels == 2) == 4
     assert np.count_nonzero(projection.labels == 1) == 60
     assert projection.values[1, 6] == 700
@@ -98,8 +103,7 @@ def test_preview_of_a_ball_is_round_in_every_view(
         *(np.arange(n) * mm - 60 for n, mm in zip(shape, spacing_mm, strict=True)), indexing="ij"
     )
     labels = (np.sqrt(sum(axis**2 for axis in axes)) < 50).astype(np.uint8)
-    views = views_of(image_with(labels, spacing_mm), labels)
-    for view in views:
+    for view in views(image_with(labels, spacing_mm), labels):
         width_mm, height_mm = (np.count_nonzero(view.labels.any(axis=axis)) for axis in (0, 1))
         width_mm *= view.size_mm[0] / view.labels.shape[1]
         height_mm *= view.size_mm[1] / view.labels.shape[0]
