@@ -5,6 +5,7 @@ A flag says what was seen, never that the result is wrong: whether to deliver, m
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,24 @@ from batch_job.contract import Flag
 from batch_job.image import Image
 from batch_job.statistics import Statistics
 
-from .acquisition import hounsfield, spacing
-from .edges import truncated
-from .order import gaps, order
-from .pieces import fragments
-from .sides import sides, situs_inversus
+from . import acquisition, edges, order, pieces, sides, volumes
 from .structures import find_structures
-from .volumes import volumes
 
-__all__ = ["quality_flags"]
+__all__ = ["CODES", "quality_flags"]
+
+CODES: Final = (
+    acquisition.AIR,
+    acquisition.HIGHEST,
+    acquisition.SPACING,
+    sides.SITUS_INVERSUS,
+    sides.CONTRADICTION,
+    order.ORDER,
+    order.GAP,
+    volumes.CODE,
+    pieces.CODE,
+    edges.CODE,
+)
+"""In the order in which flags are told."""
 
 
 def quality_flags(
@@ -45,18 +55,18 @@ def quality_flags(
     Returns
     -------
     tuple
-        The image's own flags first, then those of structures, kind by kind, in the order of label values. It
-        does not depend on the order in which the image's axes are stored.
+        Kind by kind in the order of `CODES`, within a kind by label value. It does not depend on the order in
+        which the image's axes are stored.
     """
     scan = find_structures(image, labels, names)
     return (
-        *(hounsfield(image, labels) if modality == "CT" else ()),
-        *spacing(image),
-        *situs_inversus(scan),
-        *sides(scan),
-        *order(scan),
-        *gaps(scan, names),
-        *volumes(scan, statistics),
-        *fragments(scan),
-        *truncated(scan),
+        *(acquisition.hounsfield(image, labels) if modality == "CT" else ()),
+        *acquisition.spacing(image),
+        *sides.situs_inversus(scan),
+        *sides.sides(scan),
+        *order.order(scan),
+        *order.gaps(scan, names),
+        *volumes.volumes(scan, statistics),
+        *pieces.fragments(scan),
+        *edges.truncated(scan),
     )

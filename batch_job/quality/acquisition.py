@@ -51,6 +51,7 @@ def spacing(image: Image) -> Iterator[Flag]:
 
 def hounsfield(image: Image, labels: NDArray[np.uint8]) -> Iterator[Flag]:
     """Flag a CT whose air is not near -1000 HU, and one whose highest value no CT of a patient has."""
+    yield from _air(image, labels)
     highest = float(image.values.max())
     if not HIGHEST_HU[0] <= highest <= HIGHEST_HU[1]:
         why = "bone and contrast are missing" if highest < HIGHEST_HU[0] else "no scanner's scale goes so far"
@@ -61,6 +62,9 @@ def hounsfield(image: Image, labels: NDArray[np.uint8]) -> Iterator[Flag]:
             unit="HU",
             sentence=f"The highest value is {highest:.0f} HU: {why}; the values were probably changed.",
         )
+
+
+def _air(image: Image, labels: NDArray[np.uint8]) -> Iterator[Flag]:
     ras = to_ras(image)[0].values
     steps = tuple(slice(None, None, max(1, size // SAMPLES_PER_AXIS)) for size in ras.shape)
     values, marked = ras[steps], to_ras(Image(labels, image.affine))[0].values[steps]
@@ -69,14 +73,14 @@ def hounsfield(image: Image, labels: NDArray[np.uint8]) -> Iterator[Flag]:
         seen = values[values >= AIR_HU[0]]
         lowest = float(seen.min()) if seen.size else -np.inf
         if lowest >= 0:  # fat, at least, lies below zero
-            yield _air(
+            yield _no_hounsfield(
                 lowest, f"No value lies between {AIR_HU[0]:.0f} and {lowest:.0f} HU, neither air nor fat"
             )
     elif not AIR_HU[0] <= usual <= AIR_HU[1]:
-        yield _air(usual, f"Air around the patient measures {usual:.0f} HU instead of -1000")
+        yield _no_hounsfield(usual, f"Air around the patient measures {usual:.0f} HU instead of -1000")
 
 
-def _air(number: float, what: str) -> Flag:
+def _no_hounsfield(number: float, what: str) -> Flag:
     return Flag(
         code=AIR,
         structure=None,
