@@ -16,7 +16,9 @@ from .ink import FAINT, INK, font
 ROW: Final = 17
 COLUMN: Final = 270
 ROWS: Final = 42
-"""Of a column; there are at most two, and what is left over is summed up."""
+"""Of a column; there are at most two, and what is left over is counted."""
+NAME_WIDTH: Final = 186
+"""Pixels; the rest is colour and volume."""
 CUT: Final = "*"
 
 
@@ -30,8 +32,8 @@ class Legend:
             key=lambda line: (-line[2], line[0]),
         )
         self._cut = {name for name, measured in statistics.items() if measured["truncated"]}
-        self._shown = self._lines[: 2 * ROWS] if len(self._lines) > 2 * ROWS else self._lines
-        self._rows = ROWS if len(self._shown) > ROWS else len(self._shown)
+        self._shown = self._lines[: 2 * ROWS]
+        self._rows = min(ROWS, len(self._shown))
 
     @property
     def width(self) -> int:
@@ -54,7 +56,7 @@ class Legend:
             y = top + ROW * (number % ROWS + 1) + 4
             red, green, blue = (int(part) for part in colours[value])
             draw.rectangle((x, y + 2, x + 10, y + 12), (red, green, blue))
-            draw.text((x + 18, y), spoken(name) + (CUT if name in self._cut else ""), INK, font(12))
+            draw.text((x + 18, y), self._text(draw, name), INK, font(12))
             draw.text((x + COLUMN - 16, y), _volume(ml), INK, font(12), anchor="ra")
         foot = top + ROW * (self._rows + 1) + 10
         left_over = count - len(self._shown)
@@ -63,6 +65,15 @@ class Legend:
         if self._cut:
             text = f"{CUT} cut off at the edge of the scan"
             draw.text((left, foot + ROW * bool(left_over)), text, FAINT, font(12))
+
+    def _text(self, draw: ImageDraw.ImageDraw, name: str) -> str:
+        """The name, cut to the room that there is, and whether the scan cuts the structure."""
+        text, cut = spoken(name), CUT if name in self._cut else ""
+        if draw.textlength(text + cut, font(12)) <= NAME_WIDTH:
+            return text + cut
+        while draw.textlength(text + "…" + cut, font(12)) > NAME_WIDTH:
+            text = text[:-1]
+        return text + "…" + cut
 
 
 def _volume(ml: float) -> str:

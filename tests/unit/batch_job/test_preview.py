@@ -148,7 +148,9 @@ def test_preview_does_not_depend_on_how_the_image_is_stored(tmp_path: Path) -> N
 
 def test_preview_of_all_structures_of_the_largest_task_has_room_for_its_legend(tmp_path: Path) -> None:
     labels = (np.arange(40 * 40 * 20) % 118).reshape(40, 40, 20).astype(np.uint8)
-    names = {value: f"a_structure_with_a_long_name_{value}" for value in range(1, 118)}
+    names = {
+        value: f"a_structure_with_a_name_longer_than_any_that_there_is_{value}" for value in range(1, 118)
+    }
     picture = drawn(tmp_path / "preview.png", image_with(labels), labels, names)
     assert max(picture.size) < 2000
 
