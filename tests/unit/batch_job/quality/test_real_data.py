@@ -1,8 +1,10 @@
 """What is flagged on real scans, and what is not."""
 
 import re
+import subprocess
 from pathlib import Path
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
@@ -108,3 +110,13 @@ def test_flags_of_tissues_by_threshold_on_the_torso_are_the_cut_lungs(torso: tup
         ("truncated", "lung_left"),
         ("truncated", "lung_right"),
     }
+
+
+def test_flags_of_tissues_by_threshold_on_the_demo_study_are_none(tmp_path: Path) -> None:
+    source = DATA / "ct-abdomen-jpeg2000"
+    command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "demo", "-o", str(tmp_path), str(source)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    image = read_image(tmp_path / "demo.nii")
+    segmented = load_engine("threshold").segment(image, "tissue", {"fast": False}, lambda share: None)
+    assert measure(image, segmented, "CT")["gas"]["truncated"] is True  # and nobody needs to be told
+    assert flags_of(image, segmented) == ()
