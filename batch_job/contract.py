@@ -8,9 +8,13 @@ A job folder holds, in the order in which they appear::
     request.json               JobRequest
     progress.json              Progress: replaced at most every 5 s while the job runs
     labels.nii.gz              uint8, exactly the input's grid and affine
-    statistics.json            {"bone": {"volume_ml": 812.5, "mean_intensity": 301.2}, ...}
+    statistics.json            {"bone": {"volume_ml": 812.5, "mean_intensity": 301.2, ...}, ...}
     preview.png
     manifest.json              Manifest: written last; where it is missing there is no result
+
+Of each structure that was found `statistics.json` has `volume_ml`, `voxels`, `mean_intensity`,
+`std_intensity`, `median_intensity`, `truncated` (true where it touches the image's border: the volume is that
+of the scanned part), and `intensity_unit`, "HU", where the image is a CT; other intensities have no unit.
 
 Readers ignore fields they do not know, so that the contract can grow; what changes a field's meaning
 raises `CONTRACT`, and another number is refused.
@@ -143,6 +147,19 @@ class EngineInfo(_Record):
     weights: str
 
 
+class Flag(_Record):
+    """What a person should know before trusting the result; `docs/quality.md` lists the codes."""
+
+    code: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    structure: str | None
+    """The name of the structure, or null where the flag is the image's."""
+    number: Annotated[float, Field(allow_inf_nan=False)]
+    """What was measured, in `unit`."""
+    unit: str
+    sentence: str
+    """The same in words, for a radiologist or an operator; it holds nothing of the patient's header."""
+
+
 class Manifest(_Record):
     """`manifest.json`: the result. Written last; fields of later versions are kept as they are."""
 
@@ -157,6 +174,7 @@ class Manifest(_Record):
     seconds: dict[str, Annotated[float, Field(ge=0)]]
     peak_rss_mb: Annotated[float, Field(ge=0)]
     attempt: Annotated[int, Field(ge=1)]
+    flags: tuple[Flag, ...] = ()
 
 
 class TaskFacts(_Record):

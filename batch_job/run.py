@@ -17,6 +17,7 @@ from .contract import (
     PROGRESS_INTERVAL_S,
     STATISTICS_NAME,
     ContractError,
+    Flag,
     JobRequest,
     Manifest,
     Progress,
@@ -27,6 +28,7 @@ from .engines import Segmented, load_engine
 from .folder import JobFolder
 from .image import BadInput, Image, read_image, write_labels
 from .preview import draw_preview
+from .quality import quality_flags
 from .statistics import measure
 
 SHARES = {"fetch": 0.05, "segment": 0.8, "measure": 0.03, "preview": 0.04, "save": 0.08}
@@ -101,7 +103,8 @@ def run_job(folder: JobFolder, run: int) -> None:
         engine = load_engine(request.engine)
         with reporter.stage("segment"):
             segmented = engine.segment(image, request.task, options, reporter.got)
-        _write_outputs(folder, source, image, segmented, reporter)
+        modality = task_facts(request.engine, request.task).modality
+        flags = _write_outputs(folder, source, image, segmented, modality, reporter)
         folder.finish(
             Manifest(
                 job_key=request.job_key,
@@ -111,6 +114,7 @@ def run_job(folder: JobFolder, run: int) -> None:
                 seconds=reporter.seconds,
                 peak_rss_mb=round(_peak_rss_mb(), 1),
                 attempt=run,
+                flags=flags,
             )
         )
 
@@ -125,14 +129,18 @@ def _checked_options(request: JobRequest) -> dict[str, Any]:
 
 
 def _write_outputs(
-    folder: JobFolder, source: Path, image: Image, segmented: Segmented, reporter: Reporter
-) -> None:
-    with reporter.stage("measure"), folder.writing(STATISTICS_NAME) as path:
-        path.write_text(json.dumps(measure(image, segmented), indent=2) + "\n", encoding="utf-8")
+    folder: JobFolder, source: Path, image: Image, segmented: Segmented, modality: str, reporter: Reporter
+) -> tuple[Flag, ...]:
+    with reporter.stage("measure"):
+        statistics = measure(image, segmented, modality)
+        flags = quality_flags(image, segmented.labels, segmented.names, statistics, modality)
+        with folder.writing(STATISTICS_NAME) as path:
+            path.write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
     with reporter.stage("preview"), folder.writing(PREVIEW_NAME) as path:
-        draw_preview(image, segmented, path)
+        draw_preview(image, segmented, statistics, path)
     with reporter.stage("save"), folder.writing(LABELS_NAME) as path:
         write_labels(segmented.labels, source, path)
+    return flags
 
 
 def _peak_rss_mb() -> float:
