@@ -18,6 +18,7 @@ from benchmarks.measuring import ROOT, ContenderFailed, Run, read_through, run
 from benchmarks.outcome import CaseOutcome, Result, as_json, machine, table, versions, with_ratios
 
 out = Console(highlight=False, markup=False, width=140)
+err = Console(highlight=False, markup=False, stderr=True, width=140)
 NAMES = [case.name for case in CASES]
 
 
@@ -71,6 +72,9 @@ def _measured(case: Case, files: CaseFiles, runs: int, only: list[str] | None) -
             folder = files.folder.with_name(f"{files.folder.name}-out") / "output"
             try:
                 found[one].append(run(one.words(files, folder), folder))
+                err.print(
+                    f"{case.name} {number + 1}/{runs} {one.name}: {found[one][-1].process.wall_s:.1f} s"
+                )
                 if number == 0 and (wrong := _what_is_wrong(one.check or case.check, files, folder)):
                     problems[one] = wrong
             except ContenderFailed as failure:
@@ -90,15 +94,16 @@ def _what_is_wrong(what: str, files: CaseFiles, folder: Path) -> str:
 
 def _results(one: Contender, found: list[Run], problem: str) -> Iterator[Result]:
     for clock in one.clocks:
-        if not found:
+        both = [each.library if clock is Clock.LIBRARY else each.process for each in found]
+        times = [took for took in both if took is not None]
+        if not times:
             yield Result(one.name, clock, problem=problem)
             continue
-        times = [each.library_s if clock is Clock.LIBRARY else each.process_s for each in found]
         yield Result(
             contender=one.name,
             clock=clock,
-            seconds=tuple(time for time in times if time is not None),
-            cpu_s=statistics.median(each.cpu_s for each in found),
+            seconds=tuple(took.wall_s for took in times),
+            cpu_s=statistics.median(took.cpu_s for took in times),
             peak_mb=statistics.median(each.peak_mb for each in found),
             output_mb=found[-1].output_mb,
             problem=problem,
