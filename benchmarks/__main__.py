@@ -16,6 +16,7 @@ from benchmarks.case_files import CaseFiles
 from benchmarks.cases import CASES, Case, Clock, Contender
 from benchmarks.measuring import ROOT, ContenderFailed, Run, read_through, run
 from benchmarks.outcome import CaseOutcome, Result, as_json, machine, table, versions, with_ratios
+from benchmarks.results_page import results_page
 
 out = Console(highlight=False, markup=False, width=140)
 err = Console(highlight=False, markup=False, stderr=True, width=140)
@@ -29,6 +30,7 @@ def bench(
     small: Annotated[bool, typer.Option("--small", help="A small study: tries the machinery")] = False,
     folder: Annotated[Path, typer.Option(help="Made study and outputs")] = ROOT / "build" / "bench",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the tables as Markdown")] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="Let everybody use only so many cores")] = None,
 ) -> None:
     """Run every case and print its table."""
@@ -45,8 +47,11 @@ def bench(
             out.print(table(outcomes[-1]), "")
     about = [f"{name} {version}" for name, version in versions().items()]
     out.print(", ".join([*(f"{key} {value}" for key, value in machine().items()), *about]))
+    document = as_json(outcomes, files.read_facts(), runs)
     if json_file is not None:
-        json_file.write_text(json.dumps(as_json(outcomes, files.read_facts(), runs), indent=2) + "\n")
+        json_file.write_text(json.dumps(document, indent=2) + "\n")
+    if page is not None:
+        page.write_text(results_page(document))
 
 
 def _prepare(files: CaseFiles, small: bool) -> None:

@@ -83,7 +83,7 @@ def _array(files: CaseFiles, path: Path) -> str:
 
 
 def _labels(files: CaseFiles, path: Path) -> str:
-    """It may cover a part of the grid: dcmqi writes only the slices between the first and the last segment."""
+    """It may cover a part of the grid: dcmqi writes only the slices that lie between its segments' ends."""
     written, wanted = _canonical(path), _canonical(files.labels)
     to_grid = np.linalg.inv(wanted.affine) @ written.affine
     first = np.rint(to_grid[:3, 3]).astype(int)
