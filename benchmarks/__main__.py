@@ -16,8 +16,10 @@ from benchmarks.case_files import CaseFiles
 from benchmarks.cases import CASES, Case, Clock, Contender
 from benchmarks.measuring import ROOT, ContenderFailed, Run, read_through, run
 from benchmarks.outcome import CaseOutcome, Result, as_json, machine, table, versions, with_ratios
+from benchmarks.results_page import results_page
 
 out = Console(highlight=False, markup=False, width=140)
+err = Console(highlight=False, markup=False, stderr=True, width=140)
 NAMES = [case.name for case in CASES]
 
 
@@ -28,6 +30,7 @@ def bench(
     small: Annotated[bool, typer.Option("--small", help="A small study: tries the machinery")] = False,
     folder: Annotated[Path, typer.Option(help="Made study and outputs")] = ROOT / "build" / "bench",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the tables as Markdown")] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="Let everybody use only so many cores")] = None,
 ) -> None:
     """Run every case and print its table."""
@@ -44,8 +47,11 @@ def bench(
             out.print(table(outcomes[-1]), "")
     about = [f"{name} {version}" for name, version in versions().items()]
     out.print(", ".join([*(f"{key} {value}" for key, value in machine().items()), *about]))
+    document = as_json(outcomes, files.read_facts(), runs)
     if json_file is not None:
-        json_file.write_text(json.dumps(as_json(outcomes, files.read_facts(), runs), indent=2) + "\n")
+        json_file.write_text(json.dumps(document, indent=2) + "\n")
+    if page is not None:
+        page.write_text(results_page(document))
 
 
 def _prepare(files: CaseFiles, small: bool) -> None:
@@ -71,6 +77,9 @@ def _measured(case: Case, files: CaseFiles, runs: int, only: list[str] | None) -
             folder = files.folder.with_name(f"{files.folder.name}-out") / "output"
             try:
                 found[one].append(run(one.words(files, folder), folder))
+                err.print(
+                    f"{case.name} {number + 1}/{runs} {one.name}: {found[one][-1].process.wall_s:.1f} s"
+                )
                 if number == 0 and (wrong := _what_is_wrong(one.check or case.check, files, folder)):
                     problems[one] = wrong
             except ContenderFailed as failure:
@@ -90,15 +99,16 @@ def _what_is_wrong(what: str, files: CaseFiles, folder: Path) -> str:
 
 def _results(one: Contender, found: list[Run], problem: str) -> Iterator[Result]:
     for clock in one.clocks:
-        if not found:
+        both = [each.library if clock is Clock.LIBRARY else each.process for each in found]
+        times = [took for took in both if took is not None]
+        if not times:
             yield Result(one.name, clock, problem=problem)
             continue
-        times = [each.library_s if clock is Clock.LIBRARY else each.process_s for each in found]
         yield Result(
             contender=one.name,
             clock=clock,
-            seconds=tuple(time for time in times if time is not None),
-            cpu_s=statistics.median(each.cpu_s for each in found),
+            seconds=tuple(took.wall_s for took in times),
+            cpu_s=statistics.median(took.cpu_s for took in times),
             peak_mb=statistics.median(each.peak_mb for each in found),
             output_mb=found[-1].output_mb,
             problem=problem,

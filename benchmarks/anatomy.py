@@ -28,14 +28,15 @@ def drawn(values: Mapping[str, int], small: bool) -> NDArray[np.uint8]:
     Parameters
     ----------
     values
-        Structure name to label value.
+        Structure name to label value, of those to draw.
     small
         A sixth of the size along each axis.
     """
     scale = 1 / 6 if small else 1.0
     slices, size = (SLICES // 6, 96) if small else (SLICES, SIZE)
     labels = np.zeros((slices, size, size), np.uint8)
-    for shape in sorted(shapes(), key=lambda shape: -shape.radii[0] * shape.radii[1]):  # small ones on top
+    chosen = (shape for shape in shapes() if shape.name in values)
+    for shape in sorted(chosen, key=lambda shape: -shape.radii[0] * shape.radii[1]):  # small ones on top
         for number in range(slices):
             _draw(labels[number], shape, (number + 0.5) / scale, size / SIZE, values[shape.name])
     return labels
@@ -62,7 +63,8 @@ def hounsfield(labels: NDArray[np.uint8], values: Mapping[str, int], seed: int =
     """A noisy CT of the label map, int16, in HU: skin, fat and muscle around the structures, air outside."""
     table = np.zeros(256, np.float32)
     for shape in shapes():
-        table[values[shape.name]] = shape.hu
+        if shape.name in values:
+            table[values[shape.name]] = shape.hu
     size = labels.shape[1]
     row, column = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
     distance = np.hypot(column / 0.36, row / 0.26)

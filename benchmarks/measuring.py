@@ -20,26 +20,35 @@ class ContenderFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Took:
+    """What a call or a process took.
+
+    `cpu_s` is of all its threads and children: more than `wall_s` where several cores work, and steadier
+    where others use the machine too.
+    """
+
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of one contender.
 
     Parameters
     ----------
-    process_s
+    process
         From starting the process to its end and its files on disk (synced here, where it did not itself).
-    library_s
+    library
         What the process says that its library call took; None for a program.
-    cpu_s
-        Of all its threads and children; more than `process_s` where several cores work.
     peak_mb
         The largest resident set of the process or of one of its children (not their sum).
     output_mb
         All files that it wrote.
     """
 
-    process_s: float
-    library_s: float | None
-    cpu_s: float
+    process: Took
+    library: Took | None
     peak_mb: float
     output_mb: float
 
@@ -70,9 +79,8 @@ def run(command: Sequence[str], folder: Path) -> Run:
     if process.returncode != 0 or size == 0:
         raise ContenderFailed(lines[-1] or f"exit code {process.returncode}, and nothing written")
     return Run(
-        process_s=seconds,
-        library_s=_library_s(lines),
-        cpu_s=usage.ru_utime + usage.ru_stime,
+        process=Took(seconds, usage.ru_utime + usage.ru_stime),
+        library=_library(lines),
         peak_mb=usage.ru_maxrss * 1024 / MB,
         output_mb=size / MB,
     )
@@ -89,10 +97,11 @@ def _synced(folder: Path) -> int:
     return size
 
 
-def _library_s(lines: Sequence[str]) -> float | None:
+def _library(lines: Sequence[str]) -> Took | None:
     for line in reversed(lines):
         if line.startswith('{"seconds": '):
-            return float(json.loads(line)["seconds"])
+            took = json.loads(line)
+            return Took(float(took["seconds"]), float(took["cpu_seconds"]))
     return None
 
 

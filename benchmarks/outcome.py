@@ -1,9 +1,10 @@
 """What a run of the benchmarks found, as a table for people and as JSON for programs."""
 
+import os
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +34,7 @@ class Result:
     output_mb: float = 0.0
     problem: str = ""
     against: tuple[str, ...] = ()
-    ratios: dict[str, float] | None = None
+    ratios: dict[str, float] = field(default_factory=dict)
 
     @property
     def median_s(self) -> float | None:
@@ -60,7 +61,7 @@ def with_ratios(case: Case, results: Sequence[Result]) -> CaseOutcome:
             base = ours.get(clock)
             if base and result.median_s:
                 ratios[clock] = round(result.median_s / base, 2)
-        complete.append(Result(**{**vars(result), "ratios": ratios}))
+        complete.append(replace(result, ratios=ratios))
     return CaseOutcome(case.name, case.title, tuple(complete))
 
 
@@ -92,10 +93,9 @@ def _cells(result: Result) -> Iterable[str]:
     if result.median_s is None:
         yield from [""] * 7
     else:
-        ratios = result.ratios or {}
         yield f"{result.median_s:.2f}"
         yield f"{min(result.seconds):.2f} to {max(result.seconds):.2f}"
-        yield from (f"{ratios[clock]:.1f}" if clock in ratios else "" for clock in Clock)
+        yield from (f"{result.ratios[clock]:.2f}" if clock in result.ratios else "" for clock in Clock)
         yield f"{result.cpu_s:.1f}"
         yield f"{result.peak_mb:.0f}"
         yield f"{result.output_mb:.1f}"
@@ -123,8 +123,6 @@ def as_json(outcomes: Sequence[CaseOutcome], facts: dict[str, Any], runs: int) -
 
 def machine() -> dict[str, Any]:
     """The class of machine, nothing that names it."""
-    import os
-
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
