@@ -8,7 +8,6 @@ import zlib
 from typing import Final
 
 import numpy as np
-from highdicom.frame import decode_frame, encode_frame
 from numpy.typing import NDArray
 from pydicom.uid import UID, RLELossless
 
@@ -37,6 +36,8 @@ def encode_plane(plane: NDArray[np.uint8], syntax: UID) -> bytes:
         return _run_lengths(plane)
     if syntax == DEFLATED_IMAGE_FRAME:
         return deflate_frame(plane.tobytes())
+    from highdicom.frame import encode_frame  # late: most of what is read and written does without
+
     encoded: bytes = encode_frame(
         np.ascontiguousarray(plane),
         transfer_syntax_uid=syntax,
@@ -61,6 +62,8 @@ def decode_plane(content: bytes, shape: tuple[int, int], syntax: UID) -> NDArray
         plane = _from_run_pairs(content, shape)
         if plane is not None:
             return plane
+    from highdicom.frame import decode_frame
+
     try:
         decoded = decode_frame(
             content,

@@ -11,13 +11,11 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from .headers import text_of
-from .seg_settings import MANUFACTURER, SegmentationSettings
+from .seg_settings import LABEL_VALUE, MANUFACTURER, SegmentationSettings
 from .series import Volume
 from .terminology import PRIVATE_SCHEME, Code, Structure
 from .uids import derived_uid
 
-LABEL_VALUE = "label value"
-"""Stands before the engine's number in a Segment Description."""
 LONGEST_LABEL = 64
 """PS3.5 6.2, value representation LO."""
 

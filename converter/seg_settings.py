@@ -20,6 +20,9 @@ from .seg_codecs import DEFLATED_IMAGE_FRAME
 MANUFACTURER: Final = "IRIS Gateway"
 MODEL_NAME: Final = "iris-gateway"
 
+LABEL_VALUE: Final = "label value"
+"""Stands before the engine's number in a Segment Description."""
+
 LABEL_MAP_SEGMENTATION_STORAGE: Final = UID("1.2.840.10008.5.1.4.1.1.66.7")
 
 

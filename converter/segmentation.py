@@ -246,9 +246,9 @@ def _check_reads_back(path: Path, volume: Volume, planes: Planes, order: FrameOr
     try:
         with open_segmentation(path) as file:
             is_labelmap = file.type is SegmentationType.LABELMAP
-            found = zip(Places(file, volume).of(file), file.segments, file.planes(), strict=True)
+            found = zip(Places(file, volume), file.segments, strict=True)
             wanted = zip(order.frames.tolist(), order.segments.tolist(), strict=True)
-            for (place, number, plane), (frame, segment) in zip(found, wanted, strict=True):
+            for ((place, plane), number), (frame, segment) in zip(found, wanted, strict=True):
                 is_there = place == Place(frame, window) and number == (0 if is_labelmap else segment + 1)
                 is_same = _shows_numbers if is_labelmap else _shows_mask
                 if not is_there or not is_same(plane, planes, segment, frame):

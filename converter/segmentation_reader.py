@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import highdicom as hd
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,11 @@ from pydicom import Dataset
 
 from .errors import LabelsDoNotFit
 from .geometry import frames_on_grid
+from .headers import numbers_of
 from .nifti import convert_volume, write_labels
 from .seg_file import SegmentationFile, open_segmentation
 from .seg_places import Places
-from .seg_segments import LABEL_VALUE
-from .seg_settings import SegmentationType
+from .seg_settings import LABEL_VALUE, SegmentationType
 from .series import Volume
 
 MOST_NUMBERS = 255
@@ -28,12 +27,22 @@ _LABEL_VALUE = re.compile(rf"{LABEL_VALUE} (\d{{1,3}})$")
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: its label, the engine's own label value where it is given, its colour as 0 to 255."""
+    """One segment: its label, the engine's own label value where it is given, its colour as DICOM has it."""
 
     number: int
     label: str
     label_value: int | None
-    rgb: tuple[int, int, int]
+    cielab: tuple[int, int, int] | None
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as sRGB, 0 to 255; yellow where the segmentation gives none."""
+        if self.cielab is None:
+            return (255, 200, 0)
+        from highdicom.color import CIELabColor  # late: highdicom takes longer to load than a label map
+
+        red, green, blue = CIELabColor.from_dicom_value(self.cielab).to_rgb()
+        return int(red), int(green), int(blue)
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,8 @@ def read_segmentation(path: Path, volume: Volume) -> ReadSegmentation:
             raise LabelsDoNotFit(f"the segmentation has more than {MOST_NUMBERS} segments")
         numbers = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
         drawn = np.zeros(len(volume.frames), np.int64)
-        frames = zip(Places(file, volume).of(file), file.segments, file.planes(), strict=True)
-        for place, segment, plane in frames:
+        frames = zip(Places(file, volume), file.segments, strict=True)
+        for (place, plane), segment in frames:
             shown = plane if file.type is SegmentationType.LABELMAP else plane * np.uint8(segment)
             part = numbers[place.frame][place.window.slices]
             np.bitwise_or(part, shown, out=part)
@@ -86,8 +95,8 @@ def read_masks(path: Path, volume: Volume) -> dict[Segment, NDArray[np.bool_]]:
     with open_segmentation(path) as file:
         shape = (len(volume.frames), volume.rows, volume.columns)
         masks = {segment.number: np.zeros(shape, bool) for segment in _segments(file)}
-        frames = zip(Places(file, volume).of(file), file.segments, file.planes(), strict=True)
-        for place, segment, plane in frames:
+        frames = zip(Places(file, volume), file.segments, strict=True)
+        for (place, plane), segment in frames:
             for number in np.unique(plane[plane > 0]).tolist():
                 mask = masks[segment or number][place.frame][place.window.slices]
                 mask |= plane == number
@@ -136,12 +145,6 @@ def _segments(file: SegmentationFile) -> tuple[Segment, ...]:
 def _segment(item: Dataset) -> Segment:
     match = _LABEL_VALUE.search(str(item.get("SegmentDescription") or ""))
     value = int(match[1]) if match and 1 <= int(match[1]) <= 255 else None
-    return Segment(int(item.SegmentNumber), str(item.SegmentLabel), value, _rgb(item))
-
-
-def _rgb(item: Dataset) -> tuple[int, int, int]:
-    lab = item.get("RecommendedDisplayCIELabValue")
-    if lab is None:
-        return (255, 200, 0)
-    red, green, blue = hd.color.CIELabColor.from_dicom_value(tuple(lab)).to_rgb()
-    return int(red), int(green), int(blue)
+    lab = numbers_of(item, "RecommendedDisplayCIELabValue", 3)
+    cielab = (int(lab[0]), int(lab[1]), int(lab[2])) if lab else None
+    return Segment(int(item.SegmentNumber), str(item.SegmentLabel), value, cielab)

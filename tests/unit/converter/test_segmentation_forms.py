@@ -167,6 +167,51 @@ def test_sequences_of_undefined_length_are_read(
     assert np.array_equal(numbers, np.where(two_boxes == 6, 2, two_boxes))
 
 
+@pytest.mark.parametrize(("down", "across"), [(-1, 1), (1, -1), (-1, -1)])
+def test_frames_whose_rows_or_columns_run_the_other_way_are_read_where_they_lie(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    down: int,
+    across: int,
+) -> None:
+    """As dcmqi writes them: in the direction of the label map's file."""
+    settings = replace(settings, encoding=Encoding(LABELMAP, ExplicitVRLittleEndian))
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    shared = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    shared.ImageOrientationPatient = [across, 0, 0, 0, down, 0]
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        place = group.PlanePositionSequence[0]
+        x, y, z = place.ImagePositionPatient
+        place.ImagePositionPatient = [
+            x + (23 * 1.25 if across < 0 else 0),
+            y + (15 * 1.5 if down < 0 else 0),
+            z,
+        ]
+    frames = np.frombuffer(seg.PixelData, np.uint8).reshape(-1, 16, 24)
+    seg.PixelData = np.ascontiguousarray(frames[:, ::down, ::across]).tobytes()
+    seg.save_as(tmp_path / "turned.dcm")
+    numbers = read_segmentation(tmp_path / "turned.dcm", volume).numbers
+    assert np.array_equal(numbers, np.where(two_boxes == 6, 2, two_boxes))
+
+
+@pytest.mark.parametrize("cosines", [[0, 1, 0, 1, 0, 0], [0.8, 0.6, 0, -0.6, 0.8, 0]])
+def test_frames_of_another_direction_are_refused(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    cosines: list[float],
+) -> None:
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    shared = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    shared.ImageOrientationPatient = cosines
+    seg.save_as(tmp_path / "turned.dcm")
+    with pytest.raises(LabelsDoNotFit, match="other directions"):
+        read_segmentation(tmp_path / "turned.dcm", volume)
+
+
 @pytest.mark.parametrize(("kind", "syntax"), FORMS, ids=lambda part: str(getattr(part, "name", part)))
 def test_file_cut_anywhere_is_refused_and_never_read_wrong(
     volume: Volume,
