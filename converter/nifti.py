@@ -30,7 +30,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from .errors import ConversionFailed
 from .geometry import voxel_from_pixel
 from .headers import DCM2NIIX_READS, transfer_syntax_of
-from .series import Volume
+from .series import Frame, Volume
+from .single_frames import SingleFrames
 from .straight import frames_of, is_exact, needs_another_grid, on_even_grid, straight_copies, straightened
 
 TIMEOUT_S = 900
@@ -99,7 +100,7 @@ def convert_volume(volume: Volume, out: Path) -> Converted:
 def _converted(volume: Volume, *, is_as_it_is: bool) -> tuple[_Output, tuple[str, ...]]:
     """Run dcm2niix; on decompressed files where it does not know the codec, or wrote nothing."""
     syntaxes = {transfer_syntax_of(header) for header in volume.headers}
-    place = _link if is_as_it_is else straight_copies(volume)
+    place = SingleFrames(volume).place if is_as_it_is else straight_copies(volume)
     with tempfile.TemporaryDirectory(prefix="iris-convert-") as name:
         folder = Path(name)
         files: list[Path] = []
@@ -116,13 +117,13 @@ def _converted(volume: Volume, *, is_as_it_is: bool) -> tuple[_Output, tuple[str
 
 
 def _run(
-    volume: Volume, folder: Path, place: Callable[[Path, Path], None]
+    volume: Volume, folder: Path, place: Callable[[Frame, Path], None]
 ) -> tuple[list[Path], tuple[str, ...]]:
     source, target = folder / "in", folder / "out"
     source.mkdir(parents=True)
     target.mkdir()
     for number, frame in enumerate(volume.frames):
-        place(frame.path, source / f"{number:05d}.dcm")
+        place(frame, source / f"{number:05d}.dcm")
     command = [
         str(dcm2niix.bin),
         "-b",
@@ -150,16 +151,12 @@ def _run(
     return sorted(target.glob("*.nii")), warnings
 
 
-def _link(source: Path, target: Path) -> None:
-    target.symlink_to(source.resolve())
-
-
-def _decompressed(place: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+def _decompressed(place: Callable[[Frame, Path], None]) -> Callable[[Frame, Path], None]:
     """Have files placed, and rewrite each as explicit VR little endian."""
 
-    def rewrite(source: Path, target: Path) -> None:
+    def rewrite(frame: Frame, target: Path) -> None:
         placed = target.with_suffix(".placed")
-        place(source, placed)
+        place(frame, placed)
         try:
             dataset = dcmread(placed)
             rewritten = Dataset()  # a new one: pydicom does not turn big endian around in place
@@ -238,9 +235,10 @@ def _check_grid(output: _Output, volume: Volume) -> None:
 def _check_values(output: _Output, volume: Volume) -> None:
     """Compare the pixels of a few frames with the voxels that they became."""
     step = max(1, (len(volume.frames) - 1) // (CHECKED_FRAMES - 1))
+    images = SingleFrames(volume)
     for frame in range(0, len(volume.frames), step):
         try:
-            dataset = dcmread(volume.frames[frame].path)
+            dataset = images.image(volume.frames[frame])
             pixels = apply_rescale(dataset.pixel_array, dataset)
         except Exception:  # no codec for it here: the geometry was checked without it
             return
