@@ -22,7 +22,7 @@ from .multiframe import Elements, single_header
 _ROWS, _COLUMNS, _POSITION = BaseTag(0x00280010), BaseTag(0x00280011), BaseTag(0x00200032)
 _SLICE_LOCATION = BaseTag(0x00201041)
 SEND_INSTEAD = "send the enhanced multi-frame object, or the series without mosaic"
-NORMAL_TOLERANCE = 0.01
+NORMAL_TOLERANCE = 1e-3
 """How far the vendor's slice direction may be from the normal of rows and columns."""
 
 TILED = Finding(

@@ -47,10 +47,8 @@ _TAKEN_OVER = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
 )
+_RESCALE = ("RescaleIntercept", "RescaleSlope", "RescaleType")
 """What a copy says as the frame's header does (PS3.3 C.7.6.3, C.11.1)."""
 
 _Element = tuple[int, bytes]
@@ -63,9 +61,12 @@ class SingleFrames:
     ----------
     volume
         Its files must still be there.
+    as_stored
+        Leave the rescaling out: of a volume whose frames have each its own, for who applies it himself.
     """
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, *, as_stored: bool = False) -> None:
+        self._as_stored = as_stored
         self._headers = {
             frame.name: header for frame, header in zip(volume.frames, volume.headers, strict=True)
         }
@@ -82,7 +83,10 @@ class SingleFrames:
         OSError
         """
         if frame.frame_number is None:
-            target.symlink_to(frame.path.resolve())
+            if self._as_stored:
+                self.image(frame).save_as(target)
+            else:
+                target.symlink_to(frame.path.resolve())
         else:
             target.write_bytes(self._copy(frame, frame.frame_number))
 
@@ -95,7 +99,11 @@ class SingleFrames:
         """
         with config.disable_value_validation():
             if frame.frame_number is None:
-                return dcmread(frame.path)
+                image = dcmread(frame.path)
+                for keyword in _RESCALE:
+                    if self._as_stored and keyword in image:
+                        del image[keyword]
+                return image
             return dcmread(BytesIO(self._copy(frame, frame.frame_number)))
 
     def _copy(self, frame: Frame, number: int) -> bytes:
@@ -126,7 +134,8 @@ class SingleFrames:
         }
         said = {"Modality": modality, "SeriesNumber": "1", "InstanceNumber": str(number), **uids}
         said |= {keyword: _decimal(values) for keyword, values in place.items()}
-        said |= {keyword: text_of(header, keyword) for keyword in _TAKEN_OVER}
+        taken_over = _TAKEN_OVER if self._as_stored else (*_TAKEN_OVER, *_RESCALE)
+        said |= {keyword: text_of(header, keyword) for keyword in taken_over}
         return [_element(keyword, text) for keyword, text in said.items() if text]
 
     def _source(self, path: Path) -> "_Source":

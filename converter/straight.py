@@ -57,14 +57,13 @@ def straightened(volume: Volume) -> Volume:
     )
 
 
-def straight_copies(volume: Volume) -> Callable[[Frame, Path], None]:
+def straight_copies(volume: Volume, images: SingleFrames) -> Callable[[Frame, Path], None]:
     """Give a function that copies a frame of this volume with its straightened position in the header.
 
     Orientation is said with the first frame's values in each copy, and the tilt that the scanner noted is
     left out, so that dcm2niix finds nothing to correct.
     """
     positions = {frame.name: frame.position_lps_mm for frame in straightened(volume).frames}
-    images = SingleFrames(volume)
 
     def copy(frame: Frame, target: Path) -> None:
         with config.disable_value_validation():

@@ -109,12 +109,12 @@ def spacing_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
     missing = np.round(steps / base).astype(int) - 1
     on_grid = bool(np.abs(steps / (missing + 1) - base).max() <= _tolerance_mm(base))
     if on_grid and not planned and 0 < np.count_nonzero(missing) <= len(steps) / 2:
-        return (_gap(images, missing, f"the others are {base:.4g} mm apart"),)
+        return (_gap(images, missing, f"{base:.4g} mm apart"),)
     if not planned:
         missing = _holes(steps)
         if missing.any():
             usual = steps[missing == 0]
-            apart = f"the others are {usual.min():.4g} to {usual.max():.4g} mm apart"
+            apart = f"{usual.min():.4g} to {usual.max():.4g} mm apart"
             findings.append(_gap(images, missing, apart))
     return (
         *findings,
@@ -144,17 +144,19 @@ def _tolerance_mm(spacing_mm: float) -> float:
 
 
 def _gap(images: Sequence[Image], missing: NDArray[np.int_], apart: str) -> Finding:
-    mm, names = _mm(images), _names(images)
+    mm, names, side = _mm(images), _names(images), f" {_side(images)}"
+    gaps = np.flatnonzero(missing).tolist()
     places = [
-        f"{missing[i]} between {names[i]} and {names[i + 1]} ({mm[i]} to {mm[i + 1]} mm)"
-        for i in np.flatnonzero(missing)
+        f"between {names[i]} and {names[i + 1]} ({mm[i]} to {mm[i + 1]} mm{side if i == gaps[0] else ''})"
+        for i in gaps
     ]
+    if len(gaps) > 1:
+        places = [f"{missing[i]} {place}" for i, place in zip(gaps, places, strict=True)]
     total = int(missing.sum())
-    slices = "1 slice is" if total == 1 else f"{total} slices are"
+    slices = "1 slice is missing" if total == 1 else f"{total} slices are missing"
+    separator = ":" if len(gaps) > 1 else ""
     return Finding(
-        "gap",
-        f"{slices} missing: {_listed(places, 'gaps')}, counted {_side(images)}; {apart}; "
-        "send the whole series",
+        "gap", f"{slices}{separator} {_listed(places, 'gaps')}; the others are {apart}; send the whole series"
     )
 
 
