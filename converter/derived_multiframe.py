@@ -31,7 +31,7 @@ def write_multiframe(stack: SliceStack, path: Path, study: MadeUpStudy | None = 
     study = study or MadeUpStudy()
     root = content_digest(stack, study)
     image = Dataset()
-    image.file_meta = FileMetaDataset()
+    image.preamble, image.file_meta = bytes(128), FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     add_patient_and_study(image, root, study)
     is_ct = study.modality == "CT"
@@ -42,6 +42,7 @@ def write_multiframe(stack: SliceStack, path: Path, study: MadeUpStudy | None = 
     image.PositionReferenceIndicator = ""
     image.Modality = study.modality
     image.ImageType = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+    image.PatientPosition = study.patient_position
     image.Manufacturer = "Derived from a NIfTI volume"
     image.SeriesNumber, image.InstanceNumber = study.series_number, 1
     image.SeriesDescription = image.ProtocolName = study.series_description

@@ -70,6 +70,7 @@ class SingleFrames:
         self._headers = {
             frame.name: header for frame, header in zip(volume.frames, volume.headers, strict=True)
         }
+        self._place_of = {frame.name: place for place, frame in enumerate(volume.frames, start=1)}
         self._series_uid = volume.series_uid
         self._sources: dict[Path, _Source] = {}
 
@@ -132,7 +133,8 @@ class SingleFrames:
             "ImageOrientationPatient": numbers_of(header, "ImageOrientationPatient", 6) or (),
             "PixelSpacing": numbers_of(header, "PixelSpacing", 2) or (),
         }
-        said = {"Modality": modality, "SeriesNumber": "1", "InstanceNumber": str(number), **uids}
+        place_in_volume = str(self._place_of[frame.name])
+        said = {"Modality": modality, "SeriesNumber": "1", "InstanceNumber": place_in_volume, **uids}
         said |= {keyword: _decimal(values) for keyword, values in place.items()}
         taken_over = _TAKEN_OVER if self._as_stored else (*_TAKEN_OVER, *_RESCALE)
         said |= {keyword: text_of(header, keyword) for keyword in taken_over}

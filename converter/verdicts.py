@@ -134,7 +134,7 @@ def _holes(steps: NDArray[np.float64]) -> NDArray[np.int_]:
     for count in range(1, few + 1):
         largest_usual = ascending[-count - 1] if count < len(ascending) else np.inf
         if ascending[-count] >= HOLE_RATIO * largest_usual:
-            usual = float(np.median(ascending[:-count]))
+            usual = float(ascending[:-count].mean())
             return np.where(steps > largest_usual, np.maximum(np.round(steps / usual).astype(int) - 1, 1), 0)
     return nothing
 
