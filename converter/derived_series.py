@@ -109,15 +109,20 @@ def write_slices(stack: SliceStack, folder: Path, study: MadeUpStudy | None = No
     """Write slices with any direction and any positions as a DICOM series, `0001.dcm` and so on."""
     study = study or MadeUpStudy()
     folder.mkdir(parents=True, exist_ok=True)
-    content = hashlib.sha256(np.ascontiguousarray(stack.pixels).tobytes())
-    content.update(repr((study, _numbers(stack))).encode())
-    root = content.hexdigest()
+    root = content_digest(stack, study)
     paths = []
     for number in range(len(stack.pixels)):
         path = folder / f"{number + 1:04}.dcm"
         _slice(stack, number, root, study).save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths
+
+
+def content_digest(stack: SliceStack, study: MadeUpStudy) -> str:
+    """What UIDs are derived from: SHA-256, lower-case hex, of pixels, place and study."""
+    content = hashlib.sha256(np.ascontiguousarray(stack.pixels).tobytes())
+    content.update(repr((study, _numbers(stack))).encode())
+    return content.hexdigest()
 
 
 def _numbers(stack: SliceStack) -> list[list[float]]:
@@ -129,7 +134,7 @@ def _slice(stack: SliceStack, number: int, root: str, study: MadeUpStudy) -> Dat
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    _add_patient_and_study(image, root, study)
+    add_patient_and_study(image, root, study)
     image.SOPClassUID = CTImageStorage if study.modality == "CT" else MRImageStorage
     image.SOPInstanceUID = derived_uid(root, "instance", str(number))
     image.SeriesInstanceUID = derived_uid(root, "series")
@@ -142,14 +147,15 @@ def _slice(stack: SliceStack, number: int, root: str, study: MadeUpStudy) -> Dat
     image.SeriesNumber, image.AcquisitionNumber, image.InstanceNumber = study.series_number, 1, number + 1
     image.SeriesDescription = study.series_description
     image.ProtocolName = study.series_description
-    image.ImagePositionPatient = _decimal(stack.positions_lps_mm[number])
-    image.ImageOrientationPatient = _decimal(stack.orientation_lps)
-    image.PixelSpacing = _decimal(stack.pixel_spacing_mm)
+    image.ImagePositionPatient = decimal(stack.positions_lps_mm[number])
+    image.ImageOrientationPatient = decimal(stack.orientation_lps)
+    image.PixelSpacing = decimal(stack.pixel_spacing_mm)
     _add_pixels(image, np.ascontiguousarray(stack.pixels[number]), study.modality)
     return image
 
 
-def _add_patient_and_study(image: Dataset, root: str, study: MadeUpStudy) -> None:
+def add_patient_and_study(image: Dataset, root: str, study: MadeUpStudy) -> None:
+    """Set what says whose image it is; `root` is what the UIDs are derived from."""
     image.SpecificCharacterSet = study.character_set
     image.PatientName, image.PatientID = study.patient_name, study.patient_id
     image.PatientBirthDate, image.PatientSex = "19700101", "O"
@@ -161,10 +167,15 @@ def _add_patient_and_study(image: Dataset, root: str, study: MadeUpStudy) -> Non
         setattr(image, f"{prefix}Time", MADE_AT)
 
 
-def _add_pixels(image: Dataset, pixels: NDArray[np.int16], modality: str) -> None:
-    image.Rows, image.Columns = pixels.shape
+def add_pixel_description(image: Dataset, rows: int, columns: int) -> None:
+    """Describe signed 16-bit grey pixels (PS3.3 C.7.6.3)."""
+    image.Rows, image.Columns = rows, columns
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
     image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 1
+
+
+def _add_pixels(image: Dataset, pixels: NDArray[np.int16], modality: str) -> None:
+    add_pixel_description(image, *pixels.shape)
     if modality == "CT":
         image.KVP = 120
         image.RescaleIntercept, image.RescaleSlope, image.RescaleType = 0, 1, "HU"
@@ -175,5 +186,6 @@ def _add_pixels(image: Dataset, pixels: NDArray[np.int16], modality: str) -> Non
     image.PixelData = pixels.astype("<i2").tobytes()
 
 
-def _decimal(values: Sequence[float]) -> list[str]:
+def decimal(values: Sequence[float]) -> list[str]:
+    """Numbers as decimal strings (PS3.5 6.2, DS)."""
     return [format_number_as_ds(float(value)) for value in values]

@@ -1,14 +1,17 @@
-"""One image's header: reading it, and the place of its pixels in the patient; odd data never raises here."""
+"""One image's header: values as text and numbers, and the place of its pixels; odd data never raises here."""
 
+import math
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, config, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -24,8 +27,6 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
-
-from .errors import UnusableSeries
 
 COSINE_TOLERANCE = 0.01
 """How far row and column cosines may be from unit length and from a right angle (PS3.3 C.7.6.2.1.1)."""
@@ -47,6 +48,11 @@ DCM2NIIX_READS = frozenset(
 """Transfer syntaxes that dcm2niix's build on PyPI decodes by itself (tried); others go through pydicom."""
 
 _NATIVE = frozenset({DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian})
+_ASCII_TEXT = frozenset({"CS", "DA", "DS", "DT", "IS", "TM", "UI"})
+"""Value representations that are ASCII, whatever the character set (PS3.5 6.2)."""
+
+one_tag = lru_cache(maxsize=1 << 14)(BaseTag)
+"""One object for each tag: where a data set's keys are these, it need not compare them, which takes long."""
 
 
 @dataclass(frozen=True)
@@ -87,29 +93,15 @@ class Plane:
         return np.asarray(cross / np.linalg.norm(cross))
 
 
-def read_header(path: Path) -> Dataset:
-    """Read a DICOM file up to its pixels, values unchecked.
-
-    Raises
-    ------
-    UnusableSeries
-        The file cannot be parsed as DICOM.
-    OSError
-        It cannot be read.
-    """
-    try:
-        with config.disable_value_validation():
-            return dcmread(path, stop_before_pixels=True)
-    except InvalidDicomError:
-        raise UnusableSeries("a file is not DICOM (no DICM prefix); leave it out") from None
-    except OSError:
-        raise
-    except Exception:  # whatever a parser raises on bytes from outside
-        raise UnusableSeries("a file cannot be parsed as DICOM; look at it at the sender") from None
+# -- values -------------------------------------------------------------------------------------------------
 
 
 def text_of(header: Dataset, keyword: str) -> str:
     """An attribute as plain text, several values joined by a backslash; empty when absent or unreadable."""
+    vr, encoded = _as_in_file(header, keyword)
+    if encoded is not None and vr in _ASCII_TEXT and encoded.isascii():
+        text = encoded.decode("ascii").strip(" \0")
+        return "\\".join(part.strip(" \0") for part in text.split("\\")) if "\\" in text else text
     value = value_of(header, keyword)
     if value is None:
         return ""
@@ -120,14 +112,21 @@ def text_of(header: Dataset, keyword: str) -> str:
 
 def numbers_of(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """An attribute as exactly `count` finite numbers; None when it is anything else."""
-    value = value_of(header, keyword)
+    vr, encoded = _as_in_file(header, keyword)
+    value: Any = None
+    if encoded is None or vr not in ("DS", "IS", "US"):
+        value = value_of(header, keyword)
+    elif vr == "US":
+        value = [int.from_bytes(encoded[:2], "little")] if len(encoded) == 2 else None
+    else:
+        value = encoded.strip(b" \0").split(b"\\")
     if value is None or isinstance(value, str | bytes):
         return None
     try:
-        values = [float(item) for item in value] if hasattr(value, "__iter__") else [float(value)]
+        values = tuple(map(float, value)) if hasattr(value, "__iter__") else (float(value),)
     except (TypeError, ValueError):
         return None
-    return tuple(values) if len(values) == count and bool(np.all(np.isfinite(values))) else None
+    return values if len(values) == count and all(map(math.isfinite, values)) else None
 
 
 def value_of(header: Dataset, keyword: str) -> Any:
@@ -138,13 +137,39 @@ def value_of(header: Dataset, keyword: str) -> Any:
         return None
 
 
+def _as_in_file(header: Dataset, keyword: str) -> tuple[str, bytes | None]:
+    """An attribute's value representation, and its bytes in the file where pydicom has not converted them:
+    converting takes ten times as long, and a series has thousands of values to look at.
+    """
+    tag, vr = _known(keyword)
+    try:
+        element: object = header.get_item(tag, keep_deferred=True)
+    except Exception:  # whatever a parser raises on a malformed element
+        return vr, None
+    if not isinstance(element, RawDataElement) or element.VR not in (None, vr):
+        return vr, None
+    return vr, element.value if element.is_little_endian else None
+
+
+@cache
+def _known(keyword: str) -> tuple[BaseTag, str]:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"{keyword} is no keyword of PS3.6")
+    return one_tag(tag), dictionary_VR(tag)
+
+
+# -- pixels and their place ---------------------------------------------------------------------------------
+
+
 def transfer_syntax_of(header: Dataset) -> UID:
     """The transfer syntax that the file meta names; implicit little endian where it is silent."""
     meta = getattr(header, "file_meta", None)
-    named = value_of(meta, "TransferSyntaxUID") if meta is not None else None
-    return UID(str(named)) if named else ImplicitVRLittleEndian
+    named = text_of(meta, "TransferSyntaxUID") if meta is not None else ""
+    return UID(named) if named else ImplicitVRLittleEndian
 
 
+@cache
 def can_be_decoded(transfer_syntax: UID) -> bool:
     """Whether dcm2niix or an installed plugin of pydicom decodes this transfer syntax."""
     if transfer_syntax in DCM2NIIX_READS or transfer_syntax in _NATIVE:
@@ -155,48 +180,59 @@ def can_be_decoded(transfer_syntax: UID) -> bool:
         return False
 
 
-def plane_of(header: Dataset) -> Plane | None:
-    """The place of a single-frame image's pixels; None where the header does not give a usable one."""
-    position = numbers_of(header, "ImagePositionPatient", 3)
-    orientation = numbers_of(header, "ImageOrientationPatient", 6)
-    spacing = numbers_of(header, "PixelSpacing", 2)
-    rows, columns = numbers_of(header, "Rows", 1), numbers_of(header, "Columns", 1)
-    if position is None or orientation is None or spacing is None or rows is None or columns is None:
-        return None
-    if min(*spacing, *rows, *columns) <= 0:
-        return None
-    row, column = np.array(orientation[:3]), np.array(orientation[3:])
-    lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
-    if np.any(np.abs(lengths - 1) > COSINE_TOLERANCE) or abs(row @ column) > COSINE_TOLERANCE:
-        return None
+def plane_of(header: Dataset) -> Plane | Finding:
+    """The place of a single-frame image's pixels, or what its header lacks or contradicts."""
+    numbers: dict[str, tuple[float, ...]] = {}
+    for keyword, count, words in _PLACE:
+        found = numbers_of(header, keyword, count)
+        if found is None:
+            return _no_place(f"does not say {words}")
+        numbers[keyword] = found
+    size, spacing = (*numbers["Rows"], *numbers["Columns"]), numbers["PixelSpacing"]
+    if min(size) < 1:
+        return _no_place(f"speaks of {size[0]:.0f} rows and {size[1]:.0f} columns of pixels")
+    if min(spacing) <= 0:
+        return _no_place("speaks of pixels without extent (Pixel Spacing is zero or negative)")
+    row, column = numbers["ImageOrientationPatient"][:3], numbers["ImageOrientationPatient"][3:]
+    contradiction = _why_no_axes(row, column)
+    if contradiction is not None:
+        return _no_place(contradiction)
     return Plane(
-        position_mm=np.array(position),
-        row_cosine=row,
-        column_cosine=column,
-        rows=int(rows[0]),
-        columns=int(columns[0]),
+        position_mm=np.array(numbers["ImagePositionPatient"]),
+        row_cosine=np.array(row),
+        column_cosine=np.array(column),
+        rows=int(size[0]),
+        columns=int(size[1]),
         pixel_spacing_mm=(spacing[0], spacing[1]),
     )
 
 
-def why_no_slice(header: Dataset) -> Finding | None:
-    """Why an image can be no slice of a volume; None when it can, as far as its own header tells."""
-    for keyword in ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID"):
-        if not text_of(header, keyword):
-            return Finding("no_uids", f"has no {keyword}; repair it at the sender and send it again")
-    frames = numbers_of(header, "NumberOfFrames", 1)
-    if (frames is not None and frames[0] > 1) or "PerFrameFunctionalGroupsSequence" in header:
-        return Finding(
-            "multiframe", "a multi-frame image; this version takes single-frame images only, send those"
+_PLACE = (
+    ("Rows", 1, "how many rows of pixels it has"),
+    ("Columns", 1, "how many columns of pixels it has"),
+    ("ImagePositionPatient", 3, "where it lies (Image Position (Patient) is missing or not three numbers)"),
+    (
+        "ImageOrientationPatient",
+        6,
+        "how it lies (Image Orientation (Patient) is missing or not six numbers)",
+    ),
+    ("PixelSpacing", 2, "how large its pixels are (Pixel Spacing is missing or not two numbers)"),
+)
+
+
+def _no_place(what: str) -> Finding:
+    return Finding("no_geometry", f"an image's header {what}; a volume cannot be built of it")
+
+
+def _why_no_axes(row: tuple[float, ...], column: tuple[float, ...]) -> str | None:
+    lengths = [math.hypot(*cosines) for cosines in (row, column)]
+    if any(abs(length - 1) > COSINE_TOLERANCE for length in lengths):
+        return (
+            "contradicts itself: the directions of rows and columns have the lengths "
+            f"{lengths[0]:.3g} and {lengths[1]:.3g} instead of 1"
         )
-    samples = numbers_of(header, "SamplesPerPixel", 1)
-    if samples is not None and samples[0] != 1:
-        return Finding("colour", "a colour image, not a slice of a volume")
-    if plane_of(header) is None:
-        return Finding(
-            "no_geometry", "its header does not say where its pixels are; a volume cannot be built of it"
-        )
-    if not can_be_decoded(transfer_syntax_of(header)):
-        name = transfer_syntax_of(header).name
-        return Finding("undecodable", f"no decoder is installed for {name}; have it sent uncompressed")
+    product = sum(r * c for r, c in zip(row, column, strict=True))
+    if abs(product) > COSINE_TOLERANCE:
+        degrees = math.degrees(math.acos(max(-1.0, min(1.0, product / (lengths[0] * lengths[1])))))
+        return f"contradicts itself: rows and columns meet at {degrees:.1f} degrees instead of 90"
     return None

@@ -1,6 +1,7 @@
 """From a label map file to a DICOM-SEG file, without a gateway: what `iris encode` does."""
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -65,4 +66,6 @@ def encode_label_file(
         algorithm_version=metadata.version("iris-gateway"),
         encoding=encoding,
     )
-    return encode_segmentation(volume, carried, names, settings, out)
+    encoded = encode_segmentation(volume, carried, names, settings, out)
+    found = tuple(finding.sentence for finding in volume.findings)
+    return replace(encoded, warnings=(*found, *encoded.warnings))

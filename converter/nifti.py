@@ -28,9 +28,10 @@ from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import ExplicitVRLittleEndian
 
 from .errors import ConversionFailed
-from .geometry import voxel_from_pixel
-from .headers import DCM2NIIX_READS, transfer_syntax_of
-from .series import Volume
+from .geometry import LPS_FROM_RAS, voxel_from_pixel
+from .headers import DCM2NIIX_READS, numbers_of, transfer_syntax_of
+from .series import Frame, Volume
+from .single_frames import SingleFrames
 from .straight import frames_of, is_exact, needs_another_grid, on_even_grid, straight_copies, straightened
 
 TIMEOUT_S = 900
@@ -40,6 +41,7 @@ CHECKED_FRAMES = 3
 """So many frames' pixels are compared with the voxels that they became."""
 COMPRESSION_LEVEL = 1
 PIXEL_DATA = 0x7FE00010
+_RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
 GRID_VERSION = 1
 """Changes whenever other voxels are made of the same slices here, after dcm2niix."""
 
@@ -83,7 +85,11 @@ def convert_volume(volume: Volume, out: Path) -> Converted:
     OSError
     """
     unpacked = volume if is_exact(volume) else straightened(volume)
-    output, warnings = _converted(volume, is_as_it_is=unpacked is volume)
+    rescale = _rescale_of_frames(volume)
+    varies = len(np.unique(rescale, axis=0)) > 1  # which dcm2niix ignores
+    output, warnings = _converted(volume, is_as_it_is=unpacked is volume, as_stored=varies)
+    if varies:
+        output = _rescaled(output, unpacked, rescale)
     _check_grid(output, unpacked)
     _check_values(output, unpacked)
     if needs_another_grid(volume):
@@ -96,10 +102,27 @@ def convert_volume(volume: Volume, out: Path) -> Converted:
     return Converted(out, hashlib.sha256(content).hexdigest(), warnings, converter_version())
 
 
-def _converted(volume: Volume, *, is_as_it_is: bool) -> tuple[_Output, tuple[str, ...]]:
+def _rescale_of_frames(volume: Volume) -> NDArray[np.float64]:
+    """Slope and intercept of each frame (PS3.3 C.11.1), (frames, 2)."""
+    pairs = [
+        [(numbers_of(header, keyword, 1) or (default,))[0] for keyword, default in _RESCALE]
+        for header in volume.headers
+    ]
+    return np.array(pairs)
+
+
+def _rescaled(output: _Output, volume: Volume, rescale: NDArray[np.float64]) -> _Output:
+    """Apply each frame's own slope and intercept to stored values; the grid is then the volume's own."""
+    slope, intercept = (column[:, np.newaxis, np.newaxis] for column in rescale.T)
+    frames = frames_of(output.values, output.affine_ras, volume) * slope + intercept
+    return _Output(_compact(frames.transpose(2, 1, 0)), LPS_FROM_RAS @ volume.affine_lps)
+
+
+def _converted(volume: Volume, *, is_as_it_is: bool, as_stored: bool) -> tuple[_Output, tuple[str, ...]]:
     """Run dcm2niix; on decompressed files where it does not know the codec, or wrote nothing."""
     syntaxes = {transfer_syntax_of(header) for header in volume.headers}
-    place = _link if is_as_it_is else straight_copies(volume)
+    images = SingleFrames(volume, as_stored=as_stored)
+    place = images.place if is_as_it_is else straight_copies(volume, images)
     with tempfile.TemporaryDirectory(prefix="iris-convert-") as name:
         folder = Path(name)
         files: list[Path] = []
@@ -116,13 +139,13 @@ def _converted(volume: Volume, *, is_as_it_is: bool) -> tuple[_Output, tuple[str
 
 
 def _run(
-    volume: Volume, folder: Path, place: Callable[[Path, Path], None]
+    volume: Volume, folder: Path, place: Callable[[Frame, Path], None]
 ) -> tuple[list[Path], tuple[str, ...]]:
     source, target = folder / "in", folder / "out"
     source.mkdir(parents=True)
     target.mkdir()
     for number, frame in enumerate(volume.frames):
-        place(frame.path, source / f"{number:05d}.dcm")
+        place(frame, source / f"{number:05d}.dcm")
     command = [
         str(dcm2niix.bin),
         "-b",
@@ -150,16 +173,12 @@ def _run(
     return sorted(target.glob("*.nii")), warnings
 
 
-def _link(source: Path, target: Path) -> None:
-    target.symlink_to(source.resolve())
-
-
-def _decompressed(place: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+def _decompressed(place: Callable[[Frame, Path], None]) -> Callable[[Frame, Path], None]:
     """Have files placed, and rewrite each as explicit VR little endian."""
 
-    def rewrite(source: Path, target: Path) -> None:
+    def rewrite(frame: Frame, target: Path) -> None:
         placed = target.with_suffix(".placed")
-        place(source, placed)
+        place(frame, placed)
         try:
             dataset = dcmread(placed)
             rewritten = Dataset()  # a new one: pydicom does not turn big endian around in place
@@ -238,9 +257,10 @@ def _check_grid(output: _Output, volume: Volume) -> None:
 def _check_values(output: _Output, volume: Volume) -> None:
     """Compare the pixels of a few frames with the voxels that they became."""
     step = max(1, (len(volume.frames) - 1) // (CHECKED_FRAMES - 1))
+    images = SingleFrames(volume)
     for frame in range(0, len(volume.frames), step):
         try:
-            dataset = dcmread(volume.frames[frame].path)
+            dataset = images.image(volume.frames[frame])
             pixels = apply_rescale(dataset.pixel_array, dataset)
         except Exception:  # no codec for it here: the geometry was checked without it
             return

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from pydicom import dcmread
 from pydicom.pixels.processing import apply_rescale
 
 from .errors import EncodingFailed
 from .geometry import positions_lps_mm
 from .segmentation_reader import ReadSegmentation, Segment, read_segmentation
 from .series import Volume
+from .single_frames import SingleFrames
 
 AXIAL_PX = 620
 STRIP_PX = 420
@@ -126,8 +126,9 @@ def _grey(volume: Volume) -> Grey:
     """The source's pixels as brightness, 0 to 1, (frames, rows, columns)."""
     values = np.empty((len(volume.frames), volume.rows, volume.columns), np.float32)
     try:
+        images = SingleFrames(volume)
         for number, frame in enumerate(volume.frames):
-            dataset = dcmread(frame.path)
+            dataset = images.image(frame)
             values[number] = apply_rescale(dataset.pixel_array, dataset)
     except (RuntimeError, NotImplementedError, AttributeError, ValueError):
         raise EncodingFailed("the source's pixels cannot be decoded here; install its codec") from None

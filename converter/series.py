@@ -1,11 +1,13 @@
 """A DICOM series, judged by its headers: which volumes it holds, and what is odd about them.
 
-A volume is a stack of at least three single-frame images of one series: same size, spacing, direction and
-frame of reference, one image at each position. Coordinates are LPS (PS3.3 C.7.6.2.1.1), in mm.
+A volume is a stack of at least three images of one series, single-frame images or frames of multi-frame ones:
+same size, spacing, direction and frame of reference, one image at each position. Coordinates are LPS (PS3.3
+C.7.6.2.1.1), in mm.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,8 +16,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset, config
 
 from .errors import UnusableSeries
-from .headers import Finding, plane_of, read_header, text_of, why_no_slice
-from .stacks import Image, by_distance, findings_of, is_scout, split_by_grid, split_by_kind
+from .header_file import read_header
+from .headers import Finding, plane_of, text_of
+from .mosaic import SEND_INSTEAD, TILED, is_mosaic, tile_headers
+from .multiframe import frame_headers
+from .refusals import is_multiframe, why_no_image
+from .stacks import Image, Stack, by_distance, split_by_grid, split_by_kind
+from .verdicts import NOTES, WARNINGS, findings_of, is_evenly_spaced
 
 __all__ = [
     "Finding",
@@ -24,9 +31,11 @@ __all__ = [
     "Usability",
     "Volume",
     "judge_series",
+    "parse_frame_name",
     "read_header",
     "read_series",
     "volume_of",
+    "volume_of_frames",
 ]
 
 
@@ -34,11 +43,10 @@ class Usability(StrEnum):
     """Whether a volume can be converted."""
 
     USABLE = "usable"
+    USABLE_WITH_WARNING = "usable_with_warning"
+    """It can be converted, and its findings should be read."""
     UNUSABLE = "unusable"
 
-
-_STILL_USABLE = frozenset({"gap", "uneven_spacing", "gantry_tilt", "no_frame_of_reference"})
-"""Findings that leave a volume usable; every other one makes it unusable."""
 
 _NO_FRAME_OF_REFERENCE = Finding(
     "no_frame_of_reference",
@@ -47,9 +55,16 @@ _NO_FRAME_OF_REFERENCE = Finding(
 )
 
 
+_MOSAICS = Finding(
+    "time_series",
+    "one of several Siemens mosaics, each a volume of its own: a time or diffusion series, no volume; give "
+    f"one of them, or {SEND_INSTEAD}",
+)
+
+
 @dataclass(frozen=True)
 class Frame:
-    """One image of a volume."""
+    """One image of a volume: a file, or a frame of a multi-frame one, which several frames then share."""
 
     path: Path
     sop_instance_uid: str
@@ -57,7 +72,23 @@ class Frame:
     position_lps_mm: tuple[float, float, float]
     """Centre of the first pixel (ImagePositionPatient)."""
     frame_number: int | None = None
-    """Number of the frame in a multi-frame object, from 1; None for a single-frame image."""
+    """Number of the frame in a multi-frame object, or of the tile in a mosaic, from 1; None for an image that
+    is one frame."""
+
+    @property
+    def name(self) -> str:
+        """What no other frame is called: the SOP Instance UID, with "#7" for frame 7 of several."""
+        return (
+            self.sop_instance_uid
+            if self.frame_number is None
+            else f"{self.sop_instance_uid}#{self.frame_number}"
+        )
+
+
+def parse_frame_name(name: str) -> tuple[str, int | None]:
+    """Take a frame's name apart: SOP Instance UID, and number of the frame of several, else None."""
+    uid, _, number = name.partition("#")
+    return uid, int(number) if number else None
 
 
 @dataclass(frozen=True)
@@ -73,7 +104,8 @@ class Volume:
     frame_of_reference_uid: str
     frames: tuple[Frame, ...]
     headers: tuple[Dataset, ...]
-    """Every frame's header without pixels, in the order of `frames`."""
+    """Every frame's header without pixels, in the order of `frames`; of a frame of a multi-frame object as a
+    single-frame image would have it."""
     orientation_lps: tuple[float, float, float, float, float, float]
     """Row cosines, then column cosines (ImageOrientationPatient)."""
     rows: int
@@ -141,12 +173,14 @@ def judge_series(instances: Sequence[tuple[Path, Dataset]]) -> Judgement:
     """
     with config.disable_value_validation():
         images, left_over = _images(instances)
-        stacks = [stack for grid in split_by_grid(images) for stack in split_by_kind(grid)]
-        directions = {
-            tuple(np.round(stack[0].plane.normal, 2)) for stack in stacks if not is_scout(stack[0].header)
-        }
-        volumes = [_volume(by_distance(stack), mixed=len(directions) > 1) for stack in stacks]
-    volumes.sort(key=lambda volume: (-len(volume.frames), volume.frames[0].sop_instance_uid))
+        stacks = [part for grid in split_by_grid(images) for part in split_by_kind(grid, is_evenly_spaced)]
+        siblings = [stack for stack in stacks if not stack.is_scout]
+        directions = {tuple(np.round(stack.images[0].plane.normal, 2)) for stack in siblings}
+        volumes = [
+            _volume(stack, siblings=len(siblings), directions=0 if stack.is_scout else len(directions))
+            for stack in stacks
+        ]
+    volumes.sort(key=lambda volume: (-len(volume.frames), volume.frames[0].name))
     return Judgement(tuple(volumes), tuple(left_over))
 
 
@@ -174,7 +208,7 @@ def read_series(folder: Path) -> Volume:
 
 
 def volume_of(paths: Sequence[Path]) -> Volume:
-    """Make the one usable volume out of exactly these files.
+    """Make the one usable volume out of exactly these files, with all their frames.
 
     Raises
     ------
@@ -185,83 +219,150 @@ def volume_of(paths: Sequence[Path]) -> Volume:
     """
     judgement = judge_series([(path, read_header(path)) for path in paths])
     volume = _the_one(judgement)
-    if len(volume.frames) != len(paths):
-        others = len(paths) - len(volume.frames)
-        raise UnusableSeries(f"{others} of {len(paths)} images are not part of the volume; leave them out")
+    images = sum(len(other.frames) for other in judgement.volumes) + len(judgement.left_over)
+    if len(volume.frames) != images:
+        others = images - len(volume.frames)
+        raise UnusableSeries(f"{others} of {images} images are not part of the volume; leave them out")
     return volume
 
 
+def volume_of_frames(frames: Sequence[tuple[Path, int | None]]) -> Volume:
+    """Make the volume of exactly these images, or frames of multi-frame files.
+
+    Parameters
+    ----------
+    frames
+        Path and number of each, as `Frame` has them.
+
+    Raises
+    ------
+    UnusableSeries
+        They are no volume.
+    OSError
+        A file cannot be read.
+    """
+    wanted = set(frames)
+    judgement = judge_series([(path, read_header(path)) for path in dict.fromkeys(p for p, _ in frames)])
+    for volume in judgement.volumes:
+        if {(frame.path, frame.frame_number) for frame in volume.frames} == wanted:
+            return _the_one(Judgement((volume,), ()))
+    raise UnusableSeries(f"the {len(wanted)} images are no volume any more; send the study again")
+
+
 def _the_one(judgement: Judgement) -> Volume:
-    usable = [volume for volume in judgement.volumes if volume.usability is Usability.USABLE]
+    usable = [volume for volume in judgement.volumes if volume.usability is not Usability.UNUSABLE]
     if len(usable) == 1:
         return usable[0]
+    findings = [finding for volume in judgement.volumes for finding in volume.findings]
     if usable:
+        how = dict.fromkeys(finding.sentence for finding in findings if finding.code == "split")
         raise UnusableSeries(
-            f"the images make {len(usable)} volumes (several series, phases, echoes or directions); "
-            "give the files of one"
+            f"the images make {len(usable)} volumes; give the files of one" + "".join(f"; {h}" for h in how)
         )
-    reasons = [
-        finding.sentence
-        for volume in judgement.volumes
-        for finding in volume.findings
-        if finding.code not in _STILL_USABLE
-    ]
+    reasons = [finding.sentence for finding in findings if finding.code not in WARNINGS | NOTES]
     reasons += [finding.sentence for _, finding in judgement.left_over]
     raise UnusableSeries("; ".join(dict.fromkeys(reasons)) or "there are no images")
+
+
+# -- images -------------------------------------------------------------------------------------------------
 
 
 def _images(
     instances: Sequence[tuple[Path, Dataset]],
 ) -> tuple[list[Image], list[tuple[Path, Finding]]]:
-    images: dict[str, Image] = {}
-    left_over = []
+    images: list[Image] = []
+    left_over: list[tuple[Path, Finding]] = []
+    mosaics = Counter(text_of(header, "SeriesInstanceUID") for _, header in instances if is_mosaic(header))
+    seen: set[str] = set()
     for path, header in instances:
-        finding = why_no_slice(header)
-        plane = plane_of(header)
-        if finding is not None or plane is None:
-            left_over.append((path, finding or Finding("no_geometry", "it has no place in the patient")))
+        uid = text_of(header, "SOPInstanceUID")
+        finding = why_no_image(header)
+        if finding is None and uid in seen:
+            finding = Finding("duplicates", "a copy of an image that is there already")
+        elif finding is None and is_mosaic(header) and mosaics[text_of(header, "SeriesInstanceUID")] > 1:
+            finding = _MOSAICS
+        if finding is not None:
+            left_over.append((path, finding))
             continue
-        image = Image(path, header, plane)
-        if images.setdefault(image.sop_instance_uid, image) is not image:
-            left_over.append((path, Finding("duplicates", "a copy of an image that is there already")))
-    return list(images.values()), left_over
+        seen.add(uid)
+        for image in _images_of(path, header):
+            if isinstance(image, Finding):
+                left_over.append((path, image))
+            else:
+                images.append(image)
+    return images, left_over
 
 
-def _volume(images: Sequence[Image], mixed: bool) -> Volume:
+def _images_of(path: Path, header: Dataset) -> Iterable[Image | Finding]:
+    """The images that one file holds, or why they are none."""
+    several: list[Dataset] | Finding | None = None
+    if is_multiframe(header):
+        several = frame_headers(header)
+    elif is_mosaic(header):
+        several = tile_headers(header)
+    if isinstance(several, Finding):
+        yield several
+        return
+    for number, single in enumerate(several or [header], start=1):
+        plane = plane_of(single)
+        frame_number = number if several is not None else None
+        yield plane if isinstance(plane, Finding) else Image(path, single, plane, frame_number)
+
+
+# -- volumes ------------------------------------------------------------------------------------------------
+
+
+def _volume(stack: Stack, *, siblings: int, directions: int) -> Volume:
+    """Make a volume of a stack that has so many siblings, itself among them, in so many directions."""
+    images = by_distance(stack.images)
     first = images[0]
-    findings = findings_of(images)
-    if is_scout(first.header):
-        findings = (Finding("scout", "scout images, not a volume"), *findings)
-    if mixed and any(finding.code == "too_few" for finding in findings):
-        findings = (
-            Finding("mixed_orientation", "the series mixes images of differing directions"),
-            *findings,
-        )
-    frame_of_reference_uid = text_of(first.header, "FrameOfReferenceUID")
-    if not frame_of_reference_uid:
-        findings = (*findings, _NO_FRAME_OF_REFERENCE)
-    volume = Volume(
+    findings = _findings(stack, images, siblings, directions)
+    distance = np.array([image.plane.position_mm for image in images]) @ first.plane.normal
+    return Volume(
         series_uid=text_of(first.header, "SeriesInstanceUID"),
         study_uid=text_of(first.header, "StudyInstanceUID"),
-        frame_of_reference_uid=frame_of_reference_uid,
+        frame_of_reference_uid=text_of(first.header, "FrameOfReferenceUID"),
         frames=tuple(_frame(image) for image in images),
         headers=tuple(image.header for image in images),
         orientation_lps=(*first.plane.row_cosine.tolist(), *first.plane.column_cosine.tolist()),
         rows=first.plane.rows,
         columns=first.plane.columns,
         pixel_spacing_mm=first.plane.pixel_spacing_mm,
-        slice_spacing_mm=0.0,
+        slice_spacing_mm=float(np.median(np.diff(distance))) if len(distance) > 1 else 0.0,
         findings=findings,
-        usability=Usability.USABLE
-        if all(finding.code in _STILL_USABLE for finding in findings)
-        else Usability.UNUSABLE,
+        usability=_usability(findings),
     )
-    return replace(volume, slice_spacing_mm=_median_spacing_mm(volume))
 
 
-def _median_spacing_mm(volume: Volume) -> float:
-    distance = np.array([frame.position_lps_mm for frame in volume.frames]) @ volume.normal_lps
-    return float(np.median(np.diff(distance))) if len(distance) > 1 else 0.0
+def _findings(stack: Stack, images: Sequence[Image], siblings: int, directions: int) -> tuple[Finding, ...]:
+    """What is odd about a volume, the fatal first."""
+    findings = list(findings_of(images))
+    if directions > 1 and any(finding.code == "too_few" for finding in findings):
+        findings.insert(
+            0,
+            Finding("mixed_orientation", f"the series mixes images of {directions} directions, as scouts do"),
+        )
+    if stack.is_scout:
+        findings.insert(0, Finding("scout", "scout images, not a volume"))
+    if is_mosaic(images[0].header):
+        findings.append(TILED)
+    if not text_of(images[0].header, "FrameOfReferenceUID"):
+        findings.append(_NO_FRAME_OF_REFERENCE)
+    if stack.told_by and _usability(findings) is not Usability.UNUSABLE:
+        findings.append(
+            Finding(
+                "split",
+                f"its series holds {siblings} stacks of images, told apart by {', '.join(stack.told_by)}",
+            )
+        )
+    return tuple(findings)
+
+
+def _usability(findings: Iterable[Finding]) -> Usability:
+    codes = {finding.code for finding in findings} - NOTES
+    if codes - WARNINGS:
+        return Usability.UNUSABLE
+    return Usability.USABLE_WITH_WARNING if codes else Usability.USABLE
 
 
 def _frame(image: Image) -> Frame:
@@ -271,4 +372,5 @@ def _frame(image: Image) -> Frame:
         sop_instance_uid=image.sop_instance_uid,
         sop_class_uid=text_of(image.header, "SOPClassUID"),
         position_lps_mm=(x, y, z),
+        frame_number=image.frame_number,
     )

@@ -1,17 +1,20 @@
-"""From images with a place to stacks with one image at each position, and what is odd about each stack.
+"""From images with a place to stacks with one image at each position, and by what they are told apart.
 
-Works on positions and header values alone; `series` makes volumes of what comes out.
+Works on positions and header values alone; `verdicts` says what is odd about a stack, `series` makes volumes.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from .headers import Finding, Plane, text_of
+from .headers import Plane, text_of
 
 MIN_SLICES = 3
 SAME_POSITION_MM = 0.01
@@ -20,76 +23,91 @@ SAME_DIRECTION = 2e-3
 """Cosines of one stack agree within this (about a tenth of a degree)."""
 EVEN_SHARE = 0.05
 """A slice within this share of the spacing of its place on an even grid is where it should be."""
-ROUNDING_MM = 0.11
-"""So is one within this distance: some scanners round positions to 0.1 mm. But never"""
-MOST_UNEVEN_SHARE = 0.25
-"""beyond this share of the spacing."""
-STRAIGHT_SHARE = 0.25
-"""A stack that leans by more than this share of a pixel from end to end counts as tilted."""
-SHIFT_SHARE = 0.5
-"""In-plane deviation from a straight line of slices, in pixels, from which on they count as shifted."""
-
-DISCRIMINATORS = (
-    "EchoTime",
-    "EchoNumbers",
-    "ImageType",
-    "ComplexImageComponent",
-    "KVP",
-    "TemporalPositionIdentifier",
-    "TemporalPositionIndex",
-    "NominalPercentageOfCardiacPhase",
-    "TriggerTime",
-    "InversionTime",
-    "DiffusionBValue",
-    "ConvolutionKernel",
-    "ContrastBolusAgent",
-    "AcquisitionNumber",
-    "AcquisitionTime",
-    "ContentTime",
-)
-"""What tells several images at one position apart, the most telling first."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image that can be a slice."""
+    """One image that can be a slice: a file, or a frame of one (`frame_number`, from 1)."""
 
     path: Path
     header: Dataset
     plane: Plane
+    frame_number: int | None = None
 
-    @property
+    @cached_property
     def sop_instance_uid(self) -> str:
-        """Its SOP Instance UID."""
+        """Its SOP Instance UID; frames of one object share theirs."""
         return text_of(self.header, "SOPInstanceUID")
 
-
-def split_by_grid(images: Iterable[Image]) -> list[list[Image]]:
-    """Group images that can lie on one grid: same size, spacing, direction, frame of reference, kind."""
-    groups: list[tuple[Hashable, Plane, list[Image]]] = []
-    for image in sorted(images, key=lambda item: item.sop_instance_uid):
-        key = _grid_key(image)
-        for other_key, plane, members in groups:
-            if key == other_key and _same_direction(image.plane, plane):
-                members.append(image)
-                break
-        else:
-            groups.append((key, image.plane, [image]))
-    return [members for _, _, members in groups]
+    @property
+    def identity(self) -> tuple[str, int]:
+        """What no other image has; images in this order are in a reproducible one."""
+        return self.sop_instance_uid, self.frame_number or 0
 
 
-def _grid_key(image: Image) -> Hashable:
-    plane, header = image.plane, image.header
-    return (
-        text_of(header, "SeriesInstanceUID"),
-        text_of(header, "StudyInstanceUID"),
-        text_of(header, "FrameOfReferenceUID"),
-        text_of(header, "SOPClassUID"),
-        plane.rows,
-        plane.columns,
-        *(round(spacing, 4) for spacing in plane.pixel_spacing_mm),
-        is_scout(header),
-    )
+@dataclass(frozen=True)
+class Stack:
+    """Images that may make one volume, and what tells them from the other stacks of their series."""
+
+    images: tuple[Image, ...]
+    told_by: tuple[str, ...] = ()
+    """In words, with this stack's own value where it is a number: "echo time (here 5 ms)"."""
+
+    @property
+    def is_scout(self) -> bool:
+        """Whether its images call themselves localizers."""
+        return is_scout(self.images[0].header)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An attribute that tells several images at one position apart."""
+
+    keyword: str
+    words: str
+    unit: str | None = None
+    """That of its number, empty for a plain one; None for what is no number, or not to be shown."""
+    ranks: bool = False
+    """Whether it runs on, so that equal ranks belong together where equal values do not exist: of a beating
+    heart each slice has trigger times of its own."""
+    part: int | None = None
+    """Which of its several values."""
+
+    def value(self, image: Image) -> str:
+        """An image's value as text; empty when it has none."""
+        text = text_of(image.header, self.keyword)
+        return text if self.part is None else "".join(text.split("\\")[self.part : self.part + 1])
+
+
+KINDS = (
+    Kind("StackID", "stack"),
+    Kind("EchoTime", "echo time", "ms"),
+    Kind("EchoNumbers", "echo number", ""),
+    Kind("ImageType", "image type"),
+    Kind("ComplexImageComponent", "complex component"),
+    Kind("KVP", "tube voltage", "kV"),
+    Kind("TemporalPositionIdentifier", "temporal position", ""),
+    Kind("TemporalPositionIndex", "temporal position", ""),
+    Kind("NominalPercentageOfCardiacPhase", "cardiac phase", "%"),
+    Kind("NominalPercentageOfRespiratoryPhase", "respiratory phase", "%"),
+    Kind("TriggerTime", "trigger time", "ms", ranks=True),
+    Kind("InversionTime", "inversion time", "ms"),
+    Kind("DiffusionBValue", "b-value", "s/mm2"),
+    Kind("DiffusionGradientOrientation", "diffusion direction"),
+    Kind("SequenceName", "sequence name"),
+    Kind("FlipAngle", "flip angle", "degrees"),
+    Kind("RepetitionTime", "repetition time", "ms"),
+    Kind("ConvolutionKernel", "convolution kernel"),
+    Kind("ContrastBolusAgent", "contrast agent"),
+    Kind("AcquisitionNumber", "acquisition number", ""),
+    Kind("FrameReferenceTime", "frame reference time", "ms"),
+    Kind("AcquisitionTime", "acquisition time", ranks=True),
+    Kind("AcquisitionDateTime", "acquisition time", ranks=True),
+    Kind("ContentTime", "content time", ranks=True),
+    *(Kind("DimensionIndexValues", f"dimension {number}", "", part=number - 1) for number in range(1, 7)),
+    Kind("SOPInstanceUID", "multi-frame object"),
+)
+"""The most telling first."""
 
 
 def is_scout(header: Dataset) -> bool:
@@ -97,130 +115,194 @@ def is_scout(header: Dataset) -> bool:
     return "LOCALIZER" in text_of(header, "ImageType").upper().split("\\")
 
 
-def _same_direction(one: Plane, other: Plane) -> bool:
-    apart = np.concatenate([one.row_cosine - other.row_cosine, one.column_cosine - other.column_cosine])
-    return bool(np.abs(apart).max() <= SAME_DIRECTION)
+# -- positions ----------------------------------------------------------------------------------------------
+
+
+def positions_mm(images: Sequence[Image]) -> NDArray[np.float64]:
+    """Where the images lie, (images, 3), LPS."""
+    return np.array([image.plane.position_mm for image in images])
 
 
 def distances_mm(images: Sequence[Image]) -> NDArray[np.float64]:
     """How far along the first image's slice normal each image lies."""
-    normal = images[0].plane.normal
-    return np.array([image.plane.position_mm @ normal for image in images])
+    return np.asarray(positions_mm(images) @ images[0].plane.normal)
 
 
-def by_distance(images: Sequence[Image]) -> list[Image]:
-    """Sort images along the slice normal, ascending; ties by SOP Instance UID."""
-    distance = dict(zip((id(image) for image in images), distances_mm(images), strict=True))
-    return sorted(images, key=lambda image: (distance[id(image)], image.sop_instance_uid))
+def by_distance(images: Sequence[Image]) -> tuple[Image, ...]:
+    """Sort images along the slice normal, ascending; ties by identity."""
+    keys = zip(distances_mm(images).tolist(), (image.identity for image in images), images, strict=True)
+    return tuple(image for _, _, image in sorted(keys, key=lambda key: key[:2]))
 
 
-def images_at_positions(images: Sequence[Image]) -> list[int]:
-    """How many images there are at each position along the normal, ascending."""
-    sorted_mm = np.sort(distances_mm(images))
-    starts = np.flatnonzero(np.diff(sorted_mm) > SAME_POSITION_MM) + 1
-    return [len(part) for part in np.split(sorted_mm, starts)]
+def at_positions(images: Sequence[Image]) -> list[list[Image]]:
+    """The images of each position along the normal, ascending."""
+    ordered = by_distance(images)
+    starts = np.flatnonzero(np.diff(distances_mm(ordered)) > SAME_POSITION_MM) + 1
+    edges = [0, *starts.tolist(), len(ordered)]
+    return [list(ordered[first:last]) for first, last in pairwise(edges)]
 
 
-def split_by_kind(images: Sequence[Image]) -> list[list[Image]]:
+# -- one grid -----------------------------------------------------------------------------------------------
+
+_GRID = (
+    ("series", None),
+    ("study", None),
+    ("frame of reference", None),
+    ("kind of image", None),
+    ("matrix size", "{} x {}"),
+    ("pixel spacing", "{} x {} mm"),
+    ("scout or not", None),
+    ("direction", None),
+)
+"""What the images of one grid share, in the order of `_grid_key`, then the direction."""
+
+
+def split_by_grid(images: Iterable[Image]) -> list[Stack]:
+    """Group images that can lie on one grid: same size, spacing, direction, frame of reference, kind."""
+    by_key: dict[tuple[Hashable, ...], list[Image]] = defaultdict(list)
+    for image in sorted(images, key=lambda item: item.identity):
+        by_key[_grid_key(image)].append(image)
+    groups = [
+        ((*key, number), members)
+        for key, of_key in by_key.items()
+        for number, members in enumerate(_split_by_direction(of_key))
+    ]
+    compared = [key for key, members in groups if not is_scout(members[0].header)]
+    return [
+        Stack(tuple(members), () if is_scout(members[0].header) else _grid_words(key, compared))
+        for key, members in groups
+    ]
+
+
+def _grid_key(image: Image) -> tuple[Hashable, ...]:
+    plane, header = image.plane, image.header
+    return (
+        text_of(header, "SeriesInstanceUID"),
+        text_of(header, "StudyInstanceUID"),
+        text_of(header, "FrameOfReferenceUID"),
+        text_of(header, "SOPClassUID"),
+        (plane.rows, plane.columns),
+        tuple(round(spacing, 4) for spacing in plane.pixel_spacing_mm),
+        is_scout(header),
+    )
+
+
+def _grid_words(key: tuple[Hashable, ...], others: Sequence[tuple[Hashable, ...]]) -> tuple[str, ...]:
+    words = []
+    for place, (name, pattern) in enumerate(_GRID):
+        if len({other[place] for other in others}) > 1:
+            value = key[place]
+            shown = f" (here {pattern.format(*value)})" if pattern and isinstance(value, tuple) else ""
+            words.append(f"{name}{shown}")
+    return tuple(words)
+
+
+def _split_by_direction(images: Sequence[Image]) -> list[list[Image]]:
+    """Group by direction: each of a group is as the first one of it."""
+    cosines = np.array([[*image.plane.row_cosine, *image.plane.column_cosine] for image in images])
+    left = np.arange(len(images))
+    groups = []
+    while left.size:
+        alike = np.abs(cosines[left] - cosines[left[0]]).max(axis=1) <= SAME_DIRECTION
+        groups.append([images[number] for number in left[alike]])
+        left = left[~alike]
+    return groups
+
+
+# -- one image at each position -----------------------------------------------------------------------------
+
+
+def split_by_kind(stack: Stack, is_even: Callable[[Sequence[Image]], bool]) -> list[Stack]:
     """Split a stack with several images at its positions by what tells them apart.
 
-    A keyword is taken when each of its values has a stack of its own, with fewer images at a position. What
-    nothing tells apart is given back as it is.
+    A kind is taken when each of its values has a stack of its own, with fewer images at a position; or, where
+    it ranks, when each position has as many images, each with a value of its own. Two stacks that lie between
+    each other are split too, where that makes an uneven one two even ones. What nothing tells apart is given
+    back as it is.
+
+    Parameters
+    ----------
+    is_even
+        Whether images, one at each position, are evenly spaced.
     """
-    counts = images_at_positions(images)
-    if max(counts) == 1 or len(counts) < MIN_SLICES:
-        return [list(images)]
-    for keyword in DISCRIMINATORS:
-        parts: dict[str, list[Image]] = {}
-        for image in images:
-            parts.setdefault(text_of(image.header, keyword), []).append(image)
+    places = at_positions(stack.images)
+    most = max(map(len, places))
+    if len(places) < MIN_SLICES or (most == 1 and is_even([place[0] for place in places])):
+        return [stack]
+    for kind in KINDS:
+        parts = _by_value(stack.images, kind)
         if len(parts) < 2:
             continue
-        part_counts = [images_at_positions(part) for part in parts.values()]
-        if all(len(c) >= MIN_SLICES and max(c) < max(counts) for c in part_counts):
-            return [stack for _, part in sorted(parts.items()) for stack in split_by_kind(part)]
-    return [list(images)]
+        if _are_stacks(parts.values(), most) if most > 1 else _interleave(parts.values(), is_even):
+            return [
+                part
+                for value, images in sorted(parts.items())
+                for part in split_by_kind(_part(stack, kind, images, value), is_even)
+            ]
+        if kind.ranks and most > 1:
+            ranked = _by_rank(places, kind)
+            if ranked:
+                return [
+                    _part(stack, kind, images, None, number) for number, images in enumerate(ranked, start=1)
+                ]
+    return [stack]
 
 
-def findings_of(images: Sequence[Image]) -> tuple[Finding, ...]:
-    """What is odd about a stack that is sorted along its normal, the fatal first."""
-    counts = images_at_positions(images)
-    if len(images) > 1 and len(counts) == 1:
-        return (
-            Finding(
-                "no_volume",
-                f"all {len(images)} images are at one position (a time series or a cine); no volume",
-            ),
-        )
-    if len(counts) < MIN_SLICES:
-        found = "1 image" if len(counts) == 1 else f"{len(counts)} slices"
-        return (Finding("too_few", f"only {found}; a volume needs {MIN_SLICES} or more slices"),)
-    if max(counts) > 1:
-        several = sum(count > 1 for count in counts)
-        return (
-            Finding(
-                "duplicates",
-                f"{several} of {len(counts)} slice positions hold several images that nothing in the "
-                "headers tells apart; send the series without the copies",
-            ),
-        )
-    return _spacing_findings(images) + _stacking_findings(images)
+def _by_value(images: Iterable[Image], kind: Kind) -> dict[str, list[Image]]:
+    parts: dict[str, list[Image]] = defaultdict(list)
+    for image in images:
+        parts[kind.value(image)].append(image)
+    return parts
 
 
-def _spacing_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
-    distance = distances_mm(images)
-    steps = np.diff(distance)
-    even = np.linspace(distance[0], distance[-1], len(distance))
-    if np.abs(distance - even).max() <= _tolerance_mm(float(steps.mean())):
-        return ()
-    base = float(np.median(steps[steps <= 1.5 * steps.min()]))
-    multiples = np.round(steps / base).astype(int)
-    on_grid = bool(np.abs(steps / multiples - base).max() <= _tolerance_mm(base))
-    planned = len({text_of(image.header, "SliceThickness") for image in images}) > 1
-    missing = int((multiples - 1).sum())
-    if missing and on_grid and not planned and np.count_nonzero(multiples > 1) <= len(steps) / 2:
-        slices = "1 slice is" if missing == 1 else f"{missing} slices are"
-        return (
-            Finding(
-                "gap",
-                f"{slices} missing between {len(images)} others that are {base:.4g} mm apart; "
-                "send the whole series",
-            ),
-        )
-    return (
-        Finding(
-            "uneven_spacing",
-            f"slices are {steps.min():.4g} to {steps.max():.4g} mm apart; labels are carried back from an "
-            "even grid",
-        ),
+def _are_stacks(parts: Iterable[Sequence[Image]], most: int) -> bool:
+    places = [at_positions(part) for part in parts]
+    return all(len(p) >= MIN_SLICES and max(map(len, p)) < most for p in places)
+
+
+def _interleave(parts: Iterable[Sequence[Image]], is_even: Callable[[Sequence[Image]], bool]) -> bool:
+    """Whether each part is a whole stack by itself, and they overlap."""
+    ordered = [by_distance(part) for part in parts]
+    if any(len(part) < MIN_SLICES for part in ordered) or not all(map(is_even, ordered)):
+        return False
+    normal = ordered[0][0].plane.normal
+    ends = sorted(
+        (float(p[0].plane.position_mm @ normal), float(p[-1].plane.position_mm @ normal)) for p in ordered
     )
+    return all(later[0] < earlier[1] for earlier, later in pairwise(ends))
 
 
-def _tolerance_mm(spacing_mm: float) -> float:
-    return min(max(EVEN_SHARE * spacing_mm, ROUNDING_MM), MOST_UNEVEN_SHARE * spacing_mm)
-
-
-def _stacking_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
-    plane = images[0].plane
-    positions = np.array([image.plane.position_mm for image in images])
-    along = distances_mm(images) - distances_mm(images)[0]
-    in_plane = positions - positions[0] - along[:, None] * plane.normal
-    drift = in_plane[-1] / along[-1]
-    off_line = np.linalg.norm(in_plane - along[:, None] * drift, axis=1).max()
-    if off_line > SHIFT_SHARE * min(plane.pixel_spacing_mm):
-        return (
-            Finding(
-                "shifted_slices",
-                f"slices are shifted against each other by up to {off_line:.3g} mm in their plane; no volume",
-            ),
+def _by_rank(places: Sequence[Sequence[Image]], kind: Kind) -> list[list[Image]]:
+    """The first of each position, the second, and so on; none where that is not clear."""
+    count = len(places[0])
+    ordered = []
+    for images in places:
+        values = [_number(image, kind) for image in images]
+        if None in values or len(set(values)) != count or len(images) != count:
+            return []
+        ordered.append(
+            [image for _, image in sorted(zip(values, images, strict=True), key=lambda p: p[0] or 0.0)]
         )
-    if np.linalg.norm(in_plane[-1]) <= STRAIGHT_SHARE * min(plane.pixel_spacing_mm):
-        return ()
-    degrees = float(np.degrees(np.arctan(np.linalg.norm(drift))))
-    return (
-        Finding(
-            "gantry_tilt",
-            f"slices are tilted by {degrees:.1f} degrees against the table; labels are carried back from a "
-            "straightened grid",
-        ),
-    )
+    return [list(images) for images in zip(*ordered, strict=True)]
+
+
+def _number(image: Image, kind: Kind) -> float | None:
+    try:
+        return float(kind.value(image))
+    except ValueError:
+        return None
+
+
+def _part(
+    stack: Stack, kind: Kind, images: Sequence[Image], value: str | None, rank: int | None = None
+) -> Stack:
+    shown = f"number {rank} at each position" if rank is not None else _shown(kind, value)
+    return Stack(tuple(images), (*stack.told_by, f"{kind.words} (here {shown})" if shown else kind.words))
+
+
+def _shown(kind: Kind, value: str | None) -> str:
+    """A number with its unit; nothing of what may be a time, a name or a text of the site's."""
+    try:
+        return f"{float(value or ''):g} {kind.unit}".strip() if kind.unit is not None else ""
+    except ValueError:
+        return ""

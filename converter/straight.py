@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import config, dcmread
+from pydicom import config
 from pydicom.valuerep import format_number_as_ds
 
 from .geometry import LPS_FROM_RAS, frame_affine_lps, positions_lps_mm, voxel_from_pixel
-from .series import Volume
+from .series import Frame, Volume
+from .single_frames import SingleFrames
 from .stacks import EVEN_SHARE
 
 EXACT_SHARE = 0.01
@@ -56,18 +57,18 @@ def straightened(volume: Volume) -> Volume:
     )
 
 
-def straight_copies(volume: Volume) -> Callable[[Path, Path], None]:
-    """Give a function that copies a file of this volume with its straightened position in the header.
+def straight_copies(volume: Volume, images: SingleFrames) -> Callable[[Frame, Path], None]:
+    """Give a function that copies a frame of this volume with its straightened position in the header.
 
     Orientation is said with the first frame's values in each copy, and the tilt that the scanner noted is
     left out, so that dcm2niix finds nothing to correct.
     """
-    positions = {frame.path: frame.position_lps_mm for frame in straightened(volume).frames}
+    positions = {frame.name: frame.position_lps_mm for frame in straightened(volume).frames}
 
-    def copy(source: Path, target: Path) -> None:
+    def copy(frame: Frame, target: Path) -> None:
         with config.disable_value_validation():
-            dataset = dcmread(source)
-            dataset.ImagePositionPatient = [format_number_as_ds(v) for v in positions[source]]
+            dataset = images.image(frame)
+            dataset.ImagePositionPatient = [format_number_as_ds(v) for v in positions[frame.name]]
             dataset.ImageOrientationPatient = [format_number_as_ds(v) for v in volume.orientation_lps]
             for keyword in ("GantryDetectorTilt", "SpacingBetweenSlices", "SliceLocation"):
                 if keyword in dataset:

@@ -238,7 +238,10 @@ def convert(
     from converter.series import read_series
 
     with _plain_errors():
-        converted = convert_volume(read_series(series_dir), target)
+        volume = read_series(series_dir)
+        for finding in volume.findings:
+            err.print(f"warning: {finding.sentence}")
+        converted = convert_volume(volume, target)
     for warning in converted.warnings:
         err.print(f"warning: {warning}")
     out.print(f"{target} ({converted.converter_version})")

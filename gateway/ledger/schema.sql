@@ -73,7 +73,7 @@ CREATE TABLE jobs (
     options          TEXT NOT NULL,
     engine           TEXT NOT NULL,
     priority         INTEGER NOT NULL,
-    instance_uids    TEXT NOT NULL,             -- the frozen membership, sorted along the slice normal
+    instance_uids    TEXT NOT NULL,             -- the frozen membership, sorted along the slice normal; 1.2.3#7: frame 7 of 1.2.3
     send_to          TEXT NOT NULL,             -- destination names
     state            TEXT NOT NULL CHECK (state IN (
                          'planned', 'converted', 'staged', 'submitted', 'runnable', 'running', 'segmented',

@@ -77,7 +77,8 @@ class SiteSecret:
         ----------
         instances
             SOP Instance UID, digest of the pixels as stored, digest of geometry and rescale data, of every
-            instance of the volume, in any order.
+            image of the volume, in any order. A frame of a multi-frame object has the UID and digests of the
+            object, and its number behind the UID ("1.2.3#7"): volumes that take other frames of it differ.
         """
         canonical_options = json.dumps(options, sort_keys=True, separators=(",", ":"))
         return self._hmac(

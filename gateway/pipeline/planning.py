@@ -43,13 +43,19 @@ class _Candidate:
     volume: Volume
     number: int
     rows: tuple[InstanceRow, ...]
+    """Of each of its frames; those of one multi-frame object share theirs."""
     job: PlannedJob | None = None
     why: str = ""
     ranking: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its frames' names: SOP Instance UIDs, with the number of the frame in a multi-frame object."""
+        return tuple(frame.name for frame in self.volume.frames)
+
     def shared_with(self, job: JobRow) -> int:
-        """How many of its instances a job has."""
-        return len({row.sop_instance_uid for row in self.rows}.intersection(job.instance_uids))
+        """How many of its images a job has."""
+        return len(set(self.names).intersection(job.instance_uids))
 
 
 @dataclass(frozen=True)
@@ -229,7 +235,10 @@ class Planner:
         gaps = [finding.sentence for finding in volume.findings if finding.code == "gap"]
         return PlannedJob(
             job_key=self._secret.job_key(
-                [(row.sop_instance_uid, row.pixel_sha256, row.geometry_sha256) for row in candidate.rows],
+                [
+                    (name, row.pixel_sha256, row.geometry_sha256)
+                    for name, row in zip(candidate.names, candidate.rows, strict=True)
+                ],
                 rule.task,
                 rule.rule.options,
                 self._engine,
@@ -241,7 +250,7 @@ class Planner:
             options=dict(rule.rule.options),
             engine=self._engine.name,
             priority=rule.rule.priority,
-            instance_uids=tuple(row.sop_instance_uid for row in candidate.rows),
+            instance_uids=candidate.names,
             send_to=rule.send_to,
             header_sha256=copied_header_digest(volume),
             hold=" ".join(gaps),
@@ -286,7 +295,9 @@ def _without_time_series(group: Sequence[_Candidate]) -> list[_Candidate]:
         if several == 1:
             single.append(candidate)
         elif candidate.job is None:
-            candidate.why = f"one of {several} volumes of its series (time or phase): a rule must pick one"
+            how = [finding.sentence for finding in candidate.volume.findings if finding.code == "split"]
+            which = f"one of {several} volumes of its series"
+            candidate.why = "; ".join([f"{which} (time or phase): a rule must pick one", *how])
     return single
 
 

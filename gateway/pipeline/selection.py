@@ -79,9 +79,13 @@ def why_never(volume: Volume, modality: str) -> str | None:
     return _why_not_ct(header, kinds) if modality == "CT" else _why_not_mr(kinds)
 
 
+_KIND_KEYWORDS = ("ImageType", "ComplexImageComponent", "VolumeBasedCalculationTechnique")
+"""Where single-frame images, and enhanced ones beside it (PS3.3 C.8.16.1, C.8.13.3.1), say what they show."""
+
+
 def _kinds(header: Dataset) -> set[str]:
-    """The values of ImageType, and their words: vendors write "CT_SOM5 MIP" and "PHASE MAP" as one value."""
-    kinds = [kind.upper() for kind in values_of(header, "ImageType")]
+    """The kinds of image, and their words: vendors write "CT_SOM5 MIP" and "PHASE MAP" as one value."""
+    kinds = [kind.upper() for keyword in _KIND_KEYWORDS for kind in values_of(header, keyword)]
     return {*kinds, *(word for kind in kinds for word in kind.split())}
 
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from converter.series import Volume, volume_of
+from converter.series import Volume, parse_frame_name, volume_of_frames
 from gateway.ledger.instances import current_instances
 from gateway.ledger.records import JobRow
 from gateway.ledger.store import Ledger
@@ -25,7 +25,7 @@ class Workplace:
         self.data_dir = data_dir
 
     def volume(self, job: JobRow) -> Volume:
-        """Read the headers of exactly the instances that were frozen, in their present revision.
+        """Read the headers of exactly the images that were frozen, in their present revision.
 
         Raises
         ------
@@ -36,10 +36,11 @@ class Workplace:
         OSError
         """
         current = {row.sop_instance_uid: row for row in current_instances(self._ledger, job.study_uid)}
-        missing = sum(uid not in current for uid in job.instance_uids)
+        frames = [parse_frame_name(name) for name in job.instance_uids]
+        missing = len({uid for uid, _ in frames} - current.keys())
         if missing:
             raise CannotGoOn(f"{missing} of its instances are gone; send the study again")
-        return volume_of([self.data_dir / current[uid].path for uid in job.instance_uids])
+        return volume_of_frames([(self.data_dir / current[uid].path, number) for uid, number in frames])
 
     def work_folder(self, job: JobRow) -> Path:
         """The job's own folder for files on their way."""

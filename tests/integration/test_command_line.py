@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pytest
@@ -90,6 +91,82 @@ def test_convert_of_a_series_writes_a_nifti(iris: Iris, demo_study: Path, tmp_pa
     answer = iris("convert", demo_study, "ct.nii.gz")
     assert answer.returncode == 0, answer.stderr
     assert nib.load(tmp_path / "ct.nii.gz").shape == (512, 512, 20)
+
+
+@pytest.fixture
+def odd_series(torso: Path, tmp_path: Path) -> Callable[..., Path]:
+    """The torso without some of its slices, so that it has a gap, or spaced unevenly."""
+
+    def make(*missing: int, uneven: bool = False) -> Path:
+        folder = tmp_path / "odd"
+        folder.mkdir()
+        for number, path in enumerate(sorted(torso.iterdir())):
+            if number in missing:
+                continue
+            image = dcmread(path)
+            if uneven:
+                x, y, z = map(float, image.ImagePositionPatient)
+                image.ImagePositionPatient = [x, y, z + 0.9 * (number % 3)]
+            image.save_as(folder / path.name)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("missing", "uneven", "words"),
+    [
+        ((12, 13), False, "warning: 2 slices are missing between image 12 and image 15"),
+        ((), True, "mm apart; labels are carried back from an even grid"),
+        ((12, 13), True, "warning: 2 slices are missing between image 12 and image 15"),
+    ],
+)
+def test_convert_and_encode_take_odd_series_with_a_warning(
+    iris: Iris,
+    odd_series: Callable[..., Path],
+    data: Path,
+    tmp_path: Path,
+    missing: tuple[int, ...],
+    uneven: bool,
+    words: str,
+) -> None:
+    series = odd_series(*missing, uneven=uneven)
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    for arguments in (("convert", series, "ct.nii.gz"), ("encode", series, labels, "seg.dcm")):
+        answer = iris(*arguments)
+        assert answer.returncode == 0, answer.stderr
+        assert words in answer.stderr
+    assert nib.load(tmp_path / "ct.nii.gz").ndim == 3
+
+
+def test_labels_of_a_series_with_a_gap_are_exact_on_the_slices_that_exist(
+    iris: Iris, odd_series: Callable[..., Path], torso: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    assert iris("encode", torso, labels, "whole.dcm").returncode == 0
+    assert iris("encode", odd_series(12, 13), labels, "gapped.dcm").returncode == 0
+    whole, gapped = (masks(tmp_path / name) for name in ("whole.dcm", "gapped.dcm"))
+    assert gapped.keys() < whole.keys()
+    assert all(np.array_equal(mask, whole[key]) for key, mask in gapped.items())
+    heights = {z for z, _ in whole} - {z for z, _ in gapped}
+    assert len(heights) == 2
+
+
+def masks(path: Path) -> dict[tuple[float, str], np.ndarray]:
+    """Each frame's mask by its height and the label of its segment."""
+    seg = hd.seg.segread(path)
+    found = {}
+    for number, groups in enumerate(seg.PerFrameFunctionalGroupsSequence):
+        height = float(groups.PlanePositionSequence[0].ImagePositionPatient[2])
+        segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        found[height, seg.get_segment_description(segment).segment_label] = seg.pixel_array[number]
+    return found
+
+
+def test_convert_of_a_multi_frame_object_writes_its_frames(iris: Iris, data: Path, tmp_path: Path) -> None:
+    answer = iris("convert", data / "oddities" / "hyperfine_mr" / "001", "mr.nii.gz")
+    assert answer.returncode == 0, answer.stderr
+    assert nib.load(tmp_path / "mr.nii.gz").shape == (112, 138, 8)
 
 
 @pytest.mark.parametrize("name", ["notavolume", "slicecount", "sliceorientation"])

@@ -1,14 +1,17 @@
 """The converter on the real data of tests/data: what each case is judged as, and what comes out of it."""
 
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
 from converter.derived_series import write_series
 from converter.errors import UnusableSeries
@@ -69,6 +72,7 @@ def frames_in(image: Any, volume: Volume) -> np.ndarray:
         ("notavolume/001", [(4, False, {"no_volume"})]),
         ("slicecount/001", [(2, False, {"too_few"})]),
         ("sliceorientation/001", [(2, False, {"mixed_orientation", "too_few"})] * 2),
+        ("hyperfine_mr/001", [(8, True, set())]),
         *((f"{case}/001", [(4, True, set())]) for case in COMPRESSED),
     ],
 )
@@ -80,7 +84,7 @@ def test_oddity_is_judged_as_what_it_is(
     found = [
         (
             len(volume.frames),
-            volume.usability is Usability.USABLE,
+            volume.usability is not Usability.UNUSABLE,
             {finding.code for finding in volume.findings} - {"no_frame_of_reference"},
         )
         for volume in judgement.volumes
@@ -88,20 +92,93 @@ def test_oddity_is_judged_as_what_it_is(
     assert found == expected
 
 
-@pytest.mark.parametrize(("case", "code"), [("hyperfine_mr", "multiframe"), ("uids_blanked", "no_uids")])
-def test_oddity_that_holds_no_slices_is_left_over(data: Path, case: str, code: str) -> None:
-    folder = data / "oddities" / case / "001"
+def test_images_without_uids_are_left_over(data: Path) -> None:
+    folder = data / "oddities" / "uids_blanked" / "001"
     judgement = judged(folder)
     assert judgement.volumes == ()
-    assert {finding.code for _, finding in judgement.left_over} == {code}
+    assert {finding.code for _, finding in judgement.left_over} == {"no_uids"}
     assert len(judgement.left_over) == len(list(folder.iterdir()))
     with pytest.raises(UnusableSeries):
         read_series(folder)
 
 
+def test_gap_of_a_real_series_is_said_in_numbers(data: Path) -> None:
+    (volume,) = judged(data / "oddities" / "sliceincrement" / "001").volumes
+    assert volume.usability is Usability.USABLE_WITH_WARNING
+    assert volume.findings[0].sentence.startswith(
+        "1 slice is missing between image 9 and image 10 (28.1 to 38.1 mm"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("reportsi.dcm", "no_image", "a structured report"),
+        ("test-SR.dcm", "no_image", "a structured report"),
+        ("rtplan.dcm", "no_image", "a radiotherapy plan"),
+        ("rtdose.dcm", "no_image", "a dose distribution"),
+        ("liver_1frame.dcm", "no_image", "a segmentation"),
+        ("waveform_ecg.dcm", "no_image", "a waveform"),
+        ("dicomdirtests/TINY_ALPHA/PT000000/ST000000/SE000000/IM000000", "no_image", "without pixels"),
+        ("examples_rgb_color.dcm", "colour", "a colour image"),
+        ("JPEG2000.dcm", "no_image", "a capture of a screen"),
+        ("examples_overlay.dcm", None, ""),
+        ("CT_small.dcm", None, ""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_file_that_is_no_image_is_left_over_as_what_it_is(name: str, code: str | None, words: str) -> None:
+    path = Path(str(get_testdata_file(name)))
+    judgement = judge_series([(path, read_header(path))])
+    assert [finding.code for _, finding in judgement.left_over] == ([code] if code else [])
+    assert all(words in finding.sentence for _, finding in judgement.left_over)
+
+
 def test_demo_study_is_one_whole_volume(demo_study: Path) -> None:
     (volume,) = judged(demo_study).volumes
     assert (len(volume.frames), volume.findings, volume.slice_spacing_mm) == (20, (), pytest.approx(2.0))
+
+
+# -- multi-frame ------------------------------------------------------------------------------------------
+
+
+def test_multi_frame_mr_converts_to_the_pixels_of_its_frames(data: Path, tmp_path: Path) -> None:
+    volume = read_series(data / "oddities" / "hyperfine_mr" / "001")
+    assert [frame.frame_number for frame in volume.frames] == list(range(1, 9))
+    converted = convert_volume(volume, tmp_path / "mr.nii")
+    pixels = dcmread(volume.frames[0].path).pixel_array
+    assert np.array_equal(frames_in(nib.load(converted.path), volume), pixels)
+
+
+@pytest.fixture
+def philips(tmp_path: Path) -> Path:
+    """The folder of a real Philips Enhanced MR (nibabel ships it, with black pixels), filled with noise."""
+    shipped = Path(nib.__file__).parent / "nicom" / "tests" / "data" / "philips_mprage.dcm.gz"
+    folder = tmp_path / "philips"
+    folder.mkdir()
+    (folder / "mprage.dcm").write_bytes(gzip.decompress(shipped.read_bytes()))
+    image = dcmread(folder / "mprage.dcm")
+    shape = (int(image.NumberOfFrames), image.Rows, image.Columns)
+    image.PixelData = np.random.default_rng(0).integers(0, 4000, shape, np.uint16).tobytes()
+    image.save_as(folder / "mprage.dcm")
+    return folder
+
+
+def test_real_enhanced_mr_lies_where_dcm2niix_puts_it(philips: Path, tmp_path: Path) -> None:
+    """It reads the object as a whole, and knows nothing of our frames."""
+    (volume,) = judged(philips).volumes
+    assert (len(volume.frames), volume.usability) == (176, Usability.USABLE)
+    assert volume.slice_spacing_mm == pytest.approx(1.0, abs=1e-3)
+    command = [dcm2niix.bin, "-b", "n", "-z", "n", "-p", "n", "-f", "peer", "-o", str(tmp_path), str(philips)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    ours = frames_in(nib.load(convert_volume(volume, tmp_path / "ours.nii").path), volume)
+    assert np.allclose(ours, frames_in(nib.load(tmp_path / "peer.nii"), volume), atol=0.51)
+    image = dcmread(volume.frames[0].path)
+    header = volume.header
+    rescaled = image.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
+    for number in (0, 80, 175):
+        frame_number = volume.frames[number].frame_number or 0
+        assert np.allclose(ours[number], rescaled[frame_number - 1], atol=0.51)
 
 
 # -- converted --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, config, dcmread
 
+from converter.derived_multiframe import write_multiframe
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
 from converter.segmentation import SegmentationSettings
 
@@ -47,6 +48,41 @@ def make_series(tmp_path: Path) -> MakeSeries:
                     edit(dataset, number)
                     dataset.save_as(path)
         return folder
+
+    return make
+
+
+@pytest.fixture
+def make_multiframe(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an enhanced object of noise, by default 6 axial frames 2 mm apart, edits it, gives its folder.
+
+    `heights_mm` may be in any order and several times the same: that is the order of the frames.
+    """
+    count = 0
+
+    def make(
+        heights_mm: Sequence[float] = tuple(2.0 * k for k in range(6)),
+        *,
+        lean: float = 0.0,
+        orientation: Sequence[float] = AXIAL,
+        edit: Callable[[Dataset], None] | None = None,
+        study: MadeUpStudy | None = None,
+        seed: int = 0,
+    ) -> Path:
+        nonlocal count
+        count += 1
+        path = tmp_path / f"multiframe-{count}" / "object.dcm"
+        pixels = np.random.default_rng(seed).integers(-1000, 1000, (len(heights_mm), ROWS, COLUMNS))
+        row, column = np.array(orientation[:3]), np.array(orientation[3:])
+        step = np.cross(row, column) + lean * column
+        positions = [(step * height + (5, -7, 11)).tolist() for height in heights_mm]
+        stack = SliceStack(pixels.astype(np.int16), orientation, (1.5, 1.25), positions)
+        image = write_multiframe(stack, path, study)
+        if edit is not None:
+            with config.disable_value_validation():
+                edit(image)
+                image.save_as(path, enforce_file_format=True)
+        return path.parent
 
     return make
 

@@ -22,6 +22,12 @@ def codes_of(folder: Path) -> list[str]:
     return [finding.code for finding in volume.findings]
 
 
+def sentence_of(folder: Path) -> str:
+    """What the first finding of the one volume says."""
+    (volume,) = judged(folder).volumes
+    return volume.findings[0].sentence
+
+
 def renumbered(keyword: str | None, value: object, offset: int) -> Callable[[Dataset, int], None]:
     """Gives each instance another UID in the same series and study, and a value of its own."""
 
@@ -73,12 +79,54 @@ def test_series_with_positions_rounded_by_the_scanner_counts_as_even(make_series
 def test_series_with_missing_slice_has_gap(make_series: MakeSeries, heights: tuple[float, ...]) -> None:
     folder = make_series(heights)
     assert codes_of(folder) == ["gap"]
-    assert read_series(folder).usability is Usability.USABLE
+    assert read_series(folder).usability is Usability.USABLE_WITH_WARNING
 
 
-def test_series_with_gap_says_how_many_slices_are_missing(make_series: MakeSeries) -> None:
-    (volume,) = judged(make_series((0, 2, 4, 10, 12))).volumes
-    assert volume.findings[0].sentence.startswith("2 slices are missing")
+def test_series_with_gap_says_how_many_slices_are_missing_and_where(make_series: MakeSeries) -> None:
+    assert sentence_of(make_series((0, 2, 4, 10, 12))) == (
+        "2 slices are missing between image 3 and image 4 (4 to 10 mm towards the head); the others are 2 mm "
+        "apart; send the whole series"
+    )
+
+
+def test_series_with_many_gaps_names_the_first_ones_and_counts_the_others(make_series: MakeSeries) -> None:
+    heights = [2.0 * k for k in range(40) if k not in (3, 9, 10, 20, 30, 35)]
+    sentence = sentence_of(make_series(heights))
+    assert sentence.startswith(
+        "6 slices are missing: 1 between image 3 and image 4 (4 to 8 mm towards the head), "
+        "2 between image 8 and image 9 (16 to 22 mm), 1 between "
+    )
+    assert "and 2 more gaps; the others are 2 mm apart" in sentence
+
+
+@pytest.mark.parametrize(
+    ("orientation", "words"),
+    [
+        ((0, 1, 0, 0, 0, -1), "(-4 to -10 mm towards the left)"),
+        ((1, 0, 0, 0, 0, -1), "(4 to 10 mm towards the back)"),
+        ((-1, 0, 0, 0, 1, 0), "(-4 to -10 mm towards the head)"),
+    ],
+)
+def test_place_of_a_gap_is_counted_to_the_side_of_the_patient_that_it_names(
+    make_series: MakeSeries, orientation: tuple[float, ...], words: str
+) -> None:
+    assert words in sentence_of(make_series((0, 2, 4, 10, 12), orientation=orientation))
+
+
+def test_images_without_numbers_of_their_own_are_counted_in_order(make_series: MakeSeries) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.InstanceNumber = 1
+
+    assert "between slice 3 and slice 4" in sentence_of(make_series((0, 2, 4, 10, 12), edit=edit))
+
+
+def test_uneven_series_that_lacks_slices_in_its_middle_has_a_gap_too(make_series: MakeSeries) -> None:
+    folder = make_series((0, 2, 4.3, 6.1, 8.5, 18.2, 20.1, 22.4, 24.3))
+    assert codes_of(folder) == ["gap", "uneven_spacing"]
+    assert sentence_of(folder) == (
+        "4 slices are missing between image 5 and image 6 (8.5 to 18.2 mm towards the head); the others are "
+        "1.8 to 2.4 mm apart; send the whole series"
+    )
 
 
 @pytest.mark.parametrize("heights", [(0, 2, 5, 6, 9.5), (0, 1, 2, 4, 6, 8, 10)])
@@ -96,7 +144,7 @@ def test_series_that_changes_thickness_with_distance_has_no_gap(make_series: Mak
 def test_series_that_leans_is_tilted_and_says_by_how_much(make_series: MakeSeries) -> None:
     (volume,) = judged(make_series(lean=np.tan(np.radians(14)))).volumes
     (finding,) = volume.findings
-    assert (finding.code, volume.usability) == ("gantry_tilt", Usability.USABLE)
+    assert (finding.code, volume.usability) == ("gantry_tilt", Usability.USABLE_WITH_WARNING)
     assert "14.0 degrees" in finding.sentence
 
 
@@ -106,7 +154,63 @@ def test_series_without_frame_of_reference_is_usable_and_says_so(make_series: Ma
 
     folder = make_series(edit=edit)
     assert codes_of(folder) == ["no_frame_of_reference"]
-    assert read_series(folder).frame_of_reference_uid == ""
+    volume = read_series(folder)
+    assert (volume.frame_of_reference_uid, volume.usability) == ("", Usability.USABLE_WITH_WARNING)
+
+
+def test_series_whose_pixels_contradict_the_field_of_view_says_so(make_series: MakeSeries) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        dataset.ReconstructionDiameter = 60
+
+    folder = make_series(edit=edit)
+    assert codes_of(folder) == ["contradictory_spacing"]
+    assert sentence_of(folder).startswith(
+        "by Pixel Spacing the images are 30 mm wide, by Reconstruction Diameter 60 mm"
+    )
+    assert read_series(folder).usability is Usability.USABLE_WITH_WARNING
+
+
+@pytest.mark.parametrize(
+    "changes", [{"ReconstructionDiameter": 30}, {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}]
+)
+def test_series_whose_field_of_view_agrees_or_was_its_origins_says_nothing(
+    make_series: MakeSeries, changes: dict[str, object]
+) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        dataset.ReconstructionDiameter = 60
+        for keyword, value in changes.items():
+            setattr(dataset, keyword, value)
+
+    assert codes_of(make_series(edit=edit)) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "codes"), [(2.0, []), (-2.0, []), (2.5, ["slice_location"]), (0.0, ["slice_location"])]
+)
+def test_slice_location_that_contradicts_the_position_is_noted_only(
+    make_series: MakeSeries, step: float, codes: list[str]
+) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.SliceLocation = 100 + step * number
+
+    folder = make_series(edit=edit)
+    assert codes_of(folder) == codes
+    assert read_series(folder).usability is Usability.USABLE
+
+
+@pytest.mark.parametrize("number_of_digits", [0, 1])
+def test_slice_location_of_a_tilted_series_runs_along_the_table(
+    make_series: MakeSeries, number_of_digits: int
+) -> None:
+    """The scanner counts along the table, not along the normal of the tilted slices."""
+    step = 4 * np.hypot(1, 0.3)
+
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.SliceLocation = round(float(-step * number), 1 + number_of_digits)
+
+    assert codes_of(make_series([4.0 * k for k in range(9)], lean=0.3, edit=edit)) == ["gantry_tilt"]
 
 
 # -- what is no volume ------------------------------------------------------------------------------------
@@ -114,7 +218,14 @@ def test_series_without_frame_of_reference_is_usable_and_says_so(make_series: Ma
 
 @pytest.mark.parametrize(
     ("heights", "code"),
-    [((0, 2), "too_few"), ((5,), "too_few"), ((5, 5, 5, 5), "no_volume"), ((0, 2, 2, 4, 6), "duplicates")],
+    [
+        ((0, 2), "too_few"),
+        ((5,), "too_few"),
+        ((0, 2, 0, 2), "too_few"),
+        ((5, 5, 5, 5), "no_volume"),
+        ((0, 2, 2, 4, 6), "duplicates"),
+        ((0, 2, 4, 0, 2, 4), "duplicates"),
+    ],
 )
 def test_series_that_is_no_volume_says_why(
     make_series: MakeSeries, heights: tuple[float, ...], code: str
@@ -125,6 +236,30 @@ def test_series_that_is_no_volume_says_why(
     assert volume.usability is Usability.UNUSABLE
     with pytest.raises(UnusableSeries, match=volume.findings[0].sentence[:20]):
         read_series(folder)
+
+
+@pytest.mark.parametrize(
+    ("heights", "words"),
+    [
+        ((5,), "only 1 image; a volume needs 3 or more slices"),
+        ((0, 2), "only 2 slices; a volume needs 3 or more slices"),
+        ((0, 2, 0, 2), "only 2 slice positions for 4 images"),
+        ((5, 5, 5, 5), "all 4 images are at one position (5 mm towards the head): a time series or a cine"),
+        (
+            (0, 2, 2, 4, 6),
+            "1 of 4 slice positions hold several images that nothing in the headers tells apart (at 2 mm",
+        ),
+        (
+            (0, 2, 4, 0, 2, 4),
+            "each of 3 slice positions holds 2 images that nothing in the headers tells apart",
+        ),
+        ([*range(20), 2, 3, 4, 5, 6], "(at 2 mm, 3 mm, 4 mm and 2 more positions towards the head)"),
+    ],
+)
+def test_series_that_is_no_volume_says_so_in_numbers(
+    make_series: MakeSeries, heights: tuple[float, ...], words: str
+) -> None:
+    assert words in sentence_of(make_series(heights))
 
 
 def test_series_with_slices_shifted_at_random_is_unusable(make_series: MakeSeries) -> None:
@@ -150,6 +285,11 @@ def test_series_of_scouts_is_unusable(make_series: MakeSeries) -> None:
         ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0], "no_geometry"),
         ("PixelSpacing", [0, 1], "no_geometry"),
         ("Rows", 0, "no_geometry"),
+        ("ImagePositionPatient", [0, 0, float("nan")], "no_geometry"),
+        ("PixelSpacing", [1, -1], "no_geometry"),
+        ("PixelSpacing", [1], "no_geometry"),
+        ("ImageOrientationPatient", [1, 0, 0, 0.3, 0.95, 0], "no_geometry"),
+        ("Columns", 0, "no_geometry"),
         ("NumberOfFrames", 8, "multiframe"),
         ("SamplesPerPixel", 3, "colour"),
         ("SOPInstanceUID", "", "no_uids"),

@@ -5,11 +5,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian
 
+from converter.derived_multiframe import write_multiframe
+from converter.derived_series import MadeUpStudy, SliceStack
+from converter.series import read_header
 from gateway.config import Rule
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.states import JobEvent, JobState
@@ -17,6 +21,7 @@ from gateway.ledger.work import cancel
 from gateway.pipeline.identity import EngineIdentity, SiteSecret
 from gateway.pipeline.planning import Planner, TaskRule
 from gateway.pipeline.rules import compile_rule
+from gateway.pipeline.workplace import Workplace
 
 ENGINE = EngineIdentity("threshold", "1.0.0", "", "dcm2niix 1.0")
 Shelve = Callable[..., None]
@@ -64,6 +69,7 @@ def complete(book) -> Callable[[StudyPlan], None]:
 def _save(header: Dataset, path: Path) -> None:
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.PixelData, header["PixelData"].VR = b"", "OW"
     header.save_as(path, enforce_file_format=True)
 
 
@@ -211,10 +217,70 @@ def test_several_volumes_of_one_series_are_refused_unless_a_rule_picks_one(
     refused = plan(Rule(name="mr"), modality="MR")
     assert refused.jobs == ()
     assert [v.why for v in refused.volumes] == [
-        "one of 2 volumes of its series (time or phase): a rule must pick one"
-    ] * 2
+        "one of 2 volumes of its series (time or phase): a rule must pick one; its series holds 2 stacks of "
+        f"images, told apart by echo time (here {echo} ms)"
+        for echo in (10, 20)
+    ]
     picked = plan(Rule(name="mr", when={"EchoTime": "<15"}), modality="MR")
     assert all(uid.endswith(".1") for uid in _only(picked).instance_uids)
+
+
+# -- multi-frame objects ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelve_multiframe(book, tmp_path: Path) -> Callable[[], Path]:
+    """Store one enhanced object of two echoes, five frames each by turns."""
+
+    def store() -> Path:
+        positions = [[0.0, 0.0, 2.0 * (number // 2)] for number in range(10)]
+        stack = SliceStack(np.zeros((10, 8, 8), np.int16), (1, 0, 0, 0, 1, 0), (1.0, 1.0), positions)
+        image = write_multiframe(stack, tmp_path / "enhanced.dcm", MadeUpStudy(modality="MR"))
+        for number, groups in enumerate(image.PerFrameFunctionalGroupsSequence):
+            groups.MREchoSequence = [Dataset()]
+            groups.MREchoSequence[0].EffectiveEchoTime = 10.0 * (1 + number % 2)
+        image.save_as(tmp_path / "enhanced.dcm")
+        _store(book, image, Path("enhanced.dcm"))
+        return tmp_path / "enhanced.dcm"
+
+    return store
+
+
+def test_frames_of_one_object_become_jobs_of_their_own_by_rule(
+    shelve_multiframe: Callable[[], Path], plan: Plan
+) -> None:
+    uid = read_header(shelve_multiframe()).SOPInstanceUID
+    refused = plan(Rule(name="mr"), modality="MR")
+    assert (refused.jobs, [volume.images for volume in refused.volumes]) == ((), [5, 5])
+    keys = set()
+    for first, when in ((1, "<15"), (2, ">15")):
+        job = _only(plan(Rule(name="mr", when={"EchoTime": when}), modality="MR"))
+        assert job.instance_uids == tuple(f"{uid}#{number}" for number in range(first, 11, 2))
+        keys.add(job.job_key)
+    assert len(keys) == 2
+
+
+def test_job_of_some_frames_gets_exactly_these_back(
+    shelve_multiframe: Callable[[], Path], plan: Plan, complete, book, tmp_path: Path
+) -> None:
+    path = shelve_multiframe()
+    made = plan(Rule(name="mr", when={"EchoTime": ">15"}), modality="MR")
+    complete(made)
+    volume = Workplace(book.ledger, tmp_path).volume(book.job(_only(made).job_key))
+    assert {frame.path for frame in volume.frames} == {path}
+    assert [frame.frame_number for frame in volume.frames] == [2, 4, 6, 8, 10]
+
+
+def test_job_keeps_its_slot_when_other_frames_come_in_later(
+    shelve_multiframe: Callable[[], Path], plan: Plan, complete, book, shelve: Shelve
+) -> None:
+    shelve_multiframe()
+    rule = Rule(name="mr", when={"EchoTime": ">15"})
+    first = plan(rule, modality="MR")
+    complete(first)
+    shelve(series=5, count=2)
+    second = plan(rule, modality="MR")
+    assert (_only(second).job_key, _only(second).slot) == (_only(first).job_key, _only(first).slot)
 
 
 # -- which of several -------------------------------------------------------------------------------------

@@ -75,6 +75,18 @@ def test_mr_of_another_contrast_is_never_taken(make: Maker, kind: str) -> None:
     assert why_never(make(Modality="MR", ImageType=["DERIVED", "PRIMARY", kind]), "MR") is not None
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"ComplexImageComponent": "PHASE"}, "a PHASE image"),
+        ({"VolumeBasedCalculationTechnique": "MAX_IP"}, "a projection"),
+    ],
+)
+def test_enhanced_mr_of_another_kind_is_never_taken(make: Maker, changes: dict[str, str], why: str) -> None:
+    assert why in (why_never(make(Modality="MR", **changes), "MR") or "")
+    assert why_never(make(Modality="MR", ComplexImageComponent="MAGNITUDE"), "MR") is None
+
+
 def test_mr_that_is_derived_may_be_taken(make: Maker) -> None:
     assert why_never(make(Modality="MR", ImageType=["DERIVED", "PRIMARY", "M", "NORM"]), "MR") is None
 

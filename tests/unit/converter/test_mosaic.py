@@ -1,0 +1,118 @@
+"""Siemens mosaics: headers of real scanners (nibabel ships them, with black pixels), filled with noise."""
+
+import gzip
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import dcm2niix
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from converter.errors import UnusableSeries
+from converter.geometry import voxel_from_pixel
+from converter.mosaic import is_mosaic
+from converter.nifti import convert_volume
+from converter.series import Usability, Volume, judge_series, read_header, read_series
+
+TILES, ACROSS, SIZE = 48, 7, 128
+
+
+@pytest.fixture
+def mosaic(tmp_path: Path) -> Path:
+    """One real diffusion mosaic: 48 oblique slices of 128 x 128, in 7 x 7 tiles."""
+    shipped = Path(nib.__file__).parent / "nicom" / "tests" / "data" / "siemens_dwi_0.dcm.gz"
+    folder = tmp_path / "mosaic"
+    folder.mkdir()
+    path = folder / "mosaic.dcm"
+    path.write_bytes(gzip.decompress(shipped.read_bytes()))
+    image = dcmread(path)
+    pixels = np.random.default_rng(0).integers(0, 4000, (ACROSS * SIZE, ACROSS * SIZE))
+    image.PixelData = pixels.astype("<u2").tobytes()
+    image.save_as(path)
+    return path
+
+
+def edited(path: Path, **values: object) -> Dataset:
+    header = read_header(path)
+    for keyword, value in values.items():
+        setattr(header, keyword, value)
+    return header
+
+
+def tiles(volume: Volume) -> np.ndarray:
+    """Each frame's pixels, cut out of the mosaic by hand."""
+    pixels = dcmread(volume.frames[0].path).pixel_array
+    cut = pixels.reshape(ACROSS, SIZE, ACROSS, SIZE).transpose(0, 2, 1, 3).reshape(-1, SIZE, SIZE)
+    return np.stack([cut[(frame.frame_number or 0) - 1] for frame in volume.frames])
+
+
+def at_frames(image: Any, volume: Volume) -> np.ndarray:
+    values = np.asanyarray(image.dataobj)
+    row, column = np.mgrid[: volume.rows, : volume.columns]
+    frames = []
+    for number in range(len(volume.frames)):
+        index = (
+            np.stack([column, row, np.ones_like(row)], -1) @ voxel_from_pixel(image.affine, volume, number).T
+        )
+        whole = np.rint(index).astype(int)
+        assert np.abs(index - whole).max() < 2e-3
+        frames.append(values[whole[..., 0], whole[..., 1], whole[..., 2]])
+    return np.stack(frames)
+
+
+def test_mosaic_is_never_taken_for_a_slice(mosaic: Path) -> None:
+    assert is_mosaic(read_header(mosaic))
+    volume = read_series(mosaic.parent)
+    assert (len(volume.frames), volume.rows, volume.columns) == (TILES, SIZE, SIZE)
+    assert sorted(frame.frame_number or 0 for frame in volume.frames) == list(range(1, TILES + 1))
+    assert volume.usability is Usability.USABLE_WITH_WARNING
+    assert [finding.code for finding in volume.findings] == ["mosaic"]
+
+
+def test_tiles_lie_where_dcm2niix_puts_them(mosaic: Path, tmp_path: Path) -> None:
+    """It reads mosaics by itself, and knows nothing of ours."""
+    command = [dcm2niix.bin, "-b", "n", "-z", "n", "-f", "peer", "-o", str(tmp_path), str(mosaic.parent)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    volume = read_series(mosaic.parent)
+    assert np.array_equal(at_frames(nib.load(tmp_path / "peer.nii"), volume), tiles(volume))
+
+
+def test_mosaic_converts_to_its_tiles(mosaic: Path, tmp_path: Path) -> None:
+    volume = read_series(mosaic.parent)
+    converted = convert_volume(volume, tmp_path / "out.nii")
+    assert np.array_equal(at_frames(nib.load(converted.path), volume), tiles(volume))
+
+
+def test_several_mosaics_are_refused_as_a_time_series(mosaic: Path) -> None:
+    second = dcmread(mosaic)
+    second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = "2.25.5"
+    second.save_as(mosaic.with_name("second.dcm"))
+    with pytest.raises(UnusableSeries, match="time or diffusion series"):
+        read_series(mosaic.parent)
+
+
+def test_mosaic_without_the_vendors_header_is_refused_with_what_to_send_instead(mosaic: Path) -> None:
+    header = edited(mosaic)
+    header.remove_private_tags()
+    judgement = judge_series([(mosaic, header)])
+    assert judgement.volumes == ()
+    ((_, finding),) = judgement.left_over
+    assert finding.code == "mosaic"
+    assert "send the enhanced multi-frame object" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Rows": 895},
+        {"SpacingBetweenSlices": 0},
+        {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]},  # the vendor's slice direction is another one
+    ],
+)
+def test_mosaic_that_contradicts_itself_is_refused(mosaic: Path, changes: dict[str, object]) -> None:
+    judgement = judge_series([(mosaic, edited(mosaic, **changes))])
+    assert judgement.volumes == ()
+    assert [finding.code for _, finding in judgement.left_over] == ["mosaic"]
