@@ -14,7 +14,7 @@ import numpy as np
 from highdicom.spatial import get_volume_positions
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from .geometry import positions_lps_mm
@@ -48,6 +48,7 @@ def segmentation_header(
     """
     source = first_source_header(volume)
     source.Rows = source.Columns = 1
+    source.SOPClassUID = CTImageStorage  # one frame, whatever the sources are; references are made elsewhere
     seg: Dataset = hd.seg.Segmentation(
         source_images=[source],
         specific_character_set=None,  # taken over below: highdicom refuses some that the standard allows

@@ -51,6 +51,7 @@ class Places:
         self._by_source = {
             (frame.sop_instance_uid, frame.frame_number): number for number, frame in enumerate(volume.frames)
         }
+        self._instances = {frame.sop_instance_uid for frame in volume.frames}
         self._down = np.array(volume.orientation_lps[3:]) * volume.pixel_spacing_mm[0]
         self._across = np.array(volume.orientation_lps[:3]) * volume.pixel_spacing_mm[1]
         self._signs = _signs(file.header, volume)
@@ -82,13 +83,13 @@ class Places:
         return Place(number, Window(row, column, rows, columns))
 
     def _number(self, groups: FrameGroups, position_mm: NDArray[np.float64]) -> int:
-        if not groups.source_uid:
-            heights_mm = (self._positions_mm - position_mm) @ self._volume.normal_lps
-            return int(np.abs(heights_mm).argmin())
         for key in ((groups.source_uid, groups.source_frame), (groups.source_uid, None)):
             if key in self._by_source:
                 return self._by_source[key]
-        raise LabelsDoNotFit("the segmentation was made on another series")
+        if groups.source_uid and groups.source_uid not in self._instances:
+            raise LabelsDoNotFit("the segmentation was made on another series")
+        heights_mm = (self._positions_mm - position_mm) @ self._volume.normal_lps
+        return int(np.abs(heights_mm).argmin())
 
 
 def _signs(header: Dataset, volume: Volume) -> tuple[int, int]:

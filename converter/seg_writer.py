@@ -28,6 +28,7 @@ from .explicit_vr import (
     sequence,
     text_element,
 )
+from .mosaic import TILED
 from .seg_codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
 from .seg_header import names_segments
 from .seg_planes import LabelPlanes, MaskedRows, Planes
@@ -181,7 +182,7 @@ def _referenced_series(volume: Volume, references: list[bytes]) -> bytes:
 def _frame_groups(pattern: Dataset, volume: Volume, order: FrameOrder, with_segment: bool) -> bytes:
     """Per-frame functional groups (PS3.3 C.7.6.16), each like the pattern but for what differs."""
     used = order.used_frames.tolist()
-    derive = _derivation_of(pattern)
+    derive = _derivation_of(pattern, is_mosaic=volume.has_finding(TILED.code))
     derivation = {number: derive(volume.frames[number]) for number in used}
     position = {number: _position(volume.frames[number]) for number in used}
     index = {number: place for place, number in enumerate(used, start=1)}
@@ -202,17 +203,21 @@ def _is_by_segment(pattern: Dataset) -> bool:
     return int(pattern.FrameContentSequence[0]["DimensionIndexValues"].VM) > 1
 
 
-def _derivation_of(pattern: Dataset) -> Callable[[Frame], bytes]:
-    """Make the Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame."""
+def _derivation_of(pattern: Dataset, *, is_mosaic: bool) -> Callable[[Frame], bytes]:
+    """Make the Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame.
+
+    The tiles of a mosaic are no frames that could be named, and lie elsewhere in it than their slices do.
+    """
     derived = pattern.DerivationImageSequence[0]
     source = derived.SourceImageSequence[0]
-    preserved = text_element(0x0028135A, "CS", source.SpatialLocationsPreserved)
+    are_preserved = "NO" if is_mosaic else source.SpatialLocationsPreserved
+    preserved = text_element(0x0028135A, "CS", are_preserved)
     purpose = _one(source, "PurposeOfReferenceCodeSequence")
     derivation = _one(derived, "DerivationCodeSequence")
 
     def of(frame: Frame) -> bytes:
         number = b""
-        if frame.frame_number is not None:
+        if frame.frame_number is not None and not is_mosaic:
             number = text_element(0x00081160, "IS", str(frame.frame_number))
         content = _reference(frame) + number + preserved + purpose
         return sequence(0x00089124, [sequence(0x00082112, [content]) + derivation])

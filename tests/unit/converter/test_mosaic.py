@@ -2,6 +2,7 @@
 
 import gzip
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from converter.errors import UnusableSeries
 from converter.geometry import voxel_from_pixel
 from converter.mosaic import is_mosaic
 from converter.nifti import convert_volume
+from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
+from converter.segmentation_reader import read_segmentation
 from converter.series import Usability, Volume, judge_series, read_header, read_series
 
 TILES, ACROSS, SIZE = 48, 7, 128
@@ -116,3 +119,28 @@ def test_mosaic_that_contradicts_itself_is_refused(mosaic: Path, changes: dict[s
     judgement = judge_series([(mosaic, edited(mosaic, **changes))])
     assert judgement.volumes == ()
     assert [finding.code for _, finding in judgement.left_over] == ["mosaic"]
+
+
+@pytest.mark.parametrize("kind", list(SegmentationType))
+def test_segmentation_of_a_mosaic_has_its_slices_where_they_lie(
+    mosaic: Path, settings: SegmentationSettings, tmp_path: Path, kind: SegmentationType
+) -> None:
+    """The mosaic is named as its source, but no frame of it, and it does not show the same places."""
+    volume = read_series(mosaic.parent)
+    labels = np.zeros((TILES, SIZE, SIZE), np.uint8)
+    labels[10:20, 30:60, 40:50] = 1
+    settings = replace(settings, encoding=Encoding(kind))
+    encoded = encode_segmentation(volume, labels, {1: "bone"}, settings, tmp_path / "seg.dcm")
+    assert np.array_equal(read_segmentation(encoded.path, volume).numbers, labels)
+    seg = dcmread(encoded.path)
+    sources = [
+        group.DerivationImageSequence[0].SourceImageSequence[0]
+        for group in seg.PerFrameFunctionalGroupsSequence
+    ]
+    assert {source.SpatialLocationsPreserved for source in sources} == {"NO"}
+    assert not any("ReferencedFrameNumber" in source for source in sources)
+    places = [
+        group.PlanePositionSequence[0].ImagePositionPatient for group in seg.PerFrameFunctionalGroupsSequence
+    ]
+    expected = [volume.frames[number].position_lps_mm for number in range(19, 9, -1)]
+    assert np.allclose(np.array(places, float), expected, atol=1e-6)

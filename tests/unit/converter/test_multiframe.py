@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from converter.errors import ConversionFailed, UnusableSeries
 from converter.geometry import voxel_from_pixel
 from converter.headers import text_of
 from converter.nifti import convert_volume
+from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
+from converter.segmentation_reader import read_segmentation
 from converter.series import (
     Judgement,
     Usability,
@@ -404,3 +407,36 @@ def test_legacy_converted_object_is_the_volume_that_its_images_were(
     assert text_of(converted.header, "EchoTime") == text_of(plain.header, "EchoTime")
     one, other = (convert_volume(v, tmp_path / f"{n}.nii").path for n, v in enumerate((plain, converted)))
     assert np.array_equal(voxels_at_frames(one, plain), voxels_at_frames(other, converted))
+
+
+# -- encoded ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", list(DIRECTIONS))
+@pytest.mark.parametrize("kind", list(SegmentationType))
+def test_segmentation_of_a_multi_frame_object_lies_on_its_frames_for_highdicom_too(
+    make_multiframe: Make,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    direction: str,
+    kind: SegmentationType,
+) -> None:
+    """Highdicom looks the source's frame numbers up, which we only write."""
+    folder = make_multiframe(orientation=DIRECTIONS[direction])
+    volume = read_series(folder)
+    labels = np.random.default_rng(1).integers(0, 3, (len(volume.frames), volume.rows, volume.columns))
+    labels[0] = 0
+    settings = replace(settings, encoding=Encoding(kind))
+    encoded = encode_segmentation(
+        volume, labels.astype(np.uint8), {1: "bone", 2: "gas"}, settings, tmp_path / "seg.dcm"
+    )
+    assert np.array_equal(read_segmentation(encoded.path, volume).numbers, labels)
+    numbers = hd.seg.segread(encoded.path).get_pixels_by_source_frame(
+        volume.frames[0].sop_instance_uid,
+        [frame.frame_number for frame in volume.frames],
+        combine_segments=True,
+        ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True,
+    )
+    assert np.array_equal(numbers, labels)
+    assert len(dcmread(encoded.path).SourceImageSequence) == 1

@@ -13,6 +13,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
+from converter.derived_series import MadeUpStudy
 from converter.seg_segments import segment_descriptions
 from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.series import Volume, read_series
@@ -123,8 +124,9 @@ def one_box() -> np.ndarray:
         {"orientation": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)},
         {"orientation": (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)},
         {"orientation": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)},
+        {"study": MadeUpStudy(modality="MR", character_set="ISO_IR 100", patient_name="Müller^Jörg")},
     ],
-    ids=["even", "gap", "uneven", "tilt", "sagittal", "oblique", "prone"],
+    ids=["even", "gap", "uneven", "tilt", "sagittal", "oblique", "prone", "mr"],
 )
 def test_object_equals_highdicoms(
     make_series: MakeSeries,
