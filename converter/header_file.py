@@ -6,6 +6,7 @@ and implicit VR little endian, are walked in memory; sequences without a length,
 anything is out of the ordinary, are left to pydicom. A test holds the two against each other.
 """
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -78,9 +79,9 @@ def read_header(path: Path) -> Dataset:
                 return header
     except InvalidDicomError:
         raise UnusableSeries("a file is not DICOM (no DICM prefix); leave it out") from None
-    except OSError:
-        raise
-    except Exception:  # whatever a parser raises on bytes from outside
+    except Exception as error:  # whatever a parser raises on bytes from outside
+        if isinstance(error, OSError) and error.errno is not None:  # pydicom's own OSErrors have no number
+            raise
         raise UnusableSeries("a file cannot be parsed as DICOM; look at it at the sender") from None
 
 
@@ -104,6 +105,7 @@ class _Walk:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._size = os.fstat(stream.fileno()).st_size
         self._starts_at = 0  # where in the file the piece begins
         self._piece = stream.read(_READ_BYTES)
         if self._piece[_DATA_SET_AT - 4 : _DATA_SET_AT] != b"DICM":
@@ -174,7 +176,8 @@ class _Walk:
         """Have a piece of the file in memory in which so many bytes begin here; gives it and its place."""
         if not (self._starts_at <= at and at + length <= self._starts_at + len(self._piece)):
             self._stream.seek(at)
-            self._piece = self._stream.read(max(length, _READ_BYTES))
+            wanted = max(length, _READ_BYTES)  # a damaged length may be far beyond what there is
+            self._piece = self._stream.read(max(0, min(wanted, self._size - at)))
             self._starts_at = at
         return self._piece, self._starts_at
 

@@ -42,7 +42,7 @@ def why_no_image(header: Dataset) -> Finding | None:
     """Why a file holds no slice of a volume; None when it may, whatever its geometry."""
     for keyword in ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not text_of(header, keyword):
-            return Finding("no_uids", f"has no {keyword}; repair it at the sender and send it again")
+            return Finding("no_uids", f"a file has no {keyword}; repair it at the sender and send it again")
     name = UID(text_of(header, "SOPClassUID")).name
     what = _UNNAMED.get(name) or next((words for part, words in _WHAT_IT_IS if part in name), None)
     if what is None and "Rows" not in header:

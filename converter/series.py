@@ -39,6 +39,10 @@ __all__ = [
 ]
 
 
+MOST_REASONS = 4
+"""So many reasons a refusal gives."""
+
+
 class Usability(StrEnum):
     """Whether a volume can be converted."""
 
@@ -261,7 +265,10 @@ def _the_one(judgement: Judgement) -> Volume:
         )
     reasons = [finding.sentence for finding in findings if finding.code not in WARNINGS | NOTES]
     reasons += [finding.sentence for _, finding in judgement.left_over]
-    raise UnusableSeries("; ".join(dict.fromkeys(reasons)) or "there are no images")
+    different = list(dict.fromkeys(reasons))
+    if len(different) > MOST_REASONS:
+        different[MOST_REASONS:] = [f"and {len(different) - MOST_REASONS} reasons more"]
+    raise UnusableSeries("; ".join(different) or "there are no images")
 
 
 # -- images -------------------------------------------------------------------------------------------------
@@ -272,14 +279,14 @@ def _images(
 ) -> tuple[list[Image], list[tuple[Path, Finding]]]:
     images: list[Image] = []
     left_over: list[tuple[Path, Finding]] = []
-    mosaics = Counter(text_of(header, "SeriesInstanceUID") for _, header in instances if is_mosaic(header))
+    mosaics = Counter(series_uid for series_uid, _ in {_uids(h) for _, h in instances if is_mosaic(h)})
     seen: set[str] = set()
     for path, header in instances:
-        uid = text_of(header, "SOPInstanceUID")
+        series_uid, uid = _uids(header)
         finding = why_no_image(header)
         if finding is None and uid in seen:
             finding = Finding("duplicates", "a copy of an image that is there already")
-        elif finding is None and is_mosaic(header) and mosaics[text_of(header, "SeriesInstanceUID")] > 1:
+        elif finding is None and is_mosaic(header) and mosaics[series_uid] > 1:
             finding = _MOSAICS
         if finding is not None:
             left_over.append((path, finding))
@@ -291,6 +298,10 @@ def _images(
             else:
                 images.append(image)
     return images, left_over
+
+
+def _uids(header: Dataset) -> tuple[str, str]:
+    return text_of(header, "SeriesInstanceUID"), text_of(header, "SOPInstanceUID")
 
 
 def _images_of(path: Path, header: Dataset) -> Iterable[Image | Finding]:

@@ -88,6 +88,7 @@ KINDS = (
     Kind("KVP", "tube voltage", "kV"),
     Kind("TemporalPositionIdentifier", "temporal position", ""),
     Kind("TemporalPositionIndex", "temporal position", ""),
+    Kind("TemporalPositionTimeOffset", "time", "s"),
     Kind("NominalPercentageOfCardiacPhase", "cardiac phase", "%"),
     Kind("NominalPercentageOfRespiratoryPhase", "respiratory phase", "%"),
     Kind("TriggerTime", "trigger time", "ms", ranks=True),

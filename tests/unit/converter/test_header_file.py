@@ -111,6 +111,25 @@ def test_header_longer_than_one_piece_of_the_file_is_read_whole(make_series: Cal
     assert header.has_pixels
 
 
+def test_file_with_a_sequence_that_has_no_end_is_refused(make_series: Callable[..., Path]) -> None:
+    """Of this pydicom makes an OSError, which would read as a fault of the disk."""
+    path = next(make_series().iterdir())
+    image = dcmread(path)
+    image.ReferencedStudySequence = [Dataset()]
+    image["ReferencedStudySequence"].is_undefined_length = True
+    image.save_as(path)
+    content = path.read_bytes()
+    end = content.index(b"\xfe\xff\xdd\xe0")
+    path.write_bytes(content[:end])
+    with pytest.raises(UnusableSeries, match="cannot be parsed"):
+        read_header(path)
+
+
+def test_file_that_is_gone_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_header(tmp_path / "gone.dcm")
+
+
 @pytest.mark.parametrize("cut", [0, 3, 100, 131, 140, 150, 200, 340, 500])
 def test_file_that_ends_early_is_read_like_pydicom_or_refused(
     make_series: Callable[..., Path], cut: int

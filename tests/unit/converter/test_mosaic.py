@@ -97,6 +97,13 @@ def test_several_mosaics_are_refused_as_a_time_series(mosaic: Path) -> None:
         read_series(mosaic.parent)
 
 
+def test_mosaic_that_is_there_twice_is_taken_once(mosaic: Path) -> None:
+    header = read_header(mosaic)
+    judgement = judge_series([(mosaic, header), (mosaic.with_name("copy.dcm"), header)])
+    assert [len(volume.frames) for volume in judgement.volumes] == [TILES]
+    assert [finding.code for _, finding in judgement.left_over] == ["duplicates"]
+
+
 def test_mosaic_without_the_vendors_header_is_refused_with_what_to_send_instead(mosaic: Path) -> None:
     header = edited(mosaic)
     header.remove_private_tags()
