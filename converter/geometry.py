@@ -88,8 +88,8 @@ def labels_on_frames(labels: Path, volume: Volume) -> NDArray[np.uint8]:
         inside += _carry(array, matrix, carried[frame]) if copied is None else copied
     if inside < SMALLEST_OVERLAP * carried.size:
         raise LabelsDoNotFit(
-            f"the label map ({' x '.join(map(str, array.shape))} voxels) lies elsewhere than the series: only "
-            f"{100 * inside / carried.size:.0f} % of that is in its grid; it belongs to another one"
+            f"the label map, {' x '.join(map(str, array.shape))} voxels, lies elsewhere than the series: "
+            f"only {100 * inside / carried.size:.0f} % of that is in its grid; it belongs to another one"
         )
     return carried
 

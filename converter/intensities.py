@@ -92,38 +92,6 @@ def intensities(stored: NDArray[Any], rescale: Rescale) -> NDArray[Any]:
     return out
 
 
-def unchecked_intensities(unpacked: "Scaled", rescale: Rescale) -> NDArray[Any]:
-    """What dcm2niix gives, where nothing can be compared with it."""
-    if unpacked.is_scaled_by(rescale):
-        return intensities(np.array(unpacked.frames), rescale)
-    scaled = unpacked.frames * np.float64(unpacked.slope) + unpacked.intercept
-    return np.asarray(scaled, np.float32)
-
-
-def differing_frame(unpacked: "Scaled", values: NDArray[Any], rescale: Rescale) -> int | None:
-    """The first frame whose intensities are not those that dcm2niix gives; None where all agree.
-
-    Whole numbers must be equal. Others may be a few float32 roundings apart (`ROUNDINGS`), and what two
-    decoders make of a lossy codec a few stored values (`LOSSY_STEPS`).
-    """
-    as_stored = unpacked.is_scaled_by(rescale) and values.dtype.kind == "i" and not rescale.off_steps
-    again = np.empty(values.shape[1:], values.dtype)
-    for number, frame in enumerate(unpacked.frames):
-        if as_stored:
-            _rescale(frame, rescale, number, again)
-            agrees = np.array_equal(again, values[number])
-        else:
-            slope, intercept = abs(rescale.slopes[number]), abs(rescale.intercepts[number])
-            theirs = frame * np.float64(unpacked.slope) + unpacked.intercept
-            off = np.abs(theirs - values[number])
-            largest = np.abs(theirs).max() + 2 * intercept
-            allowed = ROUNDINGS * np.finfo(np.float32).eps * largest + rescale.off_steps * slope
-            agrees = bool(off.max() <= allowed)  # not so where it is no number
-        if not agrees:
-            return number
-    return None
-
-
 @dataclass(frozen=True, eq=False)
 class Scaled:
     """Frames as dcm2niix wrote them: values (frames, rows, columns), times slope, plus intercept."""
@@ -132,11 +100,60 @@ class Scaled:
     slope: float
     intercept: float
 
-    def is_scaled_by(self, rescale: Rescale) -> bool:
-        """Whether these are stored values, scaled by what all headers say."""
-        said = np.float32(rescale.slopes), np.float32(rescale.intercepts)
-        same = (said[0] == np.float32(self.slope)).all() and (said[1] == np.float32(self.intercept)).all()
-        return bool(same and self.frames.dtype.kind in "iu")
+    def holds_stored_values(self, rescale: Rescale) -> bool:
+        """Whether scaling them as the headers say gives the intensities.
+
+        An image has one slope and one intercept: where the headers' vary these say nothing.
+        """
+        if self.frames.dtype.kind not in "iu":
+            return False
+        slopes, intercepts = np.float32(rescale.slopes), np.float32(rescale.intercepts)
+        varies = len({*zip(slopes.tolist(), intercepts.tolist(), strict=True)}) > 1
+        return varies or (slopes[0], intercepts[0]) == (np.float32(self.slope), np.float32(self.intercept))
+
+
+def unchecked_intensities(unpacked: Scaled, rescale: Rescale) -> NDArray[Any]:
+    """What dcm2niix gives, where nothing can be compared with it."""
+    if unpacked.holds_stored_values(rescale):
+        return intensities(np.array(unpacked.frames), rescale)
+    scaled = unpacked.frames * np.float64(unpacked.slope) + unpacked.intercept
+    return np.asarray(scaled, np.float32)
+
+
+def differing_frame(unpacked: Scaled, values: NDArray[Any], rescale: Rescale) -> int | None:
+    """The first frame whose intensities are not those that dcm2niix gives; None where all agree.
+
+    Where it gives stored values they must be equal. Those that it scaled may be a few float32 roundings apart
+    (`ROUNDINGS`), and what two decoders make of a lossy codec a few stored values (`LOSSY_STEPS`).
+    """
+    are_stored = unpacked.holds_stored_values(rescale)
+    for number, frame in enumerate(unpacked.frames):
+        if are_stored and not rescale.off_steps:
+            agrees = _is_the_same(frame, values[number], rescale, number)
+        else:
+            slope, intercept = rescale.slopes[number], rescale.intercepts[number]
+            if not are_stored:
+                slope, intercept = np.float64(unpacked.slope), np.float64(unpacked.intercept)
+            theirs = frame * slope + intercept
+            largest = np.abs(theirs).max() + 2 * abs(rescale.intercepts[number])
+            allowed = ROUNDINGS * np.finfo(np.float32).eps * largest
+            allowed += rescale.off_steps * abs(rescale.slopes[number])
+            # A NaN agrees with nothing.
+            agrees = bool(np.abs(theirs - values[number]).max() <= allowed)
+        if not agrees:
+            return number
+    return None
+
+
+def _is_the_same(stored: NDArray[Any], values: NDArray[Any], rescale: Rescale, number: int) -> bool:
+    again = np.empty(values.shape, values.dtype)
+    if values.dtype == np.int16:
+        ends = np.array([stored.min(), stored.max()], np.float64)
+        ends = ends * rescale.slopes[number] + rescale.intercepts[number]
+        if ends.min() < -(2**15) or ends.max() >= 2**15:  # would come round to another number
+            return False
+    _rescale(stored, rescale, number, again)
+    return np.array_equal(again, values)
 
 
 def _type_for(stored: NDArray[Any], rescale: Rescale) -> Any:

@@ -19,7 +19,7 @@ from pydicom.tag import Tag
 
 from .errors import ConversionFailed
 from .headers import numbers_of, text_of, transfer_syntax_of
-from .series import Volume
+from .series import Frame, Volume
 
 T = TypeVar("T")
 
@@ -112,9 +112,14 @@ def read_pixels(volume: Volume, files: Sequence[Path]) -> NDArray[Any]:
     layouts = once_per_value(volume.headers, _LAYOUT, Layout.of)
     dtype = np.result_type(*{layout.value for layout in layouts})
     stored = np.empty((len(files), volume.rows, volume.columns), dtype)
-    for path, layout, header, frame in zip(files, layouts, volume.headers, stored, strict=True):
-        frame[:] = _frame_values(path, layout, header)
+    for path, layout, frame, values in zip(files, layouts, volume.frames, stored, strict=True):
+        values[:] = _frame_values(path, layout, expected_uid(path, frame))
     return stored
+
+
+def expected_uid(path: Path, frame: Frame) -> str:
+    """The UID that a placed file must have: a link is the image itself, a copy may have any."""
+    return frame.sop_instance_uid if path.is_symlink() else ""
 
 
 def once_per_value(
@@ -138,14 +143,14 @@ def once_per_value(
 
 def frame_pixels(path: Path, header: Dataset) -> NDArray[Any]:
     """Read one frame's stored values, (rows, columns); raises as `read_pixels` does."""
-    return _frame_values(path, Layout.of(header), header)
+    return _frame_values(path, Layout.of(header), "")
 
 
-def _frame_values(path: Path, layout: Layout, header: Dataset) -> NDArray[Any]:
+def _frame_values(path: Path, layout: Layout, uid: str) -> NDArray[Any]:
     try:
-        bits = _from_the_end(path, layout, text_of(header, "SOPInstanceUID"))
+        bits = _from_the_end(path, layout, uid)
         if bits is None:
-            bits = _decoded(path, layout, header)
+            bits = _decoded(path, layout, uid)
     except FileNotFoundError:
         raise ConversionFailed(CHANGED) from None
     return layout.values(bits)
@@ -174,12 +179,12 @@ def _from_the_end(path: Path, layout: Layout, uid: str) -> NDArray[Any] | None:
         return bits
 
 
-def _decoded(path: Path, layout: Layout, header: Dataset) -> NDArray[Any]:
+def _decoded(path: Path, layout: Layout, uid: str) -> NDArray[Any]:
     """The pixels as pydicom reads them: compressed, or in a file of another build."""
     try:
         with config.disable_value_validation():
             dataset = dcmread(path)
-            if text_of(dataset, "SOPInstanceUID") != text_of(header, "SOPInstanceUID"):
+            if uid and text_of(dataset, "SOPInstanceUID") != uid:
                 raise ConversionFailed(CHANGED)
             pixels = _by_a_plugin(dataset, layout)
     except (OSError, NoDecoder, ConversionFailed):

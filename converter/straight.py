@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from pydicom import config, dcmread
 from pydicom.valuerep import format_number_as_ds
 
+from .errors import ConversionFailed
 from .grid import EvenGrid, straightened
+from .headers import text_of
+from .pixels import CHANGED, expected_uid
 from .placing import Place
 from .series import Frame, Volume
 
@@ -33,6 +36,9 @@ def straight_copies(volume: Volume, place: Place) -> Place:
         place(frame, placed)
         with config.disable_value_validation():
             dataset = dcmread(placed)
+            uid = expected_uid(placed, frame)
+            if uid and text_of(dataset, "SOPInstanceUID") != uid:
+                raise ConversionFailed(CHANGED)
             dataset.ImagePositionPatient = [format_number_as_ds(v) for v in positions[frame]]
             dataset.ImageOrientationPatient = [format_number_as_ds(v) for v in volume.orientation_lps]
             for keyword in ("GantryDetectorTilt", "SpacingBetweenSlices", "SliceLocation"):
