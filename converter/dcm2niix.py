@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConversionFailed
+from .placing import LIST_NAME
 
 
 class Dcm2niixFailed(ConversionFailed):
@@ -32,8 +33,12 @@ class Dcm2niixFailed(ConversionFailed):
 
 TIMEOUT_S = 900.0
 _LONGEST_LOG = 1 << 18
-_OF_NO_CONCERN = ("Unable to determine manufacturer",)
-"""Warnings that begin so are about things that are not used here."""
+_OF_NO_CONCERN = (
+    "Unable to determine manufacturer",
+    "Patient Position (0018,5100) not specified",
+    "Variance of DICOM slope/intercept",  # each frame's own are applied here
+)
+"""Warnings about what is not used here."""
 
 _MEANING = {
     1: "it failed",
@@ -85,9 +90,8 @@ class Dcm2niix:
         self._temporary = tempfile.TemporaryDirectory(prefix="iris-convert-")
         try:
             self._folder = Path(self._temporary.name)
-            (self._folder / "in").mkdir()
             (self._folder / "out").mkdir()
-            self.files = self._place_all(self._folder / "in")
+            self.files = self._place_all(self._folder)
             self._process = self._start()
         except BaseException:
             self._temporary.cleanup()
@@ -110,7 +114,7 @@ class Dcm2niix:
         command += ["-m", "y"]  # one volume, whatever differs between its images
         command += ["-x", "i"]  # neither cropped nor turned
         command += ["-p", "n"]  # scaled as the standard's attributes say, also where a vendor has others
-        command += ["-o", "out", "in"]
+        command += ["-o", "out", "-s", "y", LIST_NAME]
         with (self._folder / "log").open("wb") as log:
             return subprocess.Popen(
                 command,
@@ -210,6 +214,6 @@ class Dcm2niix:
 
 def harmless(line: str) -> str:
     """A warning without paths, dates or texts in quotes, which come from the header."""
-    line = re.sub(r"\S*/\S*", "...", line.strip())
+    line = re.sub(r"(?<![A-Za-z])/.*", "...", line.strip())
     line = re.sub(r"'.*'|\".*\"", "'...'", line)
     return re.sub(r"\d{6,}", "...", line)[:200]

@@ -107,9 +107,10 @@ class Scaled:
         """
         if self.frames.dtype.kind not in "iu":
             return False
-        slopes, intercepts = np.float32(rescale.slopes), np.float32(rescale.intercepts)
-        varies = len({*zip(slopes.tolist(), intercepts.tolist(), strict=True)}) > 1
-        return varies or (slopes[0], intercepts[0]) == (np.float32(self.slope), np.float32(self.intercept))
+        slopes, intercepts = rescale.slopes.astype(np.float32), rescale.intercepts.astype(np.float32)
+        if np.ptp(slopes) or np.ptp(intercepts):
+            return True
+        return bool(slopes[0] == np.float32(self.slope) and intercepts[0] == np.float32(self.intercept))
 
 
 def unchecked_intensities(unpacked: Scaled, rescale: Rescale) -> NDArray[Any]:

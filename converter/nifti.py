@@ -29,7 +29,7 @@ from .headers import DCM2NIIX_READS, transfer_syntax_of
 from .intensities import Rescale, Scaled, differing_frame, intensities, unchecked_intensities
 from .nifti_file import Staged, stage, write_labels
 from .pixels import NoDecoder, read_pixels
-from .placing import Place, link, place_all, rewritten
+from .placing import Place, as_it_lies, place_all, rewritten
 from .series import Volume
 from .straight import on_even_grid, straight_copies
 
@@ -79,7 +79,7 @@ def convert_volume(volume: Volume, out: Path, *, timeout_s: float = TIMEOUT_S) -
     OSError
         For example, the disk is full. Nothing is left under the name of `out`, unless it was there before.
     """
-    place = link if is_exact(volume) else straight_copies(volume, link)
+    place = as_it_lies if is_exact(volume) else straight_copies(volume, as_it_lies)
     if {transfer_syntax_of(header) for header in volume.headers} <= DCM2NIIX_READS:
         with suppress(Dcm2niixFailed):  # it may read plain copies better
             return _converted(volume, place, out, timeout_s)

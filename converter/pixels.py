@@ -118,8 +118,8 @@ def read_pixels(volume: Volume, files: Sequence[Path]) -> NDArray[Any]:
 
 
 def expected_uid(path: Path, frame: Frame) -> str:
-    """The UID that a placed file must have: a link is the image itself, a copy may have any."""
-    return frame.sop_instance_uid if path.is_symlink() else ""
+    """The UID that a placed file must have: the image itself its own, a copy any ("")."""
+    return frame.sop_instance_uid if path.is_symlink() or path == frame.path.absolute() else ""
 
 
 def once_per_value(

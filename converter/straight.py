@@ -31,12 +31,12 @@ def straight_copies(volume: Volume, place: Place) -> Place:
     straight = zip(volume.frames, straightened(volume).frames, strict=True)
     positions = {frame: moved.position_lps_mm for frame, moved in straight}
 
-    def copy(frame: Frame, target: Path) -> None:
+    def copy(frame: Frame, target: Path) -> Path:
         placed = target.with_suffix(".placed")
-        place(frame, placed)
+        source = place(frame, placed)
         with config.disable_value_validation():
-            dataset = dcmread(placed)
-            uid = expected_uid(placed, frame)
+            dataset = dcmread(source)
+            uid = expected_uid(source, frame)
             if uid and text_of(dataset, "SOPInstanceUID") != uid:
                 raise ConversionFailed(CHANGED)
             dataset.ImagePositionPatient = [format_number_as_ds(v) for v in positions[frame]]
@@ -45,7 +45,8 @@ def straight_copies(volume: Volume, place: Place) -> Place:
                 if keyword in dataset:
                     del dataset[keyword]
             dataset.save_as(target)
-        placed.unlink()
+        placed.unlink(missing_ok=True)
+        return target
 
     return copy
 
