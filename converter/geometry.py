@@ -4,15 +4,15 @@ The map between a NIfTI voxel and a pixel of a frame comes from the two affines 
 Frame by frame it also holds where slices are tilted or unevenly spaced.
 """
 
-import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from .cut import copy_plane
 from .errors import LabelsDoNotFit
+from .label_reader import read_labels
 from .series import Volume
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -20,6 +20,7 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 SMALLEST_OVERLAP = 0.5
 """A label map in which less of the series lies belongs to another one."""
+SAME_PLANE_MM = 1e-3
 
 
 def lps_from_voxel(affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -32,12 +33,23 @@ def positions_lps_mm(volume: Volume) -> NDArray[np.float64]:
     return np.array([frame.position_lps_mm for frame in volume.frames])
 
 
+def directions_lps(volume: Volume) -> NDArray[np.float64]:
+    """Unit vectors of growing column and growing row index, (2, 3).
+
+    Direction cosines are of unit length (PS3.3 C.7.6.2.1.1); what rounding in the header took from that
+    would add up over hundreds of pixels.
+    """
+    cosines = np.array(volume.orientation_lps).reshape(2, 3)
+    return np.asarray(cosines / np.linalg.norm(cosines, axis=1, keepdims=True))
+
+
 def frame_affine_lps(volume: Volume, frame: int) -> NDArray[np.float64]:
     """4 x 3, mm: takes (column index, row index, 1) of one frame to LPS (PS3.3 Equation C.7.6.2.1-1)."""
     affine = np.zeros((4, 3))
+    across, down = directions_lps(volume)
     row_spacing_mm, column_spacing_mm = volume.pixel_spacing_mm
-    affine[:3, 0] = np.array(volume.orientation_lps[:3]) * column_spacing_mm
-    affine[:3, 1] = np.array(volume.orientation_lps[3:]) * row_spacing_mm
+    affine[:3, 0] = across * column_spacing_mm
+    affine[:3, 1] = down * row_spacing_mm
     affine[:3, 2] = volume.frames[frame].position_lps_mm
     affine[3, 2] = 1
     return affine
@@ -71,37 +83,15 @@ def labels_on_frames(labels: Path, volume: Volume) -> NDArray[np.uint8]:
     carried = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
     inside = 0
     for frame in range(len(volume.frames)):
-        inside += _carry(array, voxel_from_pixel(affine, volume, frame), carried[frame])
+        matrix = voxel_from_pixel(affine, volume, frame)
+        copied = copy_plane(array, matrix, carried[frame])
+        inside += _carry(array, matrix, carried[frame]) if copied is None else copied
     if inside < SMALLEST_OVERLAP * carried.size:
-        raise LabelsDoNotFit("the label map lies elsewhere than the series; it belongs to another one")
+        raise LabelsDoNotFit(
+            f"the label map, {' x '.join(map(str, array.shape))} voxels, lies elsewhere than the series: "
+            f"only {100 * inside / carried.size:.0f} % of that is in its grid; it belongs to another one"
+        )
     return carried
-
-
-def read_labels(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Read a label map: its values (i, j, k) and its affine to RAS mm.
-
-    Raises
-    ------
-    LabelsDoNotFit
-        It is no 3D NIfTI of integers from 0 to 255.
-    """
-    try:
-        image: Any = nib.load(path)
-        values = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, np.float64)
-    except (OSError, ValueError, EOFError, zlib.error, nib.filebasedimages.ImageFileError):
-        raise LabelsDoNotFit("the label map is no NIfTI file that could be read") from None
-    if values.ndim != 3:
-        raise LabelsDoNotFit(f"the label map has {values.ndim} dimensions instead of 3")
-    if abs(np.linalg.det(affine)) < 1e-9:
-        raise LabelsDoNotFit("the label map's affine is singular")
-    if values.dtype == np.uint8:
-        return values, affine
-    if values.size and (
-        values.min() < 0 or values.max() > 255 or not np.array_equal(values, np.rint(values))
-    ):
-        raise LabelsDoNotFit("the label map holds other values than whole numbers from 0 to 255")
-    return values.astype(np.uint8), affine
 
 
 def _carry(array: NDArray[np.uint8], matrix: NDArray[np.float64], plane: NDArray[np.uint8]) -> int:
@@ -143,29 +133,65 @@ def frames_on_grid(
     (i, j, k), uint8
         Zero where no frame lies near.
     """
-    positions_mm = positions_lps_mm(volume)
-    heights = positions_mm @ volume.normal_lps
-    row_spacing_mm, column_spacing_mm = volume.pixel_spacing_mm
-    across = np.array(volume.orientation_lps[:3]) / column_spacing_mm
-    down = np.array(volume.orientation_lps[3:]) / row_spacing_mm
-    half_mm = 0.5 * float(np.diff(heights).max()) if len(heights) > 1 else np.inf
-    out = np.zeros(shape, np.uint8)
     to_lps = lps_from_voxel(affine_ras)
-    j, k = np.meshgrid(np.arange(shape[1]), np.arange(shape[2]), indexing="ij")
-    for i in range(shape[0]):  # a plane at a time keeps memory flat
-        points = np.stack([np.full(j.shape, i), j, k, np.ones(j.shape)], axis=-1) @ to_lps.T[:, :3]
-        height = points @ volume.normal_lps
-        frame = _nearest(heights, height)
-        offset = points - positions_mm[frame]
-        column = np.rint(offset @ across).astype(np.int64)
-        row = np.rint(offset @ down).astype(np.int64)
-        inside = (column >= 0) & (column < volume.columns) & (row >= 0) & (row < volume.rows)
-        inside &= np.abs(height - heights[frame]) <= half_mm + 1e-3
-        out[i][inside] = frames[frame[inside], row[inside], column[inside]]
+    stack = _Stack.of(volume)
+    through = int(np.abs(volume.normal_lps @ to_lps[:3, :3]).argmax())
+    first, second = (axis for axis in range(3) if axis != through)
+    out = np.zeros(shape, np.uint8, order="F")
+    for number, plane in enumerate(out.transpose(through, second, first)):
+        origin = to_lps[:, 3] + to_lps[:, through] * number
+        _fill(plane, np.column_stack([to_lps[:, first], to_lps[:, second], origin]), frames, stack)
     return out
 
 
-def _nearest(heights: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index of the nearest of ascending heights."""
-    middles = (heights[1:] + heights[:-1]) / 2
-    return np.searchsorted(middles, wanted).astype(np.int64)
+@dataclass(frozen=True)
+class _Stack:
+    """A volume's frames as a stack: from LPS mm to the nearest of them, and to its pixels."""
+
+    positions_mm: NDArray[np.float64]
+    heights_mm: NDArray[np.float64]
+    normal: NDArray[np.float64]
+    per_mm: NDArray[np.float64]
+    """(2, 3): rows and columns to a mm, along each axis."""
+    reach_mm: float
+
+    @classmethod
+    def of(cls, volume: Volume) -> "_Stack":
+        positions = positions_lps_mm(volume)
+        heights = positions @ volume.normal_lps
+        row_mm, column_mm = volume.pixel_spacing_mm
+        across, down = directions_lps(volume)
+        reach = 0.5 * float(np.diff(heights).max()) + SAME_PLANE_MM if len(heights) > 1 else np.inf
+        return cls(
+            positions, heights, volume.normal_lps, np.stack([down / row_mm, across / column_mm]), reach
+        )
+
+    def nearest(self, heights_mm: NDArray[np.float64]) -> NDArray[np.int64]:
+        middles = (self.heights_mm[1:] + self.heights_mm[:-1]) / 2
+        return np.searchsorted(middles, heights_mm).astype(np.int64)
+
+
+def _fill(
+    plane: NDArray[np.uint8], place: NDArray[np.float64], frames: NDArray[np.uint8], stack: _Stack
+) -> None:
+    """Fill one plane of a grid; `place`, 4 x 3, takes (column, row, 1) of it to LPS mm."""
+    rows, columns = plane.shape
+    corners = np.array([[c, r, 1] for c in (0, columns - 1) for r in (0, rows - 1)]).T
+    heights = stack.normal @ place[:3] @ corners
+    if np.ptp(heights) < SAME_PLANE_MM:  # parallel to the frames: one of them is nearest everywhere
+        frame = int(stack.nearest(heights.mean()))
+        if abs(heights.mean() - stack.heights_mm[frame]) > stack.reach_mm:
+            return
+        matrix = np.zeros((3, 3))
+        matrix[1:] = stack.per_mm @ (place[:3] - np.outer(stack.positions_mm[frame], [0, 0, 1]))
+        matrix[0, 2] = frame
+        if copy_plane(frames, matrix, plane) is not None:
+            return
+    column, row = np.meshgrid(np.arange(columns), np.arange(rows))
+    points = np.stack([column, row, np.ones_like(row)], axis=-1) @ place[:3].T
+    height = points @ stack.normal
+    frame_of = stack.nearest(height)
+    index = np.rint((points - stack.positions_mm[frame_of]) @ stack.per_mm.T).astype(np.int64)
+    inside = ((index >= 0) & (index < frames.shape[1:])).all(axis=-1)
+    inside &= np.abs(height - stack.heights_mm[frame_of]) <= stack.reach_mm
+    plane[inside] = frames[frame_of[inside], index[inside, 0], index[inside, 1]]

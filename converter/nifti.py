@@ -1,54 +1,49 @@
-"""From a volume to a NIfTI: dcm2niix converts, and what it wrote is checked against the series.
+"""From a volume to a NIfTI on a grid of our own: dcm2niix unpacks, and every voxel is compared with ours.
 
-dcm2niix exits with 0 on nearly everything: it is judged by its files and its warnings. What it resamples by
+While dcm2niix works the pixels are read here too (`pixels`), rescaled, and written. What dcm2niix says of
+geometry and intensities is the second opinion: where the two differ there is no result. What it resamples by
 itself (`_Tilt_`, `_Eq_`) is not used: `straight` says why, and what is done instead.
-The header is rebuilt: geometry, type and scaling only, so that nothing of the patient is left in it.
 """
 
-import gzip
-import hashlib
-import os
-import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import dcm2niix
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
-from pydicom.pixels.processing import apply_rescale
-from pydicom.uid import ExplicitVRLittleEndian
 
-from .errors import ConversionFailed
-from .geometry import LPS_FROM_RAS, voxel_from_pixel
-from .headers import DCM2NIIX_READS, numbers_of, transfer_syntax_of
-from .series import Frame, Volume
-from .single_frames import SingleFrames
-from .straight import frames_of, is_exact, needs_another_grid, on_even_grid, straight_copies, straightened
+from .axes import GRID_TOLERANCE, turn_between
+from .dcm2niix import TIMEOUT_S, Dcm2niix, Dcm2niixFailed, Unpacked
+from .grid import (
+    even_grid_of,
+    is_exact,
+    needs_another_grid,
+    rounding_voxels,
+    slice_grid,
+    straightened,
+)
+from .headers import DCM2NIIX_READS, transfer_syntax_of
+from .intensities import Rescale, Scaled, differing_frame, intensities, unchecked_intensities
+from .nifti_file import Staged, stage, write_labels
+from .pixels import NoDecoder, read_pixels
+from .placing import Place, place_all, placing, rewritten
+from .series import Volume
+from .straight import on_even_grid, straight_copies
 
-TIMEOUT_S = 900
-GRID_TOLERANCE = 0.05
-"""In voxels: how far a frame's corner may lie from a voxel's centre of an unresampled grid."""
-CHECKED_FRAMES = 3
-"""So many frames' pixels are compared with the voxels that they became."""
-COMPRESSION_LEVEL = 1
-PIXEL_DATA = 0x7FE00010
-_RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-GRID_VERSION = 1
-"""Changes whenever other voxels are made of the same slices here, after dcm2niix."""
+__all__ = ["TIMEOUT_S", "Converted", "convert_volume", "converter_version", "write_labels"]
+
+GRID_VERSION = 2
+"""Changes whenever other bytes are made of the same slices here, after dcm2niix."""
+MOST_OFF = 0.45
+"""In voxels: no rounding excuses more, or a slice could be taken for its neighbour."""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A NIfTI with the digest of its bytes, and what dcm2niix had to say."""
+    """A NIfTI with the digest of its bytes, and what there is to know about it."""
 
     path: Path
     sha256: str
@@ -56,253 +51,126 @@ class Converted:
     converter_version: str
 
 
-@dataclass(frozen=True)
-class _Output:
-    values: NDArray[Any]
-    affine_ras: NDArray[np.float64]
-
-
 def converter_version() -> str:
     """The converter's name and version; part of every job's identity."""
     return f"dcm2niix {metadata.version('dcm2niix')} grid {GRID_VERSION}"
 
 
-def convert_volume(volume: Volume, out: Path) -> Converted:
-    """Convert one volume.
+def convert_volume(volume: Volume, out: Path, *, timeout_s: float = TIMEOUT_S) -> Converted:
+    """Convert one usable volume, onto the grid that `grid_of` gives.
 
-    The voxels are the pixels of the frames, rescaled (PS3.3 C.11.1). Where slices lean or are unevenly
-    spaced they are interpolated onto an even, right-angled grid, which a warning says.
+    The voxels are the pixels of the frames, rescaled (PS3.3 C.11.1), each compared with dcm2niix's. Where
+    slices lean or are unevenly spaced they are interpolated onto an even, right-angled grid, which a warning
+    says. Memory stays below about twice the volume's in the type that is written.
 
     Parameters
     ----------
     out
-        `.nii.gz` or `.nii`; written in one step. The same input gives the same bytes.
+        `.nii.gz` or `.nii`; written in one step, and on disk when this returns. The same images give the same
+        bytes, in whatever order they came.
+    timeout_s
+        For dcm2niix.
 
     Raises
     ------
     ConversionFailed
-        dcm2niix wrote nothing usable, or what it wrote does not lie where the series lies.
+        An image is gone, was changed or cannot be decoded; dcm2niix wrote nothing usable, or what it wrote
+        is not where the series is or holds other intensities.
     OSError
+        For example, the disk is full. Nothing is left under the name of `out`, unless it was there before.
     """
-    unpacked = volume if is_exact(volume) else straightened(volume)
-    rescale = _rescale_of_frames(volume)
-    varies = len(np.unique(rescale, axis=0)) > 1  # which dcm2niix ignores
-    output, warnings = _converted(volume, is_as_it_is=unpacked is volume, as_stored=varies)
-    if varies:
-        output = _rescaled(output, unpacked, rescale)
-    _check_grid(output, unpacked)
-    _check_values(output, unpacked)
-    if needs_another_grid(volume):
-        frames = frames_of(output.values, output.affine_ras, unpacked)
-        output = _Output(*on_even_grid(frames, volume))
-        step_mm = np.linalg.norm(output.affine_ras[:3, 2])
-        warnings = (*warnings, f"slices were resampled to an even, straight grid, {step_mm:.4g} mm apart")
-    content = _nifti_bytes(output.values, output.affine_ras, compressed=out.name.endswith(".gz"))
-    _write(out, content)
-    return Converted(out, hashlib.sha256(content).hexdigest(), warnings, converter_version())
+    place = placing(volume) if is_exact(volume) else straight_copies(volume, placing(volume))
+    if {transfer_syntax_of(header) for header in volume.headers} <= DCM2NIIX_READS:
+        with suppress(Dcm2niixFailed):  # it may read plain copies better
+            return _converted(volume, place, out, timeout_s)
+    return _converted(volume, rewritten(place), out, timeout_s)
 
 
-def _rescale_of_frames(volume: Volume) -> NDArray[np.float64]:
-    """Slope and intercept of each frame (PS3.3 C.11.1), (frames, 2)."""
-    pairs = [
-        [(numbers_of(header, keyword, 1) or (default,))[0] for keyword, default in _RESCALE]
-        for header in volume.headers
-    ]
-    return np.array(pairs)
-
-
-def _rescaled(output: _Output, volume: Volume, rescale: NDArray[np.float64]) -> _Output:
-    """Apply each frame's own slope and intercept to stored values; the grid is then the volume's own."""
-    slope, intercept = (column[:, np.newaxis, np.newaxis] for column in rescale.T)
-    frames = frames_of(output.values, output.affine_ras, volume) * slope + intercept
-    return _Output(_compact(frames.transpose(2, 1, 0)), LPS_FROM_RAS @ volume.affine_lps)
-
-
-def _converted(volume: Volume, *, is_as_it_is: bool, as_stored: bool) -> tuple[_Output, tuple[str, ...]]:
-    """Run dcm2niix; on decompressed files where it does not know the codec, or wrote nothing."""
-    syntaxes = {transfer_syntax_of(header) for header in volume.headers}
-    images = SingleFrames(volume, as_stored=as_stored)
-    place = images.place if is_as_it_is else straight_copies(volume, images)
-    with tempfile.TemporaryDirectory(prefix="iris-convert-") as name:
-        folder = Path(name)
-        files: list[Path] = []
-        warnings: tuple[str, ...] = ()
-        if syntaxes <= DCM2NIIX_READS:
-            files, warnings = _run(volume, folder / "as-is", place)
-        if not files and any(syntax.is_compressed or syntax not in DCM2NIIX_READS for syntax in syntaxes):
-            files, warnings = _run(volume, folder / "decompressed", _decompressed(place))
-        if not files:
-            raise ConversionFailed(
-                "dcm2niix wrote no image" + (f" ({'; '.join(warnings)})" if warnings else "")
-            )
-        return _read_output(_chosen(files)), warnings
-
-
-def _run(
-    volume: Volume, folder: Path, place: Callable[[Frame, Path], None]
-) -> tuple[list[Path], tuple[str, ...]]:
-    source, target = folder / "in", folder / "out"
-    source.mkdir(parents=True)
-    target.mkdir()
-    for number, frame in enumerate(volume.frames):
-        place(frame, source / f"{number:05d}.dcm")
-    command = [
-        str(dcm2niix.bin),
-        "-b",
-        "n",
-        "-z",
-        "n",
-        "-m",
-        "y",
-        "-p",  # scale as the standard's rescale attributes say, also where a vendor has others of its own
-        "n",
-        "-f",
-        "volume",
-        "-o",
-        str(target),
-        str(source),
-    ]
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise ConversionFailed(f"dcm2niix did not end within {TIMEOUT_S} s") from None
-    lines = (answer.stdout + answer.stderr).decode("utf-8", "replace").splitlines()
-    warnings = tuple(
-        dict.fromkeys(_harmless(line) for line in lines if line.startswith(("Warning", "Error")))
-    )
-    return sorted(target.glob("*.nii")), warnings
-
-
-def _decompressed(place: Callable[[Frame, Path], None]) -> Callable[[Frame, Path], None]:
-    """Have files placed, and rewrite each as explicit VR little endian."""
-
-    def rewrite(frame: Frame, target: Path) -> None:
-        placed = target.with_suffix(".placed")
-        place(frame, placed)
+def _converted(volume: Volume, place: Place, out: Path, timeout_s: float) -> Converted:
+    rescale = Rescale.of(volume.headers)
+    warnings: list[str] = []
+    with (
+        Dcm2niix(lambda folder: place_all(volume.frames, place, folder), timeout_s) as dcm2niix,
+        _Writing(volume, out) as writing,
+    ):
         try:
-            dataset = dcmread(placed)
-            rewritten = Dataset()  # a new one: pydicom does not turn big endian around in place
-            for element in dataset:
-                if element.tag != PIXEL_DATA:
-                    rewritten.add(element)
-            rewritten.file_meta = FileMetaDataset()
-            rewritten.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            pixels = dataset.pixel_array
-            pixels = pixels.astype(pixels.dtype.newbyteorder("<"))
-            rewritten.set_pixel_data(pixels, dataset.PhotometricInterpretation, dataset.BitsStored)
-            rewritten.save_as(target, enforce_file_format=True)
-        except Exception:  # whatever a codec raises on bytes from outside
-            raise ConversionFailed(
-                "an image's pixels cannot be decoded here; have the series sent uncompressed"
-            ) from None
-        finally:
-            placed.unlink()
-
-    return rewrite
+            values = intensities(read_pixels(volume, dcm2niix.files), rescale)
+            writing.start(values)
+            unpacked = dcm2niix.result()
+            _check_intensities(_frames(unpacked, volume), values, rescale)
+        except NoDecoder as missing:
+            unpacked = dcm2niix.result()
+            writing.start(unchecked_intensities(_frames(unpacked, volume), rescale))
+            warnings.append(f"intensities were not verified: no decoder for {missing} is installed")
+        sha256 = writing.commit()
+    if needs_another_grid(volume):
+        step_mm = even_grid_of(volume).step_mm
+        warnings.append(f"slices were resampled to an even, straight grid, {step_mm:.4g} mm apart")
+    return Converted(out, sha256, (*unpacked.warnings, *warnings), converter_version())
 
 
-def _harmless(line: str) -> str:
-    """A warning without paths, dates or texts in quotes, which come from the header."""
-    line = re.sub(r"\S*/\S*", "...", line.strip())
-    line = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", line)
-    return re.sub(r"\d{6,}", "...", line)[:200]
+class _Writing:
+    """A NIfTI written in the background; it gets its name by `commit`, or else nothing is left of it."""
 
+    def __init__(self, volume: Volume, out: Path) -> None:
+        self._volume, self._out = volume, out
+        self._pool = ThreadPoolExecutor(1)
+        self._staged: Future[Staged] | None = None
 
-def _chosen(files: list[Path]) -> Path:
-    """The one that holds the slices as they are."""
-    plain = [path for path in files if "_Tilt" not in path.stem and "_Eq" not in path.stem]
-    if len(plain) != 1:
-        raise ConversionFailed(f"dcm2niix made {len(plain)} images of one volume; it cannot be one")
-    return plain[0]
+    def __enter__(self) -> Self:
+        return self
 
+    def start(self, values: NDArray[Any]) -> None:
+        """Begin to write frames of intensities, (frames, rows, columns)."""
+        self._staged = self._pool.submit(self._stage, values)
 
-def _read_output(path: Path) -> _Output:
-    image: Any = nib.load(path)
-    if len(image.shape) != 3:
-        raise ConversionFailed(f"dcm2niix wrote an image of {len(image.shape)} dimensions")
-    return _Output(_compact(np.asanyarray(image.dataobj)), np.asarray(image.affine, np.float64))
+    def _stage(self, values: NDArray[Any]) -> Staged:
+        if not needs_another_grid(self._volume):
+            return stage(values[:, ::-1], slice_grid(self._volume).affine_ras, self._out)
+        grid = even_grid_of(self._volume)
+        return stage(on_even_grid(values, grid), grid.affine_ras, self._out)
 
+    def commit(self) -> str:
+        """Wait, give the file its name, and say its SHA-256; OSError."""
+        assert self._staged is not None
+        staged, self._staged = self._staged.result(), None
+        staged.commit()
+        return staged.sha256
 
-def _compact(values: NDArray[Any]) -> NDArray[Any]:
-    """Whole numbers as int16 where they fit; else 32 bits. Scaling is applied, so nobody can forget it."""
-    low, high = float(values.min()), float(values.max())
-    limits = np.iinfo(np.int16)
-    fits = limits.min <= low and high <= limits.max
-    if fits and (values.dtype.kind in "iu" or np.array_equal(values, np.rint(values.astype(np.float64)))):
-        whole: NDArray[np.int16] = np.rint(values).astype(np.int16)
-        return whole
-    return values.astype(np.float32)
+    def __exit__(self, *error: object) -> None:
+        if self._staged is not None:
+            with suppress(OSError):
+                self._staged.result().discard()
+        self._pool.shutdown()
 
 
 # -- checks -------------------------------------------------------------------------------------------------
 
 
-def _check_grid(output: _Output, volume: Volume) -> None:
-    """Every corner of every frame must be the centre of a voxel, and the shapes must agree."""
-    shape = output.values.shape
-    if sorted(shape) != sorted((volume.columns, volume.rows, len(volume.frames))):
-        raise ConversionFailed(f"dcm2niix wrote {shape} voxels for {len(volume.frames)} frames")
-    corners = [(c, r, 1) for c in (0, volume.columns - 1) for r in (0, volume.rows - 1)]
-    for frame in range(len(volume.frames)):
-        matrix = voxel_from_pixel(output.affine_ras, volume, frame)
-        voxels = np.array(corners) @ matrix.T
-        off = float(np.abs(voxels - np.rint(voxels)).max())
-        inside = (np.rint(voxels) >= 0).all() and (np.rint(voxels) < shape).all()
-        if not inside or off > GRID_TOLERANCE:
-            raise ConversionFailed(
-                f"dcm2niix's grid is {off:.2f} voxels off frame {frame + 1}; its geometry cannot be trusted"
-            )
+def _frames(unpacked: Unpacked, volume: Volume) -> Scaled:
+    """What dcm2niix wrote, as frames; its grid must be the slices' own but for axes and flips."""
+    grid = slice_grid(volume)
+    shape = unpacked.voxels.shape
+    turn = turn_between(shape, unpacked.affine_ras, grid.shape, grid.affine_ras)
+    if turn is None:
+        raise Dcm2niixFailed(
+            f"dcm2niix wrote {' x '.join(map(str, shape))} voxels, which are not {len(volume.frames)} frames "
+            f"of {volume.rows} x {volume.columns}"
+        )
+    rounding = rounding_voxels(volume if is_exact(volume) else straightened(volume))
+    allowed = np.minimum(GRID_TOLERANCE + rounding, MOST_OFF)
+    if (np.array(turn.off_voxels) > allowed).any():
+        off = ", ".join(f"{number:.4f}" for number in turn.off_voxels)
+        most = ", ".join(f"{number:.4f}" for number in allowed)
+        raise Dcm2niixFailed(
+            f"dcm2niix's grid is {off} voxels off along columns, rows and slices (allowed: {most}); its "
+            "geometry cannot be trusted"
+        )
+    frames = turn(unpacked.voxels).transpose(2, 1, 0)[:, ::-1]
+    return Scaled(frames, unpacked.slope, unpacked.intercept)
 
 
-def _check_values(output: _Output, volume: Volume) -> None:
-    """Compare the pixels of a few frames with the voxels that they became."""
-    step = max(1, (len(volume.frames) - 1) // (CHECKED_FRAMES - 1))
-    images = SingleFrames(volume)
-    for frame in range(0, len(volume.frames), step):
-        try:
-            dataset = images.image(volume.frames[frame])
-            pixels = apply_rescale(dataset.pixel_array, dataset)
-        except Exception:  # no codec for it here: the geometry was checked without it
-            return
-        matrix = voxel_from_pixel(output.affine_ras, volume, frame)
-        row, column = np.mgrid[: volume.rows, : volume.columns]
-        index = np.rint(np.stack([column, row, np.ones_like(row)], axis=-1) @ matrix.T).astype(np.int64)
-        voxels = output.values[index[..., 0], index[..., 1], index[..., 2]]
-        if not np.allclose(voxels, pixels, rtol=1e-4, atol=0.51):
-            raise ConversionFailed(f"dcm2niix's voxels are not the pixels of frame {frame + 1}")
-
-
-# -- writing ------------------------------------------------------------------------------------------------
-
-
-def write_labels(labels: NDArray[np.uint8], affine_ras: NDArray[np.float64], out: Path) -> None:
-    """Write a label map, (i, j, k) uint8, in one step and with deterministic bytes.
-
-    Raises
-    ------
-    OSError
-    """
-    _write(out, _nifti_bytes(labels, affine_ras, compressed=out.name.endswith(".gz")))
-
-
-def _nifti_bytes(values: NDArray[Any], affine_ras: NDArray[np.float64], *, compressed: bool) -> bytes:
-    """A NIfTI-1 file whose header says geometry and type, and nothing else."""
-    image = nib.Nifti1Image(values, affine_ras, dtype=values.dtype)
-    image.set_qform(affine_ras, code=1)
-    image.set_sform(affine_ras, code=1)
-    image.header.set_xyzt_units("mm")
-    content: bytes = image.to_bytes()
-    return gzip.compress(content, COMPRESSION_LEVEL, mtime=0) if compressed else content
-
-
-def _write(out: Path, content: bytes) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.part")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        shutil.move(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _check_intensities(unpacked: Scaled, values: NDArray[Any], rescale: Rescale) -> None:
+    differing = differing_frame(unpacked, values, rescale)
+    if differing is not None:
+        raise Dcm2niixFailed(f"dcm2niix's voxels are not the pixels of frame {differing + 1}")

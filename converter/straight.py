@@ -6,92 +6,52 @@ evenly and straight, which it only unpacks; each frame's voxels are then known e
 here at the places that the original headers name.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import config
+from pydicom import config, dcmread
 from pydicom.valuerep import format_number_as_ds
 
-from .geometry import LPS_FROM_RAS, frame_affine_lps, positions_lps_mm, voxel_from_pixel
+from .errors import ConversionFailed
+from .grid import EvenGrid, straightened
+from .headers import text_of
+from .pixels import CHANGED, expected_uid
+from .placing import Place
 from .series import Frame, Volume
-from .single_frames import SingleFrames
-from .stacks import EVEN_SHARE
-
-EXACT_SHARE = 0.01
-"""A stack whose slices are all within this share of a pixel, and of the spacing, of an even and straight one
-is left as it is."""
-UNEVEN = ("gantry_tilt", "uneven_spacing", "gap")
-"""Findings for which the engine gets another grid than the slices'."""
 
 
-def needs_another_grid(volume: Volume) -> bool:
-    """Whether the slices lean, or are so uneven that no affine describes them."""
-    return any(volume.has_finding(code) for code in UNEVEN)
-
-
-def is_exact(volume: Volume) -> bool:
-    """Whether one affine describes all slices exactly, so that dcm2niix can read the files as they are."""
-    off_mm = positions_lps_mm(volume) - positions_lps_mm(straightened(volume))
-    limit_mm = EXACT_SHARE * min(*volume.pixel_spacing_mm, volume.slice_spacing_mm)
-    return bool(np.abs(off_mm).max() <= limit_mm)
-
-
-def straightened(volume: Volume) -> Volume:
-    """The same slices as they would stand evenly along the slice normal of the first one."""
-    positions = positions_lps_mm(volume)
-    height_mm = float((positions[-1] - positions[0]) @ volume.normal_lps)
-    heights = np.linspace(0.0, height_mm, len(positions))
-    straight = positions[0] + heights[:, np.newaxis] * volume.normal_lps
-    return replace(
-        volume,
-        frames=tuple(
-            replace(frame, position_lps_mm=(float(x), float(y), float(z)))
-            for frame, (x, y, z) in zip(volume.frames, straight, strict=True)
-        ),
-        slice_spacing_mm=height_mm / (len(positions) - 1),
-        findings=tuple(finding for finding in volume.findings if finding.code not in UNEVEN),
-    )
-
-
-def straight_copies(volume: Volume, images: SingleFrames) -> Callable[[Frame, Path], None]:
-    """Give a function that copies a frame of this volume with its straightened position in the header.
+def straight_copies(volume: Volume, place: Place) -> Place:
+    """Have frames placed, with their straightened position in the copy's header.
 
     Orientation is said with the first frame's values in each copy, and the tilt that the scanner noted is
     left out, so that dcm2niix finds nothing to correct.
     """
-    positions = {frame.name: frame.position_lps_mm for frame in straightened(volume).frames}
+    straight = zip(volume.frames, straightened(volume).frames, strict=True)
+    positions = {frame: moved.position_lps_mm for frame, moved in straight}
 
-    def copy(frame: Frame, target: Path) -> None:
+    def copy(frame: Frame, target: Path) -> Path:
+        placed = target.with_suffix(".placed")
+        source = place(frame, placed)
         with config.disable_value_validation():
-            dataset = images.image(frame)
-            dataset.ImagePositionPatient = [format_number_as_ds(v) for v in positions[frame.name]]
+            dataset = dcmread(source)
+            uid = expected_uid(source, frame)
+            if uid and text_of(dataset, "SOPInstanceUID") != uid:
+                raise ConversionFailed(CHANGED)
+            dataset.ImagePositionPatient = [format_number_as_ds(v) for v in positions[frame]]
             dataset.ImageOrientationPatient = [format_number_as_ds(v) for v in volume.orientation_lps]
             for keyword in ("GantryDetectorTilt", "SpacingBetweenSlices", "SliceLocation"):
                 if keyword in dataset:
                     del dataset[keyword]
             dataset.save_as(target)
+        placed.unlink(missing_ok=True)
+        return target
 
     return copy
 
 
-def frames_of(values: NDArray[Any], affine_ras: NDArray[np.float64], volume: Volume) -> NDArray[Any]:
-    """Turn voxels (i, j, k) whose grid is the volume's own into its frames, (frames, rows, columns)."""
-    first = voxel_from_pixel(affine_ras, volume, 0)
-    last = voxel_from_pixel(affine_ras, volume, len(volume.frames) - 1)
-    along = np.column_stack([last[:, 2] - first[:, 2], first[:, 1], first[:, 0]])
-    axes = np.abs(along).argmax(axis=0)
-    turned = values.transpose(axes)
-    for axis, source in enumerate(axes):
-        if along[source, axis] < 0:
-            turned = np.flip(turned, axis)
-    return turned
-
-
-def on_even_grid(frames: NDArray[Any], volume: Volume) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def on_even_grid(frames: NDArray[Any], grid: EvenGrid) -> NDArray[Any]:
     """Interpolate frames, linearly, onto an even grid along the slice normal.
 
     Parameters
@@ -101,51 +61,22 @@ def on_even_grid(frames: NDArray[Any], volume: Volume) -> tuple[NDArray[Any], ND
 
     Returns
     -------
-    values : (i, j, k), the type of `frames`
-        Columns, rows and slices of a grid that holds every frame; what no frame reaches has the lowest value.
-    affine_ras : 4 x 4, mm
+    (slices, rows, columns), the type of `frames`
+        What no frame reaches has the lowest value.
     """
-    positions = positions_lps_mm(volume)
-    row_mm, column_mm = volume.pixel_spacing_mm
-    from_first = positions - positions[0]
-    heights = from_first @ volume.normal_lps
-    shifts = np.column_stack(
-        [
-            from_first @ np.array(volume.orientation_lps[3:]) / row_mm,
-            from_first @ np.array(volume.orientation_lps[:3]) / column_mm,
-        ]
-    )
-    shifts[np.abs(shifts) < EXACT_SHARE] = 0.0
-    low, high = np.floor(shifts.min(axis=0)).astype(int), np.ceil(shifts.max(axis=0)).astype(int)
-    shape = (volume.rows + high[0] - low[0], volume.columns + high[1] - low[1])
-    count = _count(heights)
-    step_mm = float(heights[-1]) / (count - 1)
-    fill = frames.min()
-    out = np.empty((count, *shape), frames.dtype)
-    placed = _Placed(frames, shifts - low, shape, float(fill))
-    for number in range(count):
-        out[number] = _between(placed, heights, number * step_mm, frames.dtype)
-    affine = np.eye(4)
-    affine[:, :2] = frame_affine_lps(volume, 0)[:, :2]
-    affine[:3, 2] = volume.normal_lps * step_mm
-    affine[:3, 3] = positions[0] + affine[:3, 1] * low[0] + affine[:3, 0] * low[1]
-    return out.transpose(2, 1, 0), LPS_FROM_RAS @ affine
-
-
-def _count(heights: NDArray[np.float64]) -> int:
-    """How many slices: about the finest spacing there is, but not finer than half of the usual one."""
-    steps = np.diff(heights)
-    finest_mm = max(float(steps.min()), float(np.median(steps)) / 2)
-    return int(np.ceil(float(heights[-1]) / finest_mm - EVEN_SHARE)) + 1
+    out = np.empty((grid.count, grid.rows, grid.columns), frames.dtype)
+    placed = _Placed(frames, grid, float(frames.min()))
+    for number in range(grid.count):
+        out[number] = _between(placed, grid.heights_mm, number * grid.step_mm, frames.dtype)
+    return out
 
 
 class _Placed:
     """Frames on the even grid's pixels, each moved in its plane to where it lies; the last two are kept."""
 
-    def __init__(
-        self, frames: NDArray[Any], shifts: NDArray[np.float64], shape: tuple[int, int], fill: float
-    ) -> None:
-        self._frames, self._shifts, self._shape, self._fill = frames, shifts, shape, fill
+    def __init__(self, frames: NDArray[Any], grid: EvenGrid, fill: float) -> None:
+        self._frames, self._shifts, self._fill = frames, grid.shifts, fill
+        self._shape = (grid.rows, grid.columns)
         self._kept: dict[int, NDArray[np.float32]] = {}
 
     def __getitem__(self, number: int) -> NDArray[np.float32]:
@@ -158,7 +89,9 @@ class _Placed:
     def _place(self, number: int) -> NDArray[np.float32]:
         plane: NDArray[np.float32] = self._frames[number].astype(np.float32)
         for axis in (0, 1):
-            plane = _moved(plane, self._shifts[number, axis], self._shape[axis], axis, self._fill)
+            shift, size = self._shifts[number, axis], self._shape[axis]
+            if shift != 0 or size != plane.shape[axis]:
+                plane = _moved(plane, shift, size, axis, self._fill)
         return plane
 
 

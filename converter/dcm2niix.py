@@ -1,0 +1,219 @@
+"""Running dcm2niix on the files of one volume, and understanding what it did.
+
+It exits with 0 on nearly everything, so it is judged by its files: the names say what it took the images for,
+the sizes whether they are whole. What it says is passed on without anything that came from a header.
+"""
+
+import errno
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import dcm2niix
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConversionFailed
+from .placing import LIST_NAME
+
+
+class Dcm2niixFailed(ConversionFailed):
+    """Its result cannot be used; plain copies of the images may help."""
+
+
+TIMEOUT_S = 900.0
+_LONGEST_LOG = 1 << 18
+_OF_NO_CONCERN = (
+    "Unable to determine manufacturer",
+    "Patient Position (0018,5100) not specified",
+    "Variance of DICOM slope/intercept",  # each frame's own are applied here
+)
+"""Warnings about what is not used here."""
+
+_MEANING = {
+    1: "it failed",
+    2: "it found no valid images",
+    4: "an image is corrupt",
+    5: "its input folder is invalid",
+    6: "its output folder is invalid",
+    7: "its output folder is read-only",
+    8: "some images are bad",
+    9: "a file could not be renamed",
+    10: "the volume is incomplete",
+}
+"""Exit codes, from its `nii_dicom.h`."""
+
+_OUTPUT = "volume"
+_BY_PRODUCTS = re.compile(r"_(Tilt|Eq|Crop|ADC|ROI)[^_]*")
+"""What it makes besides, of the same slices: resampled, cut, computed, or an overlay."""
+_KINDS = (
+    (re.compile(r"_e[\d.]+"), "echo"),
+    (re.compile(r"_(ph|real|imaginary|fieldmaphz)"), "phase and magnitude"),
+    (re.compile(r"_c[^_]+"), "coil"),
+    (re.compile(r"_t[\d.]+"), "trigger time"),
+    (re.compile(r"_i\d+"), "image number"),
+)
+"""What it tells images apart by, from what it puts behind their name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unpacked:
+    """The image that dcm2niix wrote: voxels (i, j, k) as stored, their scaling, and their place in RAS mm."""
+
+    voxels: NDArray[Any]
+    slope: float
+    intercept: float
+    affine_ras: NDArray[np.float64]
+    warnings: tuple[str, ...]
+
+
+class Dcm2niix:
+    """One run of dcm2niix, in a temporary folder that goes with it; leaving it ends the process.
+
+    Used as a context manager. The process works from the beginning on; `result` waits for it.
+    """
+
+    def __init__(self, place_all: Callable[[Path], Sequence[Path]], timeout_s: float) -> None:
+        self._place_all, self._timeout_s = place_all, timeout_s
+
+    def __enter__(self) -> Self:
+        self._temporary = tempfile.TemporaryDirectory(prefix="iris-convert-")
+        try:
+            self._folder = Path(self._temporary.name)
+            (self._folder / "out").mkdir()
+            self.files = self._place_all(self._folder)
+            self._process = self._start()
+        except BaseException:
+            self._temporary.cleanup()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+        self._temporary.cleanup()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        command = [str(dcm2niix.bin)]
+        command += ["-g", "i"]  # no one's defaults file
+        command += ["-b", "n", "-z", "n", "-f", _OUTPUT]
+        command += ["-m", "y"]  # one volume, whatever differs between its images
+        command += ["-x", "i"]  # neither cropped nor turned
+        command += ["-p", "n"]  # scaled as the standard's attributes say, also where a vendor has others
+        command += ["-o", "out", "-s", "y", LIST_NAME]
+        with (self._folder / "log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that its children end with it
+            )
+
+    def _end(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def result(self) -> Unpacked:
+        """Wait for the image.
+
+        Raises
+        ------
+        ConversionFailed
+            It did not end in time.
+        Dcm2niixFailed
+            It crashed, failed, or did not write one image.
+        OSError
+            There was no room for the image.
+        """
+        try:
+            code = self._process.wait(self._timeout_s)
+        except subprocess.TimeoutExpired:
+            self._end()
+            raise ConversionFailed(
+                f"dcm2niix did not end within {self._timeout_s:g} s; the images may be malformed"
+            ) from None
+        warnings = self._warnings()
+        said = f" ({'; '.join(warnings)})" if warnings else ""
+        if code < 0:
+            self._raise_if_full(0)
+            raise Dcm2niixFailed(f"dcm2niix crashed on the images (signal {-code}); they are malformed{said}")
+        if code > 0:
+            self._raise_if_full(0)
+            meaning = _MEANING.get(code, "an unknown error")
+            raise Dcm2niixFailed(f"dcm2niix ended with code {code}, {meaning}{said}")
+        return self._read(self._chosen(said), warnings)
+
+    def _warnings(self) -> tuple[str, ...]:
+        with (self._folder / "log").open("rb") as log:
+            lines = log.read(_LONGEST_LOG).decode("utf-8", "replace").splitlines()
+        said = (line for line in lines if re.match("(Warning|Error): *", line))
+        return tuple(
+            dict.fromkeys(
+                harmless(line) for line in said if not any(known in line for known in _OF_NO_CONCERN)
+            )
+        )
+
+    def _chosen(self, said: str) -> Path:
+        """The one file that holds the slices as they are."""
+        suffixes = {
+            path: path.stem.removeprefix(_OUTPUT) for path in sorted((self._folder / "out").glob("*.nii"))
+        }
+        images = [path for path, suffix in suffixes.items() if not _BY_PRODUCTS.match(suffix)]
+        if not images:
+            raise Dcm2niixFailed(f"dcm2niix wrote no image of the slices{said}")
+        if len(images) > 1:
+            kinds = [
+                name for pattern, name in _KINDS if any(pattern.search(suffixes[path]) for path in images)
+            ]
+            raise Dcm2niixFailed(
+                f"dcm2niix made {len(images)} images of one volume, by {', '.join(kinds) or 'something'}; "
+                "the series mixes several kinds of image, have them sent as series of their own"
+            )
+        return images[0]
+
+    def _read(self, path: Path, warnings: tuple[str, ...]) -> Unpacked:
+        try:
+            with path.open("rb") as stream:
+                header = nib.Nifti1Header.from_fileobj(stream)
+            shape, dtype = header.get_data_shape(), header.get_data_dtype()
+            offset, affine = int(header["vox_offset"]), header.get_best_affine()
+        except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError, ValueError, KeyError):
+            raise Dcm2niixFailed("dcm2niix wrote a file that is no NIfTI; the images are malformed") from None
+        if len(shape) != 3:
+            raise Dcm2niixFailed(f"dcm2niix wrote an image of {len(shape)} dimensions; it is no volume")
+        if path.stat().st_size != offset + int(np.prod(shape)) * dtype.itemsize:
+            self._raise_if_full(int(np.prod(shape)) * dtype.itemsize)
+            raise Dcm2niixFailed("dcm2niix wrote a file that is cut short; the images are malformed")
+        slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+        scaled = bool(slope and np.isfinite([slope, intercept]).all())
+        voxels = np.memmap(path, dtype, "r", offset, shape, order="F")
+        return Unpacked(voxels, slope if scaled else 1.0, intercept if scaled else 0.0, affine, warnings)
+
+    def _raise_if_full(self, needed: int) -> None:
+        """A full disk passes; the images are not to blame for it."""
+        if shutil.disk_usage(self._folder).free <= max(needed, 1 << 20):
+            raise OSError(errno.ENOSPC, "no room for temporary images")
+
+
+def harmless(line: str) -> str:
+    """A warning without paths, dates or texts in quotes, which come from the header."""
+    line = re.sub(r"(?<![A-Za-z])/.*", "...", line.strip())
+    line = re.sub(r"'.*'|\".*\"", "'...'", line)
+    return re.sub(r"\d{6,}", "...", line)[:200]

@@ -1,0 +1,154 @@
+"""The voxel grid that a volume becomes, from its headers alone.
+
+Where slices stand evenly and straight it is their own: i along columns, j along rows, backwards, k along the
+slices, which is how dcm2niix lays voxels out. Where they lean or are uneven no affine describes them, and it
+is an even, right-angled grid that holds them all.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import LPS_FROM_RAS, directions_lps, frame_affine_lps, positions_lps_mm
+from .series import Volume
+from .stacks import EVEN_SHARE
+
+EXACT_SHARE = 0.01
+"""A stack whose slices are all within this share of a pixel, and of the spacing, of an even and straight one
+needs no straightening."""
+MOST_ROUNDING = 0.25
+"""In voxels: where rounding adds up to more than this, dcm2niix gets copies with exact positions."""
+UNEVEN = ("gantry_tilt", "uneven_spacing", "gap")
+"""Findings for which the engine gets another grid than the slices'."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Voxels (i, j, k) and where they are: `affine_ras`, 4 x 4, takes an index to RAS mm.
+
+    Its numbers are float32 ones, as a NIfTI file holds them, so that what is read back is the same.
+    """
+
+    shape: tuple[int, int, int]
+    affine_ras: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class EvenGrid:
+    """An even grid along the normal of slices that lean or are uneven, and where the slices lie in it.
+
+    `heights_mm` is (frames,), from the first slice along the normal; `shifts` (frames, 2), in pixels, how far
+    down and across each frame lies in the grid's planes of `rows` x `columns`.
+    """
+
+    rows: int
+    columns: int
+    count: int
+    step_mm: float
+    heights_mm: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    affine_ras: NDArray[np.float64]
+
+
+def grid_of(volume: Volume) -> Grid:
+    """The grid on which `convert_volume` writes a usable volume."""
+    if not needs_another_grid(volume):
+        return slice_grid(volume)
+    even = even_grid_of(volume)
+    return Grid((even.columns, even.rows, even.count), even.affine_ras)
+
+
+def needs_another_grid(volume: Volume) -> bool:
+    """Whether the slices lean, or are so uneven that no affine describes them."""
+    return any(volume.has_finding(code) for code in UNEVEN)
+
+
+def straightened(volume: Volume) -> Volume:
+    """The same slices as they would stand evenly along the slice normal of the first one."""
+    positions = positions_lps_mm(volume)
+    height_mm = float((positions[-1] - positions[0]) @ volume.normal_lps)
+    heights = np.linspace(0.0, height_mm, len(positions))
+    straight = positions[0] + heights[:, np.newaxis] * volume.normal_lps
+    return replace(
+        volume,
+        frames=tuple(
+            replace(frame, position_lps_mm=(float(x), float(y), float(z)))
+            for frame, (x, y, z) in zip(volume.frames, straight, strict=True)
+        ),
+        slice_spacing_mm=height_mm / (len(positions) - 1),
+        findings=tuple(finding for finding in volume.findings if finding.code not in UNEVEN),
+    )
+
+
+def is_exact(volume: Volume) -> bool:
+    """Whether one affine describes all slices exactly, so that dcm2niix can read the files as they are."""
+    off = positions_lps_mm(volume) - positions_lps_mm(straightened(volume))
+    limit_mm = EXACT_SHARE * min(*volume.pixel_spacing_mm, volume.slice_spacing_mm)
+    return bool(np.abs(off).max() <= limit_mm and rounding_voxels(volume)[2] <= MOST_ROUNDING)
+
+
+def rounding_voxels(volume: Volume) -> NDArray[np.float64]:
+    """How far dcm2niix's grid may be off `slice_grid` for no other reason than rounding, along i, j and k.
+
+    It reads positions as float32, hangs the grid on the first or the last slice, and takes the step between
+    slices from two neighbours; where positions are rounded that adds up from slice to slice.
+    """
+    positions = positions_lps_mm(volume)
+    off_mm = (positions - positions_lps_mm(straightened(volume))) @ directions_lps(volume).T
+    steps_mm = np.diff(positions @ volume.normal_lps)
+    float32_mm = 2 * float(np.spacing(np.float32(np.abs(positions).max())))
+    step_off_mm = float(np.abs(steps_mm[[0, -1]] - steps_mm.mean()).max()) + float32_mm
+    row_mm, column_mm = volume.pixel_spacing_mm
+    across, down = np.abs(off_mm).max(axis=0) + float32_mm
+    return np.array([across / column_mm, down / row_mm, step_off_mm * len(steps_mm) / steps_mm.mean()])
+
+
+def slice_grid(volume: Volume) -> Grid:
+    """The slices' own grid, as if they stood evenly and straight: one slice a frame."""
+    straight = straightened(volume)
+    affine = np.eye(4)
+    first = frame_affine_lps(straight, 0)
+    affine[:, 0], affine[:, 1] = first[:, 0], -first[:, 1]
+    affine[:3, 2] = volume.normal_lps * straight.slice_spacing_mm
+    affine[:, 3] = first[:, 2] + first[:, 1] * (volume.rows - 1)
+    return Grid((volume.columns, volume.rows, len(volume.frames)), _as_stored(LPS_FROM_RAS @ affine))
+
+
+def even_grid_of(volume: Volume) -> EvenGrid:
+    """The even grid for slices that lean or are uneven: j along rows, k along the slice normal."""
+    positions = positions_lps_mm(volume)
+    row_mm, column_mm = volume.pixel_spacing_mm
+    from_first = positions - positions[0]
+    heights = from_first @ volume.normal_lps
+    across, down = directions_lps(volume)
+    shifts = np.column_stack([from_first @ down / row_mm, from_first @ across / column_mm])
+    shifts[np.abs(shifts) < EXACT_SHARE] = 0.0
+    low, high = np.floor(shifts.min(axis=0)).astype(int), np.ceil(shifts.max(axis=0)).astype(int)
+    count = _count(heights)
+    step_mm = float(heights[-1]) / (count - 1)
+    affine = np.eye(4)
+    affine[:, :2] = frame_affine_lps(volume, 0)[:, :2]
+    affine[:3, 2] = volume.normal_lps * step_mm
+    affine[:3, 3] = positions[0] + affine[:3, 1] * low[0] + affine[:3, 0] * low[1]
+    return EvenGrid(
+        rows=volume.rows + int(high[0] - low[0]),
+        columns=volume.columns + int(high[1] - low[1]),
+        count=count,
+        step_mm=step_mm,
+        heights_mm=heights,
+        shifts=shifts - low,
+        affine_ras=_as_stored(LPS_FROM_RAS @ affine),
+    )
+
+
+def _count(heights: NDArray[np.float64]) -> int:
+    """How many slices: about the finest spacing there is, but not finer than half of the usual one."""
+    steps = np.diff(heights)
+    finest_mm = max(float(steps.min()), float(np.median(steps)) / 2)
+    return int(np.ceil(float(heights[-1]) / finest_mm - EVEN_SHARE)) + 1
+
+
+def _as_stored(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounded to float32, without negative zeros, which would be other bytes."""
+    return affine.astype(np.float32).astype(np.float64) + 0.0

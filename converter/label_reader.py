@@ -1,0 +1,61 @@
+"""Reading a label map: a NIfTI file of whole numbers from 0 to 255."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from numpy.typing import NDArray
+
+from .errors import LabelsDoNotFit
+
+LARGEST_LABEL = 255
+_PLANES_AT_ONCE = 16
+"""Values of another type are checked and converted so many planes at a time, which keeps memory flat."""
+
+
+def read_labels(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Read a label map: its values (i, j, k) and its affine to RAS mm.
+
+    Raises
+    ------
+    LabelsDoNotFit
+        It is no 3D NIfTI of integers from 0 to 255.
+    """
+    try:
+        image = _opened(path)
+        values = np.asanyarray(image.dataobj)
+        affine = np.asarray(image.affine, np.float64)
+    except (OSError, ValueError, EOFError, zlib.error, nib.filebasedimages.ImageFileError):
+        raise LabelsDoNotFit("the label map is no NIfTI file that could be read") from None
+    if values.ndim != 3:
+        raise LabelsDoNotFit(f"the label map has {values.ndim} dimensions instead of 3")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+        raise LabelsDoNotFit("the label map's affine is singular")
+    return _as_labels(values), affine
+
+
+def _opened(path: Path) -> Any:
+    """The image; a compressed one is decompressed at once, which is several times faster than in pieces."""
+    if path.suffix != ".gz":
+        return nib.load(path)
+    content = igzip.decompress(path.read_bytes())
+    size_of_header = int.from_bytes(content[:4], "little")
+    kind = nib.Nifti2Image if size_of_header == nib.Nifti2Header.sizeof_hdr else nib.Nifti1Image
+    return kind.from_bytes(content)
+
+
+def _as_labels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    labels = np.empty(values.shape, np.uint8, order="F")
+    for first in range(0, values.shape[2], _PLANES_AT_ONCE):
+        planes = values[..., first : first + _PLANES_AT_ONCE]
+        with np.errstate(invalid="ignore"):
+            fits = planes.size == 0 or (planes.min() >= 0 and planes.max() <= LARGEST_LABEL)
+            if not fits or not np.array_equal(planes, np.rint(planes)):
+                raise LabelsDoNotFit("the label map holds other values than whole numbers from 0 to 255")
+            labels[..., first : first + _PLANES_AT_ONCE] = planes
+    return labels

@@ -1,0 +1,218 @@
+"""The stored values of a volume's frames, read here: a second opinion on what dcm2niix unpacks.
+
+Uncompressed pixels are taken from the end of the file as they lie there; the rest is decoded by pydicom with
+the codecs that are installed.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, config, dcmread
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.tag import Tag
+
+from .errors import ConversionFailed
+from .headers import numbers_of, text_of, transfer_syntax_of
+from .series import Frame, Volume
+
+T = TypeVar("T")
+
+DAMAGED = "an image's pixels are damaged or do not fit its header; have the series sent again"
+CHANGED = "an image is gone or was changed since its header was read; have the series sent again"
+
+_PIXEL_DATA = struct.pack("<HH", 0x7FE0, 0x0010)
+_EXPLICIT_HEADS = tuple(_PIXEL_DATA + vr + b"\0\0" for vr in (b"OW", b"OB"))
+_LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+_LONGEST_HEAD = 12
+"""Bytes of an element before its value, with explicit VR and these VRs (PS3.5 7.1.2); 8 with implicit VR."""
+_UID_WITHIN = 1 << 14
+"""The SOP Instance UID (0008,0018) stands within so many bytes of a file."""
+_FIRST_CHOICE = ("pylibjpeg", "pyjpegls", "pydicom", "pillow", "gdcm")
+"""pydicom's plugins, the fastest of each codec first."""
+
+
+class NoDecoder(Exception):
+    """No codec for the transfer syntax is installed; the text is its name."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one frame's stored values lie in memory (PS3.5 8.1.1, PS3.3 C.7.6.3)."""
+
+    rows: int
+    columns: int
+    allocated: int
+    stored: int
+    is_signed: bool
+
+    @classmethod
+    def of(cls, header: Dataset) -> "Layout":
+        """Read it; ConversionFailed where the header gives none that the standard allows."""
+        numbers = [int(found[0]) if (found := numbers_of(header, keyword, 1)) else 0 for keyword in _LAYOUT]
+        rows, columns, allocated, stored, high, signed = numbers
+        stored = stored or allocated
+        if allocated not in (8, 16, 32) or not 1 < stored <= allocated or high not in (0, stored - 1):
+            raise ConversionFailed(
+                f"pixels of {stored} bits in {allocated} with high bit {high} are none that the standard "
+                "allows; have the headers corrected at the sender"
+            )
+        return cls(rows, columns, allocated, stored, bool(signed))
+
+    @property
+    def bits(self) -> np.dtype[Any]:
+        """The type of the bits as they lie in a file, little endian."""
+        return np.dtype(f"<u{self.allocated // 8}")
+
+    @property
+    def value(self) -> np.dtype[Any]:
+        """The type of the values, with their sign."""
+        return np.dtype(f"<{'i' if self.is_signed else 'u'}{self.allocated // 8}")
+
+    @property
+    def frame_bytes(self) -> int:
+        """The length of one frame's pixels."""
+        return self.rows * self.columns * self.allocated // 8
+
+    def values(self, bits: NDArray[Any]) -> NDArray[Any]:
+        """Only the bits that count: others may hold an overlay, or what an encoder left there."""
+        unused = self.allocated - self.stored
+        if unused == 0:
+            return bits.view(self.value)
+        if not self.is_signed:
+            return np.asarray(bits & bits.dtype.type((1 << self.stored) - 1))
+        return np.asarray((bits << unused).view(self.value) >> unused)
+
+
+def read_pixels(volume: Volume, files: Sequence[Path]) -> NDArray[Any]:
+    """Read every frame's stored values.
+
+    Parameters
+    ----------
+    files
+        One single-frame file a frame, in the volume's order.
+
+    Returns
+    -------
+    (frames, rows, columns), of an integer type that holds all of them
+
+    Raises
+    ------
+    NoDecoder
+        There is no second opinion.
+    ConversionFailed
+        A file is damaged, gone, or another one than when its header was read.
+    OSError
+    """
+    layouts = once_per_value(volume.headers, _LAYOUT, Layout.of)
+    dtype = np.result_type(*{layout.value for layout in layouts})
+    stored = np.empty((len(files), volume.rows, volume.columns), dtype)
+    for path, layout, frame, values in zip(files, layouts, volume.frames, stored, strict=True):
+        values[:] = _frame_values(path, layout, expected_uid(path, frame))
+    return stored
+
+
+def expected_uid(path: Path, frame: Frame) -> str:
+    """The UID that a placed file must have: the image itself its own, a copy any ("")."""
+    return frame.sop_instance_uid if path.is_symlink() or path == frame.path.absolute() else ""
+
+
+def once_per_value(
+    headers: Sequence[Dataset], keywords: Sequence[str], describe: Callable[[Dataset], T]
+) -> list[T]:
+    """Describe each header by some of its attributes, but only once for the same values of them.
+
+    Most headers of a series say the same, and converting what they say takes longer than reading pixels.
+    """
+    tags = [Tag(keyword) for keyword in keywords]
+    known: dict[Hashable, T] = {}
+    described = []
+    for header in headers:
+        elements = [header.get_item(tag) for tag in tags]
+        key = tuple((repr(e.value), getattr(e, "is_little_endian", None)) if e else None for e in elements)
+        if key not in known:
+            known[key] = describe(header)
+        described.append(known[key])
+    return described
+
+
+def frame_pixels(path: Path, header: Dataset) -> NDArray[Any]:
+    """Read one frame's stored values, (rows, columns); raises as `read_pixels` does."""
+    return _frame_values(path, Layout.of(header), "")
+
+
+def _frame_values(path: Path, layout: Layout, uid: str) -> NDArray[Any]:
+    try:
+        bits = _from_the_end(path, layout, uid)
+        if bits is None:
+            bits = _decoded(path, layout, uid)
+    except FileNotFoundError:
+        raise ConversionFailed(CHANGED) from None
+    return layout.values(bits)
+
+
+def _from_the_end(path: Path, layout: Layout, uid: str) -> NDArray[Any] | None:
+    """The pixels where a file's last element is native pixel data of the right length; else None."""
+    length = layout.frame_bytes + layout.frame_bytes % 2  # values have an even length (PS3.5 7.1.1)
+    with path.open("rb", buffering=0) as stream:
+        begin = stream.seek(0, os.SEEK_END) - length
+        if begin < _LONGEST_HEAD:
+            return None
+        stream.seek(0)
+        before = stream.read(min(begin, _UID_WITHIN))
+        stream.seek(begin - _LONGEST_HEAD)
+        head = stream.read(_LONGEST_HEAD)
+        said = struct.pack("<L", length)
+        is_explicit = head[:8] in _EXPLICIT_HEADS and head[8:] == said
+        if not is_explicit and head[4:] != _PIXEL_DATA + said:
+            return None
+        if uid.encode() not in before:
+            raise ConversionFailed(CHANGED)
+        bits = np.empty((layout.rows, layout.columns), layout.bits)
+        if stream.readinto(bits.data.cast("B")) != layout.frame_bytes:
+            raise ConversionFailed(CHANGED)
+        return bits
+
+
+def _decoded(path: Path, layout: Layout, uid: str) -> NDArray[Any]:
+    """The pixels as pydicom reads them: compressed, or in a file of another build."""
+    try:
+        with config.disable_value_validation():
+            dataset = dcmread(path)
+            if uid and text_of(dataset, "SOPInstanceUID") != uid:
+                raise ConversionFailed(CHANGED)
+            pixels = _by_a_plugin(dataset, layout)
+    except (OSError, NoDecoder, ConversionFailed):
+        raise
+    except Exception:  # whatever a parser raises on bytes from outside
+        raise ConversionFailed(DAMAGED) from None
+    if pixels.shape != (layout.rows, layout.columns) or pixels.dtype.itemsize != layout.bits.itemsize:
+        raise ConversionFailed(DAMAGED)
+    little_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    return little_endian.view(layout.bits)
+
+
+def _by_a_plugin(dataset: Dataset, layout: Layout) -> NDArray[Any]:
+    """Decode with the first plugin that can; what all of them refuse is damaged."""
+    syntax = transfer_syntax_of(dataset)
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise NoDecoder(syntax.name) from None
+    if not decoder.is_available:
+        raise NoDecoder(syntax.name)
+    if not syntax.is_compressed and len(dataset.PixelData) - layout.frame_bytes not in (0, 1):
+        raise ConversionFailed(DAMAGED)
+    available = decoder.available_plugins
+    chosen = [plugin for plugin in _FIRST_CHOICE if plugin in available]
+    for plugin in [*chosen, *(plugin for plugin in available if plugin not in chosen)] or [""]:
+        try:
+            return np.asarray(decoder.as_array(dataset, raw=True, decoding_plugin=plugin)[0])
+        except Exception:  # another one may be able to
+            continue
+    raise ConversionFailed(DAMAGED)
