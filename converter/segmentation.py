@@ -18,6 +18,7 @@ from pydicom import Dataset, config
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
 from .headers import text_of
+from .nifti_file import Staged
 from .seg_file import open_segmentation
 from .seg_header import segmentation_header
 from .seg_places import Place, Places
@@ -232,8 +233,7 @@ def _write_and_compare(
             on_disk = disk.submit(os.fsync, stream.fileno())  # while the file is read from memory
             _check_reads_back(temporary, volume, planes, order, window)
             on_disk.result()
-        temporary.replace(out)
-        _sync_folder(out.parent)
+        Staged(temporary, out, digest).commit()
         return digest
     finally:
         temporary.unlink(missing_ok=True)
@@ -268,11 +268,3 @@ def _shows_mask(plane: NDArray[np.uint8], planes: Planes, segment: int, frame: i
 
 def _shows_numbers(plane: NDArray[np.uint8], planes: Planes, segment: int, frame: int) -> bool:
     return isinstance(planes, LabelPlanes) and np.array_equal(plane, planes.numbers(frame))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

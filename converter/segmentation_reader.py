@@ -3,18 +3,16 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from .errors import LabelsDoNotFit
 from .geometry import frames_on_grid
+from .grid import grid_of
 from .headers import numbers_of
-from .nifti import convert_volume, write_labels
+from .nifti_file import write_labels
 from .seg_file import SegmentationFile, open_segmentation
 from .seg_places import Places
 from .seg_settings import LABEL_VALUE, SegmentationType
@@ -115,7 +113,7 @@ def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]
 
     Raises
     ------
-    LabelsDoNotFit, ConversionFailed, OSError
+    LabelsDoNotFit, OSError
     """
     read = read_segmentation(path, volume)
     own_values = [segment.label_value for segment in read.segments]
@@ -125,10 +123,9 @@ def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]
     }
     values = np.zeros(256, np.uint8)
     values[[segment.number for segment in read.segments]] = list(table)
-    with TemporaryDirectory(prefix="iris-decode-") as folder:
-        grid: Any = nib.load(convert_volume(volume, Path(folder) / "grid.nii").path)
-        labels = frames_on_grid(values[read.numbers], volume, grid.shape, grid.affine)
-        write_labels(labels, grid.affine, out)
+    grid = grid_of(volume)
+    labels = frames_on_grid(values[read.numbers], volume, grid.shape, grid.affine_ras)
+    write_labels(labels, grid.affine_ras, out)
     return table
 
 
