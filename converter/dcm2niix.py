@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConversionFailed
-from .placing import LIST_NAME
+from .placing import write_list
 
 
 class Dcm2niixFailed(ConversionFailed):
@@ -53,6 +53,7 @@ _MEANING = {
 }
 """Exit codes, from its `nii_dicom.h`."""
 
+_LIST = "images.txt"
 _OUTPUT = "volume"
 _BY_PRODUCTS = re.compile(r"_(Tilt|Eq|Crop|ADC|ROI)[^_]*")
 """What it makes besides, of the same slices: resampled, cut, computed, or an overlay."""
@@ -81,17 +82,28 @@ class Dcm2niix:
     """One run of dcm2niix, in a temporary folder that goes with it; leaving it ends the process.
 
     Used as a context manager. The process works from the beginning on; `result` waits for it.
+
+    Parameters
+    ----------
+    prepare
+        Gets the folder and gives the files, each with one frame.
+
+    Attributes
+    ----------
+    folder, files
+        What `prepare` got and gave.
     """
 
-    def __init__(self, place_all: Callable[[Path], Sequence[Path]], timeout_s: float) -> None:
-        self._place_all, self._timeout_s = place_all, timeout_s
+    def __init__(self, prepare: Callable[[Path], Sequence[Path]], timeout_s: float) -> None:
+        self._prepare, self._timeout_s = prepare, timeout_s
 
     def __enter__(self) -> Self:
         self._temporary = tempfile.TemporaryDirectory(prefix="iris-convert-")
         try:
-            self._folder = Path(self._temporary.name)
-            (self._folder / "out").mkdir()
-            self.files = self._place_all(self._folder)
+            self.folder = Path(self._temporary.name)
+            (self.folder / "out").mkdir()
+            self.files = self._prepare(self.folder)
+            write_list(self.files, self.folder / _LIST)
             self._process = self._start()
         except BaseException:
             self._temporary.cleanup()
@@ -114,11 +126,11 @@ class Dcm2niix:
         command += ["-m", "y"]  # one volume, whatever differs between its images
         command += ["-x", "i"]  # neither cropped nor turned
         command += ["-p", "n"]  # scaled as the standard's attributes say, also where a vendor has others
-        command += ["-o", "out", "-s", "y", LIST_NAME]
-        with (self._folder / "log").open("wb") as log:
+        command += ["-o", "out", "-s", "y", _LIST]
+        with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(
                 command,
-                cwd=self._folder,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -161,7 +173,7 @@ class Dcm2niix:
         return self._read(self._chosen(said), warnings)
 
     def _warnings(self) -> tuple[str, ...]:
-        with (self._folder / "log").open("rb") as log:
+        with (self.folder / "log").open("rb") as log:
             lines = log.read(_LONGEST_LOG).decode("utf-8", "replace").splitlines()
         said = (line for line in lines if re.match("(Warning|Error): *", line))
         return tuple(
@@ -173,7 +185,7 @@ class Dcm2niix:
     def _chosen(self, said: str) -> Path:
         """The one file that holds the slices as they are."""
         suffixes = {
-            path: path.stem.removeprefix(_OUTPUT) for path in sorted((self._folder / "out").glob("*.nii"))
+            path: path.stem.removeprefix(_OUTPUT) for path in sorted((self.folder / "out").glob("*.nii"))
         }
         images = [path for path, suffix in suffixes.items() if not _BY_PRODUCTS.match(suffix)]
         if not images:
@@ -183,7 +195,7 @@ class Dcm2niix:
                 name for pattern, name in _KINDS if any(pattern.search(suffixes[path]) for path in images)
             ]
             raise Dcm2niixFailed(
-                f"dcm2niix made {len(images)} images of one volume, by {', '.join(kinds) or 'something'}; "
+                f"dcm2niix made {len(images)} images of one volume{', by ' if kinds else ''}{', '.join(kinds)}; "
                 "the series mixes several kinds of image, have them sent as series of their own"
             )
         return images[0]
@@ -208,7 +220,7 @@ class Dcm2niix:
 
     def _raise_if_full(self, needed: int) -> None:
         """A full disk passes; the images are not to blame for it."""
-        if shutil.disk_usage(self._folder).free <= max(needed, 1 << 20):
+        if shutil.disk_usage(self.folder).free <= max(needed, 1 << 20):
             raise OSError(errno.ENOSPC, "no room for temporary images")
 
 

@@ -95,13 +95,14 @@ def rounding_voxels(volume: Volume) -> NDArray[np.float64]:
     slices from two neighbours; where positions are rounded that adds up from slice to slice.
     """
     positions = positions_lps_mm(volume)
-    off_mm = (positions - positions_lps_mm(straightened(volume))) @ directions_lps(volume).T
-    steps_mm = np.diff(positions @ volume.normal_lps)
-    float32_mm = 2 * float(np.spacing(np.float32(np.abs(positions).max())))
-    step_off_mm = float(np.abs(steps_mm[[0, -1]] - steps_mm.mean()).max()) + float32_mm
+    straight = straightened(volume)
+    off_mm = np.abs((positions - positions_lps_mm(straight)) @ directions_lps(volume).T).max(axis=0)
+    as_read = positions.astype(np.float32).astype(np.float64)
+    steps_mm = np.linalg.norm(np.diff(as_read, axis=0)[[0, -1]], axis=1)
+    step_off_mm = float(np.abs(steps_mm - straight.slice_spacing_mm).max())
     row_mm, column_mm = volume.pixel_spacing_mm
-    across, down = np.abs(off_mm).max(axis=0) + float32_mm
-    return np.array([across / column_mm, down / row_mm, step_off_mm * len(steps_mm) / steps_mm.mean()])
+    across, down = off_mm / [column_mm, row_mm]
+    return np.array([across, down, step_off_mm * (len(positions) - 1) / straight.slice_spacing_mm])
 
 
 def slice_grid(volume: Volume) -> Grid:

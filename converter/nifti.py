@@ -5,6 +5,7 @@ geometry and intensities is the second opinion: where the two differ there is no
 itself (`_Tilt_`, `_Eq_`) is not used: `straight` says why, and what is done instead.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from .axes import GRID_TOLERANCE, turn_between
 from .dcm2niix import TIMEOUT_S, Dcm2niix, Dcm2niixFailed, Unpacked
+from .decoding import NoDecoder
 from .grid import (
     even_grid_of,
     is_exact,
@@ -28,8 +30,8 @@ from .grid import (
 from .headers import DCM2NIIX_READS, transfer_syntax_of
 from .intensities import Rescale, Scaled, differing_frame, intensities, unchecked_intensities
 from .nifti_file import Staged, stage, write_labels
-from .pixels import NoDecoder, read_pixels
-from .placing import Place, place_all, placing, rewritten
+from .pixels import read_pixels
+from .placing import place_all, place_plain, placing
 from .series import Volume
 from .straight import on_even_grid, straight_copies
 
@@ -82,19 +84,23 @@ def convert_volume(volume: Volume, out: Path, *, timeout_s: float = TIMEOUT_S) -
     place = placing(volume) if is_exact(volume) else straight_copies(volume, placing(volume))
     if {transfer_syntax_of(header) for header in volume.headers} <= DCM2NIIX_READS:
         with suppress(Dcm2niixFailed):  # it may read plain copies better
-            return _converted(volume, place, out, timeout_s)
-    return _converted(volume, rewritten(place), out, timeout_s)
+            return _converted(
+                volume, lambda temp: place_all(volume.frames, place, temp / "in"), out, timeout_s
+            )
+    return _converted(volume, lambda temp: place_plain(volume, place, temp / "in", timeout_s), out, timeout_s)
 
 
-def _converted(volume: Volume, place: Place, out: Path, timeout_s: float) -> Converted:
+def _converted(
+    volume: Volume, prepare: Callable[[Path], list[Path]], out: Path, timeout_s: float
+) -> Converted:
     rescale = Rescale.of(volume.headers)
     warnings: list[str] = []
     with (
-        Dcm2niix(lambda folder: place_all(volume.frames, place, folder), timeout_s) as dcm2niix,
+        Dcm2niix(prepare, timeout_s) as dcm2niix,
         _Writing(volume, out) as writing,
     ):
         try:
-            values = intensities(read_pixels(volume, dcm2niix.files), rescale)
+            values = intensities(read_pixels(volume, dcm2niix.files, dcm2niix.folder, timeout_s), rescale)
             writing.start(values)
             unpacked = dcm2niix.result()
             _check_intensities(_frames(unpacked, volume), values, rescale)

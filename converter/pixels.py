@@ -6,25 +6,29 @@ the codecs that are installed.
 
 import os
 import struct
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, config, dcmread
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom import Dataset
 from pydicom.tag import Tag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
+from .decoding import CHANGED, Children, Encoded, decode_here
 from .errors import ConversionFailed
-from .headers import numbers_of, text_of, transfer_syntax_of
+from .headers import numbers_of, transfer_syntax_of
 from .series import Frame, Volume
 
 T = TypeVar("T")
-
-DAMAGED = "an image's pixels are damaged or do not fit its header; have the series sent again"
-CHANGED = "an image is gone or was changed since its header was read; have the series sent again"
 
 _PIXEL_DATA = struct.pack("<HH", 0x7FE0, 0x0010)
 _EXPLICIT_HEADS = tuple(_PIXEL_DATA + vr + b"\0\0" for vr in (b"OW", b"OB"))
@@ -33,12 +37,16 @@ _LONGEST_HEAD = 12
 """Bytes of an element before its value, with explicit VR and these VRs (PS3.5 7.1.2); 8 with implicit VR."""
 _UID_WITHIN = 1 << 14
 """The SOP Instance UID (0008,0018) stands within so many bytes of a file."""
-_FIRST_CHOICE = ("pylibjpeg", "pyjpegls", "pydicom", "pillow", "gdcm")
-"""pydicom's plugins, the fastest of each codec first."""
-
-
-class NoDecoder(Exception):
-    """No codec for the transfer syntax is installed; the text is its name."""
+_IN_PYTHON = frozenset(
+    {
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+        RLELossless,
+    }
+)
+"""Transfer syntaxes that no codec in C reads."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +97,17 @@ class Layout:
         return np.asarray((bits << unused).view(self.value) >> unused)
 
 
-def read_pixels(volume: Volume, files: Sequence[Path]) -> NDArray[Any]:
+def read_pixels(volume: Volume, files: Sequence[Path], folder: Path, timeout_s: float) -> NDArray[Any]:
     """Read every frame's stored values.
 
     Parameters
     ----------
     files
         One single-frame file a frame, in the volume's order.
+    folder
+        For temporary files.
+    timeout_s
+        For decoding.
 
     Returns
     -------
@@ -112,14 +124,34 @@ def read_pixels(volume: Volume, files: Sequence[Path]) -> NDArray[Any]:
     layouts = once_per_value(volume.headers, _LAYOUT, Layout.of)
     dtype = np.result_type(*{layout.value for layout in layouts})
     stored = np.empty((len(files), volume.rows, volume.columns), dtype)
-    for path, layout, frame, values in zip(files, layouts, volume.frames, stored, strict=True):
-        values[:] = _frame_values(path, layout, expected_uid(path, frame))
+    encoded: dict[int, Encoded] = {}
+    for number, (path, layout, frame) in enumerate(zip(files, layouts, volume.frames, strict=True)):
+        bits = _from_the_end(path, layout, expected_uid(path, frame))
+        if bits is not None:
+            stored[number] = layout.values(bits)
+        else:
+            uid = expected_uid(path, frame)
+            encoded[number] = Encoded(str(path), uid, layout.rows, layout.columns, layout.bits.str)
+    if encoded:
+        for number, bits in zip(
+            encoded, _decoded(list(encoded.values()), volume, folder, timeout_s), strict=True
+        ):
+            stored[number] = layouts[number].values(bits)
     return stored
 
 
 def expected_uid(path: Path, frame: Frame) -> str:
     """The UID that a placed file must have: the image itself its own, a copy any ("")."""
     return frame.sop_instance_uid if path.is_symlink() or path == frame.path.absolute() else ""
+
+
+def _decoded(
+    encoded: Sequence[Encoded], volume: Volume, folder: Path, timeout_s: float
+) -> Iterable[NDArray[Any]]:
+    if {transfer_syntax_of(header) for header in volume.headers} <= _IN_PYTHON:
+        return map(decode_here, encoded)
+    with Children(encoded, folder, timeout_s) as children:
+        return children.decoded()
 
 
 def once_per_value(
@@ -141,25 +173,14 @@ def once_per_value(
     return described
 
 
-def frame_pixels(path: Path, header: Dataset) -> NDArray[Any]:
-    """Read one frame's stored values, (rows, columns); raises as `read_pixels` does."""
-    return _frame_values(path, Layout.of(header), "")
-
-
-def _frame_values(path: Path, layout: Layout, uid: str) -> NDArray[Any]:
-    try:
-        bits = _from_the_end(path, layout, uid)
-        if bits is None:
-            bits = _decoded(path, layout, uid)
-    except FileNotFoundError:
-        raise ConversionFailed(CHANGED) from None
-    return layout.values(bits)
-
-
 def _from_the_end(path: Path, layout: Layout, uid: str) -> NDArray[Any] | None:
     """The pixels where a file's last element is native pixel data of the right length; else None."""
     length = layout.frame_bytes + layout.frame_bytes % 2  # values have an even length (PS3.5 7.1.1)
-    with path.open("rb", buffering=0) as stream:
+    try:
+        stream = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise ConversionFailed(CHANGED) from None
+    with stream:
         begin = stream.seek(0, os.SEEK_END) - length
         if begin < _LONGEST_HEAD:
             return None
@@ -177,42 +198,3 @@ def _from_the_end(path: Path, layout: Layout, uid: str) -> NDArray[Any] | None:
         if stream.readinto(bits.data.cast("B")) != layout.frame_bytes:
             raise ConversionFailed(CHANGED)
         return bits
-
-
-def _decoded(path: Path, layout: Layout, uid: str) -> NDArray[Any]:
-    """The pixels as pydicom reads them: compressed, or in a file of another build."""
-    try:
-        with config.disable_value_validation():
-            dataset = dcmread(path)
-            if uid and text_of(dataset, "SOPInstanceUID") != uid:
-                raise ConversionFailed(CHANGED)
-            pixels = _by_a_plugin(dataset, layout)
-    except (OSError, NoDecoder, ConversionFailed):
-        raise
-    except Exception:  # whatever a parser raises on bytes from outside
-        raise ConversionFailed(DAMAGED) from None
-    if pixels.shape != (layout.rows, layout.columns) or pixels.dtype.itemsize != layout.bits.itemsize:
-        raise ConversionFailed(DAMAGED)
-    little_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
-    return little_endian.view(layout.bits)
-
-
-def _by_a_plugin(dataset: Dataset, layout: Layout) -> NDArray[Any]:
-    """Decode with the first plugin that can; what all of them refuse is damaged."""
-    syntax = transfer_syntax_of(dataset)
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise NoDecoder(syntax.name) from None
-    if not decoder.is_available:
-        raise NoDecoder(syntax.name)
-    if not syntax.is_compressed and len(dataset.PixelData) - layout.frame_bytes not in (0, 1):
-        raise ConversionFailed(DAMAGED)
-    available = decoder.available_plugins
-    chosen = [plugin for plugin in _FIRST_CHOICE if plugin in available]
-    for plugin in [*chosen, *(plugin for plugin in available if plugin not in chosen)] or [""]:
-        try:
-            return np.asarray(decoder.as_array(dataset, raw=True, decoding_plugin=plugin)[0])
-        except Exception:  # another one may be able to
-            continue
-    raise ConversionFailed(DAMAGED)

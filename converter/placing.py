@@ -4,15 +4,19 @@ It gets a list of exactly these files, and no folder to search.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from pydicom import Dataset, config, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from .decoding import DAMAGED, NoDecoder
 from .errors import ConversionFailed
-from .pixels import NoDecoder, frame_pixels
+from .pixels import read_pixels
 from .series import Frame, Volume
 from .single_frames import SingleFrames
 
@@ -20,7 +24,6 @@ Place = Callable[[Frame, Path], Path]
 """Says where a frame is as a single-frame file: where it lies, or at the path that is given for a copy."""
 
 PIXEL_DATA = 0x7FE00010
-LIST_NAME = "images.txt"
 _LONGEST_PATH = 2000
 """dcm2niix reads lines of up to 2,047 bytes."""
 
@@ -48,46 +51,60 @@ def _as_it_lies(frame: Frame, target: Path) -> Path:
 
 
 def place_all(frames: Sequence[Frame], place: Place, folder: Path) -> list[Path]:
-    """Place frames, with copies in a folder, and list them there; the files in the frames' order."""
-    copies = folder / "copies"
-    copies.mkdir()
-    files = [place(frame, copies / f"{number:05d}.dcm") for number, frame in enumerate(frames)]
-    (folder / LIST_NAME).write_bytes(b"".join(os.fsencode(path) + b"\n" for path in files))
+    """Place frames, with copies in a folder; the files in the frames' order."""
+    folder.mkdir(parents=True)
+    return [place(frame, folder / f"{number:05d}.dcm") for number, frame in enumerate(frames)]
+
+
+def write_list(files: Sequence[Path], path: Path) -> None:
+    """List files as dcm2niix takes them."""
+    path.write_bytes(b"".join(os.fsencode(file) + b"\n" for file in files))
+
+
+def place_plain(volume: Volume, place: Place, folder: Path, timeout_s: float) -> list[Path]:
+    """Place frames and rewrite each as explicit VR little endian, with only the bits that count.
+
+    Raises
+    ------
+    ConversionFailed, OSError
+    """
+    sources = place_all(volume.frames, place, folder / "sources")
+    try:
+        stored = read_pixels(volume, sources, folder, timeout_s)
+    except NoDecoder as missing:
+        raise ConversionFailed(
+            f"no decoder for {missing} is installed; have the series sent uncompressed"
+        ) from None
+    files = []
+    for number, source in enumerate(sources):
+        files.append(folder / f"{number:05d}.dcm")
+        with copying():
+            _plain(source, stored[number]).save_as(files[-1], enforce_file_format=True)
     return files
 
 
-def rewritten(place: Place) -> Place:
-    """Have frames placed, and rewrite each as explicit VR little endian, with only the bits that count."""
-
-    def rewrite(frame: Frame, target: Path) -> Path:
-        placed = target.with_suffix(".placed")
-        source = place(frame, placed)
-        try:
-            with config.disable_value_validation():
-                plain = _plain(source)
-                plain.save_as(target, enforce_file_format=True)
-        except NoDecoder as missing:
-            raise ConversionFailed(
-                f"no decoder for {missing} is installed; have the series sent uncompressed"
-            ) from None
-        finally:
-            placed.unlink(missing_ok=True)
-        return target
-
-    return rewrite
+@contextmanager
+def copying() -> Iterator[None]:
+    """What pydicom raises when it reads or writes a header from outside becomes a ConversionFailed."""
+    try:
+        with config.disable_value_validation():
+            yield
+    except (OSError, ConversionFailed):
+        raise
+    except Exception:
+        raise ConversionFailed(DAMAGED) from None
 
 
-def _plain(source: Path) -> Dataset:
+def _plain(source: Path, pixels: NDArray[Any]) -> Dataset:
     dataset = dcmread(source)
-    pixels = frame_pixels(source, dataset)
     plain = Dataset()  # a new one: pydicom does not turn big endian around in place
     for element in dataset:
         if element.tag != PIXEL_DATA:
             plain.add(element)
     plain.file_meta = FileMetaDataset()
     plain.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    plain.BitsAllocated = plain.BitsStored = 8 * pixels.dtype.itemsize
+    plain.BitsStored = plain.BitsAllocated
     plain.HighBit = plain.BitsStored - 1
-    plain.PixelData = pixels.tobytes()
+    plain.PixelData = pixels.astype(f"<i{plain.BitsAllocated // 8}").tobytes()
     plain["PixelData"].VR = "OW"
     return plain

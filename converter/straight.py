@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import config, dcmread
+from pydicom import dcmread
 from pydicom.valuerep import format_number_as_ds
 
+from .decoding import CHANGED
 from .errors import ConversionFailed
 from .grid import EvenGrid, straightened
 from .headers import text_of
-from .pixels import CHANGED, expected_uid
-from .placing import Place
+from .pixels import expected_uid
+from .placing import Place, copying
 from .series import Frame, Volume
 
 
@@ -34,7 +35,7 @@ def straight_copies(volume: Volume, place: Place) -> Place:
     def copy(frame: Frame, target: Path) -> Path:
         placed = target.with_suffix(".placed")
         source = place(frame, placed)
-        with config.disable_value_validation():
+        with copying():
             dataset = dcmread(source)
             uid = expected_uid(source, frame)
             if uid and text_of(dataset, "SOPInstanceUID") != uid:

@@ -1,0 +1,215 @@
+"""Decoding compressed pixels in processes of their own.
+
+Codecs are programs in C and C++ that get bytes from outside. On damaged JPEG-LS one of them was seen to end
+the whole process, another one never to return. Here that costs one child process, and says that the image is
+damaged. Several children also use several processors, which a codec in Python's threads does not.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, config, dcmread
+from pydicom.pixels.decoders.base import get_decoder
+
+from .errors import ConversionFailed
+from .headers import text_of, transfer_syntax_of
+
+DAMAGED = "an image's pixels are damaged or do not fit its header; have the series sent again"
+CHANGED = "an image is gone or was changed since its header was read; have the series sent again"
+
+MOST_CHILDREN = 2
+FRAMES_EACH = 24
+"""A child takes about as long to start as so many frames to decode."""
+START_S, FRAME_S = 60.0, 2.0
+"""What takes longer than this hangs."""
+_FIRST_CHOICE = ("pylibjpeg", "pyjpegls", "pydicom", "pillow", "gdcm")
+"""pydicom's plugins, the fastest of each codec first."""
+
+
+class NoDecoder(Exception):
+    """No codec for the transfer syntax is installed; the text is its name."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A single-frame file, and what is to come out of it; any UID will do where `uid` is empty."""
+
+    path: str
+    uid: str
+    rows: int
+    columns: int
+    bits: str
+    """The type of one pixel's bits, as NumPy writes it."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        return self.rows, self.columns
+
+
+def decode_here(encoded: Encoded) -> NDArray[Any]:
+    """Decode one file in this process: for codecs written in Python.
+
+    Returns
+    -------
+    (rows, columns), the bits as they would lie in an uncompressed file
+
+    Raises
+    ------
+    NoDecoder, ConversionFailed, OSError
+    """
+    bits = np.dtype(encoded.bits)
+    try:
+        with config.disable_value_validation():
+            dataset = dcmread(encoded.path)
+            if encoded.uid and text_of(dataset, "SOPInstanceUID") != encoded.uid:
+                raise ConversionFailed(CHANGED)
+            pixels = _by_a_plugin(dataset, encoded.rows * encoded.columns * bits.itemsize)
+    except FileNotFoundError:
+        raise ConversionFailed(CHANGED) from None
+    except (OSError, NoDecoder, ConversionFailed):
+        raise
+    except Exception:  # whatever a parser raises on bytes from outside
+        raise ConversionFailed(DAMAGED) from None
+    if pixels.shape != encoded.shape or pixels.dtype.itemsize != bits.itemsize:
+        raise ConversionFailed(DAMAGED)
+    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).view(bits)
+
+
+def _by_a_plugin(dataset: Dataset, native_length: int) -> NDArray[Any]:
+    """Decode with the first plugin that can; what all of them refuse is damaged."""
+    syntax = transfer_syntax_of(dataset)
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise NoDecoder(syntax.name) from None
+    if not decoder.is_available:
+        raise NoDecoder(syntax.name)
+    if not syntax.is_compressed and len(dataset.PixelData) - native_length not in (0, 1):
+        raise ConversionFailed(DAMAGED)
+    available = decoder.available_plugins
+    chosen = [plugin for plugin in _FIRST_CHOICE if plugin in available]
+    for plugin in [*chosen, *(plugin for plugin in available if plugin not in chosen)] or [""]:
+        try:
+            return np.asarray(decoder.as_array(dataset, raw=True, decoding_plugin=plugin)[0])
+        except Exception:  # another one may be able to
+            continue
+    raise ConversionFailed(DAMAGED)
+
+
+class Children:
+    """Child processes that decode files, each a part of them; leaving ends them.
+
+    Parameters
+    ----------
+    folder
+        For what they are told and what they answer.
+    """
+
+    def __init__(self, frames: Sequence[Encoded], folder: Path, timeout_s: float) -> None:
+        self._deadline = time.monotonic() + min(timeout_s, START_S + FRAME_S * len(frames))
+        count = min(MOST_CHILDREN, os.cpu_count() or 1, -(-len(frames) // FRAMES_EACH))
+        self._parts = [list(frames[first::count]) for first in range(count)]
+        self._outs = [folder / f"decoded-{number}" for number in range(count)]
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "Children":
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            for part, out in zip(self._parts, self._outs, strict=True):
+                out.with_suffix(".json").write_text(json.dumps([asdict(frame) for frame in part]))
+                self._children.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "converter.decoding", str(out)],
+                        env=environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                    )
+                )
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for child in self._children:
+            with suppress(ProcessLookupError):
+                child.kill()
+            child.wait()
+
+    def decoded(self) -> list[NDArray[Any]]:
+        """Wait for all frames, in the order in which they were given.
+
+        Raises
+        ------
+        NoDecoder, ConversionFailed, OSError
+        """
+        for child, out in zip(self._children, self._outs, strict=True):
+            self._wait(child, out.with_suffix(".said"))
+        parts = [iter(self._read(part, out)) for part, out in zip(self._parts, self._outs, strict=True)]
+        total = sum(map(len, self._parts))
+        return [next(parts[number % len(parts)]) for number in range(total)]
+
+    def _wait(self, child: "subprocess.Popen[bytes]", said: Path) -> None:
+        try:
+            code = child.wait(max(0.0, self._deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise ConversionFailed(DAMAGED) from None  # a codec that hangs
+        if code == 0:
+            return
+        kind, _, text = said.read_text().partition(" ") if said.exists() else ("", "", "")
+        match kind:
+            case "no-decoder":
+                raise NoDecoder(text)
+            case "errno":
+                raise OSError(int(text), os.strerror(int(text)))
+            case "failed":
+                raise ConversionFailed(text)
+            case _:  # it crashed
+                raise ConversionFailed(DAMAGED)
+
+    @staticmethod
+    def _read(part: Sequence[Encoded], out: Path) -> list[NDArray[Any]]:
+        frames = []
+        with out.open("rb") as stream:
+            for frame in part:
+                bits = np.fromfile(stream, frame.bits, frame.rows * frame.columns)
+                frames.append(bits.reshape(frame.shape))
+        return frames
+
+
+def main(out: Path) -> int:
+    """Decode what is listed beside `out` into it, and say beside it why not."""
+    said = out.with_suffix(".said")
+    try:
+        frames = [Encoded(**described) for described in json.loads(out.with_suffix(".json").read_text())]
+        with out.open("wb") as stream:
+            for frame in frames:
+                decode_here(frame).tofile(stream)
+    except NoDecoder as missing:
+        said.write_text(f"no-decoder {missing}")
+    except ConversionFailed as failed:
+        said.write_text(f"failed {failed}")
+    except OSError as error:
+        said.write_text(f"errno {error.errno or 5}")
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
