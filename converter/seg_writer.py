@@ -187,15 +187,22 @@ def _frame_groups(pattern: Dataset, volume: Volume, order: FrameOrder, with_segm
     position = {number: _position(volume.frames[number]) for number in used}
     index = {number: place for place, number in enumerate(used, start=1)}
     is_by_segment = _is_by_segment(pattern)
+    dimensions = Struct("<2I" if is_by_segment else "<I")
+    content = sequence(0x00209111, [element(0x00209157, "UL", bytes(dimensions.size))])[: -dimensions.size]
+    segments = [b""] * (int(order.segments.max()) + 2)
+    if with_segment:
+        segments = [_identification(number) for number in range(len(segments))]
     groups = []
     for segment, number in zip((order.segments + 1).tolist(), order.frames.tolist(), strict=True):
-        dimensions = (segment, index[number]) if is_by_segment else (index[number],)
-        content = element(0x00209157, "UL", b"".join(value.to_bytes(4, "little") for value in dimensions))
-        group = derivation[number] + sequence(0x00209111, [content]) + position[number]
-        if with_segment:
-            group += sequence(0x0062000A, [element(0x0062000B, "US", segment.to_bytes(2, "little"))])
-        groups.append(group)
+        place = (segment, index[number]) if is_by_segment else (index[number],)
+        parts = (derivation[number], content, dimensions.pack(*place), position[number], segments[segment])
+        groups.append(b"".join(parts))
     return sequence(0x52009230, groups)
+
+
+def _identification(segment: int) -> bytes:
+    """The Segmentation macro (PS3.3 C.8.20.3.1)."""
+    return sequence(0x0062000A, [element(0x0062000B, "US", segment.to_bytes(2, "little"))])
 
 
 def _is_by_segment(pattern: Dataset) -> bool:
