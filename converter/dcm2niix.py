@@ -194,9 +194,9 @@ class Dcm2niix:
             kinds = [
                 name for pattern, name in _KINDS if any(pattern.search(suffixes[path]) for path in images)
             ]
-            told_by = f", by {', '.join(kinds)}" if kinds else ""
+            by = f", by {' and '.join(kinds)}" if kinds else ""
             raise Dcm2niixFailed(
-                f"dcm2niix made {len(images)} images of one volume{told_by}; "
+                f"dcm2niix made {len(images)} images of one volume{by}; "
                 "the series mixes several kinds of image, have them sent as series of their own"
             )
         return images[0]

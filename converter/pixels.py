@@ -6,7 +6,7 @@ the codecs that are installed.
 
 import os
 import struct
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,6 +154,14 @@ def _decoded(
         return children.decoded()
 
 
+def _uid_elements(uid: str) -> Iterator[bytes]:
+    """The SOP Instance UID as it stands in a file, with explicit and with implicit VR."""
+    value = uid.encode() + b"\0" * (len(uid) % 2)
+    tag = struct.pack("<HH", 0x0008, 0x0018)
+    yield tag + b"UI" + struct.pack("<H", len(value)) + value
+    yield tag + struct.pack("<L", len(value)) + value
+
+
 def once_per_value(
     headers: Sequence[Dataset], keywords: Sequence[str], describe: Callable[[Dataset], T]
 ) -> list[T]:
@@ -174,7 +182,10 @@ def once_per_value(
 
 
 def _from_the_end(path: Path, layout: Layout, uid: str) -> NDArray[Any] | None:
-    """The pixels where a file's last element is native pixel data of the right length; else None."""
+    """The pixels where a file's last element is native pixel data of the right length; else None.
+
+    None as well where the UID does not stand where it should: pydicom then finds it, or finds another one.
+    """
     length = layout.frame_bytes + layout.frame_bytes % 2  # values have an even length (PS3.5 7.1.1)
     try:
         stream = path.open("rb", buffering=0)
@@ -192,8 +203,8 @@ def _from_the_end(path: Path, layout: Layout, uid: str) -> NDArray[Any] | None:
         is_explicit = head[:8] in _EXPLICIT_HEADS and head[8:] == said
         if not is_explicit and head[4:] != _PIXEL_DATA + said:
             return None
-        if uid.encode() not in before:
-            raise ConversionFailed(CHANGED)
+        if uid and not any(element in before for element in _uid_elements(uid)):
+            return None
         bits = np.empty((layout.rows, layout.columns), layout.bits)
         if stream.readinto(bits.data.cast("B")) != layout.frame_bytes:
             raise ConversionFailed(CHANGED)

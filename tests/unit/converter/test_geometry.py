@@ -1,15 +1,19 @@
 """Labels carried onto the frames, and refused where they do not fit."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from converter.cut import copy_plane
 from converter.errors import LabelsDoNotFit
-from converter.geometry import LPS_FROM_RAS, frames_on_grid, labels_on_frames
-from converter.nifti import convert_volume
+from converter.geometry import LPS_FROM_RAS, frames_on_grid, labels_on_frames, voxel_from_pixel
+from converter.grid import grid_of
 from converter.series import Volume, read_series
 
 MakeSeries = Callable[..., Path]
@@ -69,12 +73,130 @@ def test_labels_with_other_values_are_refused(volume: Volume, tmp_path: Path, va
         labels_on_frames(written(tmp_path / "labels.nii", labels, own_grid(volume)), volume)
 
 
-def test_labels_that_lie_elsewhere_are_refused(volume: Volume, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("moved_mm", "percent"), [((500, 0, 0), 0), ((0, 0, 7.2), 33), ((20, 14, 0), 15), ((0, 0, -10), 17)]
+)
+def test_labels_of_another_field_of_view_are_refused_with_numbers(
+    volume: Volume, tmp_path: Path, moved_mm: tuple[float, ...], percent: int
+) -> None:
     affine = own_grid(volume)
-    affine[0, 3] += 500
+    affine[:3, 3] += moved_mm
     path = written(tmp_path / "labels.nii", np.ones((24, 16, 6), np.uint8), affine)
-    with pytest.raises(LabelsDoNotFit, match="elsewhere"):
+    with pytest.raises(LabelsDoNotFit, match=f"24 x 16 x 6 voxels, lies elsewhere .*only {percent} %"):
         labels_on_frames(path, volume)
+
+
+def test_labels_that_cover_most_of_the_series_are_carried_and_zero_elsewhere(
+    volume: Volume, tmp_path: Path
+) -> None:
+    labels = np.random.default_rng(1).integers(1, 256, (24, 16, 6), np.uint8)
+    affine = own_grid(volume)
+    affine[:3, 3] = affine[:3] @ [5, 2, 1, 1]
+    path = written(tmp_path / "labels.nii.gz", labels[5:22, 2:, 1:], affine)
+    expected = np.zeros_like(labels)
+    expected[5:22, 2:, 1:] = labels[5:22, 2:, 1:]
+    assert np.array_equal(labels_on_frames(path, volume), expected.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 2.7])
+def test_labels_on_a_finer_or_coarser_grid_come_by_nearest_neighbour(
+    volume: Volume, tmp_path: Path, factor: float
+) -> None:
+    shape = tuple(int(np.ceil(size / factor)) + 1 for size in (24, 16, 6))
+    labels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    path = written(tmp_path / "labels.nii.gz", labels, own_grid(volume) @ np.diag([factor] * 3 + [1]))
+    assert np.array_equal(
+        labels_on_frames(path, volume), by_looking_up(labels, nib.load(path).affine, volume)
+    )
+
+
+def by_looking_up(labels: np.ndarray, affine: np.ndarray, volume: Volume) -> np.ndarray:
+    """Each pixel's nearest voxel, one by one; zero where there is none."""
+    row, column = np.mgrid[: volume.rows, : volume.columns]
+    frames = []
+    for frame in range(len(volume.frames)):
+        voxels = np.stack([column, row, np.ones_like(row)], -1) @ voxel_from_pixel(affine, volume, frame).T
+        index = np.rint(voxels).astype(int)
+        inside = ((index >= 0) & (index < labels.shape)).all(-1)
+        index = np.clip(index, 0, np.array(labels.shape) - 1)
+        frames.append(labels[index[..., 0], index[..., 1], index[..., 2]] * inside)
+    return np.stack(frames)
+
+
+ANY_AXES = st.permutations([0, 1, 2])
+ANY_FLIPS = st.tuples(*[st.sampled_from([-1, 1])] * 3)
+ANY_PLACE = st.tuples(*[st.integers(-30, 30)] * 3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_AXES, ANY_FLIPS, ANY_PLACE, st.floats(-0.49, 0.49))
+def test_plane_cut_along_the_axes_is_the_one_that_is_looked_up(
+    axes: list[int], flips: tuple[int, ...], place: tuple[int, ...], between: float
+) -> None:
+    """Also where it lies partly or wholly outside, and between voxels."""
+    voxels = np.random.default_rng(0).integers(1, 256, (11, 13, 17), np.uint8)
+    matrix = np.zeros((3, 3))
+    matrix[axes[0], 0], matrix[axes[1], 1] = flips[:2]
+    matrix[:, 2] = np.array(place) + between
+    plane = np.zeros((9, 12), np.uint8)
+    inside = copy_plane(voxels, matrix, plane)
+    row, column = np.mgrid[:9, :12]
+    index = np.rint(np.stack([column, row, np.ones_like(row)], -1) @ matrix.T).astype(int)
+    reached = ((index >= 0) & (index < voxels.shape)).all(-1)
+    expected = np.zeros_like(plane)
+    expected[reached] = voxels[tuple(index[reached].T)]
+    assert inside == reached.sum()
+    assert np.array_equal(plane, expected)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[1.002, 0, 0], [0, 1, 0], [0, 0, 0]],
+        [[1, 0, 0.5], [0, 1, 0], [0, 0, 0]],
+        [[1, 1, 0], [0, 0.1, 0], [0, 0, 0]],
+        [[0.9, 0.4, 0], [-0.4, 0.9, 0], [0, 0, 0]],
+    ],
+    ids=["stretched", "in the middle", "sheared", "turned"],
+)
+def test_plane_that_is_not_along_the_axes_is_not_cut(matrix: list[list[float]]) -> None:
+    plane = np.zeros((9, 12), np.uint8)
+    assert copy_plane(np.ones((20, 20, 3), np.uint8), np.array(matrix, float), plane) is None
+    assert not plane.any()
+
+
+def test_labels_of_a_wider_type_beyond_255_are_refused(volume: Volume, tmp_path: Path) -> None:
+    labels = np.zeros((24, 16, 6), np.int16)
+    labels[3, 3, 5] = 256
+    with pytest.raises(LabelsDoNotFit, match="0 to 255"):
+        labels_on_frames(written(tmp_path / "labels.nii.gz", labels, own_grid(volume)), volume)
+
+
+@pytest.mark.parametrize("name", ["labels.nii", "labels.nii.gz"])
+def test_labels_that_a_slope_scales_are_taken_scaled(volume: Volume, tmp_path: Path, name: str) -> None:
+    image = nib.Nifti1Image(np.full((24, 16, 6), 3, np.uint8), own_grid(volume))
+    image.header.set_slope_inter(2, 1)
+    nib.save(image, tmp_path / name)
+    assert set(labels_on_frames(tmp_path / name, volume).ravel()) == {7}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_labels_of_any_byte_order_and_nifti_version_are_read(
+    volume: Volume, tmp_path: Path, kind: type, order: str
+) -> None:
+    labels = np.random.default_rng(1).integers(0, 256, (24, 16, 6)).astype(np.int16)
+    header = kind.header_class(endianness=order)
+    nib.save(kind(labels, own_grid(volume), header), tmp_path / "labels.nii.gz")
+    assert np.array_equal(labels_on_frames(tmp_path / "labels.nii.gz", volume), labels.transpose(2, 1, 0))
+
+
+def test_labels_compressed_in_several_pieces_are_read(volume: Volume, tmp_path: Path) -> None:
+    labels = np.random.default_rng(1).integers(0, 256, (24, 16, 6), np.uint8)
+    content = nib.Nifti1Image(labels, own_grid(volume)).to_bytes()
+    pieces = [gzip.compress(content[:1000]), gzip.compress(content[1000:])]
+    (tmp_path / "labels.nii.gz").write_bytes(b"".join(pieces))
+    assert np.array_equal(labels_on_frames(tmp_path / "labels.nii.gz", volume), labels.transpose(2, 1, 0))
 
 
 def test_labels_of_four_dimensions_are_refused(volume: Volume, tmp_path: Path) -> None:
@@ -97,16 +219,14 @@ def test_label_file_cut_short_is_refused(volume: Volume, tmp_path: Path) -> None
         labels_on_frames(path, volume)
 
 
+@pytest.mark.parametrize("lean", [0.0, 0.25])
 @pytest.mark.parametrize("heights", [(0, 2, 4, 6, 8, 10), (0, 2, 4, 8, 10), (0, 2, 5, 6, 9.5)])
 def test_labels_to_the_grid_and_back_are_the_same(
-    make_series: MakeSeries, tmp_path: Path, heights: tuple[float, ...]
+    make_series: MakeSeries, tmp_path: Path, heights: tuple[float, ...], lean: float
 ) -> None:
-    volume = read_series(make_series(heights))
-    frames = np.zeros((len(heights), 16, 24), np.uint8)
-    frames[1:4, 4:12, 5:17] = 7
-    frames[2, 6:9, 8:14] = 200
-    convert_volume(volume, tmp_path / "grid.nii")
-    grid = nib.load(tmp_path / "grid.nii")
-    labels = frames_on_grid(frames, volume, grid.shape, grid.affine)
-    back = labels_on_frames(written(tmp_path / "labels.nii.gz", labels, grid.affine), volume)
+    volume = read_series(make_series(heights, lean=lean))
+    frames = np.random.default_rng(2).integers(0, 256, (len(heights), 16, 24), np.uint8)
+    grid = grid_of(volume)
+    labels = frames_on_grid(frames, volume, grid.shape, grid.affine_ras)
+    back = labels_on_frames(written(tmp_path / "labels.nii.gz", labels, grid.affine_ras), volume)
     assert np.array_equal(back, frames)

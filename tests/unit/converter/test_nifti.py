@@ -1,16 +1,22 @@
 """From DICOM to NIfTI: the same voxels, the same bytes, nothing of the patient."""
 
+import errno
 import gzip
+import hashlib
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -18,13 +24,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from converter import nifti
-from converter.derived_series import MadeUpStudy
+from converter import decoding
+from converter.derived_series import MadeUpStudy, SliceStack, write_slices
 from converter.errors import ConversionFailed
 from converter.geometry import voxel_from_pixel
+from converter.grid import straightened
 from converter.nifti import convert_volume, converter_version
-from converter.series import Volume, read_series
-from converter.straight import straightened
+from converter.series import Volume, judge_series, read_header, read_series
 
 MakeSeries = Callable[..., Path]
 
@@ -81,6 +87,38 @@ def test_conversion_twice_gives_the_same_bytes(make_series: MakeSeries, tmp_path
     second = convert_volume(volume, tmp_path / "b.nii.gz")
     assert first.sha256 == second.sha256
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_conversion_of_the_same_images_in_another_order_gives_the_same_bytes(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    for heights, lean in (((0, 2, 4, 6, 8), 0.0), ((0, 2, 4, 8, 10), 0.0), ((0, 2, 4, 6, 8), 0.3)):
+        instances = [(path, read_header(path)) for path in sorted(make_series(heights, lean=lean).iterdir())]
+        digests = set()
+        for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
+            (volume,) = judge_series([instances[number] for number in order]).volumes
+            digests.add(convert_volume(volume, tmp_path / "out.nii.gz").sha256)
+        assert len(digests) == 1
+
+
+def test_digest_is_that_of_the_file(make_series: MakeSeries, tmp_path: Path) -> None:
+    converted = convert_volume(read_series(make_series()), tmp_path / "out.nii.gz")
+    assert converted.path == tmp_path / "out.nii.gz"
+    assert converted.sha256 == hashlib.sha256(converted.path.read_bytes()).hexdigest()
+
+
+def test_memory_stays_below_twice_the_volume(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(-1000, 1000, (100, 256, 320)).astype(np.int16)
+    stack = SliceStack(pixels, (1, 0, 0, 0, 1, 0), (1, 1), [[0, 0, k] for k in range(100)])
+    write_slices(stack, tmp_path / "series")
+    volume = read_series(tmp_path / "series")
+    tracemalloc.start()
+    try:
+        convert_volume(volume, tmp_path / "out.nii.gz")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * pixels.nbytes
 
 
 def test_converted_file_holds_no_text_of_the_header(make_series: MakeSeries, tmp_path: Path) -> None:
@@ -140,45 +178,128 @@ def test_big_endian_makes_no_difference(make_series: MakeSeries, tmp_path: Path)
     assert convert_volume(read_series(big), tmp_path / "other.nii").sha256 == plain.sha256
 
 
-def test_pixels_that_cannot_be_decoded_end_the_conversion(make_series: MakeSeries, tmp_path: Path) -> None:
+# -- bad input ----------------------------------------------------------------------------------------------
+
+
+def spoil(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(edit(path.read_bytes())) and None
+
+
+def other_uid(path: Path) -> None:
+    dataset = dcmread(path)
+    dataset.SOPInstanceUID = "2.25.4711"
+    dataset.save_as(path)
+
+
+def fewer_rows(path: Path) -> None:
+    dataset = dcmread(path)
+    dataset.Rows, dataset.PixelData = 8, dataset.PixelData[: 8 * 24 * 2]
+    dataset.save_as(path)
+
+
+def other_scaling(path: Path) -> None:
+    dataset = dcmread(path)
+    dataset.RescaleIntercept = -1024
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Path.unlink, "gone or was changed"),
+        (other_uid, "gone or was changed"),
+        (fewer_rows, "damaged or do not fit its header"),
+        (other_scaling, "not the pixels of frame 1"),
+        (spoil(lambda content: content[:-100]), "damaged or do not fit its header"),
+        (spoil(lambda content: content[:300]), "gone or was changed"),
+        (spoil(lambda content: b""), "damaged or do not fit its header"),
+        (spoil(lambda content: bytes(len(content))), "damaged or do not fit its header"),
+    ],
+    ids=["gone", "uid", "rows", "scaling", "truncated", "stump", "empty", "zeros"],
+)
+def test_image_that_changed_since_its_header_was_read_ends_the_conversion(
+    make_series: MakeSeries, tmp_path: Path, change: Callable[[Path], None], said: str
+) -> None:
+    volume = read_series(make_series())
+    paths = volume.frames if change is other_scaling else volume.frames[2:3]
+    for frame in paths:
+        change(frame.path)
+    check_refused(volume, tmp_path, said)
+
+
+def check_refused(volume: Volume, tmp_path: Path, said: str) -> None:
+    out = tmp_path / "out" / "ct.nii.gz"
+    with pytest.raises(ConversionFailed, match=said):
+        convert_volume(volume, out)
+    assert list(out.parent.glob("*")) == []
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+@pytest.mark.parametrize("keep", [0, 40, 200])
+def test_compressed_pixels_that_are_cut_short_end_the_conversion(
+    make_series: MakeSeries, tmp_path: Path, syntax: str, keep: int
+) -> None:
     def edit(dataset: Dataset, number: int) -> None:
-        dataset.compress(RLELossless, generate_instance_uid=False)
-        dataset.PixelData = dataset.PixelData[:60]
+        dataset.compress(syntax, generate_instance_uid=False)
+        if number == 3:
+            (stream,) = generate_frames(dataset.PixelData, number_of_frames=1)
+            dataset.PixelData = encapsulate([stream[:keep] or bytes(2)])
 
-    volume = read_series(make_series(edit=edit))
-    with pytest.raises(ConversionFailed):
-        convert_volume(volume, tmp_path / "out.nii")
-    assert list(tmp_path.glob("*.nii")) == []
+    check_refused(read_series(make_series(edit=edit)), tmp_path, "damaged or do not fit its header")
 
 
-def test_grid_that_lies_elsewhere_is_refused(
+def test_jpeg_2000_stream_that_is_cut_short_ends_the_conversion(demo_study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "series"
+    shutil.copytree(demo_study, folder)
+    path = sorted(folder.iterdir())[7]
+    dataset = dcmread(path)
+    (stream,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([stream[: len(stream) // 2]])
+    dataset.save_as(path)
+    check_refused(read_series(folder), tmp_path, "damaged or do not fit|not the pixels")
+
+
+def test_codec_that_crashes_costs_a_child_and_a_sentence(
     make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What dcm2niix wrote is not trusted: half a pixel off, and there is no result."""
-    read = nifti._read_output
-
-    def shifted(path: Path) -> nifti._Output:
-        output = read(path)
-        output.affine_ras[:3, 3] += 0.5
-        return output
-
-    monkeypatch.setattr(nifti, "_read_output", shifted)
-    with pytest.raises(ConversionFailed, match="geometry cannot be trusted"):
-        convert_volume(read_series(make_series()), tmp_path / "out.nii")
+    volume = read_series(make_series(edit=jpeg_ls))
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.abort()\n")  # each new Python aborts
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_refused(volume, tmp_path, "damaged or do not fit its header")
 
 
-def test_voxels_that_were_flipped_are_refused(
+def test_codec_that_hangs_is_ended(
     make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = nifti._read_output
+    monkeypatch.setattr(decoding, "START_S", 0.3)
+    monkeypatch.setattr(decoding, "FRAME_S", 0.0)
+    volume = read_series(make_series(edit=jpeg_ls))
+    (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_refused(volume, tmp_path, "damaged or do not fit its header")
 
-    def flipped(path: Path) -> nifti._Output:
-        output = read(path)
-        return nifti._Output(output.values[:, ::-1], output.affine_ras)
 
-    monkeypatch.setattr(nifti, "_read_output", flipped)
-    with pytest.raises(ConversionFailed, match="not the pixels"):
-        convert_volume(read_series(make_series()), tmp_path / "out.nii")
+def jpeg_ls(dataset: Dataset, number: int) -> None:
+    dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+
+
+def test_disk_that_is_full_while_dcm2niix_writes_is_no_fault_of_the_images(
+    make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the system passes; a failed conversion does not."""
+    script = tmp_path / "dcm2niix"
+    script.write_text(f'#!/bin/sh\n"{dcm2niix.bin}" "$@" && truncate -s 1000 out/volume.nii\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(dcm2niix, "bin", script)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    out = tmp_path / "out" / "ct.nii.gz"
+    with pytest.raises(OSError, match="no room") as full:
+        convert_volume(read_series(make_series()), out)
+    assert full.value.errno == errno.ENOSPC
+    assert list(out.parent.glob("*")) == []
+
+
+# -- stacks that get another grid ---------------------------------------------------------------------------
 
 
 def test_leaning_stack_gets_an_even_grid_and_a_warning(make_series: MakeSeries, tmp_path: Path) -> None:
