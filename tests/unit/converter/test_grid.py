@@ -16,7 +16,7 @@ from converter.errors import ConversionFailed
 from converter.geometry import LPS_FROM_RAS, frame_affine_lps
 from converter.grid import grid_of, is_exact, rounding_voxels, slice_grid
 from converter.nifti import convert_volume
-from converter.placing import as_it_lies, place_all
+from converter.placing import place_all, placing
 from converter.series import Volume, read_series
 
 MakeSeries = Callable[..., Path]
@@ -49,7 +49,7 @@ def turned(direction: str, degrees: tuple[float, float, float]) -> np.ndarray:
 
 
 def what_dcm2niix_writes(volume: Volume) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
-    with Dcm2niix(lambda folder: place_all(volume.frames, as_it_lies, folder), 60) as run:
+    with Dcm2niix(lambda folder: place_all(volume.frames, placing(volume), folder), 60) as run:
         unpacked = run.result()
         return unpacked.voxels.shape, unpacked.affine_ras, np.array(unpacked.voxels)
 
