@@ -77,6 +77,19 @@ def test_labels_that_lie_elsewhere_are_refused(volume: Volume, tmp_path: Path) -
         labels_on_frames(path, volume)
 
 
+@pytest.mark.parametrize(("columns", "fits"), [(11, False), (13, True)])
+def test_labels_that_cover_less_than_half_of_the_series_are_refused(
+    volume: Volume, tmp_path: Path, columns: int, fits: bool
+) -> None:
+    labels = np.ones((columns, 16, 6), np.uint8)
+    path = written(tmp_path / "labels.nii", labels, own_grid(volume))
+    if fits:
+        assert labels_on_frames(path, volume).sum() == labels.sum()
+    else:
+        with pytest.raises(LabelsDoNotFit, match="elsewhere"):
+            labels_on_frames(path, volume)
+
+
 def test_labels_of_four_dimensions_are_refused(volume: Volume, tmp_path: Path) -> None:
     path = written(tmp_path / "labels.nii", np.ones((24, 16, 6, 2), np.uint8), own_grid(volume))
     with pytest.raises(LabelsDoNotFit, match="4 dimensions"):
