@@ -123,3 +123,12 @@ def test_labels_to_the_grid_and_back_are_the_same(
     labels = frames_on_grid(frames, volume, grid.shape, grid.affine)
     back = labels_on_frames(written(tmp_path / "labels.nii.gz", labels, grid.affine), volume)
     assert np.array_equal(back, frames)
+
+
+def test_labels_on_a_larger_grid_end_where_the_frames_end(volume: Volume) -> None:
+    """A slice of labels is as thick as the frames are apart; beyond, and beside, the grid is empty."""
+    affine = own_grid(volume)
+    affine[:3, 3] -= affine[:3, :3] @ [5, 4, 3]
+    labels = frames_on_grid(np.full((6, 16, 24), 9, np.uint8), volume, (34, 24, 12), affine)
+    assert (labels[5:29, 4:20, 3:9] == 9).all()
+    assert labels.sum() == 9 * 24 * 16 * 6
