@@ -150,8 +150,18 @@ def _slice(stack: SliceStack, number: int, root: str, study: MadeUpStudy) -> Dat
     image.ImagePositionPatient = decimal(stack.positions_lps_mm[number])
     image.ImageOrientationPatient = decimal(stack.orientation_lps)
     image.PixelSpacing = decimal(stack.pixel_spacing_mm)
+    image.SliceThickness = _thickness(stack)
     _add_pixels(image, np.ascontiguousarray(stack.pixels[number]), study.modality)
     return image
+
+
+def _thickness(stack: SliceStack) -> str:
+    """The median step along the slice normal; empty, as the standard allows, for one slice."""
+    if len(stack.positions_lps_mm) < 2:
+        return ""
+    normal = np.cross(stack.orientation_lps[:3], stack.orientation_lps[3:])
+    heights = np.sort(np.array(stack.positions_lps_mm) @ normal)
+    return format_number_as_ds(round(float(np.median(np.diff(heights))), 4))
 
 
 def add_patient_and_study(image: Dataset, root: str, study: MadeUpStudy) -> None:

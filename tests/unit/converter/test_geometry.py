@@ -199,6 +199,19 @@ def test_labels_compressed_in_several_pieces_are_read(volume: Volume, tmp_path: 
     assert np.array_equal(labels_on_frames(tmp_path / "labels.nii.gz", volume), labels.transpose(2, 1, 0))
 
 
+@pytest.mark.parametrize(("columns", "fits"), [(11, False), (13, True)])
+def test_labels_that_cover_less_than_half_of_the_series_are_refused(
+    volume: Volume, tmp_path: Path, columns: int, fits: bool
+) -> None:
+    labels = np.ones((columns, 16, 6), np.uint8)
+    path = written(tmp_path / "labels.nii", labels, own_grid(volume))
+    if fits:
+        assert labels_on_frames(path, volume).sum() == labels.sum()
+    else:
+        with pytest.raises(LabelsDoNotFit, match="elsewhere"):
+            labels_on_frames(path, volume)
+
+
 def test_labels_of_four_dimensions_are_refused(volume: Volume, tmp_path: Path) -> None:
     path = written(tmp_path / "labels.nii", np.ones((24, 16, 6, 2), np.uint8), own_grid(volume))
     with pytest.raises(LabelsDoNotFit, match="4 dimensions"):
@@ -230,3 +243,12 @@ def test_labels_to_the_grid_and_back_are_the_same(
     labels = frames_on_grid(frames, volume, grid.shape, grid.affine_ras)
     back = labels_on_frames(written(tmp_path / "labels.nii.gz", labels, grid.affine_ras), volume)
     assert np.array_equal(back, frames)
+
+
+def test_labels_on_a_larger_grid_end_where_the_frames_end(volume: Volume) -> None:
+    """A slice of labels is as thick as the frames are apart; beyond, and beside, the grid is empty."""
+    affine = own_grid(volume)
+    affine[:3, 3] -= affine[:3, :3] @ [5, 4, 3]
+    labels = frames_on_grid(np.full((6, 16, 24), 9, np.uint8), volume, (34, 24, 12), affine)
+    assert (labels[5:29, 4:20, 3:9] == 9).all()
+    assert labels.sum() == 9 * 24 * 16 * 6

@@ -79,7 +79,8 @@ def test_segment_says_codes_colour_and_algorithm(encoded: Encoded) -> None:
     assert lung.SegmentAlgorithmType == "AUTOMATIC"
     assert lung.SegmentAlgorithmName == "threshold tissue"
     algorithm = lung.SegmentationAlgorithmIdentificationSequence[0]
-    assert (algorithm.AlgorithmVersion, algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning) != ("", "")
+    assert algorithm.AlgorithmVersion == "1.0.0"
+    assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Morphological Operations"
     colour = hd.color.CIELabColor.from_dicom_value(tuple(lung.RecommendedDisplayCIELabValue))
     assert np.abs(np.array(colour.to_rgb()) - expected.rgb).max() <= 2
 

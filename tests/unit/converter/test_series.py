@@ -322,14 +322,17 @@ def test_image_in_a_syntax_without_decoder_is_left_over(make_series: MakeSeries)
 
 @pytest.mark.parametrize("element", ["ImagePositionPatient", "PixelSpacing", "EchoTime", "SliceThickness"])
 def test_series_with_malformed_numbers_never_raises(make_series: MakeSeries, element: str) -> None:
-    folder = make_series()
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.EchoTime = "4.625"
+
+    folder = make_series(edit=edit)
     for path in folder.iterdir():
         content = path.read_bytes()
-        header = read_header(path)
-        if element in header:
-            value = "\\".join(str(v) for v in np.atleast_1d(header[element].value)).encode()
-            path.write_bytes(content.replace(value, b"x" * len(value)))
-    judge_series([(path, read_header(path)) for path in folder.iterdir()])
+        value = "\\".join(str(v) for v in np.atleast_1d(read_header(path)[element].value)).encode()
+        assert value in content
+        path.write_bytes(content.replace(value, b"x" * len(value)))
+    judgement = judge_series([(path, read_header(path)) for path in folder.iterdir()])
+    assert sum(len(volume.frames) for volume in judgement.volumes) + len(judgement.left_over) == 6
 
 
 def test_no_images_are_no_volumes() -> None:

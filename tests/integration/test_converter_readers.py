@@ -1,0 +1,207 @@
+"""Our DICOM-SEG in other hands: highdicom, dcmqi and dciodvfy read it, dcm2niix reads the source beside it.
+
+All are compared by place in the patient: with the real label map of ct-torso-3mm, and with phantoms whose
+balls lie at known places.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dcm2niix
+import dcmqi
+import highdicom as hd
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from benchmarks.geometry.cases import CASES
+from benchmarks.geometry.ours import outcome
+from benchmarks.geometry.phantoms import BALLS
+from converter.derived_series import write_series
+from converter.geometry import LPS_FROM_RAS
+from converter.label_file import encode_label_file
+from converter.segmentation_reader import decode_segmentation
+from converter.series import read_series
+from converter.terminology import label_table
+
+SAME_PLACE_MM = 1e-3
+SINGLE_PRECISION_MM = 5e-4
+"""NIfTI affines are single precision: so near two of them agree, some hundred mm from the origin."""
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values (i, j, k) with an affine to LPS mm."""
+
+    values: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def places_mm(self) -> np.ndarray:
+        index = np.stack([*np.indices(self.values.shape), np.ones(self.values.shape)], -1)
+        return np.asarray(index @ self.affine.T)[..., :3]
+
+    def at(self, places_mm: np.ndarray) -> np.ndarray:
+        """The values at these places, each of which must be the middle of a voxel."""
+        back = np.linalg.inv(self.affine)
+        index = places_mm @ back[:3, :3].T + back[:3, 3]
+        whole = np.rint(index).astype(int)
+        off_mm = np.linalg.norm((index - whole) @ self.affine[:3, :3].T, axis=-1)
+        assert off_mm.max() < SAME_PLACE_MM
+        return np.asarray(self.values[tuple(np.moveaxis(whole, -1, 0))])
+
+
+def nifti(path: Path) -> Grid:
+    image: Any = nib.load(path)
+    return Grid(np.asanyarray(image.dataobj), LPS_FROM_RAS @ image.affine)
+
+
+def by_highdicom(path: Path) -> Grid:
+    volume = hd.seg.segread(path).get_volume(combine_segments=True)
+    return Grid(np.asarray(volume.array), np.asarray(volume.affine))
+
+
+def by_dcmqi(path: Path, folder: Path) -> Grid:
+    """All segments in one image, valued by their numbers."""
+    folder.mkdir()
+    program = Path(dcmqi.__file__).parent / "bin" / "segimage2itkimage"
+    command = [program, "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nii"]
+    subprocess.run([*command, "--mergeSegments"], check=True, capture_output=True, timeout=TIMEOUT_S)
+    (image,) = folder.glob("*.nii.gz")
+    return nifti(image)
+
+
+def by_dcm2niix(series: Path, folder: Path) -> Grid:
+    folder.mkdir()
+    command = [dcm2niix.bin, "-b", "n", "-z", "n", "-f", "source", "-o", folder, series]
+    subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S)
+    return nifti(folder / "source.nii")
+
+
+def values_by_number(path: Path) -> np.ndarray:
+    """Segment number to label value of TotalSegmentator's `total`, by the segment's name."""
+    by_name = {name: value for value, name in label_table("total").items()}
+    values = np.zeros(256, np.uint8)
+    for segment in dcmread(path).SegmentSequence:
+        values[segment.SegmentNumber] = by_name[segment.SegmentLabel]
+    return values
+
+
+def dciodvfy(path: Path) -> list[str]:
+    program = shutil.which("dciodvfy")
+    assert program is not None
+    answer = subprocess.run([program, path], capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    lines = (answer.stdout + answer.stderr).splitlines()
+    assert "Segmentation" in lines, "dciodvfy did not recognise the object"
+    return [line for line in lines if line.startswith("Error")]
+
+
+# -- the real label map -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def torso(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DICOM series derived from ct-torso-3mm, and its 41 real labels as DICOM-SEG beside it."""
+    folder = tmp_path_factory.mktemp("torso")
+    write_series(data / "ct-torso-3mm" / "ct.nii.gz", folder / "series")
+    encode_label_file(folder / "series", data / "ct-torso-3mm" / "labels.nii.gz", folder / "seg.dcm", "total")
+    return folder
+
+
+@pytest.fixture
+def labels(data: Path) -> Grid:
+    return nifti(data / "ct-torso-3mm" / "labels.nii.gz")
+
+
+def test_real_labels_are_read_by_highdicom_voxel_for_voxel(torso: Path, labels: Grid) -> None:
+    read = by_highdicom(torso / "seg.dcm")
+    assert np.array_equal(values_by_number(torso / "seg.dcm")[read.values], labels.at(read.places_mm))
+    assert np.count_nonzero(read.values) == np.count_nonzero(labels.values)
+
+
+def test_real_labels_are_read_by_dcmqi_voxel_for_voxel(torso: Path, labels: Grid, tmp_path: Path) -> None:
+    read = by_dcmqi(torso / "seg.dcm", tmp_path / "dcmqi")
+    numbers = read.values.astype(int)
+    assert np.array_equal(values_by_number(torso / "seg.dcm")[numbers], labels.at(read.places_mm))
+    assert np.count_nonzero(numbers) == np.count_nonzero(labels.values)
+
+
+def test_real_labels_lie_on_the_hounsfield_units_that_dcm2niix_reads_of_the_source(
+    data: Path, torso: Path, labels: Grid, tmp_path: Path
+) -> None:
+    """Each structure holds exactly the voxels in the DICOM series that it held in the NIfTI it came from."""
+    original = nifti(data / "ct-torso-3mm" / "ct.nii.gz").values
+    source = by_dcm2niix(torso / "series", tmp_path / "source")
+    read = by_highdicom(torso / "seg.dcm")
+    value_of = values_by_number(torso / "seg.dcm")
+    units = source.at(read.places_mm)
+    for number in np.unique(read.values[read.values > 0]):
+        here = np.sort(units[read.values == number])
+        there = np.sort(original[labels.values == value_of[number]])
+        assert np.array_equal(here, there)
+
+
+def test_real_labels_decode_to_what_was_encoded(torso: Path, labels: Grid, tmp_path: Path) -> None:
+    decode_segmentation(torso / "seg.dcm", read_series(torso / "series"), tmp_path / "back.nii.gz")
+    back = nifti(tmp_path / "back.nii.gz")
+    assert np.array_equal(back.values, labels.at(back.places_mm))
+    assert np.count_nonzero(back.values) == np.count_nonzero(labels.values)
+
+
+# -- phantoms -----------------------------------------------------------------------------------------------
+
+STRAIGHT = (
+    "prone (HFP)",
+    "feet first (FFS)",
+    "decubitus right (HFDR)",
+    "decubitus left, feet first (FFDL)",
+    "sagittal",
+    "coronal",
+    "oblique",
+    "double oblique sagittal",
+    "thick slices, fine pixels",
+    "odd matrix, 37 x 31",
+    "files from the top down",
+)
+ODD = ("gantry tilt, forwards", "unevenly spaced and tilted", "two slices missing")
+
+
+@pytest.fixture
+def segmented(tmp_path: Path) -> Callable[[str], Path]:
+    """A case's segmentation, made by the converter."""
+
+    def segment(name: str) -> Path:
+        (case,) = [case for case in CASES if case.name == name]
+        outcome(case, tmp_path)
+        return tmp_path / "seg.dcm"
+
+    return segment
+
+
+def middles_mm(grid: Grid) -> list[np.ndarray]:
+    return [grid.places_mm[grid.values == number].mean(axis=0) for number in (1, 2)]
+
+
+@pytest.mark.parametrize("name", STRAIGHT)
+def test_balls_are_where_they_are_for_highdicom_and_dcmqi(
+    segmented: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    seg = segmented(name)
+    one, other = by_highdicom(seg), by_dcmqi(seg, tmp_path / "dcmqi")
+    for read in (one, other):
+        for middle_mm, ball in zip(middles_mm(read), BALLS, strict=True):
+            assert np.linalg.norm(middle_mm - ball.middle_mm) < 1.0
+    assert middles_mm(one)[0] == pytest.approx(middles_mm(other)[0], abs=SINGLE_PRECISION_MM)
+    assert middles_mm(one)[1] == pytest.approx(middles_mm(other)[1], abs=SINGLE_PRECISION_MM)
+
+
+@pytest.mark.peer("dicom3tools")
+@pytest.mark.parametrize("name", [*STRAIGHT[:1], *ODD])
+def test_segmentation_of_a_phantom_is_valid_for_dciodvfy(segmented: Callable[[str], Path], name: str) -> None:
+    assert dciodvfy(segmented(name)) == []
