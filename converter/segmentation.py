@@ -1,6 +1,6 @@
 """Label map to DICOM-SEG on the original slices, read back and compared before anybody sees it.
 
-`seg_header` makes the object, `seg_planes` its pixels, `seg_writer` writes both, `seg_file` reads them back.
+`seg.header` makes the object, `seg.planes` its pixels, `seg.writer` writes both, `seg.file` reads them back.
 """
 
 import os
@@ -19,11 +19,11 @@ from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
 from .headers import text_of
 from .nifti_file import Staged
-from .seg_file import open_segmentation
-from .seg_header import segmentation_header
-from .seg_places import Place, Places
-from .seg_planes import LabelPlanes, MaskPlanes, Planes, Window, bounding_window
-from .seg_settings import (
+from .seg.file import open_segmentation
+from .seg.header import segmentation_header
+from .seg.places import Place, Places
+from .seg.planes import LabelPlanes, MaskPlanes, Planes, Window, bounding_window
+from .seg.settings import (
     MANUFACTURER,
     MODEL_NAME,
     SOP_CLASSES,
@@ -32,7 +32,7 @@ from .seg_settings import (
     SegmentationSettings,
     SegmentationType,
 )
-from .seg_writer import FrameOrder, frame_order, write_segmentation
+from .seg.writer import FrameOrder, frame_order, write_segmentation
 from .series import Volume
 from .source_header import copied_header_digest
 from .terminology import PRIVATE_SCHEME, Structure, codes_version, structure

@@ -13,9 +13,9 @@ from .geometry import frames_on_grid
 from .grid import grid_of
 from .headers import numbers_of
 from .nifti_file import write_labels
-from .seg_file import SegmentationFile, open_segmentation
-from .seg_places import Places
-from .seg_settings import LABEL_VALUE, SegmentationType
+from .seg.file import SegmentationFile, open_segmentation
+from .seg.places import Places
+from .seg.settings import LABEL_VALUE, SegmentationType
 from .series import Volume
 
 MOST_NUMBERS = 255

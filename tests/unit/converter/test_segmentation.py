@@ -19,8 +19,8 @@ from converter import segmentation
 from converter.derived_series import MadeUpStudy
 from converter.errors import EncodingFailed, LabelsDoNotFit
 from converter.geometry import labels_on_frames
-from converter.seg_planes import Planes
-from converter.seg_writer import FrameOrder
+from converter.seg.planes import Planes
+from converter.seg.writer import FrameOrder
 from converter.segmentation import (
     Encoded,
     SegmentationSettings,

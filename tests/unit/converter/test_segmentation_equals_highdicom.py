@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from converter.derived_series import MadeUpStudy
-from converter.seg_segments import segment_descriptions
+from converter.seg.segments import segment_descriptions
 from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.series import Volume, read_series
 from converter.source_header import first_source_header, take_over

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from .errors import LabelsDoNotFit
-from .geometry import positions_lps_mm
-from .headers import numbers_of
-from .seg_file import FrameGroups, SegmentationFile
-from .seg_planes import Window
-from .series import Volume
+from converter.errors import LabelsDoNotFit
+from converter.geometry import positions_lps_mm
+from converter.headers import numbers_of
+from converter.series import Volume
+
+from .file import FrameGroups, SegmentationFile
+from .planes import Window
 
 SAME_PLACE_MM = 0.01
 SAME_COSINES = 1e-3

@@ -29,11 +29,12 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from .errors import LabelsDoNotFit
+from converter.errors import LabelsDoNotFit
+from converter.headers import transfer_syntax_of
+
+from .codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
 from .explicit_vr import Element, MalformedElement, elements, find, items
-from .headers import transfer_syntax_of
-from .seg_codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
-from .seg_settings import SOP_CLASSES, SegmentationType
+from .settings import SOP_CLASSES, SegmentationType
 
 PREAMBLE_BYTES: Final = 132
 GROUP_LENGTH: Final = 0x00020000

@@ -18,7 +18,11 @@ from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
-from .errors import EncodingFailed
+from converter.errors import EncodingFailed
+from converter.mosaic import TILED
+from converter.series import Frame, Volume
+
+from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
 from .explicit_vr import (
     LONGEST_VALUE,
     SEQUENCE_END,
@@ -28,12 +32,9 @@ from .explicit_vr import (
     sequence,
     text_element,
 )
-from .mosaic import TILED
-from .seg_codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
-from .seg_header import names_segments
-from .seg_planes import LabelPlanes, MaskedRows, Planes
-from .seg_settings import SegmentationType
-from .series import Frame, Volume
+from .header import names_segments
+from .planes import LabelPlanes, MaskedRows, Planes
+from .settings import SegmentationType
 
 PIXEL_DATA_HEADER: Final = Struct("<HH2s2xI")
 BYTE_BITS: Final = 8

@@ -15,7 +15,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from .seg_codecs import DEFLATED_IMAGE_FRAME
+from .codecs import DEFLATED_IMAGE_FRAME
 
 MANUFACTURER: Final = "IRIS Gateway"
 MODEL_NAME: Final = "iris-gateway"

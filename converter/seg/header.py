@@ -17,13 +17,14 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
-from .geometry import positions_lps_mm
-from .seg_segments import private_scheme, segment_descriptions
-from .seg_settings import MANUFACTURER, MODEL_NAME, SegmentationSettings, SegmentationType
-from .series import Volume
-from .source_header import first_source_header, take_over
-from .terminology import Structure
-from .uids import derived_uid
+from converter.geometry import positions_lps_mm
+from converter.series import Volume
+from converter.source_header import first_source_header, take_over
+from converter.terminology import Structure
+from converter.uids import derived_uid
+
+from .segments import private_scheme, segment_descriptions
+from .settings import MANUFACTURER, MODEL_NAME, SegmentationSettings, SegmentationType
 
 
 def segmentation_header(

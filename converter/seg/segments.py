@@ -10,11 +10,12 @@ from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from .headers import text_of
-from .seg_settings import LABEL_VALUE, MANUFACTURER, SegmentationSettings
-from .series import Volume
-from .terminology import PRIVATE_SCHEME, Code, Structure
-from .uids import derived_uid
+from converter.headers import text_of
+from converter.series import Volume
+from converter.terminology import PRIVATE_SCHEME, Code, Structure
+from converter.uids import derived_uid
+
+from .settings import LABEL_VALUE, MANUFACTURER, SegmentationSettings
 
 LONGEST_LABEL = 64
 """PS3.5 6.2, value representation LO."""
