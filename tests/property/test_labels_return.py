@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from scipy.spatial.transform import Rotation
 
+from converter.axes import GRID_TOLERANCE
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
 from converter.geometry import LPS_FROM_RAS, frame_affine_lps, labels_on_frames
+from converter.grid import grid_of
 from converter.nifti import convert_volume
 from converter.series import Volume, read_series
 
@@ -219,6 +221,22 @@ def test_blob_seen_in_the_voxels_of_a_straight_series_returns_exactly(phantom: P
 @given(phantoms(odd=True))
 def test_blob_seen_in_the_voxels_of_an_odd_series_returns_to_its_place(phantom: Phantom) -> None:
     check_marked_by_voxels(phantom)
+
+
+@quick
+@given(phantoms(odd=False))
+def test_grid_of_a_straight_series_is_nowhere_a_thousandth_of_a_voxel_off_its_pixels(
+    phantom: Phantom,
+) -> None:
+    with TemporaryDirectory() as name:
+        volume = written(phantom, Path(name) / "dicom")
+    grid = grid_of(volume)
+    to_voxel = np.linalg.inv(LPS_FROM_RAS @ grid.affine_ras)
+    places = pixel_places_mm(volume)
+    voxels = np.concatenate([places, np.ones((*places.shape[:-1], 1))], -1) @ to_voxel.T
+    frame, row, column = np.indices(places.shape[:-1])
+    expected = np.stack([column, volume.rows - 1 - row, frame], -1)
+    assert np.abs(voxels[..., :3] - expected).max() < GRID_TOLERANCE
 
 
 def header_pixels(path: Path) -> np.ndarray:

@@ -49,7 +49,7 @@ def turned(direction: str, degrees: tuple[float, float, float]) -> np.ndarray:
 
 
 def what_dcm2niix_writes(volume: Volume) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
-    with Dcm2niix(lambda folder: place_all(volume.frames, as_it_lies, folder), 60) as run:
+    with Dcm2niix(lambda folder: place_all(volume.frames, as_it_lies, folder / "in"), 60) as run:
         unpacked = run.result()
         return unpacked.voxels.shape, unpacked.affine_ras, np.array(unpacked.voxels)
 
