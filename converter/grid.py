@@ -6,11 +6,15 @@ is an even, right-angled grid that holds them all.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .axes import turn_between
+from .errors import LabelsDoNotFit
 from .geometry import LPS_FROM_RAS, directions_lps, frame_affine_lps, positions_lps_mm
+from .label_reader import read_grid
 from .series import Volume
 from .stacks import EVEN_SHARE
 
@@ -57,6 +61,29 @@ def grid_of(volume: Volume) -> Grid:
         return slice_grid(volume)
     even = even_grid_of(volume)
     return Grid((even.columns, even.rows, even.count), even.affine_ras)
+
+
+def require_own_grid(labels: Path, volume: Volume) -> None:
+    """Make sure that a label map lies on the very grid that `convert_volume` gives, axes in any order.
+
+    One that was made on the converted image does, unless the images were changed since.
+
+    Raises
+    ------
+    LabelsDoNotFit
+        It lies on another one; the text says how far off.
+    """
+    grid = grid_of(volume)
+    shape, affine = read_grid(labels)
+    turn = turn_between(shape, affine, grid.shape, grid.affine_ras)
+    if turn is not None and turn.is_exact:
+        return
+    sizes = f"{' x '.join(map(str, shape))} voxels for {' x '.join(map(str, grid.shape))}"
+    off = "another shape" if turn is None else f"{max(turn.off_voxels):.3g} voxels off"
+    raise LabelsDoNotFit(
+        f"the label map is not on the grid that was made of the series ({sizes}, {off}); the images were "
+        "changed since, convert them again"
+    )
 
 
 def needs_another_grid(volume: Volume) -> bool:

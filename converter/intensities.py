@@ -44,7 +44,7 @@ class Rescale:
         Raises
         ------
         ConversionFailed
-            A lookup table stands in their place, or a slope is 0.
+            A lookup table stands in their place, one is no number, or a slope is 0.
         """
         if any("ModalityLUTSequence" in header and "RescaleSlope" not in header for header in headers):
             raise ConversionFailed(
@@ -65,7 +65,14 @@ class Rescale:
 
 
 def _slope_and_intercept(header: Dataset) -> list[float]:
-    return [(numbers_of(header, keyword, 1) or (absent,))[0] for keyword, absent in _RESCALE.items()]
+    found = []
+    for keyword, absent in _RESCALE.items():
+        number = numbers_of(header, keyword, 1)
+        element = header.get_item(keyword)
+        if number is None and element is not None and element.value:
+            raise ConversionFailed(f"{keyword} is not one number; have the headers corrected at the sender")
+        found.append(absent if number is None else number[0])
+    return found
 
 
 def intensities(stored: NDArray[Any], rescale: Rescale) -> NDArray[Any]:

@@ -1,6 +1,8 @@
 """Reading a label map: a NIfTI file of whole numbers from 0 to 255."""
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,34 @@ def read_labels(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     LabelsDoNotFit
         It is no 3D NIfTI of integers from 0 to 255.
     """
-    try:
+    with _as_refusals():
         values, affine = _read(path)
+    _require_volume(values.shape, affine)
+    return _as_labels(values), affine
+
+
+def read_grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Read a label map's shape and its affine to RAS mm, but no values; raises as `read_labels` does."""
+    with _as_refusals():
+        image: Any = nib.load(path)
+        shape, affine = tuple(map(int, image.shape)), np.asarray(image.affine, np.float64)
+    _require_volume(shape, affine)
+    return shape, affine
+
+
+@contextmanager
+def _as_refusals() -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, EOFError, zlib.error, nib.filebasedimages.ImageFileError):
         raise LabelsDoNotFit("the label map is no NIfTI file that could be read") from None
-    if values.ndim != 3:
-        raise LabelsDoNotFit(f"the label map has {values.ndim} dimensions instead of 3")
+
+
+def _require_volume(shape: tuple[int, ...], affine: NDArray[np.float64]) -> None:
+    if len(shape) != 3:
+        raise LabelsDoNotFit(f"the label map has {len(shape)} dimensions instead of 3")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
         raise LabelsDoNotFit("the label map's affine is singular")
-    return _as_labels(values), affine
 
 
 def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:

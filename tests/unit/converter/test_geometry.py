@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from converter.cut import copy_plane
 from converter.errors import LabelsDoNotFit
 from converter.geometry import LPS_FROM_RAS, frames_on_grid, labels_on_frames, voxel_from_pixel
-from converter.grid import grid_of
+from converter.grid import grid_of, require_own_grid
 from converter.series import Volume, read_series
 
 MakeSeries = Callable[..., Path]
@@ -252,3 +252,36 @@ def test_labels_on_a_larger_grid_end_where_the_frames_end(volume: Volume) -> Non
     labels = frames_on_grid(np.full((6, 16, 24), 9, np.uint8), volume, (34, 24, 12), affine)
     assert (labels[5:29, 4:20, 3:9] == 9).all()
     assert labels.sum() == 9 * 24 * 16 * 6
+
+
+# -- the very grid ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codes", ["LAS", "RAS", "PIR"])
+def test_label_map_on_the_converted_grid_is_on_it_with_axes_in_any_order(
+    volume: Volume, tmp_path: Path, codes: str
+) -> None:
+    grid = grid_of(volume)
+    image = nib.Nifti1Image(np.zeros(grid.shape, np.uint8), grid.affine_ras)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    nib.save(image.as_reoriented(turn), tmp_path / "labels.nii.gz")
+    require_own_grid(tmp_path / "labels.nii.gz", volume)
+
+
+@pytest.mark.parametrize(
+    ("heights", "said"),
+    [
+        (tuple(2.0 * k + 0.01 for k in range(6)), r"24 x 16 x 6 voxels for 24 x 16 x 6, 0\.005 voxels off"),
+        (tuple(2.0 * k for k in range(7)), "24 x 16 x 6 voxels for 24 x 16 x 7, another shape"),
+    ],
+    ids=["moved", "one more"],
+)
+def test_label_map_of_images_that_were_changed_since_is_refused_with_numbers(
+    volume: Volume, make_series: MakeSeries, tmp_path: Path, heights: tuple[float, ...], said: str
+) -> None:
+    grid = grid_of(volume)
+    path = written(tmp_path / "labels.nii.gz", np.ones(grid.shape, np.uint8), grid.affine_ras)
+    with pytest.raises(LabelsDoNotFit, match=f"{said}.*changed since"):
+        require_own_grid(path, read_series(make_series(heights)))

@@ -8,7 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import Dataset, config, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     HTJ2KLossless,
@@ -219,6 +221,19 @@ def test_slope_of_zero_is_refused(case: Case) -> None:
     case.write(VALUES, said(RescaleSlope=0))
     with pytest.raises(ConversionFailed, match="Rescale Slope is 0"):
         case.converted()
+
+
+@pytest.mark.parametrize("text", ["one", "1\\2", "nan"])
+def test_slope_that_is_not_one_number_is_refused(case: Case, text: str) -> None:
+    case.write(VALUES, lambda dataset, number: dataset.__setitem__(0x00281053, slope_of(text)))
+    with pytest.raises(ConversionFailed, match="RescaleSlope is not one number"):
+        case.converted()
+
+
+def slope_of(text: str) -> RawDataElement:
+    """As a file may hold it; pydicom would not write it otherwise."""
+    value = text.encode() + b" " * (len(text) % 2)
+    return RawDataElement(Tag(0x00281053), "DS", len(value), value, 0, False, True)
 
 
 def test_lookup_table_in_place_of_slope_and_intercept_is_refused(case: Case) -> None:
