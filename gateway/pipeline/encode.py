@@ -11,6 +11,7 @@ import structlog
 
 from batch_job.contract import Manifest
 from converter.geometry import labels_on_frames
+from converter.grid import require_own_grid
 from converter.segmentation import (
     ENCODER_VERSION,
     Encoding,
@@ -61,6 +62,7 @@ class Encode:
         volume = self._workplace.volume(job)
         manifest = self._runs.manifest(job)
         labels_path = self._runs.fetch_labels(job, manifest)
+        require_own_grid(labels_path, volume)
         labels = labels_on_frames(labels_path, volume)
         if labels.any():
             header_sha256 = copied_header_digest(volume)
