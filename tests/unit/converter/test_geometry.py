@@ -218,6 +218,16 @@ def test_labels_of_four_dimensions_are_refused(volume: Volume, tmp_path: Path) -
         labels_on_frames(path, volume)
 
 
+def test_labels_with_a_flat_affine_are_refused(volume: Volume, tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 0.0, 1.0])
+    header = nib.Nifti1Header()
+    image = nib.Nifti1Image(np.ones((24, 16, 6), np.uint8), None, header)
+    image.header.set_sform(affine, code=1)
+    nib.save(image, tmp_path / "labels.nii")
+    with pytest.raises(LabelsDoNotFit, match="singular"):
+        labels_on_frames(tmp_path / "labels.nii", volume)
+
+
 def test_labels_that_are_no_nifti_are_refused(volume: Volume, tmp_path: Path) -> None:
     (tmp_path / "labels.nii.gz").write_bytes(b"nothing")
     with pytest.raises(LabelsDoNotFit, match="no NIfTI"):

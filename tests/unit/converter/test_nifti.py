@@ -149,6 +149,34 @@ def test_rescale_is_applied(make_series: MakeSeries, tmp_path: Path) -> None:
     assert np.array_equal(frames_by_affine(image, volume), pixels_of(volume) * 2 - 1024)
 
 
+def test_rescale_to_fractions_keeps_them(make_series: MakeSeries, tmp_path: Path) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.RescaleSlope, dataset.RescaleIntercept = "0.37", "-3.5"
+
+    volume = read_series(make_series(edit=edit))
+    convert_volume(volume, tmp_path / "out.nii")
+    values = frames_by_affine(nib.load(tmp_path / "out.nii"), volume)
+    assert values == pytest.approx(pixels_of(volume) * 0.37 - 3.5, rel=1e-6)
+
+
+def test_rescale_is_the_standards_also_where_a_vendor_has_one_of_its_own(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    """Philips says in private elements how to come to other values; dcm2niix would take those by default."""
+
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.Manufacturer = "Philips Medical Systems"
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, 5
+        philips = dataset.private_block(0x2005, "Philips MR Imaging DD 001", create=True)
+        philips.add_new(0x0D, "FL", 0.0)
+        philips.add_new(0x0E, "FL", 0.013)
+
+    volume = read_series(make_series(study=MadeUpStudy(modality="MR"), edit=edit))
+    convert_volume(volume, tmp_path / "out.nii")
+    image = nib.load(tmp_path / "out.nii")
+    assert np.array_equal(frames_by_affine(image, volume), pixels_of(volume) * 2 + 5)
+
+
 @pytest.mark.parametrize(
     "syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless, JPEGLSLossless]
 )

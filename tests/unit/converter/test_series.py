@@ -129,7 +129,7 @@ def test_uneven_series_that_lacks_slices_in_its_middle_has_a_gap_too(make_series
     )
 
 
-@pytest.mark.parametrize("heights", [(0, 2, 5, 6, 9.5), (0, 1, 2, 4, 6, 8, 10)])
+@pytest.mark.parametrize("heights", [(0, 2, 5, 6, 9.5), (0, 1, 2, 4, 6, 8, 10), (0, 2, 4.3, 6, 8, 10)])
 def test_series_with_other_distances_is_uneven(make_series: MakeSeries, heights: tuple[float, ...]) -> None:
     assert codes_of(make_series(heights)) == ["uneven_spacing"]
 
@@ -387,6 +387,22 @@ def test_series_with_scout_beside_a_volume_keeps_them_apart(make_series: MakeSer
     usable, other = judgement.volumes
     assert (len(usable.frames), usable.usability) == (6, Usability.USABLE)
     assert [finding.code for finding in other.findings] == ["mixed_orientation", "too_few"]
+
+
+def test_series_with_slices_turned_a_little_keeps_them_apart(make_series: MakeSeries) -> None:
+    turn = np.radians(2)
+    turned = (np.cos(turn), np.sin(turn), 0, -np.sin(turn), np.cos(turn), 0)
+    others = make_series((12, 14, 16), orientation=turned, edit=renumbered(None, None, 1))
+    judgement = judged(make_series(edit=renumbered(None, None, 0)), others)
+    assert [len(volume.frames) for volume in judgement.volumes] == [6, 3]
+
+
+def test_series_with_scouts_in_its_own_direction_keeps_them_apart(make_series: MakeSeries) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        renumbered("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"], 1)(dataset, number)
+
+    judgement = judged(make_series(edit=renumbered(None, None, 0)), make_series((12.0,), edit=edit))
+    assert [len(volume.frames) for volume in judgement.volumes] == [6, 1]
 
 
 def test_same_instance_twice_is_taken_once(make_series: MakeSeries) -> None:
