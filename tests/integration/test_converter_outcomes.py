@@ -34,7 +34,7 @@ def test_outcome_of_a_series_is_the_one_in_the_documentation(case: Case, tmp_pat
     found = outcome(case, tmp_path)
     (row,) = [row for row in rows_in_the_document("outcomes") if row[0] == case.name]
     assert row[1:3] == [found.judged, found.landed]
-    if " usable" in found.judged and case not in REFUSED:
+    if " usable" in found.judged:
         assert all(LANDED.fullmatch(text) for text in found.landed.split("; "))
 
 
@@ -47,16 +47,12 @@ def test_documentation_says_what_was_recorded_of_the_peers_and_when() -> None:
     assert between("peers") == about_peers()
 
 
-REFUSED = [
+ROUNDED = [
     case for case in PHANTOMS if case.name in ("positions rounded to 0.01 mm", "rounded cosines, oblique")
 ]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="dcm2niix takes the step from the first two slices; rounding adds up, and the grid is refused",
-)
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ROUNDED, ids=lambda case: case.name)
 def test_series_whose_header_is_rounded_as_scanners_do_lands_exactly(case: Case, tmp_path: Path) -> None:
     assert outcome(case, tmp_path).landed == "exact"
 
