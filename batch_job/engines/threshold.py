@@ -5,7 +5,7 @@ Adipose tissue is -190 to -30 HU, the range that body composition CT uses (Aubre
 are found by shape as well: `ct_bone`, `ct_lungs`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from batch_job.contract import ENGINE_TASKS, EngineInfo
-from batch_job.image import BadInput, Image, from_ras, to_ras
+from batch_job.image import BadInput, from_ras, to_ras
 
-from . import Segmented
+from . import Segmented, Work
 from .coarse import Mask, coarsen
 from .ct_body import Body, find_body
 from .ct_bone import find_bone
@@ -39,9 +39,7 @@ class Threshold:
         facts = ENGINE_TASKS["threshold"]
         return EngineInfo(name="threshold", version=facts.version, weights=facts.weights)
 
-    def segment(
-        self, image: Image, task: str, options: Mapping[str, Any], on_progress: Callable[[float], None]
-    ) -> Segmented:
+    def segment(self, work: Work) -> Segmented:
         """Segment one CT in Hounsfield units; `fast` changes nothing, it is fast already.
 
         Raises
@@ -49,7 +47,11 @@ class Threshold:
         BadInput
             The values are no Hounsfield units.
         """
-        ras, orientation = to_ras(image)
+
+        def on_progress(share: float) -> None:
+            work.on_progress(share, "")
+
+        ras, orientation = to_ras(work.image)
         hu = _hounsfield(ras.values)
         coarse = coarsen(hu, ras.spacing_mm)
         body = find_body(coarse)

@@ -134,7 +134,7 @@ def test_batch_job_on_the_demo_study_leaves_a_whole_result(stage: Stage, demo_ni
         assert (output.sha256, output.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
     assert {name: value for value, name in manifest.labels.items()} == VALUES
     assert (manifest.job_key, manifest.attempt) == ("key-1", 3)
-    assert tuple(manifest.seconds) == STAGES
+    assert set(manifest.seconds) >= set(STAGES)
     assert 50 < manifest.peak_rss_mb < 1000
     source, labels = nib.load(demo_nifti), nib.load(folder / LABELS_NAME)
     assert labels.get_data_dtype() == np.uint8
@@ -314,7 +314,9 @@ def test_batch_job_on_a_magnetic_resonance_image_is_bad_input(stage: Stage, data
     assert "no Hounsfield units" in result.stderr
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/jobs/key/", "/nowhere/at/all/"])
+@pytest.mark.parametrize(
+    "address", ["s3://bucket", "s3://Bucket/jobs/key/", "gs://bucket/jobs/key/", "/nowhere/at/all/"]
+)
 def test_batch_job_with_an_address_of_no_folder_is_bad_input(address: str) -> None:
     result = subprocess.run([*COMMAND, address], capture_output=True, text=True, check=False, timeout=60)
     assert (result.returncode, result.stderr.count("\n")) == (EXIT_BAD_INPUT, 1)

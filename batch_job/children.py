@@ -1,0 +1,66 @@
+"""Child processes of a run, which an engine may start for its own work: none outlives the run.
+
+A run that ends in order kills its children. A run that is killed cannot; so each child that `multiprocessing`
+starts looks whether its parent is still there. A spawned child does because it imports this module in place
+of the program's main module, a forked one because it is told to at the fork.
+"""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+LOOK_S: Final = 0.5
+"""How often a child looks for its parent."""
+
+
+def adopt_children() -> None:
+    """See to it that children that are started from now on end with this process."""
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec(__name__)  # what spawned children import
+    os.register_at_fork(after_in_child=_begin_in_fork)
+
+
+def end_children() -> None:
+    """Kill every descendant of this process, where the system says which they are (Linux)."""
+    for process in _descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
+
+
+def _descendants(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])  # the name may hold anything
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = list(children.get(root, []))
+    for process in found:  # grows while it is walked
+        found += children.get(process, [])
+    return found
+
+
+def _begin_in_fork() -> None:
+    """A forked child answers signals as any process does, and not as the run does."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _follow_parent()
+
+
+def _follow_parent() -> None:
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os._exit(1)
+
+
+if __name__ == "__mp_main__":
+    _follow_parent()
