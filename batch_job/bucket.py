@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import boto3
-from boto3.exceptions import Boto3Error
+from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
@@ -191,9 +191,11 @@ class BucketPlace:
             if isinstance(source, bytes):
                 self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=source)
             else:
-                with source.open("rb") as stream:
-                    self._client.upload_fileobj(stream, self._bucket, self._prefix + name, Config=PARTS)
-        except (ClientError, BotoCoreError, Boto3Error) as error:
+                self._client.upload_file(str(source), self._bucket, self._prefix + name, Config=PARTS)
+        except S3UploadFailedError as error:
+            cause = error.__context__  # what was answered; the error itself holds text only
+            _refuse(cause if isinstance(cause, ClientError) else error)
+        except (ClientError, BotoCoreError) as error:
             _refuse(error)
 
     def settle(self, name: str, content: bytes, instead_of: bytes | None) -> bool:

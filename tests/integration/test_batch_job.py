@@ -245,6 +245,26 @@ def four_dimensions(folder: Path) -> None:
     _replace_image(folder, np.full((9, 9, 9, 2), -1000, np.int16))
 
 
+def cut_off(folder: Path) -> None:
+    _replace_input(folder, (folder / "input.nii.gz").read_bytes()[:-1000])
+
+
+def not_finite(folder: Path) -> None:
+    _replace_image(folder, np.full((9, 9, 9), np.nan, np.float32))
+
+
+def infinite(folder: Path) -> None:
+    _replace_image(folder, np.full((9, 9, 9), np.inf, np.float32))
+
+
+def without_voxels(folder: Path) -> None:
+    _replace_image(folder, np.zeros((9, 9, 0), np.int16))
+
+
+def micrometres(folder: Path) -> None:
+    _replace_image(folder, np.full((9, 9, 9), -1000, np.int16), np.diag([700.0, 700, 1000, 1]))
+
+
 def no_hounsfield(folder: Path) -> None:
     _replace_image(folder, np.arange(729, dtype=np.int16).reshape(9, 9, 9))
 
@@ -280,8 +300,8 @@ def _replace_input(folder: Path, content: bytes) -> None:
     _change_request(folder, input=named)
 
 
-def _replace_image(folder: Path, values: np.ndarray) -> None:
-    nib.save(nib.Nifti1Image(values, np.eye(4)), folder / "input.nii.gz")
+def _replace_image(folder: Path, values: np.ndarray, affine: np.ndarray | None = None) -> None:
+    nib.save(nib.Nifti1Image(values, np.eye(4) if affine is None else affine), folder / "input.nii.gz")
     _replace_input(folder, (folder / "input.nii.gz").read_bytes())
 
 
@@ -289,6 +309,8 @@ def _replace_image(folder: Path, values: np.ndarray) -> None:
     ("harm", "reason"),
     [
         (no_nifti, "no NIfTI"), (another_file, "stage it again"), (no_input, "no input.nii.gz"),
+        (cut_off, "cut off"), (not_finite, "NaN or infinity"), (infinite, "NaN or infinity"),
+        (without_voxels, "length zero"), (micrometres, "0.05 to 50 mm"),
         (four_dimensions, "4 dimensions"), (no_hounsfield, "no Hounsfield units"),
         (no_request, "request.json"), (unknown_engine, 'no engine "nothing"'),
         (unknown_task, "it has: tissue"), (unknown_option, "fats"),
