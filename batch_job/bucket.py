@@ -49,6 +49,8 @@ TRIES: Final = 5
 TIMES_CUT_OFF: Final = 5
 """How often a download whose connection breaks is taken up again before the run gives up."""
 CHUNK_BYTES: Final = 1 << 20
+AT_ONCE_BYTES: Final = 8 << 20
+"""Up to here a file is sent from memory, which spares the question whether S3 would take it."""
 PARTS: Final = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
 _ADDRESS: Final = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>[^?#]*[^/?#])/?")
@@ -188,6 +190,8 @@ class BucketPlace:
     def put(self, name: str, source: Path | bytes) -> None:
         """Write an object, a large one in parts; it is there when the last part is."""
         try:
+            if isinstance(source, Path) and source.stat().st_size <= AT_ONCE_BYTES:
+                source = source.read_bytes()
             if isinstance(source, bytes):
                 self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=source)
             else:

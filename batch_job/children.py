@@ -15,12 +15,15 @@ import time
 from pathlib import Path
 from typing import Final
 
+PARENT_VARIABLE: Final = "IRIS_JOB_PROCESS"
+"""Environment: the number of the process that starts children."""
 LOOK_S: Final = 0.5
 """How often a child looks for its parent."""
 
 
 def adopt_children() -> None:
     """See to it that children that are started from now on end with this process."""
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
     sys.modules["__main__"].__spec__ = importlib.util.find_spec(__name__)  # what spawned children import
     os.register_at_fork(after_in_child=_begin_in_fork)
 
@@ -53,7 +56,10 @@ def _begin_in_fork() -> None:
 
 
 def _follow_parent() -> None:
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
+    """End when the parent is not the one that started this child, which may be so from the beginning."""
+    parent = int(os.environ[PARENT_VARIABLE])
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
+    threading.Thread(target=_end_with_parent, args=(parent,), name="parent", daemon=True).start()
 
 
 def _end_with_parent(parent: int) -> None:

@@ -115,7 +115,7 @@ class Job:
         return entry
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, last of all, unless another attempt has finished; then remove checkpoints.
+        """Write the manifest, last of all, unless another attempt has finished.
 
         Raises
         ------
@@ -132,5 +132,8 @@ class Job:
             self._unsound = found
         else:
             raise ComeBackLater("the manifest could not be written: others write there all the time")
-        with contextlib.suppress(OSError, ComeBackLater):  # they cost room, no more
+
+    def drop_checkpoints(self) -> None:
+        """Remove what nobody needs once the job is done; they cost room, no more."""
+        with contextlib.suppress(OSError, ComeBackLater):
             self.place.remove(CHECKPOINT_NAME)

