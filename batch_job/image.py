@@ -55,8 +55,17 @@ class Image:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
 
-def count_voxels(path: Path) -> int:
-    """How many voxels a 3D NIfTI's header claims, once all of the header is found sound.
+@dataclass(frozen=True)
+class ImageSize:
+    """How large an image is once it is read."""
+
+    voxels: int
+    bytes: int
+    """At the peak of `read_image`."""
+
+
+def read_size(path: Path) -> ImageSize:
+    """What a 3D NIfTI's header claims, once all of the header is found sound.
 
     Raises
     ------
@@ -66,7 +75,10 @@ def count_voxels(path: Path) -> int:
         The disk failed.
     """
     with _telling_what_is_wrong():
-        return int(np.prod(_open(path).shape, dtype=np.int64))
+        nifti = _open(path)
+        voxels = int(np.prod(nifti.shape, dtype=np.int64))
+        scaled = 0 if _is_plain(nifti.dataobj) else np.dtype(np.float32).itemsize
+        return ImageSize(voxels, voxels * (nifti.get_data_dtype().itemsize + scaled))
 
 
 def read_image(path: Path) -> Image:
@@ -75,7 +87,7 @@ def read_image(path: Path) -> Image:
     Raises
     ------
     BadInput
-        As in `count_voxels`, or it ends too early or holds what is no number.
+        As in `read_size`, or it ends too early or holds what is no number.
     OSError
         The disk failed.
     """
@@ -140,12 +152,16 @@ def _values(nifti: Any) -> NDArray[Any]:
     """The voxels in this machine's byte order; scaled ones as float32, which is exact enough for a CT."""
     proxy = nifti.dataobj
     stored: NDArray[Any] = proxy.get_unscaled()
-    if proxy.slope == 1 and proxy.inter == 0:
+    if _is_plain(proxy):
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
     values = stored.astype(np.float32)
     values *= proxy.slope
     values += proxy.inter
     return values
+
+
+def _is_plain(proxy: Any) -> bool:
+    return bool(proxy.slope == 1 and proxy.inter == 0)
 
 
 def write_labels(labels: NDArray[np.uint8], grid_of: Path, out: Path) -> None:

@@ -5,10 +5,13 @@ import resource
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .cgroup import Memory, cores, memory
 from .errors import BadInput, ComeBackLater
+
+if TYPE_CHECKING:
+    from .image import ImageSize  # NumPy comes after `set_threads`
 
 THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -17,10 +20,10 @@ THREAD_VARIABLES: Final = (
 
 BASE_BYTES: Final = 150_000_000
 """The interpreter with its libraries, before there is an image."""
-BYTES_A_VOXEL: Final = {"threshold": 16}
-"""Peak memory beyond `BASE_BYTES` by voxel of the input, measured; others have `LEAST_BYTES_A_VOXEL`."""
-LEAST_BYTES_A_VOXEL: Final = 8
-"""The image as it is read, the label map, and one more of each on the way: no engine needs less."""
+BYTES_A_VOXEL: Final = {"threshold": 8}
+"""An engine's peak memory by voxel of the input, beyond the image itself; measured on int16 at 30 million."""
+LEAST_BYTES_A_VOXEL: Final = 2
+"""A label map, and its copy on the way out: no engine needs less. What it needs more it says itself."""
 
 DISK_BASE_BYTES: Final = 50_000_000
 DISK_TIMES_INPUT: Final = 2
@@ -33,7 +36,7 @@ def set_threads() -> None:
         os.environ.setdefault(name, str(cores()))
 
 
-def check_memory(voxels: int, engine: str, there: Memory | None = None) -> None:
+def check_memory(size: "ImageSize", engine: str, there: Memory | None = None) -> None:
     """Refuse an image for which memory does not suffice, before it is read.
 
     Raises
@@ -44,8 +47,8 @@ def check_memory(voxels: int, engine: str, there: Memory | None = None) -> None:
         It would suffice, were it not in use.
     """
     there = memory() if there is None else there
-    needed = BASE_BYTES + voxels * BYTES_A_VOXEL.get(engine, LEAST_BYTES_A_VOXEL)
-    what = f"the input's {voxels / 1e6:.0f} million voxels need {_mb(needed)} of memory"
+    needed = BASE_BYTES + size.bytes + size.voxels * BYTES_A_VOXEL.get(engine, LEAST_BYTES_A_VOXEL)
+    what = f"the input's {size.voxels / 1e6:.0f} million voxels need {_mb(needed)} of memory"
     if there.total is not None and needed > there.total:
         raise BadInput(f"{what} and the job may have {_mb(there.total)}; give it more, or a smaller image")
     if there.free is not None and needed > there.free:

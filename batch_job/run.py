@@ -18,7 +18,7 @@ from .contract import (
 )
 from .engines import Engine, Segmented, Work, load_engine
 from .errors import BadInput
-from .image import Image, count_voxels, read_image, write_labels
+from .image import Image, read_image, read_size, write_labels
 from .interruption import Interruption
 from .job import Job
 from .place import Attempt, JobPlace
@@ -100,7 +100,7 @@ def _input(job: Job, request: JobRequest, stages: Stages) -> tuple[Path, Image]:
         check_disk(job.input_bytes(request), job.scratch)
         source = job.input(request)
     with stages.stage("load"):
-        check_memory(count_voxels(source), request.engine)
+        check_memory(read_size(source), request.engine)
         return source, read_image(source)
 
 

@@ -197,6 +197,31 @@ def test_run_of_an_input_larger_than_the_disk_says_how_much_it_needs(
     assert list(small_disk.iterdir()) == []
 
 
+WITH_LITTLE_MEMORY = """
+import sys
+from batch_job import __main__, cgroup, resources
+resources.memory = lambda: cgroup.Memory(int(sys.argv.pop(1)), int(sys.argv.pop(1)))
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "exit_code", "reason"),
+    [
+        (100_000_000, 100_000_000, EXIT_BAD_INPUT, "MB of memory and the job may have 100 MB"),
+        (200_000_000, 90_000_000, EXIT_TRANSIENT, "MB of memory and 90 MB are free"),
+    ],
+)
+def test_run_of_an_input_larger_than_memory_says_how_much_it_needs(
+    job_in_folder: Any, small_ct: bytes, total: int, free: int, exit_code: int, reason: str
+) -> None:
+    job_in_folder.stage(small_ct)
+    process = job_in_folder.start(sys.executable, "-c", WITH_LITTLE_MEMORY, str(total), str(free))
+    _, said = process.communicate(timeout=60)
+    assert says(subprocess.CompletedProcess("", process.returncode, "", said), exit_code, reason)
+    assert not job_in_folder.has("manifest.json")
+
+
 def test_run_leaves_no_scratch_and_sweeps_up_what_a_killed_one_left(job: Any, small_ct: bytes) -> None:
     job.stage(small_ct)
     parent = job.place().scratch_parent

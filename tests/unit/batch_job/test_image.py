@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from batch_job.image import BadInput, Image, count_voxels, from_ras, read_image, to_ras, write_labels
+from batch_job.image import BadInput, Image, ImageSize, from_ras, read_image, read_size, to_ras, write_labels
 
 AFFINE = np.array([[-0.9, 0.1, 0, 30], [0.1, 0.9, 0, -20], [0, 0, 2.5, 7], [0, 0, 0, 1]])
 
@@ -202,7 +202,7 @@ def test_image_in_nifti_2_is_read_and_its_voxels_are_counted(tmp_path: Path, nam
     values = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
     nib.save(nib.Nifti2Image(values, AFFINE), tmp_path / name)
     np.testing.assert_array_equal(read_image(tmp_path / name).values, values)
-    assert count_voxels(tmp_path / name) == 60
+    assert read_size(tmp_path / name) == ImageSize(voxels=60, bytes=120)
 
 
 @pytest.mark.parametrize("keep", ["both", "sform", "qform"])
