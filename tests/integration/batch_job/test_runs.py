@@ -200,7 +200,8 @@ def test_run_of_an_input_larger_than_the_disk_says_how_much_it_needs(
 WITH_LITTLE_MEMORY = """
 import sys
 from batch_job import __main__, cgroup, resources
-resources.memory = lambda: cgroup.Memory(int(sys.argv.pop(1)), int(sys.argv.pop(1)))
+there = cgroup.Memory(int(sys.argv.pop(1)), int(sys.argv.pop(1)))
+resources.memory = lambda: there
 sys.exit(__main__.main())
 """
 
