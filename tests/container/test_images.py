@@ -51,7 +51,7 @@ def call(*command: str, timeout_s: float = DEADLINE_S) -> subprocess.CompletedPr
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    """The gateway, and the batch job without torch; removed afterwards, while their layers stay as a cache."""
+    """The gateway, and the batch job without torch; removed afterwards, their layers stay as a cache."""
     made = Images(f"test-{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("boms"))
     settings = {"IRIS_BUILDER": "buildah", "IRIS_TAG": made.tag, "IRIS_BOM_DIR": str(made.boms)}
     script = [str(ROOT / "container" / "build-images.sh"), "gateway", "batch"]
