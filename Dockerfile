@@ -43,7 +43,7 @@ RUN pip install --constraint /src/constraints-${TORCH}.txt torch
 RUN pip install --constraint /src/constraints.txt --constraint /src/constraints-${TORCH}.txt \
     --requirement /src/segment.txt
 RUN install --directory /opt/weights \
-    && for task in ${TASKS}; do totalseg_download_weights -t "${task}" || exit 1; done
+    && for task in ${TASKS}; do HOME=/tmp totalseg_download_weights -t "${task}" || exit 1; done
 
 # hadolint ignore=DL3006
 FROM batch-${ENGINE} AS batch-code

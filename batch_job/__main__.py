@@ -11,11 +11,12 @@ from .contract import (
     DIE_WITH_PARENT_VARIABLE,
     EXIT_BAD_INPUT,
     EXIT_DONE,
+    EXIT_NOT_SET_UP,
     EXIT_SOFTWARE_ERROR,
     EXIT_TRANSIENT,
     RUN_VARIABLE,
 )
-from .errors import BadInput, ComeBackLater, OwnedByAnother
+from .errors import BadInput, ComeBackLater, NotSetUp, OwnedByAnother
 from .interruption import Interruption
 from .place import Attempt, open_place
 from .resources import set_threads
@@ -56,6 +57,8 @@ def _run(address: str, interruption: Interruption) -> int:
         run_job(place, attempt, interruption)
     except BadInput as error:
         return _say(str(error), EXIT_BAD_INPUT)
+    except NotSetUp as error:
+        return _say(str(error), EXIT_NOT_SET_UP)
     except ComeBackLater as error:
         return _say(str(error), EXIT_TRANSIENT)
     except OwnedByAnother as error:

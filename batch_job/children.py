@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+"""Those that end a run in order."""
 PARENT_VARIABLE: Final = "IRIS_JOB_PROCESS"
 """Environment: the number of the process that starts children."""
 LOOK_S: Final = 0.5
@@ -25,7 +27,7 @@ def adopt_children() -> None:
     """See to it that children that are started from now on end with this process."""
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     sys.modules["__main__"].__spec__ = importlib.util.find_spec(__name__)  # what spawned children import
-    os.register_at_fork(after_in_child=_begin_in_fork)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_take_signals, after_in_child=_begin_in_fork)
 
 
 def end_children() -> None:
@@ -52,7 +54,17 @@ def _begin_in_fork() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _take_signals()
     _follow_parent()
+
+
+def _hold_signals() -> None:
+    """Let no signal reach a child that still would tell its parent's thread of it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _take_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _follow_parent() -> None:

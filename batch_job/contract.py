@@ -53,6 +53,9 @@ input would fail again: not retried by itself."""
 EXIT_TRANSIENT: Final = 75
 """The folder is busy, the disk is full, memory ran out, the object store does not answer or does not let the
 job in. Retry later."""
+EXIT_NOT_SET_UP: Final = 78
+"""The engine lacks weights or a licence (EX_CONFIG of sysexits.h); the reason is one line that says how to
+get them. Nothing is wrong with the input: retry when that is settled, not by itself."""
 EXIT_INTERRUPTED: Final = 143
 """SIGTERM, SIGINT, the parent's death, a Spot interruption. Retry; what was finished is in `checkpoint/`."""
 

@@ -2,6 +2,7 @@
 
 BadInput          the request or the input cannot be used; no retry helps    2
 ComeBackLater     busy, full, unreachable: another time, or elsewhere        75
+NotSetUp          the engine lacks weights or a licence: a person's work     78
 OwnedByAnother    another Batch job works on this run; nothing is left over  0
 """
 
@@ -16,6 +17,10 @@ class ComeBackLater(Exception):
 
 class FolderBusy(ComeBackLater):
     """Another run works in the job folder."""
+
+
+class NotSetUp(Exception):
+    """The engine cannot work as it is installed; one sentence that says what to do."""
 
 
 class OwnedByAnother(Exception):

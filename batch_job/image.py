@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
 from numpy.typing import NDArray
 
-from .errors import BadInput as BadInput
+from .errors import BadInput
 
 LARGEST_VOXELS: Final = 2_000_000_000
 """More than any scanner makes; a header that claims more is damaged, and would take all memory."""

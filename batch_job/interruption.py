@@ -16,12 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from .children import end_children
+from .children import SIGNALS, end_children
 from .contract import EXIT_INTERRUPTED
 
 GRACE_S: Final = 20.0
 """How long what is being written may take; ECS kills 30 s after SIGTERM."""
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:

@@ -38,6 +38,8 @@ def run_job(place: JobPlace, attempt: Attempt, interruption: Interruption) -> No
     ------
     BadInput
         Request or input cannot be used.
+    NotSetUp
+        The engine lacks weights or a licence.
     ComeBackLater
         Memory, disk or the place itself are not to be had now.
     OwnedByAnother
@@ -58,11 +60,12 @@ def run_job(place: JobPlace, attempt: Attempt, interruption: Interruption) -> No
 
 def _do(job: Job, request: JobRequest, interruption: Interruption) -> None:
     options = _checked_options(request)
+    engine = load_engine(request.engine)
+    info = engine.check(request.task, options)
     writer = ProgressWriter(job.place)
     stages = Stages(writer.tell)
     with writer.running():
         source, image = _input(job, request, stages)
-        engine = load_engine(request.engine)
         work = Work(
             image=image,
             source=source,
@@ -71,7 +74,7 @@ def _do(job: Job, request: JobRequest, interruption: Interruption) -> None:
             scratch=_folder(job.scratch / "engine"),
             checkpoints=PlaceCheckpoints(
                 job.place,
-                identity_of_work(request, engine.info),
+                identity_of_work(request, info),
                 _folder(job.scratch / "checkpoint"),
                 interruption.finishing_first,
             ),

@@ -13,37 +13,48 @@ from batch_job.image import Image
 
 
 class Checkpoints(Protocol):
-    """Finished parts of the work, which outlive an interruption."""
+    """Keeps what an attempt has finished for the next attempt at the same request and input."""
 
     def get(self, name: str) -> Path | None:
-        """A part that an earlier attempt at the same work finished, with the bytes it had then; read only."""
+        """A file that an earlier attempt put, checked by its digest; None where there is none."""
         ...
 
     def put(self, name: str, path: Path) -> None:
-        """Keep a finished part; it is durable on return.
+        """Keep a copy of a file; it is durable on return.
 
         Raises
         ------
-        OSError, ComeBackLater
+        OSError
         """
         ...
 
 
+class NoCheckpoints:
+    """Keeps nothing."""
+
+    def get(self, name: str) -> Path | None:
+        """None."""
+        return None
+
+    def put(self, name: str, path: Path) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True)
 class Work:
-    """What an engine is given."""
+    """What an engine has to do, and with what."""
 
     image: Image
     source: Path
-    """The NIfTI that the image was read from; never changed."""
+    """The NIfTI that the image was read from."""
     task: str
     options: Mapping[str, Any]
-    """Every option of the engine, checked against the contract."""
+    """With every default, as `contract.canonical_options` gives them."""
     scratch: Path
-    """An empty folder; it goes when the run ends."""
+    """An empty folder of this run's own, which is removed afterwards."""
     checkpoints: Checkpoints
     on_progress: Callable[[float, str], None]
-    """Told 0 to 1 of the engine's own work and what is done now; returns at once."""
+    """Told how far the engine's own work is, 0 to 1, and what it does."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +64,9 @@ class Segmented:
     labels: NDArray[np.uint8]
     names: Mapping[int, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """How long each stage of the engine took."""
+    """By stage of the engine's own."""
     notes: tuple[str, ...] = ()
-    """What is to be known of this run, in sentences."""
+    """What a reader of the result should know, in sentences."""
 
 
 class Engine(Protocol):
@@ -63,7 +74,17 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What it is, for the manifest."""
+        """What it is, for the manifest; complete once something was segmented."""
+        ...
+
+    def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
+        """Look, without any work, whether all is there that a task with these options needs.
+
+        Raises
+        ------
+        NotSetUp
+            Something is missing; the text says what, and how to get it.
+        """
         ...
 
     def segment(self, work: Work) -> Segmented:
@@ -72,7 +93,10 @@ class Engine(Protocol):
         Raises
         ------
         BadInput
-            The image does not suit the task.
+            The image does not suit the task, or is too large for this machine.
+        NotSetUp
+            Something that the engine needs is not installed.
+        ComeBackLater, MemoryError, OSError
         """
         ...
 

@@ -2,9 +2,10 @@
 
 `python parts_job.py ADDRESS` runs it once. The environment says what happens:
 
-    PARTS_LOG       a file that gets a line for each part that is worked on
-    PARTS_WAIT_AT   the part after whose checkpoint the engine waits to be interrupted
-    PARTS_CHILDREN  "spawn" or "fork": child processes that would run for ever; their numbers go to the log
+    PARTS_LOG         a file that gets a line for each part that is worked on
+    PARTS_WAIT_AT     the part after whose checkpoint the engine waits to be interrupted
+    PARTS_NOT_SET_UP  anything: the engine finds that it has no weights
+    PARTS_CHILDREN    "spawn" or "fork": child processes that would run for ever; their numbers go to the log
 
 `python parts_job.py ADDRESS --kill` reads numbers from standard input. For each it runs the job in a fork
 that is killed (SIGKILL) just before that operation on a file or connection, 0 for none, and writes how it
@@ -17,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from batch_job import __main__ as command
 from batch_job import bucket, run  # noqa: F401  (loaded before the forks)
 from batch_job.contract import EngineInfo
 from batch_job.engines import Segmented, Work
+from batch_job.errors import NotSetUp
 
 PARTS = ("low", "middle", "high")
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "tempfile.mkdtemp"}
@@ -35,6 +38,11 @@ class PartsEngine:
     """Labels three bands of intensity, each a part with a checkpoint."""
 
     info = EngineInfo(name="threshold", version="parts", weights="")
+
+    def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
+        if os.environ.get("PARTS_NOT_SET_UP"):
+            raise NotSetUp("there are no weights; get them with a command")
+        return self.info
 
     def segment(self, work: Work) -> Segmented:
         labels = np.zeros(work.image.values.shape, np.uint8)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from batch_job.contract import EXIT_DONE, EXIT_INTERRUPTED
+from batch_job.contract import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_SET_UP
 
 DEADLINE_S = 60.0
 PARTS_JOB = Path(__file__).parent / "parts_job.py"
@@ -70,6 +70,13 @@ def ends(process: subprocess.Popen[str], *, with_code: int) -> None:
         assert (process.returncode, said) == (with_code, "")
     finally:
         process.kill()
+
+
+def test_run_whose_engine_is_not_set_up_says_so_before_any_work(parts: PartsRun) -> None:
+    parts.job.delete("input.nii.gz")  # it is not even asked for
+    process = parts.start(PARTS_NOT_SET_UP="1")
+    _, said = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, said) == (EXIT_NOT_SET_UP, "there are no weights; get them with a command\n")
 
 
 # -- interrupted ------------------------------------------------------------------------------------------
