@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ TRIES: Final = 5
 """How often a request is sent, with growing pauses between."""
 TIMES_CUT_OFF: Final = 5
 """How often a download whose connection breaks is taken up again before the run gives up."""
+TIMES_IN_CONFLICT: Final = 5
+"""How often a conditional write is tried again that met another one; S3 then says neither yes nor no."""
+CONFLICT_S: Final = 0.2
 CHUNK_BYTES: Final = 1 << 20
 AT_ONCE_BYTES: Final = 8 << 20
 """Up to here a file is sent from memory, which spares the question whether S3 would take it."""
@@ -56,7 +60,8 @@ PARTS: Final = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=
 _ADDRESS: Final = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>[^?#]*[^/?#])/?")
 _CUT_OFF: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, ConnectionError)
 _MISSING: Final = frozenset({"NoSuchKey", "404", "NotFound"})
-_MET_ANOTHER: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+_MET_ANOTHER: Final = frozenset({"PreconditionFailed", "412"})
+_CONFLICT: Final = frozenset({"ConditionalRequestConflict", "409"})
 _NOT_LET_IN: Final = frozenset({"AccessDenied", "403", "Forbidden", "AllAccessDisabled"})
 _EXPIRED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
@@ -89,17 +94,15 @@ class BucketPlace:
         parts = _ADDRESS.fullmatch(address)
         if parts is None:
             raise BadInput("an address in S3 is s3://bucket/prefix/jobs/KEY/")
-        config = Config(
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
-            retries={
-                "mode": "standard",
-                "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS", TRIES)),
-            },
-        )
         try:
+            tries = int(os.environ.get("AWS_MAX_ATTEMPTS", TRIES))
+            config = Config(
+                connect_timeout=CONNECT_TIMEOUT_S,
+                read_timeout=READ_TIMEOUT_S,
+                retries={"mode": "standard", "total_max_attempts": tries},
+            )
             client = boto3.client("s3", config=config)
-        except (BotoCoreError, ValueError):  # ValueError: an endpoint that is no URL
+        except (BotoCoreError, ValueError):  # ValueError: no number, no URL
             raise ComeBackLater(
                 "S3 cannot be asked with this configuration; look at the AWS_ variables"
             ) from None
@@ -204,22 +207,26 @@ class BucketPlace:
 
     def settle(self, name: str, content: bytes, instead_of: bytes | None) -> bool:
         """Write it on the condition that S3 itself checks (If-None-Match, If-Match)."""
-        try:
-            if instead_of is None:
-                self._client.put_object(
-                    Bucket=self._bucket, Key=self._prefix + name, Body=content, IfNoneMatch="*"
-                )
-                return True
-            found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
-            if found["Body"].read() != instead_of:
-                return False
-            self._client.put_object(
-                Bucket=self._bucket, Key=self._prefix + name, Body=content, IfMatch=found["ETag"]
-            )
-        except (ClientError, BotoCoreError) as error:
-            if _code(error) in _MET_ANOTHER | _MISSING:
-                return False
-            _refuse(error)
+        for again in range(TIMES_IN_CONFLICT, -1, -1):
+            try:
+                return self._write_if(name, content, instead_of)
+            except (ClientError, BotoCoreError) as error:
+                if _code(error) in _MET_ANOTHER | _MISSING:
+                    return False
+                if _code(error) not in _CONFLICT or not again:
+                    _refuse(error)
+                time.sleep(CONFLICT_S)
+        raise AssertionError("the last time either returns or raises")
+
+    def _write_if(self, name: str, content: bytes, instead_of: bytes | None) -> bool:
+        key = self._prefix + name
+        if instead_of is None:
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=content, IfNoneMatch="*")
+            return True
+        found = self._client.get_object(Bucket=self._bucket, Key=key)
+        if found["Body"].read() != instead_of:
+            return False
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=content, IfMatch=found["ETag"])
         return True
 
     def remove(self, name: str) -> None:

@@ -142,6 +142,25 @@ def test_run_whose_write_lost_its_answer_is_done_once(
     ] * 2
 
 
+def test_run_whose_claims_and_manifest_meet_others_is_done(job: Any, proxy: Proxy, small_ct: bytes) -> None:
+    job.stage(small_ct)
+    conditional = ("owner.json", "begun.json", "manifest.json")
+    proxy.spoil = lambda method, path, number: (
+        (409, "ConditionalRequestConflict")
+        if method == "PUT" and path.endswith(conditional) and number < 2
+        else None
+    )
+    assert job.run(AWS_BATCH_JOB_ID="a").returncode == EXIT_DONE
+    assert job.manifest().attempt == 1
+
+
+@pytest.mark.parametrize("value", [{"AWS_MAX_ATTEMPTS": "many"}, {"AWS_ENDPOINT_URL": "no address"}])
+def test_run_with_a_setting_that_is_none_is_transient(job_in_bucket: Any, value: dict[str, str]) -> None:
+    result = job_in_bucket.run(**value)
+    assert (result.returncode, result.stderr.count("\n")) == (EXIT_TRANSIENT, 1)
+    assert "the AWS_ variables" in result.stderr
+
+
 def test_run_that_is_throttled_at_each_first_request_is_done(job: Any, proxy: Proxy, small_ct: bytes) -> None:
     job.stage(small_ct)
     proxy.spoil = lambda method, path, number: (503, "SlowDown") if number == 0 else None
