@@ -20,11 +20,11 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo bench test test-long lint format constraints clean distclean
+.PHONY: help demo bench test test-long test-container lint format constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed  ## Send a real study through the whole gateway and show what comes back
 	@$(BIN)/iris demo $(ARGS)
@@ -43,6 +43,9 @@ lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them
+	$(BIN)/pytest tests/container $(PYTEST_ARGS)
 
 format: $(VENV)/.installed-dev  ## Put the code into the house's format
 	$(BIN)/ruff format .

@@ -2,11 +2,13 @@
 
 The one file of this package that the gateway imports; it knows pydantic and the standard library only.
 
-A job folder holds, in the order in which they appear::
+A job folder, on a disk or under a prefix of a bucket, holds in the order in which they appear::
 
     input.nii.gz | input.nii   the gateway writes it, then
     request.json               JobRequest
+    runs/{n}/owner.json        Owner: in a bucket, the Batch job that works on run n
     progress.json              Progress: replaced at most every 5 s while the job runs
+    checkpoint/                parts that are finished, for the next attempt; gone when the job is done
     labels.nii.gz              uint8, exactly the input's grid and affine
     statistics.json            {"bone": {"volume_ml": 812.5, "mean_intensity": 301.2, ...}, ...}
     preview.png
@@ -15,6 +17,8 @@ A job folder holds, in the order in which they appear::
 Of each structure that was found `statistics.json` has `volume_ml`, `voxels`, `mean_intensity`,
 `std_intensity`, `median_intensity`, `truncated` (true where it touches the image's border: the volume is that
 of the scanned part), and `intensity_unit`, "HU", where the image is a CT; other intensities have no unit.
+
+In a bucket labels, statistics and preview lie under `attempts/{attempt}/`, where the manifest says.
 
 Readers ignore fields they do not know, so that the contract can grow; what changes a field's meaning
 raises `CONTRACT`, and another number is refused.
@@ -39,33 +43,45 @@ STATISTICS_NAME: Final = "statistics.json"
 PREVIEW_NAME: Final = "preview.png"
 MANIFEST_NAME: Final = "manifest.json"
 CHECKPOINT_NAME: Final = "checkpoint"
+OWNER_NAME: Final = "runs/{run}/owner.json"
+ATTEMPT_NAME: Final = "attempts/{attempt}"
 LOCK_NAME: Final = "job.lock"
 
 EXIT_DONE: Final = 0
-"""The manifest is there (also when it was there before)."""
+"""The manifest is there (also when it was there before), or this run belongs to another Batch job."""
 EXIT_BAD_INPUT: Final = 2
 """The request or the input cannot be used; the reason is one line on standard error. Do not retry."""
 EXIT_SOFTWARE_ERROR: Final = 70
 """A defect in the engine or the job (EX_SOFTWARE of sysexits.h); one line, then the traceback. The same
 input would fail again: not retried by itself."""
 EXIT_TRANSIENT: Final = 75
-"""The folder is busy, the disk is full, memory ran out. Retry later."""
+"""The folder is busy, the disk is full, memory ran out, the object store does not answer or does not let the
+job in. Retry later."""
+EXIT_NOT_SET_UP: Final = 78
+"""The engine lacks weights or a licence (EX_CONFIG of sysexits.h); the reason is one line that says how to
+get them. Nothing is wrong with the input: retry when that is settled, not by itself."""
 EXIT_INTERRUPTED: Final = 143
-"""SIGTERM, SIGINT or the parent's death. Retry; no manifest was begun."""
+"""SIGTERM, SIGINT, the parent's death, a Spot interruption. Retry; what was finished is in `checkpoint/`."""
 
 RUN_VARIABLE: Final = "IRIS_RUN"
-"""Environment: the run number, a positive integer; 1 when absent. Becomes the manifest's `attempt`."""
+"""Environment: the run number, a positive integer; 1 when absent."""
+BATCH_JOB_VARIABLE: Final = "AWS_BATCH_JOB_ID"
+"""Environment, set by AWS Batch: who runs; the owner of a run in a bucket."""
+BATCH_ATTEMPT_VARIABLE: Final = "AWS_BATCH_JOB_ATTEMPT"
+"""Environment, set by AWS Batch: the attempt within a run, from 1."""
 DIE_WITH_PARENT_VARIABLE: Final = "IRIS_DIE_WITH_PARENT"
 """Environment: "1" when the parent holds the write end of a pipe that is the job's standard input; the
 job ends with `EXIT_INTERRUPTED` when that pipe closes, as it does when the parent dies."""
 
-STAGES: Final = ("fetch", "segment", "measure", "preview", "save")
-"""The stages of a job in order, as `Progress.stage` and as keys of `Manifest.seconds`. May grow."""
+STAGES: Final = ("fetch", "load", "segment", "measure", "preview", "save", "upload")
+"""The stages of a job in order, as `Progress.stage` and as keys of `Manifest.seconds`, where the engine's own
+stand, too. May grow."""
 PROGRESS_INTERVAL_S: Final = 5.0
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 JobKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]  # what AWS Batch takes as a job name
 OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # a plain name, never a path
+OutputPath = Annotated[str, Field(pattern=r"^attempts/[0-9]+/[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class ContractError(ValueError):
@@ -120,6 +136,8 @@ class Progress(_Record):
 
     contract: Literal[1] = CONTRACT
     stage: str
+    step: str = ""
+    """What the engine does within the stage, in its words."""
     fraction: Annotated[float, Field(ge=0, le=1)]
     """Of the whole job; never falls within one run."""
     eta_s: Annotated[float, Field(ge=0)] | None
@@ -132,11 +150,20 @@ class Progress(_Record):
         return at.astimezone(UTC)
 
 
+class Owner(_Record):
+    """`runs/{n}/owner.json`: the one Batch job whose attempts work on that run."""
+
+    contract: Literal[1] = CONTRACT
+    batch_job_id: Annotated[str, Field(min_length=1)]
+
+
 class OutputFile(_Record):
     """One file that the job wrote."""
 
     sha256: Sha256
     bytes: Annotated[int, Field(ge=0)]
+    path: OutputPath | None = Field(default=None, exclude_if=lambda path: path is None)
+    """Where it lies in the job folder, when that is not under its own name."""
 
 
 class EngineInfo(_Record):
@@ -173,8 +200,12 @@ class Manifest(_Record):
     engine: EngineInfo
     seconds: dict[str, Annotated[float, Field(ge=0)]]
     peak_rss_mb: Annotated[float, Field(ge=0)]
+    """In 10^6 bytes: of the job, and of its largest child process beside it."""
     attempt: Annotated[int, Field(ge=1)]
+    """The run's number; in a bucket the number of the folder under `attempts/`, the run's or a later one."""
     flags: tuple[Flag, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the engine says about this run, in sentences."""
 
 
 class TaskFacts(_Record):
