@@ -14,6 +14,7 @@ from .contract import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
     EXIT_INTERRUPTED,
+    EXIT_NOT_SET_UP,
     EXIT_SOFTWARE_ERROR,
     EXIT_TRANSIENT,
     RUN_VARIABLE,
@@ -38,15 +39,17 @@ def main() -> int:
 
 def _run(path: Path, run: int) -> int:
     # Late, so that a signal that comes while NumPy is loading is answered already.
+    from .errors import BadInput, ComeBackLater, NotSetUp
     from .folder import FolderBusy, JobFolder
-    from .image import BadInput
     from .run import run_job
 
     try:
         run_job(JobFolder(path), run)
     except BadInput as error:
         return _say(str(error), EXIT_BAD_INPUT)
-    except FolderBusy as error:
+    except NotSetUp as error:
+        return _say(str(error), EXIT_NOT_SET_UP)
+    except (FolderBusy, ComeBackLater) as error:
         return _say(str(error), EXIT_TRANSIENT)
     except MemoryError:
         return _say("memory ran out; give the job more, or run fewer at once", EXIT_TRANSIENT)

@@ -20,7 +20,7 @@ from .contract import (
     read_manifest,
     read_request,
 )
-from .image import BadInput
+from .errors import BadInput
 
 TEMPORARY: Final = "unfinished-"
 """What hidden files' names begin with until they are whole; a run that was killed leaves them."""

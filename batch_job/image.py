@@ -11,6 +11,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
 from numpy.typing import NDArray
 
+from .errors import BadInput
+
 LARGEST_VOXELS: Final = 2_000_000_000
 """More than any scanner makes; a header that claims more is damaged, and would take all memory."""
 GEOMETRY: Final = (
@@ -23,10 +25,6 @@ _UNREADABLE: Final = (
     OSError, ValueError, EOFError, OverflowError, zlib.error,
     ImageFileError, HeaderDataError, HeaderTypeError, ImageDataError,
 )  # fmt: skip
-
-
-class BadInput(Exception):
-    """The input cannot be segmented; one sentence without patient data."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 import math
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,11 @@ from .contract import (
     Manifest,
     Progress,
     canonical_options,
-    task_facts,
 )
-from .engines import Segmented, load_engine
+from .engines import NoCheckpoints, Segmented, Work, load_engine
+from .errors import BadInput
 from .folder import JobFolder
-from .image import BadInput, Image, read_image, write_labels
+from .image import Image, read_image, write_labels
 from .preview import draw_preview
 from .statistics import measure
 
@@ -85,7 +86,9 @@ def run_job(folder: JobFolder, run: int) -> None:
     ------
     BadInput
         Request or input cannot be used.
-    FolderBusy
+    NotSetUp
+        The engine lacks weights or a licence.
+    FolderBusy, ComeBackLater
     OSError, MemoryError
     """
     with folder.locked():
@@ -99,8 +102,17 @@ def run_job(folder: JobFolder, run: int) -> None:
             source = folder.input(request)
             image = read_image(source)
         engine = load_engine(request.engine)
-        with reporter.stage("segment"):
-            segmented = engine.segment(image, request.task, options, reporter.got)
+        with reporter.stage("segment"), tempfile.TemporaryDirectory() as scratch:
+            work = Work(
+                image=image,
+                source=source,
+                task=request.task,
+                options=options,
+                scratch=Path(scratch),
+                checkpoints=NoCheckpoints(),
+                on_progress=lambda share, what: reporter.got(share),
+            )
+            segmented = engine.segment(work)
         _write_outputs(folder, source, image, segmented, reporter)
         folder.finish(
             Manifest(
@@ -108,9 +120,10 @@ def run_job(folder: JobFolder, run: int) -> None:
                 outputs={name: folder.output(name) for name in (LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME)},
                 labels=dict(segmented.names),
                 engine=engine.info,
-                seconds=reporter.seconds,
+                seconds={**reporter.seconds, **segmented.seconds},
                 peak_rss_mb=round(_peak_rss_mb(), 1),
                 attempt=run,
+                notes=segmented.notes,
             )
         )
 
@@ -118,8 +131,7 @@ def run_job(folder: JobFolder, run: int) -> None:
 def _checked_options(request: JobRequest) -> dict[str, Any]:
     """The options with their defaults, of an engine and a task that there are."""
     try:
-        task_facts(request.engine, request.task)
-        return canonical_options(request.engine, request.options)
+        return canonical_options(request.engine, request.task, request.options)
     except ContractError as error:
         raise BadInput(str(error)) from None
 

@@ -16,8 +16,8 @@ from batch_job.contract import (
     Manifest,
     OutputFile,
 )
+from batch_job.errors import BadInput
 from batch_job.folder import FolderBusy, JobFolder
-from batch_job.image import BadInput
 
 CONTENT = b"labels"
 

@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from batch_job.image import BadInput, Image, from_ras, read_image, to_ras, write_labels
+from batch_job.errors import BadInput
+from batch_job.image import Image, from_ras, read_image, to_ras, write_labels
 
 AFFINE = np.array([[-0.9, 0.1, 0, 30], [0.1, 0.9, 0, -20], [0, 0, 2.5, 7], [0, 0, 0, 1]])
 
