@@ -4,6 +4,7 @@ Weights and licence are looked at first, then what the work needs of this machin
 Nothing is downloaded, and nothing is told to the maker.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Final
@@ -89,26 +90,18 @@ def _segment(work: Work, weights: Sequence[Weights], demands: Demands, stages: S
     from totalsegmentator import map_to_binary, nnunet, python_api  # noqa: F401  (loaded for the time it takes)
 
     forbid_downloads()
-    has_gpu = torch.cuda.is_available()
-    notes = [] if has_gpu else [on_cpu(demands, cores())]
+    notes = []
+    device = "gpu" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        _check_cpu(work.task)
+        notes.append(on_cpu(demands, cores()))
+        sys.stderr.write(f"{notes[0]}\n")
     stages.end("import")
     predictions = Predictions(work, weights, stages)
 
-    def predict(*, split: bool) -> Any:
+    def predict(split: bool) -> Any:
         with predictions.wrapped(), in_one_process(runs_in_one_process(demands)):
-            return python_api.totalsegmentator(
-                _input(work),
-                None,
-                task=work.task,
-                ml=True,
-                device="gpu" if has_gpu else "cpu",
-                quiet=True,
-                skip_saving=True,
-                force_split=split,
-                # One process that writes one label map: more would each load torch and then wait.
-                nr_thr_saving=1,
-                **_arguments(work),
-            )
+            return _call(work, device, split=split)
 
     result, more = _with_second_try(predict, demands)
     labels = _labels(result, work.image)
@@ -117,15 +110,41 @@ def _segment(work: Work, weights: Sequence[Weights], demands: Demands, stages: S
     names = {int(value): str(name) for value, name in map_to_binary.class_map[work.task].items()}
     if work.options["roi_subset"]:
         names = {value: name for value, name in names.items() if name in work.options["roi_subset"]}
-    notes += [*more, *predictions.notes]
-    if not predictions.are_complete:
-        notes.append("the region that this task looks at was not found in the image; nothing was segmented")
-    return Segmented(labels, names, stages.rounded(), tuple(notes))
+    return Segmented(labels, names, stages.rounded(), (*notes, *more, *predictions.notes))
 
 
-def _arguments(work: Work) -> dict[str, Any]:
+def _check_cpu(task: str) -> None:
+    """Version 2.18 loses the name of the CPU on the way to the other task that a task crops by."""
+    from totalsegmentator import python_api
+    from totalsegmentator.map_tasks_config import TASK_CONFIGS
+
+    if TASK_CONFIGS[task].get("crop_model") and python_api.convert_device_to_string("cpu") != "cpu":
+        raise NotSetUp(f"the task {task} needs a GPU: {PACKAGE} {_installed_version()} cannot do it without")
+
+
+def _call(work: Work, device: str, *, split: bool) -> Any:
+    from totalsegmentator import python_api
+
     names = ("fast", "fastest", "robust_crop", "body_seg")
-    return {**{name: work.options[name] for name in names}, "roi_subset": work.options["roi_subset"] or None}
+    try:
+        return python_api.totalsegmentator(
+            _input(work),
+            # Nothing is written there; but without it version 2.18 goes on with the whole image where the
+            # region that it crops to is empty, instead of ending with an empty label map.
+            work.scratch / "labels.nii.gz",
+            task=work.task,
+            roi_subset=work.options["roi_subset"] or None,
+            **{name: work.options[name] for name in names},
+            ml=True,
+            device=device,
+            quiet=True,
+            skip_saving=True,
+            force_split=split,
+            # One process writes the one label map: more would each load torch and then wait.
+            nr_thr_saving=1,
+        )
+    except SystemExit:
+        raise RuntimeError(f"{PACKAGE} ended instead of saying what is wrong") from None
 
 
 def _input(work: Work) -> Any:
@@ -139,16 +158,16 @@ def _input(work: Work) -> Any:
     return nib.Nifti1Image(work.image.values, source.affine, source.header)
 
 
-def _with_second_try(predict: Callable[..., Any], demands: Demands) -> tuple[Any, list[str]]:
+def _with_second_try(predict: Callable[[bool], Any], demands: Demands) -> tuple[Any, list[str]]:
     """Try once more in three parts where the GPU's memory does not do, and say so."""
     try:
-        return predict(split=False), []
+        return predict(False), []
     except RuntimeError as error:
         _tell_apart(error)
         if demands.slices < SMALLEST_SPLIT:
             raise BadInput(f"the GPU's memory does not do for {demands.sizes}; use a larger GPU") from None
     try:
-        return predict(split=True), ["the GPU's memory did not do for the whole image; it was cut in three"]
+        return predict(True), ["the GPU's memory did not do for the whole image; it was cut in three"]
     except RuntimeError as error:
         _tell_apart(error)
         raise BadInput(

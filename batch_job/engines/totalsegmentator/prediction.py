@@ -73,19 +73,14 @@ class Predictions:
         self._told = 0.0
         self.notes: list[str] = []
 
-    @property
-    def are_complete(self) -> bool:
-        """Whether every network was run; TotalSegmentator stops when a region that it crops to is empty."""
-        return self._done >= len(self._weights)
-
     @contextmanager
     def wrapped(self) -> Iterator[None]:
-        """Take the place of nnU-Net's function, unless it is not the one that is known here."""
+        """Take the place of nnU-Net's function for one pass, unless it is not the one that is known here."""
         from totalsegmentator import nnunet
 
         original = nnunet.nnUNetv2_predict
         if tuple(inspect.signature(original).parameters) != SIGNATURE:
-            self.notes.append(
+            self._note(
                 f"TotalSegmentator {metadata.version('TotalSegmentator')} runs its networks in a way that is "
                 "not known here: nothing was kept for a next attempt, and progress is coarse"
             )
@@ -101,43 +96,31 @@ class Predictions:
             yield
         finally:
             nnunet.nnUNetv2_predict = original
+        if self._done < len(self._weights):
+            self._note("the region that the task looks at was not found in the image; nothing was segmented")
 
     def _predict(self, original: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         self._stages.end("resample")
         call = inspect.signature(original).bind(*args, **kwargs)
         call.apply_defaults()
+        weights = next(
+            (each for each in self._weights if each.model.dataset == call.arguments["task_id"]), None
+        )
         target = Path(call.arguments["dir_out"])
-        cases = self._cases(call)
+        cases = _cases(call, weights)
         if not self._restore(cases, target):
-            with self._following(len(cases)):
+            with self._following(len(cases) * (weights.folds if weights else 1)):
                 original(*args, **kwargs)
             self._keep(cases, target)
         self._done += 1
         self._stages.end(f"model {self._done}")
         self._tell(0.0)
 
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
     # -- checkpoints --------------------------------------------------------------------------------------
-
-    def _cases(self, call: inspect.BoundArguments) -> dict[str, str]:
-        """The files that this run is going to write, and the names of their checkpoints.
-
-        A name holds a digest of all that the result depends on beyond the request: the network's input, its
-        weights, how it is called, and by which packages.
-        """
-        folder = Path(call.arguments["dir_in"])
-        inputs = defaultdict(list)
-        for path in sorted(folder.glob("*_[0-9][0-9][0-9][0-9].nii.gz")):
-            inputs[path.name[: -len("_0000.nii.gz")]].append(_file_sha256(path))
-        dataset = call.arguments["task_id"]
-        how = {
-            "packages": [metadata.version(name) for name in ("TotalSegmentator", "nnunetv2")],
-            "weights": [each.digest for each in self._weights if each.model.dataset == dataset],
-            "call": {name: str(said) for name, said in call.arguments.items() if name not in WITHOUT_EFFECT},
-        }
-        return {
-            f"{case}.nii.gz": f"model-{dataset}-{case}-{_digest({**how, 'input': files})}.nii.gz"
-            for case, files in inputs.items()
-        }
 
     def _restore(self, cases: dict[str, str], target: Path) -> bool:
         found = {name: self._work.checkpoints.get(kept) for name, kept in cases.items()}
@@ -153,18 +136,15 @@ class Predictions:
             for name, kept in cases.items():
                 self._work.checkpoints.put(kept, target / name)
         except OSError:
-            note = "a finished part could not be kept for a next attempt"
-            self.notes += [] if note in self.notes else [note]
+            self._note("a finished part could not be kept for a next attempt")
 
     # -- progress -----------------------------------------------------------------------------------------
 
     @contextmanager
-    def _following(self, cases: int) -> Iterator[None]:
-        """Count the patches of the run in between, where nnU-Net shows them with tqdm."""
+    def _following(self, rounds: int) -> Iterator[None]:
+        """Count the patches of a run, where nnU-Net shows them with tqdm, a bar for each image and fold."""
         from nnunetv2.inference import predict_from_raw_data
 
-        weights = self._weights[self._done] if self._done < len(self._weights) else None
-        rounds = cases * (weights.folds if weights else 1)
         usual = getattr(predict_from_raw_data, "tqdm", None)
         done = 0.0
 
@@ -231,6 +211,27 @@ def in_one_process(wanted: bool) -> Iterator[None]:
         yield
     finally:
         nnUNetPredictor.predict_from_files = usual
+
+
+def _cases(call: inspect.BoundArguments, weights: Weights | None) -> dict[str, str]:
+    """The files that a network is going to write, and the names of their checkpoints.
+
+    A name holds a digest of all that the result depends on beyond the request: the network's input and
+    weights, how it is called, and by which packages.
+    """
+    inputs = defaultdict(list)
+    for path in sorted(Path(call.arguments["dir_in"]).glob("*_[0-9][0-9][0-9][0-9].nii.gz")):
+        inputs[path.name[: -len("_0000.nii.gz")]].append(_file_sha256(path))
+    how = {
+        "packages": [metadata.version(name) for name in ("TotalSegmentator", "nnunetv2")],
+        "weights": weights.digest if weights else "",
+        "call": {name: str(said) for name, said in call.arguments.items() if name not in WITHOUT_EFFECT},
+    }
+    dataset = call.arguments["task_id"]
+    return {
+        f"{case}.nii.gz": f"model-{dataset}-{case}-{_digest({**how, 'input': files})}.nii.gz"
+        for case, files in inputs.items()
+    }
 
 
 def _effort(weights: Weights) -> float:
