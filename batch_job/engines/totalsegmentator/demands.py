@@ -5,7 +5,9 @@ while networks of one, five and more parts ran on up to 512 x 512 x 280 voxels) 
 """
 
 import math
+import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,10 @@ BYTES_A_PATCH_VOXEL: Final = 640
 """Five sets of 32 features in 32 bits: what a full-size network holds at once."""
 SCRATCH_BYTES_A_VOXEL: Final = 8
 SCRATCH_BYTES: Final = 50_000_000
+SHARED_BYTES: Final = 16_000_000
+"""Beyond the image itself, which goes from one process to another in 32 bits."""
+LONGEST_FOLDER_OF_SOCKETS: Final = 70
+"""unix(7): a socket's path has at most 107 bytes; `/pymp-XXXXXXXX/listener-XXXXXXXX` is part of it."""
 OVERLAPPING_TASKS: Final = 0.8
 OTHERS: Final = 0.5
 """How far TotalSegmentator moves on from one patch to the next, as a share of a patch."""
@@ -75,7 +81,7 @@ class Demands:
             memory_bytes=memory(BYTES_A_LOGIT),
             memory_in_one_process_bytes=memory(BYTES_A_LOGIT_IN_ONE_PROCESS),
             scratch_bytes=SCRATCH_BYTES + SCRATCH_BYTES_A_VOXEL * math.prod(finest) + 2 * voxels,
-            shared_memory_bytes=4 * math.prod(finest),
+            shared_memory_bytes=SHARED_BYTES + 4 * math.prod(finest),
             patch_voxels=sum(_patch_voxels(s, each) for s, each in zip(shapes, weights, strict=True)),
         )
 
@@ -121,8 +127,16 @@ def check_room(demands: Demands, scratch: Path) -> None:
 
 
 def runs_in_one_process(demands: Demands) -> bool:
-    """Whether there is too little memory, shared or other, for nnU-Net's way of using several."""
-    return shared_memory_bytes() < demands.shared_memory_bytes or memory_bytes()[1] < demands.memory_bytes
+    """Whether nnU-Net cannot use several here, as it usually does.
+
+    They pass arrays through shared memory, copy what they do not pass so, and meet at a socket in the folder
+    for temporary files, whose path may be too long for one.
+    """
+    return (
+        shared_memory_bytes() < demands.shared_memory_bytes
+        or memory_bytes()[1] < demands.memory_bytes
+        or len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER_OF_SOCKETS
+    )
 
 
 def on_cpu(demands: Demands, cores: int) -> str:

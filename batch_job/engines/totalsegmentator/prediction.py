@@ -180,10 +180,7 @@ class Predictions:
 
 @contextmanager
 def in_one_process(wanted: bool) -> Iterator[None]:
-    """Have nnU-Net do in this process what it hands to others, which it has a way for, too.
-
-    It passes arrays to its processes through shared memory, of which a container may have little or none.
-    """
+    """Have nnU-Net do in this process what it hands to others; it has its own way for that, too."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     usual = nnUNetPredictor.predict_from_files
