@@ -198,8 +198,12 @@ def in_one_process(wanted: bool) -> Iterator[None]:
         part_id: int = 0,
         **more: Any,
     ) -> Any:
+        # As lists: nnU-Net would fork twelve processes to look what is in the folder.
+        cases = _inputs(Path(source))
+        images = [list(map(str, paths)) for paths in cases.values()]
+        results = [str(Path(target) / case) for case in cases]
         return predictor.predict_from_files_sequential(
-            source, target, save_probabilities, overwrite, folder_with_segs_from_prev_stage, **more
+            images, results, save_probabilities, overwrite, folder_with_segs_from_prev_stage, **more
         )
 
     if wanted:
@@ -216,19 +220,25 @@ def _cases(call: inspect.BoundArguments, weights: Weights | None) -> dict[str, s
     A name holds a digest of all that the result depends on beyond the request: the network's input and
     weights, how it is called, and by which packages.
     """
-    inputs = defaultdict(list)
-    for path in sorted(Path(call.arguments["dir_in"]).glob("*_[0-9][0-9][0-9][0-9].nii.gz")):
-        inputs[path.name[: -len("_0000.nii.gz")]].append(_file_sha256(path))
+    inputs = _inputs(Path(call.arguments["dir_in"]))
     how = {
         "packages": [metadata.version(name) for name in ("TotalSegmentator", "nnunetv2")],
         "weights": weights.digest if weights else "",
         "call": {name: str(said) for name, said in call.arguments.items() if name not in WITHOUT_EFFECT},
     }
-    dataset = call.arguments["task_id"]
-    return {
-        f"{case}.nii.gz": f"model-{dataset}-{case}-{_digest({**how, 'input': files})}.nii.gz"
-        for case, files in inputs.items()
-    }
+    names = {}
+    for case, paths in inputs.items():
+        digest = _digest({**how, "input": [_file_sha256(path) for path in paths]})
+        names[f"{case}.nii.gz"] = f"model-{call.arguments['task_id']}-{case}-{digest}.nii.gz"
+    return names
+
+
+def _inputs(folder: Path) -> dict[str, list[Path]]:
+    """The images in a folder, channel by channel, as nnU-Net names them."""
+    inputs = defaultdict(list)
+    for path in sorted(folder.glob("*_[0-9][0-9][0-9][0-9].nii.gz")):
+        inputs[path.name[: -len("_0000.nii.gz")]].append(path)
+    return inputs
 
 
 def _effort(weights: Weights) -> float:
