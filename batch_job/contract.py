@@ -24,9 +24,11 @@ Readers ignore fields they do not know, so that the contract can grow; what chan
 raises `CONTRACT`, and another number is refused.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
@@ -213,18 +215,30 @@ class TaskFacts(_Record):
 
     modality: str
     """The DICOM Modality it works on."""
+    is_licensed: bool = False
+    """Whether its weights need a licence from the engine's maker."""
+    variants: tuple[Literal["fast", "fastest"], ...] = ()
+    """The options that choose another model, of those which the task has."""
+    subset: tuple[str, ...] = ()
+    """The structures that the option `roi_subset` may name; empty: the task does not know it."""
 
 
 class EngineFacts(_Record):
     """What the gateway must know of an engine at start, without importing it."""
 
     version: str
+    """The recorded one; of an engine that is a package of its own, another one may be installed."""
+    package: str = ""
+    """The distribution that has to be installed where jobs run; empty: it is part of this one."""
     weights: str
     default_task: str
     tasks: Mapping[str, TaskFacts]
     option_defaults: Mapping[str, Any]
-    """Every option the engine knows, with its default, whose type is the option's type."""
+    """Every option the engine knows, with its default, whose type is the option's type; lists are of text."""
 
+
+_TOTALSEGMENTATOR: Final = json.loads(Path(__file__).with_name("totalsegmentator.json").read_bytes())
+"""Recorded by `batch_job.engines.totalsegmentator.record`; a test compares it with the package."""
 
 ENGINE_TASKS: Final[Mapping[str, EngineFacts]] = MappingProxyType(
     {
@@ -232,17 +246,30 @@ ENGINE_TASKS: Final[Mapping[str, EngineFacts]] = MappingProxyType(
             version="1.0.0",
             weights="",
             default_task="tissue",
-            tasks={"tissue": TaskFacts(modality="CT")},
+            tasks={"tissue": TaskFacts(modality="CT", variants=("fast",))},
             option_defaults={"fast": False},
-        )
+        ),
+        "totalsegmentator": EngineFacts(
+            version=_TOTALSEGMENTATOR["version"],
+            package="TotalSegmentator",
+            weights="",
+            default_task="total",
+            tasks=_TOTALSEGMENTATOR["tasks"],
+            option_defaults={
+                "body_seg": False,
+                "fast": False,
+                "fastest": False,
+                "robust_crop": False,
+                "roi_subset": [],
+                "statistics": True,
+            },
+        ),
     }
 )
 
 
 def engine_facts(engine: str) -> EngineFacts:
     """Look an engine up; `ContractError` says which ones there are."""
-    if engine == "totalsegmentator":
-        raise ContractError('the engine "totalsegmentator" is not part of this version; use "threshold"')
     if engine not in ENGINE_TASKS:
         raise ContractError(f'there is no engine "{_printable(engine)}"; known: {", ".join(ENGINE_TASKS)}')
     return ENGINE_TASKS[engine]
@@ -256,23 +283,61 @@ def task_facts(engine: str, task: str) -> TaskFacts:
     return tasks[task]
 
 
-def canonical_options(engine: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in defaults and sort by name, so that equal wishes are equal dictionaries.
+def canonical_options(engine: str, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in defaults, sort by name and within lists, so that equal wishes are equal dictionaries.
 
     Raises
     ------
     ContractError
-        An option that the engine does not have, or of another type than its default.
+        An option that the engine does not have, of another type than its default, or that the task does not
+        know; a structure that the task does not have.
     """
     defaults = engine_facts(engine).option_defaults
+    facts = task_facts(engine, task)
     for name, value in options.items():
         if name not in defaults:
             known = ", ".join(defaults)
             raise ContractError(f'{engine} has no option "{_printable(name)}"; it has: {known}')
-        if type(value) is not type(defaults[name]):
-            wanted = type(defaults[name]).__name__
-            raise ContractError(f'the option "{name}" of {engine} must be of type {wanted}')
-    return {name: options.get(name, defaults[name]) for name in sorted(defaults)}
+        _check_type(engine, name, value, type(defaults[name]))
+    full = {name: options.get(name, defaults[name]) for name in sorted(defaults)}
+    _check_variant(engine, task, facts, full)
+    _check_subset(engine, task, facts, full.get("roi_subset", []))
+    if full.get("body_seg") and facts.modality != "CT":
+        raise ContractError(
+            f"body_seg works on CT, the task {task} on {facts.modality}; leave the option out"
+        )
+    if not full.get("statistics", True):
+        raise ContractError("statistics are part of every result; leave the option out")
+    return {name: sorted(set(value)) if isinstance(value, list) else value for name, value in full.items()}
+
+
+def _check_type(engine: str, name: str, value: Any, wanted: type[Any]) -> None:
+    if type(value) is not wanted or (
+        isinstance(value, list) and any(type(item) is not str for item in value)
+    ):
+        said = "a list of names" if wanted is list else f"of type {wanted.__name__}"
+        raise ContractError(f'the option "{name}" of {engine} must be {said}')
+
+
+def _check_variant(engine: str, task: str, facts: TaskFacts, options: Mapping[str, Any]) -> None:
+    chosen = [name for name in ("fast", "fastest") if options.get(name)]
+    if len(chosen) > 1:
+        raise ContractError("fast and fastest are two models; choose one of them")
+    for name in chosen:
+        if name not in facts.variants:
+            having = [other for other, of in engine_facts(engine).tasks.items() if name in of.variants]
+            raise ContractError(f"the task {task} has no {name} model; those that do: {', '.join(having)}")
+
+
+def _check_subset(engine: str, task: str, facts: TaskFacts, names: list[str]) -> None:
+    if names and not facts.subset:
+        having = [other for other, of in engine_facts(engine).tasks.items() if of.subset]
+        raise ContractError(f"the task {task} knows no roi_subset; those that do: {', '.join(having)}")
+    for name in names:
+        if name not in facts.subset:
+            similar = get_close_matches(name, facts.subset, n=1)
+            hint = f"; is {similar[0]} meant?" if similar else ""
+            raise ContractError(f'roi_subset: {task} has no structure "{_printable(name)}"{hint}')
 
 
 def read_request(folder: Path) -> JobRequest:

@@ -105,7 +105,7 @@ def _checked_options(request: JobRequest) -> dict[str, Any]:
     """The options with their defaults, of an engine and a task that there are."""
     try:
         task_facts(request.engine, request.task)
-        return canonical_options(request.engine, request.options)
+        return canonical_options(request.engine, request.task, request.options)
     except ContractError as error:
         raise BadInput(str(error)) from None
 

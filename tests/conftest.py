@@ -31,6 +31,9 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "1" else "house")
 
 DATA = Path(__file__).parent / "data"
+collect_ignore = ["engine"]
+"""These tests have an environment of their own: `make test-engine`."""
+
 CALLERS = ("IRIS", "IRIS-DEMO", "DEMOPACS", "IRIS-TEST", "STORESCU")
 IMAGE_TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -24,7 +24,7 @@ class Checkpoints(Protocol):
 
         Raises
         ------
-        OSError
+        OSError, ComeBackLater
         """
         ...
 
@@ -107,4 +107,8 @@ def load_engine(name: str) -> Engine:
         from .threshold import Threshold
 
         return Threshold()
+    if name == "totalsegmentator":
+        from .totalsegmentator import TotalSegmentator
+
+        return TotalSegmentator()
     raise LookupError(f"no module for the engine {name}")
