@@ -26,8 +26,6 @@ from .surroundings import check_licence, forbid_downloads, surroundings, weights
 
 NAME: Final = "totalsegmentator"
 PACKAGE: Final = "TotalSegmentator"
-SMALLEST_SPLIT: Final = 60
-"""TotalSegmentator cuts an image into three that overlap by 20 slices: fewer than this cannot be cut so."""
 GRID_TOLERANCE_MM: Final = 1e-3
 
 
@@ -164,7 +162,7 @@ def _with_second_try(predict: Callable[[bool], Any], demands: Demands) -> tuple[
         return predict(False), []
     except RuntimeError as error:
         _tell_apart(error)
-        if demands.slices < SMALLEST_SPLIT:
+        if not demands.can_be_split:
             raise BadInput(f"the GPU's memory does not do for {demands.sizes}; use a larger GPU") from None
     try:
         return predict(True), ["the GPU's memory did not do for the whole image; it was cut in three"]

@@ -38,6 +38,8 @@ SCRATCH_BYTES_A_VOXEL: Final = 8
 SCRATCH_BYTES: Final = 50_000_000
 SHARED_BYTES: Final = 16_000_000
 """Beyond the image itself, which goes from one process to another in 32 bits."""
+SMALLEST_SPLIT: Final = 60
+"""The thirds overlap by 20 slices on each side: fewer slices than this cannot be cut so."""
 LONGEST_FOLDER_OF_SOCKETS: Final = 70
 """unix(7): a socket's path has at most 107 bytes; `/pymp-XXXXXXXX/listener-XXXXXXXX` is part of it."""
 OVERLAPPING_TASKS: Final = 0.8
@@ -49,46 +51,44 @@ CORE_SECONDS_A_MEGAVOXEL: Final = 11.0
 
 @dataclass(frozen=True)
 class Demands:
-    """What a request takes."""
+    """What a request takes. How much a network takes that is given a region only is not known before."""
 
     shape: Shape
     model_shape: Shape
-    """The image as the finest of the networks gets it."""
+    """The image as the finest of the networks gets it that are given the whole."""
+    is_cropped: bool
+    """Whether some are given a region only."""
+    least_memory_bytes: int
+    """In one process, without what depends on a region."""
     memory_bytes: int
-    memory_in_one_process_bytes: int
-    """The same where nnU-Net hands nothing to other processes."""
+    """With nnU-Net's processes, as if every network were given the whole."""
     scratch_bytes: int
     shared_memory_bytes: int
     patch_voxels: int
-    """What the networks go over, patch by patch, all of them together."""
+    """What the networks go over at most, patch by patch, all of them together."""
 
     @classmethod
     def of(cls, image: Image, weights: Sequence[Weights]) -> "Demands":
-        """Reckon what these networks take for an image, as if it were never cropped."""
+        """Reckon what these networks take for an image."""
         voxels = math.prod(image.values.shape)
-        shapes = [_resampled(image, each) for each in weights]
-        logits = max(math.prod(shape) * each.classes for shape, each in zip(shapes, weights, strict=True))
-        patch = max(math.prod(each.patch) * _bytes_a_patch_voxel(each) for each in weights)
-        finest = max(shapes, key=math.prod)
-
-        def memory(bytes_a_logit: int) -> int:
-            networks = patch + bytes_a_logit * logits
-            return BASE_BYTES + max(BYTES_A_VOXEL * voxels, BYTES_A_VOXEL_MEANWHILE * voxels + networks)
-
+        whole = [each for each in weights if not each.model.is_cropped]
+        finest = max((_resampled(image, each) for each in whole), key=math.prod)
+        largest = max(math.prod(_resampled(image, each)) for each in weights)
         return cls(
             shape=image.values.shape,
             model_shape=finest,
-            memory_bytes=memory(BYTES_A_LOGIT),
-            memory_in_one_process_bytes=memory(BYTES_A_LOGIT_IN_ONE_PROCESS),
+            is_cropped=len(whole) < len(weights),
+            least_memory_bytes=_memory(image, whole, BYTES_A_LOGIT_IN_ONE_PROCESS),
+            memory_bytes=_memory(image, weights, BYTES_A_LOGIT),
             scratch_bytes=SCRATCH_BYTES + SCRATCH_BYTES_A_VOXEL * math.prod(finest) + 2 * voxels,
-            shared_memory_bytes=SHARED_BYTES + 4 * math.prod(finest),
-            patch_voxels=sum(_patch_voxels(s, each) for s, each in zip(shapes, weights, strict=True)),
+            shared_memory_bytes=SHARED_BYTES + 4 * largest,
+            patch_voxels=sum(_patch_voxels(_resampled(image, each), each) for each in weights),
         )
 
     @property
-    def slices(self) -> int:
-        """Along the patient, as the networks get them."""
-        return self.model_shape[2]
+    def can_be_split(self) -> bool:
+        """Whether TotalSegmentator can cut the image into three along the patient, which overlap."""
+        return not self.is_cropped and self.model_shape[2] >= SMALLEST_SPLIT
 
     @property
     def sizes(self) -> str:
@@ -108,7 +108,7 @@ def check_room(demands: Demands, scratch: Path) -> None:
         It has not now.
     """
     limit, free = memory_bytes()
-    needed = demands.memory_in_one_process_bytes
+    needed = demands.least_memory_bytes
     if needed > limit:
         raise BadInput(
             f"{demands.sizes} needs about {_gb(needed)} of memory, and this machine has {_gb(limit)}; "
@@ -146,6 +146,16 @@ def on_cpu(demands: Demands, cores: int) -> str:
     return f"there is no GPU: the networks run on {cores} cores, for about {about} where they are full-size"
 
 
+def _memory(image: Image, weights: Sequence[Weights], bytes_a_logit: int) -> int:
+    voxels = math.prod(image.values.shape)
+    logits = max(math.prod(_resampled(image, each)) * each.classes for each in weights)
+    patch = max(
+        math.prod(each.patch) * (BYTES_A_PATCH_VOXEL + BYTES_A_PATCH_LOGIT * each.classes) for each in weights
+    )
+    meanwhile = BYTES_A_VOXEL_MEANWHILE * voxels + patch + bytes_a_logit * logits
+    return BASE_BYTES + max(BYTES_A_VOXEL * voxels, meanwhile)
+
+
 def _resampled(image: Image, weights: Weights) -> Shape:
     """The image's shape when a network gets it; its own where TotalSegmentator leaves it as it is."""
     x, y, z = image.values.shape
@@ -155,10 +165,6 @@ def _resampled(image: Image, weights: Weights) -> Shape:
     sizes = zip(image.values.shape, image.spacing_mm, spacing_mm, strict=True)
     x, y, z = (max(1, round(count * mm / target_mm)) for count, mm, target_mm in sizes)
     return x, y, z
-
-
-def _bytes_a_patch_voxel(weights: Weights) -> int:
-    return BYTES_A_PATCH_VOXEL + BYTES_A_PATCH_LOGIT * weights.classes
 
 
 def _patch_voxels(shape: Shape, weights: Weights) -> int:

@@ -33,8 +33,8 @@ class SubModel:
     """Empty: all that are there."""
     spacing_mm: tuple[float, float, float] | None
     """What TotalSegmentator resamples its input to; None: it stays as it is."""
-    is_rough: bool = False
-    """Whether it only finds the region that the others look at."""
+    is_cropped: bool = False
+    """Whether it is only given the region that one before it has found."""
     is_run: bool = True
     """Whether this request needs it; TotalSegmentator wants all of a task's weights to be there."""
 
@@ -92,15 +92,16 @@ def sub_models(task: str, options: Mapping[str, Any]) -> tuple[SubModel, ...]:
     """
     config = _config(task, options)
     names = list(options["roi_subset"])
-    rough: tuple[SubModel, ...] = ()
+    first: tuple[SubModel, ...] = ()
     if config["crop_model"]:
-        rough = tuple(model for model in sub_models(config["crop_model"], NO_OPTIONS) if model.is_run)
+        first = sub_models(config["crop_model"], NO_OPTIONS)
     elif config["crop"] or names or config["cascade"]:
-        rough = (_cropping(task, config),)
+        first = (_cropping(task, config),)
     elif options["body_seg"]:
-        rough = (_rough(300, "nnUNetTrainer", 6.0),)
+        first = (_rough(300, "nnUNetTrainer", 6.0),)
+    is_cropped = bool(first)
     if task == "vertebrae_pp_refined":
-        rough += (_sub_model(305, "nnUNetTrainer_DASegOrd0", "3d_fullres", [0], 1.5),)
+        first += (_sub_model(305, "nnUNetTrainer_DASegOrd0", "3d_fullres", [0], 1.5),)
     ids = config["task_id"] if isinstance(config["task_id"], list) else [config["task_id"]]
     running = _parts_with(task, names) & set(ids) if names and len(ids) > 1 else set(ids)
     main = (
@@ -110,11 +111,12 @@ def sub_models(task: str, options: Mapping[str, Any]) -> tuple[SubModel, ...]:
             config["model"],
             config["folds"],
             config["resample"],
+            is_cropped=is_cropped,
             is_run=dataset in running,
         )
         for dataset in ids
     )
-    return (*rough, *main)
+    return (*first, *main)
 
 
 NO_OPTIONS: Final[Mapping[str, Any]] = {
@@ -142,7 +144,7 @@ def _cropping(task: str, config: Mapping[str, Any]) -> SubModel:
 
 
 def _rough(dataset: int, trainer: str, spacing_mm: float) -> SubModel:
-    return _sub_model(dataset, trainer, "3d_fullres", [0], spacing_mm, is_rough=True)
+    return _sub_model(dataset, trainer, "3d_fullres", [0], spacing_mm)
 
 
 def _sub_model(
@@ -152,7 +154,7 @@ def _sub_model(
     folds: Sequence[int] | None,
     spacing_mm: float | Sequence[float] | None,
     *,
-    is_rough: bool = False,
+    is_cropped: bool = False,
     is_run: bool = True,
 ) -> SubModel:
     from totalsegmentator.map_tasks_config import TASK_ID_WEIGHTS_CONFIGS
@@ -164,7 +166,7 @@ def _sub_model(
         spacing = (float(x), float(y), float(z))
     name = str(TASK_ID_WEIGHTS_CONFIGS[dataset]["foldername"])
     configuration = f"{trainer}__{PLANS}__{model}"
-    return SubModel(dataset, name, configuration, tuple(folds or ()), spacing, is_rough, is_run)
+    return SubModel(dataset, name, configuration, tuple(folds or ()), spacing, is_cropped, is_run)
 
 
 def _parts_with(task: str, names: Iterable[str]) -> set[int]:

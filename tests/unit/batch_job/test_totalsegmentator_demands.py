@@ -38,8 +38,8 @@ def image(*shape: int, spacing_mm: tuple[float, float, float] = (0.7, 0.7, 1.5))
 def test_demands_of_a_full_size_ct_are_of_the_measured_order(weights: Weights) -> None:
     demands = Demands.of(image(512, 512, 280), [weights])
     assert demands.model_shape == (239, 239, 280)
-    assert 4.1 * GB < demands.memory_in_one_process_bytes < 6.5 * GB  # measured 4.1 with tiny networks
-    assert demands.memory_bytes > demands.memory_in_one_process_bytes
+    assert 4.1 * GB < demands.least_memory_bytes < 6.5 * GB  # measured 4.1 with tiny networks
+    assert demands.memory_bytes > demands.least_memory_bytes
     assert 0 < demands.shared_memory_bytes - 4 * 239 * 239 * 280 < 0.02 * GB
     assert demands.patch_voxels == 3 * 3 * 3 * 128**3
 
@@ -55,6 +55,23 @@ def test_image_of_a_single_slice_has_demands(weights: Weights) -> None:
     assert Demands.of(image(1, 1, 1), [weights]).model_shape == (1, 1, 1)
 
 
+def test_network_that_gets_a_region_only_refuses_no_image(weights: Weights) -> None:
+    rough = dataclasses.replace(weights.model, spacing_mm=(6.0,) * 3)
+    fine = dataclasses.replace(weights.model, spacing_mm=(0.5,) * 3, is_cropped=True)
+    alone = Demands.of(image(512, 512, 280), [Weights(rough, weights.folder)])
+    both = Demands.of(image(512, 512, 280), [Weights(model, weights.folder) for model in (rough, fine)])
+    assert both.least_memory_bytes == alone.least_memory_bytes
+    assert both.memory_bytes > 20 * alone.memory_bytes
+    assert not both.can_be_split
+
+
+@pytest.mark.parametrize(("slices", "can_be_split"), [(59, False), (60, True)])
+def test_image_can_be_split_when_its_thirds_can_overlap(
+    weights: Weights, slices: int, can_be_split: bool
+) -> None:
+    assert Demands.of(image(64, 64, slices), [weights]).can_be_split is can_be_split
+
+
 @pytest.fixture
 def demands(weights: Weights) -> Demands:
     return Demands.of(image(512, 512, 280), [weights])
@@ -64,7 +81,7 @@ def test_image_that_the_machine_never_holds_is_bad_input_with_the_numbers(
     demands: Demands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "memory_bytes", lambda: (4 * GB, 4 * GB))
-    needed = f"{demands.memory_in_one_process_bytes / GB:.1f} GB"
+    needed = f"{demands.least_memory_bytes / GB:.1f} GB"
     with pytest.raises(BadInput, match=rf"512 x 512 x 280 voxels.*about {needed} of memory.*has 4\.0 GB"):
         check_room(demands, tmp_path)
 
