@@ -10,7 +10,7 @@
 The tiny networks are those of the engine's tests: they cost nothing, so that what remains is the work around
 them, ours and TotalSegmentator's own. `--full-size` makes networks of the real size with random weights. Each
 command is run in turn, `--repeats` times, on the same input; all label maps must be equal. The plain command
-saves with six processes unless it is told otherwise, and each of them loads torch: so it is measured with one,
+saves with six processes unless it is told otherwise, each of which loads torch: so it is measured with one,
 too, which our job asks for. Seconds are wall clock; CPU seconds are of the whole family of processes.
 """
 

@@ -195,8 +195,27 @@ def test_gpu_without_memory_for_parts_either_ends_with_the_sizes(
     assert calls == [1, 3]
 
 
-def fail_for_memory(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
-    """Let the network's first runs find no memory on the GPU; how many images each run was given."""
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Background workers died. Look for the error message further up!",
+        "Segmentation export worker died. It was likely killed by your OS",
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+    ],
+)
+def test_machine_without_memory_is_no_fault_of_the_image(
+    segment: Segment, tall_torso: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    calls = fail_for_memory(monkeypatch, times=1, error=RuntimeError(said))
+    with pytest.raises(MemoryError):
+        segment(tall_torso, fast=True)
+    assert calls == [1]
+
+
+def fail_for_memory(
+    monkeypatch: pytest.MonkeyPatch, times: int, error: RuntimeError | None = None
+) -> list[int]:
+    """Let the network's first runs find no memory, on the GPU or as said; how many images each was given."""
     from totalsegmentator import nnunet  # late: it reads where the weights lie
 
     usual, calls = nnunet.nnUNetv2_predict, []
@@ -205,7 +224,7 @@ def fail_for_memory(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
     def predict(*args: Any, **kwargs: Any) -> None:
         calls.append(len(list(Path(args[0]).glob("*_0000.nii.gz"))))
         if len(calls) <= times:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            raise error or torch.cuda.OutOfMemoryError("CUDA out of memory")
         usual(*args, **kwargs)
 
     monkeypatch.setattr(nnunet, "nnUNetv2_predict", predict)

@@ -152,7 +152,7 @@ def _input(work: Work) -> Any:
     """
     source: Any = nib.load(work.source)
     if (source.dataobj.slope, source.dataobj.inter) != (1, 0):
-        return nib.Nifti1Image(source.dataobj, source.affine, source.header)
+        return source
     return nib.Nifti1Image(work.image.values, source.affine, source.header)
 
 
@@ -174,12 +174,23 @@ def _with_second_try(predict: Callable[[bool], Any], demands: Demands) -> tuple[
 
 
 def _tell_apart(error: RuntimeError) -> None:
-    """Return where the GPU's memory ran out; the machine's own, or something else, is raised."""
+    """Return where the GPU's memory ran out; what else it is, is raised.
+
+    Raises
+    ------
+    MemoryError
+        The machine's own memory ran out; of nnU-Net's processes only their end is seen.
+    RuntimeError
+    """
     import torch
 
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return
     text = str(error)
+    if (
+        isinstance(error, torch.cuda.OutOfMemoryError)
+        or "CUDA out of memory" in text
+        or "ALLOC_FAILED" in text
+    ):
+        return
     if "can't allocate memory" in text or ("worker" in text and ("died" in text or "alive" in text)):
         raise MemoryError from None
     raise error

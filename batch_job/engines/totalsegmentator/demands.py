@@ -142,8 +142,8 @@ def runs_in_one_process(demands: Demands) -> bool:
 def on_cpu(demands: Demands, cores: int) -> str:
     """The warning that there is no GPU, with how long it will take."""
     minutes = demands.patch_voxels / 1e6 * CORE_SECONDS_A_MEGAVOXEL / cores / 60
-    about = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(1, round(minutes))} minutes"
-    return f"there is no GPU: the networks run on {cores} cores, for about {about} where they are full-size"
+    about = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{math.ceil(minutes)} min"
+    return f"there is no GPU: on {cores} cores the networks take about {about} where they are full-size"
 
 
 def _memory(image: Image, weights: Sequence[Weights], bytes_a_logit: int) -> int:

@@ -127,6 +127,6 @@ def test_networks_run_in_one_process_where_a_path_is_too_long_for_a_socket(
 
 
 def test_warning_about_the_cpu_says_how_long_it_takes(demands: Demands) -> None:
-    assert on_cpu(demands, 2).startswith("there is no GPU: the networks run on 2 cores, for about 5 minutes")
+    assert on_cpu(demands, 2).startswith("there is no GPU: on 2 cores the networks take about 6 min")
     longer = dataclasses.replace(demands, patch_voxels=100 * demands.patch_voxels)
     assert "hours" in on_cpu(longer, 2)
