@@ -117,7 +117,8 @@ def numbers_of(header: Dataset, keyword: str, count: int) -> tuple[float, ...] |
     if encoded is None or vr not in ("DS", "IS", "US"):
         value = value_of(header, keyword)
     elif vr == "US":
-        value = [int.from_bytes(encoded[:2], "little")] if len(encoded) == 2 else None
+        is_whole = len(encoded) > 0 and len(encoded) % 2 == 0
+        value = np.frombuffer(encoded, "<u2").tolist() if is_whole else None
     else:
         value = encoded.strip(b" \0").split(b"\\")
     if value is None or isinstance(value, str | bytes):

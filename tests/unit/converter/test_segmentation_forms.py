@@ -30,6 +30,7 @@ from converter.segmentation import (
 )
 from converter.segmentation_reader import read_masks, read_segmentation
 from converter.series import Volume, read_series
+from converter.terminology import structure
 
 MakeSeries = Callable[..., Path]
 BINARY, LABELMAP = SegmentationType.BINARY, SegmentationType.LABELMAP
@@ -518,3 +519,21 @@ def test_scanner_stands_as_contributing_equipment(
     }
     assert purposes["Acquisition Equipment"] == "Derived from a NIfTI volume"
     assert seg.Manufacturer == "IRIS Gateway"
+
+
+# -- colours ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(SegmentationType))
+def test_segments_are_read_with_the_colours_of_their_structures(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+) -> None:
+    settings = replace(settings, encoding=Encoding(kind))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    colours = [segment.rgb for segment in read_segmentation(encoded.path, volume).segments]
+    expected = [structure(name).rgb for name in NAMES.values()]
+    assert np.abs(np.subtract(colours, expected)).max() <= 2  # CIELab holds them in 16 bits
