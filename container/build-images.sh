@@ -55,7 +55,7 @@ make_base() {
     folder=$(mktemp --directory)
     # shellcheck disable=SC2064  # the folder of now
     trap "rm -rf '$folder'" EXIT
-    mmdebstrap --quiet --variant=minbase --include=python3,python3-pip,python3-venv,ca-certificates \
+    mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,ca-certificates \
         bookworm "$folder/base.tar"
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$folder/base.tar" / >/dev/null
