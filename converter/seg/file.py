@@ -209,7 +209,7 @@ def _inflate(deflated: BinaryIO, plain: BinaryIO) -> None:
     decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         for chunk in iter(partial(deflated.read, CHUNK_BYTES), b""):
-            while chunk:
+            while chunk and not decompressor.eof:  # behind the end a padding byte stays unconsumed
                 plain.write(decompressor.decompress(chunk, CHUNK_BYTES))
                 chunk = decompressor.unconsumed_tail
         plain.write(decompressor.flush())

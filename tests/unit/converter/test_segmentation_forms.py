@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
@@ -165,6 +166,26 @@ def test_sequences_of_undefined_length_are_read(
     undefined_lengths(seg)
     seg.save_as(tmp_path / "undefined.dcm")
     numbers = read_segmentation(tmp_path / "undefined.dcm", volume).numbers
+    assert np.array_equal(numbers, np.where(two_boxes == 6, 2, two_boxes))
+
+
+@pytest.mark.timeout(30)  # it once went on for ever
+@pytest.mark.parametrize("chunk_bytes", [1, 100, 1000, 1 << 20])
+def test_byte_that_makes_a_deflated_data_set_even_ends_it(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chunk_bytes: int,
+) -> None:
+    """PS3.5 A.5: a zero byte may follow the deflated bytes, which end where their last block ends."""
+    settings = replace(settings, encoding=Encoding(BINARY, DeflatedExplicitVRLittleEndian))
+    path = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path
+    with path.open("ab") as stream:
+        stream.write(b"\0")
+    monkeypatch.setattr("converter.seg.file.CHUNK_BYTES", chunk_bytes)
+    numbers = read_segmentation(path, volume).numbers
     assert np.array_equal(numbers, np.where(two_boxes == 6, 2, two_boxes))
 
 
