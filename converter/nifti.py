@@ -95,19 +95,18 @@ def _converted(
 ) -> Converted:
     rescale = Rescale.of(volume.headers)
     warnings: list[str] = []
-    with (
-        Dcm2niix(prepare, timeout_s) as dcm2niix,
-        _Writing(volume, out) as writing,
-    ):
-        try:
-            values = intensities(read_pixels(volume, dcm2niix.files, dcm2niix.folder, timeout_s), rescale)
-            writing.start(values)
-            unpacked = dcm2niix.result()
-            _check_intensities(_frames(unpacked, volume), values, rescale)
-        except NoDecoder as missing:
-            unpacked = dcm2niix.result()
-            writing.start(unchecked_intensities(_frames(unpacked, volume), rescale))
-            warnings.append(f"intensities were not verified: no decoder for {missing} is installed")
+    with _Writing(volume, out) as writing:
+        with Dcm2niix(prepare, timeout_s) as dcm2niix:
+            try:
+                stored = read_pixels(volume, dcm2niix.files, dcm2niix.folder, timeout_s)
+                values = intensities(stored, rescale)
+                writing.start(values)
+                unpacked = dcm2niix.result()
+                _check_intensities(_frames(unpacked, volume), values, rescale)
+            except NoDecoder as missing:
+                unpacked = dcm2niix.result()
+                writing.start(unchecked_intensities(_frames(unpacked, volume), rescale))
+                warnings.append(f"intensities were not verified: no decoder for {missing} is installed")
         sha256 = writing.commit()
     if needs_another_grid(volume):
         step_mm = even_grid_of(volume).step_mm
