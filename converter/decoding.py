@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from .headers import text_of, transfer_syntax_of
 DAMAGED = "an image's pixels are damaged or do not fit its header; have the series sent again"
 CHANGED = "an image is gone or was changed since its header was read; have the series sent again"
 
-MOST_CHILDREN = 2
+MOST_CHILDREN = 4
 FRAMES_EACH = 24
 """A child takes about as long to start as so many frames to decode."""
 START_S, FRAME_S = 60.0, 2.0
@@ -69,21 +69,30 @@ def decode_here(encoded: Encoded) -> NDArray[Any]:
     NoDecoder, ConversionFailed, OSError
     """
     bits = np.dtype(encoded.bits)
-    try:
-        with config.disable_value_validation():
-            dataset = dcmread(encoded.path)
-            if encoded.uid and text_of(dataset, "SOPInstanceUID") != encoded.uid:
-                raise ConversionFailed(CHANGED)
-            pixels = _by_a_plugin(dataset, encoded.rows * encoded.columns * bits.itemsize)
-    except FileNotFoundError:
-        raise ConversionFailed(CHANGED) from None
-    except (OSError, NoDecoder, ConversionFailed):
-        raise
-    except Exception:  # whatever a parser raises on bytes from outside
-        raise ConversionFailed(DAMAGED) from None
+    with from_outside():
+        dataset = dcmread(encoded.path)
+        if encoded.uid and text_of(dataset, "SOPInstanceUID") != encoded.uid:
+            raise ConversionFailed(CHANGED)
+        pixels = _by_a_plugin(dataset, encoded.rows * encoded.columns * bits.itemsize)
     if pixels.shape != encoded.shape or pixels.dtype.itemsize != bits.itemsize:
         raise ConversionFailed(DAMAGED)
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).view(bits)
+
+
+@contextmanager
+def from_outside() -> Iterator[None]:
+    """Whatever is raised on bytes from outside, by a parser, a writer or a codec, is one ConversionFailed."""
+    try:
+        with config.disable_value_validation():
+            yield
+    except (NoDecoder, ConversionFailed):
+        raise
+    except FileNotFoundError:
+        raise ConversionFailed(CHANGED) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have no number
+            raise
+        raise ConversionFailed(DAMAGED) from None
 
 
 def _by_a_plugin(dataset: Dataset, native_length: int) -> NDArray[Any]:

@@ -112,13 +112,21 @@ class _Digesting(io.RawIOBase):
         self.sha256.update(content)
         self._unflushed += self._stream.write(content)
         if self._unflushed > _FLUSH_BYTES and (self._flushed is None or self._flushed.done()):
+            self._raise_if_lost()
             self._unflushed = 0
             self._flushed = self._flusher.submit(os.fsync, self._stream.fileno())
         return len(content)
 
     def close(self) -> None:
-        self._flusher.shutdown()  # what went wrong there, goes wrong again at the last flush
+        self._flusher.shutdown()
         super().close()
+        self._raise_if_lost()
+
+    def _raise_if_lost(self) -> None:
+        """The system says only once that something did not reach the disk."""
+        flushed, self._flushed = self._flushed, None
+        if flushed is not None:
+            flushed.result()
 
 
 def _write(planes: NDArray[Any], affine_ras: NDArray[np.float64], stream: BinaryIO) -> None:

@@ -4,17 +4,16 @@ It gets a list of exactly these files, and no folder to search.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom import Dataset, config, dcmread
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from .decoding import DAMAGED, NoDecoder
+from .decoding import NoDecoder, from_outside
 from .errors import ConversionFailed
 from .pixels import read_pixels
 from .series import Frame, Volume
@@ -78,21 +77,9 @@ def place_plain(volume: Volume, place: Place, folder: Path, timeout_s: float) ->
     files = []
     for number, source in enumerate(sources):
         files.append(folder / f"{number:05d}.dcm")
-        with copying():
+        with from_outside():
             _plain(source, stored[number]).save_as(files[-1], enforce_file_format=True)
     return files
-
-
-@contextmanager
-def copying() -> Iterator[None]:
-    """What pydicom raises when it reads or writes a header from outside becomes a ConversionFailed."""
-    try:
-        with config.disable_value_validation():
-            yield
-    except (OSError, ConversionFailed):
-        raise
-    except Exception:
-        raise ConversionFailed(DAMAGED) from None
 
 
 def _plain(source: Path, pixels: NDArray[Any]) -> Dataset:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.valuerep import format_number_as_ds
 
-from .decoding import CHANGED
+from .decoding import CHANGED, from_outside
 from .errors import ConversionFailed
 from .grid import EvenGrid, straightened
 from .headers import text_of
 from .pixels import expected_uid
-from .placing import Place, copying
+from .placing import Place
 from .series import Frame, Volume
 
 
@@ -35,7 +35,7 @@ def straight_copies(volume: Volume, place: Place) -> Place:
     def copy(frame: Frame, target: Path) -> Path:
         placed = target.with_suffix(".placed")
         source = place(frame, placed)
-        with copying():
+        with from_outside():
             dataset = dcmread(source)
             uid = expected_uid(source, frame)
             if uid and text_of(dataset, "SOPInstanceUID") != uid:

@@ -209,6 +209,11 @@ def test_big_endian_makes_no_difference(make_series: MakeSeries, tmp_path: Path)
 # -- bad input ----------------------------------------------------------------------------------------------
 
 
+PIXELS = bytes.fromhex("e07f 1000")
+UNENDED = bytes.fromhex("0800 4011 5351 0000 ffffffff  feff 00e0 ffffffff")
+"""A sequence that is cut off, which pydicom calls a fault of the disk."""
+
+
 def spoil(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(edit(path.read_bytes())) and None
 
@@ -241,9 +246,10 @@ def other_scaling(path: Path) -> None:
         (spoil(lambda content: content[:-100]), "damaged or do not fit its header"),
         (spoil(lambda content: content[:300]), "gone or was changed"),
         (spoil(lambda content: b""), "damaged or do not fit its header"),
+        (spoil(lambda content: content.split(PIXELS)[0] + UNENDED), "damaged or do not fit its header"),
         (spoil(lambda content: bytes(len(content))), "damaged or do not fit its header"),
     ],
-    ids=["gone", "uid", "rows", "scaling", "truncated", "stump", "empty", "zeros"],
+    ids=["gone", "uid", "rows", "scaling", "truncated", "stump", "empty", "sequence", "zeros"],
 )
 def test_image_that_changed_since_its_header_was_read_ends_the_conversion(
     make_series: MakeSeries, tmp_path: Path, change: Callable[[Path], None], said: str

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,25 @@ except OSError as error:
     assert int(answer.stdout) == errno.EFBIG
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes() == before
+
+
+def test_disk_that_says_once_that_it_lost_something_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an fsync that failed the next one succeeds, though the bytes are gone."""
+    real, calls = os.fsync, []
+
+    def lost_at_first(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "lost")
+        real(descriptor)
+
+    monkeypatch.setattr(nifti_file, "_FLUSH_BYTES", 1000)
+    monkeypatch.setattr(os, "fsync", lost_at_first)
+    with pytest.raises(OSError, match="lost"):
+        stage(PLANES, AFFINE, tmp_path / "ct.nii")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
