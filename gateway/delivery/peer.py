@@ -1,12 +1,16 @@
 """A DICOM peer: AE title, host and port, and associations with it."""
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -51,9 +55,21 @@ def parse_peer(text: str) -> Peer:
 
 @contextmanager
 def association(
-    peer: Peer, calling_ae_title: str, contexts: Sequence[PresentationContext]
+    peer: Peer,
+    calling_ae_title: str,
+    contexts: Sequence[PresentationContext],
+    *,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    handlers: Sequence[Any] = (),
 ) -> Iterator[Association]:
-    """Open an association and release it in the end.
+    """Open an association, release it in the end, and abort it where the block was left before its end.
+
+    Parameters
+    ----------
+    roles
+        For objects that come to this side (PS3.7 D.3.3.4).
+    handlers
+        pynetdicom's pairs of an event and a function.
 
     Raises
     ------
@@ -64,14 +80,34 @@ def association(
     entity.acse_timeout = CONNECT_TIMEOUT_S
     entity.dimse_timeout = ANSWER_TIMEOUT_S
     entity.network_timeout = ANSWER_TIMEOUT_S
-    opened = entity.associate(peer.host, peer.port, list(contexts), ae_title=peer.ae_title)
+    try:
+        opened = entity.associate(
+            peer.host,
+            peer.port,
+            list(contexts),
+            ae_title=peer.ae_title,
+            ext_neg=list(roles),
+            evt_handlers=list(handlers),
+        )
+    except BaseException:
+        _hang_up(entity)
+        raise
     if not opened.is_established:
         raise NotReached(_why_not(peer, opened))
     try:
         yield opened
-    finally:
-        if opened.is_established:
-            opened.release()
+    except BaseException:
+        opened.abort()  # a message may be half sent, and a release would wait for its answer (PS3.8 7.2.2)
+        raise
+    if opened.is_established:
+        opened.release()
+
+
+def _hang_up(entity: AE) -> None:
+    """End what was begun when Ctrl-C came during negotiation: else its thread keeps the process for ever."""
+    for thread in threading.enumerate():
+        if isinstance(thread, DULServiceProvider) and thread.assoc.ae is entity:
+            thread.kill_dul()
 
 
 def echo(peer: Peer, calling_ae_title: str) -> None:

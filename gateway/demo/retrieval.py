@@ -5,31 +5,26 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
 )
-from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom import build_context, build_role, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from gateway.delivery.peer import (
-    ANSWER_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    NotReached,
-    Peer,
-    association,
-)
+from gateway.delivery.peer import Peer, association
 
 from .children import DemoError
 
 _PENDING = (0xFF00, 0xFF01)
-_SYNTAXES = [
+_SYNTAXES: list[str | UID] = [
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     DeflatedExplicitVRLittleEndian,
@@ -100,27 +95,18 @@ def get(
     query.QueryRetrieveLevel = "SERIES"
     query.StudyInstanceUID = study_uid
     query.SeriesInstanceUID = series_uid
-    entity = AE(calling_ae_title)
-    entity.connection_timeout = entity.acse_timeout = CONNECT_TIMEOUT_S
-    entity.dimse_timeout = entity.network_timeout = ANSWER_TIMEOUT_S
-    entity.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
-    entity.add_requested_context(sop_class_uid, _SYNTAXES)
-    opened = entity.associate(
-        peer.host,
-        peer.port,
-        ae_title=peer.ae_title,
-        ext_neg=[build_role(sop_class_uid, scp_role=True)],  # PS3.7 D.3.3.4: objects come to this side
-        evt_handlers=[(evt.EVT_C_STORE, take)],
-    )
-    if not opened.is_established:
-        raise NotReached(f"{peer} takes no association for C-GET")
-    try:
+    contexts = [
+        build_context(StudyRootQueryRetrieveInformationModelGet),
+        build_context(sop_class_uid, _SYNTAXES),
+    ]
+    roles = [build_role(sop_class_uid, scp_role=True)]
+    with association(
+        peer, calling_ae_title, contexts, roles=roles, handlers=[(evt.EVT_C_STORE, take)]
+    ) as opened:
         codes = [
             status.get("Status")
             for status, _ in opened.send_c_get(query, StudyRootQueryRetrieveInformationModelGet)
         ]
-    finally:
-        opened.release()
     if codes[-1:] != [0x0000]:
         raise DemoError(f"{peer} answered C-GET with {_hexadecimal(codes[-1] if codes else None)}")
     if not arrived:

@@ -175,7 +175,7 @@ class StorageScp:
         assert server is not None  # it is None only for a server that blocks
         write_durably(self._folder / PORT_NAME, str(server.server_address[1]).encode())
         stop.wait()
-        server.shutdown()
+        entity.shutdown()  # with open associations, whose threads would keep the process
 
     def _on_store(self, event: Event) -> int:
         uid = str(event.file_meta.MediaStorageSOPInstanceUID)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -252,3 +254,21 @@ def test_doctor_with_a_pacs_that_is_away_fails_and_says_the_fix(iris: Iris) -> N
     (check,) = [i for i in json.loads(answer.stdout)["items"] if i["name"] == "destination pacs"]
     assert check["verdict"] == "failed"
     assert check["fix"]
+
+
+def test_send_interrupted_while_the_peer_says_nothing_ends(torso: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        peer = f"SILENT@127.0.0.1:{silent.getsockname()[1]}"
+        sending = subprocess.Popen(
+            [sys.executable, "-m", "gateway.cli", "send", str(torso), "--to", peer], stderr=subprocess.PIPE
+        )
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(1) == b"\x01"  # it asks for an association (PS3.8 9.3.2)
+            sending.send_signal(signal.SIGINT)
+            try:
+                sending.communicate(timeout=60)
+            finally:
+                sending.kill()
+        assert sending.returncode != 0
