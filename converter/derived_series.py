@@ -20,7 +20,6 @@ from pydicom.valuerep import format_number_as_ds
 from .geometry import lps_from_voxel
 from .uids import derived_uid
 
-CT_AIR = -1024
 MADE_ON = "20240102"
 MADE_AT = "101112"
 

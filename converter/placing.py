@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from .decoding import NoDecoder, from_outside
 from .errors import ConversionFailed
+from .explicit_vr import PIXEL_DATA
 from .pixels import read_pixels
 from .series import Frame, Volume
 from .single_frames import SingleFrames
@@ -22,7 +23,6 @@ from .single_frames import SingleFrames
 Place = Callable[[Frame, Path], Path]
 """Says where a frame is as a single-frame file: where it lies, or at the path that is given for a copy."""
 
-PIXEL_DATA = 0x7FE00010
 _LONGEST_PATH = 2000
 """dcm2niix reads lines of up to 2,047 bytes."""
 

@@ -149,11 +149,10 @@ def _encode(
     if not values:
         raise EncodingFailed(NOTHING_TO_ENCODE)
     structures = [structure(name) for name in names]
-    window = Window(0, 0, volume.rows, volume.columns)
+    window, shown = Window(0, 0, volume.rows, volume.columns), volume
     if settings.encoding.is_cropped:
         window = bounding_window(planes)
-        planes = planes.within(window)
-    shown = _part_of(volume, window)
+        planes, shown = planes.within(window), _part_of(volume, window)
     order = frame_order(planes.extents.presence, settings.encoding.type)
     header = _header(shown, values, structures, order, settings, planes)
     digest = _write_and_compare(header, volume, shown, planes, order, window, out)

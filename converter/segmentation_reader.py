@@ -1,6 +1,7 @@
 """DICOM-SEG back to labels on the slices of its source."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from .grid import grid_of
 from .headers import numbers_of
 from .nifti_file import write_labels
 from .seg.file import SegmentationFile, open_segmentation
-from .seg.places import Places
+from .seg.places import Place, Places
 from .seg.settings import LABEL_VALUE, SegmentationType
 from .series import Volume
 
@@ -69,8 +70,7 @@ def read_segmentation(path: Path, volume: Volume) -> ReadSegmentation:
             raise LabelsDoNotFit(f"the segmentation has more than {MOST_NUMBERS} segments")
         numbers = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
         drawn = np.zeros(len(volume.frames), np.int64)
-        frames = zip(Places(file, volume), file.segments, strict=True)
-        for (place, plane), segment in frames:
+        for place, plane, segment in _frames(file, volume, segments):
             shown = plane if file.type is SegmentationType.LABELMAP else plane * np.uint8(segment)
             part = numbers[place.frame][place.window.slices]
             np.bitwise_or(part, shown, out=part)
@@ -92,13 +92,14 @@ def read_masks(path: Path, volume: Volume) -> dict[Segment, NDArray[np.bool_]]:
     """
     with open_segmentation(path) as file:
         shape = (len(volume.frames), volume.rows, volume.columns)
-        masks = {segment.number: np.zeros(shape, bool) for segment in _segments(file)}
-        frames = zip(Places(file, volume), file.segments, strict=True)
-        for (place, plane), segment in frames:
+        segments = _segments(file)
+        masks = {segment: np.zeros(shape, bool) for segment in segments}
+        by_number = {segment.number: mask for segment, mask in masks.items()}
+        for place, plane, segment in _frames(file, volume, segments):
             for number in np.unique(plane[plane > 0]).tolist():
-                mask = masks[segment or number][place.frame][place.window.slices]
+                mask = by_number[segment or number][place.frame][place.window.slices]
                 mask |= plane == number
-        return {segment: masks[segment.number] for segment in _segments(file)}
+    return masks
 
 
 def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]:
@@ -127,6 +128,19 @@ def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]
     labels = frames_on_grid(values[read.numbers], volume, grid.shape, grid.affine_ras)
     write_labels(labels, grid.affine_ras, out)
     return table
+
+
+def _frames(
+    file: SegmentationFile, volume: Volume, segments: Sequence[Segment]
+) -> Iterator[tuple[Place, NDArray[np.uint8], int]]:
+    """Each frame's place, its pixels, and its segment's number, 0 in a label map."""
+    described = {segment.number for segment in segments}
+    is_described = np.zeros(1 + MOST_NUMBERS, bool)
+    is_described[[0, *(number for number in described if number <= MOST_NUMBERS)]] = True
+    for (place, plane), segment in zip(Places(file, volume), file.segments, strict=True):
+        if segment not in described if segment else not is_described[plane].all():
+            raise LabelsDoNotFit("a frame shows a segment that the segmentation does not describe")
+        yield place, plane, segment
 
 
 def _segments(file: SegmentationFile) -> tuple[Segment, ...]:

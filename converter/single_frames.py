@@ -6,7 +6,6 @@ nothing of the patient. Compressed frames are taken over as they are, without de
 thousand frames one frame is read at a time.
 """
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -29,6 +28,7 @@ from pydicom.uid import (
 from pydicom.valuerep import format_number_as_ds
 
 from .errors import ConversionFailed
+from .explicit_vr import PIXEL_DATA, SEQUENCE_END, UNDEFINED_LENGTH, delimiter, element, pixel_data_header
 from .headers import numbers_of, text_of, transfer_syntax_of
 from .mosaic import Tiles, is_mosaic, tiles_of
 from .series import Frame, Volume
@@ -138,7 +138,7 @@ class SingleFrames:
         said |= {keyword: _decimal(values) for keyword, values in place.items()}
         taken_over = _TAKEN_OVER if self._as_stored else (*_TAKEN_OVER, *_RESCALE)
         said |= {keyword: text_of(header, keyword) for keyword in taken_over}
-        return [_element(keyword, text) for keyword, text in said.items() if text]
+        return [_said(keyword, text) for keyword, text in said.items() if text]
 
     def _source(self, path: Path) -> "_Source":
         if path not in self._sources:
@@ -149,29 +149,24 @@ class SingleFrames:
 # -- encoding (PS3.5 7.1.2) ---------------------------------------------------------------------------------
 
 
-def _element(keyword: str, text: str) -> _Element:
+def _said(keyword: str, text: str) -> _Element:
     tag = tag_for_keyword(keyword)
     assert tag is not None
     vr = dictionary_VR(tag)
-    if vr == "US":
-        value = struct.pack("<H", int(text))
-    else:
-        value = text.encode("ascii", "replace")
-        value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
-    return tag, struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
+    value = int(text).to_bytes(2, "little") if vr == "US" else text.encode("ascii", "replace")
+    return tag, element(tag, vr, value)
 
 
 def _pixel_element(header: Dataset, syntax: UID, pixels: bytes) -> _Element:
+    if syntax.is_encapsulated:
+        return PIXEL_DATA, pixel_data_header("OB", UNDEFINED_LENGTH) + pixels + delimiter(SEQUENCE_END)
     is_wide = (numbers_of(header, "BitsAllocated", 1) or (16,))[0] > 8
-    vr = b"OB" if syntax.is_encapsulated or not is_wide else b"OW"
-    length = 0xFFFFFFFF if syntax.is_encapsulated else len(pixels) + len(pixels) % 2
-    end = b"\xfe\xff\xdd\xe0\0\0\0\0" if syntax.is_encapsulated else b"\0" * (len(pixels) % 2)
-    return 0x7FE00010, struct.pack("<HH2sHL", 0x7FE0, 0x0010, vr, 0, length) + pixels + end
+    return PIXEL_DATA, element(PIXEL_DATA, "OW" if is_wide else "OB", pixels)
 
 
 def _file_meta(syntax: UID) -> bytes:
-    _, encoded = _element("TransferSyntaxUID", str(syntax))
-    return bytes(128) + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(encoded)) + encoded
+    _, encoded = _said("TransferSyntaxUID", str(syntax))
+    return bytes(128) + b"DICM" + element(0x00020000, "UL", len(encoded).to_bytes(4, "little")) + encoded
 
 
 def _decimal(values: Sequence[float]) -> str:

@@ -27,7 +27,6 @@ class Case:
     """
 
     name: str
-    group: str
     write: Callable[[Path], object]
     engine: Engine = TWO_BALLS
     decoded: Path | None = None
@@ -118,11 +117,11 @@ def _shuffled(dataset: Dataset, number: int) -> None:
 
 
 def _phantom(name: str, phantom: Phantom) -> Case:
-    return Case(name, "phantom", phantom.write)
+    return Case(name, phantom.write)
 
 
 def _oddity(name: str, write: Callable[[Path], Callable[[Path], object]], **more: object) -> Case:
-    return Case(f"oddities/{name}", "real", write(ODDITIES / name), **more)  # type: ignore[arg-type]
+    return Case(f"oddities/{name}", write(ODDITIES / name), **more)  # type: ignore[arg-type]
 
 
 _PRONE = (-1, 0, 0, 0, -1, 0)
@@ -144,10 +143,9 @@ REAL = (
     _oddity("compressed_rle/001", as_it_is, engine=_NOISE),
     _oddity("hyperfine_mr/001", as_it_is, engine=_NOISE),
     _oddity("uids_blanked/001", as_it_is, engine=Engine(limit=1200)),
-    Case("pydicom's GE CT, 5 slices", "real", as_it_is(VENDOR_SERIES / "98892001" / "CT5N"), Engine(limit=0)),
+    Case("pydicom's GE CT, 5 slices", as_it_is(VENDOR_SERIES / "98892001" / "CT5N"), Engine(limit=0)),
     Case(
         "pydicom's GE CT, one slice missing",
-        "real",
         as_it_is(VENDOR_SERIES / "77654033" / "CT2"),
         Engine(limit=1000),
     ),
@@ -179,12 +177,12 @@ PHANTOMS = (
     _phantom("positions rounded to 0.1 mm", Phantom(steps_mm=(0.625,), edit=_rounded(1))),
     _phantom("positions rounded to 0.01 mm", Phantom(steps_mm=(1.25,), edit=_rounded(2))),
     _phantom("rounded cosines, oblique", Phantom(turned_degrees=(5.0, -3.0, 11.0), edit=_rounded_cosines)),
-    Case("two echoes", "phantom", _phases("EchoTime", (2.3, 4.6))),
-    Case("4D, three time points", "phantom", _phases("TemporalPositionIdentifier", (1, 2, 3))),
-    Case("volume with a scout beside it", "phantom", _with_scout),
-    Case("enhanced multi-frame CT", "phantom", _enhanced(Phantom(), EnhancedCTImageStorage)),
-    Case("legacy converted multi-frame CT, prone", "phantom", _enhanced(Phantom(_PRONE))),
-    Case("enhanced multi-frame CT, tilted", "phantom", _enhanced(_TILTED, EnhancedCTImageStorage)),
+    Case("two echoes", _phases("EchoTime", (2.3, 4.6))),
+    Case("4D, three time points", _phases("TemporalPositionIdentifier", (1, 2, 3))),
+    Case("volume with a scout beside it", _with_scout),
+    Case("enhanced multi-frame CT", _enhanced(Phantom(), EnhancedCTImageStorage)),
+    Case("legacy converted multi-frame CT, prone", _enhanced(Phantom(_PRONE))),
+    Case("enhanced multi-frame CT, tilted", _enhanced(_TILTED, EnhancedCTImageStorage)),
 )
 
 CASES = (*REAL, *PHANTOMS)

@@ -26,7 +26,6 @@ PIXELS_PER_MM = 3.0
 PANEL, GAP, HEAD = (450, 330), 14, 52
 BACKGROUND, INK, FAINT = (17, 19, 24), (236, 238, 242), (150, 156, 168)
 COLOURS = {1: (239, 138, 60), 2: (94, 190, 226)}
-HALF_MM = (PANEL[0] / 2 / PIXELS_PER_MM, (PANEL[1] - HEAD) / 2 / PIXELS_PER_MM)
 
 
 @dataclass(frozen=True)

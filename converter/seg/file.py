@@ -30,10 +30,10 @@ from pydicom.uid import (
 )
 
 from converter.errors import LabelsDoNotFit
+from converter.explicit_vr import PIXEL_DATA, Element, MalformedElement, elements, find, items
 from converter.headers import transfer_syntax_of
 
 from .codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
-from .explicit_vr import Element, MalformedElement, elements, find, items
 from .settings import SOP_CLASSES, SegmentationType
 
 PREAMBLE_BYTES: Final = 132
@@ -41,7 +41,6 @@ GROUP_LENGTH: Final = 0x00020000
 GROUP_LENGTH_BYTES: Final = 12
 SHARED_GROUPS: Final = 0x52009229
 FRAME_GROUPS: Final = 0x52009230
-PIXEL_DATA: Final = 0x7FE00010
 CHUNK_BYTES: Final = 1 << 20
 _DAMAGED: Final = (
     MalformedElement,

@@ -19,24 +19,24 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from converter.errors import EncodingFailed
-from converter.mosaic import TILED
-from converter.series import Frame, Volume
-
-from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
-from .explicit_vr import (
+from converter.explicit_vr import (
     LONGEST_VALUE,
     SEQUENCE_END,
     UNDEFINED_LENGTH,
     delimiter,
     element,
+    pixel_data_header,
     sequence,
     text_element,
 )
+from converter.mosaic import TILED
+from converter.series import Frame, Volume
+
+from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
 from .header import names_segments
 from .planes import LabelPlanes, MaskedRows, Planes
 from .settings import SegmentationType
 
-PIXEL_DATA_HEADER: Final = Struct("<HH2s2xI")
 BYTE_BITS: Final = 8
 PREAMBLE: Final = bytes(128) + b"DICM"
 
@@ -312,13 +312,13 @@ def _native(length: int, parts: Iterator[bytes]) -> Iterator[bytes]:
         raise EncodingFailed(
             f"{length / 1e9:.1f} GB of pixels are more than a DICOM element can have; encode a label map"
         )
-    yield PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OB", length + length % 2)
+    yield pixel_data_header("OB", length + length % 2)
     yield from parts
     yield bytes(length % 2)
 
 
 def _encapsulated(frames: list[bytes]) -> Iterator[bytes]:
     """Fragments behind a table of their offsets (PS3.5 A.4)."""
-    yield PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OB", UNDEFINED_LENGTH)
+    yield pixel_data_header("OB", UNDEFINED_LENGTH)
     yield encapsulate(frames)
     yield delimiter(SEQUENCE_END)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -39,6 +40,16 @@ NAMES = {1: "bone", 6: "lung_right"}
 FORMS = [(kind, syntax) for kind, syntaxes in TRANSFER_SYNTAXES.items() for syntax in syntaxes]
 
 
+def in_forms(forms: list[tuple[SegmentationType, UID]]) -> pytest.MarkDecorator:
+    """Run a test in each of these forms."""
+    return pytest.mark.parametrize(
+        ("kind", "syntax"), forms, ids=lambda part: str(getattr(part, "name", part))
+    )
+
+
+every_form = in_forms(FORMS)
+
+
 @pytest.fixture
 def volume(make_series: MakeSeries) -> Volume:
     return read_series(make_series())
@@ -47,7 +58,7 @@ def volume(make_series: MakeSeries) -> Volume:
 # -- types and transfer syntaxes --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "syntax"), FORMS, ids=lambda part: str(getattr(part, "name", part)))
+@every_form
 def test_labels_survive_in_every_form(
     volume: Volume,
     two_boxes: np.ndarray,
@@ -70,11 +81,7 @@ def test_labels_survive_in_every_form(
     assert again.sha256 == encoded.sha256
 
 
-@pytest.mark.parametrize(
-    ("kind", "syntax"),
-    [form for form in FORMS if form[1] != DEFLATED_IMAGE_FRAME],  # pydicom does not know it
-    ids=lambda part: str(getattr(part, "name", part)),
-)
+@in_forms([form for form in FORMS if form[1] != DEFLATED_IMAGE_FRAME])  # pydicom does not know it
 def test_highdicom_reads_what_is_written(
     volume: Volume,
     two_boxes: np.ndarray,
@@ -136,6 +143,24 @@ def test_label_map_of_highdicom_is_read_without_its_background(
     read = read_segmentation(tmp_path / "theirs.dcm", volume)
     assert [segment.label for segment in read.segments] == ["bone"]
     assert np.array_equal(read.numbers, two_boxes == 1)
+
+
+@pytest.mark.parametrize("kind", [BINARY, LABELMAP])
+@pytest.mark.parametrize("read", [read_segmentation, read_masks])
+def test_frame_of_a_segment_that_is_not_described_is_refused(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+    read: Callable[[Path, Volume], object],
+) -> None:
+    settings = replace(settings, encoding=Encoding(kind))
+    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
+    del seg.SegmentSequence[1]
+    seg.save_as(tmp_path / "less.dcm")
+    with pytest.raises(LabelsDoNotFit, match="does not describe"):
+        read(tmp_path / "less.dcm", volume)
 
 
 def test_segmentation_in_implicit_vr_is_read(
@@ -234,7 +259,7 @@ def test_frames_of_another_direction_are_refused(
         read_segmentation(tmp_path / "turned.dcm", volume)
 
 
-@pytest.mark.parametrize(("kind", "syntax"), FORMS, ids=lambda part: str(getattr(part, "name", part)))
+@every_form
 def test_file_cut_anywhere_is_refused_and_never_read_wrong(
     volume: Volume,
     two_boxes: np.ndarray,

@@ -14,6 +14,7 @@ LONGEST_VALUE: Final = UNDEFINED_LENGTH - 1
 ITEM: Final = 0xFFFEE000
 ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
+PIXEL_DATA: Final = 0x7FE00010
 
 _LONG_VRS: Final = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -41,10 +42,15 @@ class Element(NamedTuple):
 def element(tag: int, vr: str, value: bytes) -> bytes:
     """One element; an odd value is padded as its VR wants it (PS3.5 6.2)."""
     if len(value) % 2:
-        value += b"\0" if vr in ("UI", "OB", "UN") else b" "
+        value += b"\0" if vr in ("UI", "OB", "OW", "UN") else b" "
     code = vr.encode()
     header = _LONG_HEADER if code in _LONG_VRS else _SHORT_HEADER
     return header.pack(tag >> 16, tag & 0xFFFF, code, len(value)) + value
+
+
+def pixel_data_header(vr: str, length: int) -> bytes:
+    """Make the beginning of Pixel Data; behind one of undefined length a delimiter ends it (PS3.5 A.4)."""
+    return _LONG_HEADER.pack(PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF, vr.encode(), length)
 
 
 def text_element(tag: int, vr: str, *values: str) -> bytes:
