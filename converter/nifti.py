@@ -29,10 +29,11 @@ from .grid import (
 )
 from .headers import DCM2NIIX_READS, transfer_syntax_of
 from .intensities import Rescale, Scaled, differing_frame, intensities, unchecked_intensities
-from .nifti_file import Staged, stage, write_labels
+from .nifti_file import stage, write_labels
 from .pixels import read_pixels
 from .placing import place_all, place_plain, placing
 from .series import Volume
+from .staged_file import StagedFile
 from .straight import on_even_grid, straight_copies
 
 __all__ = ["TIMEOUT_S", "Converted", "convert_volume", "converter_version", "write_labels"]
@@ -120,7 +121,7 @@ class _Writing:
     def __init__(self, volume: Volume, out: Path) -> None:
         self._volume, self._out = volume, out
         self._pool = ThreadPoolExecutor(1)
-        self._staged: Future[Staged] | None = None
+        self._staged: Future[StagedFile] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +130,7 @@ class _Writing:
         """Begin to write frames of intensities, (frames, rows, columns)."""
         self._staged = self._pool.submit(self._stage, values)
 
-    def _stage(self, values: NDArray[Any]) -> Staged:
+    def _stage(self, values: NDArray[Any]) -> StagedFile:
         if not needs_another_grid(self._volume):
             return stage(values[:, ::-1], slice_grid(self._volume).affine_ras, self._out)
         grid = even_grid_of(self._volume)

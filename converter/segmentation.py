@@ -3,9 +3,7 @@
 `seg.header` makes the object, `seg.planes` its pixels, `seg.writer` writes both, `seg.file` reads them back.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +16,6 @@ from pydicom import Dataset, config
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
 from .headers import text_of
-from .nifti_file import Staged
 from .seg.file import open_segmentation
 from .seg.header import segmentation_header
 from .seg.places import Place, Places
@@ -35,6 +32,7 @@ from .seg.settings import (
 from .seg.writer import FrameOrder, frame_order, write_segmentation
 from .series import Volume
 from .source_header import copied_header_digest
+from .staged_file import StagedFile
 from .terminology import PRIVATE_SCHEME, Structure, codes_version, structure
 
 __all__ = [
@@ -222,20 +220,16 @@ def _write_and_compare(
     out: Path,
 ) -> str:
     """Write next to `out`, read back, compare every pixel, and only then put it in its place."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.part")
+    staged = StagedFile(out)
     try:
-        with temporary.open("wb") as stream, ThreadPoolExecutor(1) as disk:
-            with config.disable_value_validation():
-                digest = write_segmentation(stream, header, planes, shown, order)
-            stream.flush()
-            on_disk = disk.submit(os.fsync, stream.fileno())  # while the file is read from memory
-            _check_reads_back(temporary, volume, planes, order, window)
-            on_disk.result()
-        Staged(temporary, out, digest).commit()
-        return digest
+        with config.disable_value_validation():
+            write_segmentation(staged, header, planes, shown, order)
+        staged.finish()
+        _check_reads_back(staged.temporary, volume, planes, order, window)
+        staged.commit()
+        return staged.sha256
     finally:
-        temporary.unlink(missing_ok=True)
+        staged.discard()
 
 
 def _check_reads_back(path: Path, volume: Volume, planes: Planes, order: FrameOrder, window: Window) -> None:

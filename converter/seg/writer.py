@@ -1,11 +1,10 @@
 """Writes a segmentation as a stream, frame by frame: its memory does not grow with the number of segments."""
 
-import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +40,14 @@ BYTE_BITS: Final = 8
 PREAMBLE: Final = bytes(128) + b"DICM"
 
 
+class Writable(Protocol):
+    """What bytes can be written to."""
+
+    def write(self, content: bytes, /) -> int:
+        """Take bytes, which do not change afterwards."""
+        ...
+
+
 @dataclass(frozen=True)
 class FrameOrder:
     """Which segment and which of the volume's frames each frame shows, in the order of writing.
@@ -74,9 +81,9 @@ def frame_order(presence: NDArray[np.bool_], kind: SegmentationType) -> FrameOrd
 
 
 def write_segmentation(
-    stream: BinaryIO, header: Dataset, planes: Planes, volume: Volume, order: FrameOrder
-) -> str:
-    """Write a whole object; the digest of its bytes, SHA-256 in lower-case hex.
+    stream: Writable, header: Dataset, planes: Planes, volume: Volume, order: FrameOrder
+) -> None:
+    """Write a whole object.
 
     Parameters
     ----------
@@ -98,17 +105,15 @@ def write_segmentation(
     for part in _data_set(header, planes, volume, order):
         sink.write(part)
     sink.finish()
-    return sink.digest.hexdigest()
 
 
 class _Sink:
-    """A stream whose bytes are digested, and deflated from `begin_deflating` on (PS3.5 A.5)."""
+    """A stream whose bytes are deflated from `begin_deflating` on (PS3.5 A.5)."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Writable) -> None:
         self._stream = stream
         self._compressor: zlib._Compress | None = None
         self._deflated = 0
-        self.digest = hashlib.sha256()
 
     def begin_deflating(self) -> None:
         self._compressor = raw_deflate()
@@ -117,16 +122,12 @@ class _Sink:
         if self._compressor is not None:
             content = self._compressor.compress(content)
             self._deflated += len(content)
-        self._put(content)
+        self._stream.write(content)
 
     def finish(self) -> None:
         if self._compressor is not None:
             rest = self._compressor.flush()
-            self._put(rest + bytes((self._deflated + len(rest)) % 2))
-
-    def _put(self, content: bytes) -> None:
-        self.digest.update(content)
-        self._stream.write(content)
+            self._stream.write(rest + bytes((self._deflated + len(rest)) % 2))
 
 
 def _meta_bytes(header: Dataset) -> bytes:

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from converter import nifti_file
+from converter import nifti_file, staged_file
 from converter.nifti_file import stage, write_labels
 
 AFFINE = np.array([[0.0, 0.8, 0, -20], [-0.7, 0, 0, 30], [0, 0, 2.5, 100], [0, 0, 0, 1]], np.float32).astype(
@@ -116,10 +116,11 @@ def test_disk_that_says_once_that_it_lost_something_leaves_no_file(
             raise OSError(errno.EIO, "lost")
         real(descriptor)
 
-    monkeypatch.setattr(nifti_file, "_FLUSH_BYTES", 1000)
+    monkeypatch.setattr(staged_file, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(staged_file, "FLUSH_BYTES", 1000)
     monkeypatch.setattr(os, "fsync", lost_at_first)
     with pytest.raises(OSError, match="lost"):
-        stage(PLANES, AFFINE, tmp_path / "ct.nii")
+        stage(PLANES, AFFINE, tmp_path / "ct.nii").commit()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import highdicom as hd
 import nibabel as nib
@@ -20,7 +20,7 @@ from converter.derived_series import MadeUpStudy
 from converter.errors import EncodingFailed, LabelsDoNotFit
 from converter.geometry import labels_on_frames
 from converter.seg.planes import Planes
-from converter.seg.writer import FrameOrder
+from converter.seg.writer import FrameOrder, Writable
 from converter.segmentation import (
     Encoded,
     SegmentationSettings,
@@ -30,6 +30,7 @@ from converter.segmentation import (
 )
 from converter.segmentation_reader import decode_segmentation, read_segmentation
 from converter.series import Volume, read_series
+from converter.staged_file import StagedFile
 from converter.terminology import PRIVATE_SCHEME, structure
 
 MakeSeries = Callable[..., Path]
@@ -199,19 +200,17 @@ def test_file_that_reads_back_differently_is_not_kept(
 ) -> None:
     """One bit wrong in the written file is enough."""
     pixels = 16 * 24 * 4 // 8
-    write = segmentation.write_segmentation
 
-    def damaged(stream: BinaryIO, *arguments: Any) -> str:
-        digest = write(stream, *arguments)
-        with Path(stream.name).open("r+b") as again:
-            stream.flush()
-            again.seek(-(pixels if place == "first bit" else 1), 2)
-            byte = again.read(1)[0]
-            again.seek(-1, 1)
-            again.write(bytes([byte ^ (1 if place == "first bit" else 0x80)]))
-        return digest
+    class Damaged(StagedFile):
+        def finish(self) -> None:
+            super().finish()
+            with self.temporary.open("r+b") as again:
+                again.seek(-(pixels if place == "first bit" else 1), 2)
+                byte = again.read(1)[0]
+                again.seek(-1, 1)
+                again.write(bytes([byte ^ (1 if place == "first bit" else 0x80)]))
 
-    monkeypatch.setattr(segmentation, "write_segmentation", damaged)
+    monkeypatch.setattr(segmentation, "StagedFile", Damaged)
     with pytest.raises(EncodingFailed, match="read back"):
         encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "s.dcm")
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
@@ -228,9 +227,9 @@ def test_frames_in_wrong_places_do_not_read_back(
 ) -> None:
     write = segmentation.write_segmentation
 
-    def swapped(stream: BinaryIO, header: Dataset, planes: Planes, shown: Volume, order: FrameOrder) -> str:
+    def swapped(stream: Writable, header: Dataset, planes: Planes, shown: Volume, order: FrameOrder) -> None:
         turned = replace(order, **{what: getattr(order, what)[::-1]})
-        return write(stream, header, planes, shown, turned)
+        write(stream, header, planes, shown, turned)
 
     monkeypatch.setattr(segmentation, "write_segmentation", swapped)
     with pytest.raises(EncodingFailed, match="read back"):
