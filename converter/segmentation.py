@@ -3,7 +3,7 @@
 `seg.header` makes the object, `seg.planes` its pixels, `seg.writer` writes both, `seg.file` reads them back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -29,7 +29,7 @@ from .seg.settings import (
     SegmentationSettings,
     SegmentationType,
 )
-from .seg.writer import FrameOrder, frame_order, write_segmentation
+from .seg.writer import BYTE_BITS, FrameOrder, frame_order, write_segmentation
 from .series import Volume
 from .source_header import copied_header_digest
 from .staged_file import StagedFile
@@ -160,12 +160,21 @@ def _encode(
         sop_instance_uid=settings.sop_instance_uid,
         sop_class_uid=str(SOP_CLASSES[settings.encoding.type]),
         segments=tuple(found.name for found in structures),
-        warnings=tuple(
-            f"{found.name} has no standard code and got a private one ({PRIVATE_SCHEME})"
-            for found in structures
-            if found.is_private
-        ),
+        warnings=tuple(_warnings(structures, shown, settings)),
     )
+
+
+def _warnings(
+    structures: Sequence[Structure], shown: Volume, settings: SegmentationSettings
+) -> Iterator[str]:
+    for found in structures:
+        if found.is_private:
+            yield f"{found.name} has no standard code and got a private one ({PRIVATE_SCHEME})"
+    if settings.encoding.type is SegmentationType.BINARY and shown.rows * shown.columns % BYTE_BITS:
+        yield (
+            f"frames of {shown.rows} x {shown.columns} pixels end within a byte, which some viewers draw "
+            "wrongly (OHIF 3.13 does); a label map they draw right"
+        )
 
 
 def _part_of(volume: Volume, window: Window) -> Volume:

@@ -415,6 +415,29 @@ def test_cropped_frames_say_their_place_to_highdicom(
     assert min(np.abs(place - other).max() for other in places) < 1e-6
 
 
+# -- what is warned of --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_cropped", "is_warned"),
+    [(BINARY, False, False), (BINARY, True, True), (LABELMAP, True, False)],
+)
+def test_frames_that_end_within_a_byte_are_warned_of(
+    volume: Volume,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+    is_cropped: bool,
+    is_warned: bool,
+) -> None:
+    """The slices have 16 x 24 pixels, the cropped frames 3 x 5."""
+    labels = np.zeros((6, 16, 24), np.uint8)
+    labels[2, 3:6, 4:9] = 1
+    settings = replace(settings, encoding=Encoding(kind, is_cropped=is_cropped))
+    encoded = encode_segmentation(volume, labels, NAMES, settings, tmp_path / "seg.dcm")
+    assert any("end within a byte" in warning for warning in encoded.warnings) == is_warned
+
+
 # -- what goes wrong ----------------------------------------------------------------------------------------
 
 
