@@ -15,8 +15,8 @@ from .axes import turn_between
 from .errors import LabelsDoNotFit
 from .geometry import LPS_FROM_RAS, directions_lps, frame_affine_lps, positions_lps_mm
 from .label_reader import read_grid
+from .reading.stacks import EVEN_SHARE
 from .series import Volume
-from .stacks import EVEN_SHARE
 
 EXACT_SHARE = 0.01
 """A stack whose slices are all within this share of a pixel, and of the spacing, of an even and straight one

@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axes import GRID_TOLERANCE, turn_between
-from .dcm2niix import TIMEOUT_S, Dcm2niix, Dcm2niixFailed, Unpacked
-from .decoding import NoDecoder
 from .grid import (
     even_grid_of,
     is_exact,
@@ -27,14 +25,16 @@ from .grid import (
     slice_grid,
     straightened,
 )
-from .headers import DCM2NIIX_READS, transfer_syntax_of
-from .intensities import Rescale, Scaled, differing_frame, intensities, unchecked_intensities
 from .nifti_file import stage, write_labels
-from .pixels import read_pixels
-from .placing import place_all, place_plain, placing
+from .reading.headers import DCM2NIIX_READS, transfer_syntax_of
 from .series import Volume
 from .staged_file import StagedFile
-from .straight import on_even_grid, straight_copies
+from .unpacking.dcm2niix import TIMEOUT_S, Dcm2niix, Dcm2niixFailed, Unpacked
+from .unpacking.decoding import NoDecoder
+from .unpacking.intensities import Rescale, Scaled, differing_frame, intensities, unchecked_intensities
+from .unpacking.pixels import read_pixels
+from .unpacking.placing import place_all, place_plain, placing
+from .unpacking.straight import on_even_grid, straight_copies
 
 __all__ = ["TIMEOUT_S", "Converted", "convert_volume", "converter_version", "write_labels"]
 

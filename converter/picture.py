@@ -16,7 +16,7 @@ from .errors import EncodingFailed
 from .geometry import positions_lps_mm
 from .segmentation_reader import ReadSegmentation, Segment, read_segmentation
 from .series import Volume
-from .single_frames import SingleFrames
+from .unpacking.single_frames import SingleFrames
 
 AXIAL_PX = 620
 STRIP_PX = 420

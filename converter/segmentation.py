@@ -15,7 +15,7 @@ from pydicom import Dataset, config
 
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
-from .headers import text_of
+from .reading.headers import text_of
 from .seg.file import open_segmentation
 from .seg.header import segmentation_header
 from .seg.places import Place, Places

@@ -12,8 +12,8 @@ from pydicom import Dataset
 from .errors import LabelsDoNotFit
 from .geometry import frames_on_grid
 from .grid import grid_of
-from .headers import numbers_of
 from .nifti_file import write_labels
+from .reading.headers import numbers_of
 from .seg.file import SegmentationFile, open_segmentation
 from .seg.places import Place, Places
 from .seg.settings import LABEL_VALUE, SegmentationType

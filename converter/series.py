@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset, config
 
 from .errors import UnusableSeries
-from .header_file import read_header
-from .headers import Finding, plane_of, text_of
-from .mosaic import SEND_INSTEAD, TILED, is_mosaic, tile_headers
-from .multiframe import frame_headers
-from .refusals import is_multiframe, why_no_image
-from .stacks import Image, Stack, by_distance, split_by_grid, split_by_kind
-from .verdicts import NOTES, WARNINGS, findings_of, is_evenly_spaced
+from .reading.header_file import read_header
+from .reading.headers import Finding, plane_of, text_of
+from .reading.mosaic import SEND_INSTEAD, TILED, is_mosaic, tile_headers
+from .reading.multiframe import frame_headers
+from .reading.refusals import is_multiframe, why_no_image
+from .reading.stacks import Image, Stack, by_distance, split_by_grid, split_by_kind
+from .reading.verdicts import NOTES, WARNINGS, findings_of, is_evenly_spaced
 
 __all__ = [
     "Finding",

@@ -15,7 +15,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.sequence import Sequence
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
-from .headers import text_of, value_of
+from .reading.headers import text_of, value_of
 from .series import Volume
 from .uids import derived_uid
 

@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from benchmarks.geometry.ours import counted, in_words
 from converter.errors import UnusableSeries
-from converter.headers import text_of
+from converter.reading.headers import text_of
 from converter.series import judge_series, read_header
 
 FOLDERS = {

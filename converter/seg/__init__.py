@@ -7,5 +7,4 @@
     planes        what the frames show                  codecs   one plane as a compressed frame, and back
     writer        writes an object as a stream          file     reads one, frame by frame
     places        where frames lie on the source's slices
-    explicit_vr   data elements as bytes
 """

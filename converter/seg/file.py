@@ -31,7 +31,7 @@ from pydicom.uid import (
 
 from converter.errors import LabelsDoNotFit
 from converter.explicit_vr import PIXEL_DATA, Element, MalformedElement, elements, find, items
-from converter.headers import transfer_syntax_of
+from converter.reading.headers import transfer_syntax_of
 
 from .codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
 from .settings import SOP_CLASSES, SegmentationType

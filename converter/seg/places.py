@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from converter.errors import LabelsDoNotFit
 from converter.geometry import positions_lps_mm
-from converter.headers import numbers_of
+from converter.reading.headers import numbers_of
 from converter.series import Volume
 
 from .file import FrameGroups, SegmentationFile

@@ -10,7 +10,7 @@ from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from converter.headers import text_of
+from converter.reading.headers import text_of
 from converter.series import Volume
 from converter.terminology import PRIVATE_SCHEME, Code, Structure
 from converter.uids import derived_uid

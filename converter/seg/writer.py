@@ -28,7 +28,7 @@ from converter.explicit_vr import (
     sequence,
     text_element,
 )
-from converter.mosaic import TILED
+from converter.reading.mosaic import TILED
 from converter.series import Frame, Volume
 
 from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate

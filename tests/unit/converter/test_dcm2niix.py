@@ -17,11 +17,11 @@ import dcm2niix
 import nibabel as nib
 import pytest
 
-from converter.dcm2niix import harmless
 from converter.derived_series import MadeUpStudy
 from converter.errors import ConversionFailed
 from converter.nifti import convert_volume
 from converter.series import Volume, read_series
+from converter.unpacking.dcm2niix import harmless
 
 MakeSeries = Callable[..., Path]
 StandIn = Callable[[str], None]

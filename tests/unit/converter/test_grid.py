@@ -10,14 +10,14 @@ from pydicom import dcmread
 from scipy.spatial.transform import Rotation
 
 from converter.axes import GRID_TOLERANCE, turn_between
-from converter.dcm2niix import Dcm2niix
 from converter.derived_series import MadeUpStudy
 from converter.errors import ConversionFailed
 from converter.geometry import LPS_FROM_RAS, frame_affine_lps
 from converter.grid import grid_of, is_exact, rounding_voxels, slice_grid
 from converter.nifti import convert_volume
-from converter.placing import place_all, placing
 from converter.series import Volume, read_series
+from converter.unpacking.dcm2niix import Dcm2niix
+from converter.unpacking.placing import place_all, placing
 
 MakeSeries = Callable[..., Path]
 

@@ -10,8 +10,8 @@ from pydicom import Dataset, config, dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from converter.errors import UnusableSeries
-from converter.header_file import read_header
-from converter.headers import numbers_of, text_of
+from converter.reading.header_file import read_header
+from converter.reading.headers import numbers_of, text_of
 
 SHIPPED = Path(pydicom.__file__).parent / "data"
 CHARACTER_SET = 0x00080005

@@ -22,13 +22,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from converter import pixels
-from converter.decoding import NoDecoder
 from converter.derived_series import SliceStack, write_slices
 from converter.errors import ConversionFailed
-from converter.intensities import Rescale, Scaled, differing_frame
 from converter.nifti import Converted, convert_volume
 from converter.series import read_series
+from converter.unpacking import pixels
+from converter.unpacking.decoding import NoDecoder
+from converter.unpacking.intensities import Rescale, Scaled, differing_frame
 
 Edit = Callable[[Dataset, int], None]
 

@@ -14,8 +14,8 @@ from pydicom import Dataset, dcmread
 
 from converter.errors import UnusableSeries
 from converter.geometry import voxel_from_pixel
-from converter.mosaic import is_mosaic
 from converter.nifti import convert_volume
+from converter.reading.mosaic import is_mosaic
 from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.segmentation_reader import read_segmentation
 from converter.series import Usability, Volume, judge_series, read_header, read_series

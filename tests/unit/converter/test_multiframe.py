@@ -23,8 +23,8 @@ from pydicom.uid import (
 from converter.derived_series import MadeUpStudy
 from converter.errors import ConversionFailed, UnusableSeries
 from converter.geometry import voxel_from_pixel
-from converter.headers import text_of
 from converter.nifti import convert_volume
+from converter.reading.headers import text_of
 from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.segmentation_reader import read_segmentation
 from converter.series import (
@@ -37,7 +37,7 @@ from converter.series import (
     volume_of,
     volume_of_frames,
 )
-from converter.single_frames import SingleFrames
+from converter.unpacking.single_frames import SingleFrames
 
 Make = Callable[..., Path]
 MR = MadeUpStudy(modality="MR")

@@ -24,13 +24,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from converter import decoding
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
 from converter.errors import ConversionFailed
 from converter.geometry import voxel_from_pixel
 from converter.grid import straightened
 from converter.nifti import convert_volume, converter_version
 from converter.series import Volume, judge_series, read_header, read_series
+from converter.unpacking import decoding
 
 MakeSeries = Callable[..., Path]
 

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from converter.errors import EncodingFailed, LabelsDoNotFit
-from converter.headers import transfer_syntax_of
+from converter.reading.headers import transfer_syntax_of
 from converter.seg.codecs import DEFLATED_IMAGE_FRAME, decode_plane, encode_plane
 from converter.seg.settings import TRANSFER_SYNTAXES
 from converter.segmentation import (

@@ -27,12 +27,19 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import format_number_as_ds
 
-from .errors import ConversionFailed
-from .explicit_vr import PIXEL_DATA, SEQUENCE_END, UNDEFINED_LENGTH, delimiter, element, pixel_data_header
-from .headers import numbers_of, text_of, transfer_syntax_of
-from .mosaic import Tiles, is_mosaic, tiles_of
-from .series import Frame, Volume
-from .uids import derived_uid
+from converter.errors import ConversionFailed
+from converter.explicit_vr import (
+    PIXEL_DATA,
+    SEQUENCE_END,
+    UNDEFINED_LENGTH,
+    delimiter,
+    element,
+    pixel_data_header,
+)
+from converter.reading.headers import numbers_of, text_of, transfer_syntax_of
+from converter.reading.mosaic import Tiles, is_mosaic, tiles_of
+from converter.series import Frame, Volume
+from converter.uids import derived_uid
 
 _SOP_CLASSES = {"CT": CTImageStorage, "PT": PositronEmissionTomographyImageStorage}
 _TAKEN_OVER = (

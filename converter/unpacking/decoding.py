@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset, config, dcmread
 from pydicom.pixels.decoders.base import get_decoder
 
-from .errors import ConversionFailed
-from .headers import text_of, transfer_syntax_of
+from converter.errors import ConversionFailed
+from converter.reading.headers import text_of, transfer_syntax_of
 
 DAMAGED = "an image's pixels are damaged or do not fit its header; have the series sent again"
 CHANGED = "an image is gone or was changed since its header was read; have the series sent again"
@@ -139,7 +139,7 @@ class Children:
                 out.with_suffix(".json").write_text(json.dumps([asdict(frame) for frame in part]))
                 self._children.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", "converter.decoding", str(out)],
+                        [sys.executable, "-m", "converter.unpacking.decoding", str(out)],
                         env=environment,
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,

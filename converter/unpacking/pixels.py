@@ -23,10 +23,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from converter.errors import ConversionFailed
+from converter.reading.headers import numbers_of, transfer_syntax_of
+from converter.series import Frame, Volume
+
 from .decoding import CHANGED, Children, Encoded, decode_here
-from .errors import ConversionFailed
-from .headers import numbers_of, transfer_syntax_of
-from .series import Frame, Volume
 
 T = TypeVar("T")
 

@@ -23,7 +23,8 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
-from .errors import UnusableSeries
+from converter.errors import UnusableSeries
+
 from .headers import one_tag
 
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})

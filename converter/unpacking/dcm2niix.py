@@ -23,7 +23,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ConversionFailed
+from converter.errors import ConversionFailed
+
 from .placing import write_list
 
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.valuerep import format_number_as_ds
 
+from converter.errors import ConversionFailed
+from converter.grid import EvenGrid, straightened
+from converter.reading.headers import text_of
+from converter.series import Frame, Volume
+
 from .decoding import CHANGED, from_outside
-from .errors import ConversionFailed
-from .grid import EvenGrid, straightened
-from .headers import text_of
 from .pixels import expected_uid
 from .placing import Place
-from .series import Frame, Volume
 
 
 def straight_copies(volume: Volume, place: Place) -> Place:

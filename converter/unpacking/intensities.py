@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
-from .errors import ConversionFailed
-from .headers import numbers_of, transfer_syntax_of
+from converter.errors import ConversionFailed
+from converter.reading.headers import numbers_of, transfer_syntax_of
+
 from .pixels import once_per_value
 
 ROUNDINGS = 4

@@ -13,11 +13,12 @@ from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from converter.errors import ConversionFailed
+from converter.explicit_vr import PIXEL_DATA
+from converter.series import Frame, Volume
+
 from .decoding import NoDecoder, from_outside
-from .errors import ConversionFailed
-from .explicit_vr import PIXEL_DATA
 from .pixels import read_pixels
-from .series import Frame, Volume
 from .single_frames import SingleFrames
 
 Place = Callable[[Frame, Path], Path]

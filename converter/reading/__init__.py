@@ -1,0 +1,9 @@
+"""From files to stacks of images with a place; `converter.series` is the door.
+
+::
+
+    header_file   one file's header, read fast           headers      one image's header, understood
+    multiframe    a multi-frame image as single frames    mosaic       so a Siemens mosaic
+    refusals      why a file is no slice                  stacks       images put in order, and told apart
+    verdicts      what is odd about a stack, in words and numbers
+"""
