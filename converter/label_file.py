@@ -52,7 +52,7 @@ def encode_label_file(
         ENCODER_VERSION,
         str(encoding),
         copied_header_digest(volume),
-        hashlib.sha256(carried.tobytes()).hexdigest(),
+        hashlib.sha256(labels.read_bytes()).hexdigest(),
     )
     source_number = volume.header.get("SeriesNumber")
     settings = SegmentationSettings(
