@@ -95,7 +95,7 @@ class App:
             config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), self._intake, ledger
         )
         identity = EngineIdentity(
-            config.engine.name, config.engine.version or facts.version, facts.weights, converter_version()
+            config.engine.name, engine_version(config, facts), facts.weights, converter_version()
         )
         completeness = Completeness(
             ledger,
@@ -203,7 +203,7 @@ def task_rules(config: Config, facts: EngineFacts) -> list[TaskRule]:
         try:
             task = rule.task or facts.default_task
             modality = task_facts(config.engine.name, task).modality
-            options = canonical_options(config.engine.name, rule.options)
+            options = canonical_options(config.engine.name, task, rule.options)
             compiled = compile_rule(rule.model_copy(update={"options": options}))
         except (ContractError, RuleError) as error:
             text = str(error)
@@ -231,6 +231,19 @@ def _facts(config: Config) -> EngineFacts:
         raise ConfigError(f"engine.name: {error}") from None
 
 
+def engine_version(config: Config, facts: EngineFacts) -> str:
+    """The version for every job's identity: the configured, else the installed, else the recorded."""
+    return config.engine.version or _installed_version(facts) or facts.version
+
+
+def _installed_version(facts: EngineFacts) -> str:
+    """The version of the engine's own package; empty where it has none, or is not installed here."""
+    try:
+        return metadata.version(facts.package) if facts.package else ""
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def warnings_about(config: Config) -> list[str]:
     """What is allowed but should not stay so, one sentence each."""
     sentences = []
@@ -238,6 +251,11 @@ def warnings_about(config: Config) -> list[str]:
         sentences.append("dicom.allow is empty: anyone who reaches the port may send; name the PACS there")
     if not config.destination:
         sentences.append("there is no [[destination]]: results are encoded and stay here; name the PACS")
+    facts = _facts(config)
+    if facts.package and config.queue.backend == "local" and not _installed_version(facts):
+        sentences.append(
+            f"{facts.package} is not installed here: every job will fail; pip install 'iris-gateway[segment]'"
+        )
     return sentences
 
 

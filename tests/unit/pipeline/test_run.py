@@ -157,7 +157,7 @@ def test_news_of_a_lost_run_change_nothing_about_the_next_one(
     assert site.job() == before
 
 
-@pytest.mark.parametrize("exit_code", [2, 70])
+@pytest.mark.parametrize("exit_code", [2, 70, 78])
 def test_run_with_bad_input_or_a_defect_fails_the_job_with_its_reason(
     site: Any, submitted: Runs, exit_code: int
 ) -> None:
