@@ -145,12 +145,14 @@ def _run(command: list[str], environment: Mapping[str, str], timing: Timing) -> 
 
 
 def _labels_digest(path: Path) -> str:
-    labels = np.asanyarray(nib.load(path).dataobj).astype(np.uint8)
+    image: Any = nib.load(path)
+    labels = np.asanyarray(image.dataobj).astype(np.uint8)
     return hashlib.sha256(labels.tobytes()).hexdigest()
 
 
 def _report(timings: Mapping[str, Timing], image: Path, ours: Path) -> None:
-    shape = " x ".join(map(str, nib.load(image).shape))
+    source: Any = nib.load(image)
+    shape = " x ".join(map(str, source.shape))
     base, *others = timings.values()
     sys.stdout.write(
         f"{shape} voxels, {len(os.sched_getaffinity(0))} cores, {len(base.wall_s)} runs each\n\n"
@@ -211,7 +213,8 @@ def _enlarge(path: Path) -> None:
 def _full_size_image(folder: Path) -> Path:
     """The torso, repeated to the size of a whole CT of the trunk."""
     shape, spacing_mm = FULL_SIZE
-    values = np.asanyarray(nib.load(TORSO).dataobj)
+    torso: Any = nib.load(TORSO)
+    values = np.asanyarray(torso.dataobj)
     sizes = zip(shape, spacing_mm, values.shape, strict=True)
     index = np.ix_(*((np.arange(size) * mm / 3).astype(int) % count for size, mm, count in sizes))
     path = folder / "full-size.nii.gz"
