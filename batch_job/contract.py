@@ -209,6 +209,16 @@ class Manifest(_Record):
     notes: tuple[str, ...] = ()
     """What the engine says about this run, in sentences."""
 
+    def where(self, name: str) -> str:
+        """Where an output lies in the job folder.
+
+        Raises
+        ------
+        KeyError
+            There is no such output.
+        """
+        return self.outputs[name].path or name
+
 
 class TaskFacts(_Record):
     """What is known of a task before it runs."""

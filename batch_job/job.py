@@ -64,7 +64,7 @@ class Job:
         except ContractError:
             return False
         return manifest.job_key == job_key and all(
-            self._is_as_named(output.path or name, output) for name, output in manifest.outputs.items()
+            self._is_as_named(manifest.where(name), output) for name, output in manifest.outputs.items()
         )
 
     def _is_as_named(self, name: str, output: OutputFile) -> bool:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import structlog
 
-from batch_job.contract import ContractError, EngineFacts, canonical_options, engine_facts, task_facts
+from batch_job.contract import (
+    MANIFEST_NAME,
+    ContractError,
+    EngineFacts,
+    Manifest,
+    canonical_options,
+    engine_facts,
+    task_facts,
+)
 from converter.nifti import converter_version
 from gateway.adapters.durable import make_folder
 from gateway.adapters.folder import FolderStore
@@ -47,14 +55,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class JobFolderFiles:
-    """Where the API finds the files of a job folder."""
+    """Where the API finds the outputs of a job: where its manifest says."""
 
     objects: FolderStore
 
     def path(self, job_key: str, name: str) -> Path | None:
-        """The file, or None where it is not there (yet)."""
-        path = self.objects.path(job_object(job_key, name))
-        return path if path.is_file() else None
+        """The file, or None where it is not there (yet): without a manifest there is no result."""
+        content = self.objects.get(job_object(job_key, MANIFEST_NAME))
+        try:
+            where = Manifest.from_json(content).where(name) if content is not None else None
+        except (ContractError, KeyError):
+            return None
+        path = self.objects.path(job_object(job_key, where)) if where is not None else None
+        return path if path is not None and path.is_file() else None
 
 
 class App:

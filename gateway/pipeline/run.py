@@ -220,7 +220,7 @@ class Runs:
         CannotGoOn, Retriable, Permanent, OSError
         """
         target = self._workplace.work_folder(job) / LABELS_NAME
-        if not self._objects.fetch(job_object(job.job_key, LABELS_NAME), target):
+        if not self._objects.fetch(job_object(job.job_key, manifest.where(LABELS_NAME)), target):
             raise CannotGoOn("its label map is gone from the job folder; retry the job")
         if file_digest(target) != manifest.outputs[LABELS_NAME].sha256:
             raise CannotGoOn("its label map is not the one that the manifest names; retry the job")
