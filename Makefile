@@ -4,6 +4,7 @@
 #   make bench                 times beside those of other programs, as ratios (benchmarks/README.md)
 #   make test                  all checks and tests (what is missing of Orthanc, dcmtk, ... is said and skipped)
 #   make test-engine           those of the engine totalsegmentator alone, in a second environment of 2.5 GB
+#   make test-long             those that take minutes, too
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +20,10 @@ PYTEST_ARGS ?=
 # takes gigabytes): PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 ENGINE_VENV := .venv-engine
 ENGINE_ROOTS := torch==2.13.0 nnunetv2==2.6.0 dynamic-network-architectures==0.3.1 TotalSegmentator==2.18.0 \
-	pydantic pillow pytest pytest-timeout
+	pydantic pillow pytest pytest-timeout pytest-xdist
+
+ENGINE_PYTEST := $(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine \
+	-n $(WORKERS) --dist loadscope
 
 # The first Python of a version that we support; `make PYTHON=/path/to/python3.12 demo` names another one.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -44,10 +48,11 @@ test: lint test-engine  ## Every check and every test
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 test-engine: $(ENGINE_VENV)/.installed  ## The tests of the engine totalsegmentator
-	$(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine
+	$(ENGINE_PYTEST) $(PYTEST_ARGS)
 
-test-long: lint  ## The same with many more made-up cases in each property test
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
+test-long: lint $(ENGINE_VENV)/.installed  ## Every test, those of minutes too, and many more made-up cases
+	$(ENGINE_PYTEST) -m '' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
@@ -56,7 +61,7 @@ lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/lint-imports
 
 test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them
-	$(BIN)/pytest tests/container $(PYTEST_ARGS)
+	$(BIN)/pytest tests/container -m '' $(PYTEST_ARGS)
 
 format: $(VENV)/.installed-dev  ## Put the code into the house's format
 	$(BIN)/ruff format .

@@ -40,18 +40,25 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What was asked of the network, which must be nothing."""
+@pytest.fixture(scope="session", autouse=True)
+def asked() -> Iterator[list[str]]:
+    """What was asked of the network, which refuses."""
     addresses: list[str] = []
 
     def refuse(session: object, method: str, url: str, **kwargs: Any) -> None:
         addresses.append(url)
         raise requests.ConnectionError("the tests have no network")
 
-    monkeypatch.setattr(requests.Session, "request", refuse)
-    yield addresses
-    assert addresses == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests.Session, "request", refuse)
+        yield addresses
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_asked(asked: list[str]) -> Iterator[None]:
+    """Nothing may be asked of the network, neither in a test nor in what it shares with others."""
+    yield
+    assert asked == []
 
 
 # -- images -----------------------------------------------------------------------------------------------
@@ -144,33 +151,47 @@ Segment = Callable[..., Run]
 
 
 @pytest.fixture
-def segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Segment:
-    """`segment(source, task, processes=False, **options)`: in one process, unless nnU-Net shall use more."""
+def segment(tmp_path: Path) -> Segment:
+    """`segment(source, task, **options)`: in one process, as where paths are long."""
+    return _segment_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def five_parts(weights: Path, tmp_path_factory: pytest.TempPathFactory, torso: Path) -> Run:
+    """What the five parts of `total` make of the torso."""
+    return _segment_in(tmp_path_factory.mktemp("five-parts"))(torso)
+
+
+@pytest.fixture(scope="session")
+def fast(weights: Path, tmp_path_factory: pytest.TempPathFactory, torso: Path) -> Run:
+    """What the fast model makes of the torso."""
+    return _segment_in(tmp_path_factory.mktemp("fast"))(torso, fast=True)
+
+
+def _segment_in(folder: Path) -> Segment:
+    """Checkpoints are those of a folder; each run has its own scratch there."""
     number = iter(range(100))
 
-    def run(source: Path, task: str = "total", *, processes: bool = False, **options: Any) -> Run:
-        if not processes:
-            monkeypatch.setattr(
-                "batch_job.engines.totalsegmentator.runs_in_one_process", lambda demands: True
-            )
-        scratch, kept = tmp_path / f"scratch-{next(number)}", tmp_path / "checkpoints"
+    def run(source: Path, task: str = "total", **options: Any) -> Run:
+        scratch, kept = folder / f"scratch-{next(number)}", folder / "checkpoints"
         scratch.mkdir()
         kept.mkdir(exist_ok=True)
         checkpoints, told = FolderCheckpoints(kept), []
         image = read_image(source)
         engine = load_engine("totalsegmentator")
         assert isinstance(engine, TotalSegmentator)
-        segmented = engine.segment(
-            Work(
-                image=image,
-                source=source,
-                task=task,
-                options=canonical_options("totalsegmentator", task, options),
-                scratch=scratch,
-                checkpoints=checkpoints,
-                on_progress=lambda share, what: told.append((share, what)),
-            )
+        work = Work(
+            image=image,
+            source=source,
+            task=task,
+            options=canonical_options("totalsegmentator", task, options),
+            scratch=scratch,
+            checkpoints=checkpoints,
+            on_progress=lambda share, what: told.append((share, what)),
         )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("batch_job.engines.totalsegmentator.runs_in_one_process", lambda demands: True)
+            segmented = engine.segment(work)
         return Run(segmented, engine, image.values, checkpoints, told)
 
     return run

@@ -16,7 +16,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import Segment
+from conftest import Run
 
 from batch_job.contract import (
     EXIT_BAD_INPUT,
@@ -28,16 +28,28 @@ from batch_job.contract import (
 )
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 200.0
+DEADLINE_S = 400.0
 
 Stage = Callable[..., Path]
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    """Make a job folder: `stage(source, task, **options)`; its path is short enough for nnU-Net's sockets."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+def stage(tmp_path: Path) -> Stage:
+    """Make a job folder: `stage(source, task, **options)`; its path is long, as under a data directory."""
+    folder = tmp_path / "jobs" / ("0" * 64)
+    folder.mkdir(parents=True)
+    return stage_in(folder)
 
+
+@pytest.fixture
+def stage_at_short_path() -> Iterator[Stage]:
+    """The same where the path is short enough for the sockets at which nnU-Net's processes meet."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    yield stage_in(folder)
+    shutil.rmtree(folder)
+
+
+def stage_in(folder: Path) -> Stage:
     def make(source: Path, task: str = "total", **options: Any) -> Path:
         content = source.read_bytes()
         (folder / "input.nii.gz").write_bytes(content)
@@ -52,8 +64,7 @@ def stage() -> Iterator[Stage]:
         (folder / "request.json").write_text(json.dumps(request))
         return folder
 
-    yield make
-    shutil.rmtree(folder)
+    return make
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -93,10 +104,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_job_with_nnunets_own_processes_gives_what_one_process_gives(
-    stage: Stage, segment: Segment, torso: Path
+@pytest.mark.parametrize("path", ["stage", pytest.param("stage_at_short_path", marks=pytest.mark.long)])
+def test_job_with_or_without_nnunets_own_processes_leaves_the_same_whole_result(
+    request: pytest.FixtureRequest, path: str, fast: Run, torso: Path
 ) -> None:
-    folder = stage(torso, fast=True)
+    folder = request.getfixturevalue(path)(torso, fast=True)
     done = run(folder)
     assert done.returncode == EXIT_DONE, done.stderr
     manifest = read_manifest(folder)
@@ -109,13 +121,13 @@ def test_job_with_nnunets_own_processes_gives_what_one_process_gives(
     labels, source = nib.load(folder / LABELS_NAME), nib.load(torso)
     assert labels.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(labels.affine, source.affine)
-    np.testing.assert_array_equal(np.asanyarray(labels.dataobj), segment(torso, fast=True).labels)
+    np.testing.assert_array_equal(np.asanyarray(labels.dataobj), fast.labels)
 
 
 @pytest.fixture
-def running(stage: Stage, torso: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def running(stage_at_short_path: Stage, torso: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A job in a session of its own, in the middle of nnU-Net's work."""
-    folder = stage(torso)
+    folder = stage_at_short_path(torso)
     process = subprocess.Popen(
         [sys.executable, "-m", "batch_job", f"{folder}/"],
         stdin=subprocess.DEVNULL,
@@ -134,6 +146,7 @@ def running(stage: Stage, torso: Path) -> Iterator[tuple[subprocess.Popen[bytes]
         process.wait(DEADLINE_S)
 
 
+@pytest.mark.long
 def test_job_killed_amid_nnunets_processes_leaves_none_of_them(
     running: tuple[subprocess.Popen[bytes], Path],
 ) -> None:

@@ -30,8 +30,8 @@ def inside(labels: NDArray[np.int_]) -> NDArray[np.bool_]:
     return np.asarray(ndimage.maximum_filter(labels, 3) == ndimage.minimum_filter(labels, 3))
 
 
-def test_fast_model_on_the_torso_gives_every_voxel_its_band(segment: Segment, torso: Path) -> None:
-    run = segment(torso, fast=True)
+def test_fast_model_on_the_torso_gives_every_voxel_its_band(fast: Run) -> None:
+    run = fast
     wanted = values_of(run, nearest(run.image, FAST_HU))
     assert run.labels.dtype == np.uint8
     same = run.labels == wanted  # the image is of 3 mm already
@@ -43,8 +43,8 @@ def test_fast_model_on_the_torso_gives_every_voxel_its_band(segment: Segment, to
     assert run.engine.info.weights.startswith("297 ")
 
 
-def test_five_parts_on_the_torso_are_merged_the_later_over_the_earlier(segment: Segment, torso: Path) -> None:
-    run = segment(torso)
+def test_five_parts_on_the_torso_are_merged_the_later_over_the_earlier(five_parts: Run) -> None:
+    run = five_parts
     wanted = values_of(run, merged(run.image))
     same = run.labels == wanted
     assert same[inside(wanted)].mean() > 0.99
@@ -89,14 +89,14 @@ def test_cropped_task_labels_its_region_only_on_the_whole_grid(segment: Segment,
 
 
 def test_oblique_image_is_labelled_as_the_straight_one_is(
-    segment: Segment, torso: Path, tmp_path: Path
+    segment: Segment, fast: Run, torso: Path, tmp_path: Path
 ) -> None:
     source = nib.load(torso)
     turn = np.eye(4)
     turn[:3, :3] = [[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, 1]]
     oblique = tmp_path / "oblique.nii"
     nib.save(nib.Nifti1Image(np.asanyarray(source.dataobj), turn @ source.affine), oblique)
-    np.testing.assert_array_equal(segment(oblique, fast=True).labels, segment(torso, fast=True).labels)
+    np.testing.assert_array_equal(segment(oblique, fast=True).labels, fast.labels)
 
 
 def test_scaled_image_is_labelled_by_its_scaled_values(segment: Segment, torso: Path, tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_region_that_is_not_there_gives_an_empty_map_and_a_note(
 # -- progress, scratch, memory ----------------------------------------------------------------------------
 
 
-def test_progress_grows_with_the_patches_of_each_model(segment: Segment, torso: Path) -> None:
-    told = segment(torso).told
+def test_progress_grows_with_the_patches_of_each_model(five_parts: Run) -> None:
+    told = five_parts.told
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)

@@ -282,8 +282,9 @@ def test_forked_child_that_is_terminated_does_not_end_the_run() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_run_killed_at_any_operation_leaves_nothing_that_looks_finished(parts: PartsRun) -> None:
-    """At each operation on a file or a connection a run is killed; the next one finishes the job."""
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_run_killed_at_any_operation_leaves_nothing_that_looks_finished(parts: PartsRun, step: int) -> None:
+    """At operations on a file or a connection a run is killed; the next one finishes the job."""
     environment = {**os.environ, **parts.job.environment, "PARTS_LOG": str(parts.log)}
     command = [sys.executable, str(PARTS_JOB), parts.job.address, "--kill"]
     with subprocess.Popen(
@@ -296,17 +297,17 @@ def test_run_killed_at_any_operation_leaves_nothing_that_looks_finished(parts: P
             print(kill_before, file=process.stdin, flush=True)
             return int(process.stdout.readline())  # type: ignore[union-attr]
 
-        kills = 0
+        operation = 1
         while True:
             forget(parts)
-            ended = run(kills + 1)
+            ended = run(operation)
             if ended != -signal.SIGKILL:
                 assert ended == EXIT_DONE
                 break
-            kills += 1
             check_after_kill(parts, lambda: run(0))
+            operation += step
         process.stdin.close()
-    assert kills > 30
+    assert operation > 30
 
 
 def forget(parts: PartsRun) -> None:
