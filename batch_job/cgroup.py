@@ -1,7 +1,6 @@
 """What of the machine this process may use: memory and cores, as its cgroups (v2, v1) limit them."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -56,12 +55,6 @@ def cores(root: Path = ROOT) -> int:
         if quota.isdecimal() and period.isdecimal() and int(period):
             allowed = min(allowed, int(quota) / int(period))
     return max(1, int(allowed))
-
-
-def shared_memory_bytes(root: Path = ROOT) -> int:
-    """What is free of the shared memory that processes pass arrays through; 0 where there is none."""
-    folder = root / "dev" / "shm"
-    return shutil.disk_usage(folder).free if folder.is_dir() else 0
 
 
 def _groups(root: Path, controller: str) -> Iterator[tuple[Path, bool]]:

@@ -50,7 +50,6 @@ def attempt(source: Path, kept: Path, log: Path, kill_after: int) -> None:
         usual(*args, **kwargs)
 
     nnunet.nnUNetv2_predict = counted
-    totalsegmentator.runs_in_one_process = lambda demands: True
     with tempfile.TemporaryDirectory() as scratch:
         options = canonical_options("totalsegmentator", "total", {})
         image, checkpoints = read_image(source), Kept(kept, kill_after)

@@ -1,15 +1,11 @@
-"""`python -m batch_job` with this engine: real processes, nnU-Net's among them."""
+"""`python -m batch_job` with this engine, as a real process; and TotalSegmentator's own command beside it."""
 
 import hashlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,6 @@ from batch_job.contract import (
     EXIT_DONE,
     EXIT_NOT_SET_UP,
     LABELS_NAME,
-    MANIFEST_NAME,
     read_manifest,
 )
 
@@ -35,21 +30,10 @@ Stage = Callable[..., Path]
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
-    """Make a job folder: `stage(source, task, **options)`; its path is long, as under a data directory."""
+    """Make a job folder: `stage(source, task, **options)`; its path is as long as under a data directory."""
     folder = tmp_path / "jobs" / ("0" * 64)
     folder.mkdir(parents=True)
-    return stage_in(folder)
 
-
-@pytest.fixture
-def stage_at_short_path() -> Iterator[Stage]:
-    """The same where the path is short enough for the sockets at which nnU-Net's processes meet."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    yield stage_in(folder)
-    shutil.rmtree(folder)
-
-
-def stage_in(folder: Path) -> Stage:
     def make(source: Path, task: str = "total", **options: Any) -> Path:
         content = source.read_bytes()
         (folder / "input.nii.gz").write_bytes(content)
@@ -83,32 +67,8 @@ def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def session_of(leader: int) -> list[int]:
-    """The processes of a session that live."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == leader and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("path", ["stage", pytest.param("stage_at_short_path", marks=pytest.mark.long)])
-def test_job_with_or_without_nnunets_own_processes_leaves_the_same_whole_result(
-    request: pytest.FixtureRequest, path: str, fast: Run, torso: Path
-) -> None:
-    folder = request.getfixturevalue(path)(torso, fast=True)
+def test_job_leaves_a_whole_result(stage: Stage, fast: Run, torso: Path) -> None:
+    folder = stage(torso, fast=True)
     done = run(folder)
     assert done.returncode == EXIT_DONE, done.stderr
     manifest = read_manifest(folder)
@@ -124,37 +84,24 @@ def test_job_with_or_without_nnunets_own_processes_leaves_the_same_whole_result(
     np.testing.assert_array_equal(np.asanyarray(labels.dataobj), fast.labels)
 
 
-@pytest.fixture
-def running(stage_at_short_path: Stage, torso: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A job in a session of its own, in the middle of nnU-Net's work."""
-    folder = stage_at_short_path(torso)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batch_job", f"{folder}/"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-        start_new_session=True,
-    )
-    try:
-        wait_until(lambda: process.poll() is not None or len(session_of(process.pid)) >= 5)
-        assert process.poll() is None
-        yield process, folder
-    finally:
-        for left in session_of(process.pid):
-            os.kill(left, signal.SIGKILL)
-        process.wait(DEADLINE_S)
-
-
 @pytest.mark.long
-def test_job_killed_amid_nnunets_processes_leaves_none_of_them(
-    running: tuple[subprocess.Popen[bytes], Path],
+@pytest.mark.parametrize(("options", "shared"), [((), "five_parts"), (("--fast",), "fast")])
+def test_labels_are_those_of_the_plain_command(
+    request: pytest.FixtureRequest, options: tuple[str, ...], shared: str, torso: Path, tmp_path: Path
 ) -> None:
-    process, folder = running
-    process.kill()
-    process.wait(DEADLINE_S)
-    wait_until(lambda: session_of(process.pid) == [])
-    assert not (folder / MANIFEST_NAME).exists()
+    home, out = tmp_path / "home", tmp_path / "labels.nii.gz"
+    home.mkdir()
+    config = {"totalseg_id": "test", "send_usage_stats": False, "prediction_counter": 0}
+    (home / "config.json").write_text(json.dumps({**config, "statistics_disclaimer_shown": True}))
+    command = [str(Path(sys.executable).with_name("TotalSegmentator")), "-i", str(torso), "-o", str(out)]
+    subprocess.run(
+        [*command, "--ml", "--quiet", "--device", "cpu", *options],
+        check=True,
+        timeout=DEADLINE_S,
+        env=environment(TOTALSEG_HOME_DIR=str(home)),
+    )
+    labels = request.getfixturevalue(shared).labels
+    np.testing.assert_array_equal(np.asanyarray(nib.load(out).dataobj), labels)
 
 
 def test_job_without_weights_ends_before_any_work_and_says_how_to_get_them(

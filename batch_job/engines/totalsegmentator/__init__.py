@@ -19,7 +19,7 @@ from batch_job.engines import Segmented, Work
 from batch_job.errors import BadInput, NotSetUp
 from batch_job.image import Image
 
-from .demands import Demands, check_room, on_cpu, runs_in_one_process
+from .demands import Demands, check_room, on_cpu
 from .plan import Weights, find_weights, sub_models, weights_name
 from .prediction import Predictions, Stages, in_one_process
 from .surroundings import check_licence, forbid_downloads, surroundings, weights_folder
@@ -98,7 +98,7 @@ def _segment(work: Work, weights: Sequence[Weights], demands: Demands, stages: S
     predictions = Predictions(work, weights, stages)
 
     def predict(split: bool) -> Any:
-        with predictions.wrapped(), in_one_process(runs_in_one_process(demands)):
+        with predictions.wrapped(), in_one_process():
             return _call(work, device, split=split)
 
     result, more = _with_second_try(predict, demands)

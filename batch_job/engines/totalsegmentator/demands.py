@@ -5,15 +5,13 @@ while networks of one, five and more parts ran on up to 512 x 512 x 280 voxels) 
 """
 
 import math
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from batch_job.cgroup import memory, shared_memory_bytes
+from batch_job.cgroup import memory
 from batch_job.errors import BadInput, ComeBackLater
 from batch_job.image import Image
 
@@ -22,26 +20,21 @@ from .plan import Weights
 Shape = tuple[int, int, int]
 
 BASE_BYTES: Final = 1_200_000_000
-"""Python, torch and nnU-Net, in the job and in the processes that nnU-Net starts."""
+"""Python, torch and nnU-Net."""
 BYTES_A_VOXEL: Final = 26
 """For each voxel of the image at the end: the image, the labels and a copy of them, in 64 bits."""
 BYTES_A_VOXEL_MEANWHILE: Final = 10
 """The same while networks run: the image alone."""
-BYTES_A_LOGIT: Final = 10
-"""For each voxel that a network sees and each class: 16 bits, copied on the way to another process."""
-BYTES_A_LOGIT_IN_ONE_PROCESS: Final = 4
+BYTES_A_LOGIT: Final = 4
+"""For each voxel that a network sees and each class."""
 BYTES_A_PATCH_LOGIT: Final = 13
 """For each voxel of a patch and each class, where there is no GPU."""
 BYTES_A_PATCH_VOXEL: Final = 640
 """Five sets of 32 features in 32 bits: what a full-size network holds at once."""
 SCRATCH_BYTES_A_VOXEL: Final = 8
 SCRATCH_BYTES: Final = 50_000_000
-SHARED_BYTES: Final = 16_000_000
-"""Beyond the image itself, which goes from one process to another in 32 bits."""
 SMALLEST_SPLIT: Final = 60
 """The thirds overlap by 20 slices on each side: fewer slices than this cannot be cut so."""
-LONGEST_FOLDER_OF_SOCKETS: Final = 70
-"""unix(7): a socket's path has at most 107 bytes; `/pymp-XXXXXXXX/listener-XXXXXXXX` is part of it."""
 OVERLAPPING_TASKS: Final = 0.8
 OTHERS: Final = 0.5
 """How far TotalSegmentator moves on from one patch to the next, as a share of a patch."""
@@ -59,11 +52,8 @@ class Demands:
     is_cropped: bool
     """Whether some are given a region only."""
     least_memory_bytes: int
-    """In one process, without what depends on a region."""
-    memory_bytes: int
-    """With nnU-Net's processes, as if every network were given the whole."""
+    """Without what depends on a region."""
     scratch_bytes: int
-    shared_memory_bytes: int
     patch_voxels: int
     """What the networks go over at most, patch by patch, all of them together."""
 
@@ -73,15 +63,12 @@ class Demands:
         voxels = math.prod(image.values.shape)
         whole = [each for each in weights if not each.model.is_cropped]
         finest = max((_resampled(image, each) for each in whole), key=math.prod)
-        largest = max(math.prod(_resampled(image, each)) for each in weights)
         return cls(
             shape=image.values.shape,
             model_shape=finest,
             is_cropped=len(whole) < len(weights),
-            least_memory_bytes=_memory(image, whole, BYTES_A_LOGIT_IN_ONE_PROCESS),
-            memory_bytes=_memory(image, weights, BYTES_A_LOGIT),
+            least_memory_bytes=_memory(image, whole),
             scratch_bytes=SCRATCH_BYTES + SCRATCH_BYTES_A_VOXEL * math.prod(finest) + 2 * voxels,
-            shared_memory_bytes=SHARED_BYTES + 4 * largest,
             patch_voxels=sum(_patch_voxels(_resampled(image, each), each) for each in weights),
         )
 
@@ -126,20 +113,6 @@ def check_room(demands: Demands, scratch: Path) -> None:
         )
 
 
-def runs_in_one_process(demands: Demands) -> bool:
-    """Whether nnU-Net cannot use several here, as it usually does.
-
-    They pass arrays through shared memory, copy what they do not pass so, and meet at a socket in the folder
-    for temporary files, whose path may be too long for one.
-    """
-    free = memory().free
-    return (
-        shared_memory_bytes() < demands.shared_memory_bytes
-        or (free is not None and free < demands.memory_bytes)
-        or len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER_OF_SOCKETS
-    )
-
-
 def on_cpu(demands: Demands, cores: int) -> str:
     """The warning that there is no GPU, with how long it will take."""
     minutes = demands.patch_voxels / 1e6 * CORE_SECONDS_A_MEGAVOXEL / cores / 60
@@ -147,13 +120,13 @@ def on_cpu(demands: Demands, cores: int) -> str:
     return f"there is no GPU: on {cores} cores the networks take about {about} where they are full-size"
 
 
-def _memory(image: Image, weights: Sequence[Weights], bytes_a_logit: int) -> int:
+def _memory(image: Image, weights: Sequence[Weights]) -> int:
     voxels = math.prod(image.values.shape)
     logits = max(math.prod(_resampled(image, each)) * each.classes for each in weights)
     patch = max(
         math.prod(each.patch) * (BYTES_A_PATCH_VOXEL + BYTES_A_PATCH_LOGIT * each.classes) for each in weights
     )
-    meanwhile = BYTES_A_VOXEL_MEANWHILE * voxels + patch + bytes_a_logit * logits
+    meanwhile = BYTES_A_VOXEL_MEANWHILE * voxels + patch + BYTES_A_LOGIT * logits
     return BASE_BYTES + max(BYTES_A_VOXEL * voxels, meanwhile)
 
 

@@ -180,10 +180,18 @@ class Predictions:
 
 
 @contextmanager
-def in_one_process(wanted: bool) -> Iterator[None]:
-    """Have nnU-Net do in this process what it hands to others; it has its own way for that, too."""
+def in_one_process() -> Iterator[None]:
+    """Have nnU-Net do in this process what it hands to others; it has its own way for that, too.
+
+    Of the two processes that it starts for each network, each loads torch anew, and with one image there is
+    nothing that they could do meanwhile: `total` takes three times as long with tiny networks on two cores.
+    They also need shared memory, copies of the logits, and a path that is short enough for a socket.
+    """
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+    if not hasattr(nnUNetPredictor, "predict_from_files_sequential"):
+        yield
+        return
     usual = nnUNetPredictor.predict_from_files
 
     def one_after_the_other(
@@ -207,8 +215,7 @@ def in_one_process(wanted: bool) -> Iterator[None]:
             images, results, save_probabilities, overwrite, folder_with_segs_from_prev_stage, **more
         )
 
-    if wanted:
-        nnUNetPredictor.predict_from_files = one_after_the_other
+    nnUNetPredictor.predict_from_files = one_after_the_other
     try:
         yield
     finally:

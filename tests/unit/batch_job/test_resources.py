@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from batch_job.cgroup import Memory, cores, memory, shared_memory_bytes
+from batch_job.cgroup import Memory, cores, memory
 from batch_job.errors import BadInput, ComeBackLater
 from batch_job.image import ImageSize, read_size
 from batch_job.resources import check_disk, check_memory
@@ -88,12 +88,6 @@ def test_cores_are_those_of_affinity_and_quota(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
     assert cores(machine(tmp_path, groups, files)) == expected
-
-
-def test_shared_memory_that_is_absent_is_none(tmp_path: Path) -> None:
-    assert shared_memory_bytes(tmp_path) == 0
-    (tmp_path / "dev" / "shm").mkdir(parents=True)
-    assert shared_memory_bytes(tmp_path) > 0
 
 
 SIZE = ImageSize(voxels=100_000_000, bytes=200_000_000)
