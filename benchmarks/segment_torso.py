@@ -11,8 +11,8 @@ The tiny networks are those of the engine's tests: they cost nothing, so that wh
 them, ours and TotalSegmentator's own. `--full-size` makes networks of the real size with random weights. Each
 command is run in turn, `--repeats` times, on the same input; all label maps must be equal. The plain command
 saves with six processes unless it is told otherwise, each of which loads torch: so it is measured with one,
-too, which our job asks for. What our job saves beyond that are nnU-Net's own processes. Seconds are wall clock;
-CPU seconds are of the whole family of processes.
+too, which our job asks for. What our job saves beyond that are nnU-Net's own processes. Seconds are wall
+clock; CPU seconds are of the whole family of processes.
 """
 
 import argparse

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from conftest import Run
 
 from batch_job.contract import (
+    CHECKPOINT_NAME,
     EXIT_BAD_INPUT,
     EXIT_DONE,
+    EXIT_INTERRUPTED,
     EXIT_NOT_SET_UP,
     LABELS_NAME,
     read_manifest,
@@ -55,9 +58,13 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "batch_job", f"{folder}/"]
+
+
 def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "batch_job", f"{folder}/"],
+        command(folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -67,8 +74,28 @@ def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_job_leaves_a_whole_result(stage: Stage, fast: Run, torso: Path) -> None:
-    folder = stage(torso, fast=True)
+def interrupt_after_a_part(folder: Path) -> None:
+    """Start a job and end it with SIGTERM once it has kept a part; it must end as the contract says."""
+    deadline = time.monotonic() + DEADLINE_S
+    with subprocess.Popen(command(folder), stderr=subprocess.DEVNULL, env=environment()) as process:
+        try:
+            while not list(folder.glob("checkpoint/*.record")):
+                assert process.poll() is None, "it ended before it was interrupted"
+                assert time.monotonic() < deadline, "no part was kept in time"
+                time.sleep(0.02)
+            process.terminate()
+            assert process.wait(DEADLINE_S) == EXIT_INTERRUPTED
+        finally:
+            process.kill()
+
+
+def test_job_interrupted_after_a_part_leaves_a_whole_result_next_time(
+    stage: Stage, five_parts: Run, torso: Path
+) -> None:
+    folder = stage(torso)
+    interrupt_after_a_part(folder)
+    assert read_manifest(folder) is None
+    assert not list(folder.glob(".unfinished-*"))
     done = run(folder)
     assert done.returncode == EXIT_DONE, done.stderr
     manifest = read_manifest(folder)
@@ -78,10 +105,11 @@ def test_job_leaves_a_whole_result(stage: Stage, fast: Run, torso: Path) -> None
     assert {"import", "resample", "model 1", "export"} <= set(manifest.seconds)
     assert any("no GPU" in note for note in manifest.notes)
     assert manifest.peak_rss_mb > 300
+    assert not (folder / CHECKPOINT_NAME).exists()
     labels, source = nib.load(folder / LABELS_NAME), nib.load(torso)
     assert labels.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(labels.affine, source.affine)
-    np.testing.assert_array_equal(np.asanyarray(labels.dataobj), fast.labels)
+    np.testing.assert_array_equal(np.asanyarray(labels.dataobj), five_parts.labels)
 
 
 @pytest.mark.long
