@@ -3,6 +3,8 @@
 #   make demo ARGS=--keep      the same, and leave it running to look around
 #   make bench                 times beside those of other programs, as ratios (benchmarks/README.md)
 #   make test                  all checks and tests (what is missing of Orthanc, dcmtk, ... is said and skipped)
+#   make test-engine           those of the engine totalsegmentator alone, in a second environment of 2.5 GB
+#   make test-long             those that take minutes, too
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +15,16 @@ ARGS ?=
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
+# TotalSegmentator, nnU-Net and torch: for the tests of that engine only. Newer ones of the two named in the
+# middle need torchvision, which is built for CUDA only. Where pip finds a torch with CUDA first (it works, but
+# takes gigabytes): PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+ENGINE_VENV := .venv-engine
+ENGINE_ROOTS := torch==2.13.0 nnunetv2==2.6.0 dynamic-network-architectures==0.3.1 TotalSegmentator==2.18.0 \
+	pydantic pillow pytest pytest-timeout pytest-xdist
+
+ENGINE_PYTEST := $(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine \
+	-n $(WORKERS) --dist loadscope
+
 # The first Python of a version that we support; `make PYTHON=/path/to/python3.12 demo` names another one.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
@@ -20,11 +32,11 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo bench test test-long lint format constraints clean distclean
+.PHONY: help demo bench test test-engine test-long test-container lint format constraints constraints-engine clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed  ## Send a real study through the whole gateway and show what comes back
 	@$(BIN)/iris demo $(ARGS)
@@ -32,17 +44,24 @@ demo: $(VENV)/.installed  ## Send a real study through the whole gateway and sho
 bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## Measure the converter beside its peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
-test: lint  ## Every check and every test
+test: lint test-engine  ## Every check and every test
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
-test-long: lint  ## The same with many more made-up cases in each property test
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
+test-engine: $(ENGINE_VENV)/.installed  ## The tests of the engine totalsegmentator
+	$(ENGINE_PYTEST) $(PYTEST_ARGS)
+
+test-long: lint $(ENGINE_VENV)/.installed  ## Every test, those of minutes too, and many more made-up cases
+	$(ENGINE_PYTEST) -m '' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them
+	$(BIN)/pytest tests/container -m '' $(PYTEST_ARGS)
 
 format: $(VENV)/.installed-dev  ## Put the code into the house's format
 	$(BIN)/ruff format .
@@ -58,17 +77,26 @@ constraints: $(VENV)/.made  ## Resolve the pins anew (with the oldest Python tha
 			for i in json.load(sys.stdin)["install"] if i["metadata"]["name"] != "iris-gateway")))'; \
 	} > constraints.tmp && mv constraints.tmp constraints.txt
 
+constraints-engine: $(ENGINE_VENV)/.made  ## The same for the engine's environment
+	@{ echo "# Made by 'make constraints-engine': what TotalSegmentator and its tests resolve to, on CPU. Do not edit."; \
+		$(ENGINE_VENV)/bin/python -m pip --disable-pip-version-check \
+			install --quiet --dry-run --ignore-installed --report - $(ENGINE_ROOTS) \
+		| $(BIN)/python -c 'import json, sys; print("\n".join(sorted( \
+			i["metadata"]["name"].lower().replace("_", "-") + "==" + i["metadata"]["version"].partition("+")[0] \
+			for i in json.load(sys.stdin)["install"])))'; \
+	} > constraints.tmp && mv constraints.tmp constraints-engine.txt
+
 clean:  ## Remove caches and the demo's working folder
 	rm -rf iris-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove the virtual environments too
-	rm -rf $(VENV) $(PEERS)
+	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS)
 
 # Stamps: installation runs again only when what it reads has changed.
-$(VENV)/.made:
+$(VENV)/.made $(ENGINE_VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) \
+	@$(PYTHON) -m venv $(@D) \
 		|| { echo "no virtual environment could be made; Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
@@ -86,4 +114,11 @@ $(PEERS)/.installed: benchmarks/peers.txt $(VENV)/.made
 	@echo "installing into $(PEERS) what is only measured ..."
 	@$(BIN)/python -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers.txt
+	@touch $@
+
+# Every package is named with its version, so nothing is resolved; what is never imported is never compiled.
+$(ENGINE_VENV)/.installed: $(ENGINE_VENV)/.made constraints-engine.txt
+	@echo "installing into $(ENGINE_VENV): TotalSegmentator and torch, 2.5 GB ..."
+	@$(ENGINE_VENV)/bin/python -m pip --disable-pip-version-check \
+		install --quiet --no-deps --no-compile --requirement constraints-engine.txt
 	@touch $@

@@ -1,53 +1,68 @@
-"""`python -m batch_job ADDRESS`: runs the job in that folder; exit codes as in `contract`."""
+"""`python -m batch_job ADDRESS`: runs the job at that address; exit codes as in `contract`."""
 
-import contextlib
 import os
-import signal
 import sys
-import threading
 import traceback
-from pathlib import Path
-from types import FrameType
 
+from .children import adopt_children, end_children
 from .contract import (
+    BATCH_ATTEMPT_VARIABLE,
+    BATCH_JOB_VARIABLE,
     DIE_WITH_PARENT_VARIABLE,
     EXIT_BAD_INPUT,
     EXIT_DONE,
-    EXIT_INTERRUPTED,
+    EXIT_NOT_SET_UP,
     EXIT_SOFTWARE_ERROR,
     EXIT_TRANSIENT,
     RUN_VARIABLE,
 )
+from .errors import BadInput, ComeBackLater, NotSetUp, OwnedByAnother
+from .interruption import Interruption
+from .place import Attempt, open_place
+from .resources import set_threads
+from .spot import wait_for_notice
 
 
 def main() -> int:
     """Run the job; the exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
+    interruption = Interruption()
+    interruption.watch_signals()
+    adopt_children()
+    set_threads()
     if os.environ.get(DIE_WITH_PARENT_VARIABLE) == "1":
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        interruption.watch_parent()
+    if os.environ.get(BATCH_JOB_VARIABLE):
+        interruption.end_after(wait_for_notice, "spot")
     if len(sys.argv) != 2:
-        return _say("usage: python -m batch_job ADDRESS (a job folder)", EXIT_BAD_INPUT)
-    if "://" in sys.argv[1]:
-        return _say("this version works on local job folders; give a path", EXIT_BAD_INPUT)
-    run = os.environ.get(RUN_VARIABLE, "1")
-    if not run.isdecimal() or int(run) < 1:
-        return _say(f"{RUN_VARIABLE} must be a positive whole number", EXIT_BAD_INPUT)
-    return _run(Path(sys.argv[1]), int(run))
-
-
-def _run(path: Path, run: int) -> int:
-    # Late, so that a signal that comes while NumPy is loading is answered already.
-    from .folder import FolderBusy, JobFolder
-    from .image import BadInput
-    from .run import run_job
-
+        usage = "usage: python -m batch_job ADDRESS (a job folder, or s3://bucket/prefix/jobs/KEY/)"
+        return _say(usage, EXIT_BAD_INPUT)
     try:
-        run_job(JobFolder(path), run)
+        return _run(sys.argv[1], interruption)
+    finally:
+        end_children()
+
+
+def _run(address: str, interruption: Interruption) -> int:
+    try:
+        attempt = Attempt(
+            run=_number(RUN_VARIABLE),
+            batch_attempt=_number(BATCH_ATTEMPT_VARIABLE),
+            batch_job_id=os.environ.get(BATCH_JOB_VARIABLE, ""),
+        )
+        place = open_place(address)
+        from .run import (
+            run_job,
+        )  # late: NumPy takes the threads that were set, and a signal is answered before
+
+        run_job(place, attempt, interruption)
     except BadInput as error:
         return _say(str(error), EXIT_BAD_INPUT)
-    except FolderBusy as error:
+    except NotSetUp as error:
+        return _say(str(error), EXIT_NOT_SET_UP)
+    except ComeBackLater as error:
         return _say(str(error), EXIT_TRANSIENT)
+    except OwnedByAnother as error:
+        return _say(str(error), EXIT_DONE)
     except MemoryError:
         return _say("memory ran out; give the job more, or run fewer at once", EXIT_TRANSIENT)
     except OSError as error:
@@ -60,22 +75,16 @@ def _run(path: Path, run: int) -> int:
     return EXIT_DONE
 
 
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise BadInput(f"{variable} must be a positive whole number")
+    return int(text)
+
+
 def _say(sentence: str, exit_code: int) -> int:
     sys.stderr.write(sentence + "\n")
     return exit_code
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """End at once: every file of the folder is written in one step, so nothing is left half done."""
-    os._exit(EXIT_INTERRUPTED)
-
-
-def _end_with_parent() -> None:
-    """The parent holds the other end of standard input: when that closes, there is nobody to work for."""
-    with contextlib.suppress(OSError):  # closed from the beginning: there never was a parent that holds it
-        while os.read(0, 4096):
-            pass
-    os._exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

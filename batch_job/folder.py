@@ -1,51 +1,35 @@
 """The job folder on this machine: locked while a run works in it, every file written in one step."""
 
 import fcntl
-import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from .contract import (
-    LOCK_NAME,
-    MANIFEST_NAME,
-    PROGRESS_NAME,
-    ContractError,
-    JobRequest,
-    Manifest,
-    OutputFile,
-    Progress,
-    read_manifest,
-    read_request,
-)
-from .image import BadInput
+from .contract import LOCK_NAME
+from .errors import BadInput, FolderBusy
+from .place import Attempt, Claim, Fetched, file_sha256
 
-TEMPORARY: Final = "unfinished-"
-"""What hidden files' names begin with until they are whole; a run that was killed leaves them."""
-
-
-class FolderBusy(Exception):
-    """Another run works in the job folder."""
+TEMPORARY: Final = ".unfinished-"
+"""What the names of files and folders begin with until they are whole; a run that was killed leaves them."""
 
 
 class JobFolder:
-    """What a run reads and writes."""
+    """A `JobPlace` on a file system."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this run.
+    @property
+    def scratch_parent(self) -> Path:
+        """The folder itself, where the next run finds what a killed one left."""
+        return self.path
 
-        Raises
-        ------
-        FolderBusy
-        BadInput
-            There is no such folder.
-        """
+    @contextmanager
+    def claimed(self, attempt: Attempt) -> Iterator[Claim]:
+        """Lock the folder; what a killed run left half done is removed first."""
         try:
             lock = (self.path / LOCK_NAME).open("w")
         except (FileNotFoundError, NotADirectoryError):
@@ -55,98 +39,77 @@ class JobFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FolderBusy("another run works in this job folder") from None
-            yield
+            for left in list(self.path.rglob(f"{TEMPORARY}*")):
+                _remove(left)
+            yield Claim(attempt.run, outputs="", is_alone=True)
 
-    def request(self) -> JobRequest:
-        """Read the request.
-
-        Raises
-        ------
-        BadInput
-            It is missing, or not as the contract says.
-        """
-        try:
-            return read_request(self.path)
-        except FileNotFoundError:
-            raise BadInput("there is no request.json in the job folder") from None
-        except ContractError as error:
-            raise BadInput(str(error)) from None
-
-    def input(self, request: JobRequest) -> Path:
-        """The input file, with the bytes that the request names.
-
-        Raises
-        ------
-        BadInput
-        """
-        path = self.path / request.input.name
-        if not path.is_file():
-            raise BadInput(f"there is no {request.input.name} in the job folder")
-        if file_sha256(path) != request.input.sha256:
-            raise BadInput(f"{request.input.name} is not the file that the request names; stage it again")
-        return path
-
-    def is_done(self, request: JobRequest) -> bool:
-        """Whether a manifest of this job stands there with all the outputs that it names."""
-        try:
-            manifest = read_manifest(self.path)
-        except ContractError:
-            return False
-        return (
-            manifest is not None
-            and manifest.job_key == request.job_key
-            and all(self._is_as_named(name, output) for name, output in manifest.outputs.items())
-        )
-
-    def _is_as_named(self, name: str, output: OutputFile) -> bool:
+    def size(self, name: str) -> int | None:
+        """How many bytes a file has."""
         path = self.path / name
-        return path.is_file() and file_sha256(path) == output.sha256
+        return path.stat().st_size if path.is_file() else None
 
-    def forget_results(self) -> None:
-        """Remove what an earlier run left half done: no manifest may stand beside other labels."""
-        for name in (MANIFEST_NAME, PROGRESS_NAME):
-            (self.path / name).unlink(missing_ok=True)
-        for temporary in self.path.glob(f".{TEMPORARY}*"):
-            temporary.unlink(missing_ok=True)
+    def get(self, name: str) -> bytes | None:
+        """A small file's content."""
+        path = self.path / name
+        return path.read_bytes() if path.is_file() else None
 
-    @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        """Give a temporary path with the ending of `name`; what was written there becomes `name`, durably."""
-        temporary = self.path / f".{TEMPORARY}{name}"  # the lock makes this run its only writer
+    def fetch(self, name: str, into: Path) -> Fetched | None:
+        """Name the file where it lies: nothing is copied."""
+        path = self.path / name
+        return Fetched(path, file_sha256(path)) if path.is_file() else None
+
+    def put(self, name: str, source: Path | bytes) -> None:
+        """Copy into a hidden file, fsync, rename, fsync the folder."""
+        target = self.path / name
+        self._make_folder(target.parent)
+        temporary = target.with_name(f"{TEMPORARY}{target.name}")  # the lock makes this run its only writer
         try:
-            yield temporary
-            with temporary.open("rb") as stream:
+            with temporary.open("wb") as stream:
+                if isinstance(source, bytes):
+                    stream.write(source)
+                else:
+                    with source.open("rb") as content:
+                        shutil.copyfileobj(content, stream, 1 << 20)
+                stream.flush()
                 os.fsync(stream.fileno())
-            temporary.replace(self.path / name)
-            self._sync()
+            temporary.replace(target)
+            _sync(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def output(self, name: str) -> OutputFile:
-        """The manifest's entry for a file."""
+    def settle(self, name: str, content: bytes, instead_of: bytes | None) -> bool:
+        """Write it; the lock keeps others away."""
+        if self.get(name) != instead_of:
+            return False
+        self.put(name, content)
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder, durably."""
         path = self.path / name
-        return OutputFile(sha256=file_sha256(path), bytes=path.stat().st_size)
+        if path.exists():
+            _remove(path)
+            _sync(path.parent)
 
-    def tell(self, progress: Progress) -> None:
-        """Replace progress.json; a reader never sees half of it."""
-        temporary = self.path / f".{TEMPORARY}{PROGRESS_NAME}"
-        temporary.write_bytes(progress.to_json())
-        temporary.replace(self.path / PROGRESS_NAME)
-
-    def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, last of all."""
-        with self.writing(MANIFEST_NAME) as path:
-            path.write_bytes(manifest.to_json())
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _make_folder(self, folder: Path) -> None:
+        if folder == self.path or folder.is_dir():  # the job folder is the gateway's: gone means gone
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir()
+        _sync(folder.parent)
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Fsync a folder: what was renamed into it stays there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

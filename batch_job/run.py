@@ -1,119 +1,101 @@
-"""One run of a job: fetch, segment, measure, preview, save; the manifest last."""
+"""One run of a job: fetch, load, segment, measure, preview, save, upload; the manifest last."""
 
 import json
-import math
-import resource
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .checkpoints import PlaceCheckpoints, identity_of_work
 from .contract import (
     LABELS_NAME,
     PREVIEW_NAME,
-    PROGRESS_INTERVAL_S,
     STATISTICS_NAME,
     ContractError,
     Flag,
     JobRequest,
     Manifest,
-    Progress,
     canonical_options,
     task_facts,
 )
-from .engines import Segmented, load_engine
-from .folder import JobFolder
-from .image import BadInput, Image, read_image, write_labels
+from .engines import Segmented, Work, load_engine
+from .errors import BadInput
+from .image import Image, read_image, read_size, write_labels
+from .interruption import Interruption
+from .job import Job
+from .place import Attempt, JobPlace
 from .preview import draw_preview
+from .progress import ProgressWriter, Stages
 from .quality import quality_flags
+from .resources import check_disk, check_memory, peak_rss_mb
+from .scratch import scratch_folder
 from .statistics import measure
 
-SHARES = {"fetch": 0.05, "segment": 0.8, "measure": 0.03, "preview": 0.04, "save": 0.08}
-"""How much of the whole each stage usually takes."""
+OUTPUTS = (LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME)
 
 
-class Reporter:
-    """Writes progress.json: at once, then at most every `PROGRESS_INTERVAL_S`; never less than before."""
-
-    def __init__(self, folder: JobFolder) -> None:
-        self._folder = folder
-        self._began = time.monotonic()
-        self._told = -math.inf
-        self._stage = ""
-        self._fraction = 0.0
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and tell of its beginning."""
-        self._stage, began = name, time.monotonic()
-        self.got(0.0)
-        yield
-        self.seconds[name] = round(time.monotonic() - began, 3)
-
-    def got(self, share_of_stage: float) -> None:
-        """Tell how far the present stage is, 0 to 1, unless something was told just now."""
-        if time.monotonic() - self._told >= PROGRESS_INTERVAL_S:
-            self._tell(share_of_stage)
-
-    def _tell(self, share_of_stage: float) -> None:
-        before = sum(share for name, share in SHARES.items() if name in self.seconds)
-        fraction = min(1.0, before + SHARES[self._stage] * min(max(share_of_stage, 0.0), 1.0))
-        self._fraction = max(self._fraction, fraction)
-        now = self._told = time.monotonic()
-        rest = (now - self._began) * (1 / self._fraction - 1) if self._fraction > 0.1 else None
-        self._folder.tell(
-            Progress(
-                stage=self._stage,
-                fraction=round(self._fraction, 4),
-                eta_s=None if rest is None else round(rest, 1),
-                at=datetime.now(UTC),
-            )
-        )
-
-
-def run_job(folder: JobFolder, run: int) -> None:
-    """Do the job in this folder, or nothing where it is done.
-
-    Parameters
-    ----------
-    run
-        The run's number, which becomes the manifest's `attempt`.
+def run_job(place: JobPlace, attempt: Attempt, interruption: Interruption) -> None:
+    """Do the job at this place, or nothing where it is done.
 
     Raises
     ------
     BadInput
         Request or input cannot be used.
-    FolderBusy
+    NotSetUp
+        The engine lacks weights or a licence.
+    ComeBackLater
+        Memory, disk or the place itself are not to be had now.
+    OwnedByAnother
+        Another Batch job works on this run.
     OSError, MemoryError
     """
-    with folder.locked():
-        request = folder.request()
-        if folder.is_done(request):
-            return
-        folder.forget_results()
-        reporter = Reporter(folder)
-        options = _checked_options(request)
-        with reporter.stage("fetch"):
-            source = folder.input(request)
-            image = read_image(source)
-        engine = load_engine(request.engine)
-        with reporter.stage("segment"):
-            segmented = engine.segment(image, request.task, options, reporter.got)
-        modality = task_facts(request.engine, request.task).modality
-        flags = _write_outputs(folder, source, image, segmented, modality, reporter)
-        folder.finish(
+    with ExitStack() as stack:
+        claim = stack.enter_context(place.claimed(attempt))
+        scratch = stack.enter_context(scratch_folder(place.scratch_parent))
+        stack.enter_context(interruption.removing(scratch))
+        job = Job(place, claim, scratch)
+        request = job.request()
+        if not job.is_done(request):
+            job.forget_results()
+            _do(job, request, interruption)
+        job.drop_checkpoints()
+
+
+def _do(job: Job, request: JobRequest, interruption: Interruption) -> None:
+    options = _checked_options(request)
+    engine = load_engine(request.engine)
+    info = engine.check(request.task, options)
+    writer = ProgressWriter(job.place)
+    stages = Stages(writer.tell)
+    with writer.running():
+        source, image = _input(job, request, stages)
+        work = Work(
+            image=image,
+            source=source,
+            task=request.task,
+            options=options,
+            scratch=_folder(job.scratch / "engine"),
+            checkpoints=_checkpoints(job, identity_of_work(request, info), interruption),
+            on_progress=stages.got,
+        )
+        with stages.stage("segment"):
+            segmented = engine.segment(work)
+        made = _folder(job.scratch / "outputs")
+        flags = _make_outputs(
+            made, work, segmented, task_facts(request.engine, request.task).modality, stages
+        )
+    with interruption.finishing_first():
+        with stages.stage("upload"):
+            outputs = {name: job.keep(name, made / name) for name in OUTPUTS}
+        job.finish(
             Manifest(
                 job_key=request.job_key,
-                outputs={name: folder.output(name) for name in (LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME)},
+                outputs=outputs,
                 labels=dict(segmented.names),
                 engine=engine.info,
-                seconds=reporter.seconds,
-                peak_rss_mb=round(_peak_rss_mb(), 1),
-                attempt=run,
+                seconds={**segmented.seconds, **stages.seconds},
+                peak_rss_mb=round(peak_rss_mb(), 1),
+                attempt=job.claim.attempt,
+                notes=segmented.notes,
                 flags=flags,
             )
         )
@@ -123,27 +105,40 @@ def _checked_options(request: JobRequest) -> dict[str, Any]:
     """The options with their defaults, of an engine and a task that there are."""
     try:
         task_facts(request.engine, request.task)
-        return canonical_options(request.engine, request.options)
+        return canonical_options(request.engine, request.task, request.options)
     except ContractError as error:
         raise BadInput(str(error)) from None
 
 
-def _write_outputs(
-    folder: JobFolder, source: Path, image: Image, segmented: Segmented, modality: str, reporter: Reporter
+def _input(job: Job, request: JobRequest, stages: Stages) -> tuple[Path, Image]:
+    """The input, once there is room for it."""
+    with stages.stage("fetch"):
+        check_disk(job.input_bytes(request), job.scratch)
+        source = job.input(request)
+    with stages.stage("load"):
+        check_memory(read_size(source), request.engine)
+        return source, read_image(source)
+
+
+def _checkpoints(job: Job, work: str, interruption: Interruption) -> PlaceCheckpoints:
+    scratch = _folder(job.scratch / "checkpoint")
+    return PlaceCheckpoints(job.place, work, scratch, interruption.finishing_first)
+
+
+def _make_outputs(
+    made: Path, work: Work, segmented: Segmented, modality: str, stages: Stages
 ) -> tuple[Flag, ...]:
-    with reporter.stage("measure"):
-        statistics = measure(image, segmented, modality)
-        flags = quality_flags(image, segmented.labels, segmented.names, statistics, modality)
-        with folder.writing(STATISTICS_NAME) as path:
-            path.write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
-    with reporter.stage("preview"), folder.writing(PREVIEW_NAME) as path:
-        draw_preview(image, segmented, statistics, path)
-    with reporter.stage("save"), folder.writing(LABELS_NAME) as path:
-        write_labels(segmented.labels, source, path)
+    with stages.stage("measure"):
+        statistics = measure(work.image, segmented, modality)
+        flags = quality_flags(work.image, segmented.labels, segmented.names, statistics, modality)
+        (made / STATISTICS_NAME).write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
+    with stages.stage("preview"):
+        draw_preview(work.image, segmented, statistics, made / PREVIEW_NAME)
+    with stages.stage("save"):
+        write_labels(segmented.labels, work.source, made / LABELS_NAME)
     return flags
 
 
-def _peak_rss_mb() -> float:
-    """Peak resident memory of this process in 10^6 bytes; the system says KiB on Linux, bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (peak if sys.platform == "darwin" else peak * 1024) / 1e6
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import structlog
 
-from batch_job.contract import ContractError, EngineFacts, canonical_options, engine_facts, task_facts
+from batch_job.contract import (
+    MANIFEST_NAME,
+    ContractError,
+    EngineFacts,
+    Manifest,
+    canonical_options,
+    engine_facts,
+    task_facts,
+)
 from converter.nifti import converter_version
 from gateway.adapters.durable import make_folder
 from gateway.adapters.folder import FolderStore
@@ -47,14 +55,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class JobFolderFiles:
-    """Where the API finds the files of a job folder."""
+    """Where the API finds the outputs of a job: where its manifest says."""
 
     objects: FolderStore
 
     def path(self, job_key: str, name: str) -> Path | None:
-        """The file, or None where it is not there (yet)."""
-        path = self.objects.path(job_object(job_key, name))
-        return path if path.is_file() else None
+        """The file, or None where it is not there (yet): without a manifest there is no result."""
+        content = self.objects.get(job_object(job_key, MANIFEST_NAME))
+        try:
+            where = Manifest.from_json(content).where(name) if content is not None else None
+        except (ContractError, KeyError):
+            return None
+        path = self.objects.path(job_object(job_key, where)) if where is not None else None
+        return path if path is not None and path.is_file() else None
 
 
 class App:
@@ -95,7 +108,7 @@ class App:
             config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), self._intake, ledger
         )
         identity = EngineIdentity(
-            config.engine.name, config.engine.version or facts.version, facts.weights, converter_version()
+            config.engine.name, engine_version(config, facts), facts.weights, converter_version()
         )
         completeness = Completeness(
             ledger,
@@ -203,7 +216,7 @@ def task_rules(config: Config, facts: EngineFacts) -> list[TaskRule]:
         try:
             task = rule.task or facts.default_task
             modality = task_facts(config.engine.name, task).modality
-            options = canonical_options(config.engine.name, rule.options)
+            options = canonical_options(config.engine.name, task, rule.options)
             compiled = compile_rule(rule.model_copy(update={"options": options}))
         except (ContractError, RuleError) as error:
             text = str(error)
@@ -231,6 +244,19 @@ def _facts(config: Config) -> EngineFacts:
         raise ConfigError(f"engine.name: {error}") from None
 
 
+def engine_version(config: Config, facts: EngineFacts) -> str:
+    """The version for every job's identity: the configured, else the installed, else the recorded."""
+    return config.engine.version or _installed_version(facts) or facts.version
+
+
+def _installed_version(facts: EngineFacts) -> str:
+    """The version of the engine's own package; empty where it has none, or is not installed here."""
+    try:
+        return metadata.version(facts.package) if facts.package else ""
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def warnings_about(config: Config) -> list[str]:
     """What is allowed but should not stay so, one sentence each."""
     sentences = []
@@ -238,6 +264,11 @@ def warnings_about(config: Config) -> list[str]:
         sentences.append("dicom.allow is empty: anyone who reaches the port may send; name the PACS there")
     if not config.destination:
         sentences.append("there is no [[destination]]: results are encoded and stay here; name the PACS")
+    facts = _facts(config)
+    if facts.package and config.queue.backend == "local" and not _installed_version(facts):
+        sentences.append(
+            f"{facts.package} is not installed here: every job will fail; pip install 'iris-gateway[segment]'"
+        )
     return sentences
 
 

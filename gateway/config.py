@@ -301,7 +301,6 @@ def _is_loopback(host: str) -> bool:
 def _not_yet(config: Config) -> list[str]:
     """One sentence for each key that is switched on before the part behind it works."""
     switched_on: list[tuple[bool, str]] = [
-        (config.engine.name == "totalsegmentator", "engine.name = 'totalsegmentator': use 'threshold'"),
         (config.queue.backend == "batch", "queue.backend = 'batch': use 'local'"),
         (config.queue.max_jobs_per_hour > 0, "queue.max_jobs_per_hour: leave it at 0"),
         (config.objects.backend == "s3", "objects.backend = 's3': use 'local'"),

@@ -1,14 +1,16 @@
 """Checks what can be checked before and while the gateway runs, and says the fix."""
 
+import json
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batch_job.contract import engine_facts
+from batch_job.contract import EXIT_DONE, engine_facts
 from converter.nifti import converter_version
 from gateway.app import task_rules, warnings_about
 from gateway.config import Config, ConfigError, Destination
@@ -16,6 +18,8 @@ from gateway.data_files import LEDGER_NAME
 from gateway.delivery.peer import NotReached, Peer, echo
 from gateway.ledger.store import SCHEMAS, Ledger, LedgerError
 from gateway.status_client import StatusClient
+
+ENGINE_TIMEOUT_S = 120.0
 
 
 class Verdict(StrEnum):
@@ -37,13 +41,14 @@ class Check:
 
 
 def examine(config: Config) -> Iterator[Check]:
-    """Check configuration, disk, secret, ledger, converter, ports and every destination."""
+    """Check configuration, disk, secret, ledger, converter, engine, ports and every destination."""
     yield from _configuration(config)
     running = StatusClient(config.data_dir).is_running()
     yield _disk(config)
     yield _secret(config)
     yield _ledger(config)
     yield _converter()
+    yield from _engine(config)
     yield from _gateway(config, running=running)
     for destination in config.destination:
         yield _destination(config, destination)
@@ -109,6 +114,33 @@ def _converter() -> Check:
         return Check("converter", Verdict.OK, converter_version())
     except (OSError, subprocess.SubprocessError, ImportError):
         return Check("converter", Verdict.FAILED, "dcm2niix does not start", "pip install dcm2niix")
+
+
+def _engine(config: Config) -> Iterator[Check]:
+    """Ask the engine, where its jobs run on this machine, about each task of the rules."""
+    if config.queue.backend != "local":
+        return
+    try:
+        rules = task_rules(config, engine_facts(config.engine.name))
+    except ConfigError:  # said already
+        return
+    wanted = {(rule.task, json.dumps(rule.compiled.rule.options, sort_keys=True)) for rule in rules}
+    for task, options in sorted(wanted):
+        command = [sys.executable, "-m", "batch_job.check", config.engine.name, task, options]
+        name = f"engine for {task}"
+        try:
+            asked = subprocess.run(
+                command, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            yield Check(name, Verdict.FAILED, "does not answer", f"run {' '.join(command[1:5])} and look")
+            continue
+        if asked.returncode == EXIT_DONE:
+            yield Check(name, Verdict.OK, asked.stdout.strip())
+            continue
+        said = (asked.stderr.strip().splitlines() or ["says nothing"])[-1]
+        finding, _, fix = said.partition("; ")
+        yield Check(name, Verdict.FAILED, finding, fix or "install what is missing")
 
 
 def _gateway(config: Config, *, running: bool) -> Iterator[Check]:

@@ -31,7 +31,11 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "1" else "house")
 
 DATA = Path(__file__).parent / "data"
+collect_ignore = ["engine"]
+"""These tests have an environment of their own: `make test-engine`."""
+
 CALLERS = ("IRIS", "IRIS-DEMO", "DEMOPACS", "IRIS-TEST", "STORESCU")
+IMAGE_TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
@@ -41,6 +45,10 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
     "chromium": (
         lambda: next(filter(None, map(shutil.which, CHROMIUM)), None),
         "apt-get install chromium",
+    ),
+    "images": (
+        lambda: "all" if all(map(shutil.which, IMAGE_TOOLS)) else None,
+        f"apt-get install {' '.join(IMAGE_TOOLS)}",
     ),
 }
 

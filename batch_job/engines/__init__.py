@@ -1,7 +1,8 @@
 """The engines: each turns an image into a label map. One module each, loaded when it is asked for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,12 +12,61 @@ from batch_job.contract import EngineInfo
 from batch_job.image import Image
 
 
+class Checkpoints(Protocol):
+    """Keeps what an attempt has finished for the next attempt at the same request and input."""
+
+    def get(self, name: str) -> Path | None:
+        """A file that an earlier attempt put, checked by its digest; None where there is none."""
+        ...
+
+    def put(self, name: str, path: Path) -> None:
+        """Keep a copy of a file; it is durable on return.
+
+        Raises
+        ------
+        OSError, ComeBackLater
+        """
+        ...
+
+
+class NoCheckpoints:
+    """Keeps nothing."""
+
+    def get(self, name: str) -> Path | None:
+        """None."""
+        return None
+
+    def put(self, name: str, path: Path) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an engine has to do, and with what."""
+
+    image: Image
+    source: Path
+    """The NIfTI that the image was read from."""
+    task: str
+    options: Mapping[str, Any]
+    """With every default, as `contract.canonical_options` gives them."""
+    scratch: Path
+    """An empty folder of this run's own, which is removed afterwards."""
+    checkpoints: Checkpoints
+    on_progress: Callable[[float, str], None]
+    """Told how far the engine's own work is, 0 to 1, and what it does."""
+
+
 @dataclass(frozen=True)
 class Segmented:
     """A label map on the grid of its image, and the name of every value that the task can give."""
 
     labels: NDArray[np.uint8]
     names: Mapping[int, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By stage of the engine's own."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the result should know, in sentences."""
 
 
 class Engine(Protocol):
@@ -24,23 +74,29 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What it is, for the manifest."""
+        """What it is, for the manifest; complete once something was segmented."""
         ...
 
-    def segment(
-        self, image: Image, task: str, options: Mapping[str, Any], on_progress: Callable[[float], None]
-    ) -> Segmented:
-        """Segment one image.
+    def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
+        """Look, without any work, whether all is there that a task with these options needs.
 
-        Parameters
-        ----------
-        on_progress
-            Told 0 to 1 of its own work.
+        Raises
+        ------
+        NotSetUp
+            Something is missing; the text says what, and how to get it.
+        """
+        ...
+
+    def segment(self, work: Work) -> Segmented:
+        """Segment one image.
 
         Raises
         ------
         BadInput
-            The image does not suit the task.
+            The image does not suit the task, or is too large for this machine.
+        NotSetUp
+            Something that the engine needs is not installed.
+        ComeBackLater, MemoryError, OSError
         """
         ...
 
@@ -51,4 +107,8 @@ def load_engine(name: str) -> Engine:
         from .threshold import Threshold
 
         return Threshold()
+    if name == "totalsegmentator":
+        from .totalsegmentator import TotalSegmentator
+
+        return TotalSegmentator()
     raise LookupError(f"no module for the engine {name}")

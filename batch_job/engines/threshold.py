@@ -5,7 +5,7 @@ Adipose tissue is -190 to -30 HU, the range that body composition CT uses (Aubre
 are found by shape as well: `ct_bone`, `ct_lungs`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from batch_job.contract import ENGINE_TASKS, EngineInfo
-from batch_job.image import BadInput, Image, from_ras, to_ras
+from batch_job.errors import BadInput
+from batch_job.image import from_ras, to_ras
 
-from . import Segmented
+from . import Segmented, Work
 from .coarse import Mask, coarsen
 from .ct_body import Body, find_body
 from .ct_bone import find_bone
@@ -39,9 +40,11 @@ class Threshold:
         facts = ENGINE_TASKS["threshold"]
         return EngineInfo(name="threshold", version=facts.version, weights=facts.weights)
 
-    def segment(
-        self, image: Image, task: str, options: Mapping[str, Any], on_progress: Callable[[float], None]
-    ) -> Segmented:
+    def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
+        """Its `info`: it needs nothing."""
+        return self.info
+
+    def segment(self, work: Work) -> Segmented:
         """Segment one CT in Hounsfield units; `fast` changes nothing, it is fast already.
 
         Raises
@@ -49,24 +52,26 @@ class Threshold:
         BadInput
             The values are no Hounsfield units.
         """
-        ras, orientation = to_ras(image)
+        ras, orientation = to_ras(work.image)
         hu = _hounsfield(ras.values)
         coarse = coarsen(hu, ras.spacing_mm)
         body = find_body(coarse)
-        on_progress(0.1)
+        work.on_progress(0.1, "lungs")
         left, right = find_lungs(body)
-        on_progress(0.2)
+        work.on_progress(0.2, "soft tissue")
         labels = np.zeros(hu.shape, np.uint8, order="F")  # axial planes in one piece, as NIfTI has them
         for level in range(hu.shape[2]):
             plane = hu[:, :, level]
             labels[:, :, level] = _tissues(plane, body.plane(plane, level))
-        on_progress(0.3)
-        bone = find_bone(hu, labels, body, ras.spacing_mm, lambda share: on_progress(0.3 + 0.65 * share))
+        work.on_progress(0.3, "bone")
+        bone = find_bone(
+            hu, labels, body, ras.spacing_mm, lambda share: work.on_progress(0.3 + 0.65 * share, "bone")
+        )
         labels[bone] = BONE
         for lung, value in ((left, LUNG_LEFT), (right, LUNG_RIGHT)):
             if lung.any():
                 _label_lung(labels, lung, value, hu, body)
-        on_progress(1.0)
+        work.on_progress(1.0, "done")
         return Segmented(from_ras(labels, orientation), NAMES)
 
 

@@ -12,6 +12,7 @@ import structlog
 from batch_job.contract import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
+    EXIT_NOT_SET_UP,
     EXIT_SOFTWARE_ERROR,
     LABELS_NAME,
     MANIFEST_NAME,
@@ -45,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 RUNS_ALLOWED = 3
 FIRST_DELAY_S = 2.0
+FINAL_EXITS = frozenset({EXIT_BAD_INPUT, EXIT_SOFTWARE_ERROR, EXIT_NOT_SET_UP})
+"""The same would happen again: a person looks at it first."""
 STOPPED = frozenset({JobState.CANCELLED, JobState.SUPERSEDED})
 
 
@@ -126,7 +129,7 @@ class Runs:
                 self._progress(news)
             case RunEnded(exit_code=code) if code == EXIT_DONE:
                 self._finish(news)
-            case RunEnded(exit_code=code) if code in (EXIT_BAD_INPUT, EXIT_SOFTWARE_ERROR):
+            case RunEnded(exit_code=code) if code in FINAL_EXITS:
                 self._fail(news.job_key, news.run, news.reason or f"the job ended with exit code {code}")
             case RunEnded():
                 reason = news.reason or "it said nothing"
@@ -217,7 +220,7 @@ class Runs:
         CannotGoOn, Retriable, Permanent, OSError
         """
         target = self._workplace.work_folder(job) / LABELS_NAME
-        if not self._objects.fetch(job_object(job.job_key, LABELS_NAME), target):
+        if not self._objects.fetch(job_object(job.job_key, manifest.where(LABELS_NAME)), target):
             raise CannotGoOn("its label map is gone from the job folder; retry the job")
         if file_digest(target) != manifest.outputs[LABELS_NAME].sha256:
             raise CannotGoOn("its label map is not the one that the manifest names; retry the job")

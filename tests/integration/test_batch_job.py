@@ -134,7 +134,7 @@ def test_batch_job_on_the_demo_study_leaves_a_whole_result(stage: Stage, demo_ni
         assert (output.sha256, output.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
     assert {name: value for value, name in manifest.labels.items()} == VALUES
     assert (manifest.job_key, manifest.attempt) == ("key-1", 3)
-    assert tuple(manifest.seconds) == STAGES
+    assert set(manifest.seconds) >= set(STAGES)
     assert 50 < manifest.peak_rss_mb < 1000
     source, labels = nib.load(demo_nifti), nib.load(folder / LABELS_NAME)
     assert labels.get_data_dtype() == np.uint8
@@ -245,6 +245,26 @@ def four_dimensions(folder: Path) -> None:
     _replace_image(folder, np.full((9, 9, 9, 2), -1000, np.int16))
 
 
+def cut_off(folder: Path) -> None:
+    _replace_input(folder, (folder / "input.nii.gz").read_bytes()[:-1000])
+
+
+def not_finite(folder: Path) -> None:
+    _replace_image(folder, np.full((9, 9, 9), np.nan, np.float32))
+
+
+def infinite(folder: Path) -> None:
+    _replace_image(folder, np.full((9, 9, 9), np.inf, np.float32))
+
+
+def without_voxels(folder: Path) -> None:
+    _replace_image(folder, np.zeros((9, 9, 0), np.int16))
+
+
+def micrometres(folder: Path) -> None:
+    _replace_image(folder, np.full((9, 9, 9), -1000, np.int16), np.diag([700.0, 700, 1000, 1]))
+
+
 def no_hounsfield(folder: Path) -> None:
     _replace_image(folder, np.arange(729, dtype=np.int16).reshape(9, 9, 9))
 
@@ -280,8 +300,8 @@ def _replace_input(folder: Path, content: bytes) -> None:
     _change_request(folder, input=named)
 
 
-def _replace_image(folder: Path, values: np.ndarray) -> None:
-    nib.save(nib.Nifti1Image(values, np.eye(4)), folder / "input.nii.gz")
+def _replace_image(folder: Path, values: np.ndarray, affine: np.ndarray | None = None) -> None:
+    nib.save(nib.Nifti1Image(values, np.eye(4) if affine is None else affine), folder / "input.nii.gz")
     _replace_input(folder, (folder / "input.nii.gz").read_bytes())
 
 
@@ -289,6 +309,8 @@ def _replace_image(folder: Path, values: np.ndarray) -> None:
     ("harm", "reason"),
     [
         (no_nifti, "no NIfTI"), (another_file, "stage it again"), (no_input, "no input.nii.gz"),
+        (cut_off, "cut off"), (not_finite, "NaN or infinity"), (infinite, "NaN or infinity"),
+        (without_voxels, "length zero"), (micrometres, "0.05 to 50 mm"),
         (four_dimensions, "4 dimensions"), (no_hounsfield, "no Hounsfield units"),
         (no_request, "request.json"), (unknown_engine, 'no engine "nothing"'),
         (unknown_task, "it has: tissue"), (unknown_option, "fats"),
@@ -314,7 +336,9 @@ def test_batch_job_on_a_magnetic_resonance_image_is_bad_input(stage: Stage, data
     assert "no Hounsfield units" in result.stderr
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/jobs/key/", "/nowhere/at/all/"])
+@pytest.mark.parametrize(
+    "address", ["s3://bucket", "s3://Bucket/jobs/key/", "gs://bucket/jobs/key/", "/nowhere/at/all/"]
+)
 def test_batch_job_with_an_address_of_no_folder_is_bad_input(address: str) -> None:
     result = subprocess.run([*COMMAND, address], capture_output=True, text=True, check=False, timeout=60)
     assert (result.returncode, result.stderr.count("\n")) == (EXIT_BAD_INPUT, 1)

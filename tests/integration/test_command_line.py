@@ -272,3 +272,25 @@ def test_send_interrupted_while_the_peer_says_nothing_ends(torso: Path) -> None:
             finally:
                 sending.kill()
         assert sending.returncode != 0
+
+
+def test_doctor_with_an_engine_that_is_not_installed_says_how_to_install_it(iris: Iris) -> None:
+    answer = iris("doctor", "--json", IRIS_ENGINE__NAME="totalsegmentator")
+    assert answer.returncode == 1
+    (check,) = [i for i in json.loads(answer.stdout)["items"] if i["name"] == "engine for total"]
+    assert check["verdict"] == "failed"
+    assert "TotalSegmentator is not installed here" in check["finding"]
+
+
+def test_doctor_with_an_engine_that_is_there_names_it(iris: Iris) -> None:
+    answer = iris("doctor", "--json")
+    (check,) = [i for i in json.loads(answer.stdout)["items"] if i["name"] == "engine for tissue"]
+    assert (check["verdict"], check["finding"]) == ("ok", "threshold 1.0.0")
+
+
+def test_serve_with_an_option_that_the_task_has_not_is_refused_at_start(iris: Iris, tmp_path: Path) -> None:
+    rule = '[[rule]]\nname = "lungs"\ntask = "lung_vessels"\noptions = { fast = true }\n'
+    (tmp_path / "iris.toml").write_text(f'[engine]\nname = "totalsegmentator"\n{rule}')
+    answer = iris("serve", "--config", "iris.toml")
+    assert answer.returncode == 1
+    assert "rule lungs: the task lung_vessels has no fast model" in answer.stderr

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
+from batch_job.contract import engine_facts
 from gateway.cli import app
 from gateway.config import Config, load_config
 
@@ -86,6 +87,16 @@ def test_operators_guide_default_of_a_key_is_the_one_in_the_code(key: str, field
         assert Path(_written(said)) == field.default
     else:
         assert _written(said) == _default(field)
+
+
+def test_operators_guide_names_the_tasks_that_need_a_licence_and_every_option_of_the_engine() -> None:
+    section = (
+        OPERATOR.read_text(encoding="utf-8").partition("\n## TotalSegmentator\n")[2].partition("\n## ")[0]
+    )
+    licensed = section.partition("need a licence")[2].partition(": ")[2].partition(". ")[0]
+    facts = engine_facts("totalsegmentator")
+    assert re.findall(r"`(\w+)`", licensed) == [name for name, of in facts.tasks.items() if of.is_licensed]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)) == set(facts.option_defaults)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

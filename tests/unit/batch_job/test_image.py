@@ -1,14 +1,17 @@
 """Reading the input, and writing labels on exactly its grid."""
 
+import errno
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from batch_job.image import BadInput, Image, from_ras, read_image, to_ras, write_labels
+from batch_job.errors import BadInput
+from batch_job.image import Image, ImageSize, from_ras, read_image, read_size, to_ras, write_labels
 
 AFFINE = np.array([[-0.9, 0.1, 0, 30], [0.1, 0.9, 0, -20], [0, 0, 2.5, 7], [0, 0, 0, 1]])
 
@@ -58,6 +61,18 @@ def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4000])
 
 
+def cut_off_in_its_header(path: Path) -> None:
+    path.write_bytes(gzip.compress(nib.Nifti1Header().binaryblock[:200]))
+
+
+def compressed_bytes_of_nothing(path: Path) -> None:
+    path.write_bytes(gzip.compress(b""))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 def damaged(path: Path) -> None:
     save(path, np.random.default_rng(0).integers(-1000, 1000, (20, 20, 20)).astype(np.int16))
     content = bytearray(path.read_bytes())
@@ -83,6 +98,44 @@ def not_finite(path: Path) -> None:
     save(path, values)
 
 
+def infinite(path: Path) -> None:
+    save(path, np.full((4, 4, 4), -np.inf, np.float64))
+
+
+def without_voxels(path: Path) -> None:
+    save(path, np.zeros((4, 0, 4), np.int16))
+
+
+def micrometres_as_millimetres(path: Path) -> None:
+    save(path, np.zeros((4, 4, 4), np.int16), np.diag([700.0, 700, 1000, 1]))
+
+
+def metres_as_millimetres(path: Path) -> None:
+    save(path, np.zeros((4, 4, 4), np.int16), np.diag([0.0007, 0.0007, 0.001, 1]))
+
+
+def metres(path: Path) -> None:
+    nifti = nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), AFFINE)
+    nifti.header.set_xyzt_units("meter")
+    nib.save(nifti, path)
+
+
+def too_long(path: Path) -> None:
+    save(path, np.zeros((4, 4, 600), np.int16), np.diag([1.0, 1, 10, 1]))
+
+
+def parallel_axes(path: Path) -> None:
+    affine = np.eye(4)
+    affine[:3, 1] = (1, 1e-5, 0)
+    save(path, np.zeros((4, 4, 4), np.int16), affine)
+
+
+def affine_of_no_numbers(path: Path) -> None:
+    nifti = nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), AFFINE)
+    nifti.header["srow_y"] = np.nan
+    path.write_bytes(gzip.compress(nifti.header.binaryblock + bytes(4 + 128)))
+
+
 def flat(path: Path) -> None:
     nifti = nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), AFFINE)
     nifti.header["srow_y"] = 0
@@ -105,10 +158,14 @@ def far_too_large(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (no_nifti, "no NIfTI"), (cut_off, "no NIfTI file that could be read"), (damaged, "could be read"),
+        (no_nifti, "no NIfTI"), (cut_off, "is cut off"), (damaged, "could be read"),
+        (cut_off_in_its_header, "no NIfTI"), (compressed_bytes_of_nothing, "no NIfTI"), (empty, "no NIfTI"),
         (four_dimensions, "4 dimensions"), (two_dimensions, "2 dimensions"), (colours, "no plain numbers"),
-        (not_finite, "not finite"), (flat, "singular"), (without_orientation, "left and right"),
-        (far_too_large, "more voxels"),
+        (without_voxels, "length zero"), (not_finite, "NaN or infinity"), (infinite, "NaN or infinity"),
+        (flat, "singular"), (parallel_axes, "singular"), (affine_of_no_numbers, "affine is not finite"),
+        (micrometres_as_millimetres, r"700 x 700 x 1e\+03 mm"), (metres_as_millimetres, "0.0007 x 0.0007"),
+        (metres, "lengths in meter"), (too_long, "longer than 5 m"),
+        (without_orientation, "left and right"), (far_too_large, "more voxels"),
     ],
 )  # fmt: skip
 def test_image_that_cannot_be_used_is_bad_input(
@@ -119,6 +176,34 @@ def test_image_that_cannot_be_used_is_bad_input(
         read_image(tmp_path / "input.nii.gz")
     assert "\n" not in str(raised.value)
     assert str(tmp_path) not in str(raised.value)
+
+
+def test_image_plain_and_cut_off_is_bad_input(tmp_path: Path) -> None:
+    path = save(tmp_path / "input.nii", np.zeros((20, 20, 20), np.int16))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BadInput, match="could be read"):
+        read_image(path)
+
+
+def test_image_that_the_disk_does_not_give_is_no_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "input.nii.gz", np.zeros((3, 4, 5), np.int16))
+
+    def fail(*given: Any, **options: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "get_unscaled", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("name", ["input.nii.gz", "input.nii"])
+def test_image_in_nifti_2_is_read_and_its_voxels_are_counted(tmp_path: Path, name: str) -> None:
+    values = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    nib.save(nib.Nifti2Image(values, AFFINE), tmp_path / name)
+    np.testing.assert_array_equal(read_image(tmp_path / name).values, values)
+    assert read_size(tmp_path / name) == ImageSize(voxels=60, bytes=120)
 
 
 @pytest.mark.parametrize("keep", ["both", "sform", "qform"])

@@ -14,16 +14,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from batch_job.contract import ENGINE_TASKS
-from batch_job.engines import load_engine
+from batch_job.engines import NoCheckpoints, Work, load_engine
 from batch_job.engines.threshold import NAMES
-from batch_job.image import BadInput, Image
+from batch_job.errors import BadInput
+from batch_job.image import Image
 
 VALUES = {name: value for value, name in NAMES.items()}
 Ellipse = Callable[..., NDArray[np.bool_]]
 
 
 def labels_of(image: Image) -> NDArray[np.uint8]:
-    return load_engine("threshold").segment(image, "tissue", {"fast": False}, lambda share: None).labels
+    return load_engine("threshold").segment(work_on(image)).labels
+
+
+def work_on(image: Image, on_progress: Callable[[float, str], None] = lambda share, what: None) -> Work:
+    nowhere = Path("not-there")  # it reads and writes no file
+    return Work(image, nowhere, "tissue", {"fast": False}, nowhere, NoCheckpoints(), on_progress)
 
 
 def share(labels: NDArray[np.uint8], where: NDArray[np.bool_], name: str) -> float:
@@ -195,7 +201,7 @@ def test_threshold_air_alone_gives_no_label() -> None:
 
 def test_threshold_progress_rises_to_the_end(chest: Any) -> None:
     told: list[float] = []
-    load_engine("threshold").segment(chest.image, "tissue", {"fast": False}, told.append)
+    load_engine("threshold").segment(work_on(chest.image, lambda share, what: told.append(share)))
     assert told == sorted(told)
     assert told[-1] == 1.0
 

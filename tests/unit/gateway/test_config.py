@@ -246,7 +246,6 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("[engine]\nname = 'totalsegmentator'", "engine.name"),
         ("[queue]\nbackend = 'batch'", "queue.backend"),
         ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
         ("[objects]\nbackend = 's3'", "objects.backend"),

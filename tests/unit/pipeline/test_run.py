@@ -13,6 +13,7 @@ from gateway.adapters.errors import Permanent, Retriable
 from gateway.adapters.folder import FolderStore
 from gateway.adapters.objects import job_object
 from gateway.adapters.queue import JobNews, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
+from gateway.app import JobFolderFiles
 from gateway.ledger.states import JobEvent, JobState
 from gateway.pipeline.run import RUNS_ALLOWED, Runs
 from gateway.pipeline.workplace import Workplace
@@ -65,11 +66,14 @@ def submitted(site: Any, runs: Runs) -> Runs:
     return runs
 
 
-def write_result(store: FolderStore, job_key: str, labels: bytes = LABELS, named: bytes = LABELS) -> None:
-    store.put(job_object(job_key, "labels.nii.gz"), labels)
+def write_result(
+    store: FolderStore, job_key: str, labels: bytes = LABELS, named: bytes = LABELS, path: str | None = None
+) -> None:
+    store.put(job_object(job_key, path or "labels.nii.gz"), labels)
+    output = OutputFile(sha256=hashlib.sha256(named).hexdigest(), bytes=len(named), path=path)
     manifest = Manifest(
         job_key=job_key,
-        outputs={"labels.nii.gz": OutputFile(sha256=hashlib.sha256(named).hexdigest(), bytes=len(named))},
+        outputs={"labels.nii.gz": output},
         labels={1: "bone"},
         engine=EngineInfo(name="threshold", version="1", weights=""),
         seconds={"segment": 1.0},
@@ -103,6 +107,23 @@ def test_submit_of_a_job_whose_result_is_spoiled_runs_it(
     runs.submit(site.job())
     assert site.job().state is JobState.SUBMITTED
     assert len(queue.tickets) == 1
+
+
+def test_result_is_taken_from_where_the_manifest_says(site: Any, submitted: Runs, store: FolderStore) -> None:
+    key = site.job().job_key
+    store.put(job_object(key, "labels.nii.gz"), b"another attempt's")
+    write_result(store, key, path="attempts/2/labels.nii.gz")
+    submitted.hear(RunEnded(key, 1, 0, ""))
+    assert site.job().state is JobState.SEGMENTED
+
+
+def test_files_for_the_api_are_those_that_the_manifest_names(store: FolderStore) -> None:
+    files = JobFolderFiles(store)
+    store.put(job_object("key", "labels.nii.gz"), b"of a run that is not done")
+    assert files.path("key", "labels.nii.gz") is None
+    write_result(store, "key", path="attempts/2/labels.nii.gz")
+    assert files.path("key", "labels.nii.gz") == store.path("jobs/key/attempts/2/labels.nii.gz")
+    assert files.path("key", "preview.png") is None
 
 
 def test_submit_that_the_queue_refuses_for_now_plans_another_run(
@@ -157,7 +178,7 @@ def test_news_of_a_lost_run_change_nothing_about_the_next_one(
     assert site.job() == before
 
 
-@pytest.mark.parametrize("exit_code", [2, 70])
+@pytest.mark.parametrize("exit_code", [2, 70, 78])
 def test_run_with_bad_input_or_a_defect_fails_the_job_with_its_reason(
     site: Any, submitted: Runs, exit_code: int
 ) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from batch_job.contract import Flag
-from batch_job.engines import Segmented, load_engine
+from batch_job.engines import NoCheckpoints, Segmented, Work, load_engine
 from batch_job.image import Image, read_image
 from batch_job.quality import quality_flags
 from batch_job.statistics import measure
@@ -28,6 +28,12 @@ def torso() -> tuple[Image, Segmented]:
     assert len(names) == 117
     labels = np.asarray(nifti.dataobj)
     return read_image(DATA / "ct-torso-3mm" / "ct.nii.gz"), Segmented(labels, names)
+
+
+def _tissues(image: Image) -> Segmented:
+    nowhere = Path("not-there")  # the engine reads and writes no file
+    work = Work(image, nowhere, "tissue", {"fast": False}, nowhere, NoCheckpoints(), lambda share, what: None)
+    return load_engine("threshold").segment(work)
 
 
 def flags_of(image: Image, segmented: Segmented) -> tuple[Flag, ...]:
@@ -105,7 +111,7 @@ def test_flags_of_the_torso_without_rescale_name_the_air(torso: tuple[Image, Seg
 
 def test_flags_of_tissues_by_threshold_on_the_torso_are_the_cut_lungs(torso: tuple[Image, Segmented]) -> None:
     image, _ = torso
-    segmented = load_engine("threshold").segment(image, "tissue", {"fast": False}, lambda share: None)
+    segmented = _tissues(image)
     assert {(flag.code, flag.structure) for flag in flags_of(image, segmented)} == {
         ("truncated", "lung_left"),
         ("truncated", "lung_right"),
@@ -117,6 +123,6 @@ def test_flags_of_tissues_by_threshold_on_the_demo_study_are_none(tmp_path: Path
     command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "demo", "-o", str(tmp_path), str(source)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     image = read_image(tmp_path / "demo.nii")
-    segmented = load_engine("threshold").segment(image, "tissue", {"fast": False}, lambda share: None)
+    segmented = _tissues(image)
     assert measure(image, segmented, "CT")["gas"]["truncated"] is True  # and nobody needs to be told
     assert flags_of(image, segmented) == ()

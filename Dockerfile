@@ -1,0 +1,111 @@
+# Two images: `--target gateway` (the process beside the PACS) and `--target batch` (a job's container).
+# docs/container.md says how to build and run them; container/build-images.sh does it, also without Docker.
+#
+#   BASE     a slim system with Python 3.11 to 3.13, venv and CA certificates; pin it by digest
+#   ENGINE   of batch: totalsegmentator, or threshold, which needs no torch
+#   TORCH    of totalsegmentator: cuda, or cpu (container/constraints-*.txt)
+#   TASKS    of totalsegmentator: whose weights to bake in ("total total_mr"); none: mount them on /opt/weights
+
+ARG BASE=docker.io/library/python:3.12-slim-bookworm
+ARG ENGINE=totalsegmentator
+
+# hadolint ignore=DL3006
+FROM ${BASE} AS system
+ENV PATH=/opt/iris/bin:$PATH \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PYTHONUNBUFFERED=1
+RUN python3 -m venv /opt/iris \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /scratch --shell /usr/sbin/nologin iris \
+    && install --directory --owner=iris --group=iris /scratch
+WORKDIR /scratch
+ENV HOME=/scratch \
+    TMPDIR=/scratch
+
+# Lists what is in an image (CycloneDX).
+FROM system AS bom
+RUN python3 -m venv /opt/bom && /opt/bom/bin/pip install "cyclonedx-bom>=7,<8"
+
+
+# -- batch: one layer for each thing that changes at its own pace; torch is the large one ------------------
+
+FROM system AS batch-threshold
+COPY constraints.txt container/batch.txt /src/
+RUN pip install --constraint /src/constraints.txt --requirement /src/batch.txt
+
+FROM batch-threshold AS batch-totalsegmentator
+ARG TORCH=cuda
+ARG TASKS=""
+ENV TOTALSEG_WEIGHTS_PATH=/opt/weights
+COPY container/constraints-${TORCH}.txt container/segment.txt /src/
+RUN pip install --constraint /src/constraints-${TORCH}.txt torch
+# hadolint ignore=DL3059
+RUN pip install --constraint /src/constraints.txt --constraint /src/constraints-${TORCH}.txt \
+    --requirement /src/segment.txt
+RUN install --directory /opt/weights \
+    && for task in ${TASKS}; do HOME=/tmp totalseg_download_weights -t "${task}" || exit 1; done
+
+# hadolint ignore=DL3006
+FROM batch-${ENGINE} AS batch-code
+COPY batch_job /opt/iris/app/batch_job
+RUN python -m compileall -q /opt/iris/app
+ENV PYTHONPATH=/opt/iris/app
+
+FROM batch-code AS batch-bom
+COPY --from=bom /opt/bom /opt/bom
+RUN /opt/bom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/bom/bom.json \
+    /opt/iris/bin/python
+
+FROM batch-code AS batch
+ARG VERSION=0
+ARG REVISION=""
+COPY --from=batch-bom /opt/bom/bom.json /usr/share/iris/bom.json
+LABEL org.opencontainers.image.title="IRIS Gateway: batch job" \
+      org.opencontainers.image.description="Segments one NIfTI of a job folder; for research use" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER 10001:10001
+VOLUME /scratch
+ENTRYPOINT ["python", "-m", "batch_job"]
+
+
+# -- gateway ------------------------------------------------------------------------------------------------
+
+FROM system AS gateway-code
+COPY pyproject.toml constraints.txt /src/
+RUN python -c 'import tomllib; project = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; \
+print("\n".join(project["dependencies"] + project["optional-dependencies"]["aws"]))' > /src/needed.txt \
+    && pip install --constraint /src/constraints.txt --requirement /src/needed.txt
+COPY README.md LICENSE /src/
+COPY examples /src/examples
+COPY batch_job /src/batch_job
+COPY converter /src/converter
+COPY gateway /src/gateway
+RUN pip install --no-deps /src
+
+FROM gateway-code AS gateway-bom
+COPY --from=bom /opt/bom /opt/bom
+RUN /opt/bom/bin/cyclonedx-py environment --output-reproducible --output-file /opt/bom/bom.json \
+    /opt/iris/bin/python
+
+FROM gateway-code AS gateway
+ARG VERSION=0
+ARG REVISION=""
+COPY --from=gateway-bom /opt/bom/bom.json /usr/share/iris/bom.json
+RUN install --directory --owner=iris --group=iris --mode=0700 /data
+# Inside a container everything listens: what is published is decided where it is run.
+ENV IRIS_SITE__DATA_DIR=/data \
+    IRIS_DICOM__HOST=0.0.0.0 \
+    IRIS_API__HOST=0.0.0.0
+LABEL org.opencontainers.image.title="IRIS Gateway" \
+      org.opencontainers.image.description="Gives every suitable study in a PACS a segmentation; for research use" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER 10001:10001
+VOLUME /data /scratch
+EXPOSE 11112 8080
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["python", "-c", \
+    "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"IRIS_API__PORT\", 8080)}/healthz', timeout=4)"]
+ENTRYPOINT ["iris", "serve"]

@@ -1,0 +1,93 @@
+"""Threads, memory and disk: what a run takes, and whether it is there before it begins."""
+
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .cgroup import Memory, cores, memory
+from .errors import BadInput, ComeBackLater
+
+if TYPE_CHECKING:
+    from .image import ImageSize  # NumPy comes after `set_threads`
+
+THREAD_VARIABLES: Final = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)  # fmt: skip
+
+BASE_BYTES: Final = 150_000_000
+"""The interpreter with its libraries, before there is an image."""
+BYTES_A_VOXEL: Final = {"threshold": 8}
+"""An engine's peak memory by voxel of the input, beyond the image itself; measured on int16 at 30 million."""
+LEAST_BYTES_A_VOXEL: Final = 2
+"""A label map, and its copy on the way out: no engine needs less. What it needs more it says itself."""
+
+DISK_BASE_BYTES: Final = 50_000_000
+DISK_TIMES_INPUT: Final = 2
+"""The input's copy, and as much again for what is made of it."""
+
+
+def set_threads() -> None:
+    """Give numeric libraries a thread for each core, unless told otherwise; before NumPy is loaded."""
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(cores()))
+
+
+def check_memory(size: "ImageSize", engine: str, there: Memory | None = None) -> None:
+    """Refuse an image for which memory does not suffice, before it is read.
+
+    Raises
+    ------
+    BadInput
+        The machine has too little of it at all.
+    ComeBackLater
+        It would suffice, were it not in use.
+    """
+    there = memory() if there is None else there
+    needed = BASE_BYTES + size.bytes + size.voxels * BYTES_A_VOXEL.get(engine, LEAST_BYTES_A_VOXEL)
+    what = f"the input's {size.voxels / 1e6:.0f} million voxels need {_mb(needed)} of memory"
+    if there.total is not None and needed > there.total:
+        raise BadInput(f"{what} and the job may have {_mb(there.total)}; give it more, or a smaller image")
+    if there.free is not None and needed > there.free:
+        raise ComeBackLater(f"{what} and {_mb(there.free)} are free; give the job more, or run fewer at once")
+
+
+def check_disk(input_bytes: int, folder: Path) -> None:
+    """Refuse to begin where the disk has no room for the run's files.
+
+    Raises
+    ------
+    ComeBackLater
+    """
+    needed = DISK_BASE_BYTES + DISK_TIMES_INPUT * input_bytes
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ComeBackLater(
+            f"the job needs {_mb(needed)} of disk for its files and {_mb(free)} are free; make room, or set"
+            " TMPDIR to a larger disk"
+        )
+
+
+def peak_rss_mb() -> float:
+    """Peak resident memory in 10^6 bytes: of this process, and of its largest ended child beside it."""
+    own = _high_water_mark() or _bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return (own + _bytes(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)) / 1e6
+
+
+def _high_water_mark() -> int | None:
+    """What Linux says of this program alone: `ru_maxrss` counts the process that started it, too."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def _bytes(ru_maxrss: int) -> int:
+    """The system says KiB on Linux, bytes on macOS."""
+    return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"

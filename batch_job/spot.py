@@ -1,0 +1,66 @@
+"""The notice that EC2 takes a Spot machine back in two minutes, from the instance metadata (IMDSv2).
+
+A container reaches the metadata only where the instance allows two hops; where it does not answer, SIGTERM is
+what is left.
+"""
+
+import json
+import os
+import threading
+import urllib.error
+import urllib.request
+from typing import Final
+
+DEFAULT_ENDPOINT: Final = "http://169.254.169.254"
+ENDPOINT_VARIABLE: Final = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+DISABLED_VARIABLE: Final = "AWS_EC2_METADATA_DISABLED"
+LOOK_S: Final = 5.0
+"""How often AWS recommends to look."""
+LOOK_AGAIN_S: Final = 60.0
+"""How often to try where nobody answers."""
+TIMEOUT_S: Final = 2.0
+TOKEN_LIVES_S: Final = 21600
+
+
+def wait_for_notice() -> None:
+    """Return once the machine is to be taken away; for ever where that never happens."""
+    endpoint = os.environ.get(ENDPOINT_VARIABLE, DEFAULT_ENDPOINT).rstrip("/")
+    pause = threading.Event()
+    if os.environ.get(DISABLED_VARIABLE, "").lower() == "true" or not endpoint.startswith("http"):
+        pause.wait()
+    token = ""
+    while True:
+        try:
+            token = token or _token(endpoint)
+            if _is_notice(_ask(f"{endpoint}/latest/meta-data/spot/instance-action", token)):
+                return
+            answers = True
+        except urllib.error.HTTPError as error:
+            answers = error.code in (401, 404)  # the token has expired; no notice yet
+            if error.code == 401:
+                token = ""
+        except (OSError, ValueError):
+            answers = False
+        pause.wait(LOOK_S if answers else LOOK_AGAIN_S)
+
+
+def _token(endpoint: str) -> str:
+    request = urllib.request.Request(f"{endpoint}/latest/api/token", method="PUT")
+    request.add_header("X-aws-ec2-metadata-token-ttl-seconds", str(TOKEN_LIVES_S))
+    return _send(request).decode("ascii")
+
+
+def _ask(url: str, token: str) -> bytes:
+    return _send(urllib.request.Request(url, headers={"X-aws-ec2-metadata-token": token}))
+
+
+def _send(request: urllib.request.Request) -> bytes:
+    no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this very machine
+    with no_proxy.open(request, timeout=TIMEOUT_S) as answer:
+        content: bytes = answer.read(4096)
+    return content
+
+
+def _is_notice(content: bytes) -> bool:
+    """Terminate, stop or hibernate: the job loses its machine with each."""
+    return json.loads(content).get("action") in ("terminate", "stop", "hibernate")
