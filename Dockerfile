@@ -4,6 +4,7 @@
 #   BASE     a slim system with Python 3.11 to 3.13, venv and CA certificates; pin it by digest
 #   ENGINE   of batch: totalsegmentator, or threshold, which needs no torch
 #   TORCH    of totalsegmentator: cuda, or cpu (container/constraints-*.txt)
+#   TORCH_INDEX   one more package index for torch; of cpu: https://download.pytorch.org/whl/cpu
 #   TASKS    of totalsegmentator: whose weights to bake in ("total total_mr"); none: mount them on /opt/weights
 
 ARG BASE=docker.io/library/python:3.12-slim-bookworm
@@ -35,10 +36,11 @@ RUN pip install --constraint /src/constraints.txt --requirement /src/batch.txt
 
 FROM batch-threshold AS batch-totalsegmentator
 ARG TORCH=cuda
+ARG TORCH_INDEX=""
 ARG TASKS=""
 ENV TOTALSEG_WEIGHTS_PATH=/opt/weights
 COPY container/constraints-${TORCH}.txt container/segment.txt /src/
-RUN pip install --constraint /src/constraints-${TORCH}.txt torch
+RUN pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --constraint /src/constraints-${TORCH}.txt torch
 # hadolint ignore=DL3059
 RUN pip install --constraint /src/constraints.txt --constraint /src/constraints-${TORCH}.txt \
     --requirement /src/segment.txt

@@ -38,7 +38,9 @@ options=("$@")
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
 tag=${IRIS_TAG:-$version}
 revision=$(git rev-parse HEAD 2>/dev/null || true)
-options=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${options[@]}")
+# The engine is named, although the Dockerfile has the same default: older builders look for its stage without that.
+options=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg ENGINE=totalsegmentator
+    "${options[@]}")
 
 builder=${IRIS_BUILDER:-}
 for program in docker podman buildah; do
