@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -142,10 +143,13 @@ class Dcm2niix:
             )
 
     def _end(self) -> None:
+        self._signal_end()
+        self._process.wait()
+
+    def _signal_end(self) -> None:
         if self._process.poll() is None:  # else its number may be another one's by now
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
 
     def result(self) -> Unpacked:
         """Wait for the image.
@@ -159,13 +163,7 @@ class Dcm2niix:
         OSError
             There was no room for the image.
         """
-        try:
-            code = self._process.wait(self._timeout_s)
-        except subprocess.TimeoutExpired:
-            self._end()
-            raise ConversionFailed(
-                f"dcm2niix did not end within {self._timeout_s:g} s; the images may be malformed"
-            ) from None
+        code = self._wait()
         warnings = self._warnings()
         said = f" ({'; '.join(warnings)})" if warnings else ""
         if code < 0:
@@ -176,6 +174,26 @@ class Dcm2niix:
             meaning = _MEANING.get(code, "an unknown error")
             raise Dcm2niixFailed(f"dcm2niix ended with code {code}, {meaning}{said}")
         return self._read(self._chosen(said), warnings)
+
+    def _wait(self) -> int:
+        """Its exit code at once when it ends: `Popen.wait` with a limit looks every 50 ms only."""
+        is_late = threading.Event()
+
+        def end_late() -> None:
+            is_late.set()
+            self._signal_end()
+
+        timer = threading.Timer(self._timeout_s, end_late)
+        timer.start()
+        try:
+            code = self._process.wait()
+        finally:
+            timer.cancel()
+        if is_late.is_set():
+            raise ConversionFailed(
+                f"dcm2niix did not end within {self._timeout_s:g} s; the images may be malformed"
+            )
+        return code
 
     def _warnings(self) -> tuple[str, ...]:
         with (self.folder / "log").open("rb") as log:
