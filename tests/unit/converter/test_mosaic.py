@@ -4,7 +4,6 @@ import gzip
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import dcm2niix
 import nibabel as nib
@@ -13,12 +12,12 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from converter.errors import UnusableSeries
-from converter.geometry import voxel_from_pixel
 from converter.nifti import convert_volume
 from converter.reading.mosaic import is_mosaic
 from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.segmentation_reader import read_segmentation
 from converter.series import Usability, Volume, judge_series, read_header, read_series
+from tests.landing import voxels_at_frames
 
 TILES, ACROSS, SIZE = 48, 7, 128
 
@@ -52,20 +51,6 @@ def tiles(volume: Volume) -> np.ndarray:
     return np.stack([cut[(frame.frame_number or 0) - 1] for frame in volume.frames])
 
 
-def at_frames(image: Any, volume: Volume) -> np.ndarray:
-    values = np.asanyarray(image.dataobj)
-    row, column = np.mgrid[: volume.rows, : volume.columns]
-    frames = []
-    for number in range(len(volume.frames)):
-        index = (
-            np.stack([column, row, np.ones_like(row)], -1) @ voxel_from_pixel(image.affine, volume, number).T
-        )
-        whole = np.rint(index).astype(int)
-        assert np.abs(index - whole).max() < 2e-3
-        frames.append(values[whole[..., 0], whole[..., 1], whole[..., 2]])
-    return np.stack(frames)
-
-
 def test_mosaic_is_never_taken_for_a_slice(mosaic: Path) -> None:
     assert is_mosaic(read_header(mosaic))
     volume = read_series(mosaic.parent)
@@ -80,13 +65,15 @@ def test_tiles_lie_where_dcm2niix_puts_them(mosaic: Path, tmp_path: Path) -> Non
     command = [dcm2niix.bin, "-b", "n", "-z", "n", "-f", "peer", "-o", str(tmp_path), str(mosaic.parent)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     volume = read_series(mosaic.parent)
-    assert np.array_equal(at_frames(nib.load(tmp_path / "peer.nii"), volume), tiles(volume))
+    assert np.array_equal(
+        voxels_at_frames(nib.load(tmp_path / "peer.nii"), volume, most_off=2e-3), tiles(volume)
+    )
 
 
 def test_mosaic_converts_to_its_tiles(mosaic: Path, tmp_path: Path) -> None:
     volume = read_series(mosaic.parent)
     converted = convert_volume(volume, tmp_path / "out.nii")
-    assert np.array_equal(at_frames(nib.load(converted.path), volume), tiles(volume))
+    assert np.array_equal(voxels_at_frames(nib.load(converted.path), volume, most_off=2e-3), tiles(volume))
 
 
 def test_several_mosaics_are_refused_as_a_time_series(mosaic: Path) -> None:
