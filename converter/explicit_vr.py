@@ -15,6 +15,9 @@ ITEM: Final = 0xFFFEE000
 ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
 PIXEL_DATA: Final = 0x7FE00010
+PREAMBLE: Final = bytes(128) + b"DICM"
+GROUP_LENGTH: Final = 0x00020000
+"""How a file begins, and the first element of its meta information (PS3.10 7.1)."""
 
 _LONG_VRS: Final = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}

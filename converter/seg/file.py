@@ -30,14 +30,22 @@ from pydicom.uid import (
 )
 
 from converter.errors import LabelsDoNotFit
-from converter.explicit_vr import PIXEL_DATA, Element, MalformedElement, elements, find, items
+from converter.explicit_vr import (
+    GROUP_LENGTH,
+    PIXEL_DATA,
+    PREAMBLE,
+    Element,
+    MalformedElement,
+    elements,
+    find,
+    items,
+)
 from converter.reading.headers import transfer_syntax_of
 
 from .codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
 from .settings import SOP_CLASSES, SegmentationType
 
-PREAMBLE_BYTES: Final = 132
-GROUP_LENGTH: Final = 0x00020000
+PREAMBLE_BYTES: Final = len(PREAMBLE)
 GROUP_LENGTH_BYTES: Final = 12
 SHARED_GROUPS: Final = 0x52009229
 FRAME_GROUPS: Final = 0x52009230

@@ -20,6 +20,7 @@ from pydicom.valuerep import format_number_as_ds
 from converter.errors import EncodingFailed
 from converter.explicit_vr import (
     LONGEST_VALUE,
+    PREAMBLE,
     SEQUENCE_END,
     UNDEFINED_LENGTH,
     delimiter,
@@ -37,7 +38,6 @@ from .planes import LabelPlanes, MaskedRows, Planes
 from .settings import SegmentationType
 
 BYTE_BITS: Final = 8
-PREAMBLE: Final = bytes(128) + b"DICM"
 
 
 class Writable(Protocol):

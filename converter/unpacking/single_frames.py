@@ -29,7 +29,9 @@ from pydicom.valuerep import format_number_as_ds
 
 from converter.errors import ConversionFailed
 from converter.explicit_vr import (
+    GROUP_LENGTH,
     PIXEL_DATA,
+    PREAMBLE,
     SEQUENCE_END,
     UNDEFINED_LENGTH,
     delimiter,
@@ -173,7 +175,7 @@ def _pixel_element(header: Dataset, syntax: UID, pixels: bytes) -> _Element:
 
 def _file_meta(syntax: UID) -> bytes:
     _, encoded = _said("TransferSyntaxUID", str(syntax))
-    return bytes(128) + b"DICM" + element(0x00020000, "UL", len(encoded).to_bytes(4, "little")) + encoded
+    return PREAMBLE + element(GROUP_LENGTH, "UL", len(encoded).to_bytes(4, "little")) + encoded
 
 
 def _decimal(values: Sequence[float]) -> str:
