@@ -3,7 +3,8 @@
 ::
 
     OutsideError
-    ├── Retriable    a full disk, a network that is away, a service that asks to wait
+    ├── Retriable    a full disk, an answer that was cut off
+    │   └── Away     a network, a service or a sign-in is missing: nothing is wrong with the job
     └── Permanent    refused for good: a person has to change something
 """
 
@@ -14,6 +15,10 @@ class OutsideError(Exception):
 
 class Retriable(OutsideError):
     """The same call may succeed later."""
+
+
+class Away(Retriable):
+    """Nobody there, or nobody who lets us in: waited out, however long, and never held against a job."""
 
 
 class Permanent(OutsideError):

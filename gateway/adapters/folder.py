@@ -1,5 +1,6 @@
 """The object store as a folder on this machine."""
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ class FolderStore:
         self.root = root
         with _understood():
             make_folder(root)
+        self._lock_path = root / ".settle.lock"
 
     def address(self, prefix: str) -> str:
         """The prefix as a path with a slash at its end."""
@@ -64,6 +66,15 @@ class FolderStore:
                 return False
             return True
 
+    def settle(self, key: str, content: bytes, instead_of: bytes | None) -> bool:
+        """Write where nothing, or exactly that, stands; a lock on the store decides between several."""
+        with _understood(), self._lock_path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.get(key) != instead_of:
+                return False
+            self.put(key, content)
+            return True
+
     def modified_at(self, key: str) -> datetime | None:
         """When an object was written (UTC); None when there is none."""
         with _understood():
@@ -71,6 +82,11 @@ class FolderStore:
                 return datetime.fromtimestamp(self.path(key).stat().st_mtime, UTC)
             except FileNotFoundError:
                 return None
+
+    def located(self, key: str) -> Path | None:
+        """The file itself."""
+        path = self.path(key)
+        return path if path.is_file() else None
 
 
 @contextmanager

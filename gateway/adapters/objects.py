@@ -8,7 +8,7 @@ from typing import Protocol
 class ObjectStore(Protocol):
     """Files under keys such as `jobs/KEY/manifest.json`.
 
-    Every method raises `Retriable` or `Permanent` when the store does not do its part.
+    Every method raises `Retriable` (with `Away`) or `Permanent` when the store does not do its part.
     """
 
     def address(self, prefix: str) -> str:
@@ -31,8 +31,19 @@ class ObjectStore(Protocol):
         """Copy an object into a local file; False when there is none."""
         ...
 
+    def settle(self, key: str, content: bytes, instead_of: bytes | None) -> bool:
+        """Store a few bytes only where nothing stands, or exactly `instead_of`; whether they were stored.
+
+        The store itself decides between several that try at once, on several machines too where it is shared.
+        """
+        ...
+
     def modified_at(self, key: str) -> datetime | None:
         """When an object was stored (UTC); None when there is none."""
+        ...
+
+    def located(self, key: str) -> Path | str | None:
+        """Where a browser gets an object: a file here, or a URL that is good for minutes; None: no object."""
         ...
 
 

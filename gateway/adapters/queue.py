@@ -1,8 +1,23 @@
 """The job queue: who runs `python -m batch_job ADDRESS`, and the news that come of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from .errors import Away
+
+Detail = Mapping[str, str | int | float]
+"""What the queue says beside the state, for the timeline: names as in `DETAIL_NAMES`, no patient data."""
+
+DETAIL_NAMES = ("queue_id", "log_stream", "instance", "interruption", "status_reason", "exit_code", "seconds")
+
+
+class Lane(StrEnum):
+    """Which of the configured job queues a run goes to."""
+
+    MAIN = "main"
+    FALLBACK = "fallback"
 
 
 @dataclass(frozen=True)
@@ -13,29 +28,64 @@ class JobTicket:
     run: int
     address: str
     priority: int
+    rule: str = ""
+    lane: Lane = Lane.MAIN
 
 
 @dataclass(frozen=True)
 class JobNews:
-    """Something the queue says about one run of one job."""
+    """Something the queue says about one run of one job.
+
+    News are ordered by (run, attempt, rank): what is not after the last that was taken in changes nothing.
+    """
+
+    rank: ClassVar[int]
 
     job_key: str
     run: int
+    attempt: int = field(default=1, kw_only=True)
+    """The queue's own attempts within a run, from 1: it starts a run again whose machine was taken away."""
+    queue_id: str = field(default="", kw_only=True)
+    """The queue's own name of the run; empty where it has none."""
+    detail: Detail = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
 class RunQueued(JobNews):
     """It waits for a machine."""
 
+    rank = 1
+
+
+@dataclass(frozen=True)
+class RunBlocked(JobNews):
+    """It waits at the head of its queue, and the queue says that no machine will come as things are."""
+
+    rank = 1
+
+    code: str
+    """The queue's own reason, up to its first space: `MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT`."""
+
+
+@dataclass(frozen=True)
+class RunStarting(JobNews):
+    """It has a machine, which fetches the image."""
+
+    rank = 2
+
 
 @dataclass(frozen=True)
 class RunStarted(JobNews):
     """It runs."""
 
+    rank = 3
+
 
 @dataclass(frozen=True)
 class RunProgressed(JobNews):
     """It got further; `fraction` is 0 to 1 of the whole job."""
+
+    rank = 4
 
     stage: str
     fraction: float
@@ -45,28 +95,89 @@ class RunProgressed(JobNews):
 class RunEnded(JobNews):
     """It ended with this exit code (contract.EXIT_...; negative: killed by that signal).
 
-    `reason` is the last line that it wrote to standard error.
+    `reason` is one sentence: the last line that it wrote to standard error, or what the queue says.
     """
+
+    rank = 5
 
     exit_code: int
     reason: str
+
+
+@dataclass(frozen=True)
+class RunNeverStarted(JobNews):
+    """It ended while it waited for a machine: withdrawn, or the queue's own time limit was up."""
+
+    rank = 5
+
+    reason: str
+
+
+class Unanswered(Away):
+    """Whether the run was taken in is not known: it is looked for before another is submitted."""
 
 
 class JobQueue(Protocol):
     """Takes runs and tells news of them, in any thread."""
 
     def start(self, on_news: Callable[[JobNews], None]) -> None:
-        """Begin; news go to `on_news`."""
+        """Begin; news go to `on_news`, which raises only where it could not take them in."""
         ...
 
-    def submit(self, ticket: JobTicket) -> None:
-        """Hand over one run; `Retriable` or `Permanent` when the queue does not take it."""
+    def submit(self, ticket: JobTicket) -> str:
+        """Hand over one run, once; the queue's own name of it, empty where it has none.
+
+        Raises
+        ------
+        Unanswered
+            It may have been taken in, or not.
+        Retriable, Permanent
+            It was not.
+        """
         ...
 
-    def cancel(self, job_key: str) -> None:
-        """End whatever runs or waits for this job; unknown ones are no error."""
+    def cancel(self, job_key: str, queue_id: str = "") -> None:
+        """End whatever runs or waits for this job, asked or not; unknown ones are no error.
+
+        Raises
+        ------
+        Retriable, Permanent
+            The queue did not take the wish.
+        """
         ...
 
     def stop(self) -> None:
         """Take no more; local runs end with `EXIT_INTERRUPTED`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why a run waits for a machine."""
+
+    code: str
+    """For the mirror and for comparing: `quota`, `environment_disabled`, `capacity`."""
+    sentence: str
+    """For the operator: what is wrong, with its numbers."""
+    fix: str
+    """The way out: a command where there is one; empty where there is nothing to do but wait."""
+
+
+class RemoteQueue(JobQueue, Protocol):
+    """A queue whose runs go on without this process: they are found again, and asked after."""
+
+    def find(self, ticket: JobTicket) -> str | None:
+        """Its name of a run that it took in under this ticket, over or not; None where it knows of none."""
+        ...
+
+    def look(self, queue_ids: Sequence[str]) -> list[JobNews]:
+        """How these runs stand now, as news; those that it has forgotten are left out."""
+        ...
+
+    def withdraw(self, queue_id: str) -> None:
+        """End a run only if it still waits for a machine; whether it did is told as news."""
+        ...
+
+    def why_waiting(self, lane: Lane, queue_id: str) -> Waiting:
+        """Find out why a run gets no machine."""
         ...

@@ -62,15 +62,16 @@ class SubprocessQueue:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, ticket: JobTicket) -> None:
+    def submit(self, ticket: JobTicket) -> str:
         """Put one run in line; that it waits is told before it can start."""
         self._on_news(RunQueued(ticket.job_key, ticket.run))
         with self._lock:
             self._count += 1
             self._open[ticket.job_key] = ticket
             self._waiting.put((-ticket.priority, self._count, ticket))
+        return ""
 
-    def cancel(self, job_key: str) -> None:
+    def cancel(self, job_key: str, queue_id: str = "") -> None:
         """End the run of a job, or take it out of the line."""
         with self._lock:
             ticket = self._open.get(job_key)

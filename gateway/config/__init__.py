@@ -8,9 +8,9 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,12 +18,48 @@ from pydantic_settings import (
     SettingsError,
 )
 
-AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
-"""PS3.5 6.2, value representation AE: 1 to 16 characters, no backslash, not blank."""
+from .sections import (
+    AllowedSender,
+    Api,
+    Aws,
+    Destination,
+    Dicom,
+    Engine,
+    Fallback,
+    Find,
+    Mirror,
+    News,
+    Objects,
+    Queue,
+    Rule,
+    Seg,
+    Site,
+    StudyTimes,
+    Tls,
+)
 
-Port = Annotated[int, Field(ge=1, le=65535)]
-FreePort = Annotated[int, Field(ge=0, le=65535)]
-WhenValue = str | int | float | list[str | int | float]
+__all__ = [
+    "AllowedSender",
+    "Api",
+    "Aws",
+    "Config",
+    "ConfigError",
+    "Destination",
+    "Dicom",
+    "Engine",
+    "Fallback",
+    "Find",
+    "Mirror",
+    "News",
+    "Objects",
+    "Queue",
+    "Rule",
+    "Seg",
+    "Site",
+    "StudyTimes",
+    "Tls",
+    "load_config",
+]
 
 _PREFIX = "IRIS_"
 _UNKNOWN = "unknown key; see the configuration in the README"
@@ -31,189 +67,6 @@ _UNKNOWN = "unknown key; see the configuration in the README"
 
 class ConfigError(Exception):
     """The configuration cannot be used; the text names the key and says what to do."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Site(_Section):
-    """Who this gateway is and where it keeps its files."""
-
-    name: str = Field("demo", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
-    data_dir: Path = Path("./iris-data")
-    secret_file: str = ""
-    low_water_mb: int = Field(1024, ge=0)
-    """Free space below which new associations are rejected as transient."""
-
-
-class AllowedSender(_Section):
-    """One sender that may open associations: both its AE title and its address must match."""
-
-    ae_title: AeTitle
-    address: str
-
-    @field_validator("address")
-    @classmethod
-    def _is_a_network(cls, value: str) -> str:
-        ipaddress.ip_network(value, strict=False)
-        return value
-
-
-class Tls(_Section):
-    """DICOM TLS; all empty means plain TCP."""
-
-    certificate: str = ""
-    key: str = ""
-    client_ca: str = ""
-
-
-class Dicom(_Section):
-    """The DICOM listener."""
-
-    ae_title: AeTitle = "IRIS"
-    host: str = "127.0.0.1"
-    port: FreePort = 11112
-    max_associations: int = Field(32, ge=1)
-    allow: list[AllowedSender] = []
-    tls: Tls = Tls()
-
-
-class Find(_Section):
-    """The PACS that is asked by C-FIND which instances a study has."""
-
-    ae_title: str = Field("", max_length=16)
-    host: str = ""
-    port: FreePort = 0
-
-
-class StudyTimes(_Section):
-    """When a study counts as complete."""
-
-    quiet_s: float = Field(5.0, ge=0)
-    timeout_s: float = Field(60.0, ge=0)
-    find: Find = Find()
-
-
-class Destination(_Section):
-    """Where results are sent."""
-
-    name: str = Field(min_length=1)
-    ae_title: AeTitle | None = None
-    host: str | None = None
-    port: Port | None = None
-    stow: str = ""
-    supersede: Literal["add", "iocm", "delete"] = "add"
-    give_up_after_h: float = Field(72.0, gt=0)
-    """How long an unreachable destination is retried before the delivery is failed."""
-
-    @model_validator(mode="after")
-    def _is_reachable_somehow(self) -> "Destination":
-        if self.stow:
-            if self.ae_title or self.host or self.port:
-                raise ValueError("give either stow or ae_title, host and port, not both")
-        elif not (self.ae_title and self.host and self.port):
-            raise ValueError("needs ae_title, host and port, or stow")
-        return self
-
-
-class Rule(_Section):
-    """Which volumes get which task, and where the results go."""
-
-    name: str = Field(min_length=1)
-    when: dict[str, WhenValue] = {}
-    task: str = ""
-    options: dict[str, str | int | float | bool | list[str]] = {}
-    outputs: list[Literal["seg", "sr", "rtstruct", "overlay"]] = Field(["seg"], min_length=1)
-    send_to: list[str] | None = None
-    priority: int = 0
-    on_flags: Literal["deliver", "mark", "hold"] = "mark"
-    choose: Literal["best", "all"] = "best"
-    leave_site: bool | Literal["no_head"] = True
-
-
-class Engine(_Section):
-    """What segments."""
-
-    name: Literal["threshold", "totalsegmentator"] = "threshold"
-    version: str = ""
-
-
-class Queue(_Section):
-    """Where jobs run."""
-
-    backend: Literal["local", "batch"] = "local"
-    workers: int = Field(1, ge=1)
-    max_jobs_per_hour: int = Field(0, ge=0)
-    job_queue: str = ""
-    job_definition: str = ""
-
-
-class Objects(_Section):
-    """Where job folders lie."""
-
-    backend: Literal["local", "s3"] = "local"
-    bucket: str = ""
-    prefix: str = ""
-
-
-class News(_Section):
-    """How news of jobs comes."""
-
-    backend: Literal["local", "sqs"] = "local"
-    queue_url: str = ""
-
-
-class Mirror(_Section):
-    """Where states are mirrored."""
-
-    backend: Literal["none", "dynamodb"] = "none"
-    table: str = ""
-
-
-class Aws(_Section):
-    """The AWS region and, for tests, another endpoint."""
-
-    region: str = "us-east-1"
-    endpoint_url: str = ""
-
-
-class Api(_Section):
-    """The admin status API and its page."""
-
-    host: str = "127.0.0.1"
-    port: FreePort = 8080
-    auth: Literal["none", "token", "cognito"] = "token"
-
-
-class Seg(_Section):
-    """How DICOM-SEG objects are made."""
-
-    type: Literal["binary", "labelmap"] = "binary"
-    transfer_syntax: Literal["", "explicit", "deflated", "deflated_frame", "rle", "jpegls"] = ""
-    crop: bool = False
-    series_description: str = "{task} of {source_number} (research use)"
-    series_number: int = Field(9000, ge=0)
-
-    @model_validator(mode="after")
-    def _type_can_have_the_transfer_syntax(self) -> Self:
-        if self.type == "binary" and self.transfer_syntax in ("rle", "jpegls"):
-            raise ValueError(
-                f"transfer_syntax = '{self.transfer_syntax}' is for type = 'labelmap'; "
-                "for 'binary' there are 'explicit', 'deflated' and 'deflated_frame'"
-            )
-        return self
-
-    @field_validator("series_description")
-    @classmethod
-    def _has_known_fields_only(cls, value: str) -> str:
-        try:
-            value.format(task="total", source_number="2", source_description="")
-        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"cannot be filled in ({error}); known: {{task}}, {{source_number}}, {{source_description}}"
-            ) from None
-        return value
 
 
 class Config(BaseSettings):
@@ -263,10 +116,17 @@ class Config(BaseSettings):
             missing = [name for name in rule.send_to or [] if name not in known]
             if missing:
                 raise ValueError(f"rule {rule.name}: send_to names no [[destination]]: {', '.join(missing)}")
+        self._aws_parts_fit_together()
         loopback = self.api.host == "localhost" or _is_loopback(self.api.host)
         if self.api.auth == "none" and not loopback:
             raise ValueError("api.auth = 'none' is allowed on loopback only; set api.auth = 'token'")
         return self
+
+    def _aws_parts_fit_together(self) -> None:
+        if self.queue.backend == "batch" and self.objects.backend != "s3":
+            raise ValueError("queue.backend = 'batch' needs objects.backend = 's3': its jobs read a bucket")
+        if self.news.backend == "sqs" and self.queue.backend != "batch":
+            raise ValueError("news.backend = 'sqs' needs queue.backend = 'batch': others send no news there")
 
     @property
     def data_dir(self) -> Path:

@@ -1,0 +1,82 @@
+"""The one boto3 session: region, endpoint, timeouts, and how often a request is sent again.
+
+Credentials are boto3's own business (variables, profile, the machine's role); they never stand in our
+configuration. An empty endpoint leaves AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_BATCH to boto3.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_batch import BatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_service_quotas import ServiceQuotasClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
+
+CONNECT_TIMEOUT_S: Final = 5.0
+READ_TIMEOUT_S: Final = 30.0
+TRIES: Final = 4
+"""How often a request is sent, with growing pauses between; what is refused even then, we wait out."""
+LONG_POLL_S: Final = 20
+"""How long SQS may hold an answer back (its own limit)."""
+CONNECTIONS: Final = 16
+
+
+@dataclass(frozen=True)
+class AwsSession:
+    """Makes clients, which are safe to share between threads."""
+
+    region: str
+    endpoint_url: str = ""
+
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        return boto3.session.Session(region_name=self.region)
+
+    def s3(self) -> "S3Client":
+        """Objects."""
+        return self._session.client("s3", **self._settings())
+
+    def batch(self) -> "BatchClient":
+        """Job queues and jobs, to look at and to end."""
+        return self._session.client("batch", **self._settings())
+
+    def batch_for_submitting(self) -> "BatchClient":
+        """The same for SubmitJob alone, which has no token: a repeated request would be a second job."""
+        return self._session.client("batch", **self._settings(tries=1))
+
+    def sqs(self) -> "SQSClient":
+        """Job news; a receive may be held back for `LONG_POLL_S`."""
+        return self._session.client("sqs", **self._settings(read_timeout_s=LONG_POLL_S + READ_TIMEOUT_S))
+
+    def dynamodb(self) -> "DynamoDBClient":
+        """The mirror's table."""
+        return self._session.client("dynamodb", **self._settings())
+
+    def sts(self) -> "STSClient":
+        """Who we are."""
+        return self._session.client("sts", **self._settings())
+
+    def ecr(self) -> "ECRClient":
+        """Where the job's image is."""
+        return self._session.client("ecr", **self._settings())
+
+    def service_quotas(self) -> "ServiceQuotasClient":
+        """How many vCPUs the account may have."""
+        return self._session.client("service-quotas", **self._settings())
+
+    def _settings(self, *, tries: int = TRIES, read_timeout_s: float = READ_TIMEOUT_S) -> dict[str, Any]:
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=read_timeout_s,
+            max_pool_connections=CONNECTIONS,
+            retries={"mode": "standard", "total_max_attempts": tries},
+        )
+        return {"config": config, **({"endpoint_url": self.endpoint_url} if self.endpoint_url else {})}

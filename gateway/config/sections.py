@@ -1,0 +1,247 @@
+"""The tables of the configuration, one class each, with what must hold within one table."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
+"""PS3.5 6.2, value representation AE: 1 to 16 characters, no backslash, not blank."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+FreePort = Annotated[int, Field(ge=0, le=65535)]
+WhenValue = str | int | float | list[str | int | float]
+
+
+class Section(BaseModel):
+    """One table of the file: no unknown keys, nothing that changes after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(Section):
+    """Who this gateway is and where it keeps its files."""
+
+    name: str = Field("demo", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    data_dir: Path = Path("./iris-data")
+    secret_file: str = ""
+    low_water_mb: int = Field(1024, ge=0)
+    """Free space below which new associations are rejected as transient."""
+
+
+class AllowedSender(Section):
+    """One sender that may open associations: both its AE title and its address must match."""
+
+    ae_title: AeTitle
+    address: str
+
+    @field_validator("address")
+    @classmethod
+    def _is_a_network(cls, value: str) -> str:
+        ipaddress.ip_network(value, strict=False)
+        return value
+
+
+class Tls(Section):
+    """DICOM TLS; all empty means plain TCP."""
+
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+
+
+class Dicom(Section):
+    """The DICOM listener."""
+
+    ae_title: AeTitle = "IRIS"
+    host: str = "127.0.0.1"
+    port: FreePort = 11112
+    max_associations: int = Field(32, ge=1)
+    allow: list[AllowedSender] = []
+    tls: Tls = Tls()
+
+
+class Find(Section):
+    """The PACS that is asked by C-FIND which instances a study has."""
+
+    ae_title: str = Field("", max_length=16)
+    host: str = ""
+    port: FreePort = 0
+
+
+class StudyTimes(Section):
+    """When a study counts as complete."""
+
+    quiet_s: float = Field(5.0, ge=0)
+    timeout_s: float = Field(60.0, ge=0)
+    find: Find = Find()
+
+
+class Destination(Section):
+    """Where results are sent."""
+
+    name: str = Field(min_length=1)
+    ae_title: AeTitle | None = None
+    host: str | None = None
+    port: Port | None = None
+    stow: str = ""
+    supersede: Literal["add", "iocm", "delete"] = "add"
+    give_up_after_h: float = Field(72.0, gt=0)
+    """How long an unreachable destination is retried before the delivery is failed."""
+
+    @model_validator(mode="after")
+    def _is_reachable_somehow(self) -> "Destination":
+        if self.stow:
+            if self.ae_title or self.host or self.port:
+                raise ValueError("give either stow or ae_title, host and port, not both")
+        elif not (self.ae_title and self.host and self.port):
+            raise ValueError("needs ae_title, host and port, or stow")
+        return self
+
+
+class Rule(Section):
+    """Which volumes get which task, and where the results go."""
+
+    name: str = Field(min_length=1)
+    when: dict[str, WhenValue] = {}
+    task: str = ""
+    options: dict[str, str | int | float | bool | list[str]] = {}
+    outputs: list[Literal["seg", "sr", "rtstruct", "overlay"]] = Field(["seg"], min_length=1)
+    send_to: list[str] | None = None
+    priority: int = 0
+    on_flags: Literal["deliver", "mark", "hold"] = "mark"
+    choose: Literal["best", "all"] = "best"
+    leave_site: bool | Literal["no_head"] = True
+
+
+class Engine(Section):
+    """What segments."""
+
+    name: Literal["threshold", "totalsegmentator"] = "threshold"
+    version: str = ""
+
+
+class Fallback(Section):
+    """Where a job goes that waited too long for a machine."""
+
+    after_s: float = Field(1800.0, ge=0)
+    """How long a run may wait before it is moved; 0: for ever."""
+    job_queue: str = ""
+    """Empty: there is no fallback, and who waits goes on waiting."""
+    job_definition: str = ""
+    """Empty: the same as on the main queue."""
+    options: dict[str, str | int | float | bool | list[str]] = {}
+    """Options that differ there make another job: `{ fast = true }` on a CPU queue."""
+
+
+class Queue(Section):
+    """Where jobs run."""
+
+    backend: Literal["local", "batch"] = "local"
+    workers: int = Field(1, ge=1)
+    max_jobs_per_hour: int = Field(0, ge=0)
+    job_queue: str = ""
+    job_definition: str = ""
+    timeout_s: float = Field(7200.0, ge=60)
+    """How long one attempt may run before Batch ends it."""
+    attempts: int = Field(5, ge=1, le=10)
+    """How often Batch starts a run whose machine was taken away, or that asked for it (exit 75, 143)."""
+    reconcile_s: float = Field(180.0, gt=0)
+    """How often Batch is asked how the open runs stand, should news have been missed."""
+    usd_per_hour: dict[str, float] = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805}
+    """Instance type to price, for the estimate of a job's cost."""
+    fallback: Fallback = Fallback()
+
+    @model_validator(mode="after")
+    def _batch_is_named(self) -> Self:
+        if self.backend == "batch" and not (self.job_queue and self.job_definition):
+            raise ValueError("backend = 'batch' needs job_queue and job_definition")
+        return self
+
+
+class Objects(Section):
+    """Where job folders lie."""
+
+    backend: Literal["local", "s3"] = "local"
+    bucket: str = ""
+    prefix: str = Field("", pattern=r"^([A-Za-z0-9_.-]+/?)*$")
+    kms_key: str = ""
+    """The KMS key for what is stored; empty: the bucket's own default encryption."""
+
+    @model_validator(mode="after")
+    def _bucket_is_named(self) -> Self:
+        if self.backend == "s3" and not self.bucket:
+            raise ValueError("backend = 's3' needs bucket")
+        return self
+
+
+class News(Section):
+    """How news of jobs comes."""
+
+    backend: Literal["local", "sqs"] = "local"
+    queue_url: str = ""
+
+    @model_validator(mode="after")
+    def _queue_is_named(self) -> Self:
+        if self.backend == "sqs" and not self.queue_url:
+            raise ValueError("backend = 'sqs' needs queue_url")
+        return self
+
+
+class Mirror(Section):
+    """Where states are mirrored."""
+
+    backend: Literal["none", "dynamodb"] = "none"
+    table: str = ""
+
+    @model_validator(mode="after")
+    def _table_is_named(self) -> Self:
+        if self.backend == "dynamodb" and not self.table:
+            raise ValueError("backend = 'dynamodb' needs table")
+        return self
+
+
+class Aws(Section):
+    """The AWS region and, for tests, another endpoint."""
+
+    region: str = "us-east-1"
+    endpoint_url: str = ""
+
+
+class Api(Section):
+    """The admin status API and its page."""
+
+    host: str = "127.0.0.1"
+    port: FreePort = 8080
+    auth: Literal["none", "token", "cognito"] = "token"
+
+
+class Seg(Section):
+    """How DICOM-SEG objects are made."""
+
+    type: Literal["binary", "labelmap"] = "binary"
+    transfer_syntax: Literal["", "explicit", "deflated", "deflated_frame", "rle", "jpegls"] = ""
+    crop: bool = False
+    series_description: str = "{task} of {source_number} (research use)"
+    series_number: int = Field(9000, ge=0)
+
+    @model_validator(mode="after")
+    def _type_can_have_the_transfer_syntax(self) -> Self:
+        if self.type == "binary" and self.transfer_syntax in ("rle", "jpegls"):
+            raise ValueError(
+                f"transfer_syntax = '{self.transfer_syntax}' is for type = 'labelmap'; "
+                "for 'binary' there are 'explicit', 'deflated' and 'deflated_frame'"
+            )
+        return self
+
+    @field_validator("series_description")
+    @classmethod
+    def _has_known_fields_only(cls, value: str) -> str:
+        try:
+            value.format(task="total", source_number="2", source_description="")
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"cannot be filled in ({error}); known: {{task}}, {{source_number}}, {{source_description}}"
+            ) from None
+        return value
