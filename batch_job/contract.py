@@ -6,6 +6,7 @@ A job folder, on a disk or under a prefix of a bucket, holds in the order in whi
 
     input.nii.gz | input.nii   the gateway writes it, then
     request.json               JobRequest
+    claim.json                 in a bucket, the gateways' own affair: who hands its runs to the queue
     runs/{n}/owner.json        Owner: in a bucket, the Batch job that works on run n
     progress.json              Progress: replaced at most every 5 s while the job runs
     checkpoint/                parts that are finished, for the next attempt; gone when the job is done
@@ -45,6 +46,7 @@ STATISTICS_NAME: Final = "statistics.json"
 PREVIEW_NAME: Final = "preview.png"
 MANIFEST_NAME: Final = "manifest.json"
 CHECKPOINT_NAME: Final = "checkpoint"
+CLAIM_NAME: Final = "claim.json"
 OWNER_NAME: Final = "runs/{run}/owner.json"
 ATTEMPT_NAME: Final = "attempts/{attempt}"
 LOCK_NAME: Final = "job.lock"
@@ -205,6 +207,8 @@ class Manifest(_Record):
     """In 10^6 bytes: of the job, and of its largest child process beside it."""
     attempt: Annotated[int, Field(ge=1)]
     """The run's number; in a bucket the number of the folder under `attempts/`, the run's or a later one."""
+    machine: str = ""
+    """The instance type that it ran on, where EC2's metadata say: "g4dn.xlarge"."""
     flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
     """What the engine says about this run, in sentences."""

@@ -43,7 +43,11 @@ from gateway.pipeline.completeness import Completeness
 from gateway.pipeline.convert import Convert, Stage
 from gateway.pipeline.encode import Encode
 from gateway.pipeline.identity import EngineIdentity, SiteSecret
+from gateway.pipeline.local_runs import LocalRuns
+from gateway.pipeline.news import RunNews
+from gateway.pipeline.outcomes import Outcomes
 from gateway.pipeline.planning import Planner, TaskRule
+from gateway.pipeline.results import JobResults
 from gateway.pipeline.rules import RuleError, compile_rule
 from gateway.pipeline.run import Runs
 from gateway.pipeline.steps import StepWorker
@@ -99,7 +103,11 @@ class App:
         objects = FolderStore(data_dir / "objects")
         self._queue = SubprocessQueue(config.queue.workers)
         workplace = Workplace(ledger, data_dir)
-        self._runs = runs = Runs(ledger, bus, workplace, objects, self._queue)
+        results = JobResults(objects, workplace)
+        outcomes = Outcomes(ledger, results, config.queue.usd_per_hour)
+        runs = Runs(ledger, results, outcomes, objects, self._queue)
+        self._local_runs = LocalRuns(ledger, bus, results, outcomes, runs, self._queue)
+        self._news = RunNews(ledger, results, outcomes, runs)
         self._intake = Intake(
             ledger, Archive(data_dir), lambda study_uid: secret.study_key(config.site.name, study_uid)
         )
@@ -118,11 +126,11 @@ class App:
             quiet_s=config.study.quiet_s,
             timeout_s=config.study.timeout_s,
         )
-        encode = Encode(ledger, workplace, runs, config.seg, secret.tracking_key())
-        steps = [
+        encode = Encode(ledger, workplace, results, config.seg, secret.tracking_key())
+        self._steps = [
             StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
             StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),
-            StepWorker("submit", {JobState.STAGED}, runs.submit, ledger, bus),
+            StepWorker("submit", {JobState.STAGED}, self._local_runs.submit, ledger, bus),
             StepWorker("encode", {JobState.SEGMENTED}, encode, ledger, bus),
         ]
         self._deliveries = [
@@ -130,7 +138,7 @@ class App:
             for destination in config.destination
         ]
         self._workers: list[Worker] = [
-            *steps,
+            *self._steps,
             *self._deliveries,
             completeness,
         ]
@@ -162,7 +170,8 @@ class App:
             log.warning("configuration", sentence=warning)
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._intake.adopt_unknown_files()
-        self._runs.start()
+        self._local_runs.settle()
+        self._queue.start(self._news.hear)
         for worker in self._workers:
             worker.start()
         self.listener.start()
@@ -195,7 +204,8 @@ class App:
             reasons.append(
                 f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
             )
-        degraded = [f"{worker.name}: {worker.trouble}" for worker in self._deliveries if worker.trouble]
+        outside = (*self._steps, *self._deliveries)
+        degraded = [f"{worker.name}: {worker.trouble}" for worker in outside if worker.trouble]
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
 
     def _write(self, name: str, text: str) -> None:

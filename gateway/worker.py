@@ -25,6 +25,8 @@ class Worker(ABC):
 
     def __init__(self, name: str, bus: Bus) -> None:
         self.name = name
+        self.trouble = ""
+        """What it waits for outside, in a sentence; empty when nothing is wrong there."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

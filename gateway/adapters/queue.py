@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .errors import Away
 
-Detail = Mapping[str, str | int | float]
+Detail = Mapping[str, Any]
 """What the queue says beside the state, for the timeline: names as in `DETAIL_NAMES`, no patient data."""
 
 DETAIL_NAMES = ("queue_id", "log_stream", "instance", "interruption", "status_reason", "exit_code", "seconds")
@@ -111,6 +111,7 @@ class RunNeverStarted(JobNews):
     rank = 5
 
     reason: str
+    by_time_limit: bool = field(default=False, kw_only=True)
 
 
 class Unanswered(Away):

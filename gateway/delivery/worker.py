@@ -51,8 +51,6 @@ class DeliveryWorker(Worker):
         self._ledger = ledger
         self._data_dir = data_dir
         self._calling_ae_title = calling_ae_title
-        self.trouble = ""
-        """Why the destination takes nothing at the moment; empty when all is well."""
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether a delivery became pending."""

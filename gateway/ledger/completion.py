@@ -1,6 +1,6 @@
 """Completion in the ledger: one transaction freezes a study's membership and plans its jobs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.events import CompletionRequested, JobChanged
@@ -134,6 +134,10 @@ def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
     if job.slot != planned.slot:  # further volumes of the series were numbered before it
         transaction.update("jobs", "job_key", job.job_key, {"slot": planned.slot})
     _correct_header(transaction, job, planned)
+    taken_by = transaction.one("SELECT * FROM jobs WHERE fallback_of = ?", (job.job_key,))
+    if taken_by is not None:
+        _keep_job(transaction, replace(planned, job_key=taken_by["job_key"]))
+        _name_volumes_job(transaction, job, taken_by["job_key"])
     return True
 
 
@@ -166,6 +170,30 @@ def _plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> 
     transaction.publish(JobChanged(planned.job_key, study_uid, "planned", JobState.PLANNED))
     if planned.hold:
         transaction.move_job(planned.job_key, JobEvent.HELD, reason=planned.hold)
+
+
+def replace_job(
+    transaction: Transaction, old: JobRow, planned: PlannedJob, *, lane: str, reason: str
+) -> None:
+    """Let another job take the place of one whose options do not fit where it goes.
+
+    A job of that key that exists already (the study came again) is left as it is.
+    """
+    transaction.move_job(
+        old.job_key, JobEvent.SUPERSEDED, reason=reason, replaced_by=planned.job_key, lane=lane
+    )
+    if transaction.one("SELECT 1 FROM jobs WHERE job_key = ?", (planned.job_key,)) is None:
+        _plan_job(transaction, old.study_uid, planned)
+        transaction.update("jobs", "job_key", planned.job_key, {"lane": lane, "fallback_of": old.job_key})
+    _name_volumes_job(transaction, old, planned.job_key)
+
+
+def _name_volumes_job(transaction: Transaction, old: JobRow, job_key: str) -> None:
+    """Show another job as the one of the volume that `old` had."""
+    transaction.execute(
+        "UPDATE volumes SET job_key = ? WHERE study_uid = ? AND job_key = ?",
+        (job_key, old.study_uid, old.job_key),
+    )
 
 
 def _correct_header(transaction: Transaction, job: JobRow, planned: PlannedJob) -> None:

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Json
 
+from gateway.adapters.queue import Lane
+
 from .states import DeliveryState, JobState, StudyState
 
 
@@ -111,6 +113,17 @@ class JobRow(_Row):
     warnings: Json[tuple[str, ...]]
     created_at: str
     updated_at: str
+    attempt: int
+    rank: int
+    queue_id: str
+    lane: Lane
+    followed: str
+    run_open: int
+    submitted_at: str | None
+    waiting_since: str | None
+    waiting_code: str
+    withdrawn_at: str | None
+    fallback_of: str | None
 
 
 class DeliveryRow(_Row):

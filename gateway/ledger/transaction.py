@@ -91,6 +91,12 @@ class Transaction:
             },
         )
 
+    def step(self, event: str, job: JobRow, **detail: Any) -> None:
+        """Note what happened to a job without moving it, where the gateway may also be made to die."""
+        self.transitions.append(event)
+        self.note(event, study_uid=job.study_uid, job_key=job.job_key, **detail)
+        self.publish(JobChanged(job.job_key, job.study_uid, event.removeprefix("job."), job.state))
+
     # -- rows ---------------------------------------------------------------------------------------------
 
     def job(self, job_key: str) -> JobRow:
@@ -279,7 +285,8 @@ class Transaction:
         if stuck or failed:
             return StudyState.FAILED, (stuck[0].reason if stuck else failed[0].reason)
         if working or waiting:
-            return StudyState.PROCESSING, waiting[0].reason if waiting else ""
+            reasons = [*(d.reason for d in waiting), *(j.reason for j in working)]
+            return StudyState.PROCESSING, next(filter(None, reasons), "")
         if undeliverable:
             return StudyState.DONE, "encoded, but no destination is configured"
         return StudyState.DONE, _why_done(jobs)

@@ -84,6 +84,17 @@ def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reaso
     transaction.publish(JobChanged(job_key, row.study_uid, "put_off", row.state))
 
 
+def wait_for_outside(transaction: Transaction, job_key: str, *, delay_s: float, reason: str) -> None:
+    """Try this step again later, and hold it against nobody; a new reason is shown, an old one not again."""
+    row = transaction.job(job_key)
+    transaction.update("jobs", "job_key", job_key, {"not_before": _in(delay_s)})
+    if reason != row.reason:
+        transaction.update("jobs", "job_key", job_key, {"reason": reason, "updated_at": utc_now()})
+        transaction.note("job.waits_outside", study_uid=row.study_uid, job_key=job_key, reason=reason)
+        transaction.publish(JobChanged(job_key, row.study_uid, "waits_outside", row.state))
+        transaction.settle_later(row.study_uid)
+
+
 def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reason: str) -> None:
     """Send again later; the state stays, the reason is shown."""
     row = transaction.delivery(key)
@@ -169,19 +180,31 @@ def release(transaction: Transaction, job_key: str) -> None:
 
 
 def runs_lost_in_a_row(ledger: Ledger, job_key: str) -> int:
-    """How many runs of a job were lost, by no restart of ours, since a person last asked for it."""
+    """How many runs of a job were lost by a fault of their own since a person last asked for it."""
     rows = ledger.read(
         "SELECT count(*) AS lost FROM events WHERE job_key = ? AND event = 'job.run_lost'"
-        " AND json_extract(detail, '$.by_restart') IS NULL AND seq > (SELECT coalesce(max(seq), 0)"
+        " AND json_extract(detail, '$.blameless') IS NULL AND seq > (SELECT coalesce(max(seq), 0)"
         " FROM events WHERE job_key = ? AND event IN ('job.retried', 'job.replanned'))",
         (job_key, job_key),
     )
     return int(rows[0]["lost"])
 
 
+def open_runs_of_ended_jobs(ledger: Ledger) -> list[JobRow]:
+    """Jobs that nobody wants any more, whose run may still live at the queue."""
+    ended = (JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED)
+    rows = ledger.read(f"SELECT * FROM jobs WHERE run_open = 1 AND state IN ({_marks(ended)})", ended)
+    return [JobRow.of(row) for row in rows]
+
+
 def newer_run(job_row: JobRow, run: int) -> bool:
     """Whether news of `run` still matters: late or repeated news of an older run changes nothing."""
     return job_row.state in AT_THE_QUEUE and run >= job_row.run
+
+
+def is_next(job_row: JobRow, order: tuple[int, int, int]) -> bool:
+    """Whether news of this (run, attempt, rank) come after the last that were taken in."""
+    return job_row.state in AT_THE_QUEUE and order > (job_row.run, job_row.attempt, job_row.rank)
 
 
 def _marks(states: Collection[JobState]) -> str:

@@ -29,7 +29,8 @@ from gateway.ledger.results import Result, delivered_before, record_result
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 
-from .run import Runs
+from .fallback import fallback_name
+from .results import JobResults
 from .steps import CannotGoOn
 from .workplace import Workplace
 
@@ -43,11 +44,11 @@ class Encode:
     """Makes the result object of a segmented job."""
 
     def __init__(
-        self, ledger: Ledger, workplace: Workplace, runs: Runs, seg: Seg, tracking_key: bytes
+        self, ledger: Ledger, workplace: Workplace, results: JobResults, seg: Seg, tracking_key: bytes
     ) -> None:
         self._ledger = ledger
         self._workplace = workplace
-        self._runs = runs
+        self._results = results
         self._seg = seg
         self._encoding = Encoding.named(seg.type, seg.transfer_syntax, is_cropped=seg.crop)
         self._tracking_key = tracking_key
@@ -60,8 +61,8 @@ class Encode:
         ConverterError, CannotGoOn, OSError, Retriable, Permanent, StaleRow
         """
         volume = self._workplace.volume(job)
-        manifest = self._runs.manifest(job)
-        labels_path = self._runs.fetch_labels(job, manifest)
+        manifest = self._results.manifest(job)
+        labels_path = self._results.fetch_labels(job, manifest)
         require_own_grid(labels_path, volume)
         labels = labels_on_frames(labels_path, volume)
         if labels.any():
@@ -134,7 +135,7 @@ class Encode:
     def _description(self, job: JobRow, volume: Volume) -> str:
         source_number = volume.header.get("SeriesNumber")
         text = self._seg.series_description.format(
-            task=job.task,
+            task=f"{job.task} ({fallback_name(job)})" if job.fallback_of else job.task,
             source_number="?" if source_number is None else source_number,
             source_description=volume.header.get("SeriesDescription") or "",
         )

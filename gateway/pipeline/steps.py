@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection
 import structlog
 
 from converter.errors import ConverterError
-from gateway.adapters.errors import Permanent, Retriable
+from gateway.adapters.errors import Away, Permanent, Retriable
 from gateway.events import Bus, Event, JobChanged
 from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobEvent, JobState, UnknownTransition
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
-from gateway.ledger.work import due_jobs, put_off_job, seconds_to_next_job
+from gateway.ledger.work import due_jobs, put_off_job, seconds_to_next_job, wait_for_outside
 from gateway.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 FAILURES_ALLOWED = 5
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 300.0
+AWAY_DELAY_S = 15.0
+"""How soon it is tried again where nobody is there; the network may be back at any time."""
 
 
 class CannotGoOn(Exception):
@@ -62,11 +64,15 @@ class StepWorker(Worker):
             if self.is_stopping:
                 break
             self._take(job)
-        return seconds_to_next_job(self._ledger, self._states)
+        wait_s = seconds_to_next_job(self._ledger, self._states)
+        if wait_s is None:
+            self.trouble = ""
+        return wait_s
 
     def _take(self, job: JobRow) -> None:
         try:
             self._do(job)
+            self.trouble = ""
         except StaleRow:
             log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
             self.look_again()  # it may stand before the step still, with a corrected header
@@ -74,6 +80,8 @@ class StepWorker(Worker):
             log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
         except (CannotGoOn, ConverterError, Permanent) as error:
             self._fail(job, str(error))
+        except Away as error:
+            self._wait_for(job, error)
         except Retriable as error:
             self._try_again(job, str(error))
         except (OSError, sqlite3.OperationalError) as error:
@@ -83,6 +91,15 @@ class StepWorker(Worker):
         except Exception:
             log.exception("step_failed", step=self.name, job_key=job.job_key)
             self._try_again(job, f"an unforeseen error in {self.name}; the log names the place")
+
+    def _wait_for(self, job: JobRow, error: Away) -> None:
+        """Nothing is wrong with the job, so it never fails of this; the timeline says it once."""
+        self.trouble = reason = str(error)
+        log.warning("job_waits_outside", step=self.name, job_key=job.job_key, reason=reason)
+        with self._ledger.transaction() as transaction:
+            if transaction.job(job.job_key).state is job.state:
+                delay_s = AWAY_DELAY_S * random.uniform(0.8, 1.2)
+                wait_for_outside(transaction, job.job_key, delay_s=delay_s, reason=reason)
 
     def _try_again(self, job: JobRow, reason: str) -> None:
         if job.failures + 1 >= FAILURES_ALLOWED:

@@ -586,7 +586,7 @@ def test_runs_lost_in_a_row_leave_out_restarts_and_what_a_person_retried(book) -
     book.begin()
     book.move("k1", JobEvent.SUBMITTED, JobEvent.RUN_LOST)
     book.move("k1", JobEvent.SUBMITTED)
-    book.move("k1", JobEvent.RUN_LOST, by_restart=True)
+    book.move("k1", JobEvent.RUN_LOST, blameless=True)
     assert runs_lost_in_a_row(book.ledger, "k1") == 1
     book.move("k1", JobEvent.FAILED)
     _ask(book, retry)

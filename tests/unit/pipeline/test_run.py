@@ -15,7 +15,11 @@ from gateway.adapters.objects import job_object
 from gateway.adapters.queue import JobNews, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
 from gateway.app import JobFolderFiles
 from gateway.ledger.states import JobEvent, JobState
-from gateway.pipeline.run import RUNS_ALLOWED, Runs
+from gateway.pipeline.local_runs import LocalRuns
+from gateway.pipeline.news import RunNews
+from gateway.pipeline.outcomes import RUNS_ALLOWED, Outcomes
+from gateway.pipeline.results import JobResults
+from gateway.pipeline.run import Runs
 from gateway.pipeline.workplace import Workplace
 
 LABELS = b"labels"
@@ -32,12 +36,13 @@ class RecordingQueue:
     def start(self, on_news: Callable[[JobNews], None]) -> None:
         pass
 
-    def submit(self, ticket: JobTicket) -> None:
+    def submit(self, ticket: JobTicket) -> str:
         if self.error is not None:
             raise self.error
         self.tickets.append(ticket)
+        return ""
 
-    def cancel(self, job_key: str) -> None:
+    def cancel(self, job_key: str, queue_id: str = "") -> None:
         self.cancelled.append(job_key)
 
     def stop(self) -> None:
@@ -54,14 +59,25 @@ def store(site: Any) -> FolderStore:
     return FolderStore(site.data_dir / "objects")
 
 
+class LocalQueueParts(LocalRuns):
+    """What the pipeline does about a local queue: submits, settles, and hears."""
+
+    def __init__(self, site: Any, store: FolderStore, queue: RecordingQueue) -> None:
+        results = JobResults(store, Workplace(site.ledger, site.data_dir))
+        outcomes = Outcomes(site.ledger, results, {})
+        runs = Runs(site.ledger, results, outcomes, store, queue)
+        super().__init__(site.ledger, site.bus, results, outcomes, runs, queue)
+        self.hear = RunNews(site.ledger, results, outcomes, runs).hear
+
+
 @pytest.fixture
-def runs(site: Any, store: FolderStore, queue: RecordingQueue) -> Runs:
+def runs(site: Any, store: FolderStore, queue: RecordingQueue) -> LocalQueueParts:
     site.move(JobEvent.STAGED)
-    return Runs(site.ledger, site.bus, Workplace(site.ledger, site.data_dir), store, queue)
+    return LocalQueueParts(site, store, queue)
 
 
 @pytest.fixture
-def submitted(site: Any, runs: Runs) -> Runs:
+def submitted(site: Any, runs: LocalQueueParts) -> LocalQueueParts:
     runs.submit(site.job())
     return runs
 
@@ -84,15 +100,15 @@ def write_result(
 
 
 def test_submit_hands_over_a_numbered_run_that_the_ledger_knows(
-    site: Any, submitted: Runs, queue: RecordingQueue, store: FolderStore
+    site: Any, submitted: LocalQueueParts, queue: RecordingQueue, store: FolderStore
 ) -> None:
     job = site.job()
     assert (job.state, job.run) == (JobState.SUBMITTED, 1)
-    assert queue.tickets == [JobTicket(job.job_key, 1, f"{store.root}/jobs/{job.job_key}/", 0)]
+    assert queue.tickets == [JobTicket(job.job_key, 1, f"{store.root}/jobs/{job.job_key}/", 0, rule=job.rule)]
 
 
 def test_submit_of_a_job_whose_result_is_there_runs_nothing(
-    site: Any, runs: Runs, queue: RecordingQueue, store: FolderStore
+    site: Any, runs: LocalQueueParts, queue: RecordingQueue, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key)
     runs.submit(site.job())
@@ -101,7 +117,7 @@ def test_submit_of_a_job_whose_result_is_there_runs_nothing(
 
 
 def test_submit_of_a_job_whose_result_is_spoiled_runs_it(
-    site: Any, runs: Runs, queue: RecordingQueue, store: FolderStore
+    site: Any, runs: LocalQueueParts, queue: RecordingQueue, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key, named=b"other labels")
     runs.submit(site.job())
@@ -109,7 +125,9 @@ def test_submit_of_a_job_whose_result_is_spoiled_runs_it(
     assert len(queue.tickets) == 1
 
 
-def test_result_is_taken_from_where_the_manifest_says(site: Any, submitted: Runs, store: FolderStore) -> None:
+def test_result_is_taken_from_where_the_manifest_says(
+    site: Any, submitted: LocalQueueParts, store: FolderStore
+) -> None:
     key = site.job().job_key
     store.put(job_object(key, "labels.nii.gz"), b"another attempt's")
     write_result(store, key, path="attempts/2/labels.nii.gz")
@@ -127,7 +145,7 @@ def test_files_for_the_api_are_those_that_the_manifest_names(store: FolderStore)
 
 
 def test_submit_that_the_queue_refuses_for_now_plans_another_run(
-    site: Any, runs: Runs, queue: RecordingQueue
+    site: Any, runs: LocalQueueParts, queue: RecordingQueue
 ) -> None:
     queue.error = Retriable("the queue is away")
     runs.submit(site.job())
@@ -138,7 +156,7 @@ def test_submit_that_the_queue_refuses_for_now_plans_another_run(
 
 
 def test_submit_that_the_queue_refuses_for_good_fails_the_job(
-    site: Any, runs: Runs, queue: RecordingQueue
+    site: Any, runs: LocalQueueParts, queue: RecordingQueue
 ) -> None:
     queue.error = Permanent("there is no such queue")
     runs.submit(site.job())
@@ -146,7 +164,7 @@ def test_submit_that_the_queue_refuses_for_good_fails_the_job(
 
 
 def test_news_of_a_good_run_lead_to_segmented_in_any_order(
-    site: Any, submitted: Runs, store: FolderStore
+    site: Any, submitted: LocalQueueParts, store: FolderStore
 ) -> None:
     key = site.job().job_key
     write_result(store, key)
@@ -165,7 +183,7 @@ def test_news_of_a_good_run_lead_to_segmented_in_any_order(
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_news_of_a_lost_run_change_nothing_about_the_next_one(
-    site: Any, submitted: Runs, order: tuple[int, ...]
+    site: Any, submitted: LocalQueueParts, order: tuple[int, ...]
 ) -> None:
     key = site.job().job_key
     submitted.hear(RunEnded(key, 1, 75, "busy"))
@@ -180,7 +198,7 @@ def test_news_of_a_lost_run_change_nothing_about_the_next_one(
 
 @pytest.mark.parametrize("exit_code", [2, 70, 78])
 def test_run_with_bad_input_or_a_defect_fails_the_job_with_its_reason(
-    site: Any, submitted: Runs, exit_code: int
+    site: Any, submitted: LocalQueueParts, exit_code: int
 ) -> None:
     submitted.hear(RunEnded(site.job().job_key, 1, exit_code, "no Hounsfield units"))
     assert (site.job().state, site.job().reason) == (JobState.FAILED, "no Hounsfield units")
@@ -188,7 +206,7 @@ def test_run_with_bad_input_or_a_defect_fails_the_job_with_its_reason(
 
 @pytest.mark.parametrize("exit_code", [75, 143, -9, 1])
 def test_run_that_was_lost_is_run_again_and_given_up_in_the_end(
-    site: Any, submitted: Runs, queue: RecordingQueue, exit_code: int
+    site: Any, submitted: LocalQueueParts, queue: RecordingQueue, exit_code: int
 ) -> None:
     key = site.job().job_key
     for run in range(1, RUNS_ALLOWED + 1):
@@ -201,13 +219,13 @@ def test_run_that_was_lost_is_run_again_and_given_up_in_the_end(
     assert f"{RUNS_ALLOWED} runs were lost" in site.job().reason
 
 
-def test_run_that_ends_well_without_a_manifest_is_lost(site: Any, submitted: Runs) -> None:
+def test_run_that_ends_well_without_a_manifest_is_lost(site: Any, submitted: LocalQueueParts) -> None:
     submitted.hear(RunEnded(site.job().job_key, 1, 0, ""))
     assert site.job().state is JobState.STAGED
 
 
 def test_run_whose_labels_are_not_those_of_its_manifest_fails(
-    site: Any, submitted: Runs, store: FolderStore
+    site: Any, submitted: LocalQueueParts, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key, labels=b"cut short")
     submitted.hear(RunEnded(site.job().job_key, 1, 0, ""))
@@ -216,24 +234,24 @@ def test_run_whose_labels_are_not_those_of_its_manifest_fails(
 
 
 def test_start_after_a_crash_takes_the_result_that_is_there(
-    site: Any, submitted: Runs, store: FolderStore
+    site: Any, submitted: LocalQueueParts, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key)
-    submitted.start()
+    submitted.settle()
     assert site.job().state is JobState.SEGMENTED
 
 
 def test_start_after_a_crash_plans_another_run_that_does_not_count_as_lost(
-    site: Any, submitted: Runs
+    site: Any, submitted: LocalQueueParts
 ) -> None:
     for _ in range(RUNS_ALLOWED + 1):
-        submitted.start()
+        submitted.settle()
         assert site.job().state is JobState.STAGED
         submitted.submit(site.job())
     assert site.job().run == RUNS_ALLOWED + 2
 
 
-def test_cancelled_job_ends_its_run(site: Any, submitted: Runs, queue: RecordingQueue) -> None:
+def test_cancelled_job_ends_its_run(site: Any, submitted: LocalQueueParts, queue: RecordingQueue) -> None:
     site.move(JobEvent.CANCELLED)
     assert queue.cancelled == [site.job().job_key]
     submitted.hear(RunEnded(site.job().job_key, 1, 143, "ended"))
