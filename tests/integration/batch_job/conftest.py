@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -146,37 +144,19 @@ class JobInBucket(JobAt):
         self.client.delete_object(Bucket=BUCKET, Key=self.prefix + name)
 
 
-@pytest.fixture(scope="session")
-def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def object_store(moto_server: str) -> str:
     """The address of a moto server that holds the bucket."""
-    from gateway.demo.pacs import free_port
-
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    with log, subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
-    ) as server:  # fmt: skip
-        try:
-            wait_until(lambda: _answers(f"{address}/moto-api/data.json"))
-            boto3.client(
-                "s3",
-                endpoint_url=address,
-                region_name="us-east-1",
-                aws_access_key_id="test",
-                aws_secret_access_key="test",
-            ).create_bucket(Bucket=BUCKET)
-            yield address
-        finally:
-            server.kill()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+    client: Any = boto3.client(
+        "s3",
+        endpoint_url=moto_server,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+        client.create_bucket(Bucket=BUCKET)
+    return moto_server
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
