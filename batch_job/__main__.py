@@ -16,11 +16,11 @@ from .contract import (
     EXIT_TRANSIENT,
     RUN_VARIABLE,
 )
+from .ec2_metadata import wait_for_notice
 from .errors import BadInput, ComeBackLater, NotSetUp, OwnedByAnother
 from .interruption import Interruption
 from .place import Attempt, open_place
 from .resources import set_threads
-from .spot import wait_for_notice
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from .contract import (
     canonical_options,
     task_facts,
 )
+from .ec2_metadata import machine_type
 from .engines import Segmented, Work, load_engine
 from .errors import BadInput
 from .image import Image, read_image, read_size, write_labels
@@ -56,11 +57,11 @@ def run_job(place: JobPlace, attempt: Attempt, interruption: Interruption) -> No
         request = job.request()
         if not job.is_done(request):
             job.forget_results()
-            _do(job, request, interruption)
+            _do(job, request, interruption, machine_type() if attempt.batch_job_id else "")
         job.drop_checkpoints()
 
 
-def _do(job: Job, request: JobRequest, interruption: Interruption) -> None:
+def _do(job: Job, request: JobRequest, interruption: Interruption, machine: str) -> None:
     options = _checked_options(request)
     engine = load_engine(request.engine)
     info = engine.check(request.task, options)
@@ -95,6 +96,7 @@ def _do(job: Job, request: JobRequest, interruption: Interruption) -> None:
                 seconds={**segmented.seconds, **stages.seconds},
                 peak_rss_mb=round(peak_rss_mb(), 1),
                 attempt=job.claim.attempt,
+                machine=machine,
                 notes=segmented.notes,
                 flags=flags,
             )

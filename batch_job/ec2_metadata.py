@@ -1,4 +1,4 @@
-"""The notice that EC2 takes a Spot machine back in two minutes, from the instance metadata (IMDSv2).
+"""What EC2 says about the machine (IMDSv2): its type, and the notice that a Spot one is taken back.
 
 A container reaches the metadata only where the instance allows two hops; where it does not answer, SIGTERM is
 what is left.
@@ -22,11 +22,23 @@ TIMEOUT_S: Final = 2.0
 TOKEN_LIVES_S: Final = 21600
 
 
+def machine_type() -> str:
+    """The instance type, such as g4dn.xlarge; empty where nobody says."""
+    endpoint = _endpoint()
+    if not endpoint:
+        return ""
+    try:
+        said = _ask(f"{endpoint}/latest/meta-data/instance-type", _token(endpoint))
+        return said.decode("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def wait_for_notice() -> None:
     """Return once the machine is to be taken away; for ever where that never happens."""
-    endpoint = os.environ.get(ENDPOINT_VARIABLE, DEFAULT_ENDPOINT).rstrip("/")
+    endpoint = _endpoint()
     pause = threading.Event()
-    if os.environ.get(DISABLED_VARIABLE, "").lower() == "true" or not endpoint.startswith("http"):
+    if not endpoint:
         pause.wait()
     token = ""
     while True:
@@ -42,6 +54,13 @@ def wait_for_notice() -> None:
         except (OSError, ValueError):
             answers = False
         pause.wait(LOOK_S if answers else LOOK_AGAIN_S)
+
+
+def _endpoint() -> str:
+    """Where the metadata are; empty where they must not be asked."""
+    endpoint = os.environ.get(ENDPOINT_VARIABLE, DEFAULT_ENDPOINT).rstrip("/")
+    is_off = os.environ.get(DISABLED_VARIABLE, "").lower() == "true"
+    return endpoint if endpoint.startswith("http") and not is_off else ""
 
 
 def _token(endpoint: str) -> str:
