@@ -4,6 +4,8 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -25,6 +27,17 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def in_one_step(target: Path) -> Iterator[Path]:
+    """A temporary name beside `target` to write to; it takes the target's place, or goes on an error."""
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_durably(target: Path, source: Path | bytes) -> None:
     """Put bytes, or a copy of a file, at `target` in one step.
 
@@ -34,20 +47,15 @@ def write_durably(target: Path, source: Path | bytes) -> None:
         Nothing is left behind, and what stood at `target` still does.
     """
     make_folder(target.parent)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with temporary.open("wb") as stream:
-            if isinstance(source, bytes):
-                stream.write(source)
-            else:
-                with source.open("rb") as content:
-                    shutil.copyfileobj(content, stream, 1 << 20)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-        sync_folder(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with in_one_step(target) as temporary, temporary.open("wb") as stream:
+        if isinstance(source, bytes):
+            stream.write(source)
+        else:
+            with source.open("rb") as content:
+                shutil.copyfileobj(content, stream, 1 << 20)
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(target.parent)
 
 
 def file_digest(path: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .durable import make_folder, write_durably
+from .durable import in_one_step, make_folder, write_durably
 from .errors import Permanent, Retriable
 
 
@@ -59,7 +59,8 @@ class FolderStore:
         """Copy an object out of the store; False when there is none."""
         with _understood():
             try:
-                shutil.copyfile(self.path(key), target)
+                with in_one_step(target) as temporary:
+                    shutil.copyfile(self.path(key), temporary)
             except FileNotFoundError:
                 if self.path(key).exists():  # then it is the target that has no folder
                     raise

@@ -52,6 +52,12 @@ _BUSY: Final = frozenset(
         *("ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown"),
     }
 )
+_BROKEN_OFF: Final = frozenset(
+    {
+        *("RequestTimeout", "RequestTimeoutException", "IncompleteBody", "BadDigest"),
+        *("XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"),
+    }
+)
 _LOST_SIGN_IN: Final = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -111,6 +117,12 @@ def refusal(error: ClientError | BotoCoreError, action: str, resource: str) -> O
         return Away("this machine's clock is wrong, so AWS refuses its requests; let it keep time (NTP)")
     if code in _BUSY:
         return Away(f"AWS asks to wait ({action} on {resource})")
+    if code in _BROKEN_OFF:
+        return Retriable(f"what was sent did not come whole to {resource} ({action}); look at the network")
+    if code.startswith("KMS."):
+        return Away(
+            f"AWS cannot use the KMS key of {resource} ({code}); see to the key, or to objects.kms_key"
+        )
     if isinstance(error, ParamValidationError):
         return Permanent(f"{action} takes no such request for {resource}; look at its name")
     return _by_status(error, action, resource)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -40,9 +41,14 @@ class AwsSession:
     def _session(self) -> boto3.session.Session:
         return boto3.session.Session(region_name=self.region)
 
-    def s3(self) -> "S3Client":
-        """Objects."""
-        return self._session.client("s3", **self._settings())
+    def s3(self, *, is_signed: bool = True) -> "S3Client":
+        """Objects; URLs that it signs are good for a KMS key's objects, and lead to the bucket's region."""
+        settings = self._settings()
+        urls = Config(
+            signature_version="s3v4" if is_signed else UNSIGNED,
+            s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+        )
+        return self._session.client("s3", **{**settings, "config": settings["config"].merge(urls)})
 
     def batch(self) -> "BatchClient":
         """Job queues and jobs, to look at and to end."""

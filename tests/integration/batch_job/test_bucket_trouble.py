@@ -1,20 +1,16 @@
 """What goes wrong between a job and S3: lost answers, cut connections, refusals; seen through a proxy."""
 
 import hashlib
-import http.client
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,80 +18,9 @@ from batch_job import bucket
 from batch_job.contract import EXIT_DONE, EXIT_TRANSIENT
 from batch_job.errors import BadInput, ComeBackLater
 from batch_job.place import Attempt
+from tests.spoiling_proxy import Proxy
 
 LARGE_BYTES = 100_000_000
-
-
-class Proxy:
-    """Passes requests on to S3, and spoils the answers that `spoil` picks.
-
-    `spoil(method, path, number)` is asked for each answer, `number` counting those to the same method and
-    path, and gives None, "lose", a number of bytes to cut the body after, or a status with an error code.
-    """
-
-    def __init__(self, behind: str) -> None:
-        self.behind = urlsplit(behind).netloc
-        self.spoil: Callable[[str, str, int], str | int | tuple[int, str] | None] = lambda *asked: None
-        self.seen: list[tuple[str, str, str]] = []
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def pass_on(self) -> None:
-                proxy.answer(self)
-
-            def log_message(self, format: str, *values: Any) -> None:
-                pass
-
-        for method in ("GET", "PUT", "POST", "HEAD", "DELETE"):
-            setattr(Handler, f"do_{method}", Handler.pass_on)
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        path = handler.path.partition("?")[0]
-        number = sum(seen[:2] == (handler.command, path) for seen in self.seen)
-        self.seen.append((handler.command, path, handler.headers.get("Range", "")))
-        wish = self.spoil(handler.command, path, number)
-        if isinstance(wish, tuple):
-            self.refuse(handler, *wish)
-            return
-        upstream = http.client.HTTPConnection(self.behind, timeout=60)
-        headers = {name: value for name, value in handler.headers.items() if name.lower() != "expect"}
-        upstream.request(handler.command, handler.path, body, headers)
-        answer = upstream.getresponse()
-        content = answer.read()
-        upstream.close()
-        if wish == "lose":
-            handler.close_connection = True
-            handler.connection.shutdown(socket.SHUT_RDWR)
-            return
-        handler.send_response_only(answer.status)
-        length = answer.headers.get("Content-Length", str(len(content)))
-        for name, value in answer.headers.items():
-            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                handler.send_header(name, value)
-        handler.send_header("Content-Length", length)
-        handler.end_headers()
-        handler.wfile.write(content[:wish] if isinstance(wish, int) else content)
-        handler.close_connection = isinstance(wish, int)
-
-    @staticmethod
-    def refuse(handler: BaseHTTPRequestHandler, status: int, code: str) -> None:
-        text = f"<Error><Code>{code}</Code><Message>secret text of the store</Message></Error>".encode()
-        handler.send_response_only(status)
-        handler.send_header("Content-Length", str(len(text)))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(text)
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
