@@ -20,14 +20,13 @@ from batch_job.contract import (
 )
 from converter.nifti import converter_version
 from gateway.adapters.durable import make_folder
-from gateway.adapters.folder import FolderStore
-from gateway.adapters.objects import job_object
-from gateway.adapters.subprocess_queue import SubprocessQueue
+from gateway.adapters.objects import ObjectStore, job_object
 from gateway.api.access import Access, admin_token
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
+from gateway.computing import Site, computing
 from gateway.config import Config, ConfigError, Rule
 from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
 from gateway.delivery.worker import DeliveryWorker
@@ -39,17 +38,14 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
+from gateway.outside import object_store
 from gateway.pipeline.completeness import Completeness
 from gateway.pipeline.convert import Convert, Stage
 from gateway.pipeline.encode import Encode
 from gateway.pipeline.identity import EngineIdentity, SiteSecret
-from gateway.pipeline.local_runs import LocalRuns
-from gateway.pipeline.news import RunNews
-from gateway.pipeline.outcomes import Outcomes
 from gateway.pipeline.planning import Planner, TaskRule
 from gateway.pipeline.results import JobResults
 from gateway.pipeline.rules import RuleError, compile_rule
-from gateway.pipeline.run import Runs
 from gateway.pipeline.steps import StepWorker
 from gateway.pipeline.workplace import Workplace
 from gateway.worker import Worker
@@ -61,7 +57,7 @@ log = structlog.get_logger(__name__)
 class JobFolderFiles:
     """Where the API finds the outputs of a job: where its manifest says."""
 
-    objects: FolderStore
+    objects: ObjectStore
 
     def path(self, job_key: str, name: str) -> Path | None:
         """The file, or None where it is not there (yet): without a manifest there is no result."""
@@ -70,8 +66,8 @@ class JobFolderFiles:
             where = Manifest.from_json(content).where(name) if content is not None else None
         except (ContractError, KeyError):
             return None
-        path = self.objects.path(job_object(job_key, where)) if where is not None else None
-        return path if path is not None and path.is_file() else None
+        found = self.objects.located(job_object(job_key, where)) if where is not None else None
+        return found if isinstance(found, Path) else None
 
 
 class App:
@@ -100,23 +96,19 @@ class App:
         bus = Bus()
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
         secret = SiteSecret(config.secret_path)
-        objects = FolderStore(data_dir / "objects")
-        self._queue = SubprocessQueue(config.queue.workers)
+        identity = EngineIdentity(
+            config.engine.name, engine_version(config, facts), facts.weights, converter_version()
+        )
+        objects = object_store(config)
         workplace = Workplace(ledger, data_dir)
         results = JobResults(objects, workplace)
-        outcomes = Outcomes(ledger, results, config.queue.usd_per_hour)
-        runs = Runs(ledger, results, outcomes, objects, self._queue)
-        self._local_runs = LocalRuns(ledger, bus, results, outcomes, runs, self._queue)
-        self._news = RunNews(ledger, results, outcomes, runs)
+        self._computing = computing(config, Site(ledger, bus, objects, results, secret, identity))
         self._intake = Intake(
             ledger, Archive(data_dir), lambda study_uid: secret.study_key(config.site.name, study_uid)
         )
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
         self.listener = Listener(
             config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), self._intake, ledger
-        )
-        identity = EngineIdentity(
-            config.engine.name, engine_version(config, facts), facts.weights, converter_version()
         )
         completeness = Completeness(
             ledger,
@@ -127,19 +119,20 @@ class App:
             timeout_s=config.study.timeout_s,
         )
         encode = Encode(ledger, workplace, results, config.seg, secret.tracking_key())
-        self._steps = [
+        steps = [
             StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
             StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),
-            StepWorker("submit", {JobState.STAGED}, self._local_runs.submit, ledger, bus),
+            StepWorker("submit", {JobState.STAGED}, self._computing.submit, ledger, bus),
             StepWorker("encode", {JobState.SEGMENTED}, encode, ledger, bus),
         ]
-        self._deliveries = [
+        deliveries = [
             DeliveryWorker(destination, ledger, bus, data_dir, config.dicom.ae_title)
             for destination in config.destination
         ]
         self._workers: list[Worker] = [
-            *self._steps,
-            *self._deliveries,
+            *steps,
+            *deliveries,
+            *self._computing.workers,
             completeness,
         ]
         api = create_api(
@@ -170,8 +163,7 @@ class App:
             log.warning("configuration", sentence=warning)
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._intake.adopt_unknown_files()
-        self._local_runs.settle()
-        self._queue.start(self._news.hear)
+        self._computing.start()
         for worker in self._workers:
             worker.start()
         self.listener.start()
@@ -188,7 +180,7 @@ class App:
             (self.config.data_dir / name).unlink(missing_ok=True)
         self.listener.stop()
         self.api.stop()
-        self._queue.stop()
+        self._computing.stop()
         for worker in self._workers:
             worker.stop()
         self._ledger.close()
@@ -204,8 +196,9 @@ class App:
             reasons.append(
                 f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
             )
-        outside = (*self._steps, *self._deliveries)
-        degraded = [f"{worker.name}: {worker.trouble}" for worker in outside if worker.trouble]
+        degraded = [f"{worker.name}: {worker.trouble}" for worker in self._workers if worker.trouble]
+        if self._computing.trouble():
+            degraded.append(f"job news: {self._computing.trouble()}")
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
 
     def _write(self, name: str, text: str) -> None:

@@ -122,6 +122,7 @@ class JobRow(_Row):
     submitted_at: str | None
     waiting_since: str | None
     waiting_code: str
+    blocked_code: str
     withdrawn_at: str | None
     fallback_of: str | None
 

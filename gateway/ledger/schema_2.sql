@@ -9,6 +9,7 @@ ALTER TABLE jobs ADD COLUMN run_open INTEGER NOT NULL DEFAULT 0;      -- 1: a ru
 ALTER TABLE jobs ADD COLUMN submitted_at TEXT;                        -- when the present run was last handed over
 ALTER TABLE jobs ADD COLUMN waiting_since TEXT;                       -- since when it waits for a machine
 ALTER TABLE jobs ADD COLUMN waiting_code TEXT NOT NULL DEFAULT '';    -- the last explanation of that
+ALTER TABLE jobs ADD COLUMN blocked_code TEXT NOT NULL DEFAULT '';    -- what the queue itself said of it
 ALTER TABLE jobs ADD COLUMN withdrawn_at TEXT;                        -- when it was taken back for the fallback
 ALTER TABLE jobs ADD COLUMN fallback_of TEXT REFERENCES jobs;         -- the job whose place it took
 CREATE INDEX jobs_by_fallback ON jobs (fallback_of) WHERE fallback_of IS NOT NULL;

@@ -88,14 +88,14 @@ class RunNews:
             case RunProgressed():
                 self._progress(news)
             case RunQueued():
-                waiting = {"waiting_since": utc_now(), "waiting_code": "", "withdrawn_at": None}
-                self._move(news, JobEvent.QUEUED, {JobState.SUBMITTED, JobState.RUNNING}, waiting)
+                self._wait(news)
             case RunStarted():
                 self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE}, {})
             case RunStarting():
                 self._mark(news, "starting")
             case RunBlocked():
-                self._mark(news, "blocked", code=news.code)
+                self._wait(news)
+                self._block(news)
             case RunEnded() | RunNeverStarted():
                 self._end(job, news)
 
@@ -114,14 +114,25 @@ class RunNews:
             else:  # it was missed that the run went back before
                 transaction.update("jobs", "job_key", news.job_key, marks)
 
-    def _mark(self, news: JobNews, name: str, **detail: Any) -> None:
+    def _wait(self, news: RunQueued | RunBlocked) -> None:
+        waiting = {"waiting_since": utc_now(), "waiting_code": "", "blocked_code": "", "withdrawn_at": None}
+        self._move(news, JobEvent.QUEUED, {JobState.SUBMITTED, JobState.RUNNING}, waiting)
+
+    def _block(self, news: RunBlocked) -> None:
+        """Note once what a queue says of a run that waits; the follower explains it in words."""
+        with self._ledger.transaction() as transaction:
+            job = transaction.job(news.job_key)
+            if job.state is JobState.RUNNABLE and job.blocked_code != news.code:
+                transaction.update("jobs", "job_key", news.job_key, {"blocked_code": news.code})
+                transaction.step("job.blocked", job, run=news.run, code=news.code, **news.detail)
+
+    def _mark(self, news: RunStarting, name: str) -> None:
         """Note what changes no state."""
         with self._ledger.transaction() as transaction:
             job = transaction.job(news.job_key)
-            same = (job.run, job.attempt, job.rank) == _order(news)
-            if is_next(job, _order(news)) or (same and isinstance(news, RunBlocked)):
+            if is_next(job, _order(news)):
                 transaction.update("jobs", "job_key", news.job_key, _marks(news, job))
-                transaction.step(f"job.{name}", job, run=news.run, **detail, **news.detail)
+                transaction.step(f"job.{name}", job, run=news.run, **news.detail)
 
     def _progress(self, news: RunProgressed) -> None:
         with self._ledger.transaction() as transaction:

@@ -61,7 +61,7 @@ class Runs:
         now = utc_now()
         columns = {"run": ticket.run, "stage": "", "fraction": 0.0, "attempt": 0, "rank": 0, "queue_id": ""}
         columns |= {"followed": followed, "run_open": 1, "submitted_at": now, "waiting_since": now}
-        columns |= {"waiting_code": "", "withdrawn_at": None}
+        columns |= {"waiting_code": "", "blocked_code": "", "withdrawn_at": None}
         detail = {"followed": followed} if followed else {}
         with self._ledger.transaction() as transaction:
             transaction.move_job(

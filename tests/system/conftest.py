@@ -126,8 +126,12 @@ def recording_pacs() -> Iterator[RecordingPacs]:
 class World:
     """One gateway that is restarted when it dies."""
 
-    def __init__(self, folder: Path, destinations: list[tuple[str, str, int]]) -> None:
+    def __init__(
+        self, folder: Path, destinations: list[tuple[str, str, int]], *, name: str = "test", config: str = ""
+    ) -> None:
         self.folder = folder
+        self._name = name
+        self._further_config = config
         self.data_dir = folder / "data"
         self.deaths = 0
         self._kill_at = ""
@@ -157,13 +161,13 @@ class World:
 
     def _config(self) -> str:
         text = (
-            f'[site]\nname = "test"\ndata_dir = "{self.data_dir}"\nlow_water_mb = 0\n'
+            f'[site]\nname = "{self._name}"\ndata_dir = "{self.data_dir}"\nlow_water_mb = 0\n'
             "[dicom]\nport = 0\n[api]\nport = 0\n[study]\nquiet_s = 0.2\ntimeout_s = 1.0\n"
         )
         for name, ae_title, port in self._destinations:
             text += f'[[destination]]\nname = "{name}"\nae_title = "{ae_title}"\n'
             text += f'host = "127.0.0.1"\nport = {port}\n'
-        return text
+        return text + self._further_config
 
     def _await_addresses(self) -> None:
         deadline = time.monotonic() + DEADLINE_S
@@ -266,8 +270,8 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     """Makes worlds and ends their gateways."""
     worlds: list[World] = []
 
-    def make(*destinations: tuple[str, str, int]) -> World:
-        world = World(tmp_path / f"world-{len(worlds)}", list(destinations))
+    def make(*destinations: tuple[str, str, int], **settings: str) -> World:
+        world = World(tmp_path / f"world-{len(worlds)}", list(destinations), **settings)
         worlds.append(world)
         return world
 

@@ -261,7 +261,6 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
     ("text", "key"),
     [
         ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
-        ("[objects]\nbackend = 's3'\nbucket = 'b'", "objects.backend"),
         ("[mirror]\nbackend = 'dynamodb'\ntable = 't'", "mirror.backend"),
         ("[dicom]\ntls = { certificate = 'x' }", "dicom.tls"),
         ("[study]\nfind = { host = 'x' }", "study.find"),

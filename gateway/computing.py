@@ -1,0 +1,146 @@
+"""Who computes: the queue that the configuration names, and all that hands runs to it and follows them.
+
+Local runs die with this process and are settled at the next start; remote ones go on, and are followed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.adapters.objects import ObjectStore
+from gateway.adapters.subprocess_queue import SubprocessQueue
+from gateway.config import Config
+from gateway.events import Bus
+from gateway.ledger.records import JobRow
+from gateway.ledger.store import Ledger
+from gateway.outside import batch_queue
+from gateway.pipeline.claims import Claims
+from gateway.pipeline.fallback import FallbackQueue
+from gateway.pipeline.following import Following, Intervals
+from gateway.pipeline.identity import EngineIdentity, SiteSecret
+from gateway.pipeline.local_runs import LocalRuns
+from gateway.pipeline.news import RunNews
+from gateway.pipeline.outcomes import Outcomes
+from gateway.pipeline.remote_runs import RemoteSubmit
+from gateway.pipeline.results import JobResults
+from gateway.pipeline.run import Runs
+from gateway.worker import Worker
+
+
+class Computing(Protocol):
+    """A queue and its surroundings."""
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """The threads that it needs beside the steps."""
+        ...
+
+    def submit(self, job: JobRow) -> None:
+        """Take the step submit (staged > submitted)."""
+        ...
+
+    def start(self) -> None:
+        """Take up what an earlier process left, then news."""
+        ...
+
+    def stop(self) -> None:
+        """Take no more news."""
+        ...
+
+    def trouble(self) -> str:
+        """Why no news come, in a sentence; empty when all is well."""
+        ...
+
+
+@dataclass(frozen=True)
+class Site:
+    """What both kinds of queue need of the rest of the gateway."""
+
+    ledger: Ledger
+    bus: Bus
+    objects: ObjectStore
+    results: JobResults
+    secret: SiteSecret
+    engine: EngineIdentity
+
+
+def computing(config: Config, site: Site) -> Computing:
+    """What the configuration wants.
+
+    Raises
+    ------
+    ConfigError
+        boto3 is missing.
+    """
+    return LocalComputing(config, site) if config.queue.backend == "local" else RemoteComputing(config, site)
+
+
+class LocalComputing:
+    """Subprocesses of this machine."""
+
+    workers: Sequence[Worker] = ()
+
+    def __init__(self, config: Config, site: Site) -> None:
+        self._queue = SubprocessQueue(config.queue.workers)
+        outcomes = Outcomes(site.ledger, site.results, {})
+        runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
+        self._runs = LocalRuns(site.ledger, site.bus, site.results, outcomes, runs, self._queue)
+        self._news = RunNews(site.ledger, site.results, outcomes, runs)
+
+    def submit(self, job: JobRow) -> None:
+        """Take the step."""
+        self._runs.submit(job)
+
+    def start(self) -> None:
+        """Settle what died with an earlier process, then run what is submitted."""
+        self._runs.settle()
+        self._queue.start(self._news.hear)
+
+    def stop(self) -> None:
+        """End every run."""
+        self._queue.stop()
+
+    def trouble(self) -> str:
+        """There is nobody to wait for."""
+        return ""
+
+
+class RemoteComputing:
+    """AWS Batch, with the fallback queue and the claims of gateways that share the bucket."""
+
+    def __init__(self, config: Config, site: Site) -> None:
+        self._queue, self._source = batch_queue(config)
+        outcomes = Outcomes(site.ledger, site.results, config.queue.usd_per_hour)
+        runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
+        claims = Claims(site.objects, config.site.name)
+        fallback = FallbackQueue(site.ledger, config.queue.fallback, site.secret, site.engine)
+        self._submit = RemoteSubmit(runs, site.results, self._queue, claims)
+        self._news = RunNews(site.ledger, site.results, outcomes, runs, fallback)
+        following = Following(
+            site.ledger,
+            site.bus,
+            site.objects,
+            self._queue,
+            claims,
+            runs,
+            self._news,
+            fallback,
+            Intervals(reconcile_s=config.queue.reconcile_s),
+        )
+        self.workers: Sequence[Worker] = (following,)
+
+    def submit(self, job: JobRow) -> None:
+        """Take the step."""
+        self._submit(job)
+
+    def start(self) -> None:
+        """Begin to take news; the follower asks after everything that is open."""
+        self._queue.start(self._news.hear)
+
+    def stop(self) -> None:
+        """Take no more news; the runs go on."""
+        self._queue.stop()
+
+    def trouble(self) -> str:
+        """Why no news come."""
+        return self._source.trouble if self._source is not None else ""
