@@ -4,7 +4,7 @@ Local runs die with this process and are settled at the next start; remote ones 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.adapters.objects import ObjectStore
@@ -125,7 +125,7 @@ class RemoteComputing:
             runs,
             self._news,
             fallback,
-            Intervals(reconcile_s=config.queue.reconcile_s),
+            _intervals(config),
         )
         self.workers: Sequence[Worker] = (following,)
 
@@ -144,3 +144,10 @@ class RemoteComputing:
     def trouble(self) -> str:
         """Why no news come."""
         return self._source.trouble if self._source is not None else ""
+
+
+def _intervals(config: Config) -> Intervals:
+    """As configured; a short deadline is looked at often enough to be kept."""
+    usual = Intervals(reconcile_s=config.queue.reconcile_s)
+    deadline_s = config.queue.fallback.after_s or usual.explain_s
+    return replace(usual, explain_s=min(usual.explain_s, deadline_s / 2))

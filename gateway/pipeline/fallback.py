@@ -52,11 +52,12 @@ class FallbackQueue:
     def move(self, job: JobRow, reason: str) -> None:
         """Move a job whose run is over to the fallback queue, once."""
         options = canonical_options(job.engine, job.task, {**job.options, **self._fallback.options})
+        is_same = options == canonical_options(job.engine, job.task, job.options)
         with self._ledger.transaction() as transaction:
             now = transaction.job(job.job_key)
             if not newer_run(now, job.run) or now.lane != Lane.MAIN:
                 return
-            if options == job.options:
+            if is_same:
                 transaction.move_job(
                     job.job_key,
                     JobEvent.RUN_LOST,

@@ -46,6 +46,8 @@ class Intervals:
     progress_s: float = 15.0
     explain_s: float = 60.0
     """Also how long a run may wait before it is explained."""
+    unseen_s: float = UNSEEN_S
+    """How long a run whose submission was not answered may stay unseen before it is submitted again."""
 
 
 class _Duty:
@@ -155,7 +157,7 @@ class Following(Worker):
             holder = self._claims.holder(job.job_key)
             if holder is None or holder.gateway == self._claims.gateway:
                 self._lose(job, f"the gateway {job.followed} gave the job up")
-        elif _seconds_since(job.submitted_at) > UNSEEN_S and self._is_ours(job):
+        elif _seconds_since(job.submitted_at) > self._intervals.unseen_s and self._is_ours(job):
             with self._ledger.transaction() as transaction:
                 if transaction.job(job.job_key).queue_id:
                     return
@@ -258,7 +260,7 @@ class Following(Worker):
 
     def _end_run(self, job: JobRow) -> None:
         queue_id = job.queue_id or self._queue.find(self._runs.ticket(job)) or ""
-        if not queue_id and _seconds_since(job.submitted_at) <= UNSEEN_S:
+        if not queue_id and _seconds_since(job.submitted_at) <= self._intervals.unseen_s:
             return  # it may still show up
         if not job.followed:
             if queue_id:

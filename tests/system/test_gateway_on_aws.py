@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
+from tests.doubles.batch import DEFINITION, MAIN_QUEUE, BatchDouble
 from tests.doubles.news_queue import NewsQueue
 
 BUCKET = "iris-data"

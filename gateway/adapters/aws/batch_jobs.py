@@ -213,6 +213,7 @@ def news_of_job(job: BatchJob, *, blocked: bool = False) -> JobNews | None:
             attempt=len(job.ended) + 1,
             queue_id=job.job_id,
             detail=_detail(job),
+            by_time_limit=(job.status_reason or "").startswith(CANCELLED_BY_TIME_LIMIT),
         )
     if job.is_over:
         return _ended(job, run)

@@ -1,7 +1,8 @@
-"""A ledger with one planned job, and what waits for it to move."""
+"""A ledger with one planned job, and what waits for it to move; a pytest plugin."""
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,15 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
+    with site_in(tmp_path) as site:
+        yield site
+
+
+@contextmanager
+def site_in(folder: Path) -> Iterator[Site]:
+    """A site whose data directory is this folder."""
     bus = Bus()
-    with Ledger(tmp_path / "ledger.sqlite", bus) as ledger:
+    with Ledger(folder / "ledger.sqlite", bus) as ledger:
         header = StudyHeader(STUDY_UID, "key", "", "", "", "")
         arrived = ArrivedInstance(
             header, SERIES_UID, "1.2.3.4.5", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", "CT", 2, "",
@@ -61,4 +69,4 @@ def site(tmp_path: Path) -> Iterator[Site]:
         with ledger.transaction() as transaction:
             decided = DecidedVolume(SERIES_UID, 1, 1, JOB_KEY, "taken")
             complete_study(transaction, StudyPlan(STUDY_UID, 1, (planned,), (decided,)), evidence="test")
-        yield Site(ledger, bus, tmp_path)
+        yield Site(ledger, bus, folder)

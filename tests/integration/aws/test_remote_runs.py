@@ -1,0 +1,505 @@
+"""Runs at Batch: one effective run a job, found again, explained, moved on, ended when unwanted."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.adapters.aws.batch import BatchQueue, BatchSettings, LaneSettings
+from gateway.adapters.aws.session import AwsSession
+from gateway.adapters.aws.sqs_news import SqsNews
+from gateway.adapters.errors import Away
+from gateway.adapters.folder import FolderStore
+from gateway.adapters.objects import job_object
+from gateway.config import Fallback
+from gateway.events import Event, JobChanged
+from gateway.ledger.completion import jobs_of
+from gateway.ledger.records import JobRow
+from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
+from gateway.pipeline.claims import Claim, Claims
+from gateway.pipeline.fallback import FallbackQueue
+from gateway.pipeline.following import Following, Intervals
+from gateway.pipeline.identity import EngineIdentity, SiteSecret
+from gateway.pipeline.news import RunNews
+from gateway.pipeline.outcomes import Outcomes
+from gateway.pipeline.remote_runs import RemoteSubmit
+from gateway.pipeline.results import JobResults
+from gateway.pipeline.run import Runs
+from gateway.pipeline.steps import StepWorker
+from gateway.pipeline.workplace import Workplace
+from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
+from tests.doubles.news_queue import NewsQueue
+from tests.one_job import JOB_KEY, STUDY_UID, Site, site_in
+
+QUICK_JOB = Path(__file__).parents[2] / "doubles" / "quick_job.py"
+OFTEN = Intervals(find_s=0.1, end_s=0.1, reconcile_s=0.5, progress_s=0.1, explain_s=0.1, unseen_s=60.0)
+NEVER_S = 3600.0
+
+
+class Gateway:
+    """What of a gateway deals with runs: the step submit, the news, the follower."""
+
+    def __init__(
+        self,
+        site: Site,
+        objects: FolderStore,
+        news_url: str,
+        *,
+        name: str = "north",
+        intervals: Intervals = OFTEN,
+        fallback: Fallback | None = None,
+        lease_s: float = 60.0,
+    ) -> None:
+        self.site, self.name = site, name
+        fallback = fallback or Fallback()
+        lanes = [LaneSettings(queue, DEFINITION) for queue in (MAIN_QUEUE, FALLBACK_QUEUE)]
+        session = AwsSession("us-east-1")
+        settings = BatchSettings(lanes[0], lanes[1] if fallback.job_queue else None, name)
+        self.queue = BatchQueue(session, settings, SqsNews(session, news_url))
+        results = JobResults(objects, Workplace(site.ledger, site.data_dir))
+        outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0})
+        runs = Runs(site.ledger, results, outcomes, objects, self.queue)
+        self.claims = Claims(objects, name, lease_s)
+        engine = EngineIdentity("threshold", "1", "", "1")
+        secret = SiteSecret(site.data_dir / "secret")
+        moving = FallbackQueue(site.ledger, fallback, secret, engine)
+        self.news = RunNews(site.ledger, results, outcomes, runs, moving)
+        submit = RemoteSubmit(runs, results, self.queue, self.claims)
+        self.workers = (
+            StepWorker("submit", {JobState.STAGED}, submit, site.ledger, site.bus),
+            Following(
+                site.ledger, site.bus, objects, self.queue, self.claims, runs, self.news, moving, intervals
+            ),
+        )
+
+    def start(self) -> None:
+        self.queue.start(self.news.hear)
+        for worker in self.workers:
+            worker.start()
+
+    def stop(self) -> None:
+        self.queue.stop()
+        for worker in self.workers:
+            worker.stop()
+
+    def timeline(self) -> list[tuple[str, dict[str, Any]]]:
+        rows = self.site.ledger.read(
+            "SELECT event, detail FROM events WHERE job_key IS NOT NULL ORDER BY seq"
+        )
+        return [(row["event"], json.loads(row["detail"])) for row in rows]
+
+    def happened(self, name: str) -> list[dict[str, Any]]:
+        return [detail for event, detail in self.timeline() if event == name]
+
+    def wait_until_happened(self, name: str) -> dict[str, Any]:
+        self.site.wait_for(lambda _: bool(self.happened(name)))
+        return self.happened(name)[0]
+
+    def wait_for_state(self, *states: JobState) -> JobRow:
+        return self.site.wait_for(lambda job: job.state in states)
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> FolderStore:
+    store = FolderStore(tmp_path / "bucket")
+    store.put(job_object(JOB_KEY, "request.json"), b"{}")
+    return store
+
+
+@pytest.fixture
+def plan(objects: FolderStore) -> Callable[..., None]:
+    """Says what the job will do."""
+    return lambda **what: objects.put(job_object(JOB_KEY, "plan"), json.dumps(what).encode())
+
+
+@pytest.fixture
+def worked(objects: FolderStore) -> Callable[[], list[str]]:
+    """The runs that really worked."""
+    return lambda: (objects.get(job_object(JOB_KEY, "worked")) or b"").decode().splitlines()
+
+
+@pytest.fixture
+def double(batch_double: BatchDouble) -> BatchDouble:
+    batch_double.set_definition(command=[sys.executable, str(QUICK_JOB)])
+    return batch_double
+
+
+@pytest.fixture
+def make_gateway(
+    site: Site, objects: FolderStore, double: BatchDouble, make_news_queue: Callable[..., NewsQueue]
+) -> Iterator[Callable[..., Gateway]]:
+    """Makes gateways on the one job, staged, and stops them."""
+    with ExitStack() as stack:
+
+        def make(at: Site = site, **settings: Any) -> Gateway:
+            if at.job().state is JobState.PLANNED:
+                at.move(JobEvent.STAGED)
+            gateway = Gateway(at, objects, make_news_queue().url, **settings)
+            stack.callback(gateway.stop)
+            return gateway
+
+        yield make
+
+
+@pytest.fixture
+def second_site(tmp_path: Path) -> Iterator[Site]:
+    """Another gateway's ledger, with the same study."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    with site_in(folder) as site:
+        yield site
+
+
+def test_run_at_batch_is_followed_to_its_result_and_its_path_noted(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, worked: Callable[[], list[str]]
+) -> None:
+    gateway = make_gateway()
+    gateway.start()
+    job = gateway.wait_for_state(JobState.SEGMENTED)
+    batch_job = double.jobs()[0]
+    assert worked() == [f"1 {batch_job.job_id}"]
+    assert (job.queue_id, job.run, job.attempt, job.run_open) == (batch_job.job_id, 1, 1, 0)
+    wanted = ["job.submitted", "job.accepted", "job.queued", "job.starting", "job.started", "job.segmented"]
+    assert [name for name, _ in gateway.timeline() if name in wanted] == wanted
+    ended = gateway.happened("job.segmented")[0]
+    assert ended["machine"] == "g4dn.xlarge"
+    assert ended["usd_estimate"] > 0
+    assert ended["log_stream"]
+
+
+def test_submission_whose_answer_was_lost_is_found_and_not_repeated(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, worked: Callable[[], list[str]]
+) -> None:
+    double.lose_answer("SubmitJob")
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert gateway.happened("job.unanswered")
+    assert len(double.calls("SubmitJob")) == 1
+    assert len(worked()) == 1
+
+
+def test_submission_that_was_never_taken_in_is_repeated_once_it_stayed_unseen(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, worked: Callable[[], list[str]]
+) -> None:
+    double.lose_request("SubmitJob")
+    gateway = make_gateway(intervals=Intervals(find_s=0.1, unseen_s=0.3))
+    gateway.start()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert gateway.happened("job.submitted_again")
+    assert len(double.jobs()) == len(worked()) == 1
+
+
+def test_two_jobs_of_one_run_are_one_effective_run_and_the_owner_is_followed(
+    make_gateway: Callable[..., Gateway],
+    double: BatchDouble,
+    worked: Callable[[], list[str]],
+    plan: Callable[..., None],
+) -> None:
+    plan(seconds=2.0)
+    double.hide_new_jobs(NEVER_S)
+    double.lose_answer("SubmitJob")
+    double.events.drop(1000)
+    gateway = make_gateway(intervals=Intervals(find_s=0.1, reconcile_s=0.2, unseen_s=0.3))
+    gateway.start()
+    owned = gateway.wait_until_happened("job.owned")
+    gateway.wait_for_state(JobState.SEGMENTED)
+    first, second = double.jobs()
+    assert owned["queue_id"] == first.job_id
+    assert worked() == [f"1 {first.job_id}"]
+    assert gateway.happened("job.accepted")[0]["queue_id"] == second.job_id
+    assert not gateway.happened("job.run_lost")
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda double: double.deny("SubmitJob"), "AWS denies batch:SubmitJob"),
+        (lambda double: double.deny("ListJobs"), "AWS denies batch:ListJobs"),
+        (lambda double: double.throttle("SubmitJob", None), "AWS asks to wait"),
+        (lambda double: double.expire_credentials(), "the AWS credentials have expired"),
+    ],
+    ids=["submit denied", "list denied", "throttled", "expired"],
+)
+def test_job_waits_while_batch_does_not_take_it_and_goes_on_by_itself(
+    make_gateway: Callable[..., Gateway],
+    double: BatchDouble,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[BatchDouble], None],
+    sentence: str,
+) -> None:
+    monkeypatch.setattr("gateway.pipeline.steps.AWAY_DELAY_S", 0.2)
+    monkeypatch.setattr("gateway.pipeline.outcomes.FIRST_DELAY_S", 0.05)
+    harm(double)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.site.wait_for(lambda job: job.state is JobState.STAGED and sentence in job.reason)
+    gateway.site.wait_for(lambda job: len(double.calls("SubmitJob") + double.calls("ListJobs")) > 5)
+    assert gateway.site.job().state in {JobState.STAGED, JobState.SUBMITTED}
+    double.forgive()
+    gateway.wait_for_state(JobState.SEGMENTED)
+
+
+def test_job_whose_queue_is_disabled_says_so_with_the_command_that_enables_it(
+    make_gateway: Callable[..., Gateway], double: BatchDouble
+) -> None:
+    double.hold_capacity()
+    double.set_environment(state="DISABLED")
+    gateway = make_gateway()
+    gateway.start()
+    job = gateway.site.wait_for(lambda job: bool(job.waiting_code))
+    assert job.state is JobState.RUNNABLE
+    assert "aws batch update-compute-environment" in job.reason
+    assert gateway.happened("job.waiting")[0]["code"] == job.waiting_code
+    double.set_environment(state="ENABLED")
+    double.release_capacity()
+    assert gateway.wait_for_state(JobState.SEGMENTED).reason == ""
+
+
+def test_job_that_waited_too_long_is_run_once_more_at_the_fallback_queue(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, worked: Callable[[], list[str]]
+) -> None:
+    double.hold_capacity(MAIN_QUEUE)
+    gateway = make_gateway(fallback=Fallback(after_s=0.3, job_queue=FALLBACK_QUEUE))
+    gateway.start()
+    job = gateway.wait_for_state(JobState.SEGMENTED)
+    first, second = double.jobs()
+    assert (job.run, job.lane, job.queue_id) == (2, "fallback", second.job_id)
+    assert (first.status, first.queue.name) == ("FAILED", MAIN_QUEUE)
+    assert (second.status, second.queue.name) == ("SUCCEEDED", FALLBACK_QUEUE)
+    assert worked() == [f"2 {second.job_id}"]
+    assert gateway.happened("job.withdrawn")
+    assert "moved to the fallback queue" in gateway.happened("job.run_lost")[0]["reason"]
+
+
+def test_job_that_the_queues_own_time_limit_ended_moves_on_as_well(
+    make_gateway: Callable[..., Gateway], double: BatchDouble
+) -> None:
+    double.hold_capacity(MAIN_QUEUE)
+    gateway = make_gateway(fallback=Fallback(after_s=NEVER_S, job_queue=FALLBACK_QUEUE))
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNABLE)
+    double.cancel_by_time_limit(double.jobs()[0].job_id, "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY")
+    assert gateway.wait_for_state(JobState.SEGMENTED).lane == "fallback"
+
+
+def test_fallback_with_another_model_is_another_job_in_the_first_ones_place(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, site: Site
+) -> None:
+    double.hold_capacity(MAIN_QUEUE)
+    wanted = Fallback(after_s=0.3, job_queue=FALLBACK_QUEUE, options={"fast": True})
+    gateway = make_gateway(fallback=wanted)
+    gateway.start()
+    first = gateway.wait_for_state(JobState.SUPERSEDED)
+    other = next(job for job in jobs_of(site.ledger, STUDY_UID) if job.job_key != first.job_key)
+    assert (other.state, other.fallback_of, other.lane) == (JobState.PLANNED, JOB_KEY, "fallback")
+    assert other.options["fast"] is True
+    assert (other.slot, other.instance_uids) == (first.slot, first.instance_uids)
+    double.release_capacity()
+    assert [job.status for job in double.jobs()] == ["FAILED"]
+
+
+def test_run_that_got_a_machine_in_the_last_moment_is_not_ended(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=1.0)
+    double.events.drop(2)  # what is heard last is that it waits
+    gateway = make_gateway(
+        intervals=Intervals(explain_s=0.1, reconcile_s=NEVER_S),
+        fallback=Fallback(after_s=0.1, job_queue=FALLBACK_QUEUE),
+    )
+    gateway.start()
+    assert gateway.wait_for_state(JobState.SEGMENTED).lane == "main"
+    assert len(double.jobs()) == 1
+
+
+def test_machine_that_is_taken_away_shows_in_the_timeline_and_the_run_goes_on(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=30.0)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNING)
+    plan(seconds=0.0)
+    double.interrupt(double.jobs()[0].job_id, notice_s=5.0)
+    job = gateway.wait_for_state(JobState.SEGMENTED)
+    assert (job.run, job.attempt, len(double.jobs())) == (1, 2, 1)
+    assert gateway.happened("job.queued")[1]["interruption"] == "spot"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda events: events.drop(1000),
+        lambda events: events.repeat(3),
+        lambda events: events.reorder(4),
+        lambda events: events.delay(1.0),
+    ],
+    ids=["none come", "each three times", "backwards", "late"],
+)
+def test_job_is_segmented_whatever_becomes_of_its_events(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, harm: Callable[[Any], None]
+) -> None:
+    harm(double.events)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    states = [
+        name for name, _ in gateway.timeline() if name in ("job.queued", "job.started", "job.segmented")
+    ]
+    assert states == sorted(states, key=["job.queued", "job.started", "job.segmented"].index)
+
+
+def test_job_that_is_cancelled_ends_its_run_at_batch(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=30.0)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNING)
+    gateway.site.move(JobEvent.CANCELLED)
+    double.wait_for(double.jobs()[0].job_id, "FAILED")
+    assert gateway.site.wait_for(lambda job: not job.run_open).state is JobState.CANCELLED
+
+
+def test_job_that_is_cancelled_before_its_submission_was_answered_is_ended_too(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=30.0)
+    double.hide_new_jobs(NEVER_S)
+    double.events.drop(1000)
+    double.lose_answer("SubmitJob")
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_until_happened("job.unanswered")
+    gateway.site.move(JobEvent.CANCELLED)
+    double.show_jobs()
+    double.wait_for(double.jobs()[0].job_id, "FAILED")
+    gateway.site.wait_for(lambda job: not job.run_open)
+
+
+def test_gateway_that_was_away_finds_what_its_runs_became(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, worked: Callable[[], list[str]]
+) -> None:
+    double.hold_capacity()
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNABLE)
+    gateway.stop()
+    double.events.drop(1000)
+    double.release_capacity()
+    double.wait_for(double.jobs()[0].job_id, "SUCCEEDED")
+    assert gateway.site.job().state in AT_THE_QUEUE
+    again = make_gateway()
+    again.start()
+    again.wait_for_state(JobState.SEGMENTED)
+    assert len(worked()) == 1
+
+
+def test_run_that_batch_has_forgotten_is_run_again(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, worked: Callable[[], list[str]]
+) -> None:
+    double.hold_capacity()
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNABLE)
+    with double.life.lock:
+        double.life.jobs.clear()
+    gateway.wait_until_happened("job.run_lost")
+    double.release_capacity()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert len(worked()) == 1
+
+
+def test_result_that_cannot_be_fetched_is_fetched_later_and_never_computed_again(
+    make_gateway: Callable[..., Gateway],
+    objects: FolderStore,
+    worked: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures: list[str] = []
+    fetch = objects.fetch
+
+    def away_at_first(key: str, target: Path) -> bool:
+        if len(failures) < 2:
+            failures.append(key)
+            raise Away("the bucket does not answer")
+        return fetch(key, target)
+
+    monkeypatch.setattr(objects, "fetch", away_at_first)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert len(failures) == 2
+    assert len(worked()) == 1
+    assert not gateway.happened("job.run_lost")
+
+
+def test_two_gateways_with_one_bucket_share_one_run(
+    make_gateway: Callable[..., Gateway],
+    second_site: Site,
+    double: BatchDouble,
+    worked: Callable[[], list[str]],
+    plan: Callable[..., None],
+) -> None:
+    plan(seconds=0.5)
+    north, south = make_gateway(name="north"), make_gateway(second_site, name="south")
+    north.start()
+    south.start()
+    for gateway in (north, south):
+        gateway.wait_for_state(JobState.SEGMENTED)
+    assert len(double.jobs()) == len(worked()) == 1
+    followed = {gateway.name: gateway.site.job().followed for gateway in (north, south)}
+    assert sorted(followed.values()) in (["", "north"], ["", "south"])
+
+
+def test_gateway_takes_a_job_over_whose_holder_is_gone(
+    make_gateway: Callable[..., Gateway], second_site: Site, double: BatchDouble, objects: FolderStore
+) -> None:
+    Claims(objects, "north", lease_s=1.0).take(JOB_KEY, 1)  # and died before it submitted anything
+    south = make_gateway(second_site, name="south")
+    south.start()
+    south.site.wait_for(lambda job: job.followed == "north")
+    job = south.wait_for_state(JobState.SEGMENTED)
+    assert (job.followed, len(double.jobs())) == ("", 1)
+
+
+def test_gateway_whose_claim_was_taken_over_follows_instead_of_submitting_again(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, objects: FolderStore
+) -> None:
+    double.lose_request("SubmitJob", None)
+    gateway = make_gateway(intervals=Intervals(find_s=0.1, unseen_s=1.0))
+    gateway.start()
+    gateway.wait_until_happened("job.unanswered")
+    until = datetime.now(UTC) + timedelta(hours=1)
+    claim = Claim(gateway="south", run=2, until=until).model_dump_json().encode()
+    objects.put(job_object(JOB_KEY, "claim.json"), claim)  # as after a lease that ended while it slept
+    gateway.wait_until_happened("job.taken_over")
+    assert len(double.calls("SubmitJob")) == 1
+
+
+def test_run_that_fails_for_good_fails_the_job_with_what_batch_says(
+    make_gateway: Callable[..., Gateway], plan: Callable[..., None], double: BatchDouble
+) -> None:
+    plan(exit=2)
+    gateway = make_gateway()
+    gateway.start()
+    job = gateway.wait_for_state(JobState.FAILED)
+    assert job.reason
+    assert len(double.jobs()) == 1
+
+
+def test_changes_of_a_job_are_published_so_that_the_page_shows_them(
+    make_gateway: Callable[..., Gateway],
+) -> None:
+    seen: list[Event] = []
+    gateway = make_gateway()
+    gateway.site.bus.subscribe(seen.append)
+    gateway.start()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert "accepted" in [event.event for event in seen if isinstance(event, JobChanged)]
