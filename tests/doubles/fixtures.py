@@ -22,10 +22,16 @@ def batch_double(aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatc
     double.close()
 
 
-@pytest.fixture
-def aws_session(batch_double: BatchDouble) -> AwsSession:
-    """The gateway's own session, which meets the double and moto."""
+@pytest.fixture(scope="session")
+def _one_session() -> AwsSession:
+    """Reading the service models takes a while, and is remembered by a session."""
     return AwsSession(REGION)
+
+
+@pytest.fixture
+def aws_session(batch_double: BatchDouble, _one_session: AwsSession) -> AwsSession:
+    """The gateway's own session, whose clients meet the double and moto."""
+    return _one_session
 
 
 @pytest.fixture(scope="session")
