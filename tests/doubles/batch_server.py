@@ -1,4 +1,4 @@
-"""The HTTP side of the Batch double: operations by path (rest-json), quotas by target (json), faults."""
+"""The HTTP side of the Batch double: operations by path (rest-json) or by target (json), and faults."""
 
 import json
 import socket
@@ -12,7 +12,6 @@ from .batch_faults import Fault, Faults, Harm, Refusal
 
 Answer = dict[str, Any]
 Operation = Callable[[dict[str, Any]], Answer]
-TARGET = "ServiceQuotasV20190624."
 
 
 class Refused(Exception):
@@ -87,8 +86,8 @@ class Server:
     def _understand(self, handler: "_Handler") -> tuple[str, dict[str, Any]]:
         request = json.loads(handler.body() or b"{}")
         target = handler.headers.get("X-Amz-Target", "")
-        if target.startswith(TARGET):
-            return target.removeprefix(TARGET), request
+        if target:
+            return target.rpartition(".")[2], request
         if handler.path.startswith("/v1/tags/"):
             return "TagResource", {**request, "resourceArn": unquote(handler.path.removeprefix("/v1/tags/"))}
         return self._by_path.get(handler.path, handler.path), request
@@ -128,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:  # the client asked for it, and is told that it gets it
+            self.send_header("Connection", "close")
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

@@ -119,6 +119,8 @@ class SqsNews:
         pause_s = FIRST_PAUSE_S
         while not self._stopping.is_set():
             trouble = self._poll()
+            if self._stopping.is_set():
+                return
             self._say(trouble)
             if not trouble:
                 pause_s = FIRST_PAUSE_S

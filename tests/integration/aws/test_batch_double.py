@@ -123,11 +123,11 @@ def test_interrupted_machine_is_named_and_the_job_runs_again(
 
 
 def test_deaf_process_is_killed_after_the_notice(
-    batch_double: BatchDouble, submit: Callable[..., str], wait_until: Callable[..., None]
+    batch_double: BatchDouble, submit: Callable[..., str], eventually: Callable[..., None]
 ) -> None:
     batch_double.set_definition(command=STUBBORN)
     job_id = submit(retryStrategy={"attempts": 1})
-    wait_until(lambda: "deaf" in batch_double.log(job_id))
+    eventually(lambda: "deaf" in batch_double.log(job_id))
     begun = time.monotonic()
     batch_double.interrupt(job_id, notice_s=0.3, host_is_named=False)
     assert batch_double.wait_for(job_id, "FAILED").attempts[0].exit_code == 128 + signal.SIGKILL
@@ -249,14 +249,3 @@ def _misfits(client: Any, operation: str, answer: dict[str, Any]) -> str:
     shape = shape.operation_model(operation).output_shape
     known = {name: value for name, value in answer.items() if name != "ResponseMetadata"}
     return str(ParamValidator().validate(known, shape).generate_report())
-
-
-@pytest.fixture
-def wait_until() -> Callable[..., None]:
-    def wait(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.01)
-
-    return wait
