@@ -3,26 +3,20 @@
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import structlog
 
 from batch_job.contract import (
-    MANIFEST_NAME,
     ContractError,
     EngineFacts,
-    Manifest,
     canonical_options,
     engine_facts,
     task_facts,
 )
 from converter.nifti import converter_version
 from gateway.adapters.durable import make_folder
-from gateway.adapters.folder import FolderStore
-from gateway.adapters.objects import job_object
-from gateway.adapters.subprocess_queue import SubprocessQueue
 from gateway.api.access import Access, admin_token
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
@@ -32,6 +26,14 @@ from gateway.config import Config, ConfigError, Rule
 from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
+from gateway.job_folders import (
+    JobFolderFiles,
+    begin_to_sweep,
+    kept_here,
+    local_queue,
+    object_store,
+    pictures_from,
+)
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
@@ -51,23 +53,6 @@ from gateway.pipeline.workplace import Workplace
 from gateway.worker import Worker
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class JobFolderFiles:
-    """Where the API finds the outputs of a job: where its manifest says."""
-
-    objects: FolderStore
-
-    def path(self, job_key: str, name: str) -> Path | None:
-        """The file, or None where it is not there (yet): without a manifest there is no result."""
-        content = self.objects.get(job_object(job_key, MANIFEST_NAME))
-        try:
-            where = Manifest.from_json(content).where(name) if content is not None else None
-        except (ContractError, KeyError):
-            return None
-        path = self.objects.path(job_object(job_key, where)) if where is not None else None
-        return path if path is not None and path.is_file() else None
 
 
 class App:
@@ -96,8 +81,8 @@ class App:
         bus = Bus()
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
         secret = SiteSecret(config.secret_path)
-        objects = FolderStore(data_dir / "objects")
-        self._queue = SubprocessQueue(config.queue.workers)
+        self._objects = objects = object_store(config)
+        self._queue = local_queue(config, objects)
         workplace = Workplace(ledger, data_dir)
         self._runs = runs = Runs(ledger, bus, workplace, objects, self._queue)
         self._intake = Intake(
@@ -112,7 +97,7 @@ class App:
         )
         completeness = Completeness(
             ledger,
-            Planner(ledger, data_dir, rules, secret, identity),
+            Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site),
             bus,
             self.listener.has_open_association,
             quiet_s=config.study.quiet_s,
@@ -121,7 +106,13 @@ class App:
         encode = Encode(ledger, workplace, runs, config.seg, secret.tracking_key())
         steps = [
             StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
-            StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),
+            StepWorker(
+                "stage",
+                {JobState.CONVERTED},
+                Stage(ledger, workplace, objects, kept_here(config)),
+                ledger,
+                bus,
+            ),
             StepWorker("submit", {JobState.STAGED}, runs.submit, ledger, bus),
             StepWorker("encode", {JobState.SEGMENTED}, encode, ledger, bus),
         ]
@@ -141,6 +132,7 @@ class App:
             bus,
             Access(self.token),
             JobFolderFiles(objects),
+            pictures_from(objects),
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 
@@ -163,6 +155,7 @@ class App:
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._intake.adopt_unknown_files()
         self._runs.start()
+        begin_to_sweep(self._objects)
         for worker in self._workers:
             worker.start()
         self.listener.start()

@@ -134,6 +134,11 @@ class Config(BaseSettings):
         return self.site.data_dir.expanduser().resolve()
 
     @property
+    def leaves_site(self) -> bool:
+        """Whether job folders, with the images in them, lie outside this machine."""
+        return self.objects.backend != "local"
+
+    @property
     def secret_path(self) -> Path:
         """The file that holds the site secret."""
         if self.site.secret_file:
@@ -163,7 +168,6 @@ def _not_yet(config: Config) -> list[str]:
     switched_on: list[tuple[bool, str]] = [
         (config.queue.backend == "batch", "queue.backend = 'batch': use 'local'"),
         (config.queue.max_jobs_per_hour > 0, "queue.max_jobs_per_hour: leave it at 0"),
-        (config.objects.backend == "s3", "objects.backend = 's3': use 'local'"),
         (config.news.backend == "sqs", "news.backend = 'sqs': use 'local'"),
         (config.mirror.backend == "dynamodb", "mirror.backend = 'dynamodb': use 'none'"),
         (config.dicom.tls != Tls(), "dicom.tls: leave it empty"),

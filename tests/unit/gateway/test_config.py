@@ -248,7 +248,6 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
     [
         ("[queue]\nbackend = 'batch'", "queue.backend"),
         ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
-        ("[objects]\nbackend = 's3'", "objects.backend"),
         ("[news]\nbackend = 'sqs'", "news.backend"),
         ("[mirror]\nbackend = 'dynamodb'", "mirror.backend"),
         ("[dicom]\ntls = { certificate = 'x' }", "dicom.tls"),
