@@ -3,24 +3,20 @@
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import structlog
 
 from batch_job.contract import (
-    MANIFEST_NAME,
     ContractError,
     EngineFacts,
-    Manifest,
     canonical_options,
     engine_facts,
     task_facts,
 )
 from converter.nifti import converter_version
 from gateway.adapters.durable import make_folder
-from gateway.adapters.objects import ObjectStore, job_object
 from gateway.api.access import Access, admin_token
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
@@ -31,6 +27,13 @@ from gateway.config import Config, ConfigError, Rule
 from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
+from gateway.job_folders import (
+    JobFolderFiles,
+    begin_to_sweep,
+    kept_here,
+    object_store,
+    pictures_from,
+)
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
@@ -38,7 +41,6 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
-from gateway.outside import object_store
 from gateway.pipeline.completeness import Completeness
 from gateway.pipeline.convert import Convert, Stage
 from gateway.pipeline.encode import Encode
@@ -51,23 +53,6 @@ from gateway.pipeline.workplace import Workplace
 from gateway.worker import Worker
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class JobFolderFiles:
-    """Where the API finds the outputs of a job: where its manifest says."""
-
-    objects: ObjectStore
-
-    def path(self, job_key: str, name: str) -> Path | None:
-        """The file, or None where it is not there (yet): without a manifest there is no result."""
-        content = self.objects.get(job_object(job_key, MANIFEST_NAME))
-        try:
-            where = Manifest.from_json(content).where(name) if content is not None else None
-        except (ContractError, KeyError):
-            return None
-        found = self.objects.located(job_object(job_key, where)) if where is not None else None
-        return found if isinstance(found, Path) else None
 
 
 class App:
@@ -99,7 +84,7 @@ class App:
         identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
         )
-        objects = object_store(config)
+        self._objects = objects = object_store(config)
         workplace = Workplace(ledger, data_dir)
         results = JobResults(objects, workplace)
         self._computing = computing(config, Site(ledger, bus, objects, results, secret, identity))
@@ -112,7 +97,7 @@ class App:
         )
         completeness = Completeness(
             ledger,
-            Planner(ledger, data_dir, rules, secret, identity),
+            Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site),
             bus,
             self.listener.has_open_association,
             quiet_s=config.study.quiet_s,
@@ -121,7 +106,13 @@ class App:
         encode = Encode(ledger, workplace, results, config.seg, secret.tracking_key())
         steps = [
             StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
-            StepWorker("stage", {JobState.CONVERTED}, Stage(ledger, workplace, objects), ledger, bus),
+            StepWorker(
+                "stage",
+                {JobState.CONVERTED},
+                Stage(ledger, workplace, objects, kept_here(config)),
+                ledger,
+                bus,
+            ),
             StepWorker("submit", {JobState.STAGED}, self._computing.submit, ledger, bus),
             StepWorker("encode", {JobState.SEGMENTED}, encode, ledger, bus),
         ]
@@ -142,6 +133,7 @@ class App:
             bus,
             Access(self.token),
             JobFolderFiles(objects),
+            pictures_from(objects),
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 
@@ -164,6 +156,7 @@ class App:
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._intake.adopt_unknown_files()
         self._computing.start()
+        begin_to_sweep(self._objects)
         for worker in self._workers:
             worker.start()
         self.listener.start()

@@ -5,15 +5,15 @@ Local runs die with this process and are settled at the next start; remote ones 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.adapters.objects import ObjectStore
-from gateway.adapters.subprocess_queue import SubprocessQueue
+from gateway.aws import aws_session
 from gateway.config import Config
 from gateway.events import Bus
+from gateway.job_folders import local_queue
 from gateway.ledger.records import JobRow
 from gateway.ledger.store import Ledger
-from gateway.outside import batch_queue
 from gateway.pipeline.claims import Claims
 from gateway.pipeline.fallback import FallbackQueue
 from gateway.pipeline.following import Following, Intervals
@@ -25,6 +25,10 @@ from gateway.pipeline.remote_runs import RemoteSubmit
 from gateway.pipeline.results import JobResults
 from gateway.pipeline.run import Runs
 from gateway.worker import Worker
+
+if TYPE_CHECKING:
+    from gateway.adapters.aws.batch import BatchQueue
+    from gateway.adapters.aws.sqs_news import SqsNews
 
 
 class Computing(Protocol):
@@ -81,7 +85,7 @@ class LocalComputing:
     workers: Sequence[Worker] = ()
 
     def __init__(self, config: Config, site: Site) -> None:
-        self._queue = SubprocessQueue(config.queue.workers)
+        self._queue = local_queue(config, site.objects)
         outcomes = Outcomes(site.ledger, site.results, {})
         runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
         self._runs = LocalRuns(site.ledger, site.bus, site.results, outcomes, runs, self._queue)
@@ -109,7 +113,7 @@ class RemoteComputing:
     """AWS Batch, with the fallback queue and the claims of gateways that share the bucket."""
 
     def __init__(self, config: Config, site: Site) -> None:
-        self._queue, self._source = batch_queue(config)
+        self._queue, self._source = _batch_queue(config)
         outcomes = Outcomes(site.ledger, site.results, config.queue.usd_per_hour)
         runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
         claims = Claims(site.objects, config.site.name)
@@ -151,3 +155,23 @@ def _intervals(config: Config) -> Intervals:
     usual = Intervals(reconcile_s=config.queue.reconcile_s)
     deadline_s = config.queue.fallback.after_s or usual.explain_s
     return replace(usual, explain_s=min(usual.explain_s, deadline_s / 2))
+
+
+def _batch_queue(config: Config) -> "tuple[BatchQueue, SqsNews | None]":
+    """The job queue of AWS Batch, and where its news come from."""
+    session = aws_session(config, "queue.backend = 'batch'")
+    from gateway.adapters.aws.batch import BatchQueue, BatchSettings, LaneSettings
+    from gateway.adapters.aws.sqs_news import SqsNews
+
+    queue, fallback = config.queue, config.queue.fallback
+    settings = BatchSettings(
+        main=LaneSettings(queue.job_queue, queue.job_definition),
+        fallback=LaneSettings(fallback.job_queue, fallback.job_definition or queue.job_definition)
+        if fallback.job_queue
+        else None,
+        site=config.site.name,
+        timeout_s=queue.timeout_s,
+        attempts=queue.attempts,
+    )
+    news = SqsNews(session, config.news.queue_url) if config.news.backend == "sqs" else None
+    return BatchQueue(session, settings, news), news

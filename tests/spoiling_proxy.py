@@ -87,6 +87,8 @@ class Proxy:
     def refuse(handler: BaseHTTPRequestHandler, status: int, code: str) -> None:
         text = f"<Error><Code>{code}</Code><Message>secret text of the store</Message></Error>".encode()
         handler.send_response_only(status)
+        if status == 301:
+            handler.send_header("x-amz-bucket-region", "eu-west-1")
         handler.send_header("Content-Length", str(len(text)))
         handler.end_headers()
         if handler.command != "HEAD":
@@ -101,7 +103,8 @@ class S3Proxy(Proxy):
     """Adds to moto's answers what S3's own have, and moto leaves out.
 
     The checksums of parts in ListParts, when an upload was begun in ListMultipartUploads, the first part
-    alone where PartNumber asks for it, and the refusal of content that is not what its checksum says.
+    alone where PartNumber asks for it, the refusal of content that is not what its checksum says, and of
+    parts of an upload that was ended.
     """
 
     def __init__(self, behind: str) -> None:
@@ -109,6 +112,8 @@ class S3Proxy(Proxy):
         self.asked: list[tuple[str, dict[str, str]]] = []
         """Method and query of every request that was passed on."""
         self.begun: dict[str, datetime] = {}
+        self.ended: set[str] = set()
+        self.spoil_body: Callable[[bytes], bytes] = lambda body: body
         self._checksums: dict[tuple[str, str], str] = {}
         self._part_bytes: dict[str, int] = {}
 
@@ -127,9 +132,14 @@ class S3Proxy(Proxy):
         url = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         self.asked.append((method, query))
+        body = self.spoil_body(body)
         checksum = asked.get("x-amz-checksum-sha256")
         if checksum and checksum != base64.b64encode(hashlib.sha256(body).digest()).decode():
             return 400, [], b"<Error><Code>BadDigest</Code></Error>"
+        if method == "DELETE" and "uploadId" in query:
+            self.ended.add(query["uploadId"])
+        elif query.get("uploadId") in self.ended:
+            return 404, [], b"<Error><Code>NoSuchUpload</Code></Error>"
         if _is_part(method, query):
             self._checksums[query["uploadId"], query["partNumber"]] = checksum or ""
             self._part_bytes[url.path] = max(len(body), self._part_bytes.get(url.path, 0))

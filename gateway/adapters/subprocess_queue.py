@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -18,11 +18,13 @@ from batch_job.contract import (
     DIE_WITH_PARENT_VARIABLE,
     EXIT_INTERRUPTED,
     EXIT_TRANSIENT,
+    PROGRESS_NAME,
     RUN_VARIABLE,
     ContractError,
-    read_progress,
+    Progress,
 )
 
+from .errors import OutsideError
 from .queue import JobNews, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
 
 log = structlog.get_logger(__name__)
@@ -40,10 +42,24 @@ class SubprocessQueue:
     ----------
     command
         What the address is appended to; the default is this Python's `-m batch_job`.
+    read_progress
+        Gives a run's `progress.json`, None where there is none (yet); the default reads the folder that its
+        address names.
+    environment
+        Variables for the runs, beside this process's own.
     """
 
-    def __init__(self, workers: int = 1, command: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        workers: int = 1,
+        command: tuple[str, ...] = (),
+        *,
+        read_progress: Callable[[JobTicket], bytes | None] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = command or (sys.executable, "-m", "batch_job")
+        self._read_progress = read_progress or _progress_in_folder
+        self._environment = dict(environment or {})
         self._waiting: queue.PriorityQueue[tuple[int, int, JobTicket | None]] = queue.PriorityQueue()
         self._count = 0
         self._lock = threading.Lock()
@@ -128,7 +144,12 @@ class SubprocessQueue:
                 del self._running[ticket.job_key]
 
     def _begin(self, ticket: JobTicket) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, RUN_VARIABLE: str(ticket.run), DIE_WITH_PARENT_VARIABLE: "1"}
+        environment = {
+            **os.environ,
+            **self._environment,
+            RUN_VARIABLE: str(ticket.run),
+            DIE_WITH_PARENT_VARIABLE: "1",
+        }
         return subprocess.Popen(
             [*self._command, ticket.address],
             stdin=subprocess.PIPE,
@@ -160,14 +181,22 @@ class SubprocessQueue:
 
     def _tell_progress(self, ticket: JobTicket, seen: tuple[str, float] | None) -> tuple[str, float] | None:
         try:
-            progress = read_progress(Path(ticket.address))
-        except (OSError, ContractError) as error:
+            content = self._read_progress(ticket)
+            progress = Progress.from_json(content) if content is not None else None
+        except (OSError, OutsideError, ContractError) as error:
             log.warning("progress_not_readable", job_key=ticket.job_key, error=type(error).__name__)
             return seen
         if progress is None or (progress.stage, progress.fraction) == seen:
             return seen
         self._on_news(RunProgressed(ticket.job_key, ticket.run, progress.stage, progress.fraction))
         return progress.stage, progress.fraction
+
+
+def _progress_in_folder(ticket: JobTicket) -> bytes | None:
+    try:
+        return (Path(ticket.address) / PROGRESS_NAME).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _read_lines(process: subprocess.Popen[bytes], last_lines: deque[str]) -> None:

@@ -25,6 +25,7 @@ def create_api(
     bus: Bus,
     access: Access,
     files: JobFiles,
+    pictures_from: str = "",
 ) -> FastAPI:
     """The whole API as one ASGI app.
 
@@ -39,6 +40,8 @@ def create_api(
         calls it.
     access
         Who may ask.
+    pictures_from
+        The origin of the URLs that `files` gives: the page may show pictures from there.
     """
     api = FastAPI(
         title="IRIS Gateway",
@@ -53,5 +56,5 @@ def create_api(
     api.include_router(probe_routes(store, readiness))
     api.include_router(status_routes(store, actions, live, files))
     add_page(api, access)
-    api.add_middleware(Guard, access=access)
+    api.add_middleware(Guard, access=access, pictures_from=pictures_from)
     return api

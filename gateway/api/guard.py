@@ -27,11 +27,11 @@ OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 OPEN_FOLDER = "/page/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {pictures}; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
 SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -43,9 +43,14 @@ SECURITY_HEADERS = {
 class Guard:
     """ASGI middleware around the whole API; "/" decides for itself, since it hands out the cookie."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, pictures_from: str = "") -> None:
         self._app = app
         self._access = access
+        pictures = f"'self' {pictures_from}".strip()
+        self._headers = {
+            "Content-Security-Policy": CONTENT_POLICY.format(pictures=pictures),
+            **SECURITY_HEADERS,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -58,7 +63,7 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _secure(MutableHeaders(scope=message))
+                self._secure(MutableHeaders(scope=message))
             await send(message)
 
         refusal = self._refusal(scope)
@@ -91,6 +96,11 @@ class Guard:
             return _cross_site_refusal(headers, needs_header=by_cookie)
         return None
 
+    def _secure(self, headers: MutableHeaders) -> None:
+        for name, value in self._headers.items():
+            headers.setdefault(name, value)
+        headers.setdefault("Cache-Control", "no-store")  # patients' data does not stay in a browser's cache
+
     def _is_local(self, scope: Scope) -> bool:
         server = scope.get("server")
         return self._access.is_open or (server is not None and _is_loopback(server[0]))
@@ -120,12 +130,6 @@ def _cross_site_refusal(headers: Headers, *, needs_header: bool) -> Response | N
     if foreign or (needs_header and PAGE_HEADER not in headers):
         return problem(403, "this request came from another site; use the page itself, or the Bearer token")
     return None
-
-
-def _secure(headers: MutableHeaders) -> None:
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
-    headers.setdefault("Cache-Control", "no-store")  # patients' data does not stay in a browser's cache
 
 
 def _host_name(host: str) -> str:

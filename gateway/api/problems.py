@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from gateway.adapters.errors import OutsideError, Retriable
 from gateway.ledger.work import NotPossible
 
 from .cursors import BadCursor
@@ -17,14 +18,20 @@ MEDIA_TYPE = "application/problem+json"
 
 INTERNAL = "this is a fault of the gateway; its log says where"
 
-DOCUMENTED: dict[int | str, dict[str, object]] = {
-    status: {
-        "description": HTTPStatus(status).phrase,
-        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+
+def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Problems that an operation may answer, for OpenAPI."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        }
+        for status in statuses
     }
-    for status in (401, 403, 404, 409, 422, 500)
-}
-"""The problems that any operation may answer, for OpenAPI."""
+
+
+DOCUMENTED = documented(401, 403, 404, 409, 422, 500)
+"""Those that any operation may answer."""
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -38,6 +45,7 @@ def add_problem_handlers(api: FastAPI) -> None:
     api.add_exception_handler(NotFound, _not_found)
     api.add_exception_handler(NotPossible, _not_possible)
     api.add_exception_handler(BadCursor, _bad_cursor)
+    api.add_exception_handler(OutsideError, _outside)
     api.add_exception_handler(RequestValidationError, _not_valid)
     api.add_exception_handler(HTTPException, _http)
 
@@ -52,6 +60,11 @@ def _not_possible(_: Request, error: Exception) -> Response:
 
 def _bad_cursor(_: Request, error: Exception) -> Response:
     return problem(422, str(error))
+
+
+def _outside(_: Request, error: Exception) -> Response:
+    """The object store did not do its part; its sentence is made for people."""
+    return problem(503 if isinstance(error, Retriable) else 502, str(error))
 
 
 def _not_valid(_: Request, error: Exception) -> Response:

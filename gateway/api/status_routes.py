@@ -4,7 +4,7 @@ import mimetypes
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Security
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException
@@ -14,7 +14,7 @@ from gateway.ledger.states import StudyState
 from . import models
 from .listings import DEFAULT_LIMIT, MAX_LIMIT
 from .live import LiveFeed, TooManyWatchers
-from .problems import DOCUMENTED
+from .problems import DOCUMENTED, documented
 from .store import Actions, Cut, JobFiles, Json, NotFound, StatusStore
 
 StudyName = Annotated[str, Path(max_length=128, description="A study_key, or a Study Instance UID")]
@@ -135,15 +135,24 @@ def _add_file(router: APIRouter, store: StatusStore, files: JobFiles, name: str,
         summary=what,
         response_class=FileResponse,
         tags=["jobs"],
-        responses={200: {"content": {media_type or "": {}}}},
+        responses={
+            200: {"content": {media_type or "": {}}},
+            307: {
+                "description": "In the cloud: `Location` is good for minutes, for whoever has it",
+                "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
+            },
+            **documented(502, 503),
+        },
     )
-    def job_file(job_key: Key) -> FileResponse:
+    def job_file(job_key: Key) -> Response:
         _found(store.job(job_key), "job")
-        path = files.path(job_key, name)
-        if path is None:
+        where = files.located(job_key, name)
+        if where is None:
             raise NotFound(f"this job has no {name} (yet)")
+        if isinstance(where, str):
+            return RedirectResponse(where)
         attachment = name if name.endswith(".gz") else None
-        return FileResponse(path, media_type=media_type, filename=attachment)
+        return FileResponse(where, media_type=media_type, filename=attachment)
 
 
 def _found(content: Json | None, what: str) -> Json:

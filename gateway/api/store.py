@@ -85,5 +85,8 @@ class Actions(Protocol):
 class JobFiles(Protocol):
     """Where the files of a job folder are."""
 
-    def path(self, job_key: str, name: str) -> Path | None:
-        """The file, or None where it is not there (yet)."""
+    def located(self, job_key: str, name: str) -> Path | str | None:
+        """The file, or a URL that is good for minutes; None where it is not there (yet).
+
+        Raises `OutsideError` where the store cannot be asked.
+        """

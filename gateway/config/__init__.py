@@ -134,6 +134,11 @@ class Config(BaseSettings):
         return self.site.data_dir.expanduser().resolve()
 
     @property
+    def leaves_site(self) -> bool:
+        """Whether job folders, with the images in them, lie outside this machine."""
+        return self.objects.backend != "local"
+
+    @property
     def secret_path(self) -> Path:
         """The file that holds the site secret."""
         if self.site.secret_file:

@@ -1,5 +1,7 @@
 """The steps convert (planned > converted) and stage (converted > staged): from DICOM to a job folder."""
 
+from collections.abc import Collection
+
 from batch_job.contract import INPUT_NAMES, REQUEST_NAME, JobInput, JobRequest
 from converter.nifti import convert_volume
 from gateway.adapters.durable import file_digest
@@ -8,6 +10,7 @@ from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 
+from .steps import CannotGoOn
 from .workplace import Workplace
 
 INPUT_NAME = INPUT_NAMES[0]
@@ -42,12 +45,21 @@ class Convert:
 
 
 class Stage:
-    """Puts input and request into the job folder; the request last, so that it never lacks its input."""
+    """Puts input and request into the job folder; the request last, so that it never lacks its input.
 
-    def __init__(self, ledger: Ledger, workplace: Workplace, objects: ObjectStore) -> None:
+    Parameters
+    ----------
+    kept_here
+        The names of rules whose images may not go there.
+    """
+
+    def __init__(
+        self, ledger: Ledger, workplace: Workplace, objects: ObjectStore, kept_here: Collection[str] = ()
+    ) -> None:
         self._ledger = ledger
         self._workplace = workplace
         self._objects = objects
+        self._kept_here = frozenset(kept_here)
 
     def __call__(self, job: JobRow) -> None:
         """Take the step.
@@ -56,6 +68,11 @@ class Stage:
         ------
         ConverterError, CannotGoOn, OSError, Retriable, Permanent
         """
+        if job.rule in self._kept_here:  # planned when job folders still lay here
+            raise CannotGoOn(
+                f"its rule {job.rule} keeps images on the site, and job folders now lie elsewhere; cancel it,"
+                " or set objects.backend = 'local'"
+            )
         converted = self._workplace.work_folder(job) / INPUT_NAME
         if not converted.is_file():  # the work folder is no archive: it may have been emptied
             convert_volume(self._workplace.volume(job), converted)

@@ -107,6 +107,9 @@ class Planner:
     ----------
     rules
         In the order of the configuration: the first that matches a volume takes it for its task.
+    leaves_site
+        Whether a job's images leave the site. What a rule with `leave_site = false` matches is then taken
+        neither by that rule nor by a later one, whatever its task.
     """
 
     def __init__(
@@ -116,12 +119,15 @@ class Planner:
         rules: Sequence[TaskRule],
         secret: SiteSecret,
         engine: EngineIdentity,
+        *,
+        leaves_site: bool = False,
     ) -> None:
         self._ledger = ledger
         self._data_dir = data_dir
         self._rules = rules
         self._secret = secret
         self._engine = engine
+        self._leaves_site = leaves_site
 
     def plan(self, study: StudyRow) -> StudyPlan:
         """Judge every series of a study and choose.
@@ -212,6 +218,18 @@ class Planner:
             return never
         if volume.usability is Usability.UNUSABLE:
             return " ".join(finding.sentence for finding in volume.findings)
+        return self._why_it_stays(rule, volume)
+
+    def _why_it_stays(self, rule: TaskRule, volume: Volume) -> str | None:
+        """Why a volume that a rule would take may not go where its job would be."""
+        if not self._leaves_site:
+            return None
+        attributes = _attributes(volume)
+        for earlier in self._rules[: self._rules.index(rule) + 1]:
+            keeps = earlier.rule.leave_site is not True
+            if keeps and earlier.compiled.first_refusal(attributes) is None:
+                whose = "its" if earlier is rule else f"rule {earlier.rule.name} with"
+                return f"it stays on the site ({whose} leave_site = false), and jobs run elsewhere"
         return None
 
     def _take_best(self, rule: TaskRule, scan: Sequence[_Candidate], slots: _Slots) -> PlannedJob:

@@ -3,9 +3,12 @@
 import hashlib
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +42,13 @@ class Gateway:
     folder: Path
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
     address: str = ""
+    elsewhere: str = ""
+    """The origin of another server that serves `folder`."""
 
-    def path(self, job_key: str, name: str) -> Path | None:
+    def located(self, job_key: str, name: str) -> Path | str | None:
         path = self.folder / job_key / name
+        if self.elsewhere and path.is_file():
+            return f"{self.elsewhere}/{job_key}/{name}?signed"
         return path if path.is_file() else None
 
     def study(self, number: int, description: str, series: int = 1) -> str:
@@ -113,12 +120,33 @@ def _png(width: int, height: int) -> bytes:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+def bucket(tmp_path: Path) -> Iterator[str]:
+    """The origin of a server that has the files of jobs, too."""
+
+    class Files(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *values: Any) -> None:
+            pass
+
+    handler = partial(Files, directory=str(tmp_path / "jobs"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, bucket: str) -> Iterator[Gateway]:
     bus = Bus()
     with Ledger(tmp_path / "ledger.sqlite", bus) as ledger:
         gateway = Gateway(ledger, bus, tmp_path / "jobs")
         api = create_api(
-            LedgerStore(ledger), LedgerActions(ledger), lambda: gateway.readiness, bus, Access(TOKEN), gateway
+            LedgerStore(ledger),
+            LedgerActions(ledger),
+            lambda: gateway.readiness,
+            bus,
+            Access(TOKEN),
+            gateway,
+            pictures_from=bucket,
         )
         server = ApiServer(api, "127.0.0.1", 0)
         server.start()
@@ -237,6 +265,19 @@ def test_list_names_are_shown_as_text_never_as_markup(
     gateway.study(1, "<img src=x onerror=alert(1)>")
     expect(page.get_by_role("link", name="<img src=x onerror=alert(1)>")).to_be_visible()
     assert troubles == []
+
+
+def test_preview_in_the_cloud_is_shown(
+    page: Page, gateway: Gateway, bucket: str, troubles: list[str]
+) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    (gateway.folder / job_key).mkdir(parents=True)
+    (gateway.folder / job_key / "preview.png").write_bytes(_png(480, 240))
+    gateway.elsewhere = bucket
+    gateway.encode(job_key)
+    page.get_by_role("link", name="CT ABDOMEN").click()
+    expect(page.get_by_role("img", name="Preview of tissue")).to_have_js_property("naturalWidth", 480)
+    assert troubles == [f"asked {bucket}/{job_key}/preview.png?signed"]
 
 
 def test_study_shows_decisions_result_deliveries_and_timeline(

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlencode, urlsplit
 
+import structlog
 from botocore.exceptions import ClientError
 
 from batch_job.contract import INPUT_NAMES, REQUEST_NAME
 from gateway.adapters.durable import in_one_step
-from gateway.adapters.errors import Permanent
+from gateway.adapters.errors import OutsideError, Permanent
 
 from .refusals import asking, code_of
 from .s3_bucket import Bucket
@@ -27,6 +28,8 @@ from .s3_checksums import require_same, sha256_text
 from .s3_download import GET, download
 from .s3_upload import Upload, end_abandoned
 from .session import AwsSession
+
+log = structlog.get_logger(__name__)
 
 AT_ONCE_BYTES: Final = 8 << 20
 """Up to here a file goes in one request, from memory."""
@@ -151,6 +154,16 @@ class BucketStore:
     def _sealing(self, key: str) -> dict[str, Any]:
         kind = _KINDS.get(key.rpartition("/")[2], "other")
         return {**self._encryption, "Tagging": urlencode({**self._tags, "iris": kind})}
+
+    def sweep(self) -> None:
+        """End abandoned uploads; what stands in the way is logged, since nothing waits for it."""
+        try:
+            ended = self.end_abandoned_uploads()
+        except OutsideError as error:
+            log.warning("abandoned_uploads_not_ended", reason=str(error))
+            return
+        if ended:
+            log.info("abandoned_uploads_ended", uploads=ended)
 
     def end_abandoned_uploads(self) -> int:
         """End uploads under the prefix that nobody completed within a day; how many they were.

@@ -78,11 +78,13 @@ class AwsSession:
         """How many vCPUs the account may have."""
         return self._session.client("service-quotas", **self._settings())
 
-    def _settings(self, *, tries: int = TRIES, read_timeout_s: float = READ_TIMEOUT_S) -> dict[str, Any]:
+    def _settings(
+        self, *, tries: int | None = None, read_timeout_s: float = READ_TIMEOUT_S
+    ) -> dict[str, Any]:
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout_s,
             max_pool_connections=CONNECTIONS,
-            retries={"mode": "standard", "total_max_attempts": tries},
+            retries={"mode": "standard", "total_max_attempts": tries or TRIES},
         )
         return {"config": config, **({"endpoint_url": self.endpoint_url} if self.endpoint_url else {})}

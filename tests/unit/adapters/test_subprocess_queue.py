@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.errors import Away
 from gateway.adapters.queue import JobNews, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
 from gateway.adapters.subprocess_queue import SubprocessQueue
 
@@ -115,6 +116,37 @@ def test_progress_of_a_running_job_is_told(
     assert progress == RunProgressed("a", 1, "segment", 0.5)
     queue.cancel("a")
     assert newsroom.end_of("a").exit_code == -signal.SIGTERM
+
+
+def test_progress_comes_from_where_the_job_writes_it(newsroom: Newsroom) -> None:
+    """A job whose folder is in a bucket; the bucket is away at first."""
+    answers: list[bytes | Exception | None] = [
+        Away("AWS does not answer"),
+        None,
+        b'{"contract": 1, "stage": "segment", "fraction": 0.5, "eta_s": null, "at": "2026-01-01T00:00:00Z"}',
+    ]
+
+    def read(_: JobTicket) -> bytes | None:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    script = (
+        "import os, sys; sys.stdin.read() if os.environ['AWS_DEFAULT_REGION'] == 'eu-west-1' else sys.exit(3)"
+    )
+    queue = SubprocessQueue(
+        1,
+        command=(sys.executable, "-c", script),
+        read_progress=read,
+        environment={"AWS_DEFAULT_REGION": "eu-west-1"},
+    )
+    queue.start(newsroom.hear)
+    queue.submit(JobTicket("a", 1, "s3://bucket/jobs/a/", 0))
+    assert newsroom.wait_for(lambda news: isinstance(news, RunProgressed)) == RunProgressed(
+        "a", 1, "segment", 0.5
+    )
+    queue.stop()
 
 
 def test_waiting_runs_start_by_priority(

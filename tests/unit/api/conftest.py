@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.adapters.errors import OutsideError
 from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
@@ -31,8 +32,14 @@ class World:
     bus: Bus
     folder: Path
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
+    elsewhere: str | OutsideError = ""
+    """Where job files are, when not in the folder; or why that cannot be said."""
 
-    def path(self, job_key: str, name: str) -> Path | None:
+    def located(self, job_key: str, name: str) -> Path | str | None:
+        if isinstance(self.elsewhere, OutsideError):
+            raise self.elsewhere
+        if self.elsewhere:
+            return f"{self.elsewhere}/{job_key}/{name}?signed"
         path = self.folder / "jobs" / job_key / name
         return path if path.is_file() else None
 
@@ -107,6 +114,7 @@ class World:
             self.bus,
             access,
             self,
+            self.elsewhere if isinstance(self.elsewhere, str) else "",
         )
         return ApiServer(api, "127.0.0.1", 0)
 

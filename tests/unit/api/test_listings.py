@@ -6,6 +6,7 @@ import json
 import httpx
 import pytest
 
+from gateway.adapters.errors import Away, OutsideError, Permanent, Retriable
 from gateway.api.listings import list_studies, show_study
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
@@ -152,6 +153,35 @@ def test_job_file_that_is_not_there_is_a_404(world, client: httpx.Client) -> Non
     answer = client.get(f"/api/v1/jobs/{job_key}/preview.png")
     assert answer.status_code == 404
     assert "preview.png" in answer.json()["detail"]
+
+
+def test_job_file_in_the_cloud_is_a_redirect_that_nobody_keeps(world, client: httpx.Client) -> None:
+    world.elsewhere = "https://bucket.example"
+    job_key = world.job(world.study())
+    answer = client.get(f"/api/v1/jobs/{job_key}/labels.nii.gz")
+    assert answer.status_code == 307
+    assert answer.headers["location"] == f"https://bucket.example/{job_key}/labels.nii.gz?signed"
+    assert answer.headers["cache-control"] == "no-store"
+    assert client.get(f"/api/v1/jobs/{'0' * 64}/labels.nii.gz").status_code == 404
+
+
+@pytest.mark.parametrize(("error", "status"), [(Away, 503), (Retriable, 503), (Permanent, 502)])
+def test_job_file_whose_store_fails_is_a_problem_with_its_sentence(
+    world, client: httpx.Client, error: type[OutsideError], status: int
+) -> None:
+    world.elsewhere = error("AWS denies s3:GetObject; allow it")
+    answer = client.get(f"/api/v1/jobs/{world.job(world.study())}/preview.png")
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "AWS denies s3:GetObject; allow it"
+
+
+def test_openapi_says_that_job_files_may_be_elsewhere(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    answers = paths["/api/v1/jobs/{job_key}/preview.png"]["get"]["responses"]
+    assert {"200", "307", "404", "502", "503"} <= set(answers)
+    assert "image/png" in answers["200"]["content"]
+    assert "503" not in paths["/api/v1/studies"]["get"]["responses"]
 
 
 def test_job_file_of_another_name_is_not_served(world, client: httpx.Client) -> None:

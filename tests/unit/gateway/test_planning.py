@@ -48,11 +48,14 @@ def shelve(book, make_headers: Callable[..., Any], tmp_path: Path) -> Shelve:
 def plan(book, tmp_path: Path) -> Plan:
     """Plan the study with these rules, or one for every CT."""
 
-    def make(*rules: Rule, modality: str = "CT", task: str = "tissue") -> StudyPlan:
+    def make(
+        *rules: Rule, modality: str = "CT", task: str = "tissue", leaves_site: bool = False
+    ) -> StudyPlan:
         chosen = rules or (Rule(name="ct", when={"Modality": "CT"}),)
         compiled = [TaskRule(compile_rule(r), r.task or task, modality, ("pacs",)) for r in chosen]
         secret = SiteSecret(tmp_path / "site-secret")
-        return Planner(book.ledger, tmp_path, compiled, secret, ENGINE).plan(book.study())
+        planner = Planner(book.ledger, tmp_path, compiled, secret, ENGINE, leaves_site=leaves_site)
+        return planner.plan(book.study())
 
     return make
 
@@ -409,3 +412,41 @@ def test_larger_stack_that_joins_the_series_late_takes_no_job_away(
     assert book.state(_only(first).job_key) is JobState.CONVERTED
     both = plan(Rule(name="cor", when={"ImageType": "CORONAL"}), Rule(name="ax", when={"ImageType": "AXIAL"}))
     assert len({job.slot for job in both.jobs}) == 2
+
+
+# -- what stays on the site -------------------------------------------------------------------------------
+
+HEAD = Rule(name="head", when={"BodyPartExamined": "HEAD"}, leave_site=False)
+ALL = Rule(name="all", when={"Modality": "CT"})
+
+
+def test_volume_of_a_rule_that_keeps_it_is_taken_where_jobs_run_here(shelve: Shelve, plan: Plan) -> None:
+    shelve(count=12, BodyPartExamined="HEAD")
+    assert _only(plan(HEAD, ALL)).rule == "head"
+
+
+@pytest.mark.parametrize("later", [ALL, ALL.model_copy(update={"task": "another"})])
+def test_volume_of_a_rule_that_keeps_it_is_taken_by_no_rule_where_jobs_run_elsewhere(
+    shelve: Shelve, plan: Plan, later: Rule
+) -> None:
+    shelve(count=12, BodyPartExamined="HEAD")
+    made = plan(HEAD, later, leaves_site=True)
+    assert made.jobs == ()
+    assert _why(made)["1"] == (
+        "rule head: it stays on the site (its leave_site = false), and jobs run elsewhere;"
+        " rule all: it stays on the site (rule head with leave_site = false), and jobs run elsewhere"
+    )
+
+
+def test_volume_that_no_keeping_rule_matches_is_taken_where_jobs_run_elsewhere(
+    shelve: Shelve, plan: Plan
+) -> None:
+    shelve(count=12, BodyPartExamined="ABDOMEN")
+    assert _only(plan(HEAD, ALL, leaves_site=True)).rule == "all"
+
+
+def test_volume_with_text_burned_in_never_leaves(shelve: Shelve, plan: Plan) -> None:
+    shelve(count=12, BurnedInAnnotation="YES")
+    made = plan(ALL, leaves_site=True)
+    assert made.jobs == ()
+    assert "text burned into its pixels" in _why(made)["1"]

@@ -13,7 +13,7 @@ from gateway.adapters.errors import Permanent, Retriable
 from gateway.adapters.folder import FolderStore
 from gateway.adapters.objects import job_object
 from gateway.adapters.queue import JobNews, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
-from gateway.app import JobFolderFiles
+from gateway.job_folders import JobFolderFiles
 from gateway.ledger.states import JobEvent, JobState
 from gateway.pipeline.local_runs import LocalRuns
 from gateway.pipeline.news import RunNews
@@ -138,10 +138,10 @@ def test_result_is_taken_from_where_the_manifest_says(
 def test_files_for_the_api_are_those_that_the_manifest_names(store: FolderStore) -> None:
     files = JobFolderFiles(store)
     store.put(job_object("key", "labels.nii.gz"), b"of a run that is not done")
-    assert files.path("key", "labels.nii.gz") is None
+    assert files.located("key", "labels.nii.gz") is None
     write_result(store, "key", path="attempts/2/labels.nii.gz")
-    assert files.path("key", "labels.nii.gz") == store.path("jobs/key/attempts/2/labels.nii.gz")
-    assert files.path("key", "preview.png") is None
+    assert files.located("key", "labels.nii.gz") == store.path("jobs/key/attempts/2/labels.nii.gz")
+    assert files.located("key", "preview.png") is None
 
 
 def test_submit_that_the_queue_refuses_for_now_plans_another_run(

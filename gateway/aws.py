@@ -1,0 +1,30 @@
+"""The AWS session that the configuration names; boto3 is loaded only where AWS is wanted."""
+
+from typing import TYPE_CHECKING
+
+from gateway.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from gateway.adapters.aws.session import AwsSession
+
+
+def aws_session(config: Config, wanted_by: str) -> "AwsSession":
+    """Make the session for everything in AWS.
+
+    Parameters
+    ----------
+    wanted_by
+        The setting that needs it, for the sentence: "objects.backend = 's3'".
+
+    Raises
+    ------
+    ConfigError
+        boto3 is not installed.
+    """
+    try:
+        from gateway.adapters.aws.session import AwsSession
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f'{wanted_by} needs boto3, which is not installed: pip install "iris-gateway[aws]"'
+        ) from None
+    return AwsSession(config.aws.region, config.aws.endpoint_url)

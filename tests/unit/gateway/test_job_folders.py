@@ -1,0 +1,55 @@
+"""Which store is configured, and what follows from it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.aws.s3 import BucketStore
+from gateway.adapters.folder import FolderStore
+from gateway.config import Aws, Config, ConfigError, Objects, Rule, Site
+from gateway.job_folders import aws_variables, kept_here, object_store, pictures_from
+
+S3 = Objects(backend="s3", bucket="iris-data", prefix="site")
+RULES = [Rule(name="head", leave_site=False), Rule(name="ct")]
+
+
+def test_local_store_is_a_folder_of_the_data_directory(tmp_path: Path) -> None:
+    config = Config(site=Site(data_dir=tmp_path), rule=RULES)
+    store = object_store(config)
+    assert isinstance(store, FolderStore)
+    assert store.root == config.data_dir / "objects"
+    assert (aws_variables(config), kept_here(config), pictures_from(store)) == ({}, frozenset(), "")
+
+
+def test_s3_store_is_the_bucket_and_jobs_here_are_told_the_way(aws_environment: dict[str, str]) -> None:
+    config = Config(objects=S3, aws=Aws(region="eu-west-1", endpoint_url="http://localhost:9"), rule=RULES)
+    store = object_store(config)
+    assert isinstance(store, BucketStore)
+    assert store.address("jobs/a/") == "s3://iris-data/site/jobs/a/"
+    assert pictures_from(store).startswith("http://")
+    assert aws_variables(config) == {
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://localhost:9",
+    }
+    assert kept_here(config) == {"head"}
+
+
+def test_s3_without_boto3_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    for name in [name for name in sys.modules if name.startswith("gateway.adapters.aws")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ConfigError, match=r'pip install "iris-gateway\[aws\]"'):
+        object_store(Config(objects=S3))
+
+
+def test_s3_with_an_endpoint_that_is_none_is_refused_with_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"aws\.endpoint_url"):
+        object_store(Config(objects=S3, aws=Aws(endpoint_url="no address")))
+
+
+def test_gateway_without_s3_does_not_import_boto3() -> None:
+    program = "import sys, gateway.app, gateway.doctor; print('boto3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
