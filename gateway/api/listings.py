@@ -16,6 +16,7 @@ from gateway.ledger.records import (
     VolumeRow,
     utc_text,
 )
+from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 
 from .cursors import read_cursor, write_cursor
@@ -169,6 +170,11 @@ def _job(row: JobRow) -> Json:
         "reason": row.reason,
         "progress": {"stage": row.stage, "fraction": row.fraction},
         "attempts": row.run,
+        "lane": row.lane,
+        "queue_id": row.queue_id or None,
+        "run_of": row.followed or None,
+        "waiting_since": row.waiting_since if row.state is JobState.RUNNABLE else None,
+        "fallback_of": row.fallback_of,
         "series_uid": row.series_uid,
         "rule": row.rule,
         "engine": row.engine,

@@ -24,6 +24,11 @@ class StudyJob(BaseModel):
     reason: str
     progress: Progress
     attempts: int = Field(description="Runs begun so far")
+    lane: Literal["main", "fallback"] = Field(description="The job queue that its runs go to")
+    queue_id: str | None = Field(description="A remote queue's own name of the present run")
+    run_of: str | None = Field(description="The other gateway whose run it is; null where it is ours")
+    waiting_since: str | None = Field(description="Since when it waits for a machine; null while it does not")
+    fallback_of: str | None = Field(description="The job whose place it took on the fallback queue")
     series_uid: str
     rule: str = Field(description="The rule that chose it")
     engine: str

@@ -1,30 +1,51 @@
 """The gateway with S3, Batch and SQS: one effective run a study, whatever goes wrong on the way."""
 
-from collections.abc import Callable
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from tests.doubles.batch import DEFINITION, MAIN_QUEUE, BatchDouble
+from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
 from tests.doubles.news_queue import NewsQueue
+from tests.spoiling_proxy import Proxy, Wish
 
 BUCKET = "iris-data"
+STUDIES = 50
+DEADLINE_S = 240.0
 
 
 @pytest.fixture
 def bucket(aws_environment: dict[str, str]) -> Any:
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
-    return client
+    yield client
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+        for found in page.get("Contents", []):
+            client.delete_object(Bucket=BUCKET, Key=found["Key"])
 
 
-def cloud(news: NewsQueue, *, fallback: str = "") -> str:
+@pytest.fixture
+def proxy(aws_environment: dict[str, str]) -> Iterator[Proxy]:
+    """Between the gateway and S3 and SQS."""
+    proxy = Proxy(aws_environment["AWS_ENDPOINT_URL"])
+    yield proxy
+    proxy.stop()
+
+
+def cloud(news: NewsQueue, *, endpoint_url: str = "", queue: str = "") -> str:
+    """The configuration of a gateway on AWS; `queue` is more of its `[queue]`."""
     return (
         f'[objects]\nbackend = "s3"\nbucket = "{BUCKET}"\nprefix = "iris"\n'
         f'[queue]\nbackend = "batch"\njob_queue = "{MAIN_QUEUE}"\njob_definition = "{DEFINITION}"\n'
-        f'{fallback}\n[news]\nbackend = "sqs"\nqueue_url = "{news.url}"\n'
+        f'{queue}\n[news]\nbackend = "sqs"\nqueue_url = "{news.url}"\n'
+        + (f'[aws]\nendpoint_url = "{endpoint_url}"\n' if endpoint_url else "")
     )
 
 
@@ -34,6 +55,10 @@ def is_over(study: dict[str, Any]) -> bool:
 
 def names(study: dict[str, Any]) -> list[str]:
     return [line["event"] for line in study["timeline"]]
+
+
+def is_delivered(study: dict[str, Any]) -> bool:
+    return (study["state"], study["reason"]) == ("done", "delivered")
 
 
 def test_study_goes_through_s3_and_batch_and_its_path_is_in_the_timeline(
@@ -50,9 +75,226 @@ def test_study_goes_through_s3_and_batch_and_its_path_is_in_the_timeline(
     world.start()
     world.send(tmp_path / "study")
     study = world.until(study_uid, is_over)
-    assert (study["state"], study["reason"]) == ("done", "delivered"), study
+    assert is_delivered(study), study
     assert len(recording_pacs.objects) == 1
     wanted = ["job.submitted", "job.accepted", "job.queued", "job.starting", "job.started", "job.segmented"]
     assert [name for name in names(study) if name in wanted] == wanted
     assert len(batch_double.jobs()) == 1
     assert world.stop() == 0
+
+
+# -- a fault at every call site ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Site:
+    """A request to S3 that the gateway, or its job, sends for each study."""
+
+    method: str
+    name: str
+
+
+S3_SITES = [
+    Site("PUT", "input.nii.gz"),
+    Site("PUT", "request.json"),
+    Site("GET", "manifest.json"),
+    Site("GET", "claim.json"),
+    Site("PUT", "claim.json"),
+    Site("GET", "owner.json"),
+    Site("GET", "labels.nii.gz"),
+]
+S3_HARMS: list[Wish] = ["lose", (500, "InternalError"), (503, "SlowDown"), (403, "AccessDenied"), 0]
+LASTING = 6
+"""So many requests in a row are spoiled: more than boto3 repeats by itself."""
+
+
+class Misfortunes:
+    """Spoils requests to S3: those of the nth job at the nth call site in the nth manner."""
+
+    def __init__(self) -> None:
+        self._order = cycle(product(S3_SITES, S3_HARMS))
+        self._of: dict[str, tuple[Site, Wish]] = {}
+        self._left: Counter[str] = Counter()
+        self.done: Counter[Site] = Counter()
+
+    def spoil(self, method: str, path: str, number: int) -> Wish:
+        job = re.search(r"/jobs/([0-9a-f]{64})/(?:.*/)?([^/]+)$", path)
+        if job is None:
+            return None
+        key, name = job.groups()
+        if key not in self._of:
+            self._of[key] = next(self._order)
+            self._left[key] = LASTING
+        site, harm = self._of[key]
+        if (site.method, site.name) != (method, name) or self._left[key] == 0:
+            return None
+        self._left[key] -= 1
+        self.done[site] += 1
+        return harm
+
+
+def trouble_batch(double: BatchDouble) -> None:
+    """Let calls to Batch go wrong in every manner, and some of the news."""
+    for operation in ("SubmitJob", "ListJobs", "DescribeJobs", "DescribeJobQueues"):
+        double.throttle(operation, 2)
+        double.answer_500(operation, 2)
+    double.answer_500("SubmitJob", 2, taken=True)
+    double.lose_answer("SubmitJob", 3)
+    double.lose_request("SubmitJob", 2)
+    double.events.drop(4)
+    double.events.repeat(2)
+
+
+def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
+    make_world: Callable[..., Any],
+    write_study: Callable[..., str],
+    recording_pacs: Any,
+    bucket: Any,
+    batch_double: BatchDouble,
+    news_queue: NewsQueue,
+    proxy: Proxy,
+    tmp_path: Path,
+) -> None:
+    misfortunes = Misfortunes()
+    proxy.spoil = misfortunes.spoil
+    trouble_batch(batch_double)
+    config = cloud(news_queue, endpoint_url=proxy.address, queue="reconcile_s = 3.0")
+    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=config)
+    world.start(AWS_ENDPOINT_URL_BATCH=batch_double.url)
+    study_uids = []
+    for number in range(STUDIES):
+        folder = tmp_path / f"study-{number}"
+        study_uids.append(write_study(folder, seed=f"fault-{number}"))
+        world.send(folder)
+        if number == 20:
+            batch_double.events.reorder(5)
+    interrupted: set[str] = set()
+    deadline = time.monotonic() + DEADLINE_S
+    while not all(is_over(world.study(uid) or {"state": ""}) for uid in study_uids):
+        for job in batch_double.jobs()[::9]:
+            if job.status == "RUNNING" and job.job_id not in interrupted:
+                interrupted.add(job.job_id)
+                batch_double.interrupt(job.job_id, notice_s=2.0)
+        assert time.monotonic() < deadline, world.log.read_text()[-5000:]
+        time.sleep(0.5)
+    studies = [world.study(uid) for uid in study_uids]
+    assert [study["reason"] for study in studies if not is_delivered(study)] == []
+    assert len(recording_pacs.objects) == STUDIES
+    assert recording_pacs.every_send_of_an_object_had_the_same_bytes()
+    assert set(misfortunes.done) == set(S3_SITES)
+    worked = defaultdict(set)  # folders of attempts, of which each run that really worked has one
+    for found in bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET).search("Contents[].Key"):
+        attempt = re.search(r"jobs/([0-9a-f]{64})/attempts/(\d+)/begun.json$", found)
+        if attempt:
+            worked[attempt[1]].add(attempt[2])
+    interruptions = sum(len(job.attempts) - 1 for job in batch_double.jobs())
+    assert sum(len(attempts) - 1 for attempts in worked.values()) <= interruptions
+
+
+def test_study_is_kept_while_aws_is_away_and_goes_on_by_itself(
+    make_world: Callable[..., Any],
+    write_study: Callable[..., str],
+    recording_pacs: Any,
+    bucket: Any,
+    batch_double: BatchDouble,
+    news_queue: NewsQueue,
+    proxy: Proxy,
+    tmp_path: Path,
+) -> None:
+    proxy.spoil = lambda *asked: (403, "ExpiredToken")
+    study_uid = write_study(tmp_path / "study", seed="away")
+    config = cloud(news_queue, endpoint_url=proxy.address)
+    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=config)
+    world.start(AWS_ENDPOINT_URL_BATCH=batch_double.url)
+    world.send(tmp_path / "study")
+    study = world.until(study_uid, lambda study: "credentials have expired" in study["reason"])
+    assert study["state"] == "processing"
+    ready = world._request("GET", "/readyz")
+    assert ready.status_code == 200
+    assert any("credentials have expired" in reason for reason in ready.json()["degraded"])
+    proxy.spoil = lambda *asked: None
+    assert is_delivered(world.until(study_uid, is_over))
+    assert "expired" not in world._request("GET", "/readyz").text
+
+
+def test_study_whose_gpu_queue_has_no_machines_is_segmented_by_the_fast_model_elsewhere_and_says_so(
+    make_world: Callable[..., Any],
+    write_study: Callable[..., str],
+    recording_pacs: Any,
+    bucket: Any,
+    batch_double: BatchDouble,
+    news_queue: NewsQueue,
+    tmp_path: Path,
+) -> None:
+    batch_double.set_quota("L-3819A6DF", 0.0)
+    study_uid = write_study(tmp_path / "study", seed="quota")
+    fallback = f'[queue.fallback]\nafter_s = 2.0\njob_queue = "{FALLBACK_QUEUE}"\noptions = {{ fast = true }}'
+    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=cloud(news_queue, queue=fallback))
+    world.start()
+    world.send(tmp_path / "study")
+    study = world.until(study_uid, is_over)
+    assert is_delivered(study), study
+    first, second = study["jobs"]
+    assert (first["state"], second["fallback_of"], second["lane"]) == (
+        "superseded",
+        first["job_key"],
+        "fallback",
+    )
+    reasons = [line["detail"].get("reason", "") for line in study["timeline"]]
+    assert any("L-3819A6DF" in reason and "request-service-quota-increase" in reason for reason in reasons)
+    assert [job.queue.name for job in batch_double.jobs()] == [MAIN_QUEUE, FALLBACK_QUEUE]
+    assert len(recording_pacs.objects) == 1
+
+
+@pytest.mark.parametrize(
+    "transition",
+    [
+        *("job.submitted:before", "job.submitted:after", "job.accepted:before", "job.accepted:after"),
+        *("job.queued:before", "job.started:after", "job.segmented:before", "job.segmented:after"),
+    ],
+)
+def test_gateway_killed_around_its_run_costs_no_second_one(
+    make_world: Callable[..., Any],
+    write_study: Callable[..., str],
+    recording_pacs: Any,
+    bucket: Any,
+    batch_double: BatchDouble,
+    news_queue: NewsQueue,
+    tmp_path: Path,
+    transition: str,
+) -> None:
+    study_uid = write_study(tmp_path / "study", seed=transition)
+    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=cloud(news_queue))
+    world.start(kill_at=transition)
+    world.send(tmp_path / "study")
+    assert is_delivered(world.until(study_uid, is_over))
+    assert world.deaths == 1
+    assert len(batch_double.jobs()) == 1
+    assert len(recording_pacs.objects) == 1
+
+
+def test_two_gateways_that_get_the_same_study_share_one_run(
+    make_world: Callable[..., Any],
+    write_study: Callable[..., str],
+    recording_pacs: Any,
+    bucket: Any,
+    batch_double: BatchDouble,
+    make_news_queue: Callable[..., NewsQueue],
+    tmp_path: Path,
+) -> None:
+    study_uid = write_study(tmp_path / "study", seed="shared")
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef" * 4)
+    secret.chmod(0o600)
+    worlds = [
+        make_world(("pacs", "RECORDER", recording_pacs.port), name=name, config=cloud(make_news_queue()))
+        for name in ("north", "south")
+    ]
+    for world in worlds:
+        world.start(IRIS_SITE__SECRET_FILE=str(secret))
+    for world in worlds:
+        world.send(tmp_path / "study")
+    studies = [world.until(study_uid, is_over) for world in worlds]
+    assert all(is_delivered(study) for study in studies), studies
+    assert len(batch_double.jobs()) == 1
+    assert len(recording_pacs.objects) == 1

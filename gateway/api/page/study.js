@@ -64,7 +64,8 @@ function jobCard(job, answer, act) {
     job.next_try ? make("p", { class: "why" }, "Tried again: ", time(job.next_try)) : null,
     job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
     HAS_FILES.includes(job.state) ? results(job) : null,
-    make("p", { class: "why" }, `rule ${job.rule}, engine ${job.engine}, runs begun: ${job.attempts}`),
+    job.waiting_since ? make("p", { class: "why" }, "Waits for a machine since: ", time(job.waiting_since)) : null,
+    make("p", { class: "why" }, whereabouts(job)),
     make("div", { class: "actions" }, actions(job, answer, act)));
 }
 
@@ -76,6 +77,15 @@ function actions(job, answer, act) {
     job.state === "quarantined" ? button("Release", path("quarantine", job.job_key, "release"), act) : null,
     OVER.includes(job.state) ? null : button("Cancel", base("cancel"), act),
   ];
+}
+
+function whereabouts(job) {
+  return [
+    `rule ${job.rule}, engine ${job.engine}, runs begun: ${job.attempts}`,
+    job.lane === "fallback" ? "fallback queue" : "",
+    job.run_of ? `run of the gateway ${job.run_of}` : "",
+    job.queue_id ? `at the queue as ${job.queue_id}` : "",
+  ].filter(Boolean).join(", ");
 }
 
 function results(job) {
