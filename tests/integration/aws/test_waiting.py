@@ -263,6 +263,16 @@ def test_queue_that_may_not_be_looked_at_leaves_what_batch_said(explained: Calla
     assert (waiting.code, waiting.fix) == ("capacity", "")
 
 
+def test_missing_queue_is_certain_whatever_else_is_said_or_denied(explained: Callable[..., Waiting]) -> None:
+    def harm(double: BatchDouble) -> None:
+        double.deny("DescribeJobs")
+        double.queues.pop(MAIN_QUEUE)
+
+    assert (
+        explained(harm, status_reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - x").code == "queue_missing"
+    )
+
+
 def test_expired_credentials_are_the_answer_and_no_error(explained: Callable[..., Waiting]) -> None:
     waiting = explained(lambda double: double.expire_credentials())
     assert waiting.code == "unknown"
