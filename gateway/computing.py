@@ -152,7 +152,7 @@ class RemoteComputing:
 
 def _intervals(config: Config) -> Intervals:
     """As configured; a short deadline is looked at often enough to be kept."""
-    usual = Intervals(reconcile_s=config.queue.reconcile_s)
+    usual = Intervals(reconcile_s=config.queue.reconcile_s, unseen_s=config.queue.unseen_s)
     deadline_s = config.queue.fallback.after_s or usual.explain_s
     return replace(usual, explain_s=min(usual.explain_s, deadline_s / 2))
 

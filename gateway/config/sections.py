@@ -149,6 +149,8 @@ class Queue(Section):
     """How often Batch starts a run whose machine was taken away, or that asked for it (exit 75, 143)."""
     reconcile_s: float = Field(180.0, gt=0)
     """How often Batch is asked how the open runs stand, should news have been missed."""
+    unseen_s: float = Field(60.0, ge=0)
+    """How long a run whose submission was not answered is looked for before it is submitted again."""
     usd_per_hour: dict[str, float] = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805}
     """Instance type to price, for the estimate of a job's cost."""
     fallback: Fallback = Fallback()

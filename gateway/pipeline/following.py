@@ -28,7 +28,6 @@ from gateway.worker import Worker
 from .claims import Claims
 from .fallback import FallbackQueue
 from .news import RunNews
-from .remote_runs import UNSEEN_S
 from .run import Runs
 
 log = structlog.get_logger(__name__)
@@ -46,7 +45,7 @@ class Intervals:
     progress_s: float = 15.0
     explain_s: float = 60.0
     """Also how long a run may wait before it is explained."""
-    unseen_s: float = UNSEEN_S
+    unseen_s: float = 60.0
     """How long a run whose submission was not answered may stay unseen before it is submitted again."""
 
 

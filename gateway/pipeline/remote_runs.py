@@ -1,11 +1,10 @@
 """Runs at a remote queue, which go on without this process: claimed, handed over once, found again.
 
 A run that may have been taken in without an answer stays submitted, without the queue's name of it, until it
-is found or has stayed unseen for `UNSEEN_S`; only then is it submitted again, under the same number, so that
-of two that both took effect one finds the other's `owner.json` and ends without output.
+is found or has stayed unseen for long enough (`Intervals.unseen_s`); only then is it submitted again, under
+the same number, so that of two that both took effect one finds the other's `owner.json` and ends without
+output.
 """
-
-from typing import Final
 
 from gateway.adapters.errors import Away
 from gateway.adapters.queue import RemoteQueue
@@ -14,8 +13,6 @@ from gateway.ledger.records import JobRow
 from .claims import Claims
 from .results import JobResults
 from .run import Runs
-
-UNSEEN_S: Final = 60.0
 
 
 class RemoteSubmit:

@@ -39,13 +39,12 @@ def proxy(aws_environment: dict[str, str]) -> Iterator[Proxy]:
     proxy.stop()
 
 
-def cloud(news: NewsQueue, *, endpoint_url: str = "", queue: str = "") -> str:
+def cloud(news: NewsQueue, *, queue: str = "") -> str:
     """The configuration of a gateway on AWS; `queue` is more of its `[queue]`."""
     return (
         f'[objects]\nbackend = "s3"\nbucket = "{BUCKET}"\nprefix = "iris"\n'
         f'[queue]\nbackend = "batch"\njob_queue = "{MAIN_QUEUE}"\njob_definition = "{DEFINITION}"\n'
-        f'{queue}\n[news]\nbackend = "sqs"\nqueue_url = "{news.url}"\n'
-        + (f'[aws]\nendpoint_url = "{endpoint_url}"\n' if endpoint_url else "")
+        f'unseen_s = 5.0\n{queue}\n[news]\nbackend = "sqs"\nqueue_url = "{news.url}"\n'
     )
 
 
@@ -158,9 +157,9 @@ def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     misfortunes = Misfortunes()
     proxy.spoil = misfortunes.spoil
     trouble_batch(batch_double)
-    config = cloud(news_queue, endpoint_url=proxy.address, queue="reconcile_s = 3.0")
+    config = cloud(news_queue, queue="reconcile_s = 3.0")
     world = make_world(("pacs", "RECORDER", recording_pacs.port), config=config)
-    world.start(AWS_ENDPOINT_URL_BATCH=batch_double.url)
+    world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
     for number in range(STUDIES):
         folder = tmp_path / f"study-{number}"
@@ -203,9 +202,9 @@ def test_study_is_kept_while_aws_is_away_and_goes_on_by_itself(
 ) -> None:
     proxy.spoil = lambda *asked: (403, "ExpiredToken")
     study_uid = write_study(tmp_path / "study", seed="away")
-    config = cloud(news_queue, endpoint_url=proxy.address)
+    config = cloud(news_queue)
     world = make_world(("pacs", "RECORDER", recording_pacs.port), config=config)
-    world.start(AWS_ENDPOINT_URL_BATCH=batch_double.url)
+    world.start(AWS_ENDPOINT_URL=proxy.address)
     world.send(tmp_path / "study")
     study = world.until(study_uid, lambda study: "credentials have expired" in study["reason"])
     assert study["state"] == "processing"

@@ -257,11 +257,14 @@ class BatchQueue:
         found: list[str] = []
         paginator = self._batch.get_paginator("list_jobs")
         for queue in self._settings.queues():
-            with asking("batch:ListJobs", f"the job queue {queue}"):
-                for page in paginator.paginate(
-                    jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [job_key]}]
-                ):
-                    found += [job["jobId"] for job in page["jobSummaryList"] if job["jobName"] == job_key]
+            try:
+                with asking("batch:ListJobs", f"the job queue {queue}"):
+                    for page in paginator.paginate(
+                        jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [job_key]}]
+                    ):
+                        found += [job["jobId"] for job in page["jobSummaryList"] if job["jobName"] == job_key]
+            except Permanent as error:  # of the queue, never of the job
+                raise Away(f"{error}; look at queue.job_queue and aws.region") from None
         return found
 
     def _described(self, job_ids: Sequence[str]) -> list[BatchJob]:

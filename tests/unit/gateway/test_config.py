@@ -65,6 +65,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "timeout_s": 7200.0,
             "attempts": 5,
             "reconcile_s": 180.0,
+            "unseen_s": 60.0,
             "usd_per_hour": {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805},
             "fallback": {"after_s": 1800.0, "job_queue": "", "job_definition": "", "options": {}},
         },
