@@ -39,6 +39,8 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
+from gateway.mirror.backend import mirror_worker
+from gateway.mirror.control import MirrorControl
 from gateway.pipeline.completeness import Completeness
 from gateway.pipeline.convert import Convert, Stage
 from gateway.pipeline.encode import Encode
@@ -95,6 +97,7 @@ class App:
         self.token = admin_token(data_dir) if config.api.auth == "token" else None
         bus = Bus()
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
+        self._mirror = mirror_worker(config, ledger, bus)
         secret = SiteSecret(config.secret_path)
         objects = FolderStore(data_dir / "objects")
         self._queue = SubprocessQueue(config.queue.workers)
@@ -133,6 +136,7 @@ class App:
             *steps,
             *self._deliveries,
             completeness,
+            *([self._mirror] if self._mirror else []),
         ]
         api = create_api(
             LedgerStore(ledger),
@@ -141,6 +145,7 @@ class App:
             bus,
             Access(self.token),
             JobFolderFiles(objects),
+            MirrorControl(ledger, self._mirror, config.mirror.keep_days),
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 
@@ -196,6 +201,8 @@ class App:
                 f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
             )
         degraded = [f"{worker.name}: {worker.trouble}" for worker in self._deliveries if worker.trouble]
+        if self._mirror is not None and (complaint := self._mirror.complaint()):
+            degraded.append(f"{self._mirror.name}: {complaint}")
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
 
     def _write(self, name: str, text: str) -> None:

@@ -10,12 +10,13 @@ from gateway.events import Bus
 from .access import Access
 from .guard import Guard
 from .live import LiveFeed
+from .mirror_routes import mirror_routes
 from .page_routes import add_page
 from .probe_routes import probe_routes
 from .problems import add_problem_handlers
 from .readiness import Readiness
 from .status_routes import status_routes
-from .store import Actions, JobFiles, StatusStore
+from .store import Actions, JobFiles, MirrorControl, StatusStore
 
 
 def create_api(
@@ -25,6 +26,7 @@ def create_api(
     bus: Bus,
     access: Access,
     files: JobFiles,
+    mirror: MirrorControl | None = None,
 ) -> FastAPI:
     """The whole API as one ASGI app.
 
@@ -39,6 +41,8 @@ def create_api(
         calls it.
     access
         Who may ask.
+    mirror
+        None where this app has no part in mirroring.
     """
     api = FastAPI(
         title="IRIS Gateway",
@@ -52,6 +56,7 @@ def create_api(
     add_problem_handlers(api)
     api.include_router(probe_routes(store, readiness))
     api.include_router(status_routes(store, actions, live, files))
+    api.include_router(mirror_routes(mirror))
     add_page(api, access)
     api.add_middleware(Guard, access=access)
     return api

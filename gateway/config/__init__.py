@@ -165,7 +165,6 @@ def _not_yet(config: Config) -> list[str]:
         (config.queue.max_jobs_per_hour > 0, "queue.max_jobs_per_hour: leave it at 0"),
         (config.objects.backend == "s3", "objects.backend = 's3': use 'local'"),
         (config.news.backend == "sqs", "news.backend = 'sqs': use 'local'"),
-        (config.mirror.backend == "dynamodb", "mirror.backend = 'dynamodb': use 'none'"),
         (config.dicom.tls != Tls(), "dicom.tls: leave it empty"),
         (config.study.find != Find(), "study.find: leave it empty"),
         (config.api.auth == "cognito", "api.auth = 'cognito': use 'token'"),
