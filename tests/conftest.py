@@ -30,7 +30,7 @@ settings.register_profile("long", deadline=None, max_examples=1000)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "1" else "house")
 
-pytest_plugins = ["tests.cloud"]
+pytest_plugins = ["tests.cloud", "tests.doubles.recording_proxy"]
 
 DATA = Path(__file__).parent / "data"
 collect_ignore = ["engine"]

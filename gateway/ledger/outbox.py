@@ -3,8 +3,9 @@
 Triggers fill it in the transaction of the change (schema_3.sql), and only while a mirror is configured. A
 study or a job stands in it once, however often it changes; every line of a timeline stands in it until it is
 shipped. What is shipped has the version `epoch` x 10^12 + `number`. The number grows with every change; the
-epoch, seconds since 2020, with every start of a gateway that mirrors and with every rebuild: after an older
-ledger was put back, or a new one made, the numbers begin lower again, and what it says is newer all the same.
+epoch, milliseconds since 2020, with every start of a gateway that mirrors and with every rebuild: after an
+older ledger was put back, or a new one made, the numbers begin lower again, and what it says is newer all the
+same.
 """
 
 from collections.abc import Collection
@@ -109,7 +110,7 @@ def _mirror(transaction: Transaction) -> MirrorRow:
 
 
 def _begin_epoch(transaction: Transaction) -> None:
-    now = int((datetime.now(UTC) - EPOCHS_BEGIN).total_seconds())
+    now = (datetime.now(UTC) - EPOCHS_BEGIN) // timedelta(milliseconds=1)
     transaction.execute("UPDATE mirror SET epoch = max(epoch + 1, seen_epoch + 1, ?)", (now,))
 
 

@@ -5,7 +5,6 @@ the configuration. Whoever adds a detail to an event adds it here too, or it sta
 UIDs, AE titles and paths have no place in this table.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,13 +35,17 @@ class ConfiguredNames:
         )
 
 
+LARGEST: Final = 10**15
+
 Keep = Callable[[Any, ConfiguredNames], Value | None]
 """What may be kept of a detail's value; None: nothing."""
 
 
 def _number(value: Any, _: ConfiguredNames) -> Value | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None
+    """A number of a size that any table takes."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if value == 0 or 1 / LARGEST <= abs(value) <= LARGEST else None
 
 
 def _flag(value: Any, _: ConfiguredNames) -> Value | None:
@@ -50,7 +53,12 @@ def _flag(value: Any, _: ConfiguredNames) -> Value | None:
 
 
 def _one_of(*words: str) -> Keep:
-    return lambda value, _: str(value) if value in words else None
+    return lambda value, _: str(value) if isinstance(value, str) and value in words else None
+
+
+def _configured(kind: str) -> Keep:
+    """A word that the configuration names as one of this kind."""
+    return lambda value, names: value if isinstance(value, str) and value in getattr(names, kind) else None
 
 
 def _numbers_by_stage(value: Any, names: ConfiguredNames) -> Value | None:
@@ -61,22 +69,7 @@ def _numbers_by_stage(value: Any, names: ConfiguredNames) -> Value | None:
     return {stage: number for stage, number in kept.items() if number is not None} or None
 
 
-def _destination(value: Any, names: ConfiguredNames) -> Value | None:
-    return value if value in names.destinations else None
-
-
-def _rule(value: Any, names: ConfiguredNames) -> Value | None:
-    return value if value in names.rules else None
-
-
-def _task(value: Any, names: ConfiguredNames) -> Value | None:
-    return value if value in names.tasks else None
-
-
-def _machine(value: Any, names: ConfiguredNames) -> Value | None:
-    return value if value in names.machines else None
-
-
+_MACHINE: Final = _configured("machines")
 _LANE: Final = _one_of(*Lane)
 _WHY_WAITING: Final = _one_of("quota", "environment_disabled", "capacity")
 _EVIDENCE: Final = _one_of("requested", "released", "timeout with a gap", "timeout without release")
@@ -86,17 +79,17 @@ _OF_A_RUN: Final[Mapping[str, Keep]] = {
     "exit_code": _number,
     "seconds": _number,
     "blameless": _flag,
-    "instance": _machine,
+    "instance": _MACHINE,
     "lane": _LANE,
 }
-_OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _destination}
+_OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _configured("destinations")}
 
 DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "study.completed": {"evidence": _EVIDENCE, "jobs": _number},
     "instance.corrected": {"revision": _number},
     "association.released": {"instances": _number},
     "association.aborted": {"instances": _number},
-    "job.planned": {"rule": _rule, "task": _task},
+    "job.planned": {"rule": _configured("rules"), "task": _configured("tasks")},
     "job.converted": {"images": _number},
     "job.staged": {"input_mb": _number},
     "job.put_off": {"delay_s": _number},
@@ -116,7 +109,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
         **_OF_A_RUN,
         "stages_s": _numbers_by_stage,
         "peak_rss_mb": _number,
-        "machine": _machine,
+        "machine": _MACHINE,
         "usd_estimate": _number,
     },
     "delivery.planned": _OF_A_DELIVERY,
