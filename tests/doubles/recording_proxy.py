@@ -191,8 +191,11 @@ def traces_of(values: Iterable[str], content: bytes) -> list[str]:
 
 
 def _plain_forms(value: str) -> set[bytes]:
-    forms = {value, json.dumps(value)[1:-1], json.dumps(json.dumps(value)[1:-1])[1:-1]}
-    forms |= {quote(value), quote(value, safe=""), quote_plus(value)}
+    forms: set[str] = set()
+    for written in (value, value.lower(), value.upper()):
+        in_json = json.dumps(written)[1:-1]
+        forms |= {written, in_json, json.dumps(in_json)[1:-1]}
+        forms |= {quote(written), quote(written, safe=""), quote_plus(written)}
     return {encoded for form in forms for encoded in _encoded(form)}
 
 
