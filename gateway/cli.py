@@ -238,11 +238,13 @@ def retry(
 def rebuild(config: ConfigOption = None) -> None:
     """Write the mirror's table anew from the ledger, with the gateway running or not."""
     from gateway.config import load_config
+    from gateway.logs import silence_logging
     from gateway.rebuild import rebuild_mirror
 
+    silence_logging()
     with _plain_errors():
         settings = load_config(config)
-        with Progress(console=err, transient=True) as progress:
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task(f"writing {settings.mirror.table}", total=None)
             written = rebuild_mirror(
                 settings, lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,5 +1,8 @@
 """The whole gateway with a mirror: everything that happens is in the table, and nothing of the patient is."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +13,7 @@ from pydicom import Dataset, dcmread
 from gateway.delivery.peer import parse_peer
 from gateway.delivery.sending import send_files
 from tests.doubles.recording_proxy import RecordingProxy, traces_of
-from tests.mirrored_ledger import items_in, make_table
+from tests.mirrored_ledger import dynamodb, items_in, make_table
 
 DEADLINE_S = 60.0
 SENDER = "TELLTALE-SCU"
@@ -118,6 +121,35 @@ def test_studies_full_of_telling_values_leave_none_of_them_in_what_is_sent_to_th
     assert set(recording_proxy.operations()) == {"PutItem"}
     assert traces_of(["job.segmented", "site"], sent) == ["job.segmented", "site"]
     assert traces_of(values | {str(world.data_dir), "SENDER", "instances/"}, sent) == []
+
+
+def test_rebuild_through_the_running_gateway_restores_a_table_that_lost_everything(
+    make_world: Callable[..., Any], moto_server: str, aws_environment: dict[str, str], small_study: Path
+) -> None:
+    table = make_table(moto_server)
+    world = make_world()
+    settings = {"IRIS_MIRROR__BACKEND": "dynamodb", "IRIS_MIRROR__TABLE": table}
+    world.start(**settings)
+    _send(world, small_study)
+    study_uid = str(dcmread(next(small_study.glob("*.dcm"))).StudyInstanceUID)
+    world.until(study_uid, lambda study: study["state"] == "done")
+    _until(lambda: _mirror(world)["waiting"] == 0, lambda: _mirror(world))
+    before = items_in(moto_server, table)
+    client = dynamodb(moto_server)
+    for partition, sort in before:
+        client.delete_item(TableName=table, Key={"pk": {"S": partition}, "sk": {"S": sort}})
+    command = [sys.executable, "-m", "gateway.cli", "mirror", "rebuild"]
+    done = subprocess.run(
+        [*command, "--config", str(world.folder / "iris.toml")],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(items_in(moto_server, table)) == set(before)
+    assert world.stop() == 0
 
 
 def _mirror(world: Any) -> dict[str, Any]:
