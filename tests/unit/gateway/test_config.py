@@ -62,10 +62,15 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "max_jobs_per_hour": 0,
             "job_queue": "",
             "job_definition": "",
+            "timeout_s": 7200.0,
+            "attempts": 5,
+            "reconcile_s": 180.0,
+            "usd_per_hour": {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805},
+            "fallback": {"after_s": 1800.0, "job_queue": "", "job_definition": "", "options": {}},
         },
-        "objects": {"backend": "local", "bucket": "", "prefix": ""},
+        "objects": {"backend": "local", "bucket": "", "prefix": "", "kms_key": ""},
         "news": {"backend": "local", "queue_url": ""},
-        "mirror": {"backend": "none", "table": ""},
+        "mirror": {"backend": "none", "table": "", "keep_days": 90},
         "aws": {"region": "us-east-1", "endpoint_url": ""},
         "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
         "seg": {
@@ -222,12 +227,21 @@ def test_bad_value_is_refused_with_its_key(load: Loader, text: str, key: str) ->
     assert "\n" not in str(refused.value)
 
 
+_BATCH = "[queue]\nbackend = 'batch'\njob_queue = 'q'\njob_definition = 'd'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("[[rule]]\nname = 'a'\n[[rule]]\nname = 'a'", "rule names must differ: a"),
         ("[[rule]]\nname = 'a'\nsend_to = ['pacs']", "rule a: send_to names no"),
         ("[api]\nhost = '0.0.0.0'\nauth = 'none'", "loopback only"),
+        ("[queue]\nbackend = 'batch'", "needs job_queue and job_definition"),
+        (_BATCH, "needs objects.backend = 's3'"),
+        ("[objects]\nbackend = 's3'", "needs bucket"),
+        ("[news]\nbackend = 'sqs'", "needs queue_url"),
+        ("[news]\nbackend = 'sqs'\nqueue_url = 'https://sqs.example/q'", "needs queue.backend = 'batch'"),
+        ("[mirror]\nbackend = 'dynamodb'", "needs table"),
     ],
 )
 def test_keys_that_do_not_fit_together_are_refused(load: Loader, text: str, sentence: str) -> None:
@@ -246,11 +260,7 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("[queue]\nbackend = 'batch'", "queue.backend"),
         ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
-        ("[objects]\nbackend = 's3'", "objects.backend"),
-        ("[news]\nbackend = 'sqs'", "news.backend"),
-        ("[mirror]\nbackend = 'dynamodb'", "mirror.backend"),
         ("[dicom]\ntls = { certificate = 'x' }", "dicom.tls"),
         ("[study]\nfind = { host = 'x' }", "study.find"),
         ("[api]\nauth = 'cognito'", "api.auth"),
