@@ -132,17 +132,16 @@ class MirrorWorker(Worker):
         The numbers of what the table has now, the highest version that was met there, and what went wrong.
         """
         shipped: list[int] = []
-        newest = 0
+        met: list[int] = []
         refusals: list[OutsideError] = []
         stop = Flag()
 
         def ship_study(study: list[Shipment]) -> None:
-            nonlocal newest
             for change, item in study:
                 if stop.is_set() or self.is_stopping:
                     return
                 try:
-                    newest = max(newest, self._mirror.put(item) or 0)
+                    met.append(self._mirror.put(item) or 0)
                 except OutsideError as error:
                     refusals.append(error)
                     stop.set()
@@ -151,7 +150,7 @@ class MirrorWorker(Worker):
 
         with ThreadPoolExecutor(STUDIES_AT_ONCE, thread_name_prefix="mirror") as pool:
             list(pool.map(ship_study, _by_study(shipments)))
-        return shipped, newest, (refusals[0] if refusals else None)
+        return shipped, max(met, default=0), (refusals[0] if refusals else None)
 
     def _end_rebuild(self, epoch: int) -> None:
         """Remove what the table has of our studies that the ledger has not, and say what it has besides."""

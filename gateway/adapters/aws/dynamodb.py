@@ -34,7 +34,9 @@ BY_JOB: Final = "by_job"
 TTL_ATTRIBUTE: Final = "expires_at"
 
 _NOT_NEWER = "ConditionalCheckFailedException"
-_IS_LATER: Final = "attribute_not_exists(pk) OR version < :version"
+_IS_LATER: Final = "attribute_not_exists(#pk) OR #version < :version"
+_NAMES: Final = {"#pk": PARTITION_KEY, "#version": "version"}
+"""Some names are words of the language: all are given by reference."""
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -89,6 +91,7 @@ class DynamoMirror:
                     TableName=self._table,
                     Item=_serialized(content),
                     ConditionExpression=_IS_LATER,
+                    ExpressionAttributeNames=_NAMES,
                     ExpressionAttributeValues=_serialized({":version": item.version}),
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
@@ -104,9 +107,10 @@ class DynamoMirror:
         with asking("dynamodb:Scan", self._resource):
             pages = self._client.get_paginator("scan").paginate(
                 TableName=self._table,
-                FilterExpression="site = :site AND version < :version",
+                FilterExpression="#site = :site AND #version < :version",
+                ExpressionAttributeNames={**_NAMES, "#sk": SORT_KEY, "#site": "site"},
                 ExpressionAttributeValues=_serialized({":site": site, ":version": version}),
-                ProjectionExpression=f"{PARTITION_KEY}, {SORT_KEY}",
+                ProjectionExpression="#pk, #sk",
                 ConsistentRead=True,
             )
             for page in pages:
@@ -121,6 +125,7 @@ class DynamoMirror:
                     TableName=self._table,
                     Key=_serialized(_key(key)),
                     ConditionExpression=_IS_LATER,
+                    ExpressionAttributeNames=_NAMES,
                     ExpressionAttributeValues=_serialized({":version": version}),
                 )
             except ClientError as error:
