@@ -41,6 +41,8 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
+from gateway.mirror.backend import mirror_worker
+from gateway.mirror.control import MirrorControl
 from gateway.pipeline.completeness import Completeness
 from gateway.pipeline.convert import Convert, Stage
 from gateway.pipeline.encode import Encode
@@ -80,6 +82,7 @@ class App:
         self.token = admin_token(data_dir) if config.api.auth == "token" else None
         bus = Bus()
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
+        self._mirror = mirror_worker(config, ledger, bus)
         secret = SiteSecret(config.secret_path)
         identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
@@ -125,6 +128,7 @@ class App:
             *deliveries,
             *self._computing.workers,
             completeness,
+            *([self._mirror] if self._mirror else []),
         ]
         api = create_api(
             LedgerStore(ledger),
@@ -134,6 +138,7 @@ class App:
             Access(self.token),
             JobFolderFiles(objects),
             pictures_from(objects),
+            MirrorControl(ledger, self._mirror, config.mirror.keep_days),
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 
@@ -189,9 +194,12 @@ class App:
             reasons.append(
                 f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
             )
-        degraded = [f"{worker.name}: {worker.trouble}" for worker in self._workers if worker.trouble]
+        others = [worker for worker in self._workers if worker is not self._mirror]
+        degraded = [f"{worker.name}: {worker.trouble}" for worker in others if worker.trouble]
         if self._computing.trouble():
             degraded.append(f"job news: {self._computing.trouble()}")
+        if self._mirror is not None and (complaint := self._mirror.complaint()):
+            degraded.append(f"{self._mirror.name}: {complaint}")
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
 
     def _write(self, name: str, text: str) -> None:

@@ -25,6 +25,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+mirror_commands = typer.Typer(name="mirror", help="The table that mirrors the ledger.", no_args_is_help=True)
+app.add_typer(mirror_commands)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -89,10 +91,11 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from gateway.demo.children import DemoError
     from gateway.ledger.store import LedgerError
     from gateway.listener.application_entity import ListenerError
+    from gateway.rebuild import RebuildError
     from gateway.status_client import StatusError
 
     rooms = (ConverterError, ApiError, ConfigError, DemoError, LedgerError, ListenerError)
-    return (*rooms, NotReached, NotSendable, StatusError)
+    return (*rooms, NotReached, NotSendable, RebuildError, StatusError)
 
 
 @app.command()
@@ -229,6 +232,24 @@ def retry(
     with _plain_errors():
         _status_client(config).retry(key)
     out.print("it is taken up again")
+
+
+@mirror_commands.command("rebuild")
+def rebuild(config: ConfigOption = None) -> None:
+    """Write the mirror's table anew from the ledger, with the gateway running or not."""
+    from gateway.config import load_config
+    from gateway.logs import silence_logging
+    from gateway.rebuild import rebuild_mirror
+
+    silence_logging()
+    with _plain_errors():
+        settings = load_config(config)
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+            task = progress.add_task(f"writing {settings.mirror.table}", total=None)
+            written = rebuild_mirror(
+                settings, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+    out.print(f"{settings.mirror.table} has everything: {written} items written")
 
 
 @app.command()

@@ -44,3 +44,8 @@ def places_only(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event["error"] = type(error).__qualname__
         event["places"] = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-8:]]
     return event
+
+
+def silence_logging() -> None:
+    """Log nothing: for a command that says by itself what went wrong."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -72,6 +72,20 @@ class StatusClient:
         if self._ask("POST", f"/api/v1/jobs/{key}/retry") is None:
             raise StatusError("the gateway is not running; start it with `iris serve`, then retry")
 
+    def mirror(self) -> dict[str, Any] | None:
+        """How far the mirror is; None with the gateway down."""
+        return self._ask("GET", "/api/v1/mirror")
+
+    def rebuild_mirror(self) -> dict[str, Any] | None:
+        """Let the gateway make the mirror's table anew; None with the gateway down.
+
+        Raises
+        ------
+        StatusError
+            It mirrors nothing.
+        """
+        return self._ask("POST", "/api/v1/mirror/rebuild")
+
     def is_running(self) -> bool:
         """Whether the gateway answers."""
         return self._ask("GET", "/healthz") is not None

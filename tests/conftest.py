@@ -30,7 +30,12 @@ settings.register_profile("long", deadline=None, max_examples=1000)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "1" else "house")
 
-pytest_plugins = ["tests.cloud", "tests.doubles.fixtures", "tests.one_job"]
+pytest_plugins = [
+    "tests.cloud",
+    "tests.doubles.fixtures",
+    "tests.doubles.recording_proxy",
+    "tests.one_job",
+]
 
 DATA = Path(__file__).parent / "data"
 collect_ignore = ["engine"]

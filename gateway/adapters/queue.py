@@ -152,12 +152,19 @@ class JobQueue(Protocol):
         ...
 
 
+WAITING_CODES = (
+    *("queue_missing", "queue_disabled", "queue_invalid", "environment_disabled", "environment_invalid"),
+    *("max_vcpus", "job_too_large", "quota", "service_role", "machine_unsupported", "undetermined"),
+    *("capacity", "line", "machine", "unknown", "starting", "running", "over"),
+)
+
+
 @dataclass(frozen=True)
 class Waiting:
     """Why a run waits for a machine."""
 
     code: str
-    """For the mirror and for comparing: `quota`, `environment_disabled`, `capacity`."""
+    """One of `WAITING_CODES`: for the mirror, and to tell one explanation from the next."""
     sentence: str
     """For the operator: what is wrong, with its numbers."""
     fix: str

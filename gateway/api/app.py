@@ -10,12 +10,13 @@ from gateway.events import Bus
 from .access import Access
 from .guard import Guard
 from .live import LiveFeed
+from .mirror_routes import mirror_routes
 from .page_routes import add_page
 from .probe_routes import probe_routes
 from .problems import add_problem_handlers
 from .readiness import Readiness
 from .status_routes import status_routes
-from .store import Actions, JobFiles, StatusStore
+from .store import Actions, JobFiles, MirrorControl, StatusStore
 
 
 def create_api(
@@ -26,6 +27,7 @@ def create_api(
     access: Access,
     files: JobFiles,
     pictures_from: str = "",
+    mirror: MirrorControl | None = None,
 ) -> FastAPI:
     """The whole API as one ASGI app.
 
@@ -42,6 +44,8 @@ def create_api(
         Who may ask.
     pictures_from
         The origin of the URLs that `files` gives: the page may show pictures from there.
+    mirror
+        None where this app has no part in mirroring.
     """
     api = FastAPI(
         title="IRIS Gateway",
@@ -55,6 +59,7 @@ def create_api(
     add_problem_handlers(api)
     api.include_router(probe_routes(store, readiness))
     api.include_router(status_routes(store, actions, live, files))
+    api.include_router(mirror_routes(mirror))
     add_page(api, access)
     api.add_middleware(Guard, access=access, pictures_from=pictures_from)
     return api

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from gateway.ledger import work
 from gateway.ledger.completion import request_completion
+from gateway.ledger.outbox import backlog_of, mirror_of
 from gateway.ledger.records import utc_time
 from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
@@ -52,6 +53,7 @@ class LedgerStore:
             (StudyState.RECEIVING, StudyState.PROCESSING),
         )[0]["at"]
         age_s = (datetime.now(UTC) - utc_time(oldest)).total_seconds() if oldest else 0.0
+        backlog = backlog_of(self._ledger)
         return Counts(
             studies=self._by_state("studies", StudyState),
             jobs=self._by_state("jobs", JobState),
@@ -60,6 +62,8 @@ class LedgerStore:
             instances_stored=self._count("instances"),
             oldest_open_study_age_s=max(0.0, age_s),
             disk_free_bytes=shutil.disk_usage(self._ledger.path.parent).free,
+            mirror_waiting=backlog.waiting if mirror_of(self._ledger).is_on else None,
+            mirror_lag_s=backlog.lag_s,
         )
 
     def _by_state(self, table: str, states: type[StrEnum]) -> dict[str, int]:

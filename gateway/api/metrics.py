@@ -36,6 +36,13 @@ class StoreCollector(Collector):
         )
         if counts.disk_free_bytes is not None:
             yield _one("iris_disk_free_bytes", "Free space where the ledger lies.", counts.disk_free_bytes)
+        if counts.mirror_waiting is not None:
+            yield _one("iris_mirror_waiting", "Changes the mirror does not have yet.", counts.mirror_waiting)
+            yield _one(
+                "iris_mirror_lag_seconds",
+                "Age of the oldest change that the mirror does not have yet; 0 when it has all.",
+                counts.mirror_lag_s,
+            )
 
 
 def registry_of(counts: Callable[[], Counts]) -> CollectorRegistry:

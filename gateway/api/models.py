@@ -157,6 +157,16 @@ class Outcome(BaseModel):
     state: str = Field(description="The state right after the request")
 
 
+class Mirror(BaseModel):
+    """How far the mirror is."""
+
+    on: bool = Field(description="Whether anything is mirrored")
+    waiting: int = Field(description="Changes that the table does not have yet")
+    lag_s: float = Field(description="Age of the oldest of them; 0 when there are none")
+    rebuilding: bool = Field(description="Whether everything is being written anew")
+    trouble: str = Field(description="Why the table does not have everything; empty when all is well")
+
+
 class Health(BaseModel):
     """The process lives."""
 

@@ -34,6 +34,9 @@ class Counts:
     oldest_open_study_age_s: float
     disk_free_bytes: int | None
     """None where the store is not on a disk of this machine."""
+    mirror_waiting: int | None = None
+    """Changes that the mirror does not have yet; None where nothing is mirrored."""
+    mirror_lag_s: float = 0.0
 
 
 class StatusStore(Protocol):
@@ -80,6 +83,16 @@ class Actions(Protocol):
 
     def release(self, key: str) -> Json:
         """Let a held job, or a quarantined object, go on."""
+
+
+class MirrorControl(Protocol):
+    """The mirror, to look at and to make anew; both answer with the shape of `models.Mirror`."""
+
+    def state(self) -> Json:
+        """How far it is."""
+
+    def rebuild(self) -> Json:
+        """Write everything into it anew; where nothing is mirrored it raises NotPossible."""
 
 
 class JobFiles(Protocol):

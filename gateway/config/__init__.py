@@ -167,7 +167,6 @@ def _not_yet(config: Config) -> list[str]:
     """One sentence for each key that is switched on before the part behind it works."""
     switched_on: list[tuple[bool, str]] = [
         (config.queue.max_jobs_per_hour > 0, "queue.max_jobs_per_hour: leave it at 0"),
-        (config.mirror.backend == "dynamodb", "mirror.backend = 'dynamodb': use 'none'"),
         (config.dicom.tls != Tls(), "dicom.tls: leave it empty"),
         (config.study.find != Find(), "study.find: leave it empty"),
         (config.api.auth == "cognito", "api.auth = 'cognito': use 'token'"),

@@ -196,6 +196,8 @@ class Mirror(Section):
 
     backend: Literal["none", "dynamodb"] = "none"
     table: str = ""
+    keep_days: int = Field(90, ge=1)
+    """How long the table keeps what is over."""
 
     @model_validator(mode="after")
     def _table_is_named(self) -> Self:

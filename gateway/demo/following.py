@@ -27,7 +27,7 @@ def _planned(detail: _Detail) -> str:
 
 def _segmented(detail: _Detail) -> str:
     """The engine, and where its time went: all but the longest stage is next to nothing."""
-    stages: dict[str, float] = detail.get("seconds", {})
+    stages: dict[str, float] = detail.get("stages_s", {})
     longest = max(stages, key=lambda stage: stages[stage], default="")
     return f"{detail.get('engine', 'the engine')}" + (
         f" (of which {longest} {stages[longest]:.1f} s)" if longest else ""

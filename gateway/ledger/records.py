@@ -2,6 +2,7 @@
 
 import sqlite3
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Json
@@ -24,6 +25,14 @@ def utc_time(text: str) -> datetime:
 def utc_now() -> str:
     """The present as the ledger keeps it."""
     return utc_text(datetime.now(UTC))
+
+
+class OutboxKind(StrEnum):
+    """What a line of the mirror's outbox is about."""
+
+    STUDY = "study"
+    JOB = "job"
+    EVENT = "event"
 
 
 class _Row(BaseModel):
@@ -184,3 +193,24 @@ class VolumeRow(_Row):
     why: str
     findings: Json[tuple[dict[str, Any], ...]]
     ranking: Json[tuple[str, ...]]
+
+
+class OutboxRow(_Row):
+    """One thing that has to be shipped to the mirror: a study, a job or a line of a timeline, by its key."""
+
+    number: int
+    study_uid: str
+    kind: OutboxKind
+    key: str
+    since: str
+    is_urgent: int
+
+
+class MirrorRow(_Row):
+    """How the mirror stands; one row."""
+
+    id: int
+    is_on: int
+    epoch: int
+    seen_epoch: int
+    rebuilding: int

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from enum import StrEnum
 from typing import Any
 
 from gateway.events import DeliveryChanged, Event, JobChanged, StudyChanged
@@ -25,6 +26,17 @@ from .states import (
 
 class StaleRow(Exception):
     """Somebody else moved the row in between; read it again."""
+
+
+class WhyDone(StrEnum):
+    """Why a study is done: its reason."""
+
+    DELIVERED = "delivered"
+    NOTHING_TO_DO = "nothing to do: no rule takes any of its series"
+    NOTHING_FOUND = "nothing was found, so nothing was sent"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    NO_DESTINATION = "encoded, but no destination is configured"
 
 
 class Transaction:
@@ -288,7 +300,7 @@ class Transaction:
             reasons = [*(d.reason for d in waiting), *(j.reason for j in working)]
             return StudyState.PROCESSING, next(filter(None, reasons), "")
         if undeliverable:
-            return StudyState.DONE, "encoded, but no destination is configured"
+            return StudyState.DONE, WhyDone.NO_DESTINATION
         return StudyState.DONE, _why_done(jobs)
 
     def deliver_job_when_all_arrived(self, job_key: str) -> None:
@@ -319,16 +331,16 @@ class Transaction:
         self.note(f"{kind}.{event}", study_uid=study_uid, **keys, **detail)
 
 
-def _why_done(jobs: list[JobRow]) -> str:
+def _why_done(jobs: list[JobRow]) -> WhyDone:
     if not jobs:
-        return "nothing to do: no rule takes any of its series"
+        return WhyDone.NOTHING_TO_DO
     states = {job.state for job in jobs}
     if JobState.DELIVERED in states:
         empty = [j for j in jobs if j.state is JobState.DELIVERED and j.encoded_uid is None]
-        return "delivered" if len(empty) < len(jobs) else "nothing was found, so nothing was sent"
+        return WhyDone.DELIVERED if len(empty) < len(jobs) else WhyDone.NOTHING_FOUND
     if JobState.CANCELLED in states:
-        return "cancelled"
-    return "superseded"
+        return WhyDone.CANCELLED
+    return WhyDone.SUPERSEDED
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.mirror_routes import NOTHING_MIRRORED
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.events import Bus, JobProgressed
@@ -34,6 +35,19 @@ CHROMIUM = "/usr/bin/chromium"
 
 
 @dataclass
+class Mirror:
+    """What the page is told of the mirror."""
+
+    now: dict[str, Any] = field(default_factory=lambda: dict(NOTHING_MIRRORED))
+
+    def state(self) -> dict[str, Any]:
+        return self.now
+
+    def rebuild(self) -> dict[str, Any]:
+        raise AssertionError("the page does not ask for that")
+
+
+@dataclass
 class Gateway:
     """A ledger with studies, and the API in front of it."""
 
@@ -41,6 +55,7 @@ class Gateway:
     bus: Bus
     folder: Path
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
+    mirror: Mirror = field(default_factory=Mirror)
     address: str = ""
     elsewhere: str = ""
     """The origin of another server that serves `folder`."""
@@ -147,6 +162,7 @@ def gateway(tmp_path: Path, bucket: str) -> Iterator[Gateway]:
             Access(TOKEN),
             gateway,
             pictures_from=bucket,
+            mirror=gateway.mirror,
         )
         server = ApiServer(api, "127.0.0.1", 0)
         server.start()
@@ -372,6 +388,19 @@ def test_page_gateway_degraded_says_so(page: Page, gateway: Gateway) -> None:
     _picture(page, "studies-dark")
     page.set_viewport_size({"width": 420, "height": 800})
     _picture(page, "studies-narrow")
+
+
+def test_page_says_how_far_the_mirror_is_where_there_is_one(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    expect(page.get_by_text("Mirror:")).to_have_count(0)
+    gateway.mirror.now |= {"on": True}
+    page.reload()
+    expect(page.get_by_text("Mirror: up to date.")).to_be_visible()
+    gateway.mirror.now |= {"waiting": 120, "lag_s": 14.2}
+    page.reload()
+    expect(page.get_by_text("Mirror: 120 changes wait, the oldest for 14 s.")).to_be_visible()
+    assert troubles == []
 
 
 def test_docs_page_lists_every_operation(page: Page, gateway: Gateway, troubles: list[str]) -> None:

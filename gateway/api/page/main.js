@@ -73,7 +73,7 @@ function hear(message) {
 
 function listen() {
   const source = new EventSource("/api/v1/events");
-  source.onopen = () => { tell("live", "Live"); refresh(); look(); };
+  source.onopen = () => { tell("live", "Live"); refresh(); look(); lookAtMirror(); };
   source.onmessage = hear;
   source.onerror = () => {
     tell("lost", "Connection lost, trying again…");
@@ -97,7 +97,17 @@ async function look() {
   }
 }
 
+async function lookAtMirror() {
+  try {
+    const mirror = await get("/api/v1/mirror");
+    const late = `${mirror.waiting} changes wait, the oldest for ${Math.round(mirror.lag_s)} s.`;
+    const text = mirror.waiting ? late : "up to date.";
+    document.getElementById("mirror").textContent = mirror.on ? `Mirror: ${text}` : "";
+  } catch { /* the notices say it */ }
+}
+
 window.addEventListener("hashchange", () => navigate().then(() => content.focus({ preventScroll: true })));
 setInterval(look, LOOK_MS);
+setInterval(lookAtMirror, LOOK_MS);
 navigate();
 listen();

@@ -71,7 +71,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
         },
         "objects": {"backend": "local", "bucket": "", "prefix": "", "kms_key": ""},
         "news": {"backend": "local", "queue_url": ""},
-        "mirror": {"backend": "none", "table": ""},
+        "mirror": {"backend": "none", "table": "", "keep_days": 90},
         "aws": {"region": "us-east-1", "endpoint_url": ""},
         "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
         "seg": {
@@ -262,7 +262,6 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
     ("text", "key"),
     [
         ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
-        ("[mirror]\nbackend = 'dynamodb'\ntable = 't'", "mirror.backend"),
         ("[dicom]\ntls = { certificate = 'x' }", "dicom.tls"),
         ("[study]\nfind = { host = 'x' }", "study.find"),
         ("[api]\nauth = 'cognito'", "api.auth"),

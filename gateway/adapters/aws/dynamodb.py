@@ -1,0 +1,166 @@
+"""The mirror in one DynamoDB table.
+
+::
+
+    pk               sk                    attributes
+    STUDY#study_key  STUDY                 version, site, state, updated_at, ...
+    STUDY#study_key  JOB#job_key           version, site, state, job_key, ...
+    STUDY#study_key  EVENT#000000000042    version, site, event, at, ...
+
+Index `by_state` (state, updated_at) finds studies, since only they have `updated_at`; index `by_job`
+(job_key) finds jobs, since only they have `job_key`. Items are put one by one: BatchWriteItem takes no
+conditions, and a transaction costs twice as much and fails as a whole.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from gateway.adapters.mirror import ItemKey, ItemKind, MirrorItem
+
+from .refusals import asking, code_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import CreateTableInputTypeDef
+
+PARTITION_KEY: Final = "pk"
+SORT_KEY: Final = "sk"
+BY_STATE: Final = "by_state"
+BY_JOB: Final = "by_job"
+TTL_ATTRIBUTE: Final = "expires_at"
+
+_NOT_NEWER = "ConditionalCheckFailedException"
+_IS_LATER: Final = "attribute_not_exists(#pk) OR #version < :version"
+_NAMES: Final = {"#pk": PARTITION_KEY, "#version": "version"}
+"""Some names are words of the language: all are given by reference."""
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def table_definition(table: str) -> "CreateTableInputTypeDef":
+    """What CreateTable is asked for; time to live on `TTL_ATTRIBUTE` is switched on by a second call."""
+    return {
+        "TableName": table,
+        "KeySchema": [
+            {"AttributeName": PARTITION_KEY, "KeyType": "HASH"},
+            {"AttributeName": SORT_KEY, "KeyType": "RANGE"},
+        ],
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": "S"}
+            for name in (PARTITION_KEY, SORT_KEY, "state", "updated_at", "job_key")
+        ],
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": BY_STATE,
+                "KeySchema": [
+                    {"AttributeName": "state", "KeyType": "HASH"},
+                    {"AttributeName": "updated_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            },
+            {
+                "IndexName": BY_JOB,
+                "KeySchema": [{"AttributeName": "job_key", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            },
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+
+
+class DynamoMirror:
+    """A Mirror in one table, which exists already."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+        self._resource = f"the table {table}"
+
+    def put(self, item: MirrorItem) -> int | None:
+        """Write an item unless the table has this version of it, or a later one; see `Mirror.put`."""
+        content = {**_key(item.key), "version": item.version, **item.attributes}
+        if item.expires_at is not None:
+            content[TTL_ATTRIBUTE] = item.expires_at
+        with asking("dynamodb:PutItem", self._resource):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=_serialized(content),
+                    ConditionExpression=_IS_LATER,
+                    ExpressionAttributeNames=_NAMES,
+                    ExpressionAttributeValues=_serialized({":version": item.version}),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if code_of(error) != _NOT_NEWER:
+                    raise
+                present = cast(Mapping[str, Any], error.response).get("Item", {})
+                return int(_deserialize(present["version"])) if present else item.version
+        return None
+
+    def older(self, site: str, version: int) -> Iterator[ItemKey]:
+        """Every item of this site whose version is lower; the whole table is read for it."""
+        with asking("dynamodb:Scan", self._resource):
+            pages = self._client.get_paginator("scan").paginate(
+                TableName=self._table,
+                FilterExpression="#site = :site AND #version < :version",
+                ExpressionAttributeNames={**_NAMES, "#sk": SORT_KEY, "#site": "site"},
+                ExpressionAttributeValues=_serialized({":site": site, ":version": version}),
+                ProjectionExpression="#pk, #sk",
+                ConsistentRead=True,
+            )
+            for page in pages:
+                for found in page["Items"]:
+                    yield _key_of(found[PARTITION_KEY]["S"], found[SORT_KEY]["S"])
+
+    def remove(self, key: ItemKey, version: int) -> None:
+        """Remove an item if its version is lower than this; see `Mirror.remove`."""
+        with asking("dynamodb:DeleteItem", self._resource):
+            try:
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=_serialized(_key(key)),
+                    ConditionExpression=_IS_LATER,
+                    ExpressionAttributeNames=_NAMES,
+                    ExpressionAttributeValues=_serialized({":version": version}),
+                )
+            except ClientError as error:
+                if code_of(error) != _NOT_NEWER:
+                    raise
+
+
+def _key(key: ItemKey) -> dict[str, Any]:
+    match key.kind:
+        case ItemKind.STUDY:
+            sort = "STUDY"
+        case ItemKind.JOB:
+            sort = f"JOB#{key.name}"
+        case ItemKind.EVENT:
+            sort = f"EVENT#{int(key.name):012d}"
+    return {PARTITION_KEY: f"STUDY#{key.study_key}", SORT_KEY: sort}
+
+
+def _key_of(partition: str, sort: str) -> ItemKey:
+    kind, _, name = sort.partition("#")
+    if kind == "EVENT":
+        name = str(int(name))
+    return ItemKey(partition.removeprefix("STUDY#"), ItemKind(kind.lower()), name)
+
+
+def _serialized(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(_exact(value)) for name, value in values.items()}
+
+
+def _exact(value: Any) -> Any:
+    """The same with floats as the decimals that they are written as: DynamoDB takes no others."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, Mapping):
+        return {name: _exact(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(of) for of in value]
+    return value

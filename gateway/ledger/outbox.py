@@ -1,0 +1,131 @@
+"""The mirror's outbox: what has changed in the ledger and is not shipped yet.
+
+Triggers fill it in the transaction of the change (schema_3.sql), and only while a mirror is configured. A
+study or a job stands in it once, however often it changes; every line of a timeline stands in it until it is
+shipped. What is shipped has the version `epoch` x 10^12 + `number`. The number grows with every change; the
+epoch, milliseconds since 2020, with every start of a gateway that mirrors and with every rebuild: after an
+older ledger was put back, or a new one made, the numbers begin lower again, and what it says is newer all the
+same.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from .records import MirrorRow, OutboxRow, utc_now, utc_text, utc_time
+from .states import StudyState
+from .store import Ledger
+from .transaction import Transaction
+
+EPOCH_FACTOR: Final = 10**12
+EPOCHS_BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)
+PROGRESS_INTERVAL_S: Final = 5.0
+"""A job's progress alone is shipped no sooner than this after its first unshipped change."""
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits to be shipped."""
+
+    waiting: int
+    lag_s: float
+    """Age of the oldest change that waits; 0 when none does."""
+
+
+def switch_mirror(ledger: Ledger, *, is_on: bool, keep_days: int) -> None:
+    """Say at the start whether changes are to be mirrored; called before anything else is written.
+
+    Switched on for the first time, everything that the ledger holds is due; switched off, nothing is.
+    """
+    with ledger.transaction() as transaction:
+        was_on = bool(_mirror(transaction).is_on)
+        if is_on:
+            _begin_epoch(transaction)
+            if not was_on:
+                _fill(transaction, keep_days)
+        elif was_on:
+            transaction.execute("DELETE FROM mirror_outbox")
+        transaction.execute("UPDATE mirror SET is_on = ?", (int(is_on),))
+
+
+def begin_rebuild(transaction: Transaction, keep_days: int) -> None:
+    """Make everything due again, under a new epoch; what the table has beyond it is removed at the end."""
+    _begin_epoch(transaction)
+    _fill(transaction, keep_days)
+    transaction.execute("UPDATE mirror SET rebuilding = epoch")
+
+
+def end_rebuild(transaction: Transaction, epoch: int) -> None:
+    """Note that everything is shipped and what was older is removed; a rebuild begun since goes on."""
+    transaction.execute("UPDATE mirror SET rebuilding = 0 WHERE rebuilding = ?", (epoch,))
+
+
+def mirror_of(ledger: Ledger) -> MirrorRow:
+    """How the mirror stands."""
+    return MirrorRow.of(ledger.read("SELECT * FROM mirror")[0])
+
+
+def due_changes(ledger: Ledger, limit: int) -> list[OutboxRow]:
+    """What should be shipped now, in the order of the changes."""
+    rows = ledger.read(
+        "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?",
+        (utc_text(datetime.now(UTC) - timedelta(seconds=PROGRESS_INTERVAL_S)), limit),
+    )
+    return [OutboxRow.of(row) for row in rows]
+
+
+def seconds_to_next_change(ledger: Ledger) -> float | None:
+    """How long until progress is due that waits now; None when nothing waits."""
+    backlog = backlog_of(ledger)
+    return max(0.0, PROGRESS_INTERVAL_S - backlog.lag_s) if backlog.waiting else None
+
+
+def mark_shipped(transaction: Transaction, numbers: Collection[int]) -> None:
+    """Take these out; what changed again meanwhile has another number by now, and stays."""
+    for number in numbers:
+        transaction.execute("DELETE FROM mirror_outbox WHERE number = ?", (number,))
+
+
+def note_newer_epoch(transaction: Transaction, epoch: int) -> None:
+    """Remember that the table holds what this ledger has not written: its epoch is later than ours."""
+    transaction.execute("UPDATE mirror SET seen_epoch = max(seen_epoch, ?)", (epoch,))
+
+
+def backlog_of(ledger: Ledger) -> Backlog:
+    """Count what waits."""
+    row = ledger.read("SELECT count(*) AS waiting, min(since) AS since FROM mirror_outbox")[0]
+    if row["since"] is None:
+        return Backlog(0, 0.0)
+    return Backlog(row["waiting"], max(0.0, (datetime.now(UTC) - utc_time(row["since"])).total_seconds()))
+
+
+def kept_since(keep_days: int) -> str:
+    """The time before which what is over is not mirrored any more."""
+    return utc_text(datetime.now(UTC) - timedelta(days=keep_days))
+
+
+def _mirror(transaction: Transaction) -> MirrorRow:
+    return MirrorRow.of(transaction.execute("SELECT * FROM mirror").fetchone())
+
+
+def _begin_epoch(transaction: Transaction) -> None:
+    now = (datetime.now(UTC) - EPOCHS_BEGIN) // timedelta(milliseconds=1)
+    transaction.execute("UPDATE mirror SET epoch = max(epoch + 1, seen_epoch + 1, ?)", (now,))
+
+
+def _fill(transaction: Transaction, keep_days: int) -> None:
+    """Put everything in that is not too old, the latest studies first."""
+    since = kept_since(keep_days)
+    transaction.execute("DELETE FROM mirror_outbox")
+    transaction.execute(
+        "WITH kept AS (SELECT * FROM studies WHERE state <> ? OR updated_at >= ?),"
+        " things (study_uid, kind, key, rank) AS ("
+        "  SELECT study_uid, 'event', seq, 0 FROM events WHERE at >= ?"
+        "  UNION ALL SELECT study_uid, 'job', job_key, 1 FROM jobs"
+        "  UNION ALL SELECT study_uid, 'study', study_uid, 2 FROM studies)"
+        " INSERT INTO mirror_outbox (study_uid, kind, key, since, is_urgent)"
+        " SELECT study_uid, kind, key, ?, 1 FROM things JOIN kept USING (study_uid)"
+        " ORDER BY received_at DESC, study_uid, rank, key",
+        (StudyState.DONE, since, since, utc_now()),
+    )

@@ -1,0 +1,175 @@
+"""Ships what the outbox holds: in order within a study, several studies at once, and waits out what is away.
+
+A change leaves the outbox after the table has it, so a kill in between ships it once more, which the table's
+condition makes harmless. Nothing waits for this worker.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from threading import Event as Flag
+from typing import Final
+
+import structlog
+
+from gateway.adapters.errors import OutsideError
+from gateway.adapters.mirror import Mirror, MirrorItem
+from gateway.events import Bus, Event, InstanceStored
+from gateway.ledger.outbox import (
+    EPOCH_FACTOR,
+    backlog_of,
+    due_changes,
+    end_rebuild,
+    mark_shipped,
+    mirror_of,
+    note_newer_epoch,
+    seconds_to_next_change,
+)
+from gateway.ledger.records import OutboxRow
+from gateway.ledger.store import Ledger
+from gateway.worker import Worker
+
+from .items import Items
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 400
+"""Changes that are read, shipped and taken out of the outbox together."""
+STUDIES_AT_ONCE: Final = 8
+FIRST_DELAY_S: Final = 2.0
+LONGEST_DELAY_S: Final = 60.0
+LAG_WORTH_SAYING_S: Final = 60.0
+
+OVERTAKEN: Final = (
+    "the table has later versions than this ledger gives (another gateway with this site.name, or a clock"
+    " that was ahead); settle that, then `iris mirror rebuild`"
+)
+
+Shipment = tuple[OutboxRow, MirrorItem]
+
+
+class MirrorWorker(Worker):
+    """Ships every change to the mirror."""
+
+    def __init__(self, ledger: Ledger, bus: Bus, mirror: Mirror, items: Items) -> None:
+        super().__init__("mirror", bus)
+        self._ledger = ledger
+        self._mirror = mirror
+        self._items = items
+        self.trouble = ""
+        """Why the table takes nothing at the moment; empty when all is well."""
+        self._delay_s = 0.0
+        self._not_before = 0.0
+
+    def complaint(self) -> str:
+        """Why the table does not have everything, how much, and for how long; empty when all is well."""
+        backlog = backlog_of(self._ledger)
+        behind = (
+            f"{backlog.waiting} changes wait, the oldest for {backlog.lag_s / 60:.0f} min"
+            if backlog.lag_s >= LAG_WORTH_SAYING_S
+            else ""
+        )
+        mirror = mirror_of(self._ledger)
+        overtaken = OVERTAKEN if mirror.seen_epoch > mirror.epoch else ""
+        return "; ".join(filter(None, (self.trouble, behind, overtaken)))
+
+    def is_woken_by(self, event: Event) -> bool:
+        """Whether something may be in the outbox after it; a single instance never is."""
+        return not isinstance(event, InstanceStored)
+
+    def work(self) -> float | None:
+        """Ship what is due; after a refusal nothing for a while, whatever happens meanwhile."""
+        now = time.monotonic()
+        if now < self._not_before:
+            return self._not_before - now
+        try:
+            while not self.is_stopping and self._ship_some():
+                self._all_is_well()
+            rebuilding = mirror_of(self._ledger).rebuilding
+            if rebuilding and not self.is_stopping:
+                self._end_rebuild(rebuilding)
+        except OutsideError as error:
+            return self._wait_out(error)
+        return seconds_to_next_change(self._ledger)
+
+    def _all_is_well(self) -> None:
+        if self.trouble:
+            log.info("mirror_goes_on")
+        self.trouble, self._delay_s, self._not_before = "", 0.0, 0.0
+
+    def _wait_out(self, error: OutsideError) -> float:
+        if str(error) != self.trouble:
+            log.warning("mirror_waits", reason=str(error))
+        self.trouble = str(error)
+        self._delay_s = min(LONGEST_DELAY_S, 2 * self._delay_s or FIRST_DELAY_S)
+        self._not_before = time.monotonic() + self._delay_s
+        return self._delay_s
+
+    # -- shipping -----------------------------------------------------------------------------------------
+
+    def _ship_some(self) -> bool:
+        """Ship one batch; False where nothing was due. What came before a refusal is taken out, too."""
+        changes = due_changes(self._ledger, BATCH)
+        if not changes:
+            return False
+        epoch = mirror_of(self._ledger).epoch
+        shipments = list(zip(changes, self._items.of(changes, epoch), strict=True))
+        shipped, newest, refusal = self._ship(shipments)
+        with self._ledger.transaction() as transaction:
+            mark_shipped(transaction, shipped)
+            if newest // EPOCH_FACTOR > epoch:
+                note_newer_epoch(transaction, newest // EPOCH_FACTOR)
+        if refusal is not None:
+            raise refusal
+        return True
+
+    def _ship(self, shipments: Sequence[Shipment]) -> tuple[list[int], int, OutsideError | None]:
+        """Ship several studies at once.
+
+        Returns
+        -------
+        The numbers of what the table has now, the highest version that was met there, and what went wrong.
+        """
+        shipped: list[int] = []
+        met: list[int] = []
+        refusals: list[OutsideError] = []
+        stop = Flag()
+
+        def ship_study(study: list[Shipment]) -> None:
+            for change, item in study:
+                if stop.is_set() or self.is_stopping:
+                    return
+                try:
+                    met.append(self._mirror.put(item) or 0)
+                except OutsideError as error:
+                    refusals.append(error)
+                    stop.set()
+                    return
+                shipped.append(change.number)
+
+        with ThreadPoolExecutor(STUDIES_AT_ONCE, thread_name_prefix="mirror") as pool:
+            list(pool.map(ship_study, _by_study(shipments)))
+        return shipped, max(met, default=0), (refusals[0] if refusals else None)
+
+    def _end_rebuild(self, epoch: int) -> None:
+        """Remove what the table has of our studies that the ledger has not, and say what it has besides."""
+        below = epoch * EPOCH_FACTOR
+        ours = {row["study_key"] for row in self._ledger.read("SELECT study_key FROM studies")}
+        removed, unknown = 0, set()
+        for key in self._mirror.older(self._items.site, below):
+            if key.study_key not in ours:
+                unknown.add(key.study_key)  # of a ledger that was lost: nothing else knows of them
+                continue
+            self._mirror.remove(key, below)
+            removed += 1
+        with self._ledger.transaction() as transaction:
+            end_rebuild(transaction, epoch)
+        self._all_is_well()
+        log.info("mirror_rebuilt", removed=removed, studies_of_other_ledgers=len(unknown))
+
+
+def _by_study(shipments: Sequence[Shipment]) -> Iterator[list[Shipment]]:
+    ordered = sorted(shipments, key=lambda shipment: shipment[0].study_uid)  # stable: numbers stay in order
+    for _, study in groupby(ordered, key=lambda shipment: shipment[0].study_uid):
+        yield list(study)
