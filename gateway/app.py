@@ -137,8 +137,8 @@ class App:
             bus,
             Access(self.token),
             JobFolderFiles(objects),
-            pictures_from(objects),
-            MirrorControl(ledger, self._mirror, config.mirror.keep_days),
+            pictures_from=pictures_from(objects),
+            mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 

@@ -26,6 +26,7 @@ def create_api(
     bus: Bus,
     access: Access,
     files: JobFiles,
+    *,
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
 ) -> FastAPI:

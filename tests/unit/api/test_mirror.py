@@ -45,7 +45,7 @@ def _served(world, worker: MirrorWorker | None) -> Iterator[httpx.Client]:
         world.bus,
         Access(None),
         world,
-        control,
+        mirror=control,
     )
     server = ApiServer(api, "127.0.0.1", 0)
     server.start()
