@@ -5,6 +5,7 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,7 +13,8 @@ import pytest
 
 from gateway.adapters.aws.inspection.account import clock
 from gateway.adapters.checks import Check, Verdict
-from gateway.config import Aws, Config, Fallback, Mirror, News, Objects, Queue
+from gateway.config import Aws, Config, Fallback, Mirror, News, Objects, Queue, Site
+from gateway.doctor import examine
 from gateway.doctor_aws import examine_aws
 from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, ON_DEMAND, SPOT, BatchDouble
 from tests.doubles.batch_jobs import ACCOUNT
@@ -144,7 +146,8 @@ def test_everything_well_is_ok(config: Config) -> None:
     assert [check for check in found.values() if check.verdict is not Verdict.OK] == []
     assert set(found) == {
         "aws identity", "aws clock", "bucket", "bucket access", "bucket encryption", "bucket public access",
-        "queue definition", "queue image", "queue job queue", f"queue environment {SPOT}", f"queue quota for {SPOT}",
+        "queue definition", "queue image", "queue job queue", f"queue environment {SPOT}",
+        f"queue quota for {SPOT}",
         "queue.fallback definition", "queue.fallback image", "queue.fallback job queue",
         f"queue.fallback environment {ON_DEMAND}", f"queue.fallback quota for {ON_DEMAND}",
         "news queue", "news dead letters", "news visibility",
@@ -155,6 +158,12 @@ def test_everything_well_is_ok(config: Config) -> None:
 def test_what_is_not_switched_on_is_not_looked_at(bucket: str) -> None:
     assert list(examine_aws(Config())) == []
     assert {name.partition(" ")[0] for name in look(only_bucket(bucket))} == {"aws", "bucket"}
+
+
+def test_doctor_as_a_whole_looks_at_aws_too(bucket: str, tmp_path: Path) -> None:
+    config = only_bucket(bucket).model_copy(update={"site": Site(data_dir=tmp_path)})
+    found = {check.name: check.verdict for check in examine(config)}
+    assert (found["disk"], found["bucket access"]) == (Verdict.OK, Verdict.OK)
 
 
 def test_probe_leaves_nothing_in_the_bucket(bucket: str) -> None:
