@@ -255,8 +255,9 @@ def rebuild(config: ConfigOption = None) -> None:
 @app.command()
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the configuration and everything around the gateway, and say the fix."""
+    from gateway.adapters.checks import Verdict
     from gateway.config import load_config
-    from gateway.doctor import Verdict, examine
+    from gateway.doctor import examine
 
     with _plain_errors():
         checks = list(examine(load_config(config)))

@@ -7,41 +7,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from batch_job.contract import EXIT_DONE, engine_facts
 from converter.nifti import converter_version
+from gateway.adapters.checks import Check, Verdict
 from gateway.app import task_rules, warnings_about
 from gateway.config import Config, ConfigError, Destination
 from gateway.data_files import LEDGER_NAME
 from gateway.delivery.peer import NotReached, Peer, echo
+from gateway.doctor_aws import examine_aws
 from gateway.ledger.store import SCHEMAS, Ledger, LedgerError
 from gateway.status_client import StatusClient
 
 ENGINE_TIMEOUT_S = 120.0
 
 
-class Verdict(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was checked; `fix` says what to do unless all is well."""
-
-    name: str
-    verdict: Verdict
-    finding: str
-    fix: str = ""
-
-
 def examine(config: Config) -> Iterator[Check]:
-    """Check configuration, disk, secret, ledger, converter, engine, ports and every destination."""
+    """Check configuration, disk, secret, ledger, converter, engine, ports, every destination, and AWS."""
     yield from _configuration(config)
     running = StatusClient(config.data_dir).is_running()
     yield _disk(config)
@@ -52,6 +34,7 @@ def examine(config: Config) -> Iterator[Check]:
     yield from _gateway(config, running=running)
     for destination in config.destination:
         yield _destination(config, destination)
+    yield from examine_aws(config)
 
 
 def _configuration(config: Config) -> Iterator[Check]:

@@ -141,12 +141,32 @@ def test_upload_whose_parts_are_of_another_file_is_ended_and_begun_anew(
     assert unfinished(bucket) == []
 
 
+def test_upload_that_was_begun_by_other_software_is_ended_and_begun_anew(
+    store: BucketStore, proxy: S3Proxy, bucket: str, source: Path
+) -> None:
+    other = boto3.client("s3", endpoint_url=proxy.address)
+    other.create_multipart_upload(Bucket=bucket, Key=f"site/{KEY}")
+    store.put_file(KEY, source)
+    assert store.get(KEY) == CONTENT
+    assert unfinished(bucket) == []
+
+
 def test_upload_whose_completion_lost_its_answer_is_whole(
     store: BucketStore, proxy: S3Proxy, source: Path
 ) -> None:
     proxy.spoil = lambda method, path, count: "lose" if (method, count) == ("POST", 1) else None
     store.put_file(KEY, source)
     assert store.get(KEY) == CONTENT
+
+
+def test_upload_of_which_another_gateway_sent_a_part_anew_is_completed(
+    store: BucketStore, proxy: S3Proxy, source: Path
+) -> None:
+    """Under a KMS key the same part sent again has another ETag."""
+    proxy.spoil = lambda method, path, count: (400, "InvalidPart") if (method, count) == ("POST", 1) else None
+    store.put_file(KEY, source)
+    assert store.get(KEY) == CONTENT
+    assert sorted(proxy.parts_sent) == PARTS
 
 
 def test_upload_that_another_gateway_ends_is_begun_anew(

@@ -26,7 +26,7 @@ from .refusals import asking, code_of
 from .s3_bucket import Bucket
 from .s3_checksums import require_same, sha256_text
 from .s3_download import GET, download
-from .s3_upload import Upload, end_abandoned
+from .s3_upload import Upload, end_abandoned, uploads_below
 from .session import AwsSession
 
 log = structlog.get_logger(__name__)
@@ -173,6 +173,25 @@ class BucketStore:
         Away, Permanent
         """
         return end_abandoned(self._bucket, self._prefix)
+
+    def unfinished_uploads(self) -> int:
+        """How many uploads under the prefix are not complete.
+
+        Raises
+        ------
+        Away, Permanent
+        """
+        return len(uploads_below(self._bucket, self._prefix))
+
+    def remove(self, key: str) -> None:
+        """Remove an object; the gateway itself removes none.
+
+        Raises
+        ------
+        Away, Permanent
+        """
+        with asking("s3:DeleteObject", self._bucket.resource):
+            self._client.delete_object(Bucket=self._bucket.name, Key=self._key(key))
 
     # -- reading ------------------------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ TIMES_BEGUN: Final = 3
 """How often an upload that somebody else ended is begun anew before it is put off."""
 ABANDONED_AFTER: Final = timedelta(days=1)
 
+_ALGORITHM: Final = "SHA256"
+
 
 @dataclass(frozen=True)
 class BegunUpload:
@@ -41,6 +43,8 @@ class BegunUpload:
     key: str
     upload_id: str
     begun_at: datetime
+    algorithm: str
+    """Which checksums its parts have: ours `SHA256`."""
 
 
 class Upload:
@@ -85,7 +89,8 @@ class Upload:
         """The newest upload of this key whose parts are the file's; newer ones that differ are ended."""
         begun = [begun for begun in uploads_below(self._bucket, self._key) if begun.key == self._key]
         for upload in sorted(begun, key=lambda upload: upload.begun_at, reverse=True):
-            etags = self._parts_that_fit(upload.upload_id, file)
+            is_ours = upload.algorithm == _ALGORITHM  # another takes no parts with our checksums
+            etags = self._parts_that_fit(upload.upload_id, file) if is_ours else None
             if etags is not None:
                 return upload.upload_id, etags
             end_upload(self._bucket, upload)
@@ -114,7 +119,7 @@ class Upload:
     def _begin(self) -> str:
         with asking(self._bucket.putting, self._bucket.resource):
             return self._client.create_multipart_upload(
-                Bucket=self._bucket.name, Key=self._key, ChecksumAlgorithm="SHA256", **self._sealing
+                Bucket=self._bucket.name, Key=self._key, ChecksumAlgorithm=_ALGORITHM, **self._sealing
             )["UploadId"]
 
     def _send_missing(self, upload_id: str, file: "_File", numbers: set[int]) -> dict[int, str]:
@@ -134,7 +139,7 @@ class Upload:
                 UploadId=upload_id,
                 PartNumber=number,
                 Body=content,
-                ChecksumAlgorithm="SHA256",
+                ChecksumAlgorithm=_ALGORITHM,
                 ChecksumSHA256=checksum,
             )
         require_same(answer, checksum, self._bucket.resource)
@@ -176,7 +181,7 @@ class _File:
 
 
 class _Gone(Exception):
-    """The upload was completed or ended meanwhile."""
+    """The upload was completed or ended meanwhile, or one of its parts was sent anew by another."""
 
 
 @contextmanager
@@ -184,7 +189,7 @@ def _gone() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if code_of(error) == "NoSuchUpload":
+        if code_of(error) in ("NoSuchUpload", "InvalidPart"):
             raise _Gone from None
         raise
 
@@ -204,7 +209,9 @@ def uploads_below(bucket: Bucket, prefix: str) -> list[BegunUpload]:
             Bucket=bucket.name, Prefix=prefix
         )
         return [
-            BegunUpload(upload["Key"], upload["UploadId"], upload["Initiated"])
+            BegunUpload(
+                upload["Key"], upload["UploadId"], upload["Initiated"], upload.get("ChecksumAlgorithm", "")
+            )
             for page in pages
             for upload in page.get("Uploads", [])
         ]

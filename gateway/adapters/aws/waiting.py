@@ -156,12 +156,12 @@ class _Inquiry:
         definition: DefinitionReading | None,
     ) -> Iterator[Waiting | None]:
         """Each reason, in order of certainty; each is looked for only where none before it holds."""
-        yield _queue_trouble(queue)
+        yield queue_trouble(queue)
         if environments:
-            yield _environment_trouble(environments)
+            yield environment_trouble(environments)
         usable = [each for each in environments if each.is_enabled and each.is_valid]
         if usable and definition is not None:
-            yield _too_small(usable, definition)
+            yield too_small(usable, definition)
             yield self._quota_trouble(usable, definition)
         yield self._said_by_batch(usable or environments, queue.name)
         yield self._line(queue.name, usable)
@@ -184,7 +184,7 @@ class _Inquiry:
             needed = environment.vcpus_of_machine(definition.vcpus) or definition.vcpus
             if quota is None or quota >= needed:
                 return None
-            found = found or _quota_too_small(environment, quota, needed)
+            found = found or quota_too_small(environment, quota, needed)
         return found
 
     def _said_by_batch(self, environments: Sequence[EnvironmentReading], queue: str) -> Waiting | None:
@@ -222,7 +222,8 @@ class _Inquiry:
         )
 
 
-def _queue_trouble(queue: QueueReading) -> Waiting | None:
+def queue_trouble(queue: QueueReading) -> Waiting | None:
+    """What keeps a queue from handing out any job; None: nothing."""
     if not queue.is_enabled:
         return Waiting(
             "queue_disabled",
@@ -238,7 +239,7 @@ def _queue_trouble(queue: QueueReading) -> Waiting | None:
     return None
 
 
-def _environment_trouble(environments: Sequence[EnvironmentReading]) -> Waiting | None:
+def environment_trouble(environments: Sequence[EnvironmentReading]) -> Waiting | None:
     """None where at least one can be used."""
     if any(each.is_enabled and each.is_valid for each in environments):
         return None
@@ -265,7 +266,7 @@ def why_invalid(status_reason: str) -> str:
     return "Batch gives a reason that we do not know; the command shows it"
 
 
-def _too_small(usable: Sequence[EnvironmentReading], definition: DefinitionReading) -> Waiting | None:
+def too_small(usable: Sequence[EnvironmentReading], definition: DefinitionReading) -> Waiting | None:
     """maxvCpus, or every machine type, is too small in every environment that could be used."""
     found: list[Waiting] = []
     for each in usable:
@@ -293,7 +294,8 @@ def _too_small(usable: Sequence[EnvironmentReading], definition: DefinitionReadi
     return found[0] if len(found) == len(usable) else None
 
 
-def _quota_too_small(environment: EnvironmentReading, quota: float, needed: float) -> Waiting:
+def quota_too_small(environment: EnvironmentReading, quota: float, needed: float) -> Waiting:
+    """Say that the account may have fewer vCPUs than one machine has, and how it may have more."""
     account = "; a new account begins with 0" if quota == 0 else ""
     return Waiting(
         "quota",

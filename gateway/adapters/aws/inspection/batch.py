@@ -1,0 +1,178 @@
+"""The job queues of AWS Batch: their environments, the job definition, its image, and EC2's quotas."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from botocore.exceptions import ClientError
+
+from gateway.adapters.checks import Check, Verdict, until_refused
+from gateway.adapters.queue import Waiting
+
+from ..batch_readings import BatchReader, DefinitionReading, EnvironmentReading
+from ..refusals import asking, code_of
+from ..session import AwsSession
+from ..waiting import environment_trouble, queue_trouble, quota_too_small, too_small
+
+_ECR: Final = re.compile(
+    r"(?P<registry>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
+    r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?"
+)
+_HAS_GPU: Final = re.compile(r"(g\d|gr\d|p\d)")
+_WITH_4_GIB_A_VCPU: Final = re.compile(r"(g4dn|g5|g6)\.")
+MIB_A_VCPU: Final = 4096
+
+
+@dataclass(frozen=True)
+class WantedQueue:
+    """A job queue with the definition of the jobs that go there.
+
+    Parameters
+    ----------
+    key
+        What the queue is called in the configuration: `queue`, `queue.fallback`.
+    """
+
+    key: str
+    job_queue: str
+    job_definition: str
+
+
+def batch(session: AwsSession, wanted: WantedQueue) -> Iterator[Check]:
+    """Everything that one job queue needs to run a job."""
+    reader = BatchReader(session)
+    definitions: list[DefinitionReading] = []
+    yield from until_refused(f"{wanted.key} definition", _definition(reader, wanted, definitions))
+    for definition in definitions:
+        yield from until_refused(f"{wanted.key} image", _image(session, wanted, definition))
+    environments: list[EnvironmentReading] = []
+    yield from until_refused(f"{wanted.key} job queue", _queue(reader, wanted, environments))
+    for environment in environments:
+        name = f"{wanted.key} environment {environment.name}"
+        yield from until_refused(name, _environment(name, environment, definitions))
+        for definition in definitions:
+            quota = f"{wanted.key} quota for {environment.name}"
+            yield from until_refused(quota, _quota(reader, quota, environment, definition), Verdict.WARNING)
+
+
+def _definition(reader: BatchReader, wanted: WantedQueue, found: list[DefinitionReading]) -> Iterator[Check]:
+    name = f"{wanted.key} definition"
+    definition = reader.definition(wanted.job_definition)
+    if definition is None:
+        finding = f"there is no active job definition {wanted.job_definition}"
+        yield Check(name, Verdict.FAILED, finding, "aws batch describe-job-definitions --status ACTIVE")
+        return
+    found.append(definition)
+    size = f"{definition.vcpus:g} vCPUs, {definition.memory_mib} MiB, {definition.gpus} GPU"
+    yield Check(name, Verdict.OK, f"{definition.name}:{definition.revision} asks for {size}")
+
+
+def _queue(reader: BatchReader, wanted: WantedQueue, found: list[EnvironmentReading]) -> Iterator[Check]:
+    name = f"{wanted.key} job queue"
+    queue = reader.queue(wanted.job_queue)
+    if queue is None:
+        finding = f"there is no job queue {wanted.job_queue}"
+        yield Check(name, Verdict.FAILED, finding, "aws batch describe-job-queues; look at aws.region")
+        return
+    trouble = queue_trouble(queue)
+    yield _judged(name, trouble, f"{queue.name} is enabled and valid")
+    found += reader.environments(queue.environments)
+    missing = set(queue.environments) - {each.name for each in found}
+    if missing or not queue.environments:
+        finding = f"{queue.name} has no compute environment {', '.join(sorted(missing))}".rstrip()
+        yield Check(
+            f"{wanted.key} environments",
+            Verdict.FAILED,
+            finding,
+            f"aws batch describe-job-queues --job-queues {queue.name}",
+        )
+
+
+def _environment(
+    name: str, environment: EnvironmentReading, definitions: list[DefinitionReading]
+) -> Iterator[Check]:
+    trouble = environment_trouble([environment])
+    for definition in definitions:
+        trouble = trouble or too_small([environment], definition) or _unfit(environment, definition)
+    most = f"at most {environment.max_vcpus} vCPUs of {', '.join(environment.instance_types) or 'any type'}"
+    yield _judged(name, trouble, f"is enabled and valid, {most}")
+
+
+def _unfit(environment: EnvironmentReading, definition: DefinitionReading) -> Waiting | None:
+    """No machine type with a GPU, or none with so much memory."""
+    types = environment.instance_types
+    fix = (
+        f"aws batch update-compute-environment --compute-environment {environment.name}"
+        " --compute-resources instanceTypes=g4dn.xlarge,g5.xlarge,g6.xlarge"
+    )
+    if definition.gpus and types and not any(map(_HAS_GPU.match, types)):
+        sentence = f"the job asks for a GPU, and its machine types have none ({', '.join(types)})"
+        return Waiting("no_gpu", sentence, fix)
+    vcpus = environment.vcpus_of_machine(definition.vcpus)
+    known = bool(types) and all(map(_WITH_4_GIB_A_VCPU.match, types))
+    if known and vcpus is not None and definition.memory_mib >= vcpus * MIB_A_VCPU:
+        sentence = (
+            f"the job asks for {definition.memory_mib} MiB, and its smallest machine that fits has"
+            f" {vcpus * MIB_A_VCPU:g} MiB, of which the system keeps a part"
+        )
+        return Waiting("job_too_large", sentence, "ask for less memory in the job definition")
+    return None
+
+
+def _quota(
+    reader: BatchReader, name: str, environment: EnvironmentReading, definition: DefinitionReading
+) -> Iterator[Check]:
+    code = environment.quota_code
+    if not code:
+        finding = f"which quota {environment.name} counts against is not known"
+        yield Check(
+            name, Verdict.WARNING, finding, "aws service-quotas list-service-quotas --service-code ec2"
+        )
+        return
+    quota = reader.quota(code)
+    needed = environment.vcpus_of_machine(definition.vcpus) or definition.vcpus
+    counted = f"{quota:g} vCPUs of {environment.quota_counts}"
+    if quota < needed:
+        yield _judged(name, quota_too_small(environment, quota, needed), "")
+    elif quota < environment.max_vcpus:
+        short = quota_too_small(environment, quota, environment.max_vcpus)
+        finding = f"{counted}, and {environment.name} might use {environment.max_vcpus}"
+        yield Check(name, Verdict.WARNING, finding, short.fix)
+    else:
+        yield Check(name, Verdict.OK, counted)
+
+
+def _image(session: AwsSession, wanted: WantedQueue, definition: DefinitionReading) -> Iterator[Check]:
+    name = f"{wanted.key} image"
+    parts = _ECR.fullmatch(definition.image)
+    if parts is None:
+        finding = "the job definition's image is not in ECR, so whether it is there is not known"
+        yield Check(name, Verdict.WARNING, finding, "see that the machines can pull it")
+        return
+    there = replace(session, region=parts["region"])
+    wish, said = (
+        ({"imageDigest": parts["digest"]}, f"@{parts['digest'][:19]}")
+        if parts["digest"]
+        else ({"imageTag": parts["tag"] or "latest"}, f":{parts['tag'] or 'latest'}")
+    )
+    with asking("ecr:DescribeImages", f"the ECR repository {parts['repository']}"):
+        try:
+            there.ecr().describe_images(
+                registryId=parts["registry"],
+                repositoryName=parts["repository"],
+                imageIds=[wish],  # type: ignore[list-item]  # its keys are not literals
+            )
+        except ClientError as error:
+            if code_of(error) != "ImageNotFoundException":
+                raise
+            finding = f"there is no image {parts['repository']}{said} in ECR"
+            yield Check(name, Verdict.FAILED, finding, "push it, or correct the job definition's image")
+            return
+    yield Check(name, Verdict.OK, f"{parts['repository']}{said} is in ECR")
+
+
+def _judged(name: str, trouble: Waiting | None, fine: str) -> Check:
+    if trouble is None:
+        return Check(name, Verdict.OK, fine)
+    return Check(name, Verdict.FAILED, trouble.sentence, trouble.fix or "see what it says")
