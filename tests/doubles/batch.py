@@ -1,7 +1,7 @@
 """A double of AWS Batch: boto3's real client talks to it, it runs real processes and emits real events.
 
 It answers SubmitJob, DescribeJobs, ListJobs, TerminateJob, CancelJob, DescribeComputeEnvironments,
-DescribeJobQueues, DescribeJobDefinitions, TagResource, and GetServiceQuota of Service Quotas. What it is told
+DescribeJobQueues, DescribeJobDefinitions, TagResource, and quotas of Service Quotas. What it is told
 to do wrong it does at the next request that fits. All methods may be called from any thread.
 
 Not played: dependencies, array and multi-node jobs, scheduling policies (a queue may name one; its order is

@@ -46,7 +46,10 @@ class Operations:
             "DescribeJobQueues": self._describe_queues,
             "DescribeJobDefinitions": self._describe_definitions,
             "TagResource": self._tag,
-            "GetServiceQuota": self._quota,
+            "GetServiceQuota": lambda request: self._quota(request, self._quotas),
+            "GetAWSDefaultServiceQuota": lambda request: self._quota(
+                request, dict.fromkeys(QUOTA_NAMES, 0.0)
+            ),
         }
 
     # -- jobs ---------------------------------------------------------------------------------------------
@@ -138,9 +141,9 @@ class Operations:
             ]
             return _page([each.detail() for each in found], request, "jobDefinitions")
 
-    def _quota(self, request: Request) -> Answer:
+    def _quota(self, request: Request, quotas: Mapping[str, float]) -> Answer:
         code = request["QuotaCode"]
-        if request["ServiceCode"] != "ec2" or code not in self._quotas:
+        if request["ServiceCode"] != "ec2" or code not in quotas:
             raise Refused(Refusal("NoSuchResourceException", 400, "there is no such quota"))
         quota = {
             "ServiceCode": "ec2",
@@ -148,7 +151,7 @@ class Operations:
             "QuotaArn": f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:ec2/{code}",
             "QuotaCode": code,
             "QuotaName": QUOTA_NAMES[code],
-            "Value": self._quotas[code],
+            "Value": quotas[code],
             "Unit": "None",
             "Adjustable": True,
             "GlobalQuota": False,

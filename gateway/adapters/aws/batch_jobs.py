@@ -122,13 +122,7 @@ class _Strategy(_Told):
 
 
 class BatchJob(_Told):
-    """A job as Batch shows it.
-
-    Raises
-    ------
-    NotAJob
-        From `parse`: a field that every job has is missing, or of another kind.
-    """
+    """A job as Batch shows it."""
 
     job_id: str
     job_name: str
@@ -145,7 +139,13 @@ class BatchJob(_Told):
 
     @classmethod
     def parse(cls, job: Mapping[str, Any]) -> "BatchJob":
-        """Read a JobDetail."""
+        """Read a JobDetail.
+
+        Raises
+        ------
+        NotAJob
+            A field that every job has is missing, or of another kind.
+        """
         try:
             return cls.model_validate(job)
         except ValidationError:

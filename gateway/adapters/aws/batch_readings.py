@@ -139,12 +139,13 @@ class BatchReader:
 
     def definition(self, name: str) -> DefinitionReading | None:
         """A job definition: the revision that is named, else the latest; None: none is active."""
-        with asking("batch:DescribeJobDefinitions", f"the job definition {name}"):
-            if ":" in name:
-                pages = [self._batch.describe_job_definitions(jobDefinitions=[name])]
+        short = name.rpartition("/")[2]
+        with asking("batch:DescribeJobDefinitions", f"the job definition {short}"):
+            if ":" in short:
+                pages = [self._batch.describe_job_definitions(jobDefinitions=[short])]
             else:
                 paginator = self._batch.get_paginator("describe_job_definitions")
-                pages = list(paginator.paginate(jobDefinitionName=name, status="ACTIVE"))
+                pages = list(paginator.paginate(jobDefinitionName=short, status="ACTIVE"))
         found = [each for page in pages for each in page["jobDefinitions"] if each["status"] == "ACTIVE"]
         return _definition(max(found, key=lambda each: each["revision"])) if found else None
 

@@ -129,9 +129,17 @@ class _Inquiry:
 
     def answer(self) -> Waiting:
         name = self.wait.queue
-        queue = self._read(lambda: self.reader.queue(name))
+        try:
+            queue = self.reader.queue(name)
+        except OutsideError as error:
+            unknown = Waiting("unknown", f"why it waits cannot be found out: {error}", "")
+            return self._said_by_batch((), name) or unknown
         if queue is None:
-            return self._said_by_batch((), name) or self._queue_unknown()
+            return Waiting(
+                "queue_missing",
+                f"there is no job queue {name}; look at queue.job_queue and aws.region",
+                "aws batch describe-job-queues",
+            )
         environments = self._read(lambda: self.reader.environments(queue.environments)) or ()
         definition = self._read(lambda: self.reader.definition(self.wait.definition))
         reasons = self._reasons(queue, environments, definition)
@@ -211,15 +219,6 @@ class _Inquiry:
             f"all {most} vCPUs that job queue {queue} may use are taken ({counts})",
             f"aws batch update-compute-environment --compute-environment {usable[0].name}"
             f" --compute-resources maxvCpus={2 * usable[0].max_vcpus}",
-        )
-
-    def _queue_unknown(self) -> Waiting:
-        if self.refused:
-            return Waiting("unknown", f"why it waits cannot be found out: {self.refused[0]}", "")
-        return Waiting(
-            "queue_missing",
-            f"there is no job queue {self.wait.queue}; look at queue.job_queue and aws.region",
-            "aws batch describe-job-queues",
         )
 
 

@@ -304,6 +304,14 @@ def test_trouble_is_a_sentence_and_is_waited_out(
         server.close()
 
 
+def test_queue_that_is_not_there_is_named(
+    listen: Callable[..., Any], moto_server: str, eventually: Callable[..., None]
+) -> None:
+    source, _ = listen(f"{moto_server}/123456789012/never-made")
+    eventually(lambda: source.trouble != "")
+    assert "AWS does not find the news queue never-made (sqs:ReceiveMessage)" in source.trouble
+
+
 def test_nobody_at_the_address_is_a_trouble_too(
     aws_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

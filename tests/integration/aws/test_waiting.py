@@ -180,6 +180,22 @@ def test_quota_of_0_is_named_even_where_batch_speaks_of_capacity(explained: Call
     assert waiting.code == "quota"
 
 
+def test_quota_that_was_never_changed_is_its_default(explained: Callable[..., Waiting]) -> None:
+    waiting = explained(lambda double: double.quotas.pop(SPOT_G_QUOTA))
+    assert waiting.code == "quota"
+    assert "may have 0 vCPUs" in waiting.sentence
+
+
+def test_definition_is_found_by_name_revision_and_arn(aws_session: AwsSession) -> None:
+    reader = BatchReader(aws_session)
+    arn = f"arn:aws:batch:us-east-1:123456789012:job-definition/{DEFINITION}"
+    for name in (DEFINITION, f"{DEFINITION}:1", arn, f"{arn}:1"):
+        found = reader.definition(name)
+        assert found is not None
+        assert (found.name, found.vcpus, found.memory_mib, found.gpus) == (DEFINITION, 4, 15000, 1)
+    assert reader.definition("another") is None
+
+
 def test_fallback_is_judged_by_its_own_environment_and_quota(explained: Callable[..., Waiting]) -> None:
     waiting = explained(lambda double: double.set_quota(ON_DEMAND_G_QUOTA, 0), lane=Lane.FALLBACK)
     assert "on-demand machines of the families G and VT" in waiting.sentence
@@ -245,6 +261,16 @@ def test_queue_that_may_not_be_looked_at_leaves_what_batch_said(explained: Calla
         status_reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - none",
     )
     assert (waiting.code, waiting.fix) == ("capacity", "")
+
+
+def test_missing_queue_is_certain_whatever_else_is_said_or_denied(explained: Callable[..., Waiting]) -> None:
+    def harm(double: BatchDouble) -> None:
+        double.deny("DescribeJobs")
+        double.queues.pop(MAIN_QUEUE)
+
+    assert (
+        explained(harm, status_reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - x").code == "queue_missing"
+    )
 
 
 def test_expired_credentials_are_the_answer_and_no_error(explained: Callable[..., Waiting]) -> None:
