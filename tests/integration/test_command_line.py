@@ -234,9 +234,9 @@ def test_serve_with_a_ct_task_on_mr_is_refused(iris: Iris, tmp_path: Path) -> No
 
 
 def test_serve_with_what_does_not_work_yet_is_refused_with_the_way_out(iris: Iris) -> None:
-    answer = iris("serve", IRIS_QUEUE__BACKEND="batch")
+    answer = iris("serve", IRIS_API__AUTH="cognito")
     assert answer.returncode == 1
-    assert "use 'local'" in answer.stderr
+    assert "use 'token'" in answer.stderr
 
 
 def test_doctor_in_an_empty_folder_finds_warnings_only(iris: Iris, free_port: Callable[[], int]) -> None:

@@ -114,7 +114,7 @@ class World:
             self.bus,
             access,
             self,
-            self.elsewhere if isinstance(self.elsewhere, str) else "",
+            pictures_from=self.elsewhere if isinstance(self.elsewhere, str) else "",
         )
         return ApiServer(api, "127.0.0.1", 0)
 

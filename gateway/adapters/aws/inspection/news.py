@@ -55,7 +55,7 @@ def _visibility(queue_url: str, timeout_s: int) -> Check:
         return Check("news visibility", Verdict.OK, finding)
     command = (
         f"aws sqs set-queue-attributes --queue-url {_without_account(queue_url)}"
-        " --attributes VisibilityTimeout=60"
+        " --attributes VisibilityTimeout=120"
     )
     return Check("news visibility", Verdict.WARNING, finding, command)
 

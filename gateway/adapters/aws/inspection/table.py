@@ -5,15 +5,10 @@ from typing import Any, Final
 
 from gateway.adapters.checks import Check, Verdict, until_refused
 
+from ..dynamodb import TTL_ATTRIBUTE, table_definition
 from ..refusals import asking
 from ..session import AwsSession
 
-KEYS: Final = {"HASH": "pk", "RANGE": "sk"}
-INDEXES: Final[Mapping[str, Mapping[str, str]]] = {
-    "by_state": {"HASH": "state", "RANGE": "updated_at"},
-    "by_job": {"HASH": "job_key"},
-}
-TTL_ATTRIBUTE: Final = "expires_at"
 TABLE: Final = "mirror table"
 
 
@@ -27,27 +22,29 @@ def table(session: AwsSession, name: str) -> Iterator[Check]:
     resource, client = f"the table {name}", session.dynamodb()
     with asking("dynamodb:DescribeTable", resource):
         found: Any = client.describe_table(TableName=name)["Table"]
-    yield _keys(name, found)
-    yield _indexes(name, found)
+    wanted: Any = table_definition(name)
+    yield _keys(name, found, _schema(wanted))
+    indexes = {index["IndexName"]: _schema(index) for index in wanted["GlobalSecondaryIndexes"]}
+    yield _indexes(name, found, indexes)
     look = Verdict.WARNING
     yield from until_refused("mirror expiry", _expiry(session, name), look, "not looked at")
     yield from until_refused("mirror backup", _backup(session, name), look, "not looked at")
 
 
-def _keys(name: str, found: Mapping[str, Any]) -> Check:
+def _keys(name: str, found: Mapping[str, Any], wanted: Mapping[str, str]) -> Check:
     keys = _schema(found)
-    if keys != KEYS:
-        finding = f"{name} has the keys {', '.join(keys.values())} instead of {', '.join(KEYS.values())}"
+    if keys != wanted:
+        finding = f"{name} has the keys {', '.join(keys.values())} instead of {', '.join(wanted.values())}"
         fix = "make another table with them (keys cannot be changed), and name it in mirror.table"
         return Check(TABLE, Verdict.FAILED, finding, fix)
     if found.get("TableStatus") not in ("ACTIVE", "UPDATING"):
         return Check(TABLE, Verdict.FAILED, f"{name} is {found.get('TableStatus')}", "wait, or make it anew")
-    return Check(TABLE, Verdict.OK, f"{name} with its keys {', '.join(KEYS.values())}")
+    return Check(TABLE, Verdict.OK, f"{name} with its keys {', '.join(keys.values())}")
 
 
-def _indexes(name: str, found: Mapping[str, Any]) -> Check:
+def _indexes(name: str, found: Mapping[str, Any], wanted: Mapping[str, Mapping[str, str]]) -> Check:
     there = {index["IndexName"]: index for index in found.get("GlobalSecondaryIndexes", [])}
-    for index, keys in INDEXES.items():
+    for index, keys in wanted.items():
         if index not in there or _schema(there[index]) != keys:
             finding = (
                 f"index {index} ({', '.join(keys.values())}) is {'another' if index in there else 'missing'}"
@@ -57,7 +54,7 @@ def _indexes(name: str, found: Mapping[str, Any]) -> Check:
         if there[index].get("IndexStatus", "ACTIVE") != "ACTIVE":
             finding = f"index {index} is {there[index]['IndexStatus']}"
             return Check("mirror indexes", Verdict.WARNING, finding, "wait until it is ACTIVE")
-    return Check("mirror indexes", Verdict.OK, ", ".join(INDEXES))
+    return Check("mirror indexes", Verdict.OK, ", ".join(wanted))
 
 
 def _schema(found: Mapping[str, Any]) -> dict[str, str]:
