@@ -2,11 +2,11 @@
 
 import sqlite3
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Json
 
+from gateway.adapters.mirror import ItemKind
 from gateway.adapters.queue import Lane
 
 from .states import DeliveryState, JobState, StudyState
@@ -25,14 +25,6 @@ def utc_time(text: str) -> datetime:
 def utc_now() -> str:
     """The present as the ledger keeps it."""
     return utc_text(datetime.now(UTC))
-
-
-class OutboxKind(StrEnum):
-    """What a line of the mirror's outbox is about."""
-
-    STUDY = "study"
-    JOB = "job"
-    EVENT = "event"
 
 
 class _Row(BaseModel):
@@ -200,7 +192,7 @@ class OutboxRow(_Row):
 
     number: int
     study_uid: str
-    kind: OutboxKind
+    kind: ItemKind
     key: str
     since: str
     is_urgent: int

@@ -18,7 +18,6 @@ from gateway.ledger.records import (
     DeliveryRow,
     EventRow,
     JobRow,
-    OutboxKind,
     OutboxRow,
     StudyRow,
     utc_time,
@@ -76,14 +75,14 @@ class Items:
         study = look.studies[change.study_uid]
         over = self._expires(study.updated_at) if study.state is StudyState.DONE else None
         match change.kind:
-            case OutboxKind.STUDY:
+            case ItemKind.STUDY:
                 key, content = ItemKey(study.study_key, ItemKind.STUDY), self._study(study, look)
-            case OutboxKind.JOB:
+            case ItemKind.JOB:
                 key = ItemKey(study.study_key, ItemKind.JOB, change.key)
                 coded = look.coded_jobs(change.study_uid)
                 job, code = next((j, c) for j, c in coded if j.job_key == change.key)
                 content = self._job(job, code, study, look)
-            case OutboxKind.EVENT:
+            case ItemKind.EVENT:
                 key = ItemKey(study.study_key, ItemKind.EVENT, change.key)
                 event = look.events[int(change.key)]
                 content, over = self._event(event), self._expires(event.at)
@@ -155,7 +154,7 @@ class Items:
 
     def _look(self, changes: Sequence[OutboxRow]) -> _Look:
         uids = _among(change.study_uid for change in changes)
-        seqs = _among(change.key for change in changes if change.kind is OutboxKind.EVENT)
+        seqs = _among(change.key for change in changes if change.kind is ItemKind.EVENT)
         jobs = [JobRow.of(row) for row in self._ledger.read(_JOBS, (uids,))]
         deliveries = [DeliveryRow.of(row) for row in self._ledger.read(_DELIVERIES, (uids,))]
         events = [EventRow.of(row) for row in self._ledger.read(_EVENTS, (seqs,))]

@@ -45,6 +45,7 @@ OVERTAKEN: Final = (
     "the table has later versions than this ledger gives (another gateway with this site.name, or a clock"
     " that was ahead); settle that, then `iris mirror rebuild`"
 )
+UNFORESEEN: Final = "an unforeseen error; the gateway's log names the place"
 
 Shipment = tuple[OutboxRow, MirrorItem]
 
@@ -90,7 +91,10 @@ class MirrorWorker(Worker):
             if rebuilding and not self.is_stopping:
                 self._end_rebuild(rebuilding)
         except OutsideError as error:
-            return self._wait_out(error)
+            return self._wait_out(str(error))
+        except Exception:
+            log.exception("mirror_failed")
+            return self._wait_out(UNFORESEEN)
         return seconds_to_next_change(self._ledger)
 
     def _all_is_well(self) -> None:
@@ -98,10 +102,10 @@ class MirrorWorker(Worker):
             log.info("mirror_goes_on")
         self.trouble, self._delay_s, self._not_before = "", 0.0, 0.0
 
-    def _wait_out(self, error: OutsideError) -> float:
-        if str(error) != self.trouble:
-            log.warning("mirror_waits", reason=str(error))
-        self.trouble = str(error)
+    def _wait_out(self, trouble: str) -> float:
+        if trouble != self.trouble:
+            log.warning("mirror_waits", reason=trouble)
+        self.trouble = trouble
         self._delay_s = min(LONGEST_DELAY_S, 2 * self._delay_s or FIRST_DELAY_S)
         self._not_before = time.monotonic() + self._delay_s
         return self._delay_s

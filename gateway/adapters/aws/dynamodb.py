@@ -36,7 +36,7 @@ TTL_ATTRIBUTE: Final = "expires_at"
 _NOT_NEWER = "ConditionalCheckFailedException"
 _IS_LATER: Final = "attribute_not_exists(#pk) OR #version < :version"
 _NAMES: Final = {"#pk": PARTITION_KEY, "#version": "version"}
-"""Some names are words of the language: all are given by reference."""
+"""Names in expressions are given by reference: DynamoDB reserves hundreds of words."""
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 

@@ -265,6 +265,19 @@ def test_day_without_the_table_loses_nothing_and_is_said_with_its_lag(
     assert sum(sort.startswith("EVENT#") for _, sort in items) == len(ledger.event_numbers())
 
 
+def test_fault_of_our_own_is_said_and_waited_out_like_any_other(
+    ledger: MirroredLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.study()
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger.worker._items, "of", lambda *_: 1 / 0)
+        ledger.ship()
+    assert "unforeseen error" in ledger.worker.complaint()
+    assert (ledger.worker.work() or 0) > 0
+    ledger.ship()
+    assert (ledger.worker.complaint(), ledger.waiting()) == ("", 0)
+
+
 def test_worker_is_woken_by_a_change_and_tries_again_by_itself(
     ledger: MirroredLedger, recording_proxy: RecordingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
