@@ -139,6 +139,7 @@ class App:
             JobFolderFiles(objects),
             pictures_from=pictures_from(objects),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
+            figures=self._computing.figures,
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.adapters.objects import ObjectStore
+from gateway.api.metrics import Figure
 from gateway.aws import aws_session
 from gateway.config import Config
 from gateway.events import Bus
@@ -53,6 +54,10 @@ class Computing(Protocol):
 
     def trouble(self) -> str:
         """Why no news come, in a sentence; empty when all is well."""
+        ...
+
+    def figures(self) -> Sequence[Figure]:
+        """What is measured of it, for the metrics."""
         ...
 
 
@@ -108,6 +113,10 @@ class LocalComputing:
         """There is nobody to wait for."""
         return ""
 
+    def figures(self) -> Sequence[Figure]:
+        """Nothing: the states of jobs tell all."""
+        return ()
+
 
 class RemoteComputing:
     """AWS Batch, with the fallback queue and the claims of gateways that share the bucket."""
@@ -148,6 +157,19 @@ class RemoteComputing:
     def trouble(self) -> str:
         """Why no news come."""
         return self._source.trouble if self._source is not None else ""
+
+    def figures(self) -> Sequence[Figure]:
+        """Messages of the news queue, and those that nobody could read."""
+        if self._source is None:
+            return ()
+        figures = [
+            Figure("iris_news_messages", "Messages taken out of the news queue.", self._source.messages),
+            Figure("iris_news_poison", "Messages there that could not be read.", self._source.poison),
+        ]
+        if self._source.dead_letters is not None:
+            what = "Messages in the dead-letter queue of the news."
+            figures.append(Figure("iris_news_dead_letters", what, self._source.dead_letters))
+        return figures
 
 
 def _intervals(config: Config) -> Intervals:

@@ -1,6 +1,6 @@
 """Puts the API together: routes, errors, access, page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from fastapi import FastAPI
@@ -10,6 +10,7 @@ from gateway.events import Bus
 from .access import Access
 from .guard import Guard
 from .live import LiveFeed
+from .metrics import Figure
 from .mirror_routes import mirror_routes
 from .page_routes import add_page
 from .probe_routes import probe_routes
@@ -29,6 +30,7 @@ def create_api(
     *,
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
+    figures: Callable[[], Sequence[Figure]] = tuple,
 ) -> FastAPI:
     """The whole API as one ASGI app.
 
@@ -47,6 +49,8 @@ def create_api(
         The origin of the URLs that `files` gives: the page may show pictures from there.
     mirror
         None where this app has no part in mirroring.
+    figures
+        Metrics of parts that are not in the store; asked at every /metrics.
     """
     api = FastAPI(
         title="IRIS Gateway",
@@ -58,7 +62,7 @@ def create_api(
     )
     api.state.live = live = LiveFeed(bus, store.study_key)
     add_problem_handlers(api)
-    api.include_router(probe_routes(store, readiness))
+    api.include_router(probe_routes(store, readiness, figures))
     api.include_router(status_routes(store, actions, live, files))
     api.include_router(mirror_routes(mirror))
     add_page(api, access)

@@ -1,6 +1,7 @@
 """Prometheus metrics, counted when they are asked for; labels are states, never anything of a patient."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -45,10 +46,38 @@ class StoreCollector(Collector):
             )
 
 
-def registry_of(counts: Callable[[], Counts]) -> CollectorRegistry:
+@dataclass(frozen=True)
+class Figure:
+    """One number of a part that is not in the store."""
+
+    name: str
+    what: str
+    value: float
+
+
+class FiguresCollector(Collector):
+    """Makes the metrics of other parts."""
+
+    def __init__(self, figures: Callable[[], Sequence[Figure]]) -> None:
+        self._figures = figures
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Nothing: which figures there are is known when they are asked for."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One family for each figure."""
+        for figure in self._figures():
+            yield _one(figure.name, figure.what, figure.value)
+
+
+def registry_of(
+    counts: Callable[[], Counts], figures: Callable[[], Sequence[Figure]] = tuple
+) -> CollectorRegistry:
     """A registry of its own: several gateways may live in one process."""
     registry = CollectorRegistry()
     registry.register(StoreCollector(counts))
+    registry.register(FiguresCollector(figures))
     return registry
 
 

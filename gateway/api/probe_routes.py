@@ -1,21 +1,23 @@
 """What machines ask: does it live, can it take studies, what does it count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from .metrics import exposition, registry_of
+from .metrics import Figure, exposition, registry_of
 from .models import Health, Ready
 from .readiness import Readiness
 from .store import StatusStore
 
 
-def probe_routes(store: StatusStore, readiness: Callable[[], Readiness]) -> APIRouter:
+def probe_routes(
+    store: StatusStore, readiness: Callable[[], Readiness], figures: Callable[[], Sequence[Figure]]
+) -> APIRouter:
     """/healthz, /readyz and /metrics."""
     router = APIRouter(tags=["probes"])
-    registry = registry_of(store.counts)
+    registry = registry_of(store.counts, figures)
 
     @router.get("/healthz")
     async def healthz() -> Health:

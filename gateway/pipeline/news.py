@@ -161,10 +161,10 @@ class RunNews:
             self._never_started(job, news)
         elif news.exit_code in FINAL_EXITS:
             reason = news.reason or f"the job ended with exit code {news.exit_code}"
-            self._outcomes.fail(news.job_key, news.run, reason, detail=news.detail)
+            self._outcomes.fail(news.job_key, news.run, reason, detail=_with_exit_code(news))
         else:
             reason = f"the run ended with exit code {news.exit_code}: {news.reason or 'it said nothing'}"
-            self._outcomes.lose(news.job_key, news.run, reason, detail=news.detail)
+            self._outcomes.lose(news.job_key, news.run, reason, detail=_with_exit_code(news))
 
     def _take_result(self, job: JobRow, news: JobNews) -> None:
         try:
@@ -211,6 +211,10 @@ class RunNews:
             self._take_result(job, news)
         elif not self._goes_on_under_another_name(job, news):
             self._outcomes.lose(job.job_key, job.run, "the queue does not know the run any more")
+
+
+def _with_exit_code(news: RunEnded) -> dict[str, Any]:
+    return {"exit_code": news.exit_code, **news.detail}
 
 
 def _order(news: JobNews) -> tuple[int, int, int]:

@@ -1,5 +1,6 @@
 """The whole gateway with a mirror: everything that happens is in the table, and nothing of the patient is."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 from pydicom import Dataset, dcmread
 
 from gateway.delivery.peer import parse_peer
 from gateway.delivery.sending import send_files
+from tests.doubles.batch import DEFINITION, MAIN_QUEUE, BatchDouble
+from tests.doubles.news_queue import NewsQueue
 from tests.doubles.recording_proxy import RecordingProxy, traces_of
 from tests.mirrored_ledger import dynamodb, items_in, make_table
 
@@ -121,6 +125,47 @@ def test_studies_full_of_telling_values_leave_none_of_them_in_what_is_sent_to_th
     assert set(recording_proxy.operations()) == {"PutItem"}
     assert traces_of(["job.segmented", "site"], sent) == ["job.segmented", "site"]
     assert traces_of(values | {str(world.data_dir), "SENDER", "instances/"}, sent) == []
+
+
+def test_study_full_of_telling_values_leaves_none_of_them_in_what_any_service_is_sent(
+    make_world: Callable[..., Any],
+    write_study: Callable[..., str],
+    recording_pacs: Any,
+    recording_proxy: RecordingProxy,
+    batch_double: BatchDouble,
+    news_queue: NewsQueue,
+    tmp_path: Path,
+) -> None:
+    """S3, SQS and DynamoDB behind one proxy, Batch behind another."""
+    table = make_table(recording_proxy.target)
+    boto3.client("s3").create_bucket(Bucket="iris-telling")
+    before_batch = RecordingProxy(batch_double.url)
+    stop = before_batch.serve()
+    world = make_world(("pacs", "RECORDER", recording_pacs.port))
+    world.start(
+        AWS_ENDPOINT_URL=recording_proxy.url,
+        AWS_ENDPOINT_URL_BATCH=before_batch.url,
+        IRIS_MIRROR=json.dumps({"backend": "dynamodb", "table": table}),
+        IRIS_OBJECTS=json.dumps({"backend": "s3", "bucket": "iris-telling"}),
+        IRIS_QUEUE=json.dumps({"backend": "batch", "job_queue": MAIN_QUEUE, "job_definition": DEFINITION}),
+        IRIS_NEWS=json.dumps({"backend": "sqs", "queue_url": news_queue.url}),
+    )
+    study_uid = write_study(tmp_path / "study", seed="telling")
+    values = set(_mark(tmp_path / "study"))
+    _send(world, tmp_path / "study")
+    study = world.until(study_uid, lambda study: study["state"] in ("done", "failed"))
+    assert study["reason"] == "delivered", study
+    _until(lambda: _mirror(world)["waiting"] == 0, lambda: _mirror(world))
+    figures = world._request("GET", "/metrics").text
+    assert "iris_news_poison 0.0" in figures
+    assert world.stop() == 0
+    stop()
+    asked = set(recording_proxy.operations()) | {sent.path for sent in before_batch.sent}
+    assert asked >= {"PutItem", "ReceiveMessage", "DeleteMessageBatch", "/v1/submitjob", "/v1/listjobs"}
+    sent = recording_proxy.everything() + before_batch.everything()
+    assert traces_of(["input.nii.gz", study["jobs"][0]["job_key"]], sent) != []
+    private = values | recording_pacs.objects | {str(world.data_dir), "instances/"}
+    assert traces_of(private, sent) == []
 
 
 def test_rebuild_through_the_running_gateway_restores_a_table_that_lost_everything(
