@@ -69,6 +69,8 @@ LABEL org.opencontainers.image.title="IRIS Gateway: batch job" \
       org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 VOLUME /scratch
+# A job says by its exit code how it went, and nobody asks it anything meanwhile; nor is a base's check inherited.
+HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "batch_job"]
 
 

@@ -374,7 +374,7 @@ def test_batch_job_interrupted_ends_without_a_manifest_and_a_retry_succeeds(
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
     progress = read_progress(folder)
     assert progress is not None
-    assert progress.stage in STAGES
+    assert (progress.stage, progress.fraction) == (STAGES[-1], 1.0)
 
 
 def test_batch_job_whose_parent_closes_the_pipe_ends(stage: Stage, long_nifti: Path) -> None:
