@@ -25,7 +25,8 @@ ENV HOME=/scratch \
 
 # Lists what is in an image (CycloneDX).
 FROM system AS bom
-RUN python3 -m venv /opt/bom && /opt/bom/bin/pip install "cyclonedx-bom>=7,<8"
+RUN python3 -m venv --without-pip /opt/bom \
+    && pip --python /opt/bom/bin/python install "cyclonedx-bom>=7,<8"
 
 
 # -- batch: one layer for each thing that changes at its own pace; torch is the large one ------------------

@@ -19,7 +19,7 @@ import pytest
 
 from batch_job.contract import EXIT_DONE, EXIT_INTERRUPTED, read_manifest, read_progress
 
-pytestmark = [pytest.mark.peer("images"), pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.peer("images"), pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0

@@ -79,9 +79,9 @@ def demo_nifti(tmp_path_factory: pytest.TempPathFactory, demo_study: Path) -> Pa
 
 @pytest.fixture(scope="module")
 def long_nifti(tmp_path_factory: pytest.TempPathFactory, demo_nifti: Path) -> Path:
-    """The demo study six times on top of itself: a job of several seconds."""
+    """The demo study twice on top of itself: a job of some seconds."""
     image = nib.load(demo_nifti)
-    values = np.tile(np.asanyarray(image.dataobj), (1, 1, 6))
+    values = np.tile(np.asanyarray(image.dataobj), (1, 1, 2))
     path = tmp_path_factory.mktemp("long") / "long.nii"
     nib.save(nib.Nifti1Image(values, image.affine), path)
     return path
