@@ -25,7 +25,8 @@ ENV HOME=/scratch \
 
 # Lists what is in an image (CycloneDX).
 FROM system AS bom
-RUN python3 -m venv /opt/bom && /opt/bom/bin/pip install "cyclonedx-bom>=7,<8"
+RUN python3 -m venv --without-pip /opt/bom \
+    && pip --python /opt/bom/bin/python install "cyclonedx-bom>=7,<8"
 
 
 # -- batch: one layer for each thing that changes at its own pace; torch is the large one ------------------
@@ -69,6 +70,8 @@ LABEL org.opencontainers.image.title="IRIS Gateway: batch job" \
       org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 VOLUME /scratch
+# A job says by its exit code how it went, and nobody asks it anything meanwhile; nor is a base's check inherited.
+HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "batch_job"]
 
 

@@ -11,8 +11,10 @@ BIN := $(VENV)/bin
 # Programs that are only measured and want other versions than ours.
 PEERS := .venv-peers
 ARGS ?=
-# Test processes at once; a module's tests stay together, since they share what is slow to start.
+# Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
+# their order, which puts what takes long first (container, integration) and what is done at once last (unit).
 WORKERS ?= 2
+IN_PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 PYTEST_ARGS ?=
 
 # TotalSegmentator, nnU-Net and torch: for the tests of that engine only. Newer ones of the two named in the
@@ -22,8 +24,7 @@ ENGINE_VENV := .venv-engine
 ENGINE_ROOTS := torch==2.13.0 nnunetv2==2.6.0 dynamic-network-architectures==0.3.1 TotalSegmentator==2.18.0 \
 	pydantic pillow pytest pytest-timeout pytest-xdist
 
-ENGINE_PYTEST := $(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine \
-	-n $(WORKERS) --dist loadscope
+ENGINE_PYTEST := $(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine $(IN_PARALLEL)
 
 # The first Python of a version that we support; `make PYTHON=/path/to/python3.12 demo` names another one.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -45,14 +46,14 @@ bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## Measure the converter besi
 	$(BIN)/python -m benchmarks $(ARGS)
 
 test: lint test-engine  ## Every check and every test
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 test-engine: $(ENGINE_VENV)/.installed  ## The tests of the engine totalsegmentator
 	$(ENGINE_PYTEST) $(PYTEST_ARGS)
 
 test-long: lint $(ENGINE_VENV)/.installed  ## Every test, those of minutes too, and many more made-up cases
 	$(ENGINE_PYTEST) -m '' $(PYTEST_ARGS)
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
@@ -61,7 +62,7 @@ lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/lint-imports
 
 test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them
-	$(BIN)/pytest tests/container -m '' $(PYTEST_ARGS)
+	$(BIN)/pytest tests/container $(PYTEST_ARGS)
 
 format: $(VENV)/.installed-dev  ## Put the code into the house's format
 	$(BIN)/ruff format .

@@ -8,7 +8,7 @@ A job folder, on a disk or under a prefix of a bucket, holds in the order in whi
     request.json               JobRequest
     claim.json                 in a bucket, the gateways' own affair: who hands its runs to the queue
     runs/{n}/owner.json        Owner: in a bucket, the Batch job that works on run n
-    progress.json              Progress: replaced at most every 5 s while the job runs
+    progress.json              Progress: replaced at most every 5 s while the job runs; 1.0 when it is done
     checkpoint/                parts that are finished, for the next attempt; gone when the job is done
     labels.nii.gz              uint8, exactly the input's grid and affine
     statistics.json            {"bone": {"volume_ml": 812.5, "mean_intensity": 301.2, ...}, ...}

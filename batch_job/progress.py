@@ -22,7 +22,7 @@ LAST_PUT_S: Final = 2.0
 
 
 class ProgressWriter:
-    """Puts the newest progress in its place: the first at once, then one every `interval_s` at most."""
+    """Puts the newest progress in its place: the first and last at once, else every `interval_s` at most."""
 
     def __init__(self, place: JobPlace, interval_s: float = PROGRESS_INTERVAL_S) -> None:
         self._place = place
@@ -33,22 +33,33 @@ class ProgressWriter:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Write in a thread meanwhile; nothing is written afterwards, save what hangs."""
+        """Write in a thread meanwhile; when the work is done, what was told last.
+
+        Nothing is written afterwards, save what hangs.
+        """
         thread = threading.Thread(target=self._work, name="progress", daemon=True)
         thread.start()
         try:
             yield
+        except BaseException:
+            self._forget()
+            raise
         finally:
             with self._changed:
                 self._over = True
                 self._changed.notify()
             thread.join(LAST_PUT_S)
+            self._forget()
 
     def tell(self, progress: Progress) -> None:
         """Take note; what was told before and is not written yet is forgotten."""
         with self._changed:
             self._newest = progress
             self._changed.notify()
+
+    def _forget(self) -> None:
+        with self._changed:
+            self._newest = None
 
     def _work(self) -> None:
         while (progress := self._next()) is not None:
@@ -62,7 +73,7 @@ class ProgressWriter:
         with self._changed:
             self._changed.wait_for(lambda: self._over or self._newest is not None)
             progress, self._newest = self._newest, None
-            return None if self._over else progress
+            return progress
 
 
 class Stages:

@@ -67,26 +67,28 @@ def _do(job: Job, request: JobRequest, interruption: Interruption, machine: str)
     info = engine.check(request.task, options)
     writer = ProgressWriter(job.place)
     stages = Stages(writer.tell)
-    with writer.running():
-        source, image = _input(job, request, stages)
-        work = Work(
-            image=image,
-            source=source,
-            task=request.task,
-            options=options,
-            scratch=_folder(job.scratch / "engine"),
-            checkpoints=_checkpoints(job, identity_of_work(request, info), interruption),
-            on_progress=stages.got,
-        )
-        with stages.stage("segment"):
-            segmented = engine.segment(work)
-        made = _folder(job.scratch / "outputs")
-        flags = _make_outputs(
-            made, work, segmented, task_facts(request.engine, request.task).modality, stages
-        )
-    with interruption.finishing_first():
-        with stages.stage("upload"):
-            outputs = {name: job.keep(name, made / name) for name in OUTPUTS}
+    with ExitStack() as to_the_end:
+        with writer.running():
+            source, image = _input(job, request, stages)
+            work = Work(
+                image=image,
+                source=source,
+                task=request.task,
+                options=options,
+                scratch=_folder(job.scratch / "engine"),
+                checkpoints=_checkpoints(job, identity_of_work(request, info), interruption),
+                on_progress=stages.got,
+            )
+            with stages.stage("segment"):
+                segmented = engine.segment(work)
+            made = _folder(job.scratch / "outputs")
+            modality = task_facts(request.engine, request.task).modality
+            flags = _make_outputs(made, work, segmented, modality, stages)
+            to_the_end.enter_context(interruption.finishing_first())
+            with stages.stage("upload"):
+                outputs = {name: job.keep(name, made / name) for name in OUTPUTS}
+                stages.got(1.0)
+        # The progress that was told last is written by now: after the manifest nothing is.
         job.finish(
             Manifest(
                 job_key=request.job_key,

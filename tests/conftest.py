@@ -7,6 +7,7 @@ green without it.
 
 import os
 import shutil
+import socketserver
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,10 @@ pytest_plugins = [
     "tests.one_job",
 ]
 
+# Servers in this process (listeners, recording PACSs, proxies) look every half second whether they are to
+# end, and each of hundreds of tests would wait for that.
+socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)  # type: ignore[attr-defined]
+
 DATA = Path(__file__).parent / "data"
 collect_ignore = ["engine"]
 """These tests have an environment of their own: `make test-engine`."""
@@ -54,8 +59,8 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
         "apt-get install chromium",
     ),
     "images": (
-        lambda: "all" if all(map(shutil.which, IMAGE_TOOLS)) else None,
-        f"apt-get install {' '.join(IMAGE_TOOLS)}",
+        lambda: "all" if os.geteuid() == 0 and all(map(shutil.which, IMAGE_TOOLS)) else None,
+        f"apt-get install {' '.join(IMAGE_TOOLS)}, and run the tests as root",
     ),
 }
 
@@ -68,7 +73,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             program, install = PEERS[name]
             if program() is not None:
                 continue
-            sentence = f"{name} is not installed ({install})"
+            sentence = f"the peer {name} is missing ({install})"
             if os.environ.get("CI") == "1":
                 pytest.fail(sentence, pytrace=False)
             pytest.skip(sentence)

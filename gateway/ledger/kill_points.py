@@ -8,10 +8,9 @@ import os
 import signal
 from collections.abc import Iterable
 
-_KILL_AT = os.environ.get("IRIS_KILL_AT", "")
-
 
 def die_if_asked(transitions: Iterable[str], moment: str) -> None:
     """End this process at once where IRIS_KILL_AT names one of `transitions` at this `moment`."""
-    if _KILL_AT and any(f"{transition}:{moment}" == _KILL_AT for transition in transitions):
+    kill_at = os.environ.get("IRIS_KILL_AT")
+    if kill_at and any(f"{transition}:{moment}" == kill_at for transition in transitions):
         os.kill(os.getpid(), signal.SIGKILL)

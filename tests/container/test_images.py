@@ -19,7 +19,7 @@ import pytest
 
 from batch_job.contract import EXIT_DONE, EXIT_INTERRUPTED, read_manifest, read_progress
 
-pytestmark = [pytest.mark.peer("images"), pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.peer("images"), pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
@@ -104,10 +104,12 @@ def test_image_runs_as_nobody_special_and_cannot_change_itself(images: Images, t
     assert result.stdout.split("\n") == [str(USER), "may", "may not", ""]
 
 
-@pytest.mark.parametrize("target", ["gateway", "batch"])
-def test_image_says_what_it_is_and_what_is_in_it(images: Images, target: str) -> None:
-    config = json.loads(call("buildah", "inspect", "--type", "image", images.name(target)).stdout)
-    labels = config["Docker"]["config"]["Labels"]
+@pytest.mark.parametrize(("target", "check"), [("gateway", "CMD"), ("batch", "NONE")])
+def test_image_says_what_it_is_and_what_is_in_it(images: Images, target: str, check: str) -> None:
+    inspected = call("buildah", "inspect", "--type", "image", images.name(target)).stdout
+    config = json.loads(inspected)["Docker"]["config"]
+    assert config["Healthcheck"]["Test"][0] == check
+    labels = config["Labels"]
     for name in ("title", "description", "licenses", "version", "revision"):
         assert labels[f"org.opencontainers.image.{name}"]
     components = {part["name"]: part for part in images.bom(target)["components"]}

@@ -7,8 +7,6 @@ a test expects of it.
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from pynetdicom.sop_class import Verification
 
 from gateway.delivery.peer import NotReached, parse_peer
 from gateway.delivery.sending import send_files
+from tests.system.gateway_process import GatewayProcess
 
 DEADLINE_S = 60.0
 PIXELS, SPACING_MM, SLICES = 48, 8.0, 8
@@ -134,9 +133,9 @@ class World:
         self._further_config = config
         self.data_dir = folder / "data"
         self.deaths = 0
-        self._kill_at = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: GatewayProcess | None = None
         self._destinations = destinations
+        self._client = httpx.Client(trust_env=False)
         self.log = folder / "gateway.log"
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -150,13 +149,7 @@ class World:
         environment |= {"IRIS_KILL_AT": kill_at, **settings}
         for name in ("dicom-address", "api-address"):  # what a killed one left
             (self.data_dir / name).unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config)],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+        self._process = GatewayProcess(config, environment, self.log)
         self._await_addresses()
 
     def _config(self) -> str:
@@ -176,20 +169,26 @@ class World:
             time.sleep(0.02)
 
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.exit_code() is None
 
-    def stop(self) -> int:
+    def stop(self) -> int | None:
         """Ask the gateway to end; its exit code."""
         if self._process is None:
             return 0
-        self._process.send_signal(signal.SIGTERM)
+        self._process.terminate()
         return self._process.wait(DEADLINE_S)
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        if self.is_alive():
+            self.stop()
+        self._client.close()
 
     def _revive(self) -> None:
         """Start it again after it killed itself; any other end is a failure."""
-        if self._process is None or self._process.poll() is None:
+        if self._process is None or (exit_code := self._process.exit_code()) is None:
             return
-        assert self._process.returncode == -signal.SIGKILL, self.log.read_text()
+        assert exit_code == -signal.SIGKILL, self.log.read_text()
         self.deaths += 1
         self.start()
 
@@ -258,9 +257,7 @@ class World:
         try:
             address = (self.data_dir / "api-address").read_text().strip()
             token = (self.data_dir / "admin-token").read_text().strip()
-            return httpx.request(
-                method, address + path, headers={"Authorization": f"Bearer {token}"}, trust_env=False
-            )
+            return self._client.request(method, address + path, headers={"Authorization": f"Bearer {token}"})
         except (httpx.HTTPError, OSError):
             return None
 
@@ -277,8 +274,7 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
     yield make
     for world in worlds:
-        if world.is_alive():
-            world.stop()
+        world.close()
 
 
 @pytest.fixture(name="write_study")

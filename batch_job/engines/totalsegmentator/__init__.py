@@ -21,7 +21,7 @@ from batch_job.image import Image
 
 from .demands import Demands, check_room, on_cpu
 from .plan import Weights, find_weights, sub_models, weights_name
-from .prediction import Predictions, Stages, in_one_process
+from .prediction import Predictions, StageClock, in_one_process
 from .surroundings import check_licence, forbid_downloads, surroundings, weights_folder
 
 NAME: Final = "totalsegmentator"
@@ -66,13 +66,13 @@ class TotalSegmentator:
             The image is too large for this machine.
         ComeBackLater, MemoryError, OSError
         """
-        stages = Stages()
+        clock = StageClock()
         self.check(work.task, work.options)
         running = self._running
         demands = Demands.of(work.image, running)
         check_room(demands, work.scratch)
         with surroundings(work.scratch, cores()):
-            return _segment(work, running, demands, stages)
+            return _segment(work, running, demands, clock)
 
 
 def _installed_version() -> str:
@@ -82,7 +82,7 @@ def _installed_version() -> str:
         raise NotSetUp(f"{PACKAGE} is not installed here: pip install 'iris-gateway[segment]'") from None
 
 
-def _segment(work: Work, weights: Sequence[Weights], demands: Demands, stages: Stages) -> Segmented:
+def _segment(work: Work, weights: Sequence[Weights], demands: Demands, clock: StageClock) -> Segmented:
     work.on_progress(0.0, "loading")
     import torch
     from totalsegmentator import map_to_binary, nnunet, python_api  # noqa: F401  (loaded for the time it takes)
@@ -94,8 +94,8 @@ def _segment(work: Work, weights: Sequence[Weights], demands: Demands, stages: S
         _check_cpu(work.task)
         notes.append(on_cpu(demands, cores()))
         sys.stderr.write(f"{notes[0]}\n")
-    stages.end("import")
-    predictions = Predictions(work, weights, stages)
+    clock.end("import")
+    predictions = Predictions(work, weights, clock)
 
     def predict(split: bool) -> Any:
         with predictions.wrapped(), in_one_process():
@@ -103,12 +103,12 @@ def _segment(work: Work, weights: Sequence[Weights], demands: Demands, stages: S
 
     result, more = _with_second_try(predict, demands)
     labels = _labels(result, work.image)
-    stages.end("export")
+    clock.end("export")
     work.on_progress(1.0, "done")
     names = {int(value): str(name) for value, name in map_to_binary.class_map[work.task].items()}
     if work.options["roi_subset"]:
         names = {value: name for value, name in names.items() if name in work.options["roi_subset"]}
-    return Segmented(labels, names, stages.rounded(), (*notes, *more, *predictions.notes))
+    return Segmented(labels, names, clock.rounded(), (*notes, *more, *predictions.notes))
 
 
 def _check_cpu(task: str) -> None:

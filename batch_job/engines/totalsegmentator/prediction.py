@@ -39,7 +39,7 @@ PATCHES_END: Final = 0.9
 """The same of one network, when its last patch is done; its result is still to be written."""
 
 
-class Stages:
+class StageClock:
     """Seconds by stage: what is not a network's run is preparation before the last one, export after it."""
 
     def __init__(self) -> None:
@@ -66,10 +66,10 @@ class Predictions:
         Those of the networks that are going to be run, in order.
     """
 
-    def __init__(self, work: Work, weights: Sequence[Weights], stages: Stages) -> None:
+    def __init__(self, work: Work, weights: Sequence[Weights], clock: StageClock) -> None:
         self._work = work
         self._weights = weights
-        self._stages = stages
+        self._clock = clock
         self._done = 0
         self._told = 0.0
         self.notes: list[str] = []
@@ -101,7 +101,7 @@ class Predictions:
             self._note("the region that the task looks at was not found in the image; nothing was segmented")
 
     def _predict(self, original: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        self._stages.end("resample")
+        self._clock.end("resample")
         call = inspect.signature(original).bind(*args, **kwargs)
         call.apply_defaults()
         weights = next(
@@ -114,7 +114,7 @@ class Predictions:
                 original(*args, **kwargs)
             self._keep(cases, target)
         self._done += 1
-        self._stages.end(f"model {self._done}")
+        self._clock.end(f"model {self._done}")
         self._tell(0.0)
 
     def _note(self, sentence: str) -> None:

@@ -36,7 +36,7 @@ def test_run_leaves_a_whole_result(job: Any, small_ct: bytes) -> None:
     assert set(STAGES) <= set(manifest.seconds)
     assert 50 < manifest.peak_rss_mb < 1000
     progress = Progress.from_json(job.read("progress.json"))
-    assert progress.stage in STAGES
+    assert (progress.stage, progress.fraction, progress.eta_s) == (STAGES[-1], 1.0, 0.0)
     assert not [name for name in job.names() if ".unfinished-" in name]
 
 
@@ -48,6 +48,13 @@ def test_run_in_a_folder_writes_outputs_under_their_names_and_without_a_path(
     assert job_in_folder.names() > OUTPUTS
     entries = json.loads(job_in_folder.read("manifest.json"))["outputs"].values()
     assert all(set(entry) == {"sha256", "bytes"} for entry in entries)
+
+
+def test_run_tells_of_its_last_progress_before_the_manifest(job_in_folder: Any, small_ct: bytes) -> None:
+    job_in_folder.stage(small_ct)
+    assert job_in_folder.run().returncode == EXIT_DONE
+    progress, manifest = (Path(job_in_folder.address) / name for name in ("progress.json", "manifest.json"))
+    assert progress.stat().st_mtime_ns < manifest.stat().st_mtime_ns
 
 
 def test_run_in_a_bucket_writes_outputs_into_its_attempts_folder(job_in_bucket: Any, small_ct: bytes) -> None:

@@ -140,6 +140,34 @@ def test_progress_that_hangs_holds_up_neither_work_nor_end(monkeypatch: pytest.M
     place.wait_for(lambda: place.fractions == [0.0])
 
 
+def test_progress_told_last_is_written_at_the_end_without_the_wait() -> None:
+    place = Place()
+    writer = writer_to(place, interval_s=DEADLINE_S)
+    with writer.running():
+        writer.tell(at(0.1))
+        place.wait_for(lambda: len(place.put_at) == 1)
+        for fraction in (0.8, 0.9, 1.0):
+            writer.tell(at(fraction))
+    assert place.fractions == [0.1, 1.0]
+    assert place.put_at[1][0] - place.put_at[0][0] < DEADLINE_S / 2
+
+
+def test_progress_of_work_that_failed_is_not_written_any_more() -> None:
+    place = Place()
+    writer = writer_to(place, interval_s=DEADLINE_S)
+
+    def work() -> None:
+        with writer.running():
+            writer.tell(at(0.1))
+            place.wait_for(lambda: len(place.put_at) == 1)
+            writer.tell(at(0.9))
+            raise ComeBackLater("the disk is full")
+
+    with pytest.raises(ComeBackLater):
+        work()
+    assert place.fractions == [0.1]
+
+
 def test_progress_is_not_written_after_the_end(tmp_path: Path) -> None:
     writer = ProgressWriter(JobFolder(tmp_path), interval_s=0.0)
     with writer.running():
