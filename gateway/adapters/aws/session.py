@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 30.0
-TRIES: Final = 4
+TRIES: Final = 3
 """How often a request is sent, with growing pauses between; what is refused even then, we wait out."""
 LONG_POLL_S: Final = 20
 """How long SQS may hold an answer back (its own limit)."""
