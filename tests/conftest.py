@@ -33,7 +33,7 @@ settings.load_profile("ci" if os.environ.get("CI") == "1" else "house")
 
 # Servers in this process (listeners, recording PACSs, proxies) look every half second whether they are to
 # end, and each of hundreds of tests would wait for that.
-socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)  # type: ignore[attr-defined]
+socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)
 
 DATA = Path(__file__).parent / "data"
 collect_ignore = ["engine"]
