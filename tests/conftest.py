@@ -40,7 +40,7 @@ pytest_plugins = [
 
 # Servers in this process (listeners, recording PACSs, proxies) look every half second whether they are to
 # end, and each of hundreds of tests would wait for that.
-socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)  # type: ignore[attr-defined]
+socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)
 
 DATA = Path(__file__).parent / "data"
 collect_ignore = ["engine"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from batch_job import bucket
-from batch_job.contract import EXIT_DONE, EXIT_TRANSIENT
+from batch_job.contract import EXIT_DONE, EXIT_TRANSIENT, Progress
 from batch_job.errors import BadInput, ComeBackLater
 from batch_job.place import Attempt
 from tests.spoiling_proxy import Proxy
@@ -65,6 +65,16 @@ def test_run_whose_write_lost_its_answer_is_done_once(
     assert [method for method, path, _ in proxy.seen if method == "PUT" and path.endswith(name)] >= [
         "PUT"
     ] * 2
+
+
+def test_run_writes_its_last_progress_before_the_manifest_and_nothing_after_it(
+    job: Any, proxy: Proxy, small_ct: bytes
+) -> None:
+    job.stage(small_ct)
+    assert job.run().returncode == EXIT_DONE
+    assert Progress.from_json(job.read("progress.json")).fraction == 1.0
+    written = [path for method, path, _ in proxy.seen if method == "PUT"]
+    assert written[-1].endswith("manifest.json")
 
 
 def test_run_whose_claims_and_manifest_meet_others_is_done(job: Any, proxy: Proxy, small_ct: bytes) -> None:

@@ -50,13 +50,6 @@ def test_run_in_a_folder_writes_outputs_under_their_names_and_without_a_path(
     assert all(set(entry) == {"sha256", "bytes"} for entry in entries)
 
 
-def test_run_tells_of_its_last_progress_before_the_manifest(job_in_folder: Any, small_ct: bytes) -> None:
-    job_in_folder.stage(small_ct)
-    assert job_in_folder.run().returncode == EXIT_DONE
-    progress, manifest = (Path(job_in_folder.address) / name for name in ("progress.json", "manifest.json"))
-    assert progress.stat().st_mtime_ns < manifest.stat().st_mtime_ns
-
-
 def test_run_in_a_bucket_writes_outputs_into_its_attempts_folder(job_in_bucket: Any, small_ct: bytes) -> None:
     job_in_bucket.stage(small_ct)
     assert job_in_bucket.run(IRIS_RUN="2", AWS_BATCH_JOB_ATTEMPT="3").returncode == EXIT_DONE
