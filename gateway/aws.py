@@ -1,5 +1,6 @@
 """The AWS session that the configuration names; boto3 is loaded only where AWS is wanted."""
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gateway.config import Config, ConfigError
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def aws_session(config: Config, wanted_by: str) -> "AwsSession":
-    """Make the session for everything in AWS.
+    """The one session for everything in AWS.
 
     Parameters
     ----------
@@ -22,9 +23,15 @@ def aws_session(config: Config, wanted_by: str) -> "AwsSession":
         boto3 is not installed.
     """
     try:
-        from gateway.adapters.aws.session import AwsSession
+        return _session(config.aws.region, config.aws.endpoint_url)
     except ModuleNotFoundError:
         raise ConfigError(
             f'{wanted_by} needs boto3, which is not installed: pip install "iris-gateway[aws]"'
         ) from None
-    return AwsSession(config.aws.region, config.aws.endpoint_url)
+
+
+@cache
+def _session(region: str, endpoint_url: str) -> "AwsSession":
+    from gateway.adapters.aws.session import AwsSession
+
+    return AwsSession(region, endpoint_url)

@@ -433,3 +433,13 @@ def test_bucket_that_is_not_there_is_a_sentence(
 def test_bucket_name_that_is_none_is_permanent(aws_environment: dict[str, str]) -> None:
     with pytest.raises(Permanent, match="look at its name"):
         BucketStore(AwsSession("us-east-1"), "No Bucket").put(KEY, b"")
+
+
+def test_answer_that_was_cut_off_says_nothing_about_whether_an_object_is_there(
+    store: BucketStore, proxy: S3Proxy
+) -> None:
+    store.put(KEY, CONTENT)
+    proxy.spoil = lambda method, path, count: 0
+    for look in (store.modified_at, store.located):
+        with pytest.raises(Away, match="cut off"):
+            look(KEY)

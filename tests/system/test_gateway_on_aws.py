@@ -15,6 +15,7 @@ import pytest
 
 from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
 from tests.doubles.news_queue import NewsQueue
+from tests.mirrored_ledger import items_in, make_table
 from tests.spoiling_proxy import Proxy, Wish
 
 QUICK_JOB = Path(__file__).parents[1] / "doubles" / "quick_job.py"
@@ -110,18 +111,19 @@ LASTING = 4
 
 
 class Misfortunes:
-    """Spoils requests to S3: those of the nth job at the nth call site in the nth manner."""
+    """Spoils requests to S3: those of the nth job at the nth call site in the nth manner; and some others."""
 
     def __init__(self) -> None:
         self._order = cycle(product(S3_SITES, S3_HARMS))
+        self._others = cycle([None, None, None, "lose", None, None, None, (500, "InternalError"), None, 0])
         self._of: dict[str, tuple[Site, Wish]] = {}
         self._left: Counter[str] = Counter()
         self.done: Counter[Site] = Counter()
 
     def spoil(self, method: str, path: str, number: int) -> Wish:
         job = re.search(r"/jobs/([0-9a-f]{64})/(?:.*/)?([^/]+)$", path)
-        if job is None:
-            return None
+        if job is None:  # to SQS and DynamoDB
+            return next(self._others)
         key, name = job.groups()
         if key not in self._of:
             self._of[key] = next(self._order)
@@ -160,7 +162,9 @@ def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     proxy.spoil = misfortunes.spoil
     trouble_batch(batch_double)
     batch_double.set_definition(command=[sys.executable, str(QUICK_JOB)])
+    table = make_table(proxy.address)
     config = cloud(news_queue, queue="reconcile_s = 3.0")
+    config += f'[mirror]\nbackend = "dynamodb"\ntable = "{table}"\n'
     world = make_world(("pacs", "RECORDER", recording_pacs.port), config=config)
     world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
@@ -187,10 +191,28 @@ def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     keys = bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET).search("Contents[].Key")
     times_worked = Counter(key.split("/")[2] for key in keys if "/worked/" in key)
     assert len(times_worked) == STUDIES
+    proxy.spoil = lambda *asked: None
+    while world._request("GET", "/api/v1/mirror").json()["waiting"]:
+        assert time.monotonic() < deadline, "the mirror does not catch up"
+        time.sleep(0.2)
+    mirrored = items_in(proxy.address, table).items()
+    assert [item["reason"] for (_, sort), item in mirrored if sort == "STUDY"] == ["delivered"] * STUDIES
     assert times_worked.total() - STUDIES <= len(interrupted)
 
 
-def test_study_is_kept_while_aws_is_away_and_goes_on_by_itself(
+AWAY = {
+    "expired": ((403, "ExpiredToken"), "the AWS credentials have expired"),
+    "denied": (
+        (403, "AccessDenied"),
+        f"AWS denies s3:PutObject with s3:PutObjectTagging on the bucket {BUCKET}",
+    ),
+    "elsewhere": ((400, "AuthorizationHeaderMalformed"), "correct aws.region"),
+    "missing": ((404, "NoSuchBucket"), f"AWS does not find the bucket {BUCKET}"),
+    "silent": ("lose", "look at the network"),
+}
+
+
+def test_studies_are_kept_while_aws_is_away_say_why_and_go_on_by_themselves(
     make_world: Callable[..., Any],
     write_study: Callable[..., str],
     recording_pacs: Any,
@@ -200,20 +222,36 @@ def test_study_is_kept_while_aws_is_away_and_goes_on_by_itself(
     proxy: Proxy,
     tmp_path: Path,
 ) -> None:
-    proxy.spoil = lambda *asked: (403, "ExpiredToken")
-    study_uid = write_study(tmp_path / "study", seed="away")
-    config = cloud(news_queue)
-    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=config)
+    harms = iter(AWAY.values())
+    harm_of: dict[str, tuple[Wish, str]] = {}
+
+    def spoil(method: str, path: str, number: int) -> Wish:
+        key = path.rpartition("/jobs/")[2].partition("/")[0]
+        if method != "PUT" or not path.endswith("input.nii.gz"):
+            return None
+        if key not in harm_of:
+            harm_of[key] = next(harms)
+        return harm_of[key][0]
+
+    proxy.spoil = spoil
+    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=cloud(news_queue))
     world.start(AWS_ENDPOINT_URL=proxy.address)
-    world.send(tmp_path / "study")
-    study = world.until(study_uid, lambda study: "credentials have expired" in study["reason"])
-    assert study["state"] == "processing"
+    study_uids = []
+    for name in AWAY:
+        study_uids.append(write_study(tmp_path / name, seed=f"away-{name}"))
+        world.send(tmp_path / name)
+    for study_uid in study_uids:
+        study = world.until(study_uid, lambda study: bool(study["jobs"]) and bool(study["reason"]))
+        assert study["state"] == "processing"
+        assert harm_of[study["jobs"][0]["job_key"]][1] in study["reason"]
     ready = world._request("GET", "/readyz")
     assert ready.status_code == 200
-    assert any("credentials have expired" in reason for reason in ready.json()["degraded"])
+    assert any(sentence in reason for _, sentence in AWAY.values() for reason in ready.json()["degraded"])
+    assert all(sentence in world.log.read_text() for _, sentence in AWAY.values())
     proxy.spoil = lambda *asked: None
-    assert is_delivered(world.until(study_uid, is_over))
-    assert "expired" not in world._request("GET", "/readyz").text
+    for study_uid in study_uids:
+        assert is_delivered(world.until(study_uid, is_over))
+    assert world._request("GET", "/readyz").json()["degraded"] == []
 
 
 def test_study_whose_gpu_queue_has_no_machines_is_segmented_by_the_fast_model_elsewhere_and_says_so(

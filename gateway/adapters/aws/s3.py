@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from batch_job.contract import INPUT_NAMES, REQUEST_NAME
 from gateway.adapters.durable import in_one_step
-from gateway.adapters.errors import OutsideError, Permanent
+from gateway.adapters.errors import Away, OutsideError, Permanent
 
 from .refusals import asking, code_of
 from .s3_bucket import Bucket
@@ -239,6 +239,8 @@ class BucketStore:
         wanted = self._key(key)
         with asking("s3:ListBucket", self._bucket.resource):
             answer = self._client.list_objects_v2(Bucket=self._bucket.name, Prefix=wanted, MaxKeys=1)
+        if "KeyCount" not in answer:  # botocore takes an empty body for an empty list
+            raise Away(f"an answer about {self._bucket.resource} was cut off; look at the network")
         return next((found for found in answer.get("Contents", []) if found["Key"] == wanted), None)
 
     def _key(self, key: str) -> str:
