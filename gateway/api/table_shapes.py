@@ -6,7 +6,6 @@ The shapes are those of `gateway.api.models`; what the mirror does not have is n
 from collections.abc import Sequence
 
 from gateway.adapters.mirror import Item
-from gateway.ledger.states import StudyState
 
 from .store import Json
 
@@ -81,8 +80,3 @@ def line_of(event: Item) -> Json:
         "job_key": event.get("job"),
         "delivery_key": None,
     }
-
-
-def is_open(study: Item) -> bool:
-    """Whether something is still to come of a study by itself."""
-    return study["state"] in (StudyState.RECEIVING, StudyState.PROCESSING)

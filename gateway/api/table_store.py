@@ -17,10 +17,11 @@ from .cursors import read_cursor, write_cursor
 from .listings import MAX_TIMELINE
 from .mirror_routes import NOTHING_MIRRORED
 from .store import Counts, Cut, Json, NotFound, NotHere
-from .table_shapes import deliveries_of, is_open, job_of, line_of, summary_of
+from .table_shapes import deliveries_of, job_of, line_of, summary_of
 
 STUDIES_AT_ONCE: Final = 16
 """How many studies' jobs are asked for at the same time."""
+OPEN: Final = frozenset({StudyState.RECEIVING, StudyState.PROCESSING})
 EARLIEST, LATEST = "0", "9"
 """Before and after every time as we write it."""
 
@@ -91,7 +92,7 @@ class TableStore:
     def counts(self) -> Counts:
         """Count what the table has; instances are those that count, without earlier revisions."""
         studies, jobs = list(self._reader.every_study()), list(self._reader.every_job())
-        oldest = min((study["received_at"] for study in studies if is_open(study)), default=None)
+        oldest = min((study["received_at"] for study in studies if study["state"] in OPEN), default=None)
         age_s = (datetime.now(UTC) - utc_time(oldest)).total_seconds() if oldest else 0.0
         return Counts(
             studies=_by_state(StudyState, studies),

@@ -19,9 +19,11 @@ from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
-from gateway.config import ConfigError
+from gateway.cloud_status import cloud_status_api
+from gateway.config import Config, ConfigError
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from tests.cloud_status import ADMIN, HANDLER, VIEWER, Function
+from tests.doubles.recording_proxy import RecordingProxy
 from tests.mirrored_ledger import MirroredLedger, make_table
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
@@ -91,7 +93,10 @@ def test_studies_in_the_cloud_are_those_of_the_gateway(ledger: MirroredLedger, f
     for number in range(1, 5):
         known, answer = here.study(f"key{number:04}"), function.get(f"/api/v1/studies/key{number:04}").json()
         models.Study.model_validate(answer)
+        assert known is not None
         assert _as_mirrored(answer) == _as_mirrored(known)
+        lines = zip(answer["timeline"], known["timeline"], strict=True)
+        assert all(line["detail"].items() <= of_gateway["detail"].items() for line, of_gateway in lines)
         assert answer == {**answer, **{k: v for k, v in NOT_MIRRORED.items() if k in answer}}
     listed = function.get("/api/v1/studies").json()
     assert listed["next_cursor"] is None
@@ -174,6 +179,26 @@ class _NoFiles:
         return None
 
 
+def test_function_only_queries_scans_and_reads(
+    ledger: MirroredLedger, recording_proxy: RecordingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = _some_studies(ledger)
+    boto3.client("s3").create_bucket(Bucket="iris-data")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", recording_proxy.url)
+    function = Function(monkeypatch, ledger.table)
+    for path in (
+        "studies",
+        "studies/key0004",
+        f"jobs/{keys[2]}",
+        f"jobs/{keys[2]}/preview.png",
+        "quarantine",
+    ):
+        function.get(f"/api/v1/{path}")
+    function.get("/metrics")
+    function.post(f"/api/v1/jobs/{keys[0]}/cancel")
+    assert {sent.operation or sent.method for sent in recording_proxy.sent} == {"Query", "Scan", "GET"}
+
+
 # -- what is not done here --------------------------------------------------------------------------------
 
 
@@ -242,6 +267,8 @@ def test_file_of_a_job_is_a_url_that_gives_what_the_manifest_names(
         (VIEWER, 200, 403),
         ("[others viewer]", 200, 403),
         (ADMIN, 200, 501),
+        ("admin", 200, 501),
+        ("[viewer,admin]", 403, 403),
         ("[viewer admin]", 200, 501),
     ],
 )
@@ -281,6 +308,13 @@ def test_table_that_answers_leaves_nothing_degraded(function: Function) -> None:
 def test_function_without_its_settings_is_refused_with_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"mirror: backend = 'dynamodb' needs table"):
         Function(monkeypatch, "")
+
+
+def test_app_of_a_gateways_configuration_is_refused_with_what_is_missing() -> None:
+    with pytest.raises(
+        ConfigError, match=r"api\.auth = 'cognito' and mirror\.backend = .* and objects\.backend"
+    ):
+        cloud_status_api(Config())
 
 
 def test_function_imports_nothing_that_its_requirements_do_not_name(aws_environment: dict[str, str]) -> None:
