@@ -1,6 +1,6 @@
 """Lists and timelines read from moto's DynamoDB: order, pages that stay right, what is left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from gateway.adapters.aws.dynamodb import DynamoMirror
 from gateway.adapters.aws.dynamodb_reading import DynamoReader
-from gateway.adapters.mirror import ItemKey, ItemKind, MirrorItem
+from gateway.adapters.mirror import Item, ItemKey, ItemKind, MirrorItem
 from gateway.api.cursors import BadCursor, write_cursor
 from gateway.api.store import Cut
 from gateway.api.table_store import TableStore
@@ -28,10 +28,10 @@ class Table:
     """A table that is written item by item, and read as the API reads it."""
 
     def __init__(self, url: str) -> None:
-        name = make_table(url)
-        self._mirror = DynamoMirror(dynamodb(url), name)
+        self.client, self.name = dynamodb(url), make_table(url)
+        self._mirror = DynamoMirror(self.client, self.name)
         self._version = 0
-        self.reader = DynamoReader(dynamodb(url), name)
+        self.reader = DynamoReader(self.client, self.name)
         self.store = TableStore(self.reader)
 
     def _put(self, key: ItemKey, **attributes: Any) -> None:
@@ -110,6 +110,20 @@ def test_study_that_changes_between_pages_moves_to_the_front_and_nothing_else_mo
     third, cursor = table.listed(2, cursor)
     assert (first, second, third, cursor) == (["s5", "s4"], ["s3", "s1"], ["s0"], None)
     assert table.listed(2)[0] == ["s2", "s5"]
+
+
+def test_study_that_moves_while_a_page_is_read_is_listed_once_as_it_is_now(table: Table) -> None:
+    table.study("a", "failed", changed=1)
+
+    class Reader(DynamoReader):
+        def studies(self, state: str, since: str, until: str, at_once: int) -> Iterator[Item]:
+            if state == "done":
+                table.study("a", "done", changed=9)
+            yield from super().studies(state, since, until, at_once)
+
+    store = TableStore(Reader(table.client, table.name))
+    [one] = store.studies(state=None, since=None, cut=Cut(10))["items"]
+    assert (one["study_key"], one["state"]) == ("a", "done")
 
 
 def test_studies_since_a_time_are_those_received_from_it_on(table: Table) -> None:
