@@ -2,13 +2,13 @@
 # Makes the folder that becomes the function's code: the gateway without what works on images, and what it needs.
 #   build.sh FOLDER              for Lambda on arm64
 #   PLATFORM= build.sh FOLDER    for this machine, to try it
-# PYTHON names the Python whose pip is used; VERSION is that of the function's runtime.
+# PYTHON names the Python whose pip is used; RUNTIME is the version of the function's Python.
 set -eu
 
 folder=${1:?"name the folder to make: build.sh FOLDER"}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 PLATFORM=${PLATFORM-manylinux2014_aarch64}
-VERSION=${VERSION-3.13}
+RUNTIME=${RUNTIME-3.13}
 PYTHON=${PYTHON-python3}
 
 if [ -e "$folder" ]; then
@@ -21,7 +21,7 @@ install() {
 }
 
 if [ -n "$PLATFORM" ]; then
-    install --platform "$PLATFORM" --python-version "$VERSION" --only-binary=:all: \
+    install --platform "$PLATFORM" --python-version "$RUNTIME" --only-binary=:all: \
         --constraint "$here/../../../constraints.txt" --requirement "$here/requirements.txt"
 else
     install --constraint "$here/../../../constraints.txt" --requirement "$here/requirements.txt"
