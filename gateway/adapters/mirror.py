@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 Value = str | int | float | bool | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -69,4 +69,55 @@ class Mirror(Protocol):
         ------
         Retriable, Permanent
         """
+        ...
+
+
+Item = Mapping[str, Any]
+"""One item's attributes, as `MirrorItem.attributes` had them."""
+
+
+@dataclass(frozen=True)
+class MirroredStudy:
+    """A study and its jobs; the study is None where the table has none."""
+
+    study: Item | None
+    jobs: Sequence[Item]
+
+
+class MirrorReader(Protocol):
+    """Reads such a table; every method may be called from several threads, and raises Retriable or Permanent.
+
+    What was written a moment ago may not be seen yet.
+    """
+
+    def studies(self, state: str, since: str, until: str, at_once: int) -> Iterator[Item]:
+        """Give the studies in one state, the last changed first, read only as far as they are taken.
+
+        Parameters
+        ----------
+        since, until
+            Times of the last change, both included; equal times come in any order.
+        at_once
+            How many are asked for in one request.
+        """
+        ...
+
+    def study(self, study_key: str) -> MirroredStudy:
+        """One study with its jobs."""
+        ...
+
+    def timeline(self, study_key: str, job_key: str | None, most: int) -> tuple[list[Item], int]:
+        """Read the newest lines of a study, or of one of its jobs, the oldest first; count the others."""
+        ...
+
+    def job(self, job_key: str) -> Item | None:
+        """One job; None where the table has none."""
+        ...
+
+    def every_study(self) -> Iterator[Item]:
+        """Every study; only `state`, `received_at` and `instances` of it."""
+        ...
+
+    def every_job(self) -> Iterator[Item]:
+        """Every job; only `state` and `deliveries` of it."""
         ...

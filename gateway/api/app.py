@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from gateway.events import Bus
 
 from .access import Access
-from .guard import Guard
+from .guard import Guard, Policy, TokenPolicy
 from .live import LiveFeed
 from .metrics import Figure
 from .mirror_routes import mirror_routes
@@ -24,8 +24,8 @@ def create_api(
     store: StatusStore,
     actions: Actions,
     readiness: Callable[[], Readiness],
-    bus: Bus,
-    access: Access,
+    bus: Bus | None,
+    access: Access | Policy,
     files: JobFiles,
     *,
     pictures_from: str = "",
@@ -41,10 +41,10 @@ def create_api(
     readiness
         Asked at every /readyz.
     bus
-        Whose events the live stream tells. `api.state.live.close()` ends every stream; `ApiServer.stop`
-        calls it.
+        Whose events the live stream tells; None: there is no stream. `api.state.live.close()` ends every
+        stream; `ApiServer.stop` calls it.
     access
-        Who may ask.
+        Who may ask. With a policy other than the token's the page has no sign-in of its own.
     pictures_from
         The origin of the URLs that `files` gives: the page may show pictures from there.
     mirror
@@ -60,11 +60,12 @@ def create_api(
         redoc_url=None,
         redirect_slashes=False,
     )
-    api.state.live = live = LiveFeed(bus, store.study_key)
+    api.state.live = live = LiveFeed(bus, store.study_key) if bus is not None else None
     add_problem_handlers(api)
     api.include_router(probe_routes(store, readiness, figures))
     api.include_router(status_routes(store, actions, live, files))
     api.include_router(mirror_routes(mirror))
-    add_page(api, access)
-    api.add_middleware(Guard, access=access, pictures_from=pictures_from)
+    policy = TokenPolicy(access) if isinstance(access, Access) else access
+    add_page(api, access if isinstance(access, Access) else Access(None))
+    api.add_middleware(Guard, policy=policy, pictures_from=pictures_from)
     return api

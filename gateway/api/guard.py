@@ -1,15 +1,12 @@
 """The outermost layer: who may pass, what the browser is told, and what becomes of a fault.
 
-* Host: on a loopback address only loopback names are answered, so that a web page which rebinds its own
-  name to 127.0.0.1 gets nothing.
-* Token: everything but the two probes, the page's own files and its sign-in asks for the token or the cookie.
-* Cross-site requests: a request that changes something is refused when a browser says that another site made
-  it; with the cookie it also needs a header that no form of another site can send.
+* A policy decides who may pass: `TokenPolicy` at a gateway, `cognito.CognitoPolicy` in the cloud.
 * Faults: a problem without the exception's text; the log gets the route's template and the type.
 """
 
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -40,12 +37,57 @@ SECURITY_HEADERS = {
 }
 
 
+class Policy(Protocol):
+    """Who may pass."""
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that may not pass; None to one that may."""
+
+
+class TokenPolicy:
+    """The gateway's own: one token, and no way for other sites' pages.
+
+    * Host: on a loopback address only loopback names are answered, so that a web page which rebinds its own
+      name to 127.0.0.1 gets nothing.
+    * Token: everything but the two probes, the page's own files and its sign-in asks for the token or the
+      cookie.
+    * Cross-site requests: a request that changes something is refused when a browser says that another site
+      made it; with the cookie it also needs a header that no form of another site can send.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """See `Policy.refusal`."""
+        headers = Headers(scope=scope)
+        if self._is_local(scope) and not _is_loopback(_host_name(headers.get("host", ""))):
+            return problem(421, "this address answers to localhost only; use http://127.0.0.1 with its port")
+        by_bearer = self._access.knows_bearer(headers.get("authorization", ""))
+        by_cookie = has_session(self._access, headers)
+        path = scope["path"]
+        is_open = self._access.is_open or path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+        if not (is_open or by_bearer or by_cookie):
+            return problem(
+                401,
+                "give the admin token as Authorization: Bearer TOKEN, or open the page's address with it",
+                {"WWW-Authenticate": 'Bearer realm="iris"'},
+            )
+        if scope["method"] not in SAFE_METHODS and not by_bearer:
+            return _cross_site_refusal(headers, needs_header=by_cookie)
+        return None
+
+    def _is_local(self, scope: Scope) -> bool:
+        server = scope.get("server")
+        return self._access.is_open or (server is not None and _is_loopback(server[0]))
+
+
 class Guard:
     """ASGI middleware around the whole API; "/" decides for itself, since it hands out the cookie."""
 
-    def __init__(self, app: ASGIApp, access: Access, pictures_from: str = "") -> None:
+    def __init__(self, app: ASGIApp, policy: Policy, pictures_from: str = "") -> None:
         self._app = app
-        self._access = access
+        self._policy = policy
         pictures = f"'self' {pictures_from}".strip()
         self._headers = {
             "Content-Security-Policy": CONTENT_POLICY.format(pictures=pictures),
@@ -66,7 +108,7 @@ class Guard:
                 self._secure(MutableHeaders(scope=message))
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal = self._policy.refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, send_secured)
             return
@@ -78,32 +120,10 @@ class Guard:
             if not started:
                 await problem(500, INTERNAL)(scope, receive, send_secured)
 
-    def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        if self._is_local(scope) and not _is_loopback(_host_name(headers.get("host", ""))):
-            return problem(421, "this address answers to localhost only; use http://127.0.0.1 with its port")
-        by_bearer = self._access.knows_bearer(headers.get("authorization", ""))
-        by_cookie = has_session(self._access, headers)
-        path = scope["path"]
-        is_open = self._access.is_open or path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
-        if not (is_open or by_bearer or by_cookie):
-            return problem(
-                401,
-                "give the admin token as Authorization: Bearer TOKEN, or open the page's address with it",
-                {"WWW-Authenticate": 'Bearer realm="iris"'},
-            )
-        if scope["method"] not in SAFE_METHODS and not by_bearer:
-            return _cross_site_refusal(headers, needs_header=by_cookie)
-        return None
-
     def _secure(self, headers: MutableHeaders) -> None:
         for name, value in self._headers.items():
             headers.setdefault(name, value)
         headers.setdefault("Cache-Control", "no-store")  # patients' data does not stay in a browser's cache
-
-    def _is_local(self, scope: Scope) -> bool:
-        server = scope.get("server")
-        return self._access.is_open or (server is not None and _is_loopback(server[0]))
 
 
 def has_session(access: Access, headers: Headers) -> bool:

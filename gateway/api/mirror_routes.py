@@ -6,7 +6,7 @@ from fastapi.security import HTTPBearer
 from gateway.ledger.work import NotPossible
 
 from . import models
-from .problems import DOCUMENTED
+from .problems import DOCUMENTED, NOT_IN_THE_CLOUD
 from .store import Json, MirrorControl
 
 NOTHING_MIRRORED: Json = {"on": False, "waiting": 0, "lag_s": 0.0, "rebuilding": False, "trouble": ""}
@@ -26,7 +26,7 @@ def mirror_routes(mirror: MirrorControl | None) -> APIRouter:
         """How far the table elsewhere is behind."""
         return mirror.state() if mirror is not None else NOTHING_MIRRORED
 
-    @router.post("/rebuild", response_model=models.Mirror, status_code=202)
+    @router.post("/rebuild", response_model=models.Mirror, status_code=202, responses=NOT_IN_THE_CLOUD)
     def rebuild_mirror() -> Json:
         """Write everything into the table anew; it is done when `rebuilding` is false again."""
         if mirror is None:

@@ -1,6 +1,7 @@
 """The shapes of the API's answers; OpenAPI is made of them. They may grow, and never change their meaning.
 
-Times are UTC, ISO 8601 with a Z. Reasons are sentences for a person.
+Times are UTC, ISO 8601 with a Z. Reasons are sentences for a person; in the cloud, which knows no sentences,
+they are codes. What the cloud does not know is null, empty or 0.
 """
 
 from typing import Any, Literal
@@ -84,9 +85,9 @@ class Series(BaseModel):
 
 
 class StudySummary(BaseModel):
-    """One study in a list."""
+    """One study in a list; in the cloud without its UID and what is the patient's."""
 
-    study_uid: str | None
+    study_uid: str | None = Field(description="The Study Instance UID; null in the cloud")
     study_key: str
     state: str
     reason: str
@@ -104,7 +105,7 @@ class StudySummary(BaseModel):
 class Study(StudySummary):
     """One study with everything that is known of it."""
 
-    series: list[Series]
+    series: list[Series] = Field(description="Empty in the cloud")
     timeline: list[TimelineLine] = Field(description="The oldest first")
     timeline_left_out: int = Field(description="Older lines of a very long timeline that are not shown")
 
@@ -112,14 +113,14 @@ class Study(StudySummary):
 class Job(StudyJob):
     """One job with what happened to it."""
 
-    study_uid: str | None
+    study_uid: str | None = Field(description="The Study Instance UID; null in the cloud")
     study_key: str
     deliveries: list[StudyDelivery]
     timeline: list[TimelineLine]
 
 
 class StudyList(BaseModel):
-    """One page of studies, the latest received first."""
+    """One page of studies, the latest first."""
 
     items: list[StudySummary]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last")
@@ -143,7 +144,11 @@ class Quarantined(BaseModel):
 
 
 class QuarantineList(BaseModel):
-    """One page of the quarantine, the latest first."""
+    """One page of the quarantine, the latest first.
+
+    Always empty in the cloud: what was put aside is not mirrored, and a held job stands with its study, which
+    is `failed`. Both are released at the gateway.
+    """
 
     items: list[Quarantined]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last")
@@ -158,7 +163,7 @@ class Outcome(BaseModel):
 
 
 class Mirror(BaseModel):
-    """How far the mirror is."""
+    """How far the mirror is; in the cloud, which is one itself, `on` is false."""
 
     on: bool = Field(description="Whether anything is mirrored")
     waiting: int = Field(description="Changes that the table does not have yet")

@@ -22,7 +22,13 @@ class _PageFiles(StaticFiles):
 
 
 def add_page(api: FastAPI, access: Access) -> None:
-    """Serve the page at /, its files under /page/, and the list of operations at /docs."""
+    """Serve the page at /, its files under /page/, and the list of operations at /docs.
+
+    Parameters
+    ----------
+    access
+        Signs the page in; one that is open leaves that to whoever let the request pass.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")

@@ -12,7 +12,7 @@ from gateway.ledger.work import NotPossible
 
 from .cursors import BadCursor
 from .models import Problem
-from .store import NotFound
+from .store import NotFound, NotHere
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -32,6 +32,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
 
 DOCUMENTED = documented(401, 403, 404, 409, 422, 500)
 """Those that any operation may answer."""
+NOT_IN_THE_CLOUD = documented(501)
+"""Where the status API in the cloud says whom to ask instead."""
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -44,6 +46,7 @@ def add_problem_handlers(api: FastAPI) -> None:
     """Let every error of `api` be a problem."""
     api.add_exception_handler(NotFound, _not_found)
     api.add_exception_handler(NotPossible, _not_possible)
+    api.add_exception_handler(NotHere, _not_here)
     api.add_exception_handler(BadCursor, _bad_cursor)
     api.add_exception_handler(OutsideError, _outside)
     api.add_exception_handler(RequestValidationError, _not_valid)
@@ -56,6 +59,10 @@ def _not_found(_: Request, error: Exception) -> Response:
 
 def _not_possible(_: Request, error: Exception) -> Response:
     return problem(409, str(error))
+
+
+def _not_here(_: Request, error: Exception) -> Response:
+    return problem(501, str(error))
 
 
 def _bad_cursor(_: Request, error: Exception) -> Response:

@@ -14,8 +14,8 @@ from gateway.ledger.states import StudyState
 from . import models
 from .listings import DEFAULT_LIMIT, MAX_LIMIT
 from .live import LiveFeed, TooManyWatchers
-from .problems import DOCUMENTED, documented
-from .store import Actions, Cut, JobFiles, Json, NotFound, StatusStore
+from .problems import DOCUMENTED, NOT_IN_THE_CLOUD, documented
+from .store import Actions, Cut, JobFiles, Json, NotFound, NotHere, StatusStore
 
 StudyName = Annotated[str, Path(max_length=128, description="A study_key, or a Study Instance UID")]
 Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
@@ -36,8 +36,11 @@ FILES = {
 }
 
 
-def status_routes(store: StatusStore, actions: Actions, live: LiveFeed, files: JobFiles) -> APIRouter:
-    """Everything under /api/v1."""
+NO_STREAM = "changes are not streamed from the cloud; ask for the lists again, every 5 seconds or less often"
+
+
+def status_routes(store: StatusStore, actions: Actions, live: LiveFeed | None, files: JobFiles) -> APIRouter:
+    """Everything under /api/v1; without `live` no changes are streamed."""
     router = APIRouter(
         prefix="/api/v1", responses=DOCUMENTED, dependencies=[Security(HTTPBearer(auto_error=False))]
     )
@@ -55,7 +58,11 @@ def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> Non
     def list_studies(
         state: State = None, since: Since = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Json:
-        """Studies, the latest received first; the order does not change while studies come in."""
+        """Studies, the latest received first; the order does not change while studies come in.
+
+        In the cloud it is the last changed first: what changes meanwhile moves to the first page, and nothing
+        else moves.
+        """
         return store.studies(state=state, since=since, cut=Cut(limit, cursor))
 
     @router.get("/studies/{study}", response_model=models.Study, tags=["studies"])
@@ -64,7 +71,11 @@ def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> Non
         return _found(store.study(study), "study")
 
     @router.post(
-        "/studies/{study}/complete", response_model=models.Outcome, status_code=202, tags=["studies"]
+        "/studies/{study}/complete",
+        response_model=models.Outcome,
+        status_code=202,
+        tags=["studies"],
+        responses=NOT_IN_THE_CLOUD,
     )
     def complete_study(study: StudyName) -> Json:
         """Say that a study has arrived, so that nothing more is waited for."""
@@ -77,12 +88,24 @@ def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
         """One job with its deliveries and timeline."""
         return _found(store.job(job_key), "job")
 
-    @router.post("/jobs/{job_key}/retry", response_model=models.Outcome, status_code=202, tags=["jobs"])
+    @router.post(
+        "/jobs/{job_key}/retry",
+        response_model=models.Outcome,
+        status_code=202,
+        tags=["jobs"],
+        responses=NOT_IN_THE_CLOUD,
+    )
     def retry_job(job_key: Key) -> Json:
         """Take up a failed or cancelled job with its failed deliveries; or one delivery, by its key."""
         return actions.retry(job_key)
 
-    @router.post("/jobs/{job_key}/cancel", response_model=models.Outcome, status_code=202, tags=["jobs"])
+    @router.post(
+        "/jobs/{job_key}/cancel",
+        response_model=models.Outcome,
+        status_code=202,
+        tags=["jobs"],
+        responses=NOT_IN_THE_CLOUD,
+    )
     def cancel_job(job_key: Key) -> Json:
         """Stop a job and what it has not delivered."""
         return actions.cancel(job_key)
@@ -91,34 +114,44 @@ def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
 def _add_quarantine(router: APIRouter, store: StatusStore, actions: Actions) -> None:
     @router.get("/quarantine", response_model=models.QuarantineList, tags=["quarantine"])
     def list_quarantine(limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Json:
-        """What waits for a person: objects that were put aside, and jobs that are held."""
+        """What waits for a person: objects that were put aside, and jobs that are held; none in the cloud."""
         content = store.quarantine(Cut(limit, cursor))
         for item in content["items"]:
             item["releasable"] = item["kind"] == "job" or actions.can_release_objects
         return content
 
     @router.post(
-        "/quarantine/{key}/release", response_model=models.Outcome, status_code=202, tags=["quarantine"]
+        "/quarantine/{key}/release",
+        response_model=models.Outcome,
+        status_code=202,
+        tags=["quarantine"],
+        responses=NOT_IN_THE_CLOUD,
     )
     def release(key: Key) -> Json:
         """Let a held job go on, or take an object in after all."""
         return actions.release(key)
 
 
-def _add_events(router: APIRouter, live: LiveFeed) -> None:
+def _add_events(router: APIRouter, live: LiveFeed | None) -> None:
     @router.get(
         "/events",
         response_class=StreamingResponse,
         tags=["events"],
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={
+            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **NOT_IN_THE_CLOUD,
+        },
     )
     async def events() -> StreamingResponse:
         """Every change, as server-sent events, after it is in the ledger.
 
         Each `data` is one JSON object: `kind` (study, job, progress, delivery, instances, quarantine), the
         keys it is about (`study_key`, `job_key`, `key`) and its `state`. `{"kind": "reload"}`: something
-        was left out, since the reader was slow; read the lists again.
+        was left out, since the reader was slow; read the lists again. In the cloud there are none: ask the
+        lists again from time to time.
         """
+        if live is None:
+            raise NotHere(NO_STREAM)
         try:
             stream = live.watch()
         except TooManyWatchers:

@@ -14,6 +14,10 @@ class NotFound(Exception):
     """There is nothing under that key; the text says what was looked for, without the key."""
 
 
+class NotHere(Exception):
+    """Another app than this one does that; the text names it."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """Which part of a list is wanted: at most `limit` items, after the one that `cursor` names."""
@@ -43,7 +47,7 @@ class StatusStore(Protocol):
     """What is known of studies, jobs and deliveries."""
 
     def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
-        """One page of studies, the latest received first; a bad cursor raises BadCursor."""
+        """One page of studies, the latest first; a bad cursor raises BadCursor."""
 
     def study(self, study: str) -> Json | None:
         """One study by its key or its Study Instance UID, or None."""
@@ -64,8 +68,8 @@ class StatusStore(Protocol):
 class Actions(Protocol):
     """What a person may ask for; each answers with the shape of `models.Outcome`.
 
-    Each raises NotFound where nothing stands under the key, and `gateway.ledger.work.NotPossible` where the
-    present state does not allow it.
+    Each raises NotFound where nothing stands under the key, `gateway.ledger.work.NotPossible` where the
+    present state does not allow it, and NotHere where a gateway elsewhere has the study.
     """
 
     @property
@@ -92,7 +96,7 @@ class MirrorControl(Protocol):
         """How far it is."""
 
     def rebuild(self) -> Json:
-        """Write everything into it anew; where nothing is mirrored it raises NotPossible."""
+        """Write everything into it anew; NotPossible where nothing is mirrored, NotHere in the cloud."""
 
 
 class JobFiles(Protocol):

@@ -59,6 +59,7 @@ __all__ = [
     "StudyTimes",
     "Tls",
     "load_config",
+    "read_config",
 ]
 
 _PREFIX = "IRIS_"
@@ -188,6 +189,19 @@ def _not_yet(config: Config) -> list[str]:
 
 
 def load_config(path: Path | None = None) -> Config:
+    """Read the configuration of a gateway; see `read_config`.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or a part does not work yet; one line that names the key.
+    """
+    config = read_config(path)
+    config.refuse_what_does_not_work_yet()
+    return config
+
+
+def read_config(path: Path | None = None) -> Config:
     """Read the configuration.
 
     Parameters
@@ -198,8 +212,7 @@ def load_config(path: Path | None = None) -> Config:
     Raises
     ------
     ConfigError
-        The file cannot be read, a key is unknown, a value is bad, or a part does not work yet; one line
-        that names the key.
+        The file cannot be read, a key is unknown, or a value is bad; one line that names the key.
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -213,7 +226,7 @@ def load_config(path: Path | None = None) -> Config:
     if unknown:
         raise ConfigError("; ".join(f"{name}: {_UNKNOWN}" for name in unknown))
     try:
-        config = Config(**values)
+        return Config(**values)
     except ValidationError as error:
         raise ConfigError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
     except SettingsError:  # it names neither the variable nor what is wrong with it
@@ -221,8 +234,6 @@ def load_config(path: Path | None = None) -> Config:
         raise ConfigError(
             f"one of the variables {names} cannot be read: lists and tables are written as JSON"
         ) from None
-    config.refuse_what_does_not_work_yet()
-    return config
 
 
 def _unknown_sections(values: dict[str, Any]) -> list[str]:

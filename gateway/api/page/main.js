@@ -1,4 +1,5 @@
-// Chooses the view by the address, keeps it fresh by the gateway's events, and does what buttons ask.
+// Chooses the view by the address, keeps it fresh by the gateway's events (in the cloud, which has none, by
+// asking again), and does what buttons ask.
 
 import { get, post } from "./api.js";
 import { make, show } from "./dom.js";
@@ -7,6 +8,8 @@ import { advance, studies } from "./studies.js";
 import { study } from "./study.js";
 
 const GATHER_MS = 200; // several events at once make one refresh
+const POLL_MS = 10000; // a mirror has progress every 5 s at most
+const EVENTS = "/api/v1/events";
 const LOOK_MS = 30000; // the gateway's own readiness tells no events
 
 const content = document.getElementById("content");
@@ -72,13 +75,34 @@ function hear(message) {
 }
 
 function listen() {
-  const source = new EventSource("/api/v1/events");
+  const source = new EventSource(EVENTS);
   source.onopen = () => { tell("live", "Live"); refresh(); look(); lookAtMirror(); };
   source.onmessage = hear;
-  source.onerror = () => {
+  source.onerror = async () => {
+    const isOver = source.readyState === EventSource.CLOSED;
+    if (isOver && await hasNoStream()) { poll(); return; }
     tell("lost", "Connection lost, trying again…");
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+    if (isOver) setTimeout(listen, 5000);
   };
+}
+
+// An EventSource does not say how it was answered.
+async function hasNoStream() {
+  const asked = new AbortController();
+  try {
+    return (await fetch(EVENTS, { credentials: "same-origin", signal: asked.signal })).status === 501;
+  } catch {
+    return false;
+  } finally {
+    asked.abort();
+  }
+}
+
+function poll() {
+  document.querySelector('nav a[data-view="quarantine"]').remove(); // known to the gateways alone
+  tell("live", `Looks again every ${POLL_MS / 1000} s`);
+  look();
+  setInterval(() => { if (!document.hidden) refresh(); }, POLL_MS);
 }
 
 function tell(state, text) {

@@ -41,17 +41,21 @@ function list(items) {
 
 function row(study) {
   const address = `#/studies/${encodeURIComponent(study.study_key)}`;
-  const name = study.study_description || "(no description)";
   return make("tr", { "data-study": study.study_key },
     make("td", {}, badge(study.state), study.reason ? make("span", { class: "why" }, study.reason) : null),
     make("td", {}, study.patient_id),
     make("td", {}, study.accession_number),
     make("td", {},
-      make("a", { href: address, "data-focus": study.study_key }, name),
+      make("a", { href: address, "data-focus": study.study_key }, nameOf(study)),
       make("span", { class: "why" }, day(study.study_date))),
     make("td", { class: "number" }, String(study.images)),
     make("td", {}, time(study.received)),
     make("td", {}, study.jobs.map((job) => make("div", { class: "line" }, `${job.task} `, progress(job)))));
+}
+
+// The cloud knows neither UID nor description: its studies go by the beginning of their keys.
+export function nameOf(study) {
+  return study.study_description || (study.study_uid ? "(no description)" : study.study_key.slice(0, 12));
 }
 
 export function progress(job) {

@@ -2,7 +2,7 @@
 
 import { get, path } from "./api.js";
 import { badge, day, make, show, table, time } from "./dom.js";
-import { progress } from "./studies.js";
+import { nameOf, progress } from "./studies.js";
 
 const RETRIABLE = ["failed", "cancelled"];
 const OVER = ["delivered", "cancelled", "superseded", "failed"];
@@ -40,7 +40,7 @@ function head(answer, act) {
     : null;
   return make("div", { class: "card" },
     make("div", { class: "bar" },
-      make("h1", {}, answer.study_description || "(no description)"), badge(answer.state)),
+      make("h1", {}, nameOf(answer)), badge(answer.state)),
     answer.reason ? make("p", {}, answer.reason) : null,
     make("dl", { class: "facts" },
       facts.filter(([, value]) => value).map(([name, value]) => fact(name, value)),

@@ -1,0 +1,82 @@
+"""The API's dictionaries made of the mirror's items: the cloud's answers.
+
+The shapes are those of `gateway.api.models`; what the mirror does not have is null, empty or 0.
+"""
+
+from collections.abc import Sequence
+
+from gateway.adapters.mirror import Item
+
+from .store import Json
+
+
+def summary_of(study: Item, jobs: Sequence[Item]) -> Json:
+    """One study of a list."""
+    ordered = sorted(jobs, key=lambda job: job["created_at"])
+    return {
+        "study_uid": None,
+        "study_key": study["study_key"],
+        "state": study["state"],
+        "reason": study["reason"],
+        "received": study["received_at"],
+        "updated": study["updated_at"],
+        "patient_id": "",
+        "accession_number": "",
+        "study_date": "",
+        "study_description": "",
+        "images": study["instances"],
+        "jobs": [job_of(job) for job in ordered],
+        "deliveries": [delivery for job in ordered for delivery in deliveries_of(job)],
+    }
+
+
+def job_of(job: Item) -> Json:
+    """One job of a study."""
+    return {
+        "job_key": job["job_key"],
+        "task": job["task"],
+        "state": job["state"],
+        "reason": job["reason"],
+        "progress": {"stage": job["stage"], "fraction": job["fraction"]},
+        "attempts": job["run"],
+        "lane": job["lane"],
+        "queue_id": None,
+        "run_of": None,
+        "waiting_since": None,
+        "fallback_of": job.get("fallback_of"),
+        "series_uid": "",
+        "rule": job["rule"],
+        "engine": job["engine"],
+        "warnings": [],
+        "next_try": None,
+        "created": job["created_at"],
+        "updated": job["changed_at"],
+    }
+
+
+def deliveries_of(job: Item) -> list[Json]:
+    """What goes where of a job's result."""
+    return [
+        {
+            "key": delivery["key"],
+            "destination": delivery["destination"],
+            "state": delivery["state"],
+            "reason": delivery["reason"],
+            "job_key": job["job_key"],
+            "attempts": delivery["attempts"],
+            "next_try": None,
+            "updated": delivery["changed_at"],
+        }
+        for delivery in job["deliveries"]
+    ]
+
+
+def line_of(event: Item) -> Json:
+    """One line of a timeline."""
+    return {
+        "at": event["at"],
+        "event": event["event"],
+        "detail": event.get("details", {}),
+        "job_key": event.get("job"),
+        "delivery_key": None,
+    }

@@ -1,0 +1,197 @@
+"""The mirror's table behind the API's protocols: what is known of every gateway's studies, and who acts."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import groupby, islice
+from typing import Final, NoReturn
+
+from gateway.adapters.mirror import Item, MirrorReader
+from gateway.ledger.records import utc_text, utc_time
+from gateway.ledger.states import DeliveryState, JobState, StudyState
+
+from .cursors import read_cursor, write_cursor
+from .listings import MAX_TIMELINE
+from .mirror_routes import NOTHING_MIRRORED
+from .store import Counts, Cut, Json, NotFound, NotHere
+from .table_shapes import deliveries_of, job_of, line_of, summary_of
+
+STUDIES_AT_ONCE: Final = 16
+"""How many studies' jobs are asked for at the same time."""
+OPEN: Final = frozenset({StudyState.RECEIVING, StudyState.PROCESSING})
+EARLIEST, LATEST = "0", "9"
+"""Before and after every time as we write it."""
+
+
+class TableStore:
+    """A StatusStore that reads the mirror, at each question anew."""
+
+    def __init__(self, reader: MirrorReader) -> None:
+        self._reader = reader
+
+    def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
+        """One page of studies, the last changed first.
+
+        A study that changes moves before every cursor: no page has one twice, and one that does not change is
+        on exactly one of them.
+
+        Raises
+        ------
+        BadCursor
+        """
+        after = read_cursor(cut.cursor) if cut.cursor is not None else None
+        states = [state] if state is not None else [each.value for each in StudyState]
+        since_text = utc_text(since) if since is not None else EARLIEST
+        found = list(islice(self._latest(states, since_text, after, cut.limit + 1), cut.limit + 1))
+        page = found[: cut.limit]
+        return {
+            "items": [summary_of(study, jobs) for study, jobs in zip(page, self._jobs(page), strict=True)],
+            "next_cursor": write_cursor(*_place(page[-1])) if len(found) > cut.limit else None,
+        }
+
+    def study(self, study: str) -> Json | None:
+        """One study by its key; the mirror knows no UIDs."""
+        found = self._reader.study(study)
+        if found.study is None:
+            return None
+        timeline, left_out = self._reader.timeline(study, None, MAX_TIMELINE)
+        return {
+            **summary_of(found.study, found.jobs),
+            "series": [],
+            "timeline": [line_of(line) for line in timeline],
+            "timeline_left_out": left_out,
+        }
+
+    def job(self, job_key: str) -> Json | None:
+        """One job, or None."""
+        job = self._reader.job(job_key)
+        if job is None:
+            return None
+        timeline, _ = self._reader.timeline(job["study_key"], job_key, MAX_TIMELINE)
+        return {
+            **job_of(job),
+            "study_uid": None,
+            "study_key": job["study_key"],
+            "deliveries": deliveries_of(job),
+            "timeline": [line_of(line) for line in timeline],
+        }
+
+    def quarantine(self, cut: Cut) -> Json:
+        """Nothing: what was put aside is not mirrored."""
+        if cut.cursor is not None:
+            read_cursor(cut.cursor)
+        return {"items": [], "next_cursor": None}
+
+    def study_key(self, study_uid: str) -> str | None:
+        """None: the mirror knows no UIDs."""
+        return None
+
+    def counts(self) -> Counts:
+        """Count what the table has; instances are those that count, without earlier revisions."""
+        studies, jobs = list(self._reader.every_study()), list(self._reader.every_job())
+        oldest = min((study["received_at"] for study in studies if study["state"] in OPEN), default=None)
+        age_s = (datetime.now(UTC) - utc_time(oldest)).total_seconds() if oldest else 0.0
+        return Counts(
+            studies=_by_state(StudyState, studies),
+            jobs=_by_state(JobState, jobs),
+            deliveries=_by_state(DeliveryState, (one for job in jobs for one in job["deliveries"])),
+            quarantined_objects=0,
+            instances_stored=sum(study["instances"] for study in studies),
+            oldest_open_study_age_s=max(0.0, age_s),
+            disk_free_bytes=None,
+        )
+
+    def look(self) -> None:
+        """Read one study, or none where there is none.
+
+        Raises
+        ------
+        OutsideError
+            The table does not answer.
+        """
+        next(self._reader.studies(StudyState.RECEIVING, EARLIEST, LATEST, 1), None)
+
+    def _latest(
+        self, states: Sequence[str], since: str, after: tuple[str, str] | None, at_once: int
+    ) -> Iterator[Item]:
+        """Every study of these states that was received since and stands after a place."""
+        until = after[0] if after is not None else LATEST
+        # What was received since then has changed since then, too.
+        streams = [_ordered(self._reader.studies(state, since, until, at_once)) for state in states]
+        seen = set[str]()
+        for study in heapq.merge(*streams, key=_place, reverse=True):
+            is_before = after is not None and _place(study) >= after
+            # One that moves while we look may stand under both of its states.
+            if is_before or study["study_key"] in seen or study["received_at"] < since:
+                continue
+            seen.add(study["study_key"])
+            yield study
+
+    def _jobs(self, studies: Sequence[Item]) -> list[Sequence[Item]]:
+        def jobs_of(study: Item) -> Sequence[Item]:
+            return self._reader.study(study["study_key"]).jobs if study["jobs"] else ()
+
+        with ThreadPoolExecutor(STUDIES_AT_ONCE, thread_name_prefix="table") as pool:
+            return list(pool.map(jobs_of, studies))
+
+
+class TableActions:
+    """Actions on what gateways elsewhere have: each says which of them to ask."""
+
+    can_release_objects = False
+
+    def __init__(self, reader: MirrorReader) -> None:
+        self._reader = reader
+
+    def retry(self, key: str) -> Json:
+        """Refuse; a delivery cannot be found by its key here."""
+        self._refuse(
+            self._reader.job(key), "there is no such job here; a delivery is sent again at its gateway"
+        )
+
+    def cancel(self, job_key: str) -> Json:
+        """Refuse."""
+        self._refuse(self._reader.job(job_key), "there is no such job")
+
+    def complete(self, study: str) -> Json:
+        """Refuse."""
+        self._refuse(self._reader.study(study).study, "there is no such study")
+
+    def release(self, key: str) -> Json:
+        """Refuse; objects that were put aside are known to their gateway only."""
+        self._refuse(self._reader.job(key), "there is no such job here; an object is released at its gateway")
+
+    def _refuse(self, item: Item | None, where_there_is_none: str) -> NoReturn:
+        if item is None:
+            raise NotFound(where_there_is_none)
+        raise NotHere(f"the gateway {item['site']} has this study and acts on it: ask for that there")
+
+
+class TableMirror:
+    """The mirror as seen from itself: nothing is mirrored from here."""
+
+    def state(self) -> Json:
+        """Nothing is on."""
+        return NOTHING_MIRRORED
+
+    def rebuild(self) -> Json:
+        """Refuse."""
+        raise NotHere("each gateway writes its own part anew: iris mirror rebuild, there")
+
+
+def _place(study: Item) -> tuple[str, str]:
+    return study["updated_at"], study["study_key"]
+
+
+def _ordered(studies: Iterator[Item]) -> Iterator[Item]:
+    """The same with those of one instant in the order of their keys."""
+    for _, same in groupby(studies, key=lambda study: study["updated_at"]):
+        yield from sorted(same, key=_place, reverse=True)
+
+
+def _by_state(states: type[StrEnum], items: Iterable[Item]) -> dict[str, int]:
+    counted = Counter(item["state"] for item in items)
+    return {state.value: counted[state.value] for state in states}
