@@ -51,6 +51,19 @@ def cloud(news: NewsQueue, *, queue: str = "") -> str:
     )
 
 
+@pytest.fixture
+def make_gateway(
+    make_world: Callable[..., Any], recording_pacs: Any, bucket: Any, news_queue: NewsQueue
+) -> Callable[..., Any]:
+    """Makes a gateway on AWS whose results go to the recording PACS."""
+
+    def make(*, news: NewsQueue = news_queue, queue: str = "", more: str = "", name: str = "test") -> Any:
+        config = cloud(news, queue=queue) + more
+        return make_world(("pacs", "RECORDER", recording_pacs.port), name=name, config=config)
+
+    return make
+
+
 def is_over(study: dict[str, Any]) -> bool:
     return study["state"] in ("done", "failed")
 
@@ -64,16 +77,14 @@ def is_delivered(study: dict[str, Any]) -> bool:
 
 
 def test_study_goes_through_s3_and_batch_and_its_path_is_in_the_timeline(
-    make_world: Callable[..., Any],
+    make_gateway: Callable[..., Any],
     write_study: Callable[..., str],
     recording_pacs: Any,
-    bucket: Any,
     batch_double: BatchDouble,
-    news_queue: NewsQueue,
     tmp_path: Path,
 ) -> None:
     study_uid = write_study(tmp_path / "study", seed="aws")
-    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=cloud(news_queue))
+    world = make_gateway()
     world.start()
     world.send(tmp_path / "study")
     study = world.until(study_uid, is_over)
@@ -149,12 +160,11 @@ def trouble_batch(double: BatchDouble) -> None:
 
 
 def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
-    make_world: Callable[..., Any],
+    make_gateway: Callable[..., Any],
     write_study: Callable[..., str],
     recording_pacs: Any,
-    bucket: Any,
     batch_double: BatchDouble,
-    news_queue: NewsQueue,
+    bucket: Any,
     proxy: Proxy,
     tmp_path: Path,
 ) -> None:
@@ -163,9 +173,8 @@ def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     trouble_batch(batch_double)
     batch_double.set_definition(command=[sys.executable, str(QUICK_JOB)])
     table = make_table(proxy.address)
-    config = cloud(news_queue, queue="reconcile_s = 3.0")
-    config += f'[mirror]\nbackend = "dynamodb"\ntable = "{table}"\n'
-    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=config)
+    mirror = f'[mirror]\nbackend = "dynamodb"\ntable = "{table}"\n'
+    world = make_gateway(queue="reconcile_s = 3.0", more=mirror)
     world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
     for number in range(STUDIES):
@@ -213,12 +222,10 @@ AWAY = {
 
 
 def test_studies_are_kept_while_aws_is_away_say_why_and_go_on_by_themselves(
-    make_world: Callable[..., Any],
+    make_gateway: Callable[..., Any],
     write_study: Callable[..., str],
     recording_pacs: Any,
-    bucket: Any,
     batch_double: BatchDouble,
-    news_queue: NewsQueue,
     proxy: Proxy,
     tmp_path: Path,
 ) -> None:
@@ -234,7 +241,7 @@ def test_studies_are_kept_while_aws_is_away_say_why_and_go_on_by_themselves(
         return harm_of[key][0]
 
     proxy.spoil = spoil
-    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=cloud(news_queue))
+    world = make_gateway()
     world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
     for name in AWAY:
@@ -255,18 +262,16 @@ def test_studies_are_kept_while_aws_is_away_say_why_and_go_on_by_themselves(
 
 
 def test_study_whose_gpu_queue_has_no_machines_is_segmented_by_the_fast_model_elsewhere_and_says_so(
-    make_world: Callable[..., Any],
+    make_gateway: Callable[..., Any],
     write_study: Callable[..., str],
     recording_pacs: Any,
-    bucket: Any,
     batch_double: BatchDouble,
-    news_queue: NewsQueue,
     tmp_path: Path,
 ) -> None:
     batch_double.set_quota("L-3819A6DF", 0.0)
     study_uid = write_study(tmp_path / "study", seed="quota")
     fallback = f'[queue.fallback]\nafter_s = 2.0\njob_queue = "{FALLBACK_QUEUE}"\noptions = {{ fast = true }}'
-    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=cloud(news_queue, queue=fallback))
+    world = make_gateway(queue=fallback)
     world.start()
     world.send(tmp_path / "study")
     study = world.until(study_uid, is_over)
@@ -291,17 +296,15 @@ def test_study_whose_gpu_queue_has_no_machines_is_segmented_by_the_fast_model_el
     ],
 )
 def test_gateway_killed_around_its_run_costs_no_second_one(
-    make_world: Callable[..., Any],
+    make_gateway: Callable[..., Any],
     write_study: Callable[..., str],
     recording_pacs: Any,
-    bucket: Any,
     batch_double: BatchDouble,
-    news_queue: NewsQueue,
     tmp_path: Path,
     transition: str,
 ) -> None:
     study_uid = write_study(tmp_path / "study", seed=transition)
-    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=cloud(news_queue))
+    world = make_gateway()
     world.start(kill_at=transition)
     world.send(tmp_path / "study")
     assert is_delivered(world.until(study_uid, is_over))
@@ -311,10 +314,9 @@ def test_gateway_killed_around_its_run_costs_no_second_one(
 
 
 def test_two_gateways_that_get_the_same_study_share_one_run(
-    make_world: Callable[..., Any],
+    make_gateway: Callable[..., Any],
     write_study: Callable[..., str],
     recording_pacs: Any,
-    bucket: Any,
     batch_double: BatchDouble,
     make_news_queue: Callable[..., NewsQueue],
     tmp_path: Path,
@@ -323,10 +325,7 @@ def test_two_gateways_that_get_the_same_study_share_one_run(
     secret = tmp_path / "secret"
     secret.write_text("0123456789abcdef" * 4)
     secret.chmod(0o600)
-    worlds = [
-        make_world(("pacs", "RECORDER", recording_pacs.port), name=name, config=cloud(make_news_queue()))
-        for name in ("north", "south")
-    ]
+    worlds = [make_gateway(name=name, news=make_news_queue()) for name in ("north", "south")]
     for world in worlds:
         world.start(IRIS_SITE__SECRET_FILE=str(secret))
     for world in worlds:
