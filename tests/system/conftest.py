@@ -195,8 +195,8 @@ class World:
     # -- what users do ------------------------------------------------------------------------------------
 
     def send(self, files: Path) -> None:
-        """Send every file of a folder, again and again until each was answered with success."""
-        paths = sorted(files.glob("*.dcm"))
+        """Send every file in and below a folder, again and again until each was answered with success."""
+        paths = sorted(files.rglob("*.dcm"))
         deadline = time.monotonic() + DEADLINE_S
         while True:
             self._revive()

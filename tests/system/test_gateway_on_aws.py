@@ -177,12 +177,12 @@ def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     world = make_gateway(queue="reconcile_s = 3.0", more=mirror)
     world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
-    for number in range(STUDIES):
-        folder = tmp_path / f"study-{number}"
-        study_uids.append(write_study(folder, seed=f"fault-{number}"))
-        world.send(folder)
-        if number == 20:
-            batch_double.events.reorder(5)
+    for half in ("first", "second"):
+        for number in range(STUDIES // 2):
+            folder = tmp_path / half / str(number)
+            study_uids.append(write_study(folder, seed=f"fault-{half}-{number}"))
+        world.send(tmp_path / half)
+        batch_double.events.reorder(5)
     interrupted: set[str] = set()
     deadline = time.monotonic() + DEADLINE_S
     while not all(is_over(world.study(uid) or {"state": ""}) for uid in study_uids):
