@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 mirror_commands = typer.Typer(name="mirror", help="The table that mirrors the ledger.", no_args_is_help=True)
 app.add_typer(mirror_commands)
+config_commands = typer.Typer(name="config", help="The configuration file.", no_args_is_help=True)
+app.add_typer(config_commands)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -92,10 +94,11 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from gateway.ledger.store import LedgerError
     from gateway.listener.application_entity import ListenerError
     from gateway.rebuild import RebuildError
+    from gateway.stack_config import StackError
     from gateway.status_client import StatusError
 
     rooms = (ConverterError, ApiError, ConfigError, DemoError, LedgerError, ListenerError)
-    return (*rooms, NotReached, NotSendable, RebuildError, StatusError)
+    return (*rooms, NotReached, NotSendable, RebuildError, StackError, StatusError)
 
 
 @app.command()
@@ -250,6 +253,27 @@ def rebuild(config: ConfigOption = None) -> None:
                 settings, lambda done, total: progress.update(task, completed=done, total=total)
             )
     out.print(f"{settings.mirror.table} has everything: {written} items written")
+
+
+@config_commands.command("from-stack")
+def config_from_stack(
+    stack: Annotated[str, typer.Argument(help="Name of a stack that was made of infra/template.yaml")],
+    region: Annotated[str, typer.Option(help="Where it is; by default the region of your AWS profile")] = "",
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="A new file; else it is printed")
+    ] = None,
+) -> None:
+    """Write a configuration for the gateway whose stack in AWS this is."""
+    from gateway.stack_config import config_of_stack
+
+    with _plain_errors():
+        text = config_of_stack(stack, region)
+        if target is None:
+            typer.echo(text, nl=False)
+            return
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    out.print(f"{target}; now: iris doctor --config {target}")
 
 
 @app.command()
