@@ -1,7 +1,7 @@
 """The template as CloudFormation would deploy it: transformed by SAM's own translator, deployed to moto.
 
-moto leaves out some of it without a word. `IGNORED_TYPES` and `IGNORED_PROPERTIES` list what, tests find nothing
-else missing, and `add_what_was_left_out` makes up for it with the calls that CloudFormation would make.
+moto leaves out some of it without a word. `IGNORED_TYPES` and `IGNORED_PROPERTIES` list what, tests find
+nothing else missing, and `add_what_was_left_out` makes up for it with CloudFormation's own calls.
 """
 
 import json
@@ -29,19 +29,29 @@ IGNORED_TYPES: Final = frozenset(
 """Types of resources that moto does not make."""
 IGNORED_PROPERTIES: Final = frozenset(
     {
-        ("AWS::Batch::ComputeEnvironment", "Tags"),
+        ("AWS::Batch::ComputeEnvironment", "ComputeResources.UpdateToLatestImageVersion"),
+        ("AWS::Batch::ComputeEnvironment", "ReplaceComputeEnvironment"),  # how CloudFormation updates it
+        ("AWS::Batch::ComputeEnvironment", "UpdatePolicy"),
+        ("AWS::Batch::JobDefinition", "PlatformCapabilities"),
         ("AWS::Batch::JobDefinition", "PropagateTags"),
         ("AWS::Batch::JobDefinition", "Timeout"),
         ("AWS::Batch::JobQueue", "JobStateTimeLimitActions"),
         ("AWS::Batch::JobQueue", "Tags"),
         ("AWS::DynamoDB::Table", "PointInTimeRecoverySpecification"),
+        ("AWS::DynamoDB::Table", "SSESpecification"),
         ("AWS::DynamoDB::Table", "TimeToLiveSpecification"),
+        ("AWS::EC2::LaunchTemplate", "TagSpecifications[]"),
+        ("AWS::ECR::Repository", "EncryptionConfiguration"),
+        ("AWS::ECR::Repository", "ImageScanningConfiguration"),
+        ("AWS::ECR::Repository", "LifecyclePolicy"),
+        ("AWS::S3::Bucket", "BucketEncryption.ServerSideEncryptionConfiguration[]"),  # its BucketKeyEnabled
         ("AWS::S3::Bucket", "LifecycleConfiguration"),
         ("AWS::S3::Bucket", "OwnershipControls"),
         ("AWS::S3::Bucket", "PublicAccessBlockConfiguration"),
+        ("AWS::SQS::Queue", "RedriveAllowPolicy"),
     }
 )
-"""Properties of resources that moto makes without them."""
+"""Properties of resources that moto makes without them; `A.B` for B within A, `A[]` for a part of a list."""
 
 
 @cache
@@ -58,7 +68,7 @@ def transformed() -> dict[str, Any]:
 
 
 def _as_moto_takes_it(template: dict[str, Any]) -> dict[str, Any]:
-    """The same without what moto stumbles over: it knows no service-linked role, and reads a key's tags wrong."""
+    """The same without what moto stumbles over: it has no service-linked role, and misreads a key's tags."""
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Batch::ComputeEnvironment":
             resource["Properties"].setdefault("ServiceRole", {"Fn::GetAtt": ["MachineRole", "Arn"]})
@@ -99,7 +109,7 @@ class Aws:
     def deploy_other(
         self, stack: str, template: Mapping[str, Any], parameters: Mapping[str, str] | None = None
     ) -> None:
-        """Deploy any template; moto does not split the defaults of lists, so that all parameters are passed."""
+        """Deploy any template; all parameters are passed, since moto does not split the defaults of lists."""
         self.client("cloudformation").create_stack(
             StackName=stack,
             TemplateBody=json.dumps(template),
@@ -219,20 +229,18 @@ class Deployed:
 
     def _attribute(self, name: str, attribute: str) -> str:
         kind, known = self.wanted[name]["Type"], self.ids[name]
-        match kind, attribute:
-            case "AWS::KMS::Key", "Arn":
-                return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{known}"
-            case "AWS::S3::Bucket", "Arn":
-                return f"arn:aws:s3:::{known}"
-            case "AWS::DynamoDB::Table", "Arn":
-                return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{known}"
-            case "AWS::SQS::Queue", "Arn":
-                return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{known.rpartition('/')[2]}"
-            case "AWS::Events::Rule", "Arn":
-                return f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{known}"
-            case "AWS::IAM::Role", "Arn":
-                return f"arn:aws:iam::{ACCOUNT}:role/{known}"
-        return f"{name}.{attribute}"
+        here = f"{REGION}:{ACCOUNT}"
+        return {
+            "AWS::DynamoDB::Table.Arn": f"arn:aws:dynamodb:{here}:table/{known}",
+            "AWS::EC2::LaunchTemplate.LatestVersionNumber": "1",
+            "AWS::EC2::SecurityGroup.GroupId": known,
+            "AWS::Events::Rule.Arn": f"arn:aws:events:{here}:rule/{known}",
+            "AWS::IAM::InstanceProfile.Arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/{known}",
+            "AWS::IAM::Role.Arn": f"arn:aws:iam::{ACCOUNT}:role/{known}",
+            "AWS::KMS::Key.Arn": f"arn:aws:kms:{here}:key/{known}",
+            "AWS::S3::Bucket.Arn": f"arn:aws:s3:::{known}",
+            "AWS::SQS::Queue.Arn": f"arn:aws:sqs:{here}:{known.rpartition('/')[2]}",
+        }[f"{kind}.{attribute}"]
 
     def _substituted(self, argument: Any) -> str:
         text, names = argument if isinstance(argument, list) else (argument, {})
