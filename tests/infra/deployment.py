@@ -44,6 +44,8 @@ IGNORED_PROPERTIES: Final = frozenset(
         ("AWS::ECR::Repository", "EncryptionConfiguration"),
         ("AWS::ECR::Repository", "ImageScanningConfiguration"),
         ("AWS::ECR::Repository", "LifecyclePolicy"),
+        ("AWS::IAM::User", "ManagedPolicyArns"),
+        ("AWS::IAM::User", "Tags"),
         ("AWS::S3::Bucket", "BucketEncryption.ServerSideEncryptionConfiguration[]"),  # its BucketKeyEnabled
         ("AWS::S3::Bucket", "LifecycleConfiguration"),
         ("AWS::S3::Bucket", "OwnershipControls"),
@@ -101,10 +103,16 @@ class Aws:
 
     def deploy(self, stack: str, **parameters: str) -> "Deployed":
         """Deploy the template."""
-        template = transformed()
+        template = _as_moto_takes_it(transformed())
         wanted = {name: str(of["Default"]) for name, of in template["Parameters"].items()} | parameters
-        self.deploy_other(stack, _as_moto_takes_it(template), wanted)
-        return Deployed(self, stack, wanted)
+        deployed = Deployed(self, stack, wanted)
+        template["Outputs"] = {  # moto takes exports for exported although their condition does not hold
+            name: output
+            for name, output in template["Outputs"].items()
+            if "Condition" not in output or deployed.holds(output["Condition"])
+        }
+        self.deploy_other(stack, template, wanted)
+        return deployed
 
     def deploy_other(
         self, stack: str, template: Mapping[str, Any], parameters: Mapping[str, str] | None = None

@@ -63,6 +63,20 @@ def _launch_template(aws: Aws, known: str) -> Any:
     return [found, ec2.describe_launch_templates(LaunchTemplateIds=[known])["LaunchTemplates"]]
 
 
+def _user(aws: Aws, known: str) -> Any:
+    iam = aws.client("iam")
+    return [iam.get_user(UserName=known), iam.list_attached_user_policies(UserName=known)["AttachedPolicies"]]
+
+
+def _role(aws: Aws, known: str) -> Any:
+    iam = aws.client("iam")
+    names = iam.list_role_policies(RoleName=known)["PolicyNames"]
+    policies = [iam.get_role_policy(RoleName=known, PolicyName=name) for name in names]
+    documents = [policy.pop("PolicyDocument") for policy in policies]
+    documents = [json.loads(each) if isinstance(each, str) else each for each in documents]
+    return [iam.get_role(RoleName=known), policies, documents]
+
+
 DESCRIBED: Final[dict[str, Callable[[Aws, str], Any]]] = {
     "AWS::Batch::ComputeEnvironment": _batch("describe_compute_environments", "computeEnvironments"),
     "AWS::Batch::JobDefinition": _batch("describe_job_definitions", "jobDefinitions"),
@@ -71,6 +85,8 @@ DESCRIBED: Final[dict[str, Callable[[Aws, str], Any]]] = {
     "AWS::EC2::LaunchTemplate": _launch_template,
     "AWS::ECR::Repository": _repository,
     "AWS::Events::Rule": _rule,
+    "AWS::IAM::Role": _role,
+    "AWS::IAM::User": _user,
     "AWS::S3::Bucket": _bucket,
     "AWS::SQS::Queue": _sqs_queue,
 }
