@@ -1,5 +1,6 @@
 """What AWS says of each resource that was deployed, to see which of the template's words arrived."""
 
+import ast
 import base64
 import json
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def _role(aws: Aws, known: str) -> Any:
     names = iam.list_role_policies(RoleName=known)["PolicyNames"]
     policies = [iam.get_role_policy(RoleName=known, PolicyName=name) for name in names]
     documents = [policy.pop("PolicyDocument") for policy in policies]
-    documents = [json.loads(each) if isinstance(each, str) else each for each in documents]
+    documents = [ast.literal_eval(each) for each in documents]  # moto writes them as Python does
     return [iam.get_role(RoleName=known), policies, documents]
 
 
