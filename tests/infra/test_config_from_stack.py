@@ -1,5 +1,6 @@
 """`iris config from-stack`: a configuration that the doctor finds nothing wrong with."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -99,6 +100,24 @@ def test_stack_of_another_template_is_refused_with_what_it_does_not_say(
     empty_aws.deploy_other("iris-else", OTHER)
     with pytest.raises(StackError, match="the stack iris-else does not say SiteName, EngineVersion, Bucket"):
         config_of_stack("iris-else", REGION)
+
+
+def test_stack_that_is_not_deployed_yet_is_waited_for(
+    whole: Deployed, empty_aws: Aws, aws_environment: dict[str, str]
+) -> None:
+    empty_aws.client("cloudformation").create_change_set(
+        StackName="iris-soon", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=json.dumps(OTHER)
+    )
+    with pytest.raises(StackError, match="the stack iris-soon is at REVIEW_IN_PROGRESS; wait"):
+        config_of_stack("iris-soon", REGION)
+
+
+def test_credentials_that_aws_does_not_take_are_said(
+    aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(StackError, match="there are no AWS credentials that are accepted"):
+        config_of_stack("iris-oculus-backend", REGION)
 
 
 def test_region_that_is_known_to_nobody_is_asked_for(

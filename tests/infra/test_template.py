@@ -1,5 +1,6 @@
 """The template: accepted by the linter and by SAM's translator, whole in moto, sealed, tagged and kept."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from batch_job.contract import EXIT_INTERRUPTED, EXIT_TRANSIENT
+from batch_job.contract import EXIT_INTERRUPTED, EXIT_TRANSIENT, RUN_VARIABLE
 from gateway.adapters.aws.batch import RETRIES
 from gateway.adapters.aws.dynamodb import table_definition
+from gateway.adapters.aws.sqs_news import news_in
 from gateway.config import Fallback, Queue
+from tests.cloud import REGION
 from tests.infra.deployment import (
+    ACCOUNT,
     IGNORED_PROPERTIES,
     IGNORED_TYPES,
     TEMPLATE,
@@ -40,6 +44,7 @@ HOLDS_DATA = {
     "AWS::KMS::Key",
     "AWS::Logs::LogGroup",
     "AWS::S3::Bucket",
+    "AWS::S3::BucketPolicy",  # holds none, but guards it
 }
 BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
 TRUST_ANCHOR = (
@@ -177,6 +182,29 @@ def test_news_queue_takes_messages_from_the_rules_of_the_stack_alone(whole: Depl
     for rule in rules:
         [target] = events.list_targets_by_rule(Rule=rule)["Targets"]
         assert target["Arn"] == allowed["Resource"]
+
+
+def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whole: Deployed) -> None:
+    def event(job: str, queue: str) -> dict[str, str]:
+        arn = f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/{queue}"
+        detail = {"jobName": job, "jobId": job, "jobQueue": arn, "status": "RUNNABLE", "createdAt": 1}
+        detail["container"] = {"environment": [{"name": RUN_VARIABLE, "value": "1"}]}
+        return {"Source": "aws.batch", "DetailType": "Batch Job State Change", "Detail": json.dumps(detail)}
+
+    whole.aws.client("events").put_events(
+        Entries=[
+            event("theirs", "another-queue"),
+            event("main", "iris-processing-queue"),
+            event("fast", "iris-oculus-backend-fast"),
+            event("cpu", "iris-oculus-backend-cpu"),
+        ]
+    )
+    messages = whole.aws.client("sqs").receive_message(
+        QueueUrl=whole.outputs["NewsQueueUrl"], MaxNumberOfMessages=10
+    )["Messages"]
+    news = [news_in(message["Body"]) for message in messages]
+    assert {each.job_key for each in news if each is not None} == {"main", "fast", "cpu"}
+    assert len(news) == 3
 
 
 @pytest.mark.parametrize(
