@@ -43,9 +43,9 @@ def config_of_stack(stack: str, region: str = "") -> str:
         raise StackError("where the stack is, is not known; name its region: --region eu-central-1")
     try:
         outputs = stack_outputs(AwsSession(region), stack)
-    except (OutsideError, ValueError) as error:
-        if isinstance(error, OutsideError):
-            raise StackError(str(error)) from None
+    except OutsideError as error:
+        raise StackError(str(error)) from None
+    except ValueError:  # botocore's, of a name that can be none of a region
         raise StackError(f"{region} is no region that AWS knows; correct --region") from None
     missing = [name for name in NEEDED if not outputs.get(name)]
     if missing:

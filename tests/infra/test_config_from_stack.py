@@ -112,6 +112,11 @@ def test_stack_that_is_not_deployed_yet_is_waited_for(
         config_of_stack("iris-soon", REGION)
 
 
+def test_region_that_can_be_none_is_said(aws_environment: dict[str, str]) -> None:
+    with pytest.raises(StackError, match="no region that AWS knows; correct --region"):
+        config_of_stack("iris-oculus-backend", "no region")
+
+
 def test_credentials_that_aws_does_not_take_are_said(
     aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """The template beside the present stack: it takes over what that exports, and changes nothing there."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,23 @@ def test_doctor_finds_no_failure_with_a_plug_in_and_its_configuration(
     assert config.objects.kms_key == ""
     failed = [check for check in examine_aws(config) if check.verdict is Verdict.FAILED]
     assert failed == []
+
+
+def test_second_site_beside_a_whole_stack_shares_bucket_and_queue_and_may_use_the_buckets_key(
+    empty_aws: Aws, moto_server: str, aws_environment: dict[str, str]
+) -> None:
+    fresh(moto_server)
+    first = empty_aws.deploy("iris-oculus-backend")
+    key = first.outputs["BucketKey"]
+    second = empty_aws.deploy("iris-south", Mode="plug-in", SiteName="south", BucketKeyArn=key)
+    found = tomllib.loads(config_of_stack("iris-south", REGION))
+    assert found["objects"]["bucket"] == first.outputs["Bucket"]
+    assert found["objects"]["kms_key"] == key
+    assert found["queue"]["job_queue"] == "iris-processing-queue"
+    assert found["news"]["queue_url"].endswith("/iris-south-news-south")
+    role = second.resolved(second.wanted["JobRole"]["Properties"])
+    statements = {each["Sid"]: each for each in role["Policies"][0]["PolicyDocument"]["Statement"]}
+    assert key in statements["Sealed"]["Resource"]
 
 
 def test_plug_in_without_the_present_stack_is_refused(empty_aws: Aws, moto_server: str) -> None:

@@ -26,13 +26,15 @@ def stack_outputs(session: AwsSession, stack: str) -> Mapping[str, str]:
         AWS does not answer, or does not let us ask.
     Permanent
         There is no such stack, or it is not settled.
+    ValueError
+        The session's region can be none.
     """
-    action = "cloudformation:DescribeStacks"
+    client = session.cloudformation()
     try:
-        found = session.cloudformation().describe_stacks(StackName=stack)["Stacks"]
+        found = client.describe_stacks(StackName=stack)["Stacks"]
     except (ClientError, BotoCoreError) as error:
         if code_of(error) not in _NO_SUCH_STACK:
-            raise refusal(error, action, f"the stack {stack}") from None
+            raise refusal(error, "cloudformation:DescribeStacks", f"the stack {stack}") from None
         found = []
     if not found:
         raise Permanent(
