@@ -14,7 +14,7 @@ SETTLED: Final = frozenset(
     {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"}
 )
 """The states in which a stack's outputs are those of what is there."""
-_NO_SUCH_STACK: Final = frozenset({"ValidationError", "StackNotFoundException"})
+_NO_SUCH_STACK: Final = "ValidationError"
 
 
 def stack_outputs(session: AwsSession, stack: str) -> Mapping[str, str]:
@@ -33,7 +33,7 @@ def stack_outputs(session: AwsSession, stack: str) -> Mapping[str, str]:
     try:
         found = client.describe_stacks(StackName=stack)["Stacks"]
     except (ClientError, BotoCoreError) as error:
-        if code_of(error) not in _NO_SUCH_STACK:
+        if code_of(error) != _NO_SUCH_STACK:
             raise refusal(error, "cloudformation:DescribeStacks", f"the stack {stack}") from None
         found = []
     if not found:
