@@ -86,6 +86,17 @@ def fresh(moto_server: str) -> None:
         pass
 
 
+@cache
+def _client(service: str, endpoint_url: str) -> Any:
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # any of them
+        region_name=REGION,
+        endpoint_url=endpoint_url,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+
 @dataclass(frozen=True)
 class Aws:
     """Clients for the moto server, whatever the environment says."""
@@ -93,13 +104,7 @@ class Aws:
     moto_server: str
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # any of them
-            region_name=REGION,
-            endpoint_url=self.moto_server,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+        return _client(service, self.moto_server)
 
     def deploy(self, stack: str, **parameters: str) -> "Deployed":
         """Deploy the template."""

@@ -89,9 +89,8 @@ def test_command_without_out_and_region_prints_for_the_region_of_the_environment
 def test_stack_that_is_not_there_is_said_with_the_way_out(
     whole: Deployed, aws_environment: dict[str, str]
 ) -> None:
-    failed = iris("iris-nowhere")
-    assert failed.returncode == 1
-    assert "there is no stack iris-nowhere in us-east-1; `aws cloudformation list-stacks" in failed.stderr
+    with pytest.raises(StackError, match="no stack iris-nowhere in us-east-1; `aws cloudformation list-st"):
+        config_of_stack("iris-nowhere", REGION)
 
 
 def test_stack_of_another_template_is_refused_with_what_it_does_not_say(
