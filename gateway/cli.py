@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 mirror_commands = typer.Typer(name="mirror", help="The table that mirrors the ledger.", no_args_is_help=True)
 app.add_typer(mirror_commands)
+config_commands = typer.Typer(name="config", help="The configuration file.", no_args_is_help=True)
+app.add_typer(config_commands)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -41,6 +43,7 @@ EXPECTED_ERRORS: Final = (
     ("gateway.ledger.store", "LedgerError"),
     ("gateway.listener.application_entity", "ListenerError"),
     ("gateway.rebuild", "RebuildError"),
+    ("gateway.stack_config", "StackError"),
     ("gateway.status_client", "StatusError"),
 )
 """Exceptions whose text is for the user, by module and name: to say what is wrong, none is loaded."""
@@ -259,6 +262,27 @@ def rebuild(config: ConfigOption = None) -> None:
                 settings, lambda done, total: progress.update(task, completed=done, total=total)
             )
     out.print(f"{settings.mirror.table} has everything: {written} items written")
+
+
+@config_commands.command("from-stack")
+def config_from_stack(
+    stack: Annotated[str, typer.Argument(help="Name of a stack that was made of infra/template.yaml")],
+    region: Annotated[str, typer.Option(help="Where it is; by default the region of your AWS profile")] = "",
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="A new file; else it is printed")
+    ] = None,
+) -> None:
+    """Write a configuration for the gateway whose stack in AWS this is."""
+    from gateway.stack_config import config_of_stack
+
+    with _plain_errors():
+        text = config_of_stack(stack, region)
+        if target is None:
+            typer.echo(text, nl=False)
+            return
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    out.print(f"{target}; now: iris doctor --config {target}")
 
 
 @app.command()

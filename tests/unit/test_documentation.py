@@ -19,7 +19,8 @@ from gateway.config import Config, load_config
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "docs" / "operator.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+FOLDERS = ("docs", "examples", "infra")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))])
 
 IN_WORDS = {
     "destination[].ae_title": "required",  # unless stow is given

@@ -14,6 +14,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_s3 import S3Client
@@ -28,6 +29,11 @@ TRIES: Final = 3
 LONG_POLL_S: Final = 20
 """How long SQS may hold an answer back (its own limit)."""
 CONNECTIONS: Final = 16
+
+
+def default_region() -> str:
+    """The region that boto3 finds by itself (variable, profile); empty where there is none."""
+    return boto3.session.Session().region_name or ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,10 @@ class AwsSession:
     def service_quotas(self) -> "ServiceQuotasClient":
         """How many vCPUs the account may have."""
         return self._session.client("service-quotas", **self._settings())
+
+    def cloudformation(self) -> "CloudFormationClient":
+        """What was deployed."""
+        return self._session.client("cloudformation", **self._settings())
 
     def _settings(
         self, *, tries: int | None = None, read_timeout_s: float = READ_TIMEOUT_S

@@ -1,0 +1,99 @@
+"""`iris config from-stack`: a configuration, made of what a stack of infra/template.yaml says of itself.
+
+It holds what AWS decides: where job folders, queues, news and the mirror are. PACS and rules come by hand.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+NEEDED: Final = (
+    *("SiteName", "EngineVersion", "Bucket", "Prefix", "JobQueue", "JobDefinition"),
+    *("NewsQueueUrl", "StudiesTable"),
+)
+"""The outputs without which there is no configuration; the template's tests compare."""
+OPTIONAL: Final = ("BucketKey", "CpuJobQueue", "CpuJobDefinition")
+"""Outputs that a stack may lack: it has no key for the bucket, or no queue without GPUs."""
+
+
+class StackError(Exception):
+    """No configuration can be made of this stack; one sentence that says why and what to do."""
+
+
+def config_of_stack(stack: str, region: str = "") -> str:
+    """The configuration, as TOML.
+
+    Parameters
+    ----------
+    region
+        Where the stack is; empty: where boto3's own settings say.
+
+    Raises
+    ------
+    StackError
+    """
+    try:
+        from gateway.adapters.aws.session import AwsSession, default_region
+        from gateway.adapters.aws.stack import stack_outputs
+        from gateway.adapters.errors import OutsideError
+    except ModuleNotFoundError:
+        raise StackError('boto3 is not installed; pip install "iris-gateway[aws]"') from None
+    region = region or default_region()
+    if not region:
+        raise StackError("where the stack is, is not known; name its region: --region eu-central-1")
+    try:
+        outputs = stack_outputs(AwsSession(region), stack)
+    except OutsideError as error:
+        raise StackError(str(error)) from None
+    except ValueError:  # botocore's, of a name that can be none of a region
+        raise StackError(f"{region} is no region that AWS knows; correct --region") from None
+    missing = [name for name in NEEDED if not outputs.get(name)]
+    if missing:
+        raise StackError(
+            f"the stack {stack} does not say {', '.join(missing)}; it is not made of infra/template.yaml, or"
+            " of an older one: update it, or deploy the template beside it in mode plug-in (infra/README.md)"
+        )
+    return config_text(stack, region, outputs)
+
+
+def config_text(stack: str, region: str, outputs: Mapping[str, str]) -> str:
+    """The same, of outputs that are known.
+
+    Parameters
+    ----------
+    outputs
+        Those of `NEEDED`, and what there is of `OPTIONAL`.
+    """
+    sections: dict[str, dict[str, object]] = {
+        "site": {"name": outputs["SiteName"]},
+        "engine": {"name": "totalsegmentator", "version": outputs["EngineVersion"]},
+        "objects": {
+            "backend": "s3",
+            "bucket": outputs["Bucket"],
+            "prefix": outputs["Prefix"],
+            "kms_key": outputs.get("BucketKey", ""),
+        },
+        "queue": {
+            "backend": "batch",
+            "job_queue": _name(outputs["JobQueue"]),
+            "job_definition": outputs["JobDefinition"],
+        },
+        "queue.fallback": {
+            "job_queue": _name(outputs.get("CpuJobQueue", "")),
+            "job_definition": outputs.get("CpuJobDefinition", ""),
+        },
+        "queue.fallback.options": {"fast": bool(outputs.get("CpuJobQueue"))},
+        "news": {"backend": "sqs", "queue_url": outputs["NewsQueueUrl"]},
+        "mirror": {"backend": "dynamodb", "table": outputs["StudiesTable"]},
+        "aws": {"region": region},
+    }
+    lines = [f"# Made by `iris config from-stack {stack}`. To be added: [dicom], [[destination]], [[rule]]."]
+    for section, keys in sections.items():
+        said = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value]
+        lines += ["", f"[{section}]", *said] if said else []
+    return "\n".join(lines) + "\n"
+
+
+def _name(queue: str) -> str:
+    """A job queue's name; another stack may export it as an ARN, which says the account, too."""
+    return queue.rpartition("/")[2]

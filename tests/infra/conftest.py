@@ -1,0 +1,33 @@
+"""One deployment of each kind for all tests of a module: the stack, whole; and beside the present one."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.infra.deployment import Aws, Deployed, fresh
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+@pytest.fixture(scope="module")
+def empty_aws(moto_server: str) -> Iterator[Aws]:
+    """A moto server with nothing in it."""
+    fresh(moto_server)
+    yield Aws(moto_server)
+    fresh(moto_server)
+
+
+@pytest.fixture(scope="module")
+def whole(empty_aws: Aws) -> Deployed:
+    """The template in mode whole, under the name that it has there."""
+    return empty_aws.deploy("iris-oculus-backend")
+
+
+def push_image(aws: Aws, repository: str, tag: str) -> str:
+    """Let an image be in a repository; its digest, which is always the same."""
+    manifest = json.dumps(
+        {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": {"digest": "0"}}
+    )
+    pushed = aws.client("ecr").put_image(repositoryName=repository, imageManifest=manifest, imageTag=tag)
+    return str(pushed["image"]["imageId"]["imageDigest"])

@@ -1,0 +1,311 @@
+"""The template as CloudFormation would deploy it: transformed by SAM's own translator, deployed to moto.
+
+moto leaves out some of it without a word. `IGNORED_TYPES` and `IGNORED_PROPERTIES` list what, tests find
+nothing else missing, and `add_what_was_left_out` makes up for it with CloudFormation's own calls.
+"""
+
+import json
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+from cfnlint.decode.cfn_yaml import load
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+
+from tests.cloud import DEADLINE_S, REGION
+
+ROOT: Final = Path(__file__).parents[2]
+TEMPLATE: Final = ROOT / "infra" / "template.yaml"
+ACCOUNT: Final = "123456789012"
+
+IGNORED_TYPES: Final = frozenset(
+    {"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::RolesAnywhere::Profile"}
+)
+"""Types of resources that moto does not make."""
+IGNORED_PROPERTIES: Final = frozenset(
+    {
+        ("AWS::Batch::ComputeEnvironment", "ComputeResources.UpdateToLatestImageVersion"),
+        ("AWS::Batch::ComputeEnvironment", "ReplaceComputeEnvironment"),  # how CloudFormation updates it
+        ("AWS::Batch::ComputeEnvironment", "UpdatePolicy"),
+        ("AWS::Batch::JobDefinition", "PlatformCapabilities"),
+        ("AWS::Batch::JobDefinition", "PropagateTags"),
+        ("AWS::Batch::JobDefinition", "Timeout"),
+        ("AWS::Batch::JobQueue", "JobStateTimeLimitActions"),
+        ("AWS::Batch::JobQueue", "Tags"),
+        ("AWS::DynamoDB::Table", "PointInTimeRecoverySpecification"),
+        ("AWS::DynamoDB::Table", "SSESpecification"),
+        ("AWS::DynamoDB::Table", "TimeToLiveSpecification"),
+        ("AWS::EC2::LaunchTemplate", "TagSpecifications[]"),
+        ("AWS::ECR::Repository", "EncryptionConfiguration"),
+        ("AWS::ECR::Repository", "ImageScanningConfiguration"),
+        ("AWS::ECR::Repository", "LifecyclePolicy"),
+        ("AWS::IAM::User", "ManagedPolicyArns"),
+        ("AWS::IAM::User", "Tags"),
+        ("AWS::S3::Bucket", "BucketEncryption.ServerSideEncryptionConfiguration[]"),  # its BucketKeyEnabled
+        ("AWS::S3::Bucket", "LifecycleConfiguration"),
+        ("AWS::S3::Bucket", "OwnershipControls"),
+        ("AWS::S3::Bucket", "PublicAccessBlockConfiguration"),
+        ("AWS::SQS::Queue", "RedriveAllowPolicy"),
+    }
+)
+"""Properties of resources that moto makes without them; `A.B` for B within A, `A[]` for a part of a list."""
+
+
+@cache
+def _transformed() -> str:
+    template = json.loads(json.dumps(load(str(TEMPLATE))))
+    translator = Translator({}, Parser(), boto_session=boto3.session.Session(region_name=REGION))
+    return json.dumps(translator.translate(template, parameter_values={}))
+
+
+def transformed() -> dict[str, Any]:
+    """The template after SAM's transform: what CloudFormation gets to see."""
+    template: dict[str, Any] = json.loads(_transformed())
+    return template
+
+
+def _as_moto_takes_it(template: dict[str, Any]) -> dict[str, Any]:
+    """The same without what moto stumbles over: it has no service-linked role, and misreads a key's tags."""
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Batch::ComputeEnvironment":
+            resource["Properties"].setdefault("ServiceRole", {"Fn::GetAtt": ["MachineRole", "Arn"]})
+        if resource["Type"] == "AWS::KMS::Key":
+            del resource["Properties"]["Tags"]
+    return template
+
+
+def fresh(moto_server: str) -> None:
+    """Empty the moto server."""
+    request = urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")
+    with urllib.request.urlopen(request, timeout=DEADLINE_S):
+        pass
+
+
+@cache
+def _client(service: str, endpoint_url: str) -> Any:
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # any of them
+        region_name=REGION,
+        endpoint_url=endpoint_url,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+
+@dataclass(frozen=True)
+class Aws:
+    """Clients for the moto server, whatever the environment says."""
+
+    moto_server: str
+
+    def client(self, service: str) -> Any:
+        return _client(service, self.moto_server)
+
+    def deploy(self, stack: str, **parameters: str) -> "Deployed":
+        """Deploy the template."""
+        template = _as_moto_takes_it(transformed())
+        wanted = {name: str(of["Default"]) for name, of in template["Parameters"].items()} | parameters
+        deployed = Deployed(self, stack, wanted)
+        template["Outputs"] = {  # moto takes exports for exported although their condition does not hold
+            name: output
+            for name, output in template["Outputs"].items()
+            if "Condition" not in output or deployed.holds(output["Condition"])
+        }
+        self.deploy_other(stack, template, wanted)
+        return deployed
+
+    def deploy_other(
+        self, stack: str, template: Mapping[str, Any], parameters: Mapping[str, str] | None = None
+    ) -> None:
+        """Deploy any template; all parameters are passed, since moto does not split the defaults of lists."""
+        self.client("cloudformation").create_stack(
+            StackName=stack,
+            TemplateBody=json.dumps(template),
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": value} for name, value in (parameters or {}).items()
+            ],
+        )
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A stack of the template, and what it was made of."""
+
+    aws: Aws
+    stack: str
+    parameters: Mapping[str, str]
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """What DescribeStacks says."""
+        found: dict[str, Any] = self.aws.client("cloudformation").describe_stacks(StackName=self.stack)
+        stack: dict[str, Any] = found["Stacks"][0]
+        return stack
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        return {each["OutputKey"]: each["OutputValue"] for each in self.described.get("Outputs", [])}
+
+    @cached_property
+    def ids(self) -> dict[str, str]:
+        """Physical by logical ids, of what moto made."""
+        found = self.aws.client("cloudformation").describe_stack_resources(StackName=self.stack)
+        return {
+            each["LogicalResourceId"]: each.get("PhysicalResourceId", "")
+            for each in found["StackResources"]
+            if "LogicalResourceId" in each
+        }
+
+    @cached_property
+    def wanted(self) -> dict[str, dict[str, Any]]:
+        """The template's resources whose condition holds."""
+        return {
+            name: resource
+            for name, resource in transformed()["Resources"].items()
+            if "Condition" not in resource or self.holds(resource["Condition"])
+        }
+
+    def of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Wanted resources of one type, with their properties resolved."""
+        for name, resource in self.wanted.items():
+            if resource["Type"] == kind:
+                yield name, self.resolved(resource["Properties"])
+
+    def holds(self, condition: str) -> bool:
+        return self._is_true(transformed()["Conditions"][condition])
+
+    def _is_true(self, expression: Any) -> bool:
+        [(operator, values)] = expression.items()
+        match operator:
+            case "Condition":
+                return self.holds(values)
+            case "Fn::Equals":
+                first, second = map(self.resolved, values)
+                return bool(first == second)
+            case "Fn::Not":
+                return not self._is_true(values[0])
+            case "Fn::And":
+                return all(map(self._is_true, values))
+            case "Fn::Or":
+                return any(map(self._is_true, values))
+        raise AssertionError(operator)
+
+    def resolved(self, value: Any) -> Any:
+        """A value of the template with its functions carried out, as far as these tests need."""
+        if isinstance(value, list):
+            return [self.resolved(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            [(operator, argument)] = value.items()
+            match operator:
+                case "Ref":
+                    return self._ref(argument)
+                case "Fn::If":
+                    return self.resolved(argument[1 if self.holds(argument[0]) else 2])
+                case "Fn::GetAtt":
+                    return self._attribute(*argument)
+                case "Fn::Sub":
+                    return self._substituted(argument)
+                case "Fn::ImportValue":
+                    exports = self.aws.client("cloudformation").list_exports()["Exports"]
+                    return {each["Name"]: each["Value"] for each in exports}[argument]
+        found = {name: self.resolved(each) for name, each in value.items()}
+        return {name: each for name, each in found.items() if each is not None}
+
+    def _ref(self, name: str) -> Any:
+        if name in self.parameters:
+            kind = transformed()["Parameters"][name]["Type"]
+            value = self.parameters[name]
+            return (
+                value.split(",")
+                if kind == "CommaDelimitedList"
+                else int(value)
+                if kind == "Number"
+                else value
+            )
+        pseudo = {
+            "AWS::AccountId": ACCOUNT,
+            "AWS::NoValue": None,
+            "AWS::Partition": "aws",
+            "AWS::Region": REGION,
+            "AWS::StackName": self.stack,
+            "AWS::URLSuffix": "amazonaws.com",
+        }
+        return pseudo[name] if name in pseudo else self.ids[name]
+
+    def _attribute(self, name: str, attribute: str) -> str:
+        kind, known = self.wanted[name]["Type"], self.ids[name]
+        here = f"{REGION}:{ACCOUNT}"
+        return {
+            "AWS::DynamoDB::Table.Arn": f"arn:aws:dynamodb:{here}:table/{known}",
+            "AWS::EC2::LaunchTemplate.LatestVersionNumber": "1",
+            "AWS::EC2::SecurityGroup.GroupId": known,
+            "AWS::Events::Rule.Arn": f"arn:aws:events:{here}:rule/{known}",
+            "AWS::IAM::InstanceProfile.Arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/{known}",
+            "AWS::IAM::Role.Arn": f"arn:aws:iam::{ACCOUNT}:role/{known}",
+            "AWS::KMS::Key.Arn": f"arn:aws:kms:{here}:key/{known}",
+            "AWS::S3::Bucket.Arn": f"arn:aws:s3:::{known}",
+            "AWS::SQS::Queue.Arn": f"arn:aws:sqs:{here}:{known.rpartition('/')[2]}",
+        }[f"{kind}.{attribute}"]
+
+    def _substituted(self, argument: Any) -> str:
+        text, names = argument if isinstance(argument, list) else (argument, {})
+        pieces = text.split("${")
+        found = pieces[0]
+        for piece in pieces[1:]:
+            name, _, rest = piece.partition("}")
+            if name in names:
+                value = self.resolved(names[name])
+            elif "." in name:
+                value = self._attribute(*name.split(".", 1))
+            else:
+                value = self._ref(name)
+            found += f"{value}{rest}"
+        return found
+
+    def add_what_was_left_out(self) -> None:
+        """Make the calls for what moto ignored of bucket, table and queues, with what the template says.
+
+        Not the bucket's policy: moto takes no notice of conditions, and would deny everything.
+        """
+        s3, sqs, table = (self.aws.client(service) for service in ("s3", "sqs", "dynamodb"))
+        for name, of in self.of_type("AWS::S3::Bucket"):
+            bucket = self.ids[name]
+            s3.put_public_access_block(
+                Bucket=bucket, PublicAccessBlockConfiguration=of["PublicAccessBlockConfiguration"]
+            )
+            s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=of["OwnershipControls"])
+            rules = [_lifecycle_rule(rule) for rule in of["LifecycleConfiguration"]["Rules"]]
+            s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+        for _, of in self.of_type("AWS::SQS::QueuePolicy"):
+            for url in of["Queues"]:
+                sqs.set_queue_attributes(
+                    QueueUrl=url, Attributes={"Policy": json.dumps(of["PolicyDocument"])}
+                )
+        for name, of in self.of_type("AWS::DynamoDB::Table"):
+            table.update_time_to_live(
+                TableName=self.ids[name], TimeToLiveSpecification=of["TimeToLiveSpecification"]
+            )
+            table.update_continuous_backups(
+                TableName=self.ids[name],
+                PointInTimeRecoverySpecification=of["PointInTimeRecoverySpecification"],
+            )
+
+
+def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as S3 itself takes it."""
+    tags, prefix = rule.get("TagFilters", []), rule.get("Prefix", "")
+    found: dict[str, Any] = {"ID": rule["Id"], "Status": rule["Status"]}
+    found["Filter"] = {"And": {"Prefix": prefix, "Tags": tags}} if tags else {"Prefix": prefix}
+    if "ExpirationInDays" in rule:
+        found["Expiration"] = {"Days": rule["ExpirationInDays"]}
+    if "AbortIncompleteMultipartUpload" in rule:
+        found["AbortIncompleteMultipartUpload"] = rule["AbortIncompleteMultipartUpload"]
+    return found

@@ -1,0 +1,168 @@
+"""Who may do what: the roles' policies as deployed, beside the documents and what the code asks AWS for."""
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cloud import REGION
+from tests.infra.deployment import ACCOUNT, ROOT, Deployed
+
+ACTION = re.compile(r"\b(?:s3|batch|sqs|dynamodb|ecr|kms|servicequotas):[A-Z][A-Za-z]+\b")
+BUCKET = f"arn:aws:s3:::iris-oculus-data-{ACCOUNT}"
+HERE = f"{REGION}:{ACCOUNT}"
+NEWS = f"arn:aws:sqs:{HERE}:iris-oculus-backend-news-north"
+TABLE = f"arn:aws:dynamodb:{HERE}:table/iris-oculus-backend-studies"
+JOB = f"arn:aws:batch:{HERE}:job/00000000-0000-4000-8000-000000000000"
+
+GATEWAY_MAY = [
+    ("s3:ListBucket", BUCKET),
+    ("s3:ListBucketMultipartUploads", BUCKET),
+    ("s3:GetObject", f"{BUCKET}/gateway/jobs/KEY/attempts/1/labels.nii.gz"),
+    ("s3:PutObject", f"{BUCKET}/gateway/jobs/KEY/input.nii.gz"),
+    ("s3:PutObjectTagging", f"{BUCKET}/gateway/jobs/KEY/input.nii.gz"),
+    ("s3:AbortMultipartUpload", f"{BUCKET}/gateway/jobs/KEY/input.nii.gz"),
+    ("s3:DeleteObject", f"{BUCKET}/gateway/doctor/0123"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/iris-processing-queue"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/iris-oculus-backend-fast"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/iris-oculus-backend-cpu"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-definition/iris-totalsegmentator-job:7"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-definition/iris-totalsegmentator-job"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-definition/iris-oculus-backend-cpu:7"),
+    ("batch:SubmitJob", JOB),
+    ("batch:TagResource", JOB),
+    ("batch:TerminateJob", JOB),
+    ("batch:DescribeJobs", "*"),
+    ("sqs:ReceiveMessage", NEWS),
+    ("sqs:GetQueueAttributes", f"{NEWS}-dead"),
+    ("dynamodb:PutItem", TABLE),
+    ("ecr:DescribeImages", f"arn:aws:ecr:{HERE}:repository/iris-totalsegmentator-batch"),
+]
+GATEWAY_MAY_NOT = [
+    ("s3:DeleteObject", f"{BUCKET}/gateway/jobs/KEY/input.nii.gz"),
+    ("s3:GetObject", f"{BUCKET}/uploads/aws-0123456789ab/image"),
+    ("s3:ListBucket", "arn:aws:s3:::another"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/another"),
+    ("batch:RegisterJobDefinition", f"arn:aws:batch:{HERE}:job-definition/iris-totalsegmentator-job"),
+    ("sqs:ReceiveMessage", f"{NEWS}-dead"),
+    ("sqs:SendMessage", NEWS),
+    ("dynamodb:DeleteTable", TABLE),
+    ("dynamodb:PutItem", f"arn:aws:dynamodb:{HERE}:table/iris-oculus-metadata"),
+]
+HAVE_NO_RESOURCE = {
+    "batch:DescribeComputeEnvironments",
+    "batch:DescribeJobDefinitions",
+    "batch:DescribeJobQueues",
+    "batch:DescribeJobs",
+    "batch:ListJobs",
+    "ecr:GetAuthorizationToken",
+    "ecs:DiscoverPollEndpoint",
+    "servicequotas:GetAWSDefaultServiceQuota",
+    "servicequotas:GetServiceQuota",
+}
+"""Actions for which AWS takes no resource but `*` (the last: not for a quota that was never changed)."""
+
+Statement = dict[str, Any]
+
+
+def as_list(value: Any) -> list[str]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+@pytest.fixture(scope="module")
+def gateway_policy(whole: Deployed) -> list[Statement]:
+    """The gateway's policy as IAM has it, with every function of the template carried out by moto."""
+    iam, arn = whole.aws.client("iam"), whole.ids["GatewayPolicy"]
+    [(_, user)] = whole.of_type("AWS::IAM::User")  # moto's users have no policies when a stack makes them
+    assert user["ManagedPolicyArns"] == [arn]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    found: list[Statement] = (json.loads(document) if isinstance(document, str) else document)["Statement"]
+    return found
+
+
+def inline_policies(whole: Deployed) -> Iterator[tuple[str, list[Statement]]]:
+    for name, role in whole.of_type("AWS::IAM::Role"):
+        for policy in role.get("Policies", []):
+            yield name, policy["PolicyDocument"]["Statement"]
+
+
+def allows(statements: list[Statement], action: str, resource: str) -> bool:
+    """Whether one of the statements allows it; conditions are taken to hold."""
+    return any(
+        statement["Effect"] == "Allow"
+        and action in as_list(statement["Action"])
+        and any(fnmatchcase(resource, pattern) for pattern in as_list(statement["Resource"]))
+        for statement in statements
+    )
+
+
+def actions_of(statements: list[Statement]) -> set[str]:
+    return {action for statement in statements for action in as_list(statement["Action"])}
+
+
+def actions_in(path: Path, heading: str = "") -> set[str]:
+    text = path.read_text(encoding="utf-8")
+    return set(ACTION.findall(text.partition(heading)[2] if heading else text))
+
+
+def test_gateway_may_do_exactly_what_the_guide_says_that_it_needs(gateway_policy: list[Statement]) -> None:
+    assert actions_of(gateway_policy) == actions_in(ROOT / "docs" / "aws.md")
+
+
+def test_gateway_may_do_whatever_its_code_asks_aws_for(gateway_policy: list[Statement]) -> None:
+    code = (ROOT / "gateway" / "adapters" / "aws").rglob("*.py")
+    asked = set().union(*map(actions_in, code))
+    assert len(asked) > 20
+    assert asked - actions_of(gateway_policy) == set()
+
+
+@pytest.mark.parametrize(("action", "resource"), GATEWAY_MAY)
+def test_gateway_is_allowed_what_it_does(gateway_policy: list[Statement], action: str, resource: str) -> None:
+    assert allows(gateway_policy, action, resource)
+
+
+@pytest.mark.parametrize(("action", "resource"), GATEWAY_MAY_NOT)
+def test_gateway_is_not_allowed_what_is_none_of_its_business(
+    gateway_policy: list[Statement], action: str, resource: str
+) -> None:
+    assert not allows(gateway_policy, action, resource)
+
+
+def test_gateway_ends_jobs_of_this_application_alone(gateway_policy: list[Statement]) -> None:
+    [statement] = [each for each in gateway_policy if "batch:TerminateJob" in as_list(each["Action"])]
+    assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/Application": "iris-oculus"}}
+
+
+def test_job_may_do_exactly_what_the_guide_says_that_it_needs(whole: Deployed) -> None:
+    statements = dict(inline_policies(whole))["JobRole"]
+    said = actions_in(ROOT / "docs" / "container.md", "The job's role needs")
+    assert actions_of(statements) - {"kms:GenerateDataKey", "kms:Decrypt"} == said
+    assert allows(statements, "s3:DeleteObject", f"{BUCKET}/gateway/jobs/KEY/checkpoint/part")
+    assert not allows(statements, "s3:GetObject", f"{BUCKET}/uploads/aws-0123456789ab/image")
+
+
+def test_no_role_has_an_asterisk_where_aws_takes_a_name(
+    whole: Deployed, gateway_policy: list[Statement]
+) -> None:
+    for _, statements in [("GatewayPolicy", gateway_policy), *inline_policies(whole)]:
+        for statement in statements:
+            assert not [action for action in as_list(statement["Action"]) if "*" in action]
+            if "*" in as_list(statement["Resource"]):
+                assert set(as_list(statement["Action"])) <= HAVE_NO_RESOURCE
+
+
+def test_each_actor_has_a_role_that_nobody_else_takes_on(whole: Deployed) -> None:
+    trusted = {
+        name: role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"]
+        for name, role in whole.of_type("AWS::IAM::Role")
+    }
+    assert trusted == {
+        "MachineRole": "ec2.amazonaws.com",
+        "ExecutionRole": "ecs-tasks.amazonaws.com",
+        "JobRole": "ecs-tasks.amazonaws.com",
+    }

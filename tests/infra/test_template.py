@@ -1,0 +1,225 @@
+"""The template: accepted by the linter and by SAM's translator, whole in moto, sealed, tagged and kept."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch_job.contract import EXIT_INTERRUPTED, EXIT_TRANSIENT, RUN_VARIABLE
+from gateway.adapters.aws.batch import RETRIES
+from gateway.adapters.aws.dynamodb import table_definition
+from gateway.adapters.aws.sqs_news import news_in
+from gateway.config import Fallback, Queue
+from tests.cloud import REGION
+from tests.infra.deployment import (
+    ACCOUNT,
+    IGNORED_PROPERTIES,
+    IGNORED_TYPES,
+    TEMPLATE,
+    Aws,
+    Deployed,
+    fresh,
+    transformed,
+)
+from tests.infra.observed import lost_properties
+
+UNTAGGED_TYPES = {
+    "AWS::EC2::Route",
+    "AWS::EC2::SubnetRouteTableAssociation",
+    "AWS::EC2::VPCEndpoint",
+    "AWS::EC2::VPCGatewayAttachment",
+    "AWS::Events::Rule",
+    "AWS::IAM::InstanceProfile",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+}
+"""What has no tags of its own; CloudFormation passes those of the stack on where a type takes any."""
+HOLDS_DATA = {
+    "AWS::DynamoDB::Table",
+    "AWS::ECR::Repository",
+    "AWS::KMS::Key",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::S3::BucketPolicy",  # holds none, but guards it
+}
+BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
+TRUST_ANCHOR = (
+    "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/00000000-0000-4000-8000-000000000000"
+)
+MEMORY_OF_G4DN_XLARGE_MIB = 16384
+AGENTS_PART = 0.1
+
+
+def resources(kind: str) -> dict[str, Any]:
+    found = transformed()["Resources"]
+    return {name: of["Properties"] for name, of in found.items() if of["Type"] == kind}
+
+
+def test_linter_finds_nothing() -> None:
+    linter = Path(sys.executable).parent / "cfn-lint"
+    result = subprocess.run(
+        [linter, "--regions", "us-east-1", "eu-central-1", "--", TEMPLATE],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_whole_stack_lacks_in_moto_only_what_moto_is_known_to_ignore(whole: Deployed) -> None:
+    assert whole.described["StackStatus"] == "CREATE_COMPLETE"
+    missing = {whole.wanted[name]["Type"] for name in set(whole.wanted) - set(whole.ids)}
+    assert missing == IGNORED_TYPES - {"AWS::RolesAnywhere::Profile"}
+    assert set(whole.ids) <= set(whole.wanted)
+    assert lost_properties(whole) == IGNORED_PROPERTIES
+
+
+def test_everything_that_takes_tags_is_tagged() -> None:
+    untagged = {
+        name: of["Type"]
+        for name, of in transformed()["Resources"].items()
+        if "iris-oculus" not in str(of["Properties"].get("Tags", of["Properties"].get("TagSpecifications")))
+    }
+    assert set(untagged.values()) == UNTAGGED_TYPES
+
+
+def test_whatever_holds_data_outlives_the_stack_and_nothing_else_does() -> None:
+    kept = {
+        of["Type"]
+        for of in transformed()["Resources"].values()
+        if of.get("DeletionPolicy") == of.get("UpdateReplacePolicy") == "Retain"
+    }
+    assert kept == HOLDS_DATA
+
+
+def test_table_is_the_one_that_the_mirror_writes(whole: Deployed) -> None:
+    [(_, of)] = whole.of_type("AWS::DynamoDB::Table")
+    wanted = table_definition(of["TableName"])
+    assert {name: of[name] for name in wanted} == wanted
+    assert of["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_job_definitions_retry_and_end_as_the_gateway_submits() -> None:
+    for definition in resources("AWS::Batch::JobDefinition").values():
+        rules = [
+            {name[0].lower() + name[1:]: value for name, value in rule.items()}
+            for rule in definition["RetryStrategy"]["EvaluateOnExit"]
+        ]
+        assert rules == list(RETRIES)
+        assert definition["RetryStrategy"]["Attempts"] == Queue().attempts
+        assert {str(EXIT_TRANSIENT), str(EXIT_INTERRUPTED)} <= {rule.get("onExitCode") for rule in rules}
+    total = resources("AWS::Batch::JobDefinition")["TotalJob"]
+    assert total["Timeout"] == {"AttemptDurationSeconds": Queue().timeout_s}
+
+
+@pytest.mark.parametrize(("name", "has_gpu"), [("TotalJob", True), ("FastJob", True), ("CpuJob", False)])
+def test_job_runs_without_privileges_on_a_root_that_it_cannot_write(name: str, has_gpu: bool) -> None:
+    container = resources("AWS::Batch::JobDefinition")[name]["ContainerProperties"]
+    needs = {need["Type"]: float(need["Value"]) for need in container["ResourceRequirements"]}
+    assert ("GPU" in needs) is has_gpu
+    if has_gpu:
+        assert needs["MEMORY"] <= MEMORY_OF_G4DN_XLARGE_MIB * (1 - AGENTS_PART)
+    assert container["User"] == "10001:10001"
+    assert (container["Privileged"], container["ReadonlyRootFilesystem"]) == (False, True)
+    [mount] = container["MountPoints"]
+    assert (mount["ContainerPath"], mount["ReadOnly"]) == ("/scratch", False)
+    assert container["LinuxParameters"]["SharedMemorySize"] < needs["MEMORY"]
+    assert container["LogConfiguration"]["Options"]["awslogs-group"] == "/aws/batch/job"
+
+
+def test_queues_cancel_what_is_stuck_later_than_the_gateway_moves_it_on() -> None:
+    default = transformed()["Parameters"]["StuckAfterSeconds"]["Default"]
+    assert default > Fallback().after_s
+    for queue in resources("AWS::Batch::JobQueue").values():
+        actions = queue["JobStateTimeLimitActions"]
+        assert {(each["State"], each["Action"]) for each in actions} == {("RUNNABLE", "CANCEL")}
+        assert len({each["Reason"] for each in actions}) == len(actions) == 4
+
+
+def test_machines_take_no_calls_and_tell_jobs_of_an_interruption(whole: Deployed) -> None:
+    [(_, group)] = whole.of_type("AWS::EC2::SecurityGroup")
+    assert "SecurityGroupIngress" not in group
+    [(_, template)] = whole.of_type("AWS::EC2::LaunchTemplate")
+    data = template["LaunchTemplateData"]
+    assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}
+    for line in ("ECS_ENABLE_SPOT_INSTANCE_DRAINING=true", "ECS_CONTAINER_STOP_TIMEOUT=120s"):
+        assert f"\n{line}\n" in data["UserData"]["Fn::Base64"]
+    [disk] = data["BlockDeviceMappings"]
+    assert (disk["Ebs"]["Encrypted"], disk["Ebs"]["VolumeType"]) == (True, "gp3")
+
+
+def test_bucket_is_closed_to_the_public_and_to_what_is_not_encrypted(whole: Deployed) -> None:
+    [(_, bucket)] = whole.of_type("AWS::S3::Bucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    [(_, policy)] = whole.of_type("AWS::S3::BucketPolicy")
+    arn = f"arn:aws:s3:::{whole.ids['Bucket']}"
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Deny", "s3:*")
+    assert statement["Resource"] == [arn, f"{arn}/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_bucket_forgets_inputs_results_and_unfinished_uploads(whole: Deployed) -> None:
+    whole.add_what_was_left_out()
+    s3 = whole.aws.client("s3")
+    found = s3.get_bucket_lifecycle_configuration(Bucket=whole.ids["Bucket"])["Rules"]
+    days = {rule["ID"]: rule.get("Expiration", {}).get("Days") for rule in found}
+    assert days == {"inputs": 30, "results": 90, "unfinished-uploads": None}
+    aborts = [rule["AbortIncompleteMultipartUpload"] for rule in found if rule["ID"] == "unfinished-uploads"]
+    assert aborts == [{"DaysAfterInitiation": 2}]
+
+
+def test_news_queue_takes_messages_from_the_rules_of_the_stack_alone(whole: Deployed) -> None:
+    policies = dict(whole.of_type("AWS::SQS::QueuePolicy"))
+    allowed, denied = policies["NewsPolicy"]["PolicyDocument"]["Statement"]
+    rules = {arn.rpartition("/")[2] for arn in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]}
+    assert rules == {whole.ids["JobRule"], whole.ids["InterruptionRule"]}
+    assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
+    assert denied["Effect"] == "Deny"
+    events = whole.aws.client("events")
+    for rule in rules:
+        [target] = events.list_targets_by_rule(Rule=rule)["Targets"]
+        assert target["Arn"] == allowed["Resource"]
+
+
+def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whole: Deployed) -> None:
+    def event(job: str, queue: str) -> dict[str, str]:
+        arn = f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/{queue}"
+        detail = {"jobName": job, "jobId": job, "jobQueue": arn, "status": "RUNNABLE", "createdAt": 1}
+        detail["container"] = {"environment": [{"name": RUN_VARIABLE, "value": "1"}]}
+        return {"Source": "aws.batch", "DetailType": "Batch Job State Change", "Detail": json.dumps(detail)}
+
+    whole.aws.client("events").put_events(
+        Entries=[
+            event("theirs", "another-queue"),
+            event("main", "iris-processing-queue"),
+            event("fast", "iris-oculus-backend-fast"),
+            event("cpu", "iris-oculus-backend-cpu"),
+        ]
+    )
+    messages = whole.aws.client("sqs").receive_message(
+        QueueUrl=whole.outputs["NewsQueueUrl"], MaxNumberOfMessages=10
+    )["Messages"]
+    news = [news_in(message["Body"]) for message in messages]
+    assert {each.job_key for each in news if each is not None} == {"main", "fast", "cpu"}
+    assert len(news) == 3
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"Network": "private", "TrustAnchorArn": TRUST_ANCHOR}, {"CpuFallback": "no"}]
+)
+def test_other_choices_deploy_whole_too(empty_aws: Aws, moto_server: str, parameters: dict[str, str]) -> None:
+    fresh(moto_server)
+    found = empty_aws.deploy("iris-oculus-backend", PermissionsBoundary=BOUNDARY, **parameters)
+    assert found.described["StackStatus"] == "CREATE_COMPLETE"
+    assert {found.wanted[name]["Type"] for name in set(found.wanted) - set(found.ids)} <= IGNORED_TYPES
+    actors = [*found.of_type("AWS::IAM::Role"), *found.of_type("AWS::IAM::User")]
+    assert {actor["PermissionsBoundary"] for _, actor in actors} == {BOUNDARY}
+    services = {of["ServiceName"].rpartition(".")[2] for _, of in found.of_type("AWS::EC2::VPCEndpoint")}
+    is_private = parameters.get("Network") == "private"
+    assert ("Gateway" in found.wanted) is not is_private
+    assert ("ecs-agent" in services) is is_private
+    assert ("CpuJobQueue" in found.outputs) is ("CpuFallback" not in parameters)
+    assert ("GatewayUser" in found.outputs) is ("TrustAnchorArn" not in parameters)
