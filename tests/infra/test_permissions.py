@@ -111,11 +111,17 @@ def actions_in(path: Path, heading: str = "") -> set[str]:
 
 
 def test_gateway_may_do_exactly_what_the_guide_says_that_it_needs(gateway_policy: list[Statement]) -> None:
-    assert actions_of(gateway_policy) == actions_in(ROOT / "docs" / "aws.md")
+    guide = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
+    before, _, function_and_rest = guide.partition("\n## Status API in the cloud\n")
+    _, _, after = function_and_rest.partition("\n## ")
+    assert before
+    assert after
+    assert actions_of(gateway_policy) == set(ACTION.findall(before + after))
 
 
 def test_gateway_may_do_whatever_its_code_asks_aws_for(gateway_policy: list[Statement]) -> None:
-    code = (ROOT / "gateway" / "adapters" / "aws").rglob("*.py")
+    of_the_function = "dynamodb_reading.py"
+    code = [p for p in (ROOT / "gateway" / "adapters" / "aws").rglob("*.py") if p.name != of_the_function]
     asked = set().union(*map(actions_in, code))
     assert len(asked) > 20
     assert asked - actions_of(gateway_policy) == set()
