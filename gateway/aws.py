@@ -23,7 +23,7 @@ def aws_session(config: Config, wanted_by: str) -> "AwsSession":
         boto3 is not installed.
     """
     try:
-        return _session(config.aws.region, config.aws.endpoint_url)
+        return the_session(config.aws.region, config.aws.endpoint_url)
     except ModuleNotFoundError:
         raise ConfigError(
             f'{wanted_by} needs boto3, which is not installed: pip install "iris-gateway[aws]"'
@@ -31,7 +31,8 @@ def aws_session(config: Config, wanted_by: str) -> "AwsSession":
 
 
 @cache
-def _session(region: str, endpoint_url: str) -> "AwsSession":
+def the_session(region: str, endpoint_url: str) -> "AwsSession":
+    """The session of this process for a region and an endpoint."""
     from gateway.adapters.aws.session import AwsSession
 
     return AwsSession(region, endpoint_url)

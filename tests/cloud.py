@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.aws import the_session
 from gateway.demo.pacs import free_port
 
 DEADLINE_S = 60.0
@@ -60,6 +61,7 @@ def aws_environment(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> dict[s
     """Every variable of AWS set so that boto3, here and in subprocesses, meets the moto server only."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
+    the_session.cache_clear()  # it would keep the credentials of the test before
     environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": moto_server}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -28,6 +28,7 @@ def read_cursor(cursor: str) -> tuple[str, str]:
     """
     try:
         at, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        json.dumps([at, key], ensure_ascii=False).encode()  # half a character is no text
     except (ValueError, TypeError):
         raise BadCursor from None
     if not isinstance(at, str) or not isinstance(key, str):

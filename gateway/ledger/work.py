@@ -190,6 +190,17 @@ def runs_lost_in_a_row(ledger: Ledger, job_key: str) -> int:
     return int(rows[0]["lost"])
 
 
+def runs_refused_in_a_row(ledger: Ledger, job_key: str) -> int:
+    """How many runs of a job the queue did not take since it last took one."""
+    rows = ledger.read(
+        "SELECT count(*) AS refused FROM events WHERE job_key = ? AND event = 'job.run_lost'"
+        " AND json_extract(detail, '$.blameless') AND seq > (SELECT coalesce(max(seq), 0) FROM events"
+        " WHERE job_key = ? AND event IN ('job.accepted', 'job.adopted', 'job.retried', 'job.replanned'))",
+        (job_key, job_key),
+    )
+    return int(rows[0]["refused"])
+
+
 def open_runs_of_ended_jobs(ledger: Ledger) -> list[JobRow]:
     """Jobs that nobody wants any more, whose run may still live at the queue."""
     ended = (JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED)

@@ -10,7 +10,7 @@ from batch_job.contract import LABELS_NAME, Manifest
 from gateway.ledger.records import JobRow, utc_text
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import newer_run, runs_lost_in_a_row
+from gateway.ledger.work import newer_run, runs_lost_in_a_row, runs_refused_in_a_row
 
 from .results import JobResults
 
@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 RUNS_ALLOWED = 3
 FIRST_DELAY_S = 2.0
+LONGEST_DELAY_S = 300.0
 Detail = Mapping[str, Any]
 
 
@@ -92,11 +93,18 @@ class Outcomes:
         said = {**(detail or {}), **({"blameless": True} if blameless else {})}
         with self._ledger.transaction() as transaction:
             if newer_run(transaction.job(job_key), run):
-                again_at = datetime.now(UTC) + timedelta(seconds=FIRST_DELAY_S * 4.0 ** max(lost - 1, 0))
+                again_at = datetime.now(UTC) + timedelta(seconds=self._delay_s(job_key, lost, blameless))
                 columns = {"not_before": utc_text(again_at), "run_open": 0}
                 transaction.move_job(
                     job_key, JobEvent.RUN_LOST, reason=reason, columns=columns, run=run, **said
                 )
+
+    def _delay_s(self, job_key: str, lost: int, blameless: bool) -> float:
+        """How long until the next run: the longer, the more often it came to nothing."""
+        if not blameless:
+            return FIRST_DELAY_S * 4.0 ** (lost - 1)
+        refused = min(runs_refused_in_a_row(self._ledger, job_key), 10)
+        return min(FIRST_DELAY_S * 2.0**refused, LONGEST_DELAY_S)
 
     def fail(self, job_key: str, run: int, reason: str, detail: Detail | None = None) -> None:
         """Give up, unless the news are old."""

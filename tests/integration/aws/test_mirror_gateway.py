@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app import App
+from gateway.aws import the_session
 from gateway.config import Config, ConfigError, load_config
 from gateway.events import Bus
 from gateway.ledger.store import Ledger
@@ -99,6 +100,7 @@ def test_gateway_without_boto3_is_refused_with_the_command_that_installs_it(
     config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(config_file)
+    the_session.cache_clear()
     for name in ("gateway.adapters.aws.dynamodb", "gateway.adapters.aws.session", "boto3"):
         monkeypatch.setitem(sys.modules, name, None)
     with Ledger(tmp_path / "l.sqlite") as ledger:

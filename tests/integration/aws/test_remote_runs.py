@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from gateway.adapters.objects import job_object
 from gateway.config import Fallback
 from gateway.events import Event, JobChanged
 from gateway.ledger.completion import jobs_of
-from gateway.ledger.records import JobRow
+from gateway.ledger.records import JobRow, utc_time
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.pipeline.claims import Claim, Claims
 from gateway.pipeline.fallback import FallbackQueue
@@ -244,6 +245,21 @@ def test_job_waits_while_batch_does_not_take_it_and_goes_on_by_itself(
     assert gateway.site.job().state in {JobState.STAGED, JobState.SUBMITTED}
     double.forgive()
     gateway.wait_for_state(JobState.SEGMENTED)
+
+
+def test_job_that_batch_refuses_again_and_again_is_tried_more_and_more_seldom(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.pipeline.outcomes.FIRST_DELAY_S", 0.01)
+    double.deny("SubmitJob")
+    gateway = make_gateway()
+    gateway.start()
+    gateway.site.wait_for(lambda _: len(gateway.happened("job.run_lost")) > 5)
+    rows = gateway.site.ledger.read("SELECT at FROM events WHERE event = 'job.run_lost' ORDER BY seq")
+    times = [utc_time(row["at"]) for row in rows]
+    gaps_s = [(after - before).total_seconds() for before, after in pairwise(times)]
+    assert gaps_s[4] > 8 * 0.01
+    assert gateway.site.job().state is JobState.STAGED
 
 
 def test_job_whose_queue_is_disabled_says_so_with_the_command_that_enables_it(

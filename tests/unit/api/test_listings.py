@@ -105,7 +105,8 @@ def test_studies_since_gives_only_later_ones(world, client: httpx.Client) -> Non
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=501", "limit=x", "state=lost", "since=yesterday", "since=2026-01-31T08:00:00",
-     "cursor=%21", "cursor=bnVsbA", "cursor=WzEsMl0", "cursor=%C3%A9"],
+     "cursor=%21", "cursor=bnVsbA", "cursor=WzEsMl0", "cursor=%C3%A9",
+     "cursor=WyJcdWQ4MDAiLCJrIl0"],
 )  # fmt: skip
 def test_studies_bad_parameter_is_a_problem_that_names_it(client: httpx.Client, query: str) -> None:
     answer = client.get(f"/api/v1/studies?{query}")

@@ -61,7 +61,7 @@ def test_follower_of_a_study_that_is_delivered_tells_each_step_once_with_its_own
         _line(1.25, "job.planned", "a", rule="ct", task="tissue"),
         _line(1.75, "job.converted", "a"),
         _line(3.0, "job.converted", "b"),
-        _line(4.75, "job.segmented", "a", engine="threshold 1.0.0", seconds={"fetch": 0.1, "segment": 2.5}),
+        _line(4.75, "job.segmented", "a", engine="threshold 1.0.0", stages_s={"fetch": 0.1, "segment": 2.5}),
         _line(5.0, "delivery.sent", "a", destination="pacs"),
     ]
     said = _follow(

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.adapters.aws.s3 import BucketStore
 from gateway.adapters.folder import FolderStore
+from gateway.aws import the_session
 from gateway.config import Aws, Config, ConfigError, Objects, Rule, Site
 from gateway.job_folders import aws_variables, kept_here, object_store, pictures_from
 
@@ -37,6 +38,7 @@ def test_s3_store_is_the_bucket_and_jobs_here_are_told_the_way(aws_environment: 
 
 
 def test_s3_without_boto3_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    the_session.cache_clear()
     monkeypatch.setitem(sys.modules, "boto3", None)
     for name in [name for name in sys.modules if name.startswith("gateway.adapters.aws")]:
         monkeypatch.delitem(sys.modules, name)
