@@ -86,7 +86,10 @@ def test_study_goes_through_s3_and_batch_and_its_path_is_in_the_timeline(
     study_uid = write_study(tmp_path / "study", seed="aws")
     world = make_gateway()
     world.start()
+    batch_double.hold_capacity()
     world.send(tmp_path / "study")
+    world.until(study_uid, lambda study: "job.queued" in names(study))
+    batch_double.release_capacity()
     study = world.until(study_uid, is_over)
     assert is_delivered(study), study
     assert len(recording_pacs.objects) == 1

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -160,8 +161,11 @@ def second_site(tmp_path: Path) -> Iterator[Site]:
 def test_run_at_batch_is_followed_to_its_result_and_its_path_noted(
     make_gateway: Callable[..., Gateway], double: BatchDouble, worked: Callable[[], list[str]]
 ) -> None:
-    gateway = make_gateway()
+    double.hold_capacity()
+    gateway = make_gateway(intervals=replace(OFTEN, reconcile_s=NEVER_S))  # asking would overtake the news
     gateway.start()
+    gateway.wait_for_state(JobState.RUNNABLE)
+    double.release_capacity()
     job = gateway.wait_for_state(JobState.SEGMENTED)
     batch_job = double.jobs()[0]
     assert worked() == [f"1-{batch_job.job_id}-1"]
