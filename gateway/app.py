@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from gateway.job_folders import (
     object_store,
     pictures_from,
 )
+from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
@@ -107,25 +109,15 @@ class App:
             timeout_s=config.study.timeout_s,
         )
         encode = Encode(ledger, workplace, results, config.seg, secret.tracking_key())
-        steps = [
-            StepWorker("convert", {JobState.PLANNED}, Convert(ledger, workplace), ledger, bus),
-            StepWorker(
-                "stage",
-                {JobState.CONVERTED},
-                Stage(ledger, workplace, objects, kept_here(config)),
-                ledger,
-                bus,
-            ),
-            StepWorker("submit", {JobState.STAGED}, self._computing.submit, ledger, bus),
-            StepWorker("encode", {JobState.SEGMENTED}, encode, ledger, bus),
-        ]
-        deliveries = [
-            DeliveryWorker(destination, ledger, bus, data_dir, config.dicom.ae_title)
-            for destination in config.destination
-        ]
+        steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
+            ("convert", JobState.PLANNED): Convert(ledger, workplace),
+            ("stage", JobState.CONVERTED): Stage(ledger, workplace, objects, kept_here(config)),
+            ("submit", JobState.STAGED): self._computing.submit,
+            ("encode", JobState.SEGMENTED): encode,
+        }
         self._workers: list[Worker] = [
-            *steps,
-            *deliveries,
+            *(StepWorker(name, {state}, do, ledger, bus) for (name, state), do in steps.items()),
+            *(DeliveryWorker(to, ledger, bus, data_dir, config.dicom.ae_title) for to in config.destination),
             *self._computing.workers,
             completeness,
             *([self._mirror] if self._mirror else []),

@@ -44,6 +44,7 @@ def object_store(config: Config) -> "FolderStore | BucketStore":
         return FolderStore(config.data_dir / "objects")
     session = aws_session(config, "objects.backend = 's3'")
     from gateway.adapters.aws.s3 import BucketStore
+    from gateway.adapters.aws.session import TAG
 
     try:
         return BucketStore(
@@ -51,7 +52,7 @@ def object_store(config: Config) -> "FolderStore | BucketStore":
             config.objects.bucket,
             config.objects.prefix,
             config.objects.kms_key,
-            {"Application": "iris-oculus"},
+            TAG,
         )
     except ValueError:
         raise ConfigError("aws.region or aws.endpoint_url is none that AWS knows; correct it") from None

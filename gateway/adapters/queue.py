@@ -8,9 +8,7 @@ from typing import Any, ClassVar, Protocol
 from .errors import Away
 
 Detail = Mapping[str, Any]
-"""What the queue says beside the state, for the timeline: names as in `DETAIL_NAMES`, no patient data."""
-
-DETAIL_NAMES = ("queue_id", "log_stream", "instance", "interruption", "status_reason", "exit_code", "seconds")
+"""What the queue says beside the state, for the timeline: `log_stream`, `exit_code`; no patient data."""
 
 
 class Lane(StrEnum):

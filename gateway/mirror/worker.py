@@ -58,8 +58,6 @@ class MirrorWorker(Worker):
         self._ledger = ledger
         self._mirror = mirror
         self._items = items
-        self.trouble = ""
-        """Why the table takes nothing at the moment; empty when all is well."""
         self._delay_s = 0.0
         self._not_before = 0.0
 

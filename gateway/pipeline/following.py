@@ -244,13 +244,14 @@ class Following(Worker):
 
     def _withdraw(self, job: JobRow) -> None:
         """Take a run back that waited too long; it is moved on when the queue says that it ended."""
-        if job.withdrawn_at is None and self._fallback.takes(job):
+        if not self._fallback.takes(job):
+            return
+        if job.withdrawn_at is None:
             with self._ledger.transaction() as transaction:
                 transaction.update("jobs", "job_key", job.job_key, {"withdrawn_at": utc_now()})
                 waited_s = round(_seconds_since(job.waiting_since))
                 transaction.step("job.withdrawn", job, run=job.run, waited_s=waited_s)
-        if self._fallback.takes(job):
-            self._queue.withdraw(job.queue_id)
+        self._queue.withdraw(job.queue_id)
 
     # -- what nobody wants any more -----------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ class RunNews:
             case RunStarted():
                 self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE}, {})
             case RunStarting():
-                self._mark(news, "starting")
+                self._note_machine(news)
             case RunBlocked():
                 self._wait(news)
                 self._block(news)
@@ -126,13 +126,13 @@ class RunNews:
                 transaction.update("jobs", "job_key", news.job_key, {"blocked_code": news.code})
                 transaction.step("job.blocked", job, run=news.run, code=news.code, **news.detail)
 
-    def _mark(self, news: RunStarting, name: str) -> None:
-        """Note what changes no state."""
+    def _note_machine(self, news: RunStarting) -> None:
+        """Note that it has a machine, which is no state of its own."""
         with self._ledger.transaction() as transaction:
             job = transaction.job(news.job_key)
             if is_next(job, _order(news)):
                 transaction.update("jobs", "job_key", news.job_key, _marks(news, job))
-                transaction.step(f"job.{name}", job, run=news.run, **news.detail)
+                transaction.step("job.starting", job, run=news.run, **news.detail)
 
     def _progress(self, news: RunProgressed) -> None:
         with self._ledger.transaction() as transaction:

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from batch_job.contract import LABELS_NAME, Manifest
+from gateway.adapters.queue import Detail
 from gateway.ledger.records import JobRow, utc_text
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
@@ -19,7 +20,6 @@ log = structlog.get_logger(__name__)
 RUNS_ALLOWED = 3
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 300.0
-Detail = Mapping[str, Any]
 
 
 class Outcomes:

@@ -4,8 +4,6 @@ The ledger knows of a run before the queue does: a crash between the two leaves 
 that nobody knows. What local and remote queues do not share is in `local_runs.py` and `remote_runs.py`.
 """
 
-from typing import Any
-
 import structlog
 
 from gateway.adapters.errors import Away, Permanent, Retriable
@@ -79,7 +77,9 @@ class Runs:
             queue_id = self._queue.submit(ticket)
         except Unanswered as error:
             log.warning("submit_unanswered", job_key=ticket.job_key, run=ticket.run, reason=str(error))
-            self._note(ticket, "unanswered", reason=str(error))
+            with self._ledger.transaction() as transaction:
+                job = transaction.job(ticket.job_key)
+                transaction.step("job.unanswered", job, run=ticket.run, reason=str(error))
         except Away as error:
             self._outcomes.lose(ticket.job_key, ticket.run, str(error), blameless=True)
         except Retriable as error:
@@ -99,10 +99,6 @@ class Runs:
             columns = {"queue_id": queue_id, "attempt": 0, "rank": 0}
             transaction.update("jobs", "job_key", job.job_key, columns)
             transaction.step(f"job.{how}", job, run=job.run, queue_id=queue_id)
-
-    def _note(self, ticket: JobTicket, name: str, **detail: Any) -> None:
-        with self._ledger.transaction() as transaction:
-            transaction.step(f"job.{name}", transaction.job(ticket.job_key), run=ticket.run, **detail)
 
     def is_done_already(self, job: JobRow) -> bool:
         """Take the result of an earlier run, or of another gateway, where there is a sound one.

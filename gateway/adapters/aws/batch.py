@@ -6,7 +6,8 @@ again whose machine was taken away, or which asked for it (`RETRIES`); every oth
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -26,7 +27,7 @@ from gateway.adapters.queue import JobNews, JobTicket, Lane, Unanswered, Waiting
 from .batch_jobs import ENDED_ON_REQUEST, HOST_GONE, WITHDRAWN, BatchJob, NotAJob, news_of_job
 from .batch_readings import BatchReader
 from .refusals import asking, code_of, refusal
-from .session import AwsSession
+from .session import TAG, AwsSession
 from .waiting import Wait, explain
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ log = structlog.get_logger(__name__)
 
 JOBS_A_CALL: Final = 100
 """How many jobs DescribeJobs takes."""
-APPLICATION: Final = "iris-oculus"
 RETRIES: Final[Sequence["EvaluateOnExitTypeDef"]] = (
     {"action": "RETRY", "onStatusReason": f"{HOST_GONE}*"},
     {"action": "RETRY", "onExitCode": str(EXIT_TRANSIENT)},
@@ -154,7 +154,7 @@ class BatchQueue:
         return job_id
 
     def _wish(self, ticket: JobTicket, lane: LaneSettings) -> "SubmitJobRequestTypeDef":
-        given = {"Application": APPLICATION, "rule": ticket.rule, "site": self._settings.site}
+        given = {**TAG, "rule": ticket.rule, "site": self._settings.site}
         wish: SubmitJobRequestTypeDef = {
             "jobName": ticket.job_key,
             "jobQueue": lane.job_queue,
@@ -243,15 +243,6 @@ class BatchQueue:
             refused.append(str(error))
         return explain(self._reader, wait, refused)
 
-    def instance_types(self, lane: Lane) -> tuple[str, ...]:
-        """The machine types that a lane's runs may get; empty where AWS does not tell."""
-        try:
-            queue = self._reader.queue(self._settings.lane(lane).job_queue)
-            found = self._reader.environments(queue.environments) if queue is not None else ()
-        except OutsideError:
-            return ()
-        return tuple(dict.fromkeys(name for each in found for name in each.instance_types))
-
     def _listed(self, job_key: str) -> list[str]:
         """Ids of all jobs of this name, in any state, on all lanes; the name's case is ignored."""
         found: list[str] = []
@@ -292,21 +283,23 @@ class BatchQueue:
             if not job.is_over and job.run is not None and job.job_id != queue_id:
                 self._terminate(job.job_id)
 
-    def _terminate(self, job_id: str) -> None:
-        try:
-            with asking("batch:TerminateJob", "a job"):
-                self._batch.terminate_job(jobId=job_id, reason=ENDED_ON_REQUEST)
-        except Permanent:
-            if any(not job.is_over for job in self._described([job_id])):
-                raise
-
     def withdraw(self, queue_id: str) -> None:
         """End a run only if it still waits for a machine; Batch says yes and does nothing once it starts."""
+        with self._unless_over("batch:CancelJob", queue_id):
+            self._batch.cancel_job(jobId=queue_id, reason=WITHDRAWN)
+
+    def _terminate(self, job_id: str) -> None:
+        with self._unless_over("batch:TerminateJob", job_id):
+            self._batch.terminate_job(jobId=job_id, reason=ENDED_ON_REQUEST)
+
+    @contextmanager
+    def _unless_over(self, action: str, job_id: str) -> Iterator[None]:
+        """Ask for the end of a job; that it has ended already is no refusal."""
         try:
-            with asking("batch:CancelJob", "a job"):
-                self._batch.cancel_job(jobId=queue_id, reason=WITHDRAWN)
+            with asking(action, "a job"):
+                yield
         except Permanent:
-            if any(not job.is_over for job in self._described([queue_id])):
+            if any(not job.is_over for job in self._described([job_id])):
                 raise
 
 

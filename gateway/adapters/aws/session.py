@@ -29,6 +29,8 @@ TRIES: Final = 3
 LONG_POLL_S: Final = 20
 """How long SQS may hold an answer back (its own limit)."""
 CONNECTIONS: Final = 16
+TAG: Final = {"Application": "iris-oculus"}
+"""On everything that we make in AWS; the name is that of the present system."""
 
 
 def default_region() -> str:

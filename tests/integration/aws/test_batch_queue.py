@@ -336,15 +336,6 @@ def test_run_that_batch_says_is_blocked_is_told_so(batch_double: BatchDouble, qu
     assert news.code == "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 
 
-def test_machine_types_of_a_lane_are_those_of_its_environments(
-    batch_double: BatchDouble, queue: BatchQueue
-) -> None:
-    batch_double.set_environment(instance_types=("g4dn.xlarge", "g5.xlarge"))
-    assert queue.instance_types(Lane.MAIN) == ("g4dn.xlarge", "g5.xlarge")
-    batch_double.deny("DescribeComputeEnvironments")
-    assert queue.instance_types(Lane.MAIN) == ()
-
-
 @pytest.fixture
 def closed_port() -> int:
     from gateway.demo.pacs import free_port
