@@ -26,7 +26,6 @@ def configure_logging() -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
     )
     # Libraries say what they read: their own loggers stay quiet.
     for name in ("pynetdicom", "pydicom", "highdicom", "nibabel", "uvicorn.access"):

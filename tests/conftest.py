@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import settings
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
@@ -80,6 +81,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 # -- studies ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """What a command set up in this process says where its log goes; the next test does not inherit it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

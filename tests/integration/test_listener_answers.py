@@ -478,6 +478,7 @@ def test_refusal_says_nothing_about_the_patient(
     gate.send(_brighter(ct))
     gate.send_bytes(_cut(ct), CTImageStorage, ct.SOPInstanceUID)
     said = capsys.readouterr()
+    assert "object_quarantined" in said.out
     texts = [said.out, said.err, *(row.sentence for row in gate.quarantine())]
     for secret in ("Small", "SMALL-1", ct.SOPInstanceUID, ct.StudyInstanceUID):
         assert not any(secret in text for text in texts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import gateway.pipeline.completeness as completeness_module
 from gateway.ledger.completion import StudyPlan, request_completion
@@ -173,9 +174,7 @@ def test_instance_that_comes_while_the_study_is_planned_is_not_left_out(book, wa
 # -- one study must not hold up the others ----------------------------------------------------------------
 
 
-def test_study_that_cannot_be_planned_does_not_hold_up_the_others(
-    book, watch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_study_that_cannot_be_planned_does_not_hold_up_the_others(book, watch) -> None:
     book.store("1.9.1", study_uid="1.9", series_uid="1.9.0")  # comes first, is looked at first
     book.store()
     with book.ledger.transaction() as transaction:
@@ -185,13 +184,13 @@ def test_study_that_cannot_be_planned_does_not_hold_up_the_others(
     watcher = Completeness(
         book.ledger, planner, book.ledger.bus, lambda _: False, quiet_s=0.0, timeout_s=LONG_S
     )  # type: ignore[arg-type]
-    wait_s = watcher.work()
+    with capture_logs() as said:
+        wait_s = watcher.work()
     assert planner.asked == ["1.9", book.study_uid]
     assert book.study().state is StudyState.DONE
     (broken,) = book.ledger.read("SELECT state, reason FROM studies WHERE study_uid = '1.9'")
     assert (broken["state"], broken["reason"]) == ("receiving", NOT_PLANNED)
-    said = capsys.readouterr().out
-    assert "key of 1.9" in said
+    assert ("study_not_planned", "key of 1.9") in {(entry["event"], entry.get("study_key")) for entry in said}
     assert 0 < wait_s <= completeness_module.LOOK_AGAIN_S
 
 
