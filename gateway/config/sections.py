@@ -220,7 +220,7 @@ class Watch(Section):
     """Where figures of this gateway are put for alarms and a dashboard."""
 
     backend: Literal["none", "cloudwatch"] = "none"
-    namespace: str = Field("IrisGateway", pattern=r"^(?!AWS/)[A-Za-z0-9_.#/-]{1,255}$")
+    namespace: str = Field("IrisGateway", pattern=r"^[A-Za-z0-9_.#-]{1,255}$")
     every_s: float = Field(60.0, ge=1, le=300)
     """How often; the alarm on a missing heartbeat expects at least one in five minutes."""
 
