@@ -27,6 +27,7 @@ from tests.infra.deployment import (
 from tests.infra.observed import lost_properties
 
 UNTAGGED_TYPES = {
+    "AWS::CloudWatch::Dashboard",
     "AWS::EC2::Route",
     "AWS::EC2::SubnetRouteTableAssociation",
     "AWS::EC2::VPCEndpoint",
@@ -35,9 +36,21 @@ UNTAGGED_TYPES = {
     "AWS::IAM::InstanceProfile",
     "AWS::IAM::ManagedPolicy",
     "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::Schedule",  # its group is
 }
+TAGS = ("Tags", "TagSpecifications", "ResourceTags")
 """What has no tags of its own; CloudFormation passes those of the stack on where a type takes any."""
+OF_SOME_CHOICES = {
+    "AWS::Budgets::Budget",
+    "AWS::RolesAnywhere::Profile",
+    "AWS::SNS::Subscription",
+    "AWS::Scheduler::Schedule",
+    "AWS::Scheduler::ScheduleGroup",
+}
+"""Of what moto ignores: what the parameters' defaults do not make."""
 HOLDS_DATA = {
     "AWS::DynamoDB::Table",
     "AWS::ECR::Repository",
@@ -71,7 +84,7 @@ def test_linter_finds_nothing() -> None:
 def test_whole_stack_lacks_in_moto_only_what_moto_is_known_to_ignore(whole: Deployed) -> None:
     assert whole.described["StackStatus"] == "CREATE_COMPLETE"
     missing = {whole.wanted[name]["Type"] for name in set(whole.wanted) - set(whole.ids)}
-    assert missing == IGNORED_TYPES - {"AWS::RolesAnywhere::Profile"}
+    assert missing == IGNORED_TYPES - OF_SOME_CHOICES
     assert set(whole.ids) <= set(whole.wanted)
     assert lost_properties(whole) == IGNORED_PROPERTIES
 
@@ -80,7 +93,7 @@ def test_everything_that_takes_tags_is_tagged() -> None:
     untagged = {
         name: of["Type"]
         for name, of in transformed()["Resources"].items()
-        if "iris-oculus" not in str(of["Properties"].get("Tags", of["Properties"].get("TagSpecifications")))
+        if not any("iris-oculus" in str(of["Properties"].get(name)) for name in TAGS)
     }
     assert set(untagged.values()) == UNTAGGED_TYPES
 
