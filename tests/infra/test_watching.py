@@ -1,6 +1,6 @@
-"""Alarms, dashboard, budget and working hours: moto makes none of them but the dashboard, so what they say is read.
+"""Alarms, dashboard, budget and working hours: moto makes the dashboard alone, so what they say is read.
 
-Each metric that they look at is one that the gateway puts (`gateway/adapters/measures.py`), or one of AWS's own.
+Each metric that they look at is one that the gateway puts (`gateway/adapters/measures.py`) or one of AWS.
 """
 
 import json

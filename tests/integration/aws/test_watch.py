@@ -1,4 +1,4 @@
-"""Figures of the ledger in moto's CloudWatch: what is put, counted once, waited out, and nothing of a patient."""
+"""Figures of the ledger in moto's CloudWatch: counted once, waited out, and nothing of a patient."""
 
 import uuid
 from collections.abc import Iterator
@@ -172,7 +172,8 @@ def test_watch_that_aws_denies_says_which_permission_is_missing(watched: Watched
     watched.worker._gauges = CloudWatchGauges(client, "IrisGateway", "north")
     watched.worker.work()
     assert watched.worker.trouble == (
-        "AWS denies cloudwatch:PutMetricData on the namespace IrisGateway; allow it in the gateway's IAM policy"
+        "AWS denies cloudwatch:PutMetricData on the namespace IrisGateway;"
+        " allow it in the gateway's IAM policy"
     )
 
 
@@ -217,7 +218,18 @@ def test_nothing_of_a_patient_and_no_key_is_put(watched: Watched) -> None:
     job = watched.book.job(study)
     watched.book.encode(job)
     watched.put()
-    told = [study, job, "key0001", "PID1", "ACC1", "20260131", "CT ABDOMEN", "PORTAL", "TELLTALE-AE", "2.25.7"]
+    told = [
+        study,
+        job,
+        "key0001",
+        "PID1",
+        "ACC1",
+        "20260131",
+        "CT ABDOMEN",
+        "PORTAL",
+        "TELLTALE-AE",
+        "2.25.7",
+    ]
     assert watched.proxy.sent
     assert traces_of(told, watched.proxy.everything()) == []
     assert traces_of(["north"], watched.proxy.everything()) == ["north"]
