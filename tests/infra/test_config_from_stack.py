@@ -150,6 +150,7 @@ def test_doctor_finds_no_fault_with_a_whole_stack_and_its_configuration(
     assert {
         "bucket access",
         "queue image",
+        "queue.urgent job queue",
         "queue.fallback job queue",
         "news dead letters",
         "mirror backup",

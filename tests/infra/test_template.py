@@ -63,6 +63,7 @@ BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
 TRUST_ANCHOR = (
     "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/00000000-0000-4000-8000-000000000000"
 )
+WORKING_HOURS = {"WorkingHoursBegin": "cron(0 7 * * ? *)", "WorkingHoursEnd": "cron(0 19 * * ? *)"}
 MEMORY_OF_G4DN_XLARGE_MIB = 16384
 AGENTS_PART = 0.1
 
@@ -197,6 +198,20 @@ def test_news_queue_takes_messages_from_the_rules_of_the_stack_alone(whole: Depl
         assert target["Arn"] == allowed["Resource"]
 
 
+def test_key_lets_eventbridge_in_without_a_condition_that_its_requests_would_never_meet(
+    whole: Deployed,
+) -> None:
+    """EventBridge names no source to KMS: such a condition would drop every event without a word."""
+    [(_, key)] = whole.of_type("AWS::KMS::Key")
+    [statement] = [
+        each
+        for each in key["KeyPolicy"]["Statement"]
+        if each["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    assert "Condition" not in statement
+    assert set(statement["Action"]) == {"kms:GenerateDataKey", "kms:Decrypt"}
+
+
 def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whole: Deployed) -> None:
     def event(job: str, queue: str) -> dict[str, str]:
         arn = f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/{queue}"
@@ -221,7 +236,8 @@ def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whol
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"Network": "private", "TrustAnchorArn": TRUST_ANCHOR}, {"CpuFallback": "no"}]
+    "parameters",
+    [{"Network": "private", "TrustAnchorArn": TRUST_ANCHOR, **WORKING_HOURS}, {"CpuFallback": "no"}],
 )
 def test_other_choices_deploy_whole_too(empty_aws: Aws, moto_server: str, parameters: dict[str, str]) -> None:
     fresh(moto_server)
