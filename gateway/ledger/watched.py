@@ -129,7 +129,11 @@ _STAGES: Final[Mapping[Measure, _Stage]] = {
         "(b.event = 'job.submitted'"
         " OR b.event = 'job.queued' AND json_extract(b.detail, '$.interruption') IS NOT NULL)",
     ),
-    Measure.RUN_TIME: _Stage("job.segmented", "b.event = 'job.started'"),
+    Measure.RUN_TIME: _Stage(
+        "job.segmented",
+        "b.event = 'job.started' AND b.seq > (SELECT coalesce(max(c.seq), 0) FROM events c"
+        " WHERE c.job_key = e.job_key AND c.seq < e.seq AND c.event = 'job.submitted')",
+    ),
     Measure.ENCODE_TIME: _Stage(
         "job.encoded", "b.event IN ('job.segmented', 'job.header_corrected', 'job.retried')"
     ),

@@ -42,8 +42,8 @@ class CloudWatchGauges:
                 }
 
 
-def _in_parts(values: Sequence[float]) -> Iterator[Counter[float]]:
+def _in_parts(values: Sequence[float]) -> Iterator[dict[float, int]]:
     """Different values with how often each came, no more together than a datum takes."""
     counted = sorted(Counter(values).items())
     for start in range(0, len(counted), VALUES_A_DATUM):
-        yield Counter(dict(counted[start : start + VALUES_A_DATUM]))
+        yield dict(counted[start : start + VALUES_A_DATUM])

@@ -146,6 +146,17 @@ def test_stages_of_a_run_are_measured_from_the_lines_of_its_timeline(watched: Wa
     assert found["CostEstimate"] == (1, 0.041)
 
 
+def test_result_of_a_run_that_was_not_seen_to_start_has_no_duration_of_an_earlier_one(
+    watched: Watched,
+) -> None:
+    job = watched.book.job(watched.book.study())
+    for event in ("job.submitted", "job.started", "job.run_lost", "job.submitted", "job.segmented"):
+        watched.note(event, job, 100.0)
+    found = watched.put()
+    assert "RunTime" not in found
+    assert found["QueueTime"] == (1, 100.0)
+
+
 def test_what_happened_while_aws_was_away_is_counted_once_when_it_is_back(
     watched: Watched, capsys: pytest.CaptureFixture[str]
 ) -> None:
