@@ -54,6 +54,7 @@ from gateway.pipeline.results import JobResults
 from gateway.pipeline.rules import RuleError, compile_rule
 from gateway.pipeline.steps import StepWorker
 from gateway.pipeline.workplace import Workplace
+from gateway.watch.backend import watch_worker
 from gateway.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -85,6 +86,7 @@ class App:
         bus = Bus()
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
         self._mirror = mirror_worker(config, ledger, bus)
+        watch = watch_worker(config, ledger, bus)
         secret = SiteSecret(config.secret_path)
         identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
@@ -121,6 +123,7 @@ class App:
             *self._computing.workers,
             completeness,
             *([self._mirror] if self._mirror else []),
+            *([watch] if watch else []),
         ]
         api = create_api(
             LedgerStore(ledger),

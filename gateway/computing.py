@@ -192,6 +192,8 @@ def _batch_queue(config: Config) -> "tuple[BatchQueue, SqsNews | None]":
         if fallback.job_queue
         else None,
         site=config.site.name,
+        urgent_queue=queue.urgent.job_queue,
+        urgent_priority=queue.urgent.priority,
         timeout_s=queue.timeout_s,
         attempts=queue.attempts,
     )

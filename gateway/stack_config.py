@@ -9,11 +9,11 @@ from typing import Final
 
 NEEDED: Final = (
     *("SiteName", "EngineVersion", "Bucket", "Prefix", "JobQueue", "JobDefinition"),
-    *("NewsQueueUrl", "StudiesTable"),
+    *("NewsQueueUrl", "StudiesTable", "MetricNamespace"),
 )
 """The outputs without which there is no configuration; the template's tests compare."""
-OPTIONAL: Final = ("BucketKey", "CpuJobQueue", "CpuJobDefinition")
-"""Outputs that a stack may lack: it has no key for the bucket, or no queue without GPUs."""
+OPTIONAL: Final = ("BucketKey", "FastJobQueue", "CpuJobQueue", "CpuJobDefinition", "FallbackAfterSeconds")
+"""Outputs that a stack may lack: a key for the bucket, a fast lane, a queue without GPUs, working hours."""
 
 
 class StackError(Exception):
@@ -78,13 +78,16 @@ def config_text(stack: str, region: str, outputs: Mapping[str, str]) -> str:
             "job_queue": _name(outputs["JobQueue"]),
             "job_definition": outputs["JobDefinition"],
         },
+        "queue.urgent": {"job_queue": _name(outputs.get("FastJobQueue", ""))},
         "queue.fallback": {
+            "after_s": float(outputs.get("FallbackAfterSeconds", 0)),
             "job_queue": _name(outputs.get("CpuJobQueue", "")),
             "job_definition": outputs.get("CpuJobDefinition", ""),
         },
         "queue.fallback.options": {"fast": bool(outputs.get("CpuJobQueue"))},
         "news": {"backend": "sqs", "queue_url": outputs["NewsQueueUrl"]},
         "mirror": {"backend": "dynamodb", "table": outputs["StudiesTable"]},
+        "watch": {"backend": "cloudwatch", "namespace": outputs["MetricNamespace"]},
         "aws": {"region": region},
     }
     lines = [f"# Made by `iris config from-stack {stack}`. To be added: [dicom], [[destination]], [[rule]]."]

@@ -35,6 +35,7 @@ while (($#)); do
         ;;
     --dry-run) dry=1 ;;
     Mode=*) fail "the mode is the first word: infra/deploy.sh $mode" ;;
+    *=*\ *) parameters+=("${1%%=*}=\"${1#*=}\"") ;; # sam ends a value at its first blank, unless it is quoted
     *=*) parameters+=("$1") ;;
     *) fail "there is no option $1; parameters are written PARAMETER=VALUE" ;;
     esac

@@ -184,6 +184,6 @@ class RemoteQueue(JobQueue, Protocol):
         """End a run only if it still waits for a machine; whether it did is told as news."""
         ...
 
-    def why_waiting(self, lane: Lane, queue_id: str) -> Waiting:
-        """Find out why a run gets no machine."""
+    def why_waiting(self, lane: Lane, priority: int, queue_id: str) -> Waiting:
+        """Find out why a run gets no machine that is in this lane with this priority."""
         ...

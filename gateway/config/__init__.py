@@ -36,6 +36,8 @@ from .sections import (
     Site,
     StudyTimes,
     Tls,
+    Urgent,
+    Watch,
 )
 
 __all__ = [
@@ -58,6 +60,8 @@ __all__ = [
     "Site",
     "StudyTimes",
     "Tls",
+    "Urgent",
+    "Watch",
     "load_config",
     "read_config",
 ]
@@ -87,6 +91,7 @@ class Config(BaseSettings):
     objects: Objects = Objects()
     news: News = News()
     mirror: Mirror = Mirror()
+    watch: Watch = Watch()
     aws: Aws = Aws()
     api: Api = Api()
     seg: Seg = Seg()

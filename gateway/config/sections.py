@@ -135,6 +135,15 @@ class Fallback(Section):
     """Options that differ there make another job: `{ fast = true }` on a CPU queue."""
 
 
+class Urgent(Section):
+    """Where jobs go that others have to wait for: a queue that comes before the main one."""
+
+    job_queue: str = ""
+    """Empty: there is none, and every job goes to the main queue."""
+    priority: int = Field(1, ge=1)
+    """From which priority of its rule on a job goes there."""
+
+
 class Queue(Section):
     """Where jobs run."""
 
@@ -153,6 +162,7 @@ class Queue(Section):
     """How long a run whose submission was not answered is looked for before it is submitted again."""
     usd_per_hour: dict[str, float] = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805}
     """Instance type to price, for the estimate of a job's cost."""
+    urgent: Urgent = Urgent()
     fallback: Fallback = Fallback()
 
     @model_validator(mode="after")
@@ -204,6 +214,15 @@ class Mirror(Section):
         if self.backend == "dynamodb" and not self.table:
             raise ValueError("backend = 'dynamodb' needs table")
         return self
+
+
+class Watch(Section):
+    """Where figures of this gateway are put for alarms and a dashboard."""
+
+    backend: Literal["none", "cloudwatch"] = "none"
+    namespace: str = Field("IrisGateway", pattern=r"^[A-Za-z0-9_.#-]{1,255}$")
+    every_s: float = Field(60.0, ge=1, le=300)
+    """How often; the alarm on a missing heartbeat expects at least one in five minutes."""
 
 
 class Aws(Section):

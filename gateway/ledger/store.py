@@ -20,7 +20,7 @@ from gateway.events import Bus
 from .kill_points import die_if_asked
 from .transaction import Transaction
 
-SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql")
+SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 """One file for each schema version, applied in order."""
 
 

@@ -222,11 +222,11 @@ class Following(Worker):
             for job in jobs_in(self._ledger, {JobState.SUBMITTED, JobState.RUNNABLE})
             if job.queue_id and _seconds_since(job.waiting_since) >= self._intervals.explain_s
         ]
-        why: dict[str, Waiting] = {}
+        why: dict[tuple[Lane, int], Waiting] = {}
         for job in waiting:
-            if job.lane not in why:  # one look at the queue explains everybody in it
-                why[job.lane] = self._queue.why_waiting(Lane(job.lane), job.queue_id)
-        self._each(waiting, lambda job: self._explain(job, why[job.lane]))
+            if (job.lane, job.priority) not in why:  # one look at the queue explains everybody in it
+                why[job.lane, job.priority] = self._queue.why_waiting(job.lane, job.priority, job.queue_id)
+        self._each(waiting, lambda job: self._explain(job, why[job.lane, job.priority]))
         late = [job for job in waiting if _seconds_since(job.waiting_since) >= self._fallback.after_s]
         self._each(late, self._withdraw)
 

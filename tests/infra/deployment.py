@@ -24,7 +24,17 @@ TEMPLATE: Final = ROOT / "infra" / "template.yaml"
 ACCOUNT: Final = "123456789012"
 
 IGNORED_TYPES: Final = frozenset(
-    {"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::RolesAnywhere::Profile"}
+    {
+        "AWS::Budgets::Budget",
+        "AWS::CloudWatch::Alarm",
+        "AWS::RolesAnywhere::Profile",
+        "AWS::S3::BucketPolicy",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::TopicPolicy",
+        "AWS::SQS::QueuePolicy",
+        "AWS::Scheduler::Schedule",
+        "AWS::Scheduler::ScheduleGroup",
+    }
 )
 """Types of resources that moto does not make."""
 IGNORED_PROPERTIES: Final = frozenset(
@@ -238,7 +248,10 @@ class Deployed:
             "AWS::StackName": self.stack,
             "AWS::URLSuffix": "amazonaws.com",
         }
-        return pseudo[name] if name in pseudo else self.ids[name]
+        if name in pseudo:
+            return pseudo[name]
+        is_ignored = name not in self.ids and self.wanted[name]["Type"] in IGNORED_TYPES
+        return name if is_ignored else self.ids[name]
 
     def _attribute(self, name: str, attribute: str) -> str:
         kind, known = self.wanted[name]["Type"], self.ids[name]
@@ -253,6 +266,7 @@ class Deployed:
             "AWS::KMS::Key.Arn": f"arn:aws:kms:{here}:key/{known}",
             "AWS::S3::Bucket.Arn": f"arn:aws:s3:::{known}",
             "AWS::SQS::Queue.Arn": f"arn:aws:sqs:{here}:{known.rpartition('/')[2]}",
+            "AWS::SQS::Queue.QueueName": known.rpartition("/")[2],
         }[f"{kind}.{attribute}"]
 
     def _substituted(self, argument: Any) -> str:

@@ -54,6 +54,7 @@ def test_configuration_of_a_whole_stack_names_everything(
             "backend": "batch",
             "job_queue": "iris-processing-queue",
             "job_definition": "iris-totalsegmentator-job",
+            "urgent": {"job_queue": "iris-oculus-backend-fast"},
             "fallback": {
                 "job_queue": "iris-oculus-backend-cpu",
                 "job_definition": "iris-oculus-backend-cpu",
@@ -62,6 +63,7 @@ def test_configuration_of_a_whole_stack_names_everything(
         },
         "news": {"backend": "sqs", "queue_url": whole.ids["News"]},
         "mirror": {"backend": "dynamodb", "table": "iris-oculus-backend-studies"},
+        "watch": {"backend": "cloudwatch", "namespace": "IrisGateway"},
         "aws": {"region": REGION},
     }
 
@@ -148,6 +150,7 @@ def test_doctor_finds_no_fault_with_a_whole_stack_and_its_configuration(
     assert {
         "bucket access",
         "queue image",
+        "queue.urgent job queue",
         "queue.fallback job queue",
         "news dead letters",
         "mirror backup",

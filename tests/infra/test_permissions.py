@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from gateway.config import Watch
 from tests.cloud import REGION
 from tests.infra.deployment import ACCOUNT, ROOT, Deployed
 
-ACTION = re.compile(r"\b(?:s3|batch|sqs|dynamodb|ecr|kms|servicequotas):[A-Z][A-Za-z]+\b")
+ACTION = re.compile(r"\b(?:s3|batch|sqs|dynamodb|ecr|kms|servicequotas|cloudwatch):[A-Z][A-Za-z]+\b")
 BUCKET = f"arn:aws:s3:::iris-oculus-data-{ACCOUNT}"
 HERE = f"{REGION}:{ACCOUNT}"
 NEWS = f"arn:aws:sqs:{HERE}:iris-oculus-backend-news-north"
@@ -40,6 +41,7 @@ GATEWAY_MAY = [
     ("sqs:ReceiveMessage", NEWS),
     ("sqs:GetQueueAttributes", f"{NEWS}-dead"),
     ("dynamodb:PutItem", TABLE),
+    ("cloudwatch:PutMetricData", "*"),
     ("ecr:DescribeImages", f"arn:aws:ecr:{HERE}:repository/iris-totalsegmentator-batch"),
 ]
 GATEWAY_MAY_NOT = [
@@ -54,6 +56,7 @@ GATEWAY_MAY_NOT = [
     ("dynamodb:PutItem", f"arn:aws:dynamodb:{HERE}:table/iris-oculus-metadata"),
 ]
 HAVE_NO_RESOURCE = {
+    "cloudwatch:PutMetricData",  # bounded by its namespace
     "batch:DescribeComputeEnvironments",
     "batch:DescribeJobDefinitions",
     "batch:DescribeJobQueues",
@@ -142,6 +145,11 @@ def test_gateway_is_not_allowed_what_is_none_of_its_business(
 def test_gateway_ends_jobs_of_this_application_alone(gateway_policy: list[Statement]) -> None:
     [statement] = [each for each in gateway_policy if "batch:TerminateJob" in as_list(each["Action"])]
     assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/Application": "iris-oculus"}}
+
+
+def test_gateway_puts_figures_into_its_own_namespace_alone(gateway_policy: list[Statement]) -> None:
+    [statement] = [each for each in gateway_policy if "cloudwatch:PutMetricData" in as_list(each["Action"])]
+    assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": Watch().namespace}}
 
 
 def test_job_may_do_exactly_what_the_guide_says_that_it_needs(whole: Deployed) -> None:

@@ -114,6 +114,15 @@ def test_deploy_whole_keeps_a_log_group_that_is_there(
     assert command[-2:] == ["Mode=whole", "LogGroup=keep"]
 
 
+def test_deploy_quotes_a_value_with_blanks_as_sam_takes_it(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    hours = "WorkingHoursBegin=cron(0 7 ? * MON-FRI *)"
+    [command] = commands(script("deploy.sh", "whole", "--dry-run", hours, "TimeZone=Etc/UTC").stdout)
+    assert command[-2:] == ['WorkingHoursBegin="cron(0 7 ? * MON-FRI *)"', "TimeZone=Etc/UTC"]
+
+
 def test_deploy_of_a_stack_in_another_mode_is_refused(
     script: Script, empty_aws: Aws, moto_server: str
 ) -> None:

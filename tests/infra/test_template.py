@@ -27,6 +27,7 @@ from tests.infra.deployment import (
 from tests.infra.observed import lost_properties
 
 UNTAGGED_TYPES = {
+    "AWS::CloudWatch::Dashboard",
     "AWS::EC2::Route",
     "AWS::EC2::SubnetRouteTableAssociation",
     "AWS::EC2::VPCEndpoint",
@@ -35,9 +36,21 @@ UNTAGGED_TYPES = {
     "AWS::IAM::InstanceProfile",
     "AWS::IAM::ManagedPolicy",
     "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::Schedule",  # its group is
 }
+TAGS = ("Tags", "TagSpecifications", "ResourceTags")
 """What has no tags of its own; CloudFormation passes those of the stack on where a type takes any."""
+OF_SOME_CHOICES = {
+    "AWS::Budgets::Budget",
+    "AWS::RolesAnywhere::Profile",
+    "AWS::SNS::Subscription",
+    "AWS::Scheduler::Schedule",
+    "AWS::Scheduler::ScheduleGroup",
+}
+"""Of what moto ignores: what the parameters' defaults do not make."""
 HOLDS_DATA = {
     "AWS::DynamoDB::Table",
     "AWS::ECR::Repository",
@@ -50,6 +63,7 @@ BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
 TRUST_ANCHOR = (
     "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/00000000-0000-4000-8000-000000000000"
 )
+WORKING_HOURS = {"WorkingHoursBegin": "cron(0 7 * * ? *)", "WorkingHoursEnd": "cron(0 19 * * ? *)"}
 MEMORY_OF_G4DN_XLARGE_MIB = 16384
 AGENTS_PART = 0.1
 
@@ -71,7 +85,7 @@ def test_linter_finds_nothing() -> None:
 def test_whole_stack_lacks_in_moto_only_what_moto_is_known_to_ignore(whole: Deployed) -> None:
     assert whole.described["StackStatus"] == "CREATE_COMPLETE"
     missing = {whole.wanted[name]["Type"] for name in set(whole.wanted) - set(whole.ids)}
-    assert missing == IGNORED_TYPES - {"AWS::RolesAnywhere::Profile"}
+    assert missing == IGNORED_TYPES - OF_SOME_CHOICES
     assert set(whole.ids) <= set(whole.wanted)
     assert lost_properties(whole) == IGNORED_PROPERTIES
 
@@ -80,7 +94,7 @@ def test_everything_that_takes_tags_is_tagged() -> None:
     untagged = {
         name: of["Type"]
         for name, of in transformed()["Resources"].items()
-        if "iris-oculus" not in str(of["Properties"].get("Tags", of["Properties"].get("TagSpecifications")))
+        if not any("iris-oculus" in str(of["Properties"].get(name)) for name in TAGS)
     }
     assert set(untagged.values()) == UNTAGGED_TYPES
 
@@ -184,6 +198,20 @@ def test_news_queue_takes_messages_from_the_rules_of_the_stack_alone(whole: Depl
         assert target["Arn"] == allowed["Resource"]
 
 
+def test_key_lets_eventbridge_in_without_a_condition_that_its_requests_would_never_meet(
+    whole: Deployed,
+) -> None:
+    """EventBridge names no source to KMS: such a condition would drop every event without a word."""
+    [(_, key)] = whole.of_type("AWS::KMS::Key")
+    [statement] = [
+        each
+        for each in key["KeyPolicy"]["Statement"]
+        if each["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    assert "Condition" not in statement
+    assert set(statement["Action"]) == {"kms:GenerateDataKey", "kms:Decrypt"}
+
+
 def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whole: Deployed) -> None:
     def event(job: str, queue: str) -> dict[str, str]:
         arn = f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/{queue}"
@@ -208,7 +236,8 @@ def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whol
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"Network": "private", "TrustAnchorArn": TRUST_ANCHOR}, {"CpuFallback": "no"}]
+    "parameters",
+    [{"Network": "private", "TrustAnchorArn": TRUST_ANCHOR, **WORKING_HOURS}, {"CpuFallback": "no"}],
 )
 def test_other_choices_deploy_whole_too(empty_aws: Aws, moto_server: str, parameters: dict[str, str]) -> None:
     fresh(moto_server)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,21 @@ def test_study_goes_through_s3_and_batch_and_its_path_is_in_the_timeline(
     assert world.stop() == 0
 
 
+def figure(namespace: str, name: str) -> float:
+    """The sum of what was put for a metric within a day."""
+    now = datetime.now(UTC)
+    answer = boto3.client("cloudwatch").get_metric_statistics(
+        Namespace=namespace,
+        MetricName=name,
+        Dimensions=[{"Name": "Site", "Value": "test"}],
+        StartTime=now - timedelta(days=1),
+        EndTime=now + timedelta(minutes=1),
+        Period=172800,
+        Statistics=["Sum"],
+    )
+    return sum(point["Sum"] for point in answer["Datapoints"])
+
+
 # -- a fault at every call site ---------------------------------------------------------------------------
 
 
@@ -177,7 +193,8 @@ def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     batch_double.set_definition(command=[sys.executable, str(QUICK_JOB)])
     table = make_table(proxy.address)
     mirror = f'[mirror]\nbackend = "dynamodb"\ntable = "{table}"\n'
-    world = make_gateway(queue="reconcile_s = 3.0", more=mirror)
+    watch = '[watch]\nbackend = "cloudwatch"\nnamespace = "IrisFifty"\nevery_s = 1.0\n'
+    world = make_gateway(queue="reconcile_s = 3.0", more=mirror + watch)
     world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
     for half in ("first", "second"):
@@ -210,6 +227,9 @@ def test_fifty_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     mirrored = items_in(proxy.address, table).items()
     assert [item["reason"] for (_, sort), item in mirrored if sort == "STUDY"] == ["delivered"] * STUDIES
     assert times_worked.total() - STUDIES <= len(interrupted)
+    while figure("IrisFifty", "StudiesDone") < STUDIES:  # more, where the answer to a put was lost
+        assert time.monotonic() < deadline, "figures are missing"
+        time.sleep(0.2)
 
 
 AWAY = {

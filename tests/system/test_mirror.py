@@ -136,7 +136,7 @@ def test_study_full_of_telling_values_leaves_none_of_them_in_what_any_service_is
     news_queue: NewsQueue,
     tmp_path: Path,
 ) -> None:
-    """S3, SQS and DynamoDB behind one proxy, Batch behind another."""
+    """S3, SQS, DynamoDB and CloudWatch behind one proxy, Batch behind another."""
     table = make_table(recording_proxy.target)
     boto3.client("s3").create_bucket(Bucket="iris-telling")
     before_batch = RecordingProxy(batch_double.url)
@@ -149,6 +149,7 @@ def test_study_full_of_telling_values_leaves_none_of_them_in_what_any_service_is
         IRIS_OBJECTS=json.dumps({"backend": "s3", "bucket": "iris-telling"}),
         IRIS_QUEUE=json.dumps({"backend": "batch", "job_queue": MAIN_QUEUE, "job_definition": DEFINITION}),
         IRIS_NEWS=json.dumps({"backend": "sqs", "queue_url": news_queue.url}),
+        IRIS_WATCH=json.dumps({"backend": "cloudwatch", "every_s": 1}),
     )
     study_uid = write_study(tmp_path / "study", seed="telling")
     values = set(_mark(tmp_path / "study"))
@@ -156,6 +157,7 @@ def test_study_full_of_telling_values_leaves_none_of_them_in_what_any_service_is
     study = world.until(study_uid, lambda study: study["state"] in ("done", "failed"))
     assert study["reason"] == "delivered", study
     _until(lambda: _mirror(world)["waiting"] == 0, lambda: _mirror(world))
+    _until(lambda: b"DeliverTime" in recording_proxy.everything(), lambda: recording_proxy.operations())
     figures = world._request("GET", "/metrics").text
     assert "iris_news_poison 0.0" in figures
     assert world.stop() == 0

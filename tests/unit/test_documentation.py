@@ -138,3 +138,23 @@ def test_readme_names_every_command_and_no_option_that_is_not_there() -> None:
         if option not in {text for parameter in commands[name].params for text in parameter.opts}
     ]
     assert unknown == []
+
+
+GUIDE, GUIA = ROOT / "infra" / "README.md", ROOT / "infra" / "README.es.md"
+
+
+def _commands_in(guide: Path) -> list[str]:
+    """What stands in its code blocks, without what is said beside a command."""
+    blocks = re.findall(r"^```\n(.*?)^```$", guide.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+# .*$", "", line) for block in blocks for line in block.splitlines()]
+
+
+def _figures(guide: Path) -> list[str]:
+    """Numbers with a point: prices, and what they come to."""
+    return re.findall(r"\d+\.\d+", guide.read_text(encoding="utf-8"))
+
+
+def test_spanish_deployment_guide_has_the_commands_and_the_prices_of_the_english_one() -> None:
+    assert len(_commands_in(GUIDE)) > 10
+    assert _commands_in(GUIA) == _commands_in(GUIDE)
+    assert _figures(GUIA) == _figures(GUIDE)

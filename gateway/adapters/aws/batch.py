@@ -85,12 +85,16 @@ class BatchSettings:
     main: LaneSettings
     fallback: LaneSettings | None
     site: str
+    urgent_queue: str = ""
+    """The job queue of urgent jobs of the main lane; empty: there is none."""
+    urgent_priority: int = 1
+    """From which priority on a job is urgent."""
     timeout_s: float = 7200.0
     """How long one attempt may run; Batch takes 60 at least."""
     attempts: int = 5
 
-    def lane(self, lane: Lane) -> LaneSettings:
-        """The settings of a lane.
+    def lane(self, lane: Lane, priority: int) -> LaneSettings:
+        """The settings of a lane for a job of this priority.
 
         Raises
         ------
@@ -100,12 +104,13 @@ class BatchSettings:
         found = self.main if lane is Lane.MAIN else self.fallback
         if found is None:
             raise Permanent("there is no fallback queue; set queue.fallback.job_queue")
-        return found
+        is_urgent = bool(self.urgent_queue) and priority >= self.urgent_priority
+        return replace(found, job_queue=self.urgent_queue) if is_urgent and lane is Lane.MAIN else found
 
     def queues(self) -> tuple[str, ...]:
         """The job queues of all lanes, each once."""
-        lanes = (self.main, *((self.fallback,) if self.fallback is not None else ()))
-        return tuple(dict.fromkeys(each.job_queue for each in lanes))
+        fallback = self.fallback.job_queue if self.fallback is not None else ""
+        return tuple(dict.fromkeys(filter(None, (self.main.job_queue, self.urgent_queue, fallback))))
 
 
 class BatchQueue:
@@ -140,7 +145,7 @@ class BatchQueue:
 
     def submit(self, ticket: JobTicket) -> str:
         """Hand over one run, once; Batch's id of the job."""
-        lane = self._settings.lane(ticket.lane)
+        lane = self._settings.lane(ticket.lane, ticket.priority)
         wish = self._wish(ticket, lane)
         try:
             answer = self._submitting.submit_job(**wish)
@@ -223,7 +228,7 @@ class BatchQueue:
         found = (news_of_job(job) for job in self._described(queue_ids))
         return [news for news in found if news is not None]
 
-    def why_waiting(self, lane: Lane, queue_id: str) -> Waiting:
+    def why_waiting(self, lane: Lane, priority: int, queue_id: str) -> Waiting:
         """Find out why a job gets no machine; what AWS does not tell weakens the answer.
 
         Raises
@@ -231,7 +236,7 @@ class BatchQueue:
         Permanent
             There is no such lane.
         """
-        lane_settings = self._settings.lane(lane)
+        lane_settings = self._settings.lane(lane, priority)
         refused: list[str] = []
         wait = Wait(lane_settings.job_queue, lane_settings.job_definition)
         try:

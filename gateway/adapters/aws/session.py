@@ -15,6 +15,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_s3 import S3Client
@@ -73,6 +74,10 @@ class AwsSession:
     def dynamodb(self) -> "DynamoDBClient":
         """The mirror's table."""
         return self._session.client("dynamodb", **self._settings())
+
+    def cloudwatch(self) -> "CloudWatchClient":
+        """Figures of this gateway; what is not taken soon comes with the next, so it does not wait long."""
+        return self._session.client("cloudwatch", **self._settings(tries=2, read_timeout_s=10.0))
 
     def sts(self) -> "STSClient":
         """Who we are."""

@@ -102,6 +102,25 @@ def test_run_goes_to_the_queue_of_its_lane(batch_double: BatchDouble, queue: Bat
     assert batch_double.job(job_id).queue.name == FALLBACK_QUEUE
 
 
+@pytest.mark.parametrize(
+    ("priority", "lane", "is_urgent"),
+    [(5, Lane.MAIN, True), (9, Lane.MAIN, True), (4, Lane.MAIN, False), (9, Lane.FALLBACK, False)],
+)
+def test_run_of_an_urgent_rule_goes_to_the_urgent_queue_and_is_found_there(
+    batch_double: BatchDouble, aws_session: AwsSession, priority: int, lane: Lane, is_urgent: bool
+) -> None:
+    batch_double.hold_capacity()
+    settings = replace(SETTINGS, main=LaneSettings("other-queue", DEFINITION), urgent_priority=5)
+    batch_double.queues["other-queue"] = replace(batch_double.queues[MAIN_QUEUE], name="other-queue")
+    queue = BatchQueue(aws_session, replace(settings, urgent_queue=MAIN_QUEUE))
+    ticket = replace(TICKET, lane=lane, priority=priority)
+    job_id = queue.submit(ticket)
+    assert (batch_double.job(job_id).queue.name == MAIN_QUEUE) is is_urgent
+    assert queue.find(ticket) == job_id
+    batch_double.set_queue(MAIN_QUEUE, state="DISABLED")
+    assert (queue.why_waiting(lane, priority, job_id).code == "queue_disabled") is is_urgent
+
+
 def test_fallback_that_is_not_configured_is_refused(aws_session: AwsSession) -> None:
     queue = BatchQueue(aws_session, replace(SETTINGS, fallback=None))
     with pytest.raises(Permanent, match=r"queue\.fallback\.job_queue"):

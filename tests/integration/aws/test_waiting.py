@@ -42,7 +42,7 @@ def explained(batch_double: BatchDouble, queue: BatchQueue) -> Callable[..., Wai
         job_id = queue.submit(JobTicket(**{**vars(TICKET), "lane": lane}))
         batch_double.wait_for(job_id, "RUNNABLE")
         harm(batch_double)
-        return queue.why_waiting(lane, job_id)
+        return queue.why_waiting(lane, 0, job_id)
 
     return explain
 
@@ -218,13 +218,13 @@ def test_others_that_came_first_are_counted(batch_double: BatchDouble, queue: Ba
     batch_double.wait_for(jobs[0], "RUNNING")
     for number, job_id in enumerate(jobs):
         batch_double.job(job_id).created_at += number
-    waiting = queue.why_waiting(Lane.MAIN, jobs[2])
+    waiting = queue.why_waiting(Lane.MAIN, 0, jobs[2])
     assert waiting.code == "line"
     assert "all 4 vCPUs" in waiting.sentence
     assert "1 job at work, 1 in line before it" in waiting.sentence
     assert waiting.fix == f"{UPDATE} --compute-resources maxvCpus=8"
     batch_double.set_environment(max_vcpus=16)
-    waiting = queue.why_waiting(Lane.MAIN, jobs[2])
+    waiting = queue.why_waiting(Lane.MAIN, 0, jobs[2])
     assert (waiting.code, waiting.fix) == ("line", "")
 
 
@@ -282,10 +282,10 @@ def test_expired_credentials_are_the_answer_and_no_error(explained: Callable[...
 def test_run_that_waits_no_longer_is_told_so(batch_double: BatchDouble, queue: BatchQueue) -> None:
     job_id = queue.submit(TICKET)
     batch_double.wait_for(job_id, "RUNNING")
-    assert queue.why_waiting(Lane.MAIN, job_id).code == "running"
+    assert queue.why_waiting(Lane.MAIN, 0, job_id).code == "running"
     queue.cancel(TICKET.job_key, job_id)
     batch_double.wait_for(job_id, "FAILED")
-    assert queue.why_waiting(Lane.MAIN, job_id).code == "over"
+    assert queue.why_waiting(Lane.MAIN, 0, job_id).code == "over"
 
 
 def test_reader_names_the_denied_action_for_the_doctor(

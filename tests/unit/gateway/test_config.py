@@ -67,11 +67,13 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "reconcile_s": 180.0,
             "unseen_s": 60.0,
             "usd_per_hour": {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805},
+            "urgent": {"job_queue": "", "priority": 1},
             "fallback": {"after_s": 1800.0, "job_queue": "", "job_definition": "", "options": {}},
         },
         "objects": {"backend": "local", "bucket": "", "prefix": "", "kms_key": ""},
         "news": {"backend": "local", "queue_url": ""},
         "mirror": {"backend": "none", "table": "", "keep_days": 90},
+        "watch": {"backend": "none", "namespace": "IrisGateway", "every_s": 60.0},
         "aws": {"region": "us-east-1", "endpoint_url": ""},
         "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
         "seg": {

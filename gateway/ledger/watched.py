@@ -1,0 +1,175 @@
+"""What is measured of the ledger: how things stand, and what happened in a part of the timeline.
+
+Numbers only. Durations are between two lines of the timeline, in seconds, by the clock of this machine.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gateway.adapters.measures import Measure, Readings
+
+from .outbox import backlog_of, mirror_of
+from .records import utc_time
+from .states import JobState, StudyState
+from .store import Ledger
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of the timeline: the lines after `counted`, up to and with `upto` (events.seq)."""
+
+    counted: int
+    upto: int
+    is_last: bool
+    """Whether the timeline ends there for now."""
+
+
+def switch_watch(ledger: Ledger, *, is_on: bool) -> None:
+    """Say at the start whether the timeline is counted; what happened while it was not never is."""
+    with ledger.transaction() as transaction:
+        transaction.execute(
+            "UPDATE watch SET counted = CASE WHEN is_on THEN counted"
+            " ELSE (SELECT coalesce(max(seq), 0) FROM events) END, is_on = ?",
+            (int(is_on),),
+        )
+
+
+def next_stretch(ledger: Ledger, most: int) -> Stretch:
+    """Give the next part that is not counted yet, of `most` lines at most."""
+    row = ledger.read(
+        "SELECT counted, (SELECT coalesce(max(seq), 0) FROM events) AS newest FROM watch",
+    )[0]
+    upto = min(row["newest"], row["counted"] + most)
+    return Stretch(row["counted"], upto, is_last=upto == row["newest"])
+
+
+def mark_counted(ledger: Ledger, stretch: Stretch) -> None:
+    """Note that this part is in the figures."""
+    if stretch.upto != stretch.counted:
+        with ledger.transaction() as transaction:
+            transaction.execute("UPDATE watch SET counted = ?", (stretch.upto,))
+
+
+# -- how things stand -------------------------------------------------------------------------------------
+
+_WAITING: Final = (JobState.SUBMITTED, JobState.RUNNABLE)
+
+
+def standing(ledger: Ledger) -> Readings:
+    """How things stand now; what there is no mirror of is left out."""
+    studies = _first(
+        ledger,
+        "SELECT count(*) AS number, min(received_at) AS since FROM studies WHERE state IN (?, ?)",
+        (StudyState.RECEIVING, StudyState.PROCESSING),
+    )
+    waiting = _first(
+        ledger,
+        "SELECT count(*) AS number, min(waiting_since) AS since FROM jobs WHERE state IN (?, ?)",
+        _WAITING,
+    )
+    held = _first(
+        ledger,
+        "SELECT (SELECT count(*) FROM quarantine) + count(*) AS number FROM jobs WHERE state = ?",
+        (JobState.QUARANTINED,),
+    )
+    running = _first(ledger, "SELECT count(*) AS number FROM jobs WHERE state = ?", (JobState.RUNNING,))
+    numbers = {
+        Measure.STUDIES_OPEN: studies["number"],
+        Measure.OLDEST_OPEN_STUDY_AGE: _age_s(studies["since"]),
+        Measure.JOBS_WAITING: waiting["number"],
+        Measure.LONGEST_RUNNABLE_WAIT: _age_s(waiting["since"]),
+        Measure.JOBS_RUNNING: running["number"],
+        Measure.QUARANTINED: held["number"],
+    }
+    if mirror_of(ledger).is_on:
+        backlog = backlog_of(ledger)
+        numbers |= {Measure.MIRROR_WAITING: backlog.waiting, Measure.MIRROR_LAG: backlog.lag_s}
+    return {measure: (float(number),) for measure, number in numbers.items()}
+
+
+def _first(ledger: Ledger, sql: str, parameters: tuple[str, ...]) -> Mapping[str, Any]:
+    return dict(ledger.read(sql, parameters)[0])
+
+
+def _age_s(since: str | None) -> float:
+    return max(0.0, (datetime.now(UTC) - utc_time(since)).total_seconds()) if since else 0.0
+
+
+# -- what happened ----------------------------------------------------------------------------------------
+
+_COUNTED: Final[Mapping[Measure, str]] = {
+    Measure.STUDIES_DONE: "event = 'study.finished'",
+    Measure.STUDIES_FAILED: "event = 'study.failed'",
+    Measure.JOBS_FAILED: "event = 'job.failed'",
+    Measure.SPOT_INTERRUPTIONS: "event = 'job.queued' AND json_extract(detail, '$.interruption') = 'spot'",
+}
+"""Lines of the timeline that are counted; 0 is a reading, too."""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Begins with the last line before `end` that is one of `begin`, and has the same owner."""
+
+    end: str
+    begin: str
+    owner: str = "b.job_key = e.job_key"
+
+
+_STAGES: Final[Mapping[Measure, _Stage]] = {
+    Measure.RECEIVE_TIME: _Stage(
+        "study.completed", "b.event = 'study.instance_stored'", "b.study_uid = e.study_uid"
+    ),
+    Measure.CONVERT_TIME: _Stage(
+        "job.converted", "b.event IN ('job.planned', 'job.retried', 'job.replanned', 'job.released')"
+    ),
+    Measure.QUEUE_TIME: _Stage(
+        "job.started",
+        "(b.event = 'job.submitted'"
+        " OR b.event = 'job.queued' AND json_extract(b.detail, '$.interruption') IS NOT NULL)",
+    ),
+    Measure.RUN_TIME: _Stage(
+        "job.segmented",
+        "b.event = 'job.started' AND b.seq > (SELECT coalesce(max(c.seq), 0) FROM events c"
+        " WHERE c.job_key = e.job_key AND c.seq < e.seq AND c.event = 'job.submitted')",
+    ),
+    Measure.ENCODE_TIME: _Stage(
+        "job.encoded", "b.event IN ('job.segmented', 'job.header_corrected', 'job.retried')"
+    ),
+    Measure.DELIVER_TIME: _Stage(
+        "delivery.sent",
+        "b.event IN ('delivery.planned', 'delivery.retried')",
+        "b.job_key = e.job_key AND b.delivery_key = e.delivery_key",
+    ),
+}
+
+
+def happened(ledger: Ledger, stretch: Stretch) -> Readings:
+    """What happened in a part of the timeline: counts, durations of what ended there, costs of runs."""
+    part = (stretch.counted, stretch.upto)
+    found: dict[Measure, Sequence[float]] = {}
+    for measure, condition in _COUNTED.items():
+        sql = f"SELECT count(*) AS number FROM events WHERE seq > ? AND seq <= ? AND {condition}"
+        found[measure] = (float(ledger.read(sql, part)[0]["number"]),)
+    for measure, stage in _STAGES.items():
+        found[measure] = _durations_s(ledger, stage, part)
+    costs = ledger.read(
+        "SELECT json_extract(detail, '$.usd_estimate') AS usd FROM events"
+        " WHERE seq > ? AND seq <= ? AND event = 'job.segmented' AND usd IS NOT NULL",
+        part,
+    )
+    found[Measure.COST_ESTIMATE] = tuple(float(row["usd"]) for row in costs)
+    return {measure: values for measure, values in found.items() if values}
+
+
+def _durations_s(ledger: Ledger, stage: _Stage, part: tuple[int, int]) -> tuple[float, ...]:
+    rows = ledger.read(
+        "SELECT e.at AS ended,"
+        f" (SELECT b.at FROM events b WHERE {stage.owner} AND b.seq < e.seq AND {stage.begin}"
+        "  ORDER BY b.seq DESC LIMIT 1) AS begun"
+        " FROM events e WHERE e.seq > ? AND e.seq <= ? AND e.event = ?",
+        (*part, stage.end),
+    )
+    spans = [utc_time(row["ended"]) - utc_time(row["begun"]) for row in rows if row["begun"] is not None]
+    return tuple(round(max(0.0, span.total_seconds()), 3) for span in spans)
