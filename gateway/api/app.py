@@ -12,12 +12,13 @@ from .guard import Guard, Policy, TokenPolicy
 from .live import LiveFeed
 from .metrics import Figure
 from .mirror_routes import mirror_routes
+from .nifti_routes import nifti_routes
 from .page_routes import add_page
 from .probe_routes import probe_routes
 from .problems import add_problem_handlers
 from .readiness import Readiness
 from .status_routes import status_routes
-from .store import Actions, JobFiles, MirrorControl, StatusStore
+from .store import Actions, JobFiles, MirrorControl, StatusStore, Uploads
 
 
 def create_api(
@@ -27,6 +28,7 @@ def create_api(
     bus: Bus | None,
     access: Access | Policy,
     files: JobFiles,
+    uploads: Uploads,
     *,
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
@@ -36,8 +38,8 @@ def create_api(
 
     Parameters
     ----------
-    store, actions, files
-        What is known, what can be asked for, and where job folders are.
+    store, actions, files, uploads
+        What is known, what can be asked for, where job folders are, and how images come as NIfTI files.
     readiness
         Asked at every /readyz.
     bus
@@ -64,6 +66,7 @@ def create_api(
     add_problem_handlers(api)
     api.include_router(probe_routes(store, readiness, figures))
     api.include_router(status_routes(store, actions, live, files))
+    api.include_router(nifti_routes(uploads))
     api.include_router(mirror_routes(mirror))
     policy = TokenPolicy(access) if isinstance(access, Access) else access
     add_page(api, access if isinstance(access, Access) else Access(None))

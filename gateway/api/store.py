@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 Json = dict[str, Any]
 """A dictionary of the shape that `gateway.api.models` describes."""
@@ -87,6 +87,36 @@ class Actions(Protocol):
 
     def release(self, key: str) -> Json:
         """Let a held job, or a quarantined object, go on."""
+
+
+@dataclass(frozen=True)
+class UploadWish:
+    """What is asked of an image: as it stands in the form, not checked yet."""
+
+    task: str
+    options: str
+    """JSON."""
+    sha256: str | None
+    size_bytes: int | None
+
+
+class Uploads(Protocol):
+    """Images that come as NIfTI files, with the shapes of `models.TaskList`, `Upload` and `Outcome`.
+
+    Each raises `NotPossible` where the wish or the file cannot be used, with a sentence that says why.
+    """
+
+    def tasks(self) -> Json:
+        """What the engine can be asked for."""
+
+    def take(self, wish: UploadWish, file: BinaryIO) -> Json:
+        """Take a file in; in the cloud it is refused with the way out."""
+
+    def offer(self, wish: UploadWish) -> Json:
+        """Say where a file is to be put; at a gateway it is refused with the way out."""
+
+    def start(self, job_key: str) -> Json | None:
+        """Begin with a file that was put; None where there is no such upload."""
 
 
 class MirrorControl(Protocol):
