@@ -54,6 +54,7 @@ from gateway.pipeline.results import JobResults
 from gateway.pipeline.rules import RuleError, compile_rule
 from gateway.pipeline.steps import StepWorker
 from gateway.pipeline.workplace import Workplace
+from gateway.uploads import NiftiUploads
 from gateway.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -122,6 +123,7 @@ class App:
             completeness,
             *([self._mirror] if self._mirror else []),
         ]
+        self._uploads = uploads = NiftiUploads(config, ledger, secret, identity)
         api = create_api(
             LedgerStore(ledger),
             LedgerActions(ledger),
@@ -129,9 +131,11 @@ class App:
             bus,
             Access(self.token),
             JobFolderFiles(objects),
+            uploads,
             pictures_from=pictures_from(objects),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             figures=self._computing.figures,
+            upload_room=uploads,
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 
@@ -153,6 +157,7 @@ class App:
             log.warning("configuration", sentence=warning)
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._intake.adopt_unknown_files()
+        self._uploads.begin()
         self._computing.start()
         begin_to_sweep(self._objects)
         for worker in self._workers:

@@ -19,6 +19,7 @@ from .problems import add_problem_handlers
 from .readiness import Readiness
 from .status_routes import status_routes
 from .store import Actions, JobFiles, MirrorControl, StatusStore, Uploads
+from .upload_gate import UploadGate, UploadRoom
 
 
 def create_api(
@@ -33,6 +34,7 @@ def create_api(
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
     figures: Callable[[], Sequence[Figure]] = tuple,
+    upload_room: UploadRoom | None = None,
 ) -> FastAPI:
     """The whole API as one ASGI app.
 
@@ -48,11 +50,13 @@ def create_api(
     access
         Who may ask. With a policy other than the token's the page has no sign-in of its own.
     pictures_from
-        The origin of the URLs that `files` gives: the page may show pictures from there.
+        The origin of the URLs that `files` gives: the page may show pictures from there, and put uploads.
     mirror
         None where this app has no part in mirroring.
     figures
         Metrics of parts that are not in the store; asked at every /metrics.
+    upload_room
+        What uploads may come; None where files are put elsewhere.
     """
     api = FastAPI(
         title="IRIS Gateway",
@@ -70,5 +74,7 @@ def create_api(
     api.include_router(mirror_routes(mirror))
     policy = TokenPolicy(access) if isinstance(access, Access) else access
     add_page(api, access if isinstance(access, Access) else Access(None))
+    if upload_room is not None:
+        api.add_middleware(UploadGate, room=upload_room)
     api.add_middleware(Guard, policy=policy, pictures_from=pictures_from)
     return api

@@ -179,6 +179,7 @@ class TaskList(BaseModel):
     takes: Literal["file", "put"] = Field(
         description="file: send it with the request; put: ask without it, put it where the answer says, start"
     )
+    max_bytes: int | None = Field(None, description="The largest file that is taken; null: not known here")
     items: list[Task]
 
 

@@ -6,12 +6,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from gateway.ledger.work import NotPossible
+
 Json = dict[str, Any]
 """A dictionary of the shape that `gateway.api.models` describes."""
 
 
 class NotFound(Exception):
     """There is nothing under that key; the text says what was looked for, without the key."""
+
+
+class TooLarge(NotPossible):
+    """A file is larger than is taken; the text says what is."""
+
+
+class NoRoom(NotPossible):
+    """The disk has no room for a file."""
 
 
 class NotHere(Exception):
@@ -103,7 +113,8 @@ class UploadWish:
 class Uploads(Protocol):
     """Images that come as NIfTI files, with the shapes of `models.TaskList`, `Upload` and `Outcome`.
 
-    Each raises `NotPossible` where the wish or the file cannot be used, with a sentence that says why.
+    Each raises `NotPossible` where the wish or the file cannot be used, with a sentence that says why; of a
+    file that is too large, or has no room, `TooLarge` or `NoRoom`.
     """
 
     def tasks(self) -> Json:
