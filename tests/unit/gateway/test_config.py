@@ -73,7 +73,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
         "news": {"backend": "local", "queue_url": ""},
         "mirror": {"backend": "none", "table": "", "keep_days": 90},
         "aws": {"region": "us-east-1", "endpoint_url": ""},
-        "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
+        "api": {"host": "127.0.0.1", "port": 8080, "auth": "token", "max_upload_mb": 2048},
         "seg": {
             "type": "binary",
             "transfer_syntax": "",
