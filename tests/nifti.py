@@ -13,6 +13,7 @@ from gateway.pipeline.identity import EngineIdentity, SiteSecret
 from gateway.uploads import NiftiUploads
 
 AFFINE = np.array([[-0.9, 0.1, 0, 80], [0.1, 0.9, 0, -70], [0, 0, 2.5, -30], [0, 0, 0, 1.0]])
+ENGINE = EngineIdentity("threshold", "1", "", "none 0")
 PATIENT = b"Doe^John"
 
 
@@ -46,7 +47,6 @@ def uploads_of(
     config = Config(
         site={"data_dir": folder, "low_water_mb": low_water_mb}, api={"max_upload_mb": max_upload_mb}
     )
-    engine = EngineIdentity("threshold", "1", "", "none 0")
-    uploads = NiftiUploads(config, ledger, SiteSecret(config.secret_path), engine)
+    uploads = NiftiUploads(config, ledger, SiteSecret(config.secret_path), ENGINE)
     uploads.begin()
     return uploads

@@ -5,7 +5,7 @@ import { make, show } from "./dom.js";
 
 const NIFTI = "/api/v1/nifti";
 const MB = 1e6;
-const KEPT = "Voxels, geometry, type and scaling are kept, the rest of the header is dropped. The file’s name stays here.";
+const KEPT = "Voxels, geometry, type and scaling are kept, the rest of the header is dropped. Its name is not sent.";
 const PUT = "The file is put as it is, without its name: leave nothing of a patient in its header.";
 const PERSONAL = "Voxels remain personal data: a head shows a face. Where jobs run elsewhere, they leave this site by"
   + " your own act; no rule is asked.";
@@ -48,7 +48,7 @@ function build(tasks) {
 }
 
 function intro(tasks) {
-  const most = tasks.max_bytes ? ` of at most ${Math.floor(tasks.max_bytes / MB)} MB` : "";
+  const most = tasks.max_bytes ? `, of at most ${Math.floor(tasks.max_bytes / MB)} MB` : "";
   return make("p", {}, `One 3D image, .nii or .nii.gz${most}. What comes back is a label map on the same grid,`
     + " to download; nothing is sent to a PACS.");
 }
@@ -97,11 +97,12 @@ function transfer(method, address, headers, body, running) {
     const request = new XMLHttpRequest();
     const bar = make("progress", { max: 100, value: 0, "aria-label": "Upload" });
     const said = make("span", { class: "why" }, "0 %");
-    running.replaceChildren(make("span", { class: "progress" }, bar, said),
-      make("button", { type: "button", onclick: () => request.abort() }, "Stop"));
+    const stop = make("button", { type: "button", onclick: () => request.abort() }, "Stop");
+    running.replaceChildren(make("span", { class: "progress" }, bar, said), stop);
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       bar.value = total ? (100 * loaded) / total : 0;
       said.textContent = loaded < total ? `${Math.floor(bar.value)} %` : "The image is looked at…";
+      stop.hidden = loaded >= total; // from then on it may have begun
     });
     request.addEventListener("load", () => {
       const content = parsed(request.responseText);

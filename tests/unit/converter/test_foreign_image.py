@@ -4,6 +4,7 @@ import gzip
 import io
 import re
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,20 @@ def test_image_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_pat
 
 def test_gzip_that_goes_on_for_ever_behind_its_voxels_is_refused(tmp_path: Path) -> None:
     assert "holds more" in refusal(gzip.compress(changed("cal_max", 0) + bytes(50 << 20)), tmp_path)
+
+
+def test_large_image_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(-1000, 1000, (256, 256, 320), np.int16)
+    plain = tmp_path / "large.nii"
+    nib.save(nib.Nifti1Image(values, AFFINE), plain)
+    del values
+    tracemalloc.start()
+    with plain.open("rb") as source:
+        taken = stage_image(source, tmp_path / "out.nii.gz", most_bytes=10**9)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    taken.staged.commit()
+    assert peak_bytes < plain.stat().st_size / 2
 
 
 def test_label_map_of_another_grid_is_not_that_of_the_image(tmp_path: Path) -> None:

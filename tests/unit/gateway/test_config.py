@@ -235,6 +235,7 @@ _BATCH = "[queue]\nbackend = 'batch'\njob_queue = 'q'\njob_definition = 'd'\n"
     ("text", "sentence"),
     [
         ("[[rule]]\nname = 'a'\n[[rule]]\nname = 'a'", "rule names must differ: a"),
+        ("[[rule]]\nname = 'upload'", "rule upload: the name is kept for NIfTI uploads"),
         ("[[rule]]\nname = 'a'\nsend_to = ['pacs']", "rule a: send_to names no"),
         ("[api]\nhost = '0.0.0.0'\nauth = 'none'", "loopback only"),
         ("[queue]\nbackend = 'batch'", "needs job_queue and job_definition"),

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.api.listings import show_study
 from gateway.api.store import TooLarge, UploadWish
+from gateway.config import Fallback
 from gateway.events import Bus
 from gateway.ledger import work
 from gateway.ledger.completion import jobs_of
@@ -20,8 +21,10 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.work import NotPossible
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
+from gateway.pipeline.fallback import FallbackQueue
+from gateway.pipeline.identity import SiteSecret
 from gateway.uploads import NiftiUploads
-from tests.nifti import PATIENT, content, image, uploads_of, voxels
+from tests.nifti import ENGINE, PATIENT, content, image, uploads_of, voxels
 
 ANY = UploadWish("", "{}", None, None)
 
@@ -224,3 +227,19 @@ def test_job_of_an_upload_is_known_by_its_state(uploads: NiftiUploads, ledger: L
     [job] = jobs_of(ledger, study["study_uid"])
     assert (job.is_upload, job.state, job.job_key) == (True, JobState.PLANNED, taken["job_key"])
     assert (job.send_to, job.slot) == ((), job.job_key)
+
+
+def test_upload_that_goes_to_the_fallback_is_the_job_that_its_options_would_have_made(
+    uploads: NiftiUploads, ledger: Ledger, tmp_path: Path
+) -> None:
+    taken = give(uploads)
+    move(ledger, taken["job_key"], JobEvent.QUEUED)
+    secret = SiteSecret(tmp_path / "site-secret")
+    queue = Fallback(job_queue="cpu", options={"fast": True})
+    [job] = work.jobs_in(ledger, [JobState.RUNNABLE])
+    FallbackQueue(ledger, queue, secret, ENGINE).move(job, "it waited too long")
+    fast = give(uploads, UploadWish("", '{"fast": true}', None, None))
+    [open_job] = work.jobs_in(ledger, [JobState.PLANNED])
+    assert (open_job.job_key, open_job.is_upload) == (fast["job_key"], True)
+    assert open_job.fallback_of == taken["job_key"]
+    assert give(uploads)["state"] == "superseded"
