@@ -213,7 +213,7 @@ def _rebuilt(header: Any) -> Any:
     shape = _shape(header)
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise UnusableImage("the image's voxels are no plain numbers (complex or colour); save it as such")
+        raise UnusableImage("the image's voxels are no plain numbers but complex or coloured; convert it")
     new: Any = type(header)(endianness="<")
     new.set_data_shape(shape)
     new.set_data_dtype(dtype.newbyteorder("<"))

@@ -223,7 +223,7 @@ NOT_REACHED_YET = {
     "delivery.committed": "storage commitment is not asked for by this version",
     "delivery.commitment_refused": "storage commitment is not asked for by this version",
 }
-UPLOADED = ["study.completed:before", "study.completed:after", "job.staged:before", "job.delivered:before"]
+UPLOADED = ["study.completed:before", "study.completed:after", "job.delivered:before"]
 """Where an upload goes another way than a study does."""
 CASES = [
     pytest.param(scenario, f"{transition}:{moment}", id=f"{transition}-{moment}")

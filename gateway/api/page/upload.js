@@ -5,7 +5,7 @@ import { make, show } from "./dom.js";
 
 const NIFTI = "/api/v1/nifti";
 const MB = 1e6;
-const KEPT = "Voxels, geometry, type and scaling are kept, the rest of the header is dropped. Its name is not sent.";
+const KEPT = "Voxels, geometry, type and scaling are kept; the rest of the header is dropped, the file’s name not sent.";
 const PUT = "The file is put as it is, without its name: leave nothing of a patient in its header.";
 const PERSONAL = "Voxels remain personal data: a head shows a face. Where jobs run elsewhere, they leave this site by"
   + " your own act; no rule is asked.";
@@ -13,7 +13,8 @@ const PERSONAL = "Voxels remain personal data: a head shows a face. Where jobs r
 let view = null; // it stays as it is while other views are shown, and an upload goes on
 
 export async function upload(content, stillHere) {
-  view ??= build(await get("/api/v1/tasks"));
+  const tasks = view ? null : await get("/api/v1/tasks");
+  view ??= build(tasks);
   if (stillHere() && view.parentElement !== content) show(content, view);
 }
 
