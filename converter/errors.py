@@ -4,6 +4,8 @@
 
     ConverterError
     ├── UnusableSeries     the images make no volume
+    ├── UnusableImage      a NIfTI file that somebody gave is no image that can be segmented
+    │   └── ImageTooLarge  ... or is larger than is taken
     ├── LabelsDoNotFit     a label map's grid or values are not those of the series
     ├── ConversionFailed   dcm2niix made nothing that can be used
     └── EncodingFailed     no DICOM object was made, because it would not hold the labels
@@ -16,6 +18,14 @@ class ConverterError(Exception):
 
 class UnusableSeries(ConverterError):
     """The images cannot be stacked to a volume."""
+
+
+class UnusableImage(ConverterError):
+    """A NIfTI file is no image that can be segmented."""
+
+
+class ImageTooLarge(UnusableImage):
+    """An image unpacks to more bytes than are taken."""
 
 
 class LabelsDoNotFit(ConverterError):

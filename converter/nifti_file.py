@@ -4,6 +4,7 @@ The header is made anew, so that nothing of the patient is left in it; the same 
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -47,6 +48,15 @@ def stage(planes: NDArray[Any], affine_ras: NDArray[np.float64], out: Path) -> S
     OSError
         Nothing is left of the file then.
     """
+    planes_one_by_one = (np.ascontiguousarray(plane).data.cast("B") for plane in planes)
+    return stage_bytes(_header(planes, affine_ras), planes_one_by_one, out)
+
+
+def stage_bytes(header: bytes, voxels: Iterable[bytes | memoryview], out: Path) -> StagedFile:
+    """Write a NIfTI file of bytes as they come, as `stage` does with planes.
+
+    Whatever `voxels` raises is passed on, and nothing is left of the file then.
+    """
     staged = StagedFile(out)
     try:
         if out.name.endswith(".gz"):
@@ -57,9 +67,9 @@ def stage(planes: NDArray[Any], affine_ras: NDArray[np.float64], out: Path) -> S
                 threads=COMPRESSION_THREADS,
                 block_size=_BLOCK_BYTES,
             ) as compressing:
-                _write(planes, affine_ras, cast(BinaryIO, compressing))
+                _write(header, voxels, cast(BinaryIO, compressing))
         else:
-            _write(planes, affine_ras, cast(BinaryIO, staged))
+            _write(header, voxels, cast(BinaryIO, staged))
         staged.finish()
     except BaseException:
         staged.discard()
@@ -67,10 +77,10 @@ def stage(planes: NDArray[Any], affine_ras: NDArray[np.float64], out: Path) -> S
     return staged
 
 
-def _write(planes: NDArray[Any], affine_ras: NDArray[np.float64], stream: BinaryIO) -> None:
-    stream.write(_header(planes, affine_ras))
-    for plane in planes:
-        stream.write(np.ascontiguousarray(plane).data.cast("B"))
+def _write(header: bytes, voxels: Iterable[bytes | memoryview], stream: BinaryIO) -> None:
+    stream.write(header)
+    for piece in voxels:
+        stream.write(piece)
 
 
 def _header(planes: NDArray[Any], affine_ras: NDArray[np.float64]) -> bytes:

@@ -54,6 +54,7 @@ from gateway.pipeline.results import JobResults
 from gateway.pipeline.rules import RuleError, compile_rule
 from gateway.pipeline.steps import StepWorker
 from gateway.pipeline.workplace import Workplace
+from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
 from gateway.worker import Worker
 
@@ -125,6 +126,7 @@ class App:
             *([self._mirror] if self._mirror else []),
             *([watch] if watch else []),
         ]
+        self._uploads = uploads = NiftiUploads(config, ledger, secret, identity)
         api = create_api(
             LedgerStore(ledger),
             LedgerActions(ledger),
@@ -132,9 +134,11 @@ class App:
             bus,
             Access(self.token),
             JobFolderFiles(objects),
+            uploads,
             pictures_from=pictures_from(objects),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             figures=self._computing.figures,
+            upload_room=uploads,
         )
         self.api = ApiServer(api, config.api.host, config.api.port)
 
@@ -156,6 +160,7 @@ class App:
             log.warning("configuration", sentence=warning)
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._intake.adopt_unknown_files()
+        self._uploads.begin()
         self._computing.start()
         begin_to_sweep(self._objects)
         for worker in self._workers:

@@ -12,12 +12,14 @@ from .guard import Guard, Policy, TokenPolicy
 from .live import LiveFeed
 from .metrics import Figure
 from .mirror_routes import mirror_routes
+from .nifti_routes import nifti_routes
 from .page_routes import add_page
 from .probe_routes import probe_routes
 from .problems import add_problem_handlers
 from .readiness import Readiness
 from .status_routes import status_routes
-from .store import Actions, JobFiles, MirrorControl, StatusStore
+from .store import Actions, JobFiles, MirrorControl, StatusStore, Uploads
+from .upload_gate import UploadGate, UploadRoom
 
 
 def create_api(
@@ -27,17 +29,19 @@ def create_api(
     bus: Bus | None,
     access: Access | Policy,
     files: JobFiles,
+    uploads: Uploads,
     *,
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
     figures: Callable[[], Sequence[Figure]] = tuple,
+    upload_room: UploadRoom | None = None,
 ) -> FastAPI:
     """The whole API as one ASGI app.
 
     Parameters
     ----------
-    store, actions, files
-        What is known, what can be asked for, and where job folders are.
+    store, actions, files, uploads
+        What is known, what can be asked for, where job folders are, and how images come as NIfTI files.
     readiness
         Asked at every /readyz.
     bus
@@ -46,11 +50,13 @@ def create_api(
     access
         Who may ask. With a policy other than the token's the page has no sign-in of its own.
     pictures_from
-        The origin of the URLs that `files` gives: the page may show pictures from there.
+        The origin of the URLs that `files` gives: the page may show pictures from there, and put uploads.
     mirror
         None where this app has no part in mirroring.
     figures
         Metrics of parts that are not in the store; asked at every /metrics.
+    upload_room
+        What uploads may come; None where files are put elsewhere.
     """
     api = FastAPI(
         title="IRIS Gateway",
@@ -64,8 +70,11 @@ def create_api(
     add_problem_handlers(api)
     api.include_router(probe_routes(store, readiness, figures))
     api.include_router(status_routes(store, actions, live, files))
+    api.include_router(nifti_routes(uploads))
     api.include_router(mirror_routes(mirror))
     policy = TokenPolicy(access) if isinstance(access, Access) else access
     add_page(api, access if isinstance(access, Access) else Access(None))
+    if upload_room is not None:
+        api.add_middleware(UploadGate, room=upload_room)
     api.add_middleware(Guard, policy=policy, pictures_from=pictures_from)
     return api

@@ -25,7 +25,7 @@ OPEN_FOLDER = "/page/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {pictures}; connect-src 'self';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {pictures}; connect-src {pictures};"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 SECURITY_HEADERS = {

@@ -162,6 +162,44 @@ class Outcome(BaseModel):
     state: str = Field(description="The state right after the request")
 
 
+class Task(BaseModel):
+    """Something that the engine can be asked for."""
+
+    task: str
+    modality: str = Field(description="The DICOM Modality of the images it works on")
+    is_licensed: bool = Field(description="Whether its weights need a licence from the engine's maker")
+    variants: list[str] = Field(description="The options that choose another model: fast, fastest")
+
+
+class TaskList(BaseModel):
+    """What can be asked for with a NIfTI file."""
+
+    engine: str
+    default_task: str
+    takes: Literal["file", "put"] = Field(
+        description="file: send it with the request; put: ask without it, put it where the answer says, start"
+    )
+    max_bytes: int | None = Field(None, description="The largest file that is taken; null: not known here")
+    items: list[Task]
+
+
+class Put(BaseModel):
+    """Where and how to put a file: one PUT request with exactly these headers and the file as its body."""
+
+    url: str = Field(description="Good until `expires`, for whoever has it, for exactly that file")
+    headers: dict[str, str]
+    expires: str
+
+
+class Upload(BaseModel):
+    """An image that was given to segment."""
+
+    job_key: str
+    study_key: str = Field(description="Of the study of its own that it gets")
+    state: str = Field(description="The job's state")
+    put: Put | None = Field(description="In the cloud: where to put the file; null where it is there already")
+
+
 class Mirror(BaseModel):
     """How far the mirror is; in the cloud, which is one itself, `on` is false."""
 

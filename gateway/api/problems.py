@@ -12,7 +12,7 @@ from gateway.ledger.work import NotPossible
 
 from .cursors import BadCursor
 from .models import Problem
-from .store import NotFound, NotHere
+from .store import NoRoom, NotFound, NotHere, TooLarge
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -46,6 +46,8 @@ def add_problem_handlers(api: FastAPI) -> None:
     """Let every error of `api` be a problem."""
     api.add_exception_handler(NotFound, _not_found)
     api.add_exception_handler(NotPossible, _not_possible)
+    api.add_exception_handler(TooLarge, _too_large)
+    api.add_exception_handler(NoRoom, _no_room)
     api.add_exception_handler(NotHere, _not_here)
     api.add_exception_handler(BadCursor, _bad_cursor)
     api.add_exception_handler(OutsideError, _outside)
@@ -59,6 +61,14 @@ def _not_found(_: Request, error: Exception) -> Response:
 
 def _not_possible(_: Request, error: Exception) -> Response:
     return problem(409, str(error))
+
+
+def _too_large(_: Request, error: Exception) -> Response:
+    return problem(413, str(error))
+
+
+def _no_room(_: Request, error: Exception) -> Response:
+    return problem(507, str(error))
 
 
 def _not_here(_: Request, error: Exception) -> Response:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
+
+from gateway.ledger.work import NotPossible
 
 Json = dict[str, Any]
 """A dictionary of the shape that `gateway.api.models` describes."""
@@ -12,6 +14,14 @@ Json = dict[str, Any]
 
 class NotFound(Exception):
     """There is nothing under that key; the text says what was looked for, without the key."""
+
+
+class TooLarge(NotPossible):
+    """A file is larger than is taken; the text says what is."""
+
+
+class NoRoom(NotPossible):
+    """The disk has no room for a file."""
 
 
 class NotHere(Exception):
@@ -87,6 +97,37 @@ class Actions(Protocol):
 
     def release(self, key: str) -> Json:
         """Let a held job, or a quarantined object, go on."""
+
+
+@dataclass(frozen=True)
+class UploadWish:
+    """What is asked of an image: as it stands in the form, not checked yet."""
+
+    task: str
+    options: str
+    """JSON."""
+    sha256: str | None
+    size_bytes: int | None
+
+
+class Uploads(Protocol):
+    """Images that come as NIfTI files, with the shapes of `models.TaskList`, `Upload` and `Outcome`.
+
+    Each raises `NotPossible` where the wish or the file cannot be used, with a sentence that says why; of a
+    file that is too large, or has no room, `TooLarge` or `NoRoom`.
+    """
+
+    def tasks(self) -> Json:
+        """What the engine can be asked for."""
+
+    def take(self, wish: UploadWish, file: BinaryIO) -> Json:
+        """Take a file in; in the cloud it is refused with the way out."""
+
+    def offer(self, wish: UploadWish) -> Json:
+        """Say where a file is to be put; at a gateway it is refused with the way out."""
+
+    def start(self, job_key: str) -> Json | None:
+        """Begin with a file that was put; None where there is no such upload."""
 
 
 class MirrorControl(Protocol):

@@ -40,7 +40,11 @@ from .sections import (
     Watch,
 )
 
+UPLOAD_RULE = "upload"
+"""Stands as the rule of jobs that no rule chose but a person, with a NIfTI."""
+
 __all__ = [
+    "UPLOAD_RULE",
     "AllowedSender",
     "Api",
     "Aws",
@@ -117,6 +121,8 @@ class Config(BaseSettings):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"{what} names must differ: {', '.join(sorted(twice))} stands twice")
+        if any(rule.name == UPLOAD_RULE for rule in self.rule):
+            raise ValueError(f"rule {UPLOAD_RULE}: the name is kept for NIfTI uploads; choose another")
         known = {d.name for d in self.destination}
         for rule in self.rule:
             missing = [name for name in rule.send_to or [] if name not in known]

@@ -238,6 +238,8 @@ class Api(Section):
     host: str = "127.0.0.1"
     port: FreePort = 8080
     auth: Literal["none", "token", "cognito"] = "token"
+    max_upload_mb: int = Field(2048, ge=1)
+    """The largest NIfTI that is taken by hand, as it comes and unpacked."""
 
 
 class Seg(Section):

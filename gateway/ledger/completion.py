@@ -121,7 +121,7 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
     # First those that exist: a slot that they left must not count as theirs when a new one takes it.
     new = [planned for planned in plan.jobs if not _keep_job(transaction, planned)]
     for planned in new:
-        _plan_job(transaction, plan.study_uid, planned)
+        plan_job(transaction, plan.study_uid, planned)
     transaction.settle_later(plan.study_uid)
 
 
@@ -141,7 +141,8 @@ def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
     return True
 
 
-def _plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
+def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
+    """Write a new job; what its slot held before is superseded."""
     _supersede_slot(transaction, study_uid, planned)
     now = utc_now()
     transaction.insert(
@@ -183,7 +184,7 @@ def replace_job(
         old.job_key, JobEvent.SUPERSEDED, reason=reason, replaced_by=planned.job_key, lane=lane
     )
     if transaction.one("SELECT 1 FROM jobs WHERE job_key = ?", (planned.job_key,)) is None:
-        _plan_job(transaction, old.study_uid, planned)
+        plan_job(transaction, old.study_uid, planned)
         transaction.update("jobs", "job_key", planned.job_key, {"lane": lane, "fallback_of": old.job_key})
     _name_volumes_job(transaction, old, planned.job_key)
 

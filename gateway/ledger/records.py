@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Json
 
 from gateway.adapters.mirror import ItemKind
 from gateway.adapters.queue import Lane
+from gateway.config import UPLOAD_RULE
 
 from .states import DeliveryState, JobState, StudyState
 
@@ -126,6 +127,11 @@ class JobRow(_Row):
     blocked_code: str
     withdrawn_at: str | None
     fallback_of: str | None
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it works on a NIfTI that a person uploaded: no DICOM goes in or comes out."""
+        return self.rule == UPLOAD_RULE
 
 
 class DeliveryRow(_Row):

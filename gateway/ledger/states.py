@@ -107,7 +107,8 @@ def _job_table() -> dict[tuple[JobState, JobEvent], JobState | object]:
     table[_J.RUNNING, _JE.QUEUED] = _J.RUNNABLE
     table[_J.SEGMENTED, _JE.ENCODED] = _J.ENCODED
     table[_J.SEGMENTED, _JE.FOUND_NOTHING] = _J.DELIVERED
-    table[_J.ENCODED, _JE.DELIVERED] = _J.DELIVERED
+    for state in (_J.SEGMENTED, _J.ENCODED):  # of an uploaded image the label map is the result
+        table[state, _JE.DELIVERED] = _J.DELIVERED
     for state in AT_THE_QUEUE:
         table[state, _JE.RUN_LOST] = _J.STAGED
     for state in (_J.ENCODED, _J.DELIVERED):

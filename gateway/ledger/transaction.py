@@ -33,6 +33,7 @@ class WhyDone(StrEnum):
 
     DELIVERED = "delivered"
     NOTHING_TO_DO = "nothing to do: no rule takes any of its series"
+    LABEL_MAP_READY = "the label map is ready"
     NOTHING_FOUND = "nothing was found, so nothing was sent"
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
@@ -336,8 +337,11 @@ def _why_done(jobs: list[JobRow]) -> WhyDone:
         return WhyDone.NOTHING_TO_DO
     states = {job.state for job in jobs}
     if JobState.DELIVERED in states:
-        empty = [j for j in jobs if j.state is JobState.DELIVERED and j.encoded_uid is None]
-        return WhyDone.DELIVERED if len(empty) < len(jobs) else WhyDone.NOTHING_FOUND
+        delivered = [job for job in jobs if job.state is JobState.DELIVERED]
+        if any(job.encoded_uid is not None for job in delivered):
+            return WhyDone.DELIVERED
+        is_upload = any(job.is_upload for job in delivered)
+        return WhyDone.LABEL_MAP_READY if is_upload else WhyDone.NOTHING_FOUND
     if JobState.CANCELLED in states:
         return WhyDone.CANCELLED
     return WhyDone.SUPERSEDED

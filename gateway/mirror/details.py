@@ -13,7 +13,7 @@ from typing import Any, Final
 from batch_job.contract import STAGES, engine_facts
 from gateway.adapters.mirror import Value
 from gateway.adapters.queue import WAITING_CODES, Lane
-from gateway.config import Config
+from gateway.config import UPLOAD_RULE, Config
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ConfiguredNames:
         """Collect them."""
         return cls(
             destinations=frozenset(destination.name for destination in config.destination),
-            rules=frozenset(rule.name for rule in config.rule),
+            rules=frozenset({UPLOAD_RULE, *(rule.name for rule in config.rule)}),
             tasks=frozenset(engine_facts(config.engine.name).tasks),
             machines=frozenset(config.queue.usd_per_hour),
         )
@@ -78,7 +78,9 @@ def _numbers_by_stage(value: Any, names: ConfiguredNames) -> Value | None:
 _MACHINE: Final = _configured("machines")
 _LANE: Final = _one_of(*Lane)
 _WHY_WAITING: Final = _one_of(*WAITING_CODES)
-_EVIDENCE: Final = _one_of("requested", "released", "timeout with a gap", "timeout without release")
+_EVIDENCE: Final = _one_of(
+    "requested", "uploaded", "released", "timeout with a gap", "timeout without release"
+)
 _OF_A_RUN: Final[Mapping[str, Keep]] = {
     "run": _number,
     "attempt": _number,

@@ -1,6 +1,10 @@
-"""The steps convert (planned > converted) and stage (converted > staged): from DICOM to a job folder."""
+"""The steps convert (planned > converted) and stage (converted > staged): from DICOM to a job folder.
+
+A NIfTI that a person uploaded needs no conversion, and goes the same way from there.
+"""
 
 from collections.abc import Collection
+from pathlib import Path
 
 from batch_job.contract import INPUT_NAMES, REQUEST_NAME, JobInput, JobRequest
 from converter.nifti import convert_volume
@@ -30,6 +34,9 @@ class Convert:
         ------
         ConverterError, CannotGoOn, OSError
         """
+        if job.is_upload:
+            self._take_upload(job)
+            return
         volume = self._workplace.volume(job)
         converted = convert_volume(volume, self._workplace.work_folder(job) / INPUT_NAME)
         with self._ledger.transaction() as transaction:
@@ -43,6 +50,12 @@ class Convert:
                 warnings=list(converted.warnings),
             )
 
+    def _take_upload(self, job: JobRow) -> None:
+        """It is a NIfTI already, written anew when it came."""
+        self._workplace.uploaded_image(job)
+        with self._ledger.transaction() as transaction:
+            transaction.move_job(job.job_key, JobEvent.CONVERTED, expect=JobState.PLANNED)
+
 
 class Stage:
     """Puts input and request into the job folder; the request last, so that it never lacks its input.
@@ -50,7 +63,7 @@ class Stage:
     Parameters
     ----------
     kept_here
-        The names of rules whose images may not go there.
+        The names of rules whose images may not go there. What a person uploads goes by no rule.
     """
 
     def __init__(
@@ -73,9 +86,7 @@ class Stage:
                 f"its rule {job.rule} keeps images on the site, and job folders now lie elsewhere; cancel it,"
                 " or set objects.backend = 'local'"
             )
-        converted = self._workplace.work_folder(job) / INPUT_NAME
-        if not converted.is_file():  # the work folder is no archive: it may have been emptied
-            convert_volume(self._workplace.volume(job), converted)
+        converted = self._input(job)
         request = JobRequest(
             job_key=job.job_key,
             task=job.task,
@@ -93,3 +104,11 @@ class Stage:
                 input_mb=round(converted.stat().st_size / 1e6, 1),
             )
         self._workplace.clear(job)
+
+    def _input(self, job: JobRow) -> Path:
+        if job.is_upload:
+            return self._workplace.uploaded_image(job)
+        converted = self._workplace.work_folder(job) / INPUT_NAME
+        if not converted.is_file():  # the work folder is no archive: it may have been emptied
+            convert_volume(self._workplace.volume(job), converted)
+        return converted

@@ -1,5 +1,7 @@
 """The step encode (segmented > encoded, or delivered where nothing was found): label map to DICOM-SEG.
 
+An uploaded NIfTI has no DICOM to go back to: its label map is the result (segmented > delivered).
+
 The object's UID follows from all that goes into it, so the same work done twice gives the same bytes under
 the same UID; the file is on disk before the ledger says so.
 """
@@ -10,6 +12,7 @@ from typing import Any
 import structlog
 
 from batch_job.contract import Manifest
+from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
 from converter.grid import require_own_grid
 from converter.segmentation import (
@@ -28,6 +31,7 @@ from gateway.ledger.records import JobRow, utc_time
 from gateway.ledger.results import Result, delivered_before, record_result
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import WhyDone
 
 from .fallback import fallback_name
 from .results import JobResults
@@ -60,6 +64,9 @@ class Encode:
         ------
         ConverterError, CannotGoOn, OSError, Retriable, Permanent, StaleRow
         """
+        if job.is_upload:
+            self._hand_over(job)
+            return
         volume = self._workplace.volume(job)
         manifest = self._results.manifest(job)
         labels_path = self._results.fetch_labels(job, manifest)
@@ -83,6 +90,19 @@ class Encode:
         else:
             with self._ledger.transaction() as transaction:
                 transaction.move_job(job.job_key, JobEvent.FOUND_NOTHING, expect=JobState.SEGMENTED)
+        self._workplace.clear(job)
+
+    def _hand_over(self, job: JobRow) -> None:
+        """Of an uploaded NIfTI the label map itself is the result, where it lies on the image."""
+        labels_path = self._results.fetch_labels(job, self._results.manifest(job))
+        require_grid_of(labels_path, self._workplace.uploaded_image(job))
+        with self._ledger.transaction() as transaction:
+            transaction.move_job(
+                job.job_key,
+                JobEvent.DELIVERED,
+                expect=JobState.SEGMENTED,
+                reason=WhyDone.LABEL_MAP_READY,
+            )
         self._workplace.clear(job)
 
     def _settings(

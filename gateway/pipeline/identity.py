@@ -60,6 +60,10 @@ class SiteSecret:
         """The opaque key of a study: HMAC-SHA256, lower-case hex."""
         return self._hmac(["study", site_name, study_uid])
 
+    def image_key(self, voxels_sha256: str, geometry_sha256: str) -> str:
+        """The opaque key of an uploaded NIfTI; its UIDs and the name of its file derive from it."""
+        return self._hmac(["nifti", voxels_sha256, geometry_sha256])
+
     def tracking_key(self) -> bytes:
         """What keeps the tracking UIDs of patients' structures from being guessed."""
         return bytes.fromhex(self._hmac(["tracking"]))

@@ -42,6 +42,20 @@ class Workplace:
             raise CannotGoOn(f"{missing} of its instances are gone; send the study again")
         return volume_of_frames([(self.data_dir / current[uid].path, number) for uid, number in frames])
 
+    def uploaded_image(self, job: JobRow) -> Path:
+        """The NIfTI that a person uploaded for a job; it is kept as received instances are.
+
+        Raises
+        ------
+        CannotGoOn
+            It is gone.
+        """
+        rows = current_instances(self._ledger, job.study_uid)
+        path = next((row.path for row in rows if row.sop_instance_uid in job.instance_uids), None)
+        if path is None or not (self.data_dir / path).is_file():
+            raise CannotGoOn("its image is gone from the data directory; upload the file again, then retry")
+        return self.data_dir / path
+
     def work_folder(self, job: JobRow) -> Path:
         """The job's own folder for files on their way."""
         folder = self.data_dir / "work" / job.job_key

@@ -27,6 +27,7 @@ from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader
 from gateway.ledger.results import Result, record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
+from tests.nifti import uploads_of
 
 pytestmark = pytest.mark.peer("chromium")
 
@@ -161,6 +162,7 @@ def gateway(tmp_path: Path, bucket: str) -> Iterator[Gateway]:
             bus,
             Access(TOKEN),
             gateway,
+            uploads_of(ledger, tmp_path),
             pictures_from=bucket,
             mirror=gateway.mirror,
         )

@@ -221,6 +221,24 @@ class World:
             assert time.monotonic() < deadline, (answer and answer.text, self.log.read_text())
             time.sleep(0.05)
 
+    def upload(self, image: Path) -> dict[str, str]:
+        """Upload a NIfTI, again and again until it is answered; the answer."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            self._revive()
+            answer = self._request("POST", "/api/v1/nifti", files={"file": image.read_bytes()})
+            if answer is not None and answer.is_success:
+                return dict(answer.json())
+            assert time.monotonic() < deadline, (answer and answer.text, self.log.read_text())
+            time.sleep(0.05)
+
+    def file(self, path: str) -> bytes:
+        """A file that the API gives."""
+        answer = self._request("GET", path)
+        assert answer is not None
+        assert answer.is_success, answer.text
+        return answer.content
+
     def study(self, study_uid: str) -> dict[str, Any] | None:
         """What the API says of a study; None while it cannot be asked or does not know it."""
         answer = self._request("GET", f"/api/v1/studies/{study_uid}")
@@ -253,11 +271,12 @@ class World:
             assert time.monotonic() < deadline, "the transition was never reached"
             time.sleep(0.02)
 
-    def _request(self, method: str, path: str) -> httpx.Response | None:
+    def _request(self, method: str, path: str, **content: Any) -> httpx.Response | None:
         try:
             address = (self.data_dir / "api-address").read_text().strip()
             token = (self.data_dir / "admin-token").read_text().strip()
-            return self._client.request(method, address + path, headers={"Authorization": f"Bearer {token}"})
+            headers = {"Authorization": f"Bearer {token}"}
+            return self._client.request(method, address + path, headers=headers, **content)
         except (httpx.HTTPError, OSError):
             return None
 

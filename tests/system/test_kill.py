@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from gateway.ledger.states import transition_names
@@ -171,6 +173,26 @@ def corrected_before_it_was_sent(case: Case) -> str:
     return study_uid
 
 
+def uploaded(case: Case) -> str:
+    """A NIfTI by hand; who got no answer sends it again."""
+    case.expected_objects = 0
+    case.world.start(case.kill_at)
+    (case.folder / "image.nii").write_bytes(_small_image(case.kill_at))
+    study_key = case.world.upload(case.folder / "image.nii")["study_key"]
+    study = case.world.until(study_key, done)
+    assert [job["state"] for job in study["jobs"]] == ["delivered"]
+    assert len(list((case.world.data_dir / "uploads").iterdir())) == 1
+    return str(study_key)
+
+
+def _small_image(seed: str) -> bytes:
+    """A body in air, in Hounsfield units."""
+    hu = np.full((48, 48, 8), -1000, np.int16)
+    hu[8:40, 12:36] = 50
+    hu[0, 0, 0] -= len(seed)
+    return bytes(nib.Nifti1Image(hu, np.diag([8, 8, 5, 1.0])).to_bytes())
+
+
 SCENARIOS: dict[Callable[[Case], str], list[str]] = {
     ordinary: [
         "study.instance_stored",
@@ -201,12 +223,14 @@ NOT_REACHED_YET = {
     "delivery.committed": "storage commitment is not asked for by this version",
     "delivery.commitment_refused": "storage commitment is not asked for by this version",
 }
+UPLOADED = ["study.completed:before", "study.completed:after", "job.delivered:before"]
+"""Where an upload goes another way than a study does."""
 CASES = [
     pytest.param(scenario, f"{transition}:{moment}", id=f"{transition}-{moment}")
     for scenario, transitions in SCENARIOS.items()
     for transition in transitions
     for moment in ("before", "after")
-]
+] + [pytest.param(uploaded, kill_at, id=f"uploaded-{kill_at.replace(':', '-')}") for kill_at in UPLOADED]
 
 
 def test_scenarios_together_reach_every_transition() -> None:

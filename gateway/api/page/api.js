@@ -19,6 +19,6 @@ async function ask(address, options = {}) {
 export const get = (address) => ask(address);
 
 // The header tells the gateway that this page asks, and no form of another site.
-export const post = (address) => ask(address, { method: "POST", headers: { "X-IRIS-Page": "1" } });
+export const post = (address, body) => ask(address, { method: "POST", headers: { "X-IRIS-Page": "1" }, body });
 
 export const path = (...parts) => `/api/v1/${parts.map(encodeURIComponent).join("/")}`;

@@ -6,6 +6,7 @@ import { make, show } from "./dom.js";
 import { quarantine } from "./quarantine.js";
 import { advance, studies } from "./studies.js";
 import { study } from "./study.js";
+import { upload } from "./upload.js";
 
 const GATHER_MS = 200; // several events at once make one refresh
 const POLL_MS = 10000; // a mirror has progress every 5 s at most
@@ -31,6 +32,7 @@ async function refresh() {
   loading += 1;
   try {
     if (name === "quarantine") await quarantine(content, stillHere, act);
+    else if (name === "upload") await upload(content, stillHere);
     else if (name === "studies" && key) await study(content, stillHere, key, act);
     else await studies(content, stillHere);
   } catch (error) {

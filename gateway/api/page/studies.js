@@ -53,8 +53,12 @@ function row(study) {
     make("td", {}, study.jobs.map((job) => make("div", { class: "line" }, `${job.task} `, progress(job)))));
 }
 
+// Of an image that a person uploaded: chosen by no rule, and without DICOM.
+export const isUpload = (job) => job.rule === "upload";
+
 // The cloud knows neither UID nor description: its studies go by the beginning of their keys.
 export function nameOf(study) {
+  if (study.jobs.some(isUpload)) return "NIfTI upload";
   return study.study_description || (study.study_uid ? "(no description)" : study.study_key.slice(0, 12));
 }
 

@@ -2,7 +2,7 @@
 
 import { get, path } from "./api.js";
 import { badge, day, make, show, table, time } from "./dom.js";
-import { nameOf, progress } from "./studies.js";
+import { isUpload, nameOf, progress } from "./studies.js";
 
 const RETRIABLE = ["failed", "cancelled"];
 const OVER = ["delivered", "cancelled", "superseded", "failed"];
@@ -13,12 +13,13 @@ export async function study(content, stillHere, key, act) {
   const answer = await get(path("studies", key));
   if (!stillHere()) return;
   const jobs = answer.jobs.map((job) => jobCard(job, answer, act));
+  const hasDicom = !answer.jobs.some(isUpload);
   show(content,
     make("p", {}, make("a", { href: "#/", "data-focus": "back" }, "← All studies")),
     head(answer, act),
     section("Jobs", jobs, "No job was planned."),
-    section("Series", answer.series.map(seriesCard), "No series."),
-    section("Deliveries", deliveries(answer, act), "Nothing was sent."),
+    hasDicom ? section("Series", answer.series.map(seriesCard), "No series.") : null,
+    hasDicom ? section("Deliveries", deliveries(answer, act), "Nothing was sent.") : null,
     section("Timeline", timeline(answer), "Nothing happened yet."));
 }
 
@@ -33,7 +34,7 @@ function head(answer, act) {
   const facts = [
     ["Patient ID", answer.patient_id], ["Accession number", answer.accession_number],
     ["Study date", day(answer.study_date)], ["Images", String(answer.images)],
-    ["Study Instance UID", answer.study_uid ?? ""],
+    ["Study Instance UID", answer.jobs.some(isUpload) ? "" : answer.study_uid ?? ""], // of an upload it is ours
   ];
   const complete = answer.state === "receiving"
     ? button("It is complete", path("studies", answer.study_key, "complete"), act)
@@ -57,9 +58,10 @@ function button(label, address, act) {
 function jobCard(job, answer, act) {
   const of = (series) => series.series_uid === job.series_uid;
   const series = answer.series.find(of);
+  const source = isUpload(job) ? "the uploaded image" : series ? seriesName(series) : "a series";
   return make("article", { class: "card", "data-job": job.job_key, "data-state": job.state },
     make("div", { class: "bar" },
-      make("h3", {}, `${job.task} on ${series ? seriesName(series) : "a series"}`), progress(job)),
+      make("h3", {}, `${job.task} on ${source}`), progress(job)),
     job.reason ? make("p", {}, job.reason) : null,
     job.next_try ? make("p", { class: "why" }, "Tried again: ", time(job.next_try)) : null,
     job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
@@ -81,7 +83,7 @@ function actions(job, answer, act) {
 
 function whereabouts(job) {
   return [
-    `rule ${job.rule}, engine ${job.engine}, runs begun: ${job.attempts}`,
+    `${isUpload(job) ? "asked for by hand" : `rule ${job.rule}`}, engine ${job.engine}, runs begun: ${job.attempts}`,
     job.lane === "fallback" ? "fallback queue" : "",
     job.run_of ? `run of the gateway ${job.run_of}` : "",
     job.queue_id ? `at the queue as ${job.queue_id}` : "",

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,8 @@ from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader
 from gateway.ledger.results import Result, record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
+from gateway.uploads import NiftiUploads
+from tests.nifti import uploads_of
 
 TOKEN = "a-token-of-this-test"
 
@@ -34,6 +37,10 @@ class World:
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
     elsewhere: str | OutsideError = ""
     """Where job files are, when not in the folder; or why that cannot be said."""
+
+    @cached_property
+    def uploads(self) -> NiftiUploads:
+        return uploads_of(self.ledger, self.folder)
 
     def located(self, job_key: str, name: str) -> Path | str | None:
         if isinstance(self.elsewhere, OutsideError):
@@ -114,7 +121,9 @@ class World:
             self.bus,
             access,
             self,
+            self.uploads,
             pictures_from=self.elsewhere if isinstance(self.elsewhere, str) else "",
+            upload_room=self.uploads,
         )
         return ApiServer(api, "127.0.0.1", 0)
 

@@ -45,6 +45,7 @@ def _served(world, worker: MirrorWorker | None) -> Iterator[httpx.Client]:
         world.bus,
         Access(None),
         world,
+        world.uploads,
         mirror=control,
     )
     server = ApiServer(api, "127.0.0.1", 0)

@@ -75,7 +75,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
         "mirror": {"backend": "none", "table": "", "keep_days": 90},
         "watch": {"backend": "none", "namespace": "IrisGateway", "every_s": 60.0},
         "aws": {"region": "us-east-1", "endpoint_url": ""},
-        "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
+        "api": {"host": "127.0.0.1", "port": 8080, "auth": "token", "max_upload_mb": 2048},
         "seg": {
             "type": "binary",
             "transfer_syntax": "",
@@ -237,6 +237,7 @@ _BATCH = "[queue]\nbackend = 'batch'\njob_queue = 'q'\njob_definition = 'd'\n"
     ("text", "sentence"),
     [
         ("[[rule]]\nname = 'a'\n[[rule]]\nname = 'a'", "rule names must differ: a"),
+        ("[[rule]]\nname = 'upload'", "rule upload: the name is kept for NIfTI uploads"),
         ("[[rule]]\nname = 'a'\nsend_to = ['pacs']", "rule a: send_to names no"),
         ("[api]\nhost = '0.0.0.0'\nauth = 'none'", "loopback only"),
         ("[queue]\nbackend = 'batch'", "needs job_queue and job_definition"),
