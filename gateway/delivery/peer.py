@@ -94,6 +94,7 @@ def association(
         raise
     if not opened.is_established:
         raise NotReached(_why_not(peer, opened))
+    _keep_answers_for_who_waits(opened)
     try:
         yield opened
     except BaseException:
@@ -101,6 +102,22 @@ def association(
         raise
     if opened.is_established:
         opened.release()
+
+
+def _keep_answers_for_who_waits(opened: Association) -> None:
+    """Let nothing but the call that waits for it take an answer.
+
+    pynetdicom's own thread of an association looks for requests of the peer, and is told to pause while
+    something is sent. Where the machine is busy it may miss that, takes the answer for a request that nobody
+    expected, and drops it; the sender then waits in vain until its timeout (pynetdicom #842, #875). On the
+    associations that this side opens requests come only in the course of a call of its own.
+    """
+    get_message = opened.dimse.get_msg
+
+    def get_for_who_waits(block: bool = False) -> Any:
+        return get_message(block) if block else (None, None)
+
+    opened.dimse.get_msg = get_for_who_waits  # type: ignore[method-assign]
 
 
 def _hang_up(entity: AE) -> None:

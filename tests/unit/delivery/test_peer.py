@@ -1,10 +1,17 @@
-"""A peer is written AE@HOST:PORT."""
+"""A peer is written AE@HOST:PORT; on an association with it no answer is lost."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pynetdicom import AE, build_context
+from pynetdicom.sop_class import Verification
 
-from gateway.delivery.peer import NotReached, Peer, echo, parse_peer
+from gateway.delivery.peer import NotReached, Peer, association, echo, parse_peer
 
 TITLES = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"), min_size=1, max_size=16)
 
@@ -26,3 +33,40 @@ def test_text_of_another_form_is_refused(text: str) -> None:
 def test_echo_where_nobody_listens_says_what_to_check() -> None:
     with pytest.raises(NotReached, match="cannot be reached; check"):
         echo(Peer("NOBODY", "127.0.0.1", 1), "IRIS")
+
+
+class _HeldUp(threading.Event):
+    """What pynetdicom's own thread waits for, on a machine too busy to let it go on at once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        was_set = super().wait(timeout)
+        time.sleep(0.1)
+        return was_set
+
+
+@pytest.fixture
+def listening_peer() -> Iterator[Peer]:
+    entity = AE("PEER")
+    entity.add_supported_context(Verification)
+    server = entity.start_server(("127.0.0.1", 0), block=False)
+    yield Peer("PEER", "127.0.0.1", server.server_address[1])
+    server.shutdown()
+
+
+def test_answer_is_heard_although_the_association_has_not_yet_paused_its_own_look_at_messages(
+    listening_peer: Peer,
+) -> None:
+    with association(listening_peer, "IRIS", [build_context(Verification)]) as opened:
+        opened.dimse_timeout = 1.0
+        held_up = _HeldUp()
+        held_up.set()
+        opened._reactor_checkpoint = held_up
+        send = opened.dimse.send_msg
+
+        def send_and_be_held_up(*message: Any) -> None:
+            send(*message)
+            time.sleep(0.3)  # the answer is there before anybody waits for it
+
+        opened.dimse.send_msg = send_and_be_held_up  # type: ignore[method-assign]
+        time.sleep(0.05)  # into the instant in which that thread is held up
+        assert opened.send_c_echo().get("Status") == 0x0000
