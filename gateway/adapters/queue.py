@@ -46,6 +46,8 @@ class JobNews:
     queue_id: str = field(default="", kw_only=True)
     """The queue's own name of the run; empty where it has none."""
     detail: Detail = field(default_factory=dict, kw_only=True)
+    earlier: tuple["RunQueued", ...] = field(default=(), kw_only=True)
+    """That it went back to wait, for each attempt before this one: news that may have been missed."""
 
 
 @dataclass(frozen=True)

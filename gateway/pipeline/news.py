@@ -84,6 +84,9 @@ class RunNews:
         job = job_of(self._ledger, news.job_key)
         if job is None or _is_of_another(job, news):
             return
+        for missed in news.earlier:
+            if is_next(job, _order(missed)):
+                self._wait(missed)
         match news:
             case RunProgressed():
                 self._progress(news)

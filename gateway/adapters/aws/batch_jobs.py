@@ -7,6 +7,7 @@ table of what becomes what.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -205,6 +206,11 @@ def news_of_job(job: BatchJob, *, blocked: bool = False) -> JobNews | None:
     run = job.run
     if run is None:
         return None
+    news = _present(job, run, blocked=blocked)
+    return None if news is None else replace(news, earlier=_went_back(job, news))
+
+
+def _present(job: BatchJob, run: int, *, blocked: bool) -> JobNews | None:
     if job.status == "FAILED" and job.was_waiting:
         return RunNeverStarted(
             job.job_name,
@@ -231,11 +237,28 @@ def _open(job: BatchJob, run: int, *, blocked: bool) -> JobNews | None:
     if kind is None:
         return None
     if kind is RunQueued and job.ended:
-        last = job.ended[-1]
-        detail = {**detail, **last.detail()}
-        if last.lost_its_machine:
-            detail["interruption"] = "spot"
+        detail = {**detail, **_lost_in(job.ended[-1])}
     return kind(job.job_name, run, attempt=attempt, queue_id=job.job_id, detail=detail)
+
+
+def _went_back(job: BatchJob, news: JobNews) -> tuple[RunQueued, ...]:
+    """That it waited again after each attempt that ended, but for what the news themselves say."""
+    known = news.attempt - 1 - isinstance(news, RunQueued)
+    return tuple(
+        RunQueued(
+            job.job_name,
+            news.run,
+            attempt=number,
+            queue_id=job.job_id,
+            detail={"queue_id": job.job_id, **_lost_in(ended)},
+        )
+        for number, ended in enumerate(job.ended[:known], start=2)
+    )
+
+
+def _lost_in(ended: _Attempt) -> dict[str, str | int | float]:
+    """What the timeline says of an attempt after which the run waits again."""
+    return {**ended.detail(), "interruption": "spot"} if ended.lost_its_machine else ended.detail()
 
 
 def _ended(job: BatchJob, run: int) -> RunEnded:

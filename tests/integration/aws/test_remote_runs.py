@@ -273,8 +273,7 @@ def test_job_whose_queue_is_disabled_says_so_with_the_command_that_enables_it(
     double.set_environment(state="DISABLED")
     gateway = make_gateway()
     gateway.start()
-    job = gateway.site.wait_for(lambda job: bool(job.waiting_code))
-    assert job.state is JobState.RUNNABLE
+    job = gateway.site.wait_for(lambda job: job.state is JobState.RUNNABLE and bool(job.waiting_code))
     assert "aws batch update-compute-environment" in job.reason
     assert gateway.happened("job.waiting")[0]["code"] == job.waiting_code
     double.set_environment(state="ENABLED")
@@ -350,7 +349,21 @@ def test_machine_that_is_taken_away_shows_in_the_timeline_and_the_run_goes_on(
     double.interrupt(double.jobs()[0].job_id, notice_s=5.0)
     job = gateway.wait_for_state(JobState.SEGMENTED)
     assert (job.run, job.attempt, len(double.jobs())) == (1, 2, 1)
-    assert gateway.happened("job.queued")[1]["interruption"] == "spot"
+    assert gateway.happened("job.queued")[-1]["interruption"] == "spot"
+
+
+def test_machine_that_was_taken_away_unheard_shows_in_the_timeline_when_the_next_one_runs(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=30.0)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNING)
+    plan(seconds=0.0)
+    double.events.drop(1000)
+    double.interrupt(double.jobs()[0].job_id, notice_s=5.0)
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert gateway.happened("job.queued")[-1]["interruption"] == "spot"
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,21 @@ def test_next_attempt_after_a_lost_machine_says_so_with_what_the_lost_one_took()
     assert told(job("STARTING", attempt(status_reason=HOST_GONE))).attempt == 2
 
 
+@pytest.mark.parametrize("status", ["STARTING", "RUNNING", "SUCCEEDED"])
+def test_later_attempt_tells_how_the_ones_before_it_ended_should_that_have_been_missed(status: str) -> None:
+    ended = [attempt(status_reason=HOST_GONE), attempt(exitCode=75)]
+    done = [attempt(exitCode=0)] if status == "SUCCEEDED" else []
+    news = told(job(status, *ended, *done))
+    assert [(type(each), each.attempt) for each in news.earlier] == [(RunQueued, 2), (RunQueued, 3)]
+    assert [each.detail.get("interruption") for each in news.earlier] == ["spot", None]
+
+
+def test_attempt_that_waits_tells_of_the_one_before_by_itself() -> None:
+    ended = [attempt(status_reason=HOST_GONE), attempt(exitCode=75)]
+    assert [each.attempt for each in told(job("RUNNABLE", *ended)).earlier] == [2]
+    assert told(job("RUNNABLE", *ended[:1])).earlier == ()
+
+
 def test_job_that_was_quicker_than_its_dying_machine_was_interrupted_as_well() -> None:
     assert told(job("RUNNABLE", attempt(exitCode=143))).detail["interruption"] == "spot"
     assert "interruption" not in told(job("RUNNABLE", attempt(exitCode=75))).detail
