@@ -171,4 +171,6 @@ def test_each_actor_has_a_role_that_nobody_else_takes_on(whole: Deployed) -> Non
         "MachineRole": "ec2.amazonaws.com",
         "ExecutionRole": "ecs-tasks.amazonaws.com",
         "JobRole": "ecs-tasks.amazonaws.com",
+        "StatusRole": "lambda.amazonaws.com",
+        "JobNewsRole": "lambda.amazonaws.com",
     }
