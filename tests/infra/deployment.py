@@ -148,13 +148,13 @@ def fresh(moto_server: str) -> None:
     archive = BytesIO()
     with zipfile.ZipFile(archive, "w") as content:
         content.writestr("handler.py", "")
-    s3 = _client("s3", moto_server)
+    s3 = client_at("s3", moto_server)
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key=key, Body=archive.getvalue())
 
 
 @cache
-def _client(service: str, endpoint_url: str) -> Any:
+def client_at(service: str, endpoint_url: str) -> Any:
     return boto3.client(
         service,  # type: ignore[call-overload]  # any of them
         region_name=REGION,
@@ -171,7 +171,7 @@ class Aws:
     moto_server: str
 
     def client(self, service: str) -> Any:
-        return _client(service, self.moto_server)
+        return client_at(service, self.moto_server)
 
     def deploy(self, stack: str, **parameters: str) -> "Deployed":
         """Deploy the template."""

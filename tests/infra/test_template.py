@@ -1,6 +1,7 @@
 """The template: accepted by the linter and by SAM's translator, whole in moto, sealed, tagged and kept."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from gateway.adapters.aws.dynamodb import table_definition
 from gateway.adapters.aws.sqs_news import news_in
 from gateway.config import Fallback, Queue
 from tests.cloud import REGION
+from tests.conftest import program_of
 from tests.infra.deployment import (
     ACCOUNT,
     IGNORED_PROPERTIES,
@@ -70,6 +72,15 @@ def resources(kind: str) -> dict[str, Any]:
     return {name: of["Properties"] for name, of in found.items() if of["Type"] == kind}
 
 
+def sam(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Let the SAM CLI do something."""
+    variables = {**os.environ, "AWS_DEFAULT_REGION": REGION, "SAM_CLI_TELEMETRY": "0"}
+    return subprocess.run(
+        [str(program_of("sam")), *words],
+        env=variables, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
 def test_linter_finds_nothing() -> None:
     linter = Path(sys.executable).parent / "cfn-lint"
     result = subprocess.run(
@@ -77,6 +88,22 @@ def test_linter_finds_nothing() -> None:
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (result.returncode, result.stdout) == (0, "")
+
+
+@pytest.mark.peer("sam")
+def test_sam_finds_the_template_valid() -> None:
+    done = sam("validate", "--lint", "--template", str(TEMPLATE))
+    assert (done.returncode, "is a valid SAM Template" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.peer("sam")
+def test_sam_builds_the_functions_as_deploy_does(tmp_path: Path) -> None:
+    done = sam("build", "--template-file", str(TEMPLATE), "--build-dir", str(tmp_path / "built"))
+    assert done.returncode == 0, done.stderr
+    for function in ("StatusFunction", "JobNewsFunction"):
+        assert (tmp_path / "built" / function / "handler.py").is_file()
+        assert not (tmp_path / "built" / function / "converter").exists()
 
 
 def test_whole_stack_lacks_in_moto_only_what_moto_is_known_to_ignore(whole: Deployed) -> None:
