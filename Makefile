@@ -62,6 +62,7 @@ lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases infra/functions
 	$(BIN)/lint-imports
 
 test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them

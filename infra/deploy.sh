@@ -92,9 +92,19 @@ region? Without a present stack: infra/deploy.sh whole. Without a web client: We
     # What the user pool has already is kept, and only what is missing is made.
     if [[ $web != no && -z $deployed ]]; then
         pool=$(aws cloudformation list-exports --output text --query "Exports[?Name=='IrisUserPoolId'].Value | [0]")
+        domain=$(aws cognito-idp describe-user-pool --user-pool-id "$pool" --output text \
+            --query "UserPool.CustomDomain || UserPool.Domain")
+        if ! is_set SignInPages; then
+            if [[ $domain == None ]]; then
+                pages=$(aws cognito-idp describe-user-pool --user-pool-id "$pool" --output text \
+                    --query "UserPool.UserPoolTier")
+            else
+                pages=$(aws cognito-idp describe-user-pool-domain --domain "$domain" --output text \
+                    --query "DomainDescription.ManagedLoginVersion")
+            fi
+            [[ $pages == @(2|ESSENTIALS|PLUS) ]] || parameters+=(SignInPages=classic)
+        fi
         if ! is_set SignInUrl; then
-            domain=$(aws cognito-idp describe-user-pool --user-pool-id "$pool" --output text \
-                --query "UserPool.CustomDomain || UserPool.Domain")
             case $domain in
             None) ;;
             *.*) parameters+=("SignInUrl=https://$domain") ;;

@@ -16,6 +16,9 @@ from tests.infra.deployment import ROOT, Aws, Deployed, fresh
 
 PRESENT = json.loads((Path(__file__).parent / "present_stack.json").read_text(encoding="utf-8"))
 
+CLASSIC = "SignInPages=classic"
+"""What a pool of moto's gets, which has no tier."""
+
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -105,7 +108,7 @@ def test_deploy_plug_in_beside_the_present_stack_names_its_own_stack(
     assert build[:4] == ["sam", "build", "--template-file", "infra/template.yaml"]
     assert deploy[:4] == ["sam", "deploy", "--template-file", f"{build[-1]}/template.yaml"]
     assert deploy[deploy.index("--stack-name") + 1] == "iris-gateway"
-    assert parameters_of(deploy) == ["Mode=plug-in", "SiteName=south"]
+    assert parameters_of(deploy) == ["Mode=plug-in", "SiteName=south", CLASSIC]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,9 @@ def test_deploy_plug_in_keeps_what_the_user_pool_has(
     if domain:
         cognito.create_user_pool_domain(UserPoolId=pool, Domain=domain)
     _, deploy = commands(script("deploy.sh", "plug-in", "--dry-run").stdout)
-    assert parameters_of(deploy) == ["Mode=plug-in", *kept]
+    assert parameters_of(deploy) == ["Mode=plug-in", CLASSIC, *kept]
+    _, deploy = commands(script("deploy.sh", "plug-in", "--dry-run", "SignInPages=managed").stdout)
+    assert CLASSIC not in parameters_of(deploy)
 
 
 def test_deploy_plug_in_where_one_of_two_groups_is_missing_says_how_to_make_it(
