@@ -10,7 +10,7 @@ from gateway.config import Config
 from tests.infra.deployment import ENDPOINT, Deployed, transformed
 from tests.infra.ministack import LACKING, STACK, Ministack
 
-OPEN = ("/", "/docs", "/healthz", "/readyz", "/page/page.css")
+OPEN = ("/", "/docs", "/healthz", "/readyz", "/page/style.css")
 BEHIND_SIGN_IN = ("/api/v1/studies", "/api/v1/jobs/none", "/metrics", "/openapi.json")
 DEADLINE_S = 60.0
 SOON_OVER_S = 3
