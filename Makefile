@@ -10,6 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Programs that are only measured and want other versions than ours.
 PEERS := .venv-peers
+# AWS on this machine, and its command for templates: for the tests of infra/ only. Each wants a botocore of its own.
+MINISTACK := .venv-ministack
+SAM := .venv-sam
 ARGS ?=
 # Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
 # their order, which puts what takes long first (container, integration) and what is done at once last (unit).
@@ -45,13 +48,13 @@ demo: $(VENV)/.installed  ## Send a real study through the whole gateway and sho
 bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## Measure the converter beside its peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
-test: lint test-engine  ## Every check and every test
+test: lint test-engine $(MINISTACK)/.installed $(SAM)/.installed  ## Every check and every test
 	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 test-engine: $(ENGINE_VENV)/.installed  ## The tests of the engine totalsegmentator
 	$(ENGINE_PYTEST) $(PYTEST_ARGS)
 
-test-long: lint $(ENGINE_VENV)/.installed  ## Every test, those of minutes too, and many more made-up cases
+test-long: lint $(ENGINE_VENV)/.installed $(MINISTACK)/.installed $(SAM)/.installed  ## Every test, those of minutes too, and many more made-up cases
 	$(ENGINE_PYTEST) -m '' $(PYTEST_ARGS)
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
@@ -59,6 +62,7 @@ lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases infra/functions
 	$(BIN)/lint-imports
 
 test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them
@@ -92,7 +96,7 @@ clean:  ## Remove caches and the demo's working folder
 	find . -name __pycache__ -not -path './.venv*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove the virtual environments too
-	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS)
+	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM)
 
 # Stamps: installation runs again only when what it reads has changed.
 $(VENV)/.made $(ENGINE_VENV)/.made:
@@ -115,6 +119,12 @@ $(PEERS)/.installed: benchmarks/peers.txt $(VENV)/.made
 	@echo "installing into $(PEERS) what is only measured ..."
 	@$(BIN)/python -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers.txt
+	@touch $@
+
+$(MINISTACK)/.installed $(SAM)/.installed: .venv-%/.installed: tests/infra/%.txt $(VENV)/.made
+	@echo "installing into $(@D) what the tests of infra/ need ..."
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
 	@touch $@
 
 # Every package is named with its version, so nothing is resolved; what is never imported is never compiled.

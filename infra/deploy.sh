@@ -6,9 +6,9 @@
 #
 # whole makes everything, as the stack iris-oculus-backend; plug-in stands beside a stack of that name which this
 # template did not make, as iris-gateway. A stack that another template made is never deployed over. Parameters that
-# are not named keep their values. With --dry-run AWS is looked at, and the command is printed.
+# are not named keep their values. With --dry-run AWS is looked at, and the commands are printed.
 #
-# Needs the AWS CLI and the SAM CLI.
+# Needs the AWS CLI, the SAM CLI, make, and Python with pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,6 +55,10 @@ about() { # STACK QUERY
     fi
 }
 
+is_set() { # PARAMETER: whether it was named
+    [[ " ${parameters[*]} " == *" $1="* ]]
+}
+
 deployed=$(about "$stack" "Parameters[?ParameterKey=='Mode'].ParameterValue | [0]")
 case $deployed in
 "$mode") ;;
@@ -62,7 +66,7 @@ case $deployed in
     if [[ $mode == whole ]]; then
         groups=$(aws logs describe-log-groups --log-group-name-prefix /aws/batch/job --output text \
             --query "length(logGroups[?logGroupName=='/aws/batch/job'])")
-        ((groups == 0)) || [[ " ${parameters[*]} " == *" LogGroup="* ]] || parameters+=(LogGroup=keep)
+        ((groups == 0)) || is_set LogGroup || parameters+=(LogGroup=keep)
     fi
     ;;
 None)
@@ -74,21 +78,65 @@ would replace what is in it. Deploy beside it: infra/deploy.sh plug-in. Or take 
 esac
 
 if [[ $mode == plug-in ]]; then
-    exports=$(aws cloudformation list-exports --output text --query 'Exports[].Name')
-    for name in IrisDataBucket IrisBatchJobQueue IrisECRRepository; do
-        [[ " ${exports//[$'\t\n']/ } " == *" $name "* ]] \
-            || fail "no stack here exports $name; is this the right region? Without a present stack: infra/deploy.sh whole"
+    needed=(IrisDataBucket IrisBatchJobQueue)
+    web=yes
+    [[ -z $deployed ]] || web=$(about "$stack" "Parameters[?ParameterKey=='WebClient'].ParameterValue | [0]")
+    for parameter in "${parameters[@]}"; do
+        [[ $parameter != WebClient=* ]] || web=${parameter#*=}
     done
+    [[ $web == no ]] || needed+=(IrisUserPoolId)
+    exports=$(aws cloudformation list-exports --output text --query 'Exports[].Name')
+    for name in "${needed[@]}"; do
+        [[ " ${exports//[$'\t\n']/ } " == *" $name "* ]] || fail "no stack here exports $name; is this the right \
+region? Without a present stack: infra/deploy.sh whole. Without a web client: WebClient=no"
+    done
+    # What the user pool has already is kept, and only what is missing is made.
+    if [[ $web != no && -z $deployed ]]; then
+        pool=$(aws cloudformation list-exports --output text --query "Exports[?Name=='IrisUserPoolId'].Value | [0]")
+        domain=$(aws cognito-idp describe-user-pool --user-pool-id "$pool" --output text \
+            --query "UserPool.CustomDomain || UserPool.Domain")
+        if ! is_set SignInPages; then
+            if [[ $domain == None ]]; then
+                pages=$(aws cognito-idp describe-user-pool --user-pool-id "$pool" --output text \
+                    --query "UserPool.UserPoolTier")
+            else
+                pages=$(aws cognito-idp describe-user-pool-domain --domain "$domain" --output text \
+                    --query "DomainDescription.ManagedLoginVersion")
+            fi
+            [[ $pages == @(2|ESSENTIALS|PLUS) ]] || parameters+=(SignInPages=classic)
+        fi
+        if ! is_set SignInUrl; then
+            case $domain in
+            None) ;;
+            *.*) parameters+=("SignInUrl=https://$domain") ;;
+            *) parameters+=("SignInUrl=https://$domain.auth.${pool%%_*}.amazoncognito.com") ;;
+            esac
+        fi
+        if ! is_set UserGroups; then
+            count=$(aws cognito-idp list-groups --user-pool-id "$pool" --output text \
+                --query "length(Groups[?GroupName=='admin' || GroupName=='viewer'])")
+            case $count in
+            0) ;;
+            2) parameters+=(UserGroups=keep) ;;
+            *) fail "the user pool $pool has one of the groups admin and viewer; make the other one (aws cognito-idp \
+create-group --user-pool-id $pool --group-name NAME), then again" ;;
+            esac
+        fi
+    fi
 fi
 
-command=(sam deploy --template-file infra/template.yaml --stack-name "$stack" --resolve-s3
-    --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset
-    --tags Application=iris-oculus --parameter-overrides "${parameters[@]}")
-if [[ -n $dry ]]; then
-    printf '+'
-    printf ' %q' "${command[@]}"
-    echo
-    exit
-fi
-"${command[@]}"
-echo "next: infra/build-and-push.sh --stack $stack, then iris config from-stack $stack --out iris.toml"
+run() { # does it, or says it
+    if [[ -n $dry ]]; then
+        printf '+'
+        printf ' %q' "$@"
+        echo
+    else
+        "$@"
+    fi
+}
+
+run sam build --template-file infra/template.yaml --build-dir .aws-sam/build
+run sam deploy --template-file .aws-sam/build/template.yaml --stack-name "$stack" --resolve-s3 \
+    --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset \
+    --tags Application=iris-oculus --parameter-overrides "${parameters[@]}"
+[[ -n $dry ]] || echo "next: infra/build-and-push.sh --stack $stack, then iris config from-stack $stack --out iris.toml"

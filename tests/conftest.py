@@ -51,6 +51,14 @@ CALLERS = ("IRIS", "IRIS-DEMO", "DEMOPACS", "IRIS-TEST", "STORESCU")
 IMAGE_TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
+ROOT = Path(__file__).parents[1]
+
+
+def program_of(environment: str) -> str | None:
+    """The program of a name in the environment that the Makefile makes for it; None where there is none."""
+    return shutil.which(environment, path=ROOT / f".venv-{environment}" / "bin")
+
+
 PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
     "orthanc": (find_orthanc, "apt-get install orthanc"),
     "dcmtk": (lambda: shutil.which("storescu"), "apt-get install dcmtk"),
@@ -59,6 +67,8 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
         lambda: next(filter(None, map(shutil.which, CHROMIUM)), None),
         "apt-get install chromium",
     ),
+    "ministack": (lambda: program_of("ministack"), "make .venv-ministack/.installed"),
+    "sam": (lambda: program_of("sam"), "make .venv-sam/.installed"),
     "images": (
         lambda: "all" if os.geteuid() == 0 and all(map(shutil.which, IMAGE_TOOLS)) else None,
         f"apt-get install {' '.join(IMAGE_TOOLS)}, and run the tests as root",

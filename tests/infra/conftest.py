@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import program_of
 from tests.infra.deployment import Aws, Deployed, fresh
+from tests.infra.ministack import Ministack
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -22,6 +24,20 @@ def empty_aws(moto_server: str) -> Iterator[Aws]:
 def whole(empty_aws: Aws) -> Deployed:
     """The template in mode whole, under the name that it has there."""
     return empty_aws.deploy("iris-oculus-backend")
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    """The web client's part of the template, running, with a viewer, an admin and somebody in no group."""
+    ministack = Ministack(str(program_of("ministack")), tmp_path_factory.mktemp("ministack"))
+    try:
+        ministack.deploy()
+        ministack.add_user("vera", "viewer")
+        ministack.add_user("ada", "admin")
+        ministack.add_user("nobody")
+        yield ministack
+    finally:
+        ministack.stop()
 
 
 def push_image(aws: Aws, repository: str, tag: str) -> str:

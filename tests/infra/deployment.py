@@ -6,9 +6,11 @@ nothing else missing, and `add_what_was_left_out` makes up for it with CloudForm
 
 import json
 import urllib.request
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +24,24 @@ from tests.cloud import DEADLINE_S, REGION
 ROOT: Final = Path(__file__).parents[2]
 TEMPLATE: Final = ROOT / "infra" / "template.yaml"
 ACCOUNT: Final = "123456789012"
+CODE: Final = "s3://iris-code/function.zip"
+"""Where the functions' code lies."""
 
 IGNORED_TYPES: Final = frozenset(
     {
+        "AWS::ApiGatewayV2::Api",
+        "AWS::ApiGatewayV2::Authorizer",
+        "AWS::ApiGatewayV2::Integration",
+        "AWS::ApiGatewayV2::Route",
+        "AWS::ApiGatewayV2::Stage",
         "AWS::Budgets::Budget",
         "AWS::CloudWatch::Alarm",
+        "AWS::Cognito::ManagedLoginBranding",
+        "AWS::Cognito::UserPool",
+        "AWS::Cognito::UserPoolClient",
+        "AWS::Cognito::UserPoolDomain",
+        "AWS::Cognito::UserPoolGroup",
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::RolesAnywhere::Profile",
         "AWS::S3::BucketPolicy",
         "AWS::SNS::Subscription",
@@ -36,7 +51,19 @@ IGNORED_TYPES: Final = frozenset(
         "AWS::Scheduler::ScheduleGroup",
     }
 )
-"""Types of resources that moto does not make."""
+"""Types of resources that moto does not make; `web_stack.py` deploys those of the web client elsewhere."""
+API: Final = "abcdefghij"
+ENDPOINT: Final = f"https://{API}.execute-api.{REGION}.amazonaws.com"
+POOL: Final = f"{REGION}_ABCDEFGHI"
+STAND_INS: Final = {
+    "Api": API,
+    "Api.ApiEndpoint": ENDPOINT,
+    "UserPool": POOL,
+    "UserPool.Arn": f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{POOL}",
+    "UserPoolClient": "1example23456789",
+    "UserPoolDomain": f"iris-{ACCOUNT}",
+}
+"""What is put where the template refers to something that moto does not make."""
 IGNORED_PROPERTIES: Final = frozenset(
     {
         ("AWS::Batch::ComputeEnvironment", "ComputeResources.UpdateToLatestImageVersion"),
@@ -56,7 +83,13 @@ IGNORED_PROPERTIES: Final = frozenset(
         ("AWS::ECR::Repository", "LifecyclePolicy"),
         ("AWS::IAM::User", "ManagedPolicyArns"),
         ("AWS::IAM::User", "Tags"),
+        ("AWS::Lambda::Function", "Architectures"),
+        ("AWS::Lambda::Function", "Code"),  # it is fetched, and not said where from
+        ("AWS::Lambda::Function", "LoggingConfig"),
+        ("AWS::Lambda::Function", "Tags"),
+        ("AWS::Logs::LogGroup", "KmsKeyId"),
         ("AWS::S3::Bucket", "BucketEncryption.ServerSideEncryptionConfiguration[]"),  # its BucketKeyEnabled
+        ("AWS::S3::Bucket", "CorsConfiguration"),
         ("AWS::S3::Bucket", "LifecycleConfiguration"),
         ("AWS::S3::Bucket", "OwnershipControls"),
         ("AWS::S3::Bucket", "PublicAccessBlockConfiguration"),
@@ -69,6 +102,7 @@ IGNORED_PROPERTIES: Final = frozenset(
 @cache
 def _transformed() -> str:
     template = json.loads(json.dumps(load(str(TEMPLATE))))
+    template["Globals"]["Function"]["CodeUri"] = CODE  # as `sam deploy` writes it there
     translator = Translator({}, Parser(), boto_session=boto3.session.Session(region_name=REGION))
     return json.dumps(translator.translate(template, parameter_values={}))
 
@@ -81,6 +115,10 @@ def transformed() -> dict[str, Any]:
 
 def _as_moto_takes_it(template: dict[str, Any]) -> dict[str, Any]:
     """The same without what moto stumbles over: it has no service-linked role, and misreads a key's tags."""
+    template["Resources"] = {
+        name: of for name, of in template["Resources"].items() if of["Type"] not in IGNORED_TYPES
+    }
+    template = _with_stand_ins(template)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Batch::ComputeEnvironment":
             resource["Properties"].setdefault("ServiceRole", {"Fn::GetAtt": ["MachineRole", "Arn"]})
@@ -89,15 +127,40 @@ def _as_moto_takes_it(template: dict[str, Any]) -> dict[str, Any]:
     return template
 
 
+def _with_stand_ins(value: Any) -> Any:
+    """A part of the template, with what stands for resources that are not made."""
+    match value:
+        case {"Ref": str(name)} if name in STAND_INS:
+            return STAND_INS[name]
+        case {"Fn::GetAtt": [name, attribute]} if f"{name}.{attribute}" in STAND_INS:
+            return STAND_INS[f"{name}.{attribute}"]
+        case str(text):
+            for name, stand_in in STAND_INS.items():
+                text = text.replace(f"${{{name}}}", stand_in)
+            return text
+        case list(values):
+            return [_with_stand_ins(each) for each in values]
+        case dict(values):
+            return {name: _with_stand_ins(each) for name, each in values.items()}
+    return value
+
+
 def fresh(moto_server: str) -> None:
-    """Empty the moto server."""
+    """Empty the moto server, but for the functions' code."""
     request = urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")
     with urllib.request.urlopen(request, timeout=DEADLINE_S):
         pass
+    bucket, key = CODE.removeprefix("s3://").split("/")
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("handler.py", "")
+    s3 = client_at("s3", moto_server)
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key=key, Body=archive.getvalue())
 
 
 @cache
-def _client(service: str, endpoint_url: str) -> Any:
+def client_at(service: str, endpoint_url: str) -> Any:
     return boto3.client(
         service,  # type: ignore[call-overload]  # any of them
         region_name=REGION,
@@ -114,7 +177,7 @@ class Aws:
     moto_server: str
 
     def client(self, service: str) -> Any:
-        return _client(service, self.moto_server)
+        return client_at(service, self.moto_server)
 
     def deploy(self, stack: str, **parameters: str) -> "Deployed":
         """Deploy the template."""
@@ -223,6 +286,8 @@ class Deployed:
                     return self._attribute(*argument)
                 case "Fn::Sub":
                     return self._substituted(argument)
+                case "Fn::Split":
+                    return self.resolved(argument[1]).split(argument[0])
                 case "Fn::ImportValue":
                     exports = self.aws.client("cloudformation").list_exports()["Exports"]
                     return {each["Name"]: each["Value"] for each in exports}[argument]
@@ -248,12 +313,11 @@ class Deployed:
             "AWS::StackName": self.stack,
             "AWS::URLSuffix": "amazonaws.com",
         }
-        if name in pseudo:
-            return pseudo[name]
-        is_ignored = name not in self.ids and self.wanted[name]["Type"] in IGNORED_TYPES
-        return name if is_ignored else self.ids[name]
+        return pseudo[name] if name in pseudo else self.ids.get(name) or STAND_INS[name]
 
     def _attribute(self, name: str, attribute: str) -> str:
+        if f"{name}.{attribute}" in STAND_INS:
+            return STAND_INS[f"{name}.{attribute}"]
         kind, known = self.wanted[name]["Type"], self.ids[name]
         here = f"{REGION}:{ACCOUNT}"
         return {
@@ -264,6 +328,8 @@ class Deployed:
             "AWS::IAM::InstanceProfile.Arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/{known}",
             "AWS::IAM::Role.Arn": f"arn:aws:iam::{ACCOUNT}:role/{known}",
             "AWS::KMS::Key.Arn": f"arn:aws:kms:{here}:key/{known}",
+            "AWS::Lambda::Function.Arn": f"arn:aws:lambda:{here}:function:{known}",
+            "AWS::Logs::LogGroup.Arn": f"arn:aws:logs:{here}:log-group:{known}",
             "AWS::S3::Bucket.Arn": f"arn:aws:s3:::{known}",
             "AWS::SQS::Queue.Arn": f"arn:aws:sqs:{here}:{known.rpartition('/')[2]}",
             "AWS::SQS::Queue.QueueName": known.rpartition("/")[2],

@@ -46,7 +46,8 @@ def _sqs_queue(aws: Aws, known: str) -> Any:
 def _rule(aws: Aws, known: str) -> Any:
     events = aws.client("events")
     rule = events.describe_rule(Name=known)
-    return [rule, json.loads(rule.pop("EventPattern")), events.list_targets_by_rule(Rule=known)["Targets"]]
+    pattern = json.loads(rule.pop("EventPattern", "{}"))
+    return [rule, pattern, events.list_targets_by_rule(Rule=known)["Targets"]]
 
 
 def _repository(aws: Aws, known: str) -> Any:
@@ -54,6 +55,18 @@ def _repository(aws: Aws, known: str) -> Any:
     found = ecr.describe_repositories(repositoryNames=[known])["repositories"][0]
     tags = ecr.list_tags_for_resource(resourceArn=found["repositoryArn"])["tags"]
     return [found, tags, _or_nothing(ecr.get_lifecycle_policy, repositoryName=known)]
+
+
+def _function(aws: Aws, known: str) -> Any:
+    found = aws.client("lambda").get_function(FunctionName=known)
+    return [found["Configuration"], [[name, value] for name, value in found.get("Tags", {}).items()]]
+
+
+def _log_group(aws: Aws, known: str) -> Any:
+    logs = aws.client("logs")
+    [found] = logs.describe_log_groups(logGroupNamePrefix=known)["logGroups"]
+    tags = logs.list_tags_log_group(logGroupName=known)["tags"]
+    return [found, [[name, value] for name, value in tags.items()]]
 
 
 def _launch_template(aws: Aws, known: str) -> Any:
@@ -88,6 +101,8 @@ DESCRIBED: Final[dict[str, Callable[[Aws, str], Any]]] = {
     "AWS::Events::Rule": _rule,
     "AWS::IAM::Role": _role,
     "AWS::IAM::User": _user,
+    "AWS::Lambda::Function": _function,
+    "AWS::Logs::LogGroup": _log_group,
     "AWS::S3::Bucket": _bucket,
     "AWS::SQS::Queue": _sqs_queue,
 }

@@ -55,6 +55,40 @@ GATEWAY_MAY_NOT = [
     ("dynamodb:DeleteTable", TABLE),
     ("dynamodb:PutItem", f"arn:aws:dynamodb:{HERE}:table/iris-oculus-metadata"),
 ]
+STUDIES = {"dynamodb:Query", "dynamodb:Scan", "s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
+UPLOADS = {
+    *("dynamodb:GetItem", "dynamodb:PutItem"),  # TransactWriteItems asks for the second
+    *("s3:PutObject", "s3:PutObjectTagging", "kms:GenerateDataKey"),
+    *("batch:SubmitJob", "batch:TagResource", "batch:TerminateJob"),
+    *("batch:ListJobs", "batch:DescribeJobs", "batch:DescribeJobQueues", "batch:DescribeJobDefinitions"),
+}
+"""What the code for uploads asks for, in either function; recorded in its tests."""
+LOGGED = {"logs:CreateLogStream", "logs:PutLogEvents"}
+JOB_FOLDER = f"{BUCKET}/gateway/jobs/KEY/input.nii.gz"
+STATUS_MAY = [
+    ("dynamodb:Query", TABLE),
+    ("dynamodb:Query", f"{TABLE}/index/by_job"),
+    ("dynamodb:Scan", f"{TABLE}/index/by_state"),
+    ("dynamodb:PutItem", TABLE),
+    ("s3:ListBucket", BUCKET),
+    ("s3:PutObject", JOB_FOLDER),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/iris-processing-queue"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-definition/iris-totalsegmentator-job:7"),
+    ("batch:ListJobs", "*"),
+]
+STATUS_MAY_NOT = [
+    ("dynamodb:Scan", TABLE),
+    ("dynamodb:DeleteItem", TABLE),
+    ("dynamodb:Query", f"arn:aws:dynamodb:{HERE}:table/iris-oculus-metadata"),
+    ("s3:DeleteObject", JOB_FOLDER),
+    ("s3:GetObject", f"{BUCKET}/uploads/aws-0123456789ab/image"),
+    ("s3:GetObject", f"{BUCKET}/gateway/doctor/0123"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/iris-oculus-backend-fast"),
+    ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-definition/another:1"),
+    ("sqs:ReceiveMessage", NEWS),
+]
+OF_THE_FUNCTIONS = {"Status API in the cloud", "Uploads in the cloud"}
+"""Headings of the guide's sections that say what the functions need."""
 HAVE_NO_RESOURCE = {
     "cloudwatch:PutMetricData",  # bounded by its namespace
     "batch:DescribeComputeEnvironments",
@@ -114,20 +148,60 @@ def actions_in(path: Path, heading: str = "") -> set[str]:
 
 
 def test_gateway_may_do_exactly_what_the_guide_says_that_it_needs(gateway_policy: list[Statement]) -> None:
-    guide = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
-    before, _, function_and_rest = guide.partition("\n## Status API in the cloud\n")
-    _, _, after = function_and_rest.partition("\n## ")
-    assert before
-    assert after
-    assert actions_of(gateway_policy) == set(ACTION.findall(before + after))
+    sections = sections_of_the_guide()
+    assert OF_THE_FUNCTIONS & set(sections)
+    said = [text for heading, text in sections.items() if heading not in OF_THE_FUNCTIONS]
+    assert actions_of(gateway_policy) == set(ACTION.findall("".join(said)))
 
 
 def test_gateway_may_do_whatever_its_code_asks_aws_for(gateway_policy: list[Statement]) -> None:
-    of_the_function = "dynamodb_reading.py"
-    code = [p for p in (ROOT / "gateway" / "adapters" / "aws").rglob("*.py") if p.name != of_the_function]
+    of_the_functions = {"dynamodb_reading.py", "dynamodb_own.py"}
+    adapters = ROOT / "gateway" / "adapters" / "aws"
+    code = [path for path in adapters.rglob("*.py") if path.name not in of_the_functions]
     asked = set().union(*map(actions_in, code))
     assert len(asked) > 20
     assert asked - actions_of(gateway_policy) == set()
+
+
+def sections_of_the_guide() -> dict[str, str]:
+    guide = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
+    return {text.partition("\n")[0]: text for text in guide.split("\n## ")}
+
+
+def test_status_function_may_do_what_studies_and_uploads_need_and_no_more(whole: Deployed) -> None:
+    statements = dict(inline_policies(whole))["StatusRole"]
+    assert actions_of(statements) == STUDIES | UPLOADS | LOGGED
+    said = {
+        action
+        for heading, text in sections_of_the_guide().items()
+        if heading in OF_THE_FUNCTIONS
+        for action in ACTION.findall(text)
+    }
+    assert STUDIES <= said <= STUDIES | UPLOADS
+
+
+def test_job_news_function_may_do_what_uploads_need_and_leave_what_it_cannot_take(whole: Deployed) -> None:
+    statements = dict(inline_policies(whole))["JobNewsRole"]
+    assert actions_of(statements) == (STUDIES - {"dynamodb:Scan"}) | UPLOADS | LOGGED | {"sqs:SendMessage"}
+    assert allows(statements, "sqs:SendMessage", f"arn:aws:sqs:{HERE}:iris-oculus-backend-job-news-dead")
+    assert not allows(statements, "sqs:SendMessage", NEWS)
+    assert not allows(statements, "dynamodb:Query", f"{TABLE}/index/by_job")
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_status_function_is_allowed_what_it_does_and_nothing_beside(
+    whole: Deployed, is_allowed: bool
+) -> None:
+    statements = dict(inline_policies(whole))["StatusRole"]
+    for action, resource in STATUS_MAY if is_allowed else STATUS_MAY_NOT:
+        assert allows(statements, action, resource) is is_allowed, (action, resource)
+
+
+@pytest.mark.parametrize("function", ["StatusRole", "JobNewsRole"])
+def test_functions_end_jobs_of_this_application_alone(whole: Deployed, function: str) -> None:
+    statements = dict(inline_policies(whole))[function]
+    [statement] = [each for each in statements if "batch:TerminateJob" in as_list(each["Action"])]
+    assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/Application": "iris-oculus"}}
 
 
 @pytest.mark.parametrize(("action", "resource"), GATEWAY_MAY)
@@ -179,4 +253,6 @@ def test_each_actor_has_a_role_that_nobody_else_takes_on(whole: Deployed) -> Non
         "MachineRole": "ec2.amazonaws.com",
         "ExecutionRole": "ecs-tasks.amazonaws.com",
         "JobRole": "ecs-tasks.amazonaws.com",
+        "StatusRole": "lambda.amazonaws.com",
+        "JobNewsRole": "lambda.amazonaws.com",
     }

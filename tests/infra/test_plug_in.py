@@ -18,8 +18,15 @@ from tests.infra.deployment import ACCOUNT, IGNORED_TYPES, Aws, Deployed, fresh
 
 PRESENT = "iris-oculus-backend"
 SKELETON = json.loads((Path(__file__).parent / "present_stack.json").read_text(encoding="utf-8"))
-ONCE_IN_AN_ACCOUNT = {"AWS::S3::Bucket", "AWS::ECR::Repository", "AWS::Logs::LogGroup"}
-"""What the present stack has already, or Batch made for it."""
+ONCE_IN_AN_ACCOUNT = {"AWS::S3::Bucket", "AWS::Cognito::UserPool"}
+"""What the present stack has already."""
+
+
+NAMES = {
+    *("ClientName", "ComputeEnvironmentName", "FunctionName", "JobDefinitionName", "JobQueueName"),
+    *("LogGroupName", "QueueName", "RepositoryName", "TableName"),
+}
+"""Properties that name a resource."""
 
 
 def state_of_present(aws: Aws) -> dict[str, Any]:
@@ -63,7 +70,7 @@ def plugged_in(present: dict[str, Any], empty_aws: Aws) -> Deployed:
     return empty_aws.deploy("iris-gateway", Mode="plug-in")
 
 
-def test_plug_in_takes_over_bucket_queue_and_repository_and_makes_none(plugged_in: Deployed) -> None:
+def test_plug_in_takes_over_bucket_queue_and_user_pool_and_makes_none(plugged_in: Deployed) -> None:
     assert plugged_in.described["StackStatus"] == "CREATE_COMPLETE"
     kinds = {of["Type"] for of in plugged_in.wanted.values()}
     assert kinds & ONCE_IN_AN_ACCOUNT == set()
@@ -72,7 +79,7 @@ def test_plug_in_takes_over_bucket_queue_and_repository_and_makes_none(plugged_i
     )
     assert plugged_in.outputs["Bucket"] == f"iris-oculus-data-{ACCOUNT}"
     assert plugged_in.outputs["JobQueue"].endswith("iris-processing-queue")
-    assert plugged_in.outputs["Repository"] == "iris-totalsegmentator-batch"
+    assert plugged_in.outputs["UserPoolId"] == "us-east-1_present"
     queues = [of["JobQueueName"] for _, of in plugged_in.of_type("AWS::Batch::JobQueue")]
     assert queues == ["iris-gateway-cpu"]
     assert [each for each in plugged_in.described["Outputs"] if "ExportName" in each] == []
@@ -86,13 +93,19 @@ def test_plug_in_leaves_the_present_stack_as_it_was(
 
 def test_plug_in_names_nothing_as_the_present_stack_does(plugged_in: Deployed) -> None:
     names = [
-        of[key]
-        for of in (plugged_in.resolved(each["Properties"]) for each in plugged_in.wanted.values())
-        for key in of
-        if key in ("JobDefinitionName", "JobQueueName", "ComputeEnvironmentName", "TableName", "QueueName")
+        plugged_in.resolved(of["Properties"][key])
+        for of in plugged_in.wanted.values()
+        for key in of["Properties"]
+        if key in NAMES
     ]
-    assert len(names) == 8
-    assert [name for name in names if not name.startswith("iris-gateway-")] == []
+    assert len(names) == 20
+    assert [name for name in names if not name.split("/")[-1].startswith("iris-gateway-")] == []
+
+
+def test_plug_in_pushes_its_images_into_a_repository_of_its_own(plugged_in: Deployed) -> None:
+    assert plugged_in.outputs["Repository"] == "iris-gateway-batch"
+    [(_, job), *_] = plugged_in.of_type("AWS::Batch::JobDefinition")
+    assert "/iris-gateway-batch:" in job["ContainerProperties"]["Image"]
 
 
 def test_jobs_of_a_plug_in_may_touch_the_gateways_prefix_of_the_present_bucket_alone(
@@ -126,7 +139,12 @@ def test_second_site_beside_a_whole_stack_shares_bucket_and_queue_and_may_use_th
     fresh(moto_server)
     first = empty_aws.deploy("iris-oculus-backend")
     key = first.outputs["BucketKey"]
-    second = empty_aws.deploy("iris-south", Mode="plug-in", SiteName="south", BucketKeyArn=key)
+    repository = first.outputs["Repository"]
+    second = empty_aws.deploy(
+        "iris-south", Mode="plug-in", SiteName="south", BucketKeyArn=key, Repository=repository
+    )
+    assert "AWS::ECR::Repository" not in {of["Type"] for of in second.wanted.values()}
+    assert second.outputs["Repository"] == repository
     found = tomllib.loads(config_of_stack("iris-south", REGION))
     assert found["objects"]["bucket"] == first.outputs["Bucket"]
     assert found["objects"]["kms_key"] == key

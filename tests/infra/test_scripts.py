@@ -16,6 +16,9 @@ from tests.infra.deployment import ROOT, Aws, Deployed, fresh
 
 PRESENT = json.loads((Path(__file__).parent / "present_stack.json").read_text(encoding="utf-8"))
 
+CLASSIC = "SignInPages=classic"
+"""What a pool of moto's gets, which has no tier."""
+
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -44,6 +47,19 @@ def script(aws_environment: dict[str, str], tmp_path: Path) -> Script:
     return run
 
 
+def parameters_of(deploy: list[str]) -> list[str]:
+    return deploy[deploy.index("--parameter-overrides") + 1 :]
+
+
+def deploy_present(aws: Aws) -> str:
+    """The present stack with a user pool that is there; the pool's id."""
+    pool = str(aws.client("cognito-idp").create_user_pool(PoolName="present")["UserPool"]["Id"])
+    aws.deploy_other(
+        "iris-oculus-backend", json.loads(json.dumps(PRESENT).replace("us-east-1_present", pool))
+    )
+    return pool
+
+
 def tag_of_now() -> str:
     """What the image of the task total is tagged with."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -65,7 +81,7 @@ def commands(printed: str) -> list[list[str]]:
 def test_scripts_pass_their_linter() -> None:
     linter = Path(sys.executable).parent / "shellcheck"
     result = subprocess.run(
-        [linter, *(ROOT / "infra").glob("*.sh")], capture_output=True, text=True, check=False, timeout=60
+        [linter, *(ROOT / "infra").rglob("*.sh")], capture_output=True, text=True, check=False, timeout=60
     )
     assert (result.returncode, result.stdout) == (0, "")
 
@@ -85,13 +101,62 @@ def test_deploy_plug_in_beside_the_present_stack_names_its_own_stack(
     script: Script, empty_aws: Aws, moto_server: str
 ) -> None:
     fresh(moto_server)
-    empty_aws.deploy_other("iris-oculus-backend", PRESENT)
+    deploy_present(empty_aws)
     said = script("deploy.sh", "plug-in", "--dry-run", "SiteName=south")
     assert (said.returncode, said.stderr) == (0, "")
-    [command] = commands(said.stdout)
-    assert command[:2] == ["sam", "deploy"]
-    assert command[command.index("--stack-name") + 1] == "iris-gateway"
-    assert command[command.index("--parameter-overrides") + 1 :] == ["Mode=plug-in", "SiteName=south"]
+    build, deploy = commands(said.stdout)
+    assert build[:4] == ["sam", "build", "--template-file", "infra/template.yaml"]
+    assert deploy[:4] == ["sam", "deploy", "--template-file", f"{build[-1]}/template.yaml"]
+    assert deploy[deploy.index("--stack-name") + 1] == "iris-gateway"
+    assert parameters_of(deploy) == ["Mode=plug-in", "SiteName=south", CLASSIC]
+
+
+@pytest.mark.parametrize(
+    ("domain", "groups", "kept"),
+    [
+        ("iris-users", ["admin", "viewer"], [
+            "SignInUrl=https://iris-users.auth.us-east-1.amazoncognito.com", "UserGroups=keep",
+        ]),
+        ("", ["doctors"], []),
+        ("", ["viewer", "admin", "doctors"], ["UserGroups=keep"]),
+    ],
+)  # fmt: skip
+def test_deploy_plug_in_keeps_what_the_user_pool_has(
+    script: Script, empty_aws: Aws, moto_server: str, domain: str, groups: list[str], kept: list[str]
+) -> None:
+    fresh(moto_server)
+    pool, cognito = deploy_present(empty_aws), empty_aws.client("cognito-idp")
+    for group in groups:
+        cognito.create_group(UserPoolId=pool, GroupName=group)
+    if domain:
+        cognito.create_user_pool_domain(UserPoolId=pool, Domain=domain)
+    _, deploy = commands(script("deploy.sh", "plug-in", "--dry-run").stdout)
+    assert parameters_of(deploy) == ["Mode=plug-in", CLASSIC, *kept]
+    _, deploy = commands(script("deploy.sh", "plug-in", "--dry-run", "SignInPages=managed").stdout)
+    assert CLASSIC not in parameters_of(deploy)
+
+
+def test_deploy_plug_in_where_one_of_two_groups_is_missing_says_how_to_make_it(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    pool = deploy_present(empty_aws)
+    empty_aws.client("cognito-idp").create_group(UserPoolId=pool, GroupName="viewer")
+    refused = script("deploy.sh", "plug-in", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"aws cognito-idp create-group --user-pool-id {pool}" in refused.stderr
+
+
+def test_deploy_plug_in_without_web_client_needs_no_user_pool(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    empty_aws.deploy("iris-oculus-backend", WebClient="no")
+    refused = script("deploy.sh", "plug-in", "--stack", "iris-south", "--dry-run")
+    assert refused.returncode == 1
+    assert "no stack here exports IrisUserPoolId" in refused.stderr
+    said = script("deploy.sh", "plug-in", "--stack", "iris-south", "--dry-run", "WebClient=no")
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 def test_deploy_plug_in_where_nothing_is_exported_is_refused(
@@ -107,11 +172,11 @@ def test_deploy_whole_keeps_a_log_group_that_is_there(
     script: Script, empty_aws: Aws, moto_server: str
 ) -> None:
     fresh(moto_server)
-    [command] = commands(script("deploy.sh", "whole", "--dry-run").stdout)
-    assert command[-1] == "Mode=whole"
+    _, deploy = commands(script("deploy.sh", "whole", "--dry-run").stdout)
+    assert parameters_of(deploy) == ["Mode=whole"]
     empty_aws.client("logs").create_log_group(logGroupName="/aws/batch/job")
-    [command] = commands(script("deploy.sh", "whole", "--dry-run").stdout)
-    assert command[-2:] == ["Mode=whole", "LogGroup=keep"]
+    _, deploy = commands(script("deploy.sh", "whole", "--dry-run").stdout)
+    assert parameters_of(deploy) == ["Mode=whole", "LogGroup=keep"]
 
 
 def test_deploy_quotes_a_value_with_blanks_as_sam_takes_it(

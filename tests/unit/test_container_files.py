@@ -24,7 +24,7 @@ def program(name: str) -> str:
     "command",
     [
         ("hadolint", "Dockerfile"),
-        ("shellcheck", "container/build-images.sh", "infra/functions/status/build.sh", ".ci/run"),
+        ("shellcheck", "container/build-images.sh", "infra/functions/build.sh", ".ci/run"),
     ],
     ids=lambda command: command[0],
 )

@@ -12,7 +12,7 @@ from tests.cloud_status import VIEWER, http_event
 from tests.mirrored_ledger import make_table
 
 ROOT = Path(__file__).parents[3]
-FOLDER = ROOT / "infra" / "functions" / "status"
+FOLDER = ROOT / "infra" / "functions"
 MOST_MB = 100
 
 
@@ -23,10 +23,24 @@ def test_requirements_of_the_function_are_pinned_as_everything_else() -> None:
     assert pins <= set((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
 
 
+def test_build_of_a_function_that_is_not_there_or_into_a_folder_with_something_in_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "something").touch()
+    for function, said in (
+        ("nothing", "there is no function nothing"),
+        ("status", "empty it, or name another"),
+    ):
+        refused = subprocess.run(
+            [FOLDER / "build.sh", function, tmp_path], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (refused.returncode, said in refused.stderr) == (1, True)
+
+
 def _build(folder: Path, **variables: str) -> float:
     """Make the folder; its size in MB."""
     environment = {**os.environ, "PYTHON": sys.executable, **variables}
-    subprocess.run([FOLDER / "build.sh", folder], env=environment, check=True, timeout=600)
+    subprocess.run([FOLDER / "build.sh", "status", folder], env=environment, check=True, timeout=600)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
