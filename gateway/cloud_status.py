@@ -11,8 +11,12 @@ from gateway.api.cognito import CognitoPolicy
 from gateway.api.readiness import Readiness
 from gateway.api.table_store import TableActions, TableMirror, TableStore
 from gateway.aws import aws_session
-from gateway.config import Config, ConfigError
-from gateway.job_folders import JobFolderFiles, object_store, pictures_from
+from gateway.cloud.actions import CloudActions
+from gateway.cloud.parts import bucket_of, cloud_parts, clouds_own, require
+from gateway.cloud.progress import WithProgress
+from gateway.cloud.uploads import NoUploads
+from gateway.config import Config
+from gateway.job_folders import JobFolderFiles
 
 
 def cloud_status_api(config: Config) -> FastAPI:
@@ -23,33 +27,24 @@ def cloud_status_api(config: Config) -> FastAPI:
     ConfigError
         A part that it needs is not switched on, or cannot be opened.
     """
-    _refuse_what_is_not_the_clouds(config)
+    require({"api.auth = 'cognito'": config.api.auth == "cognito", **clouds_own(config)})
+    parts = cloud_parts(config)
     from gateway.adapters.aws.dynamodb_reading import DynamoReader
 
-    session = aws_session(config, "mirror.backend = 'dynamodb'")
+    session, objects = aws_session(config, "mirror.backend = 'dynamodb'"), bucket_of(config)
     reader = DynamoReader(session.dynamodb(), config.mirror.table)
-    store, objects = TableStore(reader), object_store(config)
+    store = TableStore(WithProgress(reader, objects, config.site.name))
     return create_api(
         store,
-        TableActions(reader),
+        CloudActions(reader, parts) if parts is not None else TableActions(reader),
         lambda: _readiness(store),
         None,
         CognitoPolicy(),
         JobFolderFiles(objects),
-        pictures_from=pictures_from(objects),
+        parts.uploads if parts is not None else NoUploads(),
+        pictures_from=objects.origin,
         mirror=TableMirror(),
     )
-
-
-def _refuse_what_is_not_the_clouds(config: Config) -> None:
-    wanted = {
-        "api.auth = 'cognito'": config.api.auth == "cognito",
-        "mirror.backend = 'dynamodb'": config.mirror.backend == "dynamodb",
-        "objects.backend = 's3'": config.objects.backend == "s3",
-    }
-    missing = [setting for setting, is_set in wanted.items() if not is_set]
-    if missing:
-        raise ConfigError(f"the status API in the cloud needs {' and '.join(missing)}")
 
 
 def _readiness(store: TableStore) -> Readiness:
