@@ -9,6 +9,7 @@ from gateway.adapters.errors import OutsideError
 from gateway.api.app import create_api
 from gateway.api.cognito import CognitoPolicy
 from gateway.api.readiness import Readiness
+from gateway.api.sign_in import SignIn
 from gateway.api.table_store import TableActions, TableMirror, TableStore
 from gateway.aws import aws_session
 from gateway.cloud.actions import CloudActions
@@ -34,16 +35,19 @@ def cloud_status_api(config: Config) -> FastAPI:
     session, objects = aws_session(config, "mirror.backend = 'dynamodb'"), bucket_of(config)
     reader = DynamoReader(session.dynamodb(), config.mirror.table)
     store = TableStore(WithProgress(reader, objects, config.site.name))
+    api = config.api
+    sign_in = SignIn(api.sign_in_url, api.sign_in_client) if api.sign_in_url else None
     return create_api(
         store,
         CloudActions(reader, parts) if parts is not None else TableActions(reader),
         lambda: _readiness(store),
         None,
-        CognitoPolicy(),
+        CognitoPolicy(opens_page=sign_in is not None),
         JobFolderFiles(objects),
         parts.uploads if parts is not None else NoUploads(),
         pictures_from=objects.origin,
         mirror=TableMirror(),
+        sign_in=sign_in,
     )
 
 

@@ -88,7 +88,7 @@ class Cloud:
 
     def work(self, double: BatchDouble, job_key: str) -> None:
         """Let the run go to its end, and the function hear of it."""
-        double.wait_for(double.jobs(job_key)[-1].id, "SUCCEEDED", "FAILED")
+        double.wait_for(double.jobs(job_key)[-1].job_id, "SUCCEEDED", "FAILED")
         self.tell(double)
 
     # -- what is known ------------------------------------------------------------------------------------

@@ -172,6 +172,7 @@ class BucketStore:
             "Bucket": self._bucket.name,
             "Key": self._key(key),
             "ContentLength": size_bytes,
+            "ChecksumAlgorithm": "SHA256",
             "ChecksumSHA256": base64_text(bytes.fromhex(sha256)),
             **self._sealing(key),
         }

@@ -18,6 +18,7 @@ PUT_LIVES_S: Final = 900
 """For how long the PUT may begin; one that has begun is finished."""
 
 _HEADERS: Final = {
+    "ChecksumAlgorithm": "x-amz-sdk-checksum-algorithm",
     "ChecksumSHA256": "x-amz-checksum-sha256",
     "Tagging": "x-amz-tagging",
     "ServerSideEncryption": "x-amz-server-side-encryption",

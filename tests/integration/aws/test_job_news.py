@@ -66,7 +66,7 @@ def test_upload_goes_through_its_states_to_its_result(
 def test_news_that_come_late_or_again_change_nothing(
     cloud: Cloud, batch_double: BatchDouble, started: str, backwards: bool, times: int
 ) -> None:
-    batch_double.wait_for(batch_double.jobs()[0].id, "SUCCEEDED")
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "SUCCEEDED")
     cloud.tell(batch_double, backwards=backwards, times=times)
     assert cloud.job(started)["state"] == "delivered"
     lines = cloud.lines(started)
@@ -80,16 +80,16 @@ def test_run_that_lost_its_machine_waits_again_and_goes_on(
     key = cloud.upload(image())
     cloud.start(key)
     (run,) = batch_double.jobs()
-    batch_double.wait_for(run.id, "RUNNING")
+    batch_double.wait_for(run.job_id, "RUNNING")
     batch_double.hold_capacity()
-    batch_double.interrupt(run.id)
-    batch_double.wait_for(run.id, "RUNNABLE", attempt=2)
+    batch_double.interrupt(run.job_id)
+    batch_double.wait_for(run.job_id, "RUNNABLE", attempt=2)
     cloud.tell(batch_double)
     assert cloud.job(key)["state"] == "runnable"
     last = cloud.study(key)["timeline"][-1]
     assert (last["event"], last["detail"]["interruption"]) == ("job.queued", "spot")
     batch_double.release_capacity()
-    batch_double.wait_for(run.id, "RUNNING", attempt=2)
+    batch_double.wait_for(run.job_id, "RUNNING", attempt=2)
     cloud.tell(batch_double)
     assert cloud.job(key)["state"] == "running"
 
@@ -99,9 +99,9 @@ def test_queue_that_is_blocked_is_the_reason(cloud: Cloud, batch_double: BatchDo
     key = cloud.upload(image())
     cloud.start(key)
     (run,) = batch_double.jobs()
-    batch_double.wait_for(run.id, "RUNNABLE")
+    batch_double.wait_for(run.job_id, "RUNNABLE")
     cloud.tell(batch_double)
-    batch_double.block_queue(run.id, "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - there are none")
+    batch_double.block_queue(run.job_id, "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - there are none")
     blocked = event_of(batch_double.events.emitted[-1], "Batch Job Queue Blocked")
     for _ in range(2):
         cloud.hear(blocked, None)
@@ -115,7 +115,7 @@ def test_queue_that_is_blocked_is_the_reason(cloud: Cloud, batch_double: BatchDo
 def test_result_that_is_not_whole_fails_the_job(
     cloud: Cloud, batch_double: BatchDouble, started: str, harm: str
 ) -> None:
-    batch_double.wait_for(batch_double.jobs()[0].id, "SUCCEEDED")
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "SUCCEEDED")
     name = "manifest.json" if harm == "no manifest" else "labels.nii.gz"
     place = {"Bucket": BUCKET, "Key": f"site/jobs/{started}/{name}"}
     if harm == "cut off":
@@ -133,10 +133,10 @@ def test_second_job_of_a_run_gives_way_to_its_owner(
 ) -> None:
     """The table has the second one; the first owns the run, and its result counts."""
     (first,) = batch_double.jobs()
-    batch_double.wait_for(first.id, "SUCCEEDED")
+    batch_double.wait_for(first.job_id, "SUCCEEDED")
     owner = f"site/jobs/{started}/runs/1/owner.json"
     owned = json.loads(cloud.s3.get_object(Bucket=BUCKET, Key=owner)["Body"].read())
-    assert owned["batch_job_id"] == first.id
+    assert owned["batch_job_id"] == first.job_id
     manifest = {"Bucket": BUCKET, "Key": f"site/jobs/{started}/manifest.json"}
     kept = cloud.s3.get_object(**manifest)["Body"].read()
     cloud.s3.delete_object(**manifest)  # not written yet when the second ends
@@ -173,9 +173,9 @@ def test_run_of_a_cancelled_upload_that_shows_up_late_is_ended(
     cloud.start(key)
     assert cloud.status.post(f"/api/v1/jobs/{key}/cancel").status < 300
     (run,) = batch_double.jobs()
-    batch_double.wait_for(run.id, "RUNNING")
+    batch_double.wait_for(run.job_id, "RUNNING")
     cloud.tell(batch_double)
-    batch_double.wait_for(run.id, "FAILED")
+    batch_double.wait_for(run.job_id, "FAILED")
     cloud.tell(batch_double)
     assert cloud.job(key)["state"] == "cancelled"
 
@@ -188,7 +188,7 @@ def test_job_of_a_gateway_or_of_others_is_left_alone(
     theirs = ledger.job(ledger.study(1))
     ledger.ship()
     ledger.close()
-    batch_double.wait_for(batch_double.jobs()[0].id, "SUCCEEDED")
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "SUCCEEDED")
     before = cloud.items()
     detail = batch_double.events.emitted[-1]
     for name in (theirs, "somebodys-job"):
@@ -207,7 +207,7 @@ def test_event_that_cannot_be_read_is_raised_for_the_dead_letters(cloud: Cloud) 
 def test_news_that_cannot_be_taken_in_are_raised_and_safe_to_hear_again(
     cloud: Cloud, batch_double: BatchDouble, started: str
 ) -> None:
-    batch_double.wait_for(batch_double.jobs()[0].id, "SUCCEEDED")
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "SUCCEEDED")
     last = event_of(batch_double.events.emitted[-1])
     place = {"Bucket": BUCKET, "Key": f"site/jobs/{started}/manifest.json"}
     kept = cloud.s3.get_object(**place)["Body"].read()
@@ -230,7 +230,7 @@ def test_news_that_cannot_be_taken_in_are_raised_and_safe_to_hear_again(
 
 @pytest.mark.usefixtures("_at_once")
 def test_missed_events_are_made_up_for(cloud: Cloud, batch_double: BatchDouble, started: str) -> None:
-    batch_double.wait_for(batch_double.jobs()[0].id, "SUCCEEDED")
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "SUCCEEDED")
     assert cloud.hear(RECONCILE, None) == {"looked_at": 1}
     assert cloud.job(started)["state"] == "delivered"
     assert cloud.hear(RECONCILE, None) == {"looked_at": 0}
@@ -246,7 +246,7 @@ def test_run_without_an_answer_is_found_by_its_name(cloud: Cloud, batch_double: 
     key = cloud.upload(image())
     batch_double.lose_answer()
     cloud.start(key)
-    batch_double.wait_for(batch_double.jobs()[0].id, "SUCCEEDED")
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "SUCCEEDED")
     for _ in range(2):
         cloud.hear(RECONCILE, None)
     assert cloud.job(key)["state"] == "delivered"
@@ -258,11 +258,11 @@ def test_run_that_batch_has_forgotten_is_settled_by_what_it_left(
     cloud: Cloud, batch_double: BatchDouble, started: str
 ) -> None:
     (run,) = batch_double.jobs()
-    batch_double.wait_for(run.id, "SUCCEEDED")
+    batch_double.wait_for(run.job_id, "SUCCEEDED")
     lost = cloud.upload(image(9))
     cloud.start(lost)
     (other,) = batch_double.jobs(lost)
-    batch_double.wait_for(other.id, "SUCCEEDED")
+    batch_double.wait_for(other.job_id, "SUCCEEDED")
     cloud.s3.delete_object(Bucket=BUCKET, Key=f"site/jobs/{lost}/manifest.json")
     with batch_double.life.lock:
         batch_double.life.jobs.clear()
@@ -277,7 +277,7 @@ def test_run_that_was_refused_is_begun_again_and_trouble_is_raised_at_the_end(
     refused = cloud.upload(image(9))
     batch_double.deny("SubmitJob")
     assert cloud.status.post(f"/api/v1/nifti/{refused}/start").status == 503
-    batch_double.wait_for(batch_double.jobs()[0].id, "SUCCEEDED")
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "SUCCEEDED")
     with pytest.raises(OutsideError, match="SubmitJob"):
         cloud.hear(RECONCILE, None)
     assert cloud.job(started)["state"] == "delivered"
