@@ -106,7 +106,7 @@ class UploadNews:
         self.jobs.change(news.job_key, decide)
 
     def _end(self, job: UploadJob, news: JobNews) -> None:
-        detail = {"run": news.run, "attempt": news.attempt, **news.detail}
+        detail = {"run": news.run, **news.detail}
         is_done = isinstance(news, RunEnded) and news.exit_code == EXIT_DONE
         if is_done and self.results.is_there(job.job_key):
             self.runs.take_result(job, detail)
@@ -115,7 +115,7 @@ class UploadNews:
         elif isinstance(news, RunEnded) and not is_done:
             self.runs.fail(job, {**detail, "exit_code": news.exit_code})
         else:
-            self.runs.fail(job, {"run": news.run, "attempt": news.attempt})
+            self.runs.fail(job, {"run": news.run})
 
     def _goes_on_under_another_name(self, job: UploadJob, queue_id: str) -> bool:
         """Whether another Batch job was first to begin this run: then that one is followed."""

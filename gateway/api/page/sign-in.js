@@ -62,7 +62,7 @@ export function who() {
   const groups = claims(tokens.access)["cognito:groups"] ?? [];
   const known = claims(tokens.id ?? tokens.access);
   const group = ["admin", "viewer"].find((name) => groups.includes(name));
-  return `${known.email ?? known["cognito:username"] ?? known.username} (${group ?? "in neither group, viewer nor admin"})`;
+  return `${known.email ?? known["cognito:username"] ?? known.username} (${group ?? "no group"})`;
 }
 
 async function comeBack(query) {

@@ -19,6 +19,8 @@ from tests.mirrored_ledger import MirroredLedger
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
 RECONCILE = {"reconcile": True}
 
+pytestmark = pytest.mark.usefixtures("quick_sessions")
+
 
 @pytest.fixture
 def cloud(fresh_moto: str, batch_double: BatchDouble, monkeypatch: pytest.MonkeyPatch) -> Cloud:
