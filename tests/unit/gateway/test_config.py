@@ -73,7 +73,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
         "news": {"backend": "local", "queue_url": ""},
         "mirror": {"backend": "none", "table": "", "keep_days": 90},
         "aws": {"region": "us-east-1", "endpoint_url": ""},
-        "api": {"host": "127.0.0.1", "port": 8080, "auth": "token"},
+        "api": {"host": "127.0.0.1", "port": 8080, "auth": "token", "sign_in_url": "", "sign_in_client": ""},
         "seg": {
             "type": "binary",
             "transfer_syntax": "",
@@ -214,6 +214,12 @@ def test_unknown_key_is_refused_with_its_name(load: Loader, text: str, key: str)
         ("[[rule]]\nname = 'a'\nchoose = 'some'", "rule.0.choose"),
         ("[engine]\nname = 'magic'", "engine.name"),
         ("[api]\nauth = 'password'", "api.auth"),
+        ("[api]\nauth = 'cognito'\nsign_in_url = 'https://a.example'", "belong together"),
+        ("[api]\nsign_in_url = 'https://a.example'\nsign_in_client = 'a1'", "auth = 'cognito'"),
+        (
+            "[api]\nauth = 'cognito'\nsign_in_url = 'http://a.example'\nsign_in_client = 'a1'",
+            "api.sign_in_url",
+        ),
         ("[seg]\nseries_description = '{patient}'", "seg.series_description"),
         ("[seg]\nseries_description = '{task.name}'", "seg.series_description"),
         ("[seg]\nseries_description = '{task[name]}'", "seg.series_description"),
