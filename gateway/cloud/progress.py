@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batch_job.contract import PROGRESS_NAME, ContractError, Progress
+from gateway.adapters.errors import OutsideError
 from gateway.adapters.mirror import Item, MirroredStudy, MirrorReader
 from gateway.adapters.objects import job_object
 from gateway.ledger.states import JobState
@@ -50,9 +51,9 @@ class WithProgress:
     def _now(self, job: Item) -> Item:
         if job["site"] != self.site or job["state"] != JobState.RUNNING:
             return job
-        content = self.objects.get(job_object(job["job_key"], PROGRESS_NAME))
         try:
+            content = self.objects.get(job_object(job["job_key"], PROGRESS_NAME))
             progress = Progress.from_json(content) if content is not None else None
-        except ContractError:
+        except (ContractError, OutsideError):  # what the table has is shown all the same
             progress = None
         return job if progress is None else {**job, "stage": progress.stage, "fraction": progress.fraction}

@@ -14,6 +14,9 @@ import pytest
 
 from batch_job.contract import JobRequest
 from gateway.api import models
+from gateway.cloud.parts import cloud_parts
+from gateway.config import read_config
+from gateway.ledger.states import JobState
 from tests.cloud_status import VIEWER, Function
 from tests.cloud_uploads import BUCKET, QUICK_JOB, Cloud, image
 from tests.doubles.batch import MAIN_QUEUE, BatchDouble
@@ -171,6 +174,19 @@ def test_start_writes_the_request_and_submits_with_the_gateways_tags(
 
 def test_start_twice_is_one_run(cloud: Cloud, batch_double: BatchDouble, planned: str) -> None:
     assert [cloud.start(planned) for _ in range(3)] == ["submitted"] * 3
+    assert len(batch_double.calls("SubmitJob")) == 1
+
+
+def test_start_that_read_the_job_before_another_began_it_begins_nothing(
+    cloud: Cloud, batch_double: BatchDouble, planned: str
+) -> None:
+    parts = cloud_parts(read_config())
+    assert parts is not None
+    read_before = parts.jobs.get(planned)
+    assert read_before is not None
+    cloud.start(planned)
+    found = parts.runs.begin(read_before)
+    assert (found.state, found.run) == (JobState.SUBMITTED, 1)
     assert len(batch_double.calls("SubmitJob")) == 1
 
 

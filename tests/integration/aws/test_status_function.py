@@ -23,6 +23,7 @@ from gateway.cloud_status import cloud_status_api
 from gateway.config import Config, ConfigError
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from tests.cloud_status import ADMIN, HANDLER, VIEWER, Function
+from tests.cloud_uploads import NEWS_HANDLER, VARIABLES
 from tests.doubles.recording_proxy import RecordingProxy
 from tests.mirrored_ledger import MirroredLedger, make_table
 
@@ -317,7 +318,10 @@ def test_app_of_a_gateways_configuration_is_refused_with_what_is_missing() -> No
         cloud_status_api(Config())
 
 
-def test_function_imports_nothing_that_its_requirements_do_not_name(aws_environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("handler", [HANDLER, NEWS_HANDLER], ids=["status", "job news"])
+def test_function_imports_nothing_that_its_requirements_do_not_name(
+    aws_environment: dict[str, str], handler: Path
+) -> None:
     program = (
         "import importlib.util, sys\n"
         "for name in sys.argv[2:]: sys.modules[name] = None\n"
@@ -328,14 +332,14 @@ def test_function_imports_nothing_that_its_requirements_do_not_name(aws_environm
     )
     variables = {
         "IRIS_API__AUTH": "cognito", "IRIS_MIRROR__BACKEND": "dynamodb", "IRIS_MIRROR__TABLE": "table",
-        "IRIS_OBJECTS__BACKEND": "s3", "IRIS_OBJECTS__BUCKET": "bucket",
+        "IRIS_OBJECTS__BACKEND": "s3", "IRIS_OBJECTS__BUCKET": "bucket", **VARIABLES,
     }  # fmt: skip
     blocked = (
         "pydicom", "numpy", "highdicom", "pynetdicom", "nibabel", "scipy", "skimage", "PIL", "isal",
         "dcm2niix", "converter", "httpx", "rich", "tenacity", "typer", "uvicorn",
     )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", program, str(HANDLER), *blocked],
+        [sys.executable, "-c", program, str(handler), *blocked],
         env={**aws_environment, **variables}, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr

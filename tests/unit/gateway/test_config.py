@@ -214,8 +214,6 @@ def test_unknown_key_is_refused_with_its_name(load: Loader, text: str, key: str)
         ("[[rule]]\nname = 'a'\nchoose = 'some'", "rule.0.choose"),
         ("[engine]\nname = 'magic'", "engine.name"),
         ("[api]\nauth = 'password'", "api.auth"),
-        ("[api]\nauth = 'cognito'\nsign_in_url = 'https://a.example'", "belong together"),
-        ("[api]\nsign_in_url = 'https://a.example'\nsign_in_client = 'a1'", "auth = 'cognito'"),
         (
             "[api]\nauth = 'cognito'\nsign_in_url = 'http://a.example'\nsign_in_client = 'a1'",
             "api.sign_in_url",
@@ -243,6 +241,8 @@ _BATCH = "[queue]\nbackend = 'batch'\njob_queue = 'q'\njob_definition = 'd'\n"
         ("[[rule]]\nname = 'a'\n[[rule]]\nname = 'a'", "rule names must differ: a"),
         ("[[rule]]\nname = 'a'\nsend_to = ['pacs']", "rule a: send_to names no"),
         ("[api]\nhost = '0.0.0.0'\nauth = 'none'", "loopback only"),
+        ("[api]\nauth = 'cognito'\nsign_in_url = 'https://a.example'", "belong together"),
+        ("[api]\nsign_in_url = 'https://a.example'\nsign_in_client = 'a1'", "is for auth = 'cognito'"),
         ("[queue]\nbackend = 'batch'", "needs job_queue and job_definition"),
         (_BATCH, "needs objects.backend = 's3'"),
         ("[objects]\nbackend = 's3'", "needs bucket"),
