@@ -19,6 +19,7 @@ from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
+from gateway.cloud.uploads import NoUploads
 from gateway.cloud_status import cloud_status_api
 from gateway.config import Config, ConfigError
 from gateway.ledger.states import DeliveryEvent, JobEvent
@@ -170,7 +171,7 @@ def test_metrics_in_the_cloud_count_what_the_table_has(ledger: MirroredLedger, f
 def test_openapi_in_the_cloud_is_that_of_the_gateway(ledger: MirroredLedger, function: Function) -> None:
     api = create_api(
         LedgerStore(ledger.ledger), LedgerActions(ledger.ledger), lambda: Readiness(True), ledger.bus,
-        Access("token"), _NoFiles(), mirror=ledger.control,
+        Access("token"), _NoFiles(), NoUploads(), mirror=ledger.control,
     )  # fmt: skip
     assert function.get("/openapi.json").json() == api.openapi()
 
