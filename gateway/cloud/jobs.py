@@ -175,6 +175,7 @@ class UploadJobs:
 
     def _study(self, job: UploadJob) -> MirrorItem:
         state, reason = job.study_state
+        images = 1 if job.completed_at else 0
         content: dict[str, Value] = {
             "site": self.site,
             "study_key": job.study_key,
@@ -183,8 +184,8 @@ class UploadJobs:
             "received_at": job.created_at,
             "updated_at": job.changed_at,
             **({"completed_at": job.completed_at} if job.completed_at else {}),
-            "series": 0,
-            "instances": 0,
+            "series": images,
+            "instances": images,
             "jobs": 1,
         }
         return MirrorItem(ItemKey(job.study_key, ItemKind.STUDY), job.version, content, self._expires(job))

@@ -52,7 +52,7 @@ def test_upload_goes_through_its_states_to_its_result(
         "delivered",
         1.0,
     )
-    assert (study["state"], study["reason"]) == ("done", "label_map_ready")
+    assert (study["state"], study["reason"], study["images"]) == ("done", "label_map_ready", 1)
     assert [line for line in cloud.lines(started) if line != "job.queued"] == [
         "job.planned", "study.completed", "job.submitted", "job.accepted", "job.starting", "job.started",
         "job.segmented", "job.delivered", "study.finished",
