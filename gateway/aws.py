@@ -1,4 +1,4 @@
-"""The AWS session that the configuration names; boto3 is loaded only where AWS is wanted."""
+"""AWS as the configuration names it: session and job queue; boto3 is loaded only where AWS is wanted."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from gateway.config import Config, ConfigError
 
 if TYPE_CHECKING:
+    from gateway.adapters.aws.batch import BatchQueue, NewsSource
     from gateway.adapters.aws.session import AwsSession
 
 
@@ -36,3 +37,29 @@ def the_session(region: str, endpoint_url: str) -> "AwsSession":
     from gateway.adapters.aws.session import AwsSession
 
     return AwsSession(region, endpoint_url)
+
+
+def batch_queue(config: Config, news: "NewsSource | None" = None) -> "BatchQueue":
+    """The job queue of AWS Batch.
+
+    Raises
+    ------
+    ConfigError
+        boto3 is not installed.
+    """
+    session = aws_session(config, "queue.backend = 'batch'")
+    from gateway.adapters.aws.batch import BatchQueue, BatchSettings, LaneSettings
+
+    queue, fallback = config.queue, config.queue.fallback
+    settings = BatchSettings(
+        main=LaneSettings(queue.job_queue, queue.job_definition),
+        fallback=LaneSettings(fallback.job_queue, fallback.job_definition or queue.job_definition)
+        if fallback.job_queue
+        else None,
+        site=config.site.name,
+        urgent_queue=queue.urgent.job_queue,
+        urgent_priority=queue.urgent.priority,
+        timeout_s=queue.timeout_s,
+        attempts=queue.attempts,
+    )
+    return BatchQueue(session, settings, news)

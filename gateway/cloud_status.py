@@ -9,10 +9,15 @@ from gateway.adapters.errors import OutsideError
 from gateway.api.app import create_api
 from gateway.api.cognito import CognitoPolicy
 from gateway.api.readiness import Readiness
+from gateway.api.sign_in import SignIn
 from gateway.api.table_store import TableActions, TableMirror, TableStore
 from gateway.aws import aws_session
-from gateway.config import Config, ConfigError
-from gateway.job_folders import JobFolderFiles, object_store, pictures_from
+from gateway.cloud.actions import CloudActions
+from gateway.cloud.parts import bucket_of, cloud_parts, clouds_own, require
+from gateway.cloud.progress import WithProgress
+from gateway.cloud.uploads import NoUploads
+from gateway.config import Config
+from gateway.job_folders import JobFolderFiles
 
 
 def cloud_status_api(config: Config) -> FastAPI:
@@ -23,33 +28,27 @@ def cloud_status_api(config: Config) -> FastAPI:
     ConfigError
         A part that it needs is not switched on, or cannot be opened.
     """
-    _refuse_what_is_not_the_clouds(config)
+    require({"api.auth = 'cognito'": config.api.auth == "cognito", **clouds_own(config)})
+    parts = cloud_parts(config)
     from gateway.adapters.aws.dynamodb_reading import DynamoReader
 
-    session = aws_session(config, "mirror.backend = 'dynamodb'")
+    session, objects = aws_session(config, "mirror.backend = 'dynamodb'"), bucket_of(config)
     reader = DynamoReader(session.dynamodb(), config.mirror.table)
-    store, objects = TableStore(reader), object_store(config)
+    store = TableStore(WithProgress(reader, objects, config.site.name))
+    api = config.api
+    sign_in = SignIn(api.sign_in_url, api.sign_in_client) if api.sign_in_url else None
     return create_api(
         store,
-        TableActions(reader),
+        CloudActions(reader, parts) if parts is not None else TableActions(reader),
         lambda: _readiness(store),
         None,
-        CognitoPolicy(),
+        CognitoPolicy(opens_page=sign_in is not None),
         JobFolderFiles(objects),
-        pictures_from=pictures_from(objects),
+        parts.uploads if parts is not None else NoUploads(),
+        pictures_from=objects.origin,
         mirror=TableMirror(),
+        sign_in=sign_in,
     )
-
-
-def _refuse_what_is_not_the_clouds(config: Config) -> None:
-    wanted = {
-        "api.auth = 'cognito'": config.api.auth == "cognito",
-        "mirror.backend = 'dynamodb'": config.mirror.backend == "dynamodb",
-        "objects.backend = 's3'": config.objects.backend == "s3",
-    }
-    missing = [setting for setting, is_set in wanted.items() if not is_set]
-    if missing:
-        raise ConfigError(f"the status API in the cloud needs {' and '.join(missing)}")
 
 
 def _readiness(store: TableStore) -> Readiness:

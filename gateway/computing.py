@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.adapters.objects import ObjectStore
 from gateway.api.metrics import Figure
-from gateway.aws import aws_session
+from gateway.aws import aws_session, batch_queue
 from gateway.config import Config
 from gateway.events import Bus
 from gateway.job_folders import local_queue
@@ -182,20 +182,7 @@ def _intervals(config: Config) -> Intervals:
 def _batch_queue(config: Config) -> "tuple[BatchQueue, SqsNews | None]":
     """The job queue of AWS Batch, and where its news come from."""
     session = aws_session(config, "queue.backend = 'batch'")
-    from gateway.adapters.aws.batch import BatchQueue, BatchSettings, LaneSettings
     from gateway.adapters.aws.sqs_news import SqsNews
 
-    queue, fallback = config.queue, config.queue.fallback
-    settings = BatchSettings(
-        main=LaneSettings(queue.job_queue, queue.job_definition),
-        fallback=LaneSettings(fallback.job_queue, fallback.job_definition or queue.job_definition)
-        if fallback.job_queue
-        else None,
-        site=config.site.name,
-        urgent_queue=queue.urgent.job_queue,
-        urgent_priority=queue.urgent.priority,
-        timeout_s=queue.timeout_s,
-        attempts=queue.attempts,
-    )
     news = SqsNews(session, config.news.queue_url) if config.news.backend == "sqs" else None
-    return BatchQueue(session, settings, news), news
+    return batch_queue(config, news), news

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -35,7 +36,13 @@ class Function:
     `groups` are the token's as API Gateway writes them; None: the route has no authoriser.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, table: str, bucket: str = "iris-data") -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        table: str,
+        bucket: str = "iris-data",
+        also: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         variables = {
             "IRIS_API__AUTH": "cognito",
             "IRIS_MIRROR__BACKEND": "dynamodb",
@@ -44,27 +51,44 @@ class Function:
             "IRIS_OBJECTS__BUCKET": bucket,
             "IRIS_OBJECTS__PREFIX": "site",
             "IRIS_AWS__REGION": "us-east-1",
+            **also,
         }
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        spec = importlib.util.spec_from_file_location("status_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self._handler = module.handler
+        self._handler = load_handler(HANDLER)
 
     def get(self, path: str, groups: str | None = VIEWER, **query: Any) -> Answered:
         return self.ask("GET", path, groups, query)
 
-    def post(self, path: str, groups: str | None = ADMIN) -> Answered:
-        return self.ask("POST", path, groups, {})
+    def post(self, path: str, groups: str | None = ADMIN, **form: Any) -> Answered:
+        return self.ask("POST", path, groups, {}, form)
 
-    def ask(self, method: str, path: str, groups: str | None, query: Mapping[str, Any]) -> Answered:
-        answer = self._handler(http_event(method, path, groups, query), _Context())
+    def ask(
+        self,
+        method: str,
+        path: str,
+        groups: str | None,
+        query: Mapping[str, Any],
+        form: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Answered:
+        event = http_event(method, path, groups, query)
+        if form:
+            event["headers"]["content-type"] = "application/x-www-form-urlencoded"
+            event["body"] = urlencode(form)
+        answer = self._handler(event, _Context())
         content = answer.get("body", "")
         body = base64.b64decode(content) if answer.get("isBase64Encoded") else content.encode()
         return Answered(answer["statusCode"], answer.get("headers", {}), body)
+
+
+def load_handler(path: Path) -> Any:
+    """A function's handler, its module loaded anew."""
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_handler", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.handler
 
 
 class _Context:

@@ -17,6 +17,7 @@ from .page_routes import add_page
 from .probe_routes import probe_routes
 from .problems import add_problem_handlers
 from .readiness import Readiness
+from .sign_in import SignIn
 from .status_routes import status_routes
 from .store import Actions, JobFiles, MirrorControl, StatusStore, Uploads
 from .upload_gate import UploadGate, UploadRoom
@@ -34,6 +35,7 @@ def create_api(
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
     figures: Callable[[], Sequence[Figure]] = tuple,
+    sign_in: SignIn | None = None,
     upload_room: UploadRoom | None = None,
 ) -> FastAPI:
     """The whole API as one ASGI app.
@@ -55,6 +57,8 @@ def create_api(
         None where this app has no part in mirroring.
     figures
         Metrics of parts that are not in the store; asked at every /metrics.
+    sign_in
+        Where the page signs in to get tokens; None: by the admin token, or whoever lets requests pass does.
     upload_room
         What uploads may come; None where files are put elsewhere.
     """
@@ -73,8 +77,10 @@ def create_api(
     api.include_router(nifti_routes(uploads))
     api.include_router(mirror_routes(mirror))
     policy = TokenPolicy(access) if isinstance(access, Access) else access
-    add_page(api, access if isinstance(access, Access) else Access(None))
+    add_page(api, access if isinstance(access, Access) else Access(None), sign_in)
     if upload_room is not None:
         api.add_middleware(UploadGate, room=upload_room)
-    api.add_middleware(Guard, policy=policy, pictures_from=pictures_from)
+    api.add_middleware(
+        Guard, policy=policy, pictures_from=pictures_from, sign_in_at=sign_in.url if sign_in else ""
+    )
     return api

@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi.responses import Response
 from starlette.types import Scope
 
-from .guard import SAFE_METHODS
+from .guard import OPEN_FOLDER, SAFE_METHODS
 from .problems import problem
 
 ADMIN: Final = "admin"
@@ -18,15 +18,26 @@ VIEWER: Final = "viewer"
 EVENT: Final = "aws.event"
 """Where Mangum leaves the event of the function in an ASGI scope."""
 GROUPS: Final = "cognito:groups"
+PAGES: Final = frozenset({"/", "/docs"})
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 
 
 class CognitoPolicy:
-    """Viewers read, admins act too; the two probes are for everybody whom API Gateway lets through."""
+    """Viewers read, admins act too; the two probes are for everybody whom API Gateway lets through.
+
+    Parameters
+    ----------
+    opens_page
+        Whether the page is, too: it then signs in by itself, and its files hold nothing of any study.
+    """
+
+    def __init__(self, *, opens_page: bool = False) -> None:
+        self._opens_page = opens_page
 
     def refusal(self, scope: Scope) -> Response | None:
         """See `guard.Policy.refusal`."""
-        if scope["path"] in PROBES:
+        path = scope["path"]
+        if path in PROBES or (self._opens_page and (path in PAGES or path.startswith(OPEN_FOLDER))):
             return None
         claims = _claims(scope)
         if claims is None:

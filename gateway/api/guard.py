@@ -25,7 +25,7 @@ OPEN_FOLDER = "/page/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {pictures}; connect-src {pictures};"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {pictures}; connect-src {connected};"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 SECURITY_HEADERS = {
@@ -85,12 +85,14 @@ class TokenPolicy:
 class Guard:
     """ASGI middleware around the whole API; "/" decides for itself, since it hands out the cookie."""
 
-    def __init__(self, app: ASGIApp, policy: Policy, pictures_from: str = "") -> None:
+    def __init__(self, app: ASGIApp, policy: Policy, pictures_from: str = "", sign_in_at: str = "") -> None:
         self._app = app
         self._policy = policy
-        pictures = f"'self' {pictures_from}".strip()
+        # Signed in by a token the page fetches pictures itself, and shows what it then holds.
+        pictures = _sources("'self'", pictures_from, "blob:" if sign_in_at else "")
+        connected = _sources("'self'", pictures_from, sign_in_at)
         self._headers = {
-            "Content-Security-Policy": CONTENT_POLICY.format(pictures=pictures),
+            "Content-Security-Policy": CONTENT_POLICY.format(pictures=pictures, connected=connected),
             **SECURITY_HEADERS,
         }
 
@@ -124,6 +126,10 @@ class Guard:
         for name, value in self._headers.items():
             headers.setdefault(name, value)
         headers.setdefault("Cache-Control", "no-store")  # patients' data does not stay in a browser's cache
+
+
+def _sources(*sources: str) -> str:
+    return " ".join(filter(None, sources))
 
 
 def has_session(access: Access, headers: Headers) -> bool:

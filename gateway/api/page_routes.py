@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 
 from .access import SESSION_S, Access
 from .guard import OPEN_FOLDER, has_session
+from .sign_in import SIGN_IN_PATH, SignIn
 
 FOLDER = Path(__file__).parent / "page"
 
@@ -21,13 +22,15 @@ class _PageFiles(StaticFiles):
         return response
 
 
-def add_page(api: FastAPI, access: Access) -> None:
+def add_page(api: FastAPI, access: Access, sign_in: SignIn | None = None) -> None:
     """Serve the page at /, its files under /page/, and the list of operations at /docs.
 
     Parameters
     ----------
     access
         Signs the page in; one that is open leaves that to whoever let the request pass.
+    sign_in
+        Where the page itself gets a token; None: nowhere.
     """
     router = APIRouter(include_in_schema=False)
 
@@ -55,6 +58,11 @@ def add_page(api: FastAPI, access: Access) -> None:
     def docs() -> Response:
         """What the API can do, drawn from /openapi.json."""
         return FileResponse(FOLDER / "docs.html")
+
+    @router.get(SIGN_IN_PATH)
+    def sign_in_settings() -> dict[str, str]:
+        """Where the page signs in; nothing where it has no part in that."""
+        return {} if sign_in is None else {"url": sign_in.url, "client": sign_in.client}
 
     api.include_router(router)
     api.mount(OPEN_FOLDER.rstrip("/"), _PageFiles(directory=FOLDER), name="page")

@@ -11,6 +11,7 @@ AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 FreePort = Annotated[int, Field(ge=0, le=65535)]
+_SIGN_IN = r"^(https://[A-Za-z0-9.-]+(:[0-9]+)?|http://(localhost|127\.0\.0\.1)(:[0-9]+)?)?$"
 WhenValue = str | int | float | list[str | int | float]
 
 
@@ -238,8 +239,20 @@ class Api(Section):
     host: str = "127.0.0.1"
     port: FreePort = 8080
     auth: Literal["none", "token", "cognito"] = "token"
+    sign_in_url: str = Field("", pattern=_SIGN_IN)
+    """Of the user pool's domain, where the page signs in; empty: whatever stands before it does that."""
+    sign_in_client: str = Field("", pattern=r"^[A-Za-z0-9_+]*$")
+    """The user pool's client that the page is, without a secret."""
     max_upload_mb: int = Field(2048, ge=1)
     """The largest NIfTI that is taken by hand, as it comes and unpacked."""
+
+    @model_validator(mode="after")
+    def _sign_in_is_whole(self) -> Self:
+        if bool(self.sign_in_url) != bool(self.sign_in_client):
+            raise ValueError("sign_in_url and sign_in_client belong together; give both, or neither")
+        if self.sign_in_url and self.auth != "cognito":
+            raise ValueError("sign_in_url is for auth = 'cognito'; leave it empty")
+        return self
 
 
 class Seg(Section):

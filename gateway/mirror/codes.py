@@ -5,8 +5,8 @@ quota`. A study's says what it waits for or why it is done: `delivered`, `job_fa
 `delivery_put_off attempts=4`.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from gateway.ledger.records import DeliveryRow, EventRow, JobRow, StudyRow
 from gateway.ledger.states import DeliveryState, JobState, StudyState
@@ -31,9 +31,14 @@ def job_code(job: JobRow, reasoned: EventRow | None) -> str:
         return ""
     if reasoned is None or reasoned.detail["reason"] != job.reason:
         return UNKNOWN
-    kept = mirrored_details(reasoned.event, reasoned.detail, ConfiguredNames())
+    return event_code(reasoned.event, reasoned.detail)
+
+
+def event_code(event: str, detail: Mapping[str, Any]) -> str:
+    """The code of a reason that an event gave: `failed exit=2` of job.failed with its detail."""
+    kept = mirrored_details(event, detail, ConfiguredNames())
     said = [f" {short}{kept[name]}" for name, short in _IN_A_CODE.items() if name in kept]
-    return reasoned.event.removeprefix("job.") + "".join(said)
+    return event.removeprefix("job.") + "".join(said)
 
 
 def delivery_code(delivery: DeliveryRow) -> str:

@@ -34,6 +34,12 @@ def aws_session(batch_double: BatchDouble, _one_session: AwsSession) -> AwsSessi
     return _one_session
 
 
+@pytest.fixture
+def quick_sessions(_one_session: AwsSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever is configured use that session: its clients are made at once."""
+    monkeypatch.setattr("gateway.aws.the_session", lambda *_: _one_session)
+
+
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., None]:
     """Wait until something holds; fail at the deadline."""

@@ -34,8 +34,8 @@ BY_JOB: Final = "by_job"
 TTL_ATTRIBUTE: Final = "expires_at"
 
 _NOT_NEWER = "ConditionalCheckFailedException"
-_IS_LATER: Final = "attribute_not_exists(#pk) OR #version < :version"
-_NAMES: Final = {"#pk": PARTITION_KEY, "#version": "version"}
+IS_LATER: Final = "attribute_not_exists(#pk) OR #version < :version"
+NAMES: Final = {"#pk": PARTITION_KEY, "#version": "version"}
 """Names in expressions are given by reference: DynamoDB reserves hundreds of words."""
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -82,17 +82,14 @@ class DynamoMirror:
 
     def put(self, item: MirrorItem) -> int | None:
         """Write an item unless the table has this version of it, or a later one; see `Mirror.put`."""
-        content = {**_key(item.key), "version": item.version, **item.attributes}
-        if item.expires_at is not None:
-            content[TTL_ATTRIBUTE] = item.expires_at
         with asking("dynamodb:PutItem", self._resource):
             try:
                 self._client.put_item(
                     TableName=self._table,
-                    Item=_serialized(content),
-                    ConditionExpression=_IS_LATER,
-                    ExpressionAttributeNames=_NAMES,
-                    ExpressionAttributeValues=_serialized({":version": item.version}),
+                    Item=serialized(content_of(item)),
+                    ConditionExpression=IS_LATER,
+                    ExpressionAttributeNames=NAMES,
+                    ExpressionAttributeValues=serialized({":version": item.version}),
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
@@ -108,14 +105,14 @@ class DynamoMirror:
             pages = self._client.get_paginator("scan").paginate(
                 TableName=self._table,
                 FilterExpression="#site = :site AND #version < :version",
-                ExpressionAttributeNames={**_NAMES, "#sk": SORT_KEY, "#site": "site"},
-                ExpressionAttributeValues=_serialized({":site": site, ":version": version}),
+                ExpressionAttributeNames={**NAMES, "#sk": SORT_KEY, "#site": "site"},
+                ExpressionAttributeValues=serialized({":site": site, ":version": version}),
                 ProjectionExpression="#pk, #sk",
                 ConsistentRead=True,
             )
             for page in pages:
                 for found in page["Items"]:
-                    yield _key_of(found[PARTITION_KEY]["S"], found[SORT_KEY]["S"])
+                    yield _named(found[PARTITION_KEY]["S"], found[SORT_KEY]["S"])
 
     def remove(self, key: ItemKey, version: int) -> None:
         """Remove an item if its version is lower than this; see `Mirror.remove`."""
@@ -123,17 +120,24 @@ class DynamoMirror:
             try:
                 self._client.delete_item(
                     TableName=self._table,
-                    Key=_serialized(_key(key)),
-                    ConditionExpression=_IS_LATER,
-                    ExpressionAttributeNames=_NAMES,
-                    ExpressionAttributeValues=_serialized({":version": version}),
+                    Key=serialized(key_of(key)),
+                    ConditionExpression=IS_LATER,
+                    ExpressionAttributeNames=NAMES,
+                    ExpressionAttributeValues=serialized({":version": version}),
                 )
             except ClientError as error:
                 if code_of(error) != _NOT_NEWER:
                     raise
 
 
-def _key(key: ItemKey) -> dict[str, Any]:
+def content_of(item: MirrorItem) -> dict[str, Any]:
+    """Everything that the table holds under an item's key."""
+    over = {} if item.expires_at is None else {TTL_ATTRIBUTE: item.expires_at}
+    return {**key_of(item.key), "version": item.version, **item.attributes, **over}
+
+
+def key_of(key: ItemKey) -> dict[str, Any]:
+    """An item's partition and sort key."""
     match key.kind:
         case ItemKind.STUDY:
             sort = "STUDY"
@@ -144,14 +148,15 @@ def _key(key: ItemKey) -> dict[str, Any]:
     return {PARTITION_KEY: f"STUDY#{key.study_key}", SORT_KEY: sort}
 
 
-def _key_of(partition: str, sort: str) -> ItemKey:
+def _named(partition: str, sort: str) -> ItemKey:
     kind, _, name = sort.partition("#")
     if kind == "EVENT":
         name = str(int(name))
     return ItemKey(partition.removeprefix("STUDY#"), ItemKind(kind.lower()), name)
 
 
-def _serialized(values: Mapping[str, Any]) -> dict[str, Any]:
+def serialized(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as DynamoDB's client takes them."""
     return {name: _serialize(_exact(value)) for name, value in values.items()}
 
 

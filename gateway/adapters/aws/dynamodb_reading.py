@@ -116,19 +116,19 @@ class DynamoReader:
         with asking(action, self._resource):
             for page in self._client.get_paginator(operation).paginate(TableName=self._table, **asked):
                 for item in page["Items"]:
-                    yield {name: _plain(_deserialize(value)) for name, value in item.items()}
+                    yield {name: plain(_deserialize(value)) for name, value in item.items()}
 
 
 def _values(**values: str) -> dict[str, Any]:
     return {f":{name}": _serialize(value) for name, value in values.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same with numbers as Python's own: DynamoDB gives decimals."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, Mapping):
-        return {name: _plain(of) for name, of in value.items()}
+        return {name: plain(of) for name, of in value.items()}
     if isinstance(value, list):
-        return [_plain(of) for of in value]
+        return [plain(of) for of in value]
     return value

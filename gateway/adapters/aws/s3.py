@@ -24,8 +24,9 @@ from gateway.adapters.errors import Away, OutsideError, Permanent
 
 from .refusals import asking, code_of
 from .s3_bucket import Bucket
-from .s3_checksums import require_same, sha256_text
+from .s3_checksums import base64_text, require_same, sha256_text
 from .s3_download import GET, download
+from .s3_offers import Held, Offer, presigned_put
 from .s3_upload import Upload, end_abandoned, uploads_below
 from .session import AwsSession
 
@@ -165,6 +166,19 @@ class BucketStore:
         if ended:
             log.info("abandoned_uploads_ended", uploads=ended)
 
+    def offered(self, key: str, sha256: str, size_bytes: int) -> Offer:
+        """A URL that takes exactly one file, of this digest and size, for whoever has it."""
+        wanted = {
+            "Bucket": self._bucket.name,
+            "Key": self._key(key),
+            "ContentLength": size_bytes,
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumSHA256": base64_text(bytes.fromhex(sha256)),
+            **self._sealing(key),
+        }
+        with asking(self._bucket.putting, self._bucket.resource):
+            return presigned_put(self._client, wanted)
+
     def end_abandoned_uploads(self) -> int:
         """End uploads under the prefix that nobody completed within a day; how many they were.
 
@@ -213,6 +227,27 @@ class BucketStore:
         """When an object was stored (UTC), as S3 says; None when there is none."""
         found = self._listed(key)
         return found["LastModified"] if found is not None else None
+
+    def held(self, key: str) -> Held | None:
+        """Size and digest of an object, as S3 keeps them; None when there is none."""
+        with asking(GET, self._bucket.resource):
+            try:
+                found = self._client.head_object(
+                    Bucket=self._bucket.name, Key=self._key(key), ChecksumMode="ENABLED"
+                )
+            except ClientError as error:
+                if code_of(error) not in _NOT_AS_EXPECTED:
+                    raise
+                return None
+        return Held(found["ContentLength"], found.get("ChecksumSHA256", ""))
+
+    def beginning(self, key: str, most_bytes: int) -> bytes:
+        """The first bytes of an object that is there, and not empty."""
+        with asking(GET, self._bucket.resource):
+            answer = self._client.get_object(
+                Bucket=self._bucket.name, Key=self._key(key), Range=f"bytes=0-{most_bytes - 1}"
+            )
+            return answer["Body"].read()
 
     def located(self, key: str) -> str | None:
         """A URL that is good for five minutes, for whoever has it; None when there is no object."""

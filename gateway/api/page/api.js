@@ -1,13 +1,17 @@
 // Asks the API; a problem becomes an Error with its sentence.
 
+import { authorization, isOn, refused } from "./sign-in.js";
+
 async function ask(address, options = {}) {
+  const headers = { ...options.headers, ...await authorization() };
   let answer;
   try {
-    answer = await fetch(address, { credentials: "same-origin", ...options });
+    answer = await fetch(address, { credentials: "same-origin", ...options, headers });
   } catch {
     throw new Error("The gateway does not answer.");
   }
   if (answer.status === 401) {
+    if (isOn()) await refused();
     location.assign("/");
     throw new Error("You are not signed in any more.");
   }

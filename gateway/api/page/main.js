@@ -4,6 +4,7 @@
 import { get, post } from "./api.js";
 import { make, show } from "./dom.js";
 import { quarantine } from "./quarantine.js";
+import { isOn, leave, signOut, trouble, who } from "./sign-in.js";
 import { advance, studies } from "./studies.js";
 import { study } from "./study.js";
 import { upload } from "./upload.js";
@@ -132,8 +133,22 @@ async function lookAtMirror() {
   } catch { /* the notices say it */ }
 }
 
-window.addEventListener("hashchange", () => navigate().then(() => content.focus({ preventScroll: true })));
-setInterval(look, LOOK_MS);
-setInterval(lookAtMirror, LOOK_MS);
-navigate();
-listen();
+function begin() {
+  window.addEventListener("hashchange", () => navigate().then(() => content.focus({ preventScroll: true })));
+  setInterval(look, LOOK_MS);
+  setInterval(lookAtMirror, LOOK_MS);
+  navigate();
+  if (!isOn()) { listen(); return; }
+  const out = make("button", { type: "button", onclick: signOut }, "Sign out");
+  document.getElementById("who").replaceChildren(`Signed in as ${who()} `, out);
+  poll(); // a stream cannot send a token, and the cloud has none
+}
+
+function askToSignIn() {
+  tell("lost", "Not signed in");
+  show(content, make("p", { class: "notice bad", role: "alert" }, trouble),
+    make("p", {}, make("button", { type: "button", onclick: leave }, "Sign in again")));
+}
+
+if (trouble) askToSignIn();
+else begin();

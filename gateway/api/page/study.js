@@ -2,6 +2,7 @@
 
 import { get, path } from "./api.js";
 import { badge, day, make, show, table, time } from "./dom.js";
+import { fileLink, picture } from "./files.js";
 import { isUpload, nameOf, progress } from "./studies.js";
 
 const RETRIABLE = ["failed", "cancelled"];
@@ -93,18 +94,17 @@ function whereabouts(job) {
 function results(job) {
   const at = (name) => path("jobs", job.job_key, name);
   const links = make("p", {},
-    make("a", { href: at("labels.nii.gz"), download: "labels.nii.gz" }, "Label map (NIfTI)"), " · ",
-    make("a", { href: at("statistics.json") }, "Statistics"));
-  return make("div", {}, picture(job, at("preview.png")), links);
+    fileLink("Label map (NIfTI)", at("labels.nii.gz"), "labels.nii.gz", { download: "labels.nii.gz" }), " · ",
+    fileLink("Statistics", at("statistics.json"), "statistics.json"));
+  return make("div", {}, preview(job, at("preview.png")), links);
 }
 
 // The same element again while the job stays as it is: it does not flicker, and is not fetched anew.
-function picture(job, address) {
+function preview(job, address) {
   const version = `${job.job_key} ${job.attempts} ${job.state}`;
   if (!pictures.has(version)) {
-    const image = make("img", { class: "preview", alt: `Preview of ${job.task}`, src: address });
-    image.addEventListener("error", () => { pictures.delete(version); image.remove(); });
-    pictures.set(version, image);
+    const attributes = { class: "preview", alt: `Preview of ${job.task}` };
+    pictures.set(version, picture(address, attributes, () => pictures.delete(version)));
   }
   return pictures.get(version);
 }

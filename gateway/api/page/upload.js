@@ -2,11 +2,11 @@
 
 import { get, post } from "./api.js";
 import { make, show } from "./dom.js";
+import { cleaned } from "./nifti.js";
 
 const NIFTI = "/api/v1/nifti";
 const MB = 1e6;
 const KEPT = "Voxels, geometry, type and scaling are kept; the rest of the header is dropped, the file’s name not sent.";
-const PUT = "The file is put as it is, without its name: leave nothing of a patient in its header.";
 const PERSONAL = "Voxels remain personal data: a head shows a face. Where jobs run elsewhere, they leave this site by"
   + " your own act; no rule is asked.";
 
@@ -30,7 +30,7 @@ function build(tasks) {
   const start = make("button", {}, "Upload");
   const form = make("form", { class: "card upload" },
     field("NIfTI file", file), field("Task", task), field("Model", model),
-    make("p", { class: "why" }, tasks.takes === "put" ? PUT : KEPT, " ", PERSONAL), start, running);
+    make("p", { class: "why" }, KEPT, " ", PERSONAL), start, running);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     start.disabled = true;
@@ -79,10 +79,11 @@ async function send(form, file, running) {
 
 async function put(form, file, running) {
   tell(running, "Reading the file…");
-  form.append("sha256", await digest(file));
-  form.append("bytes", String(file.size));
+  const made = await cleaned(file); // here already: the cloud takes it as it is
+  form.append("sha256", await digest(made));
+  form.append("bytes", String(made.size));
   const offered = await post(NIFTI, form);
-  if (offered.put) await transfer("PUT", offered.put.url, offered.put.headers, file, running);
+  if (offered.put) await transfer("PUT", offered.put.url, offered.put.headers, made, running);
   await post(`${NIFTI}/${encodeURIComponent(offered.job_key)}/start`);
   return offered;
 }

@@ -19,10 +19,12 @@ from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
+from gateway.cloud.uploads import NoUploads
 from gateway.cloud_status import cloud_status_api
 from gateway.config import Config, ConfigError
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from tests.cloud_status import ADMIN, HANDLER, VIEWER, Function
+from tests.cloud_uploads import NEWS_HANDLER, VARIABLES
 from tests.doubles.recording_proxy import RecordingProxy
 from tests.mirrored_ledger import MirroredLedger, make_table
 
@@ -169,7 +171,7 @@ def test_metrics_in_the_cloud_count_what_the_table_has(ledger: MirroredLedger, f
 def test_openapi_in_the_cloud_is_that_of_the_gateway(ledger: MirroredLedger, function: Function) -> None:
     api = create_api(
         LedgerStore(ledger.ledger), LedgerActions(ledger.ledger), lambda: Readiness(True), ledger.bus,
-        Access("token"), _NoFiles(), mirror=ledger.control,
+        Access("token"), _NoFiles(), NoUploads(), mirror=ledger.control,
     )  # fmt: skip
     assert function.get("/openapi.json").json() == api.openapi()
 
@@ -317,25 +319,28 @@ def test_app_of_a_gateways_configuration_is_refused_with_what_is_missing() -> No
         cloud_status_api(Config())
 
 
-def test_function_imports_nothing_that_its_requirements_do_not_name(aws_environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("handler", [HANDLER, NEWS_HANDLER], ids=["status", "job news"])
+def test_function_imports_nothing_that_its_requirements_do_not_name(
+    aws_environment: dict[str, str], handler: Path
+) -> None:
     program = (
         "import importlib.util, sys\n"
         "for name in sys.argv[2:]: sys.modules[name] = None\n"
         "spec = importlib.util.spec_from_file_location('handler', sys.argv[1])\n"
         "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
-        "rooms = ('app', 'pipeline', 'listener', 'delivery', 'mirror')\n"
+        "rooms = ('app', 'pipeline', 'listener', 'delivery')\n"
         "print([room for room in rooms if f'gateway.{room}' in sys.modules])\n"
     )
     variables = {
         "IRIS_API__AUTH": "cognito", "IRIS_MIRROR__BACKEND": "dynamodb", "IRIS_MIRROR__TABLE": "table",
-        "IRIS_OBJECTS__BACKEND": "s3", "IRIS_OBJECTS__BUCKET": "bucket",
+        "IRIS_OBJECTS__BACKEND": "s3", "IRIS_OBJECTS__BUCKET": "bucket", **VARIABLES,
     }  # fmt: skip
     blocked = (
         "pydicom", "numpy", "highdicom", "pynetdicom", "nibabel", "scipy", "skimage", "PIL", "isal",
         "dcm2niix", "converter", "httpx", "rich", "tenacity", "typer", "uvicorn",
     )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", program, str(HANDLER), *blocked],
+        [sys.executable, "-c", program, str(handler), *blocked],
         env={**aws_environment, **variables}, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr

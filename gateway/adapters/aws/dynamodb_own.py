@@ -1,0 +1,92 @@
+"""The mirror's table for who has no ledger: items that the cloud itself writes, in the mirror's own shape.
+
+One study, its job and new lines of its timeline are one transaction. The job's version is what two writers
+meet at: it has to be the one that was read, so that whoever comes second is told to look again. The others
+keep the mirror's rule: only over a lower version.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
+
+from gateway.adapters.mirror import Item, ItemKey, ItemKind, MirrorItem
+
+from .dynamodb import IS_LATER, NAMES, content_of, key_of, serialized
+from .dynamodb_reading import plain
+from .refusals import asking, code_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_deserialize = TypeDeserializer().deserialize
+_IS_NEW: Final = "attribute_not_exists(#pk)"
+_IS_AS_READ: Final = "#version = :version"
+_SOMEBODY_WAS_FIRST: Final = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+
+class OwnItems:
+    """Reads and writes the cloud's own items; reads see every write that was answered."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+        self._resource = f"the table {table}"
+
+    def get(self, key: ItemKey) -> Item | None:
+        """One item; None where there is none.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        with asking("dynamodb:GetItem", self._resource):
+            found = self._client.get_item(
+                TableName=self._table, Key=serialized(key_of(key)), ConsistentRead=True
+            ).get("Item")
+        return None if found is None else {name: plain(_deserialize(of)) for name, of in found.items()}
+
+    def write(self, items: Sequence[MirrorItem], read_version: int | None) -> bool:
+        """Write these items, all or none; False where another has written the job meanwhile.
+
+        Parameters
+        ----------
+        read_version
+            The job's version that these items follow from; None: there was no job.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        with asking("dynamodb:PutItem", self._resource):
+            try:
+                self._client.transact_write_items(
+                    TransactItems=[{"Put": self._put(item, read_version)} for item in items]
+                )
+            except ClientError as error:
+                if code_of(error) != "TransactionCanceledException" or not _is_race(error):
+                    raise
+                return False
+        return True
+
+    def _put(self, item: MirrorItem, read_version: int | None) -> Any:
+        condition, version = IS_LATER, item.version
+        if item.key.kind is ItemKind.JOB:
+            condition, version = (_IS_NEW, 0) if read_version is None else (_IS_AS_READ, read_version)
+        names = {name: of for name, of in NAMES.items() if name in condition}
+        values = {"ExpressionAttributeValues": serialized({":version": version})}
+        return {
+            "TableName": self._table,
+            "Item": serialized(content_of(item)),
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            **(values if ":version" in condition else {}),
+        }
+
+
+def _is_race(error: ClientError) -> bool:
+    """Whether all that stood in the way was another writer."""
+    reasons = cast(Any, error.response).get("CancellationReasons", [])
+    codes = {reason.get("Code", "None") for reason in reasons} - {"None"}
+    return bool(codes) and codes <= _SOMEBODY_WAS_FIRST

@@ -1,0 +1,65 @@
+"""What a person may ask for in the cloud: to run its own jobs again or end them, or to ask elsewhere."""
+
+from dataclasses import replace
+from typing import Final
+
+from gateway.adapters.mirror import MirrorReader
+from gateway.api.store import Json
+from gateway.api.table_store import TableActions
+from gateway.ledger.states import AT_THE_QUEUE, JobState
+from gateway.ledger.work import NotPossible
+
+from .jobs import Decision, Line, UploadJob
+from .parts import CloudParts
+
+_AGAIN: Final = {JobState.FAILED: "job.retried", JobState.CANCELLED: "job.replanned"}
+_OPEN: Final = frozenset({*AT_THE_QUEUE, JobState.PLANNED, JobState.STAGED})
+
+
+class CloudActions(TableActions):
+    """Actions on the cloud's own jobs; those of gateways are refused, naming the gateway."""
+
+    def __init__(self, reader: MirrorReader, parts: CloudParts) -> None:
+        super().__init__(reader)
+        self._jobs = parts.jobs
+        self._runs = parts.runs
+        self._uploads = parts.uploads
+
+    def retry(self, key: str) -> Json:
+        """Begin the next run of a failed or cancelled job."""
+        job = self._jobs.get(key)
+        if job is None:
+            return super().retry(key)
+        if job.state not in _AGAIN:
+            raise NotPossible(f"the job is {job.state.value}; only a failed or cancelled one can be retried")
+        self._uploads.require_image(job)
+        return _outcome(self._runs.begin(job, Line(_AGAIN[job.state])))
+
+    def cancel(self, job_key: str) -> Json:
+        """Stop a job; asked again, what of it still runs is ended again."""
+        if self._jobs.get(job_key) is None:
+            return super().cancel(job_key)
+
+        def decide(now: UploadJob) -> Decision | None:
+            if now.state not in _OPEN:
+                return None
+            lines = (Line("job.cancelled"), Line("study.finished"))
+            return replace(now, state=JobState.CANCELLED, reason=""), lines
+
+        job, _ = self._jobs.change(job_key, decide)
+        if job is None or job.state is not JobState.CANCELLED:
+            raise NotPossible("the job is over; there is nothing to cancel")
+        if job.run:
+            self._runs.end(job)
+        return _outcome(job)
+
+    def complete(self, study: str) -> Json:
+        """Refuse: an upload is whole when its job is started."""
+        found = self._reader.study(study).study
+        if found is not None and found["site"] == self._jobs.site:
+            raise NotPossible("this is an upload: put its file, then start its job")
+        return super().complete(study)
+
+
+def _outcome(job: UploadJob) -> Json:
+    return {"kind": "job", "key": job.job_key, "state": job.state.value}
