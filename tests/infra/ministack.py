@@ -34,11 +34,8 @@ LACKING: Final = ("AWS::Batch::", "AWS::RolesAnywhere::", "AWS::Cognito::Managed
 """What types begin with that ministack does not make."""
 PASSWORD: Final = "Correct-Horse-Battery-5"
 _BEFORE: Final = """\
-import os, sys
+import sys
 sys.path[:0] = {paths!r}
-from gateway.config.sections import Api
-for key in {{"sign_in_url", "sign_in_client"}} - set(Api.model_fields):  # the template is ahead
-    del os.environ["IRIS_API__" + key.upper()]
 from status_handler import handler
 """
 """What runs before the handler."""
