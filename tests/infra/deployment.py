@@ -313,7 +313,10 @@ class Deployed:
             "AWS::StackName": self.stack,
             "AWS::URLSuffix": "amazonaws.com",
         }
-        return pseudo[name] if name in pseudo else self.ids.get(name) or STAND_INS[name]
+        if name in pseudo:
+            return pseudo[name]
+        is_ignored = name not in self.ids and self.wanted[name]["Type"] in IGNORED_TYPES
+        return STAND_INS.get(name, name) if is_ignored else self.ids[name]
 
     def _attribute(self, name: str, attribute: str) -> str:
         if f"{name}.{attribute}" in STAND_INS:

@@ -14,7 +14,7 @@ from gateway.adapters.measures import SITE, Measure
 from gateway.config import Fallback, Watch
 from gateway.mirror.worker import LAG_WORTH_SAYING_S
 from gateway.stack_config import config_text
-from tests.infra.deployment import Aws, Deployed, fresh
+from tests.infra.deployment import API, Aws, Deployed, fresh
 
 Metric = tuple[str, str, tuple[tuple[str, str], ...]]
 """Namespace, name, dimensions."""
@@ -72,18 +72,23 @@ def metrics_of(widgets: list[dict[str, Any]]) -> list[Metric]:
 
 def of_aws(watched: Deployed) -> set[Metric]:
     """AWS's own metrics that there are of this stack."""
-    queues = [watched.ids[name].rpartition("/")[2] for name in ("News", "DeadNews")]
+    queues = [watched.ids[name].rpartition("/")[2] for name in ("News", "DeadNews", "DeadJobNews")]
     queue = {
         ("AWS/SQS", name, (("QueueName", each),))
         for each in queues
         for name in ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage")
     }
     rules = [watched.ids[name] for name in ("JobRule", "InterruptionRule")]
-    return queue | {
-        ("AWS/Events", name, (("RuleName", each),))
-        for each in rules
-        for name in ("FailedInvocations", "TriggeredRules")
-    }
+    web = {("AWS/ApiGateway", "5xx", (("ApiId", API),))}
+    return (
+        queue
+        | web
+        | {
+            ("AWS/Events", name, (("RuleName", each),))
+            for each in rules
+            for name in ("FailedInvocations", "TriggeredRules")
+        }
+    )
 
 
 def test_alarms_and_dashboard_look_at_metrics_that_there_are_and_at_all_that_the_gateway_puts(
@@ -99,7 +104,7 @@ def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_ends(
     watched: Deployed, alarms: dict[str, dict[str, Any]]
 ) -> None:
     topic = watched.ids["AlarmTopic"]
-    assert len(alarms) == 6
+    assert len(alarms) == 8
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
         assert alarm["AlarmDescription"]
