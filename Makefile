@@ -13,6 +13,7 @@ PEERS := .venv-peers
 # AWS on this machine, and its command for templates: for the tests of infra/ only. Each wants a botocore of its own.
 MINISTACK := .venv-ministack
 SAM := .venv-sam
+CHECKOV := .venv-checkov
 ARGS ?=
 # Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
 # their order, which puts what takes long first (container, integration) and what is done at once last (unit).
@@ -36,7 +37,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo bench test test-engine test-long test-container lint format constraints constraints-engine clean distclean
+.PHONY: help demo bench test test-engine test-long test-container environments lint format constraints constraints-engine clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -48,15 +49,18 @@ demo: $(VENV)/.installed  ## Send a real study through the whole gateway and sho
 bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## Measure the converter beside its peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
-test: lint test-engine $(MINISTACK)/.installed $(SAM)/.installed  ## Every check and every test
+test: lint test-engine environments  ## Every check and every test
 	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 test-engine: $(ENGINE_VENV)/.installed  ## The tests of the engine totalsegmentator
 	$(ENGINE_PYTEST) $(PYTEST_ARGS)
 
-test-long: lint $(ENGINE_VENV)/.installed $(MINISTACK)/.installed $(SAM)/.installed  ## Every test, those of minutes too, and many more made-up cases
+test-long: lint environments  ## Every test, those of minutes too, and many more made-up cases
 	$(ENGINE_PYTEST) -m '' $(PYTEST_ARGS)
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
+
+# Side by side with `make --jobs environments`: most of it is waiting.
+environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV)) $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
@@ -96,7 +100,7 @@ clean:  ## Remove caches and the demo's working folder
 	find . -name __pycache__ -not -path './.venv*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove the virtual environments too
-	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM)
+	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV)
 
 # Stamps: installation runs again only when what it reads has changed.
 $(VENV)/.made $(ENGINE_VENV)/.made:
@@ -121,7 +125,7 @@ $(PEERS)/.installed: benchmarks/peers.txt $(VENV)/.made
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers.txt
 	@touch $@
 
-$(MINISTACK)/.installed $(SAM)/.installed: .venv-%/.installed: tests/infra/%.txt $(VENV)/.made
+$(MINISTACK)/.installed $(SAM)/.installed $(CHECKOV)/.installed: .venv-%/.installed: tests/infra/%.txt $(VENV)/.made
 	@echo "installing into $(@D) what the tests of infra/ need ..."
 	@$(BIN)/python -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<

@@ -68,6 +68,7 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
         "apt-get install chromium",
     ),
     "ministack": (lambda: program_of("ministack"), "make .venv-ministack/.installed"),
+    "checkov": (lambda: program_of("checkov"), "make .venv-checkov/.installed"),
     "sam": (lambda: program_of("sam"), "make .venv-sam/.installed"),
     "images": (
         lambda: "all" if os.geteuid() == 0 and all(map(shutil.which, IMAGE_TOOLS)) else None,

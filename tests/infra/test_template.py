@@ -109,6 +109,22 @@ def test_sam_finds_the_template_valid() -> None:
     assert (done.returncode, "is a valid SAM Template" in done.stdout) == (0, True), done.stderr
 
 
+@pytest.mark.peer("checkov")
+def test_checkov_finds_nothing_but_what_is_left_out_with_a_reason() -> None:
+    done = subprocess.run(
+        [str(program_of("checkov")), "--file", str(TEMPLATE), "--framework", "cloudformation", "--output", "json"],
+        env={**os.environ, "AWS_DEFAULT_REGION": REGION},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    results = json.loads(done.stdout)["results"]
+    assert [f"{each['check_id']} {each['resource']}" for each in results["failed_checks"]] == []
+    assert len(results["passed_checks"]) > 100
+    written = TEMPLATE.read_text(encoding="utf-8").count("{ id: CKV_")
+    assert [bool(each["check_result"]["suppress_comment"]) for each in results["skipped_checks"]] == [
+        True
+    ] * written
+
+
 @pytest.mark.long
 @pytest.mark.peer("sam")
 def test_sam_builds_the_functions_as_deploy_does(tmp_path: Path) -> None:
