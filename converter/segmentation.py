@@ -17,7 +17,7 @@ from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
 from .reading.headers import text_of
 from .seg.file import open_segmentation
-from .seg.header import segmentation_header
+from .seg.header import Header, segmentation_header
 from .seg.places import Place, Places
 from .seg.planes import LabelPlanes, MaskPlanes, Planes, Window, bounding_window
 from .seg.settings import (
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 ENCODER_VERSION = " ".join(
-    ["3", codes_version(), *(metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))]
+    ["4", codes_version(), *(metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))]
 )
 """Changes whenever the bytes would: with this module's own number, the codes, and what writes them."""
 
@@ -201,7 +201,7 @@ def _header(
     order: FrameOrder,
     settings: SegmentationSettings,
     planes: Planes,
-) -> Dataset:
+) -> Header:
     is_overlapping = isinstance(planes, MaskPlanes) and planes.overlap()
     try:
         with config.disable_value_validation():
@@ -211,7 +211,7 @@ def _header(
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         # The text may quote the header.
         raise EncodingFailed(
-            f"highdicom cannot make a segmentation with this series' header ({type(error).__name__}); "
+            f"a segmentation cannot be made with this series' header ({type(error).__name__}); "
             "correct patient and study at the sender"
         ) from None
 
@@ -220,7 +220,7 @@ def _header(
 
 
 def _write_and_compare(
-    header: Dataset,
+    header: Header,
     volume: Volume,
     shown: Volume,
     planes: Planes,
