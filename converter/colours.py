@@ -12,7 +12,7 @@ RGB_FROM_XYZ: Final = np.array(
     [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
 )
 WHITE_XYZ: Final = np.array([0.95047, 1.0, 1.08883])
-"""D65, which PS3.3 C.10.7.1.1 leaves open and all writers take."""
+"""D65, as highdicom and the programs it learned from take it."""
 LIGHTNESS_STEPS: Final = 0xFFFF / 100
 CHROMA_STEPS: Final = 0xFFFF / 255
 DARK: Final = 6 / 29
