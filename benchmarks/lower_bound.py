@@ -1,6 +1,7 @@
 """The least that a writer of BINARY segmentations does: find what is in each slice, pack bits, write them.
 
-No object, no header, no reading of the label map (it lies in memory already): nobody can be faster in NumPy.
+No object, no header, no reading of the label map (it lies in memory already), nothing read back. It takes
+whole frames, one after the other: who packs only a structure's rows, and writes meanwhile, saves some of it.
 Run as `python -m benchmarks.lower_bound LABELS OUT`.
 """
 

@@ -27,7 +27,6 @@ from converter.uids import derived_uid
 def encode(kind: str, series: Path, labels: Path, out: Path) -> None:
     """From the label map's file to the segmentation's; the series' headers are read already."""
     volume = read_series(series)
-    names = label_table("total")
     settings = SegmentationSettings(
         sop_instance_uid=derived_uid("benchmark"),
         series_uid=derived_uid("benchmark", "series"),
@@ -40,6 +39,7 @@ def encode(kind: str, series: Path, labels: Path, out: Path) -> None:
         encoding=Encoding(SegmentationType(kind)),
     )
     with timed():
+        names = label_table("total")
         encode_segmentation(volume, labels_on_frames(labels, volume), names, settings, out)
 
 

@@ -16,10 +16,10 @@ from pydicom import Dataset, config
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
 from .reading.headers import text_of
-from .seg.file import open_segmentation
-from .seg.header import segmentation_header
+from .seg.file import SegmentationFile, open_segmentation
+from .seg.header import Header, segmentation_header
 from .seg.places import Place, Places
-from .seg.planes import LabelPlanes, MaskPlanes, Planes, Window, bounding_window
+from .seg.planes import LabelPlanes, MaskedRows, MaskPlanes, Planes, Window, bounding_window
 from .seg.settings import (
     MANUFACTURER,
     MODEL_NAME,
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 ENCODER_VERSION = " ".join(
-    ["3", codes_version(), *(metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))]
+    ["4", codes_version(), *(metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))]
 )
 """Changes whenever the bytes would: with this module's own number, the codes, and what writes them."""
 
@@ -201,7 +201,7 @@ def _header(
     order: FrameOrder,
     settings: SegmentationSettings,
     planes: Planes,
-) -> Dataset:
+) -> Header:
     is_overlapping = isinstance(planes, MaskPlanes) and planes.overlap()
     try:
         with config.disable_value_validation():
@@ -211,7 +211,7 @@ def _header(
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         # The text may quote the header.
         raise EncodingFailed(
-            f"highdicom cannot make a segmentation with this series' header ({type(error).__name__}); "
+            f"a segmentation cannot be made with this series' header ({type(error).__name__}); "
             "correct patient and study at the sender"
         ) from None
 
@@ -220,7 +220,7 @@ def _header(
 
 
 def _write_and_compare(
-    header: Dataset,
+    header: Header,
     volume: Volume,
     shown: Volume,
     planes: Planes,
@@ -247,26 +247,46 @@ def _check_reads_back(path: Path, volume: Volume, planes: Planes, order: FrameOr
     shown = 0
     try:
         with open_segmentation(path) as file:
+            places = Places(file, volume)
+            if places.are_turned:
+                raise failed
             is_labelmap = file.type is SegmentationType.LABELMAP
-            found = zip(Places(file, volume), file.segments, strict=True)
+            found = zip(places.places(), file.segments, _shown_pixels(file, planes, order), strict=True)
             wanted = zip(order.frames.tolist(), order.segments.tolist(), strict=True)
-            for ((place, plane), number), (frame, segment) in zip(found, wanted, strict=True):
+            for (place, number, pixels), (frame, segment) in zip(found, wanted, strict=True):
                 is_there = place == Place(frame, window) and number == (0 if is_labelmap else segment + 1)
-                is_same = _shows_numbers if is_labelmap else _shows_mask
-                if not is_there or not is_same(plane, planes, segment, frame):
+                if not is_there or pixels is None:
                     raise failed
-                shown += int(np.count_nonzero(plane.view(np.bool_)))
+                shown += pixels
     except (LabelsDoNotFit, ValueError):
         raise failed from None
     if shown != planes.pixel_count():
         raise failed
 
 
-def _shows_mask(plane: NDArray[np.uint8], planes: Planes, segment: int, frame: int) -> bool:
-    first_row, mask = planes.masked_rows(segment, frame)
-    rows = plane[first_row : first_row + len(mask)].view(np.bool_)
-    return not (rows ^ mask).any()
+def _shown_pixels(file: SegmentationFile, planes: Planes, order: FrameOrder) -> Iterator[int | None]:
+    """How many pixels each frame of the file shows; None where they are not those that it should show."""
+    wanted = zip(order.segments.tolist(), order.frames.tolist(), strict=True)
+    if file.is_packed_by_frame:
+        for packed, (segment, frame) in zip(file.packed_frames(), wanted, strict=True):
+            yield _packed_pixels(packed, planes.masked_rows(segment, frame), planes.shape[1])
+    elif file.type is SegmentationType.LABELMAP and isinstance(planes, LabelPlanes):
+        for plane, (_, frame) in zip(file.planes(), wanted, strict=True):
+            yield int(np.count_nonzero(plane)) if np.array_equal(plane, planes.numbers(frame)) else None
+    else:
+        for plane, (segment, frame) in zip(file.planes(), wanted, strict=True):
+            first_row, mask = planes.masked_rows(segment, frame)
+            rows = plane[first_row : first_row + len(mask)].view(np.bool_)
+            yield None if (rows ^ mask).any() else int(np.count_nonzero(plane.view(np.bool_)))
 
 
-def _shows_numbers(plane: NDArray[np.uint8], planes: Planes, segment: int, frame: int) -> bool:
-    return isinstance(planes, LabelPlanes) and np.array_equal(plane, planes.numbers(frame))
+def _packed_pixels(packed: bytes, wanted: MaskedRows, columns: int) -> int | None:
+    """The same of a frame's packed bits: unpacked only where the segment is, since all others must be 0."""
+    mask = wanted.mask.reshape(-1)
+    begin = wanted.first_row * columns // BYTE_BITS  # whole bytes, since parts begin at such a row
+    end = begin - (-mask.size // BYTE_BITS)
+    bits = np.unpackbits(np.frombuffer(packed[begin:end], np.uint8), bitorder="little").view(np.bool_)
+    pixels = np.count_nonzero(bits)
+    is_same = not (bits[: mask.size] ^ mask).any() and pixels == np.count_nonzero(bits[: mask.size])
+    is_empty = packed[:begin] == bytes(begin) and packed[end:] == bytes(len(packed) - end)
+    return int(pixels) if is_same and is_empty else None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from .colours import rgb_of
 from .errors import LabelsDoNotFit
 from .geometry import frames_on_grid
 from .grid import grid_of
@@ -38,10 +39,7 @@ class Segment:
         """The colour as sRGB, 0 to 255; yellow where the segmentation gives none."""
         if self.cielab is None:
             return (255, 200, 0)
-        from highdicom.color import CIELabColor  # late: highdicom takes longer to load than a label map
-
-        red, green, blue = CIELabColor.from_dicom_value(self.cielab).to_rgb()
-        return int(red), int(green), int(blue)
+        return rgb_of(self.cielab)
 
 
 @dataclass(frozen=True)

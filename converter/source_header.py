@@ -20,7 +20,6 @@ from .series import Volume
 from .uids import derived_uid
 
 UTF_8 = "ISO_IR 192"
-NOBODY = "Nobody^"
 SEXES = ("M", "F", "O")
 
 IDENTIFYING = ("PatientName", "PatientID", "StudyInstanceUID", "StudyID", "AccessionNumber")
@@ -34,17 +33,15 @@ TYPE_2 = (
     "PositionReferenceIndicator",
 )
 """There even where the source lacks them, empty then."""
-OPTIONAL = (
+PATIENT_AND_STUDY = (
     # Patient (C.7.1.1)
     "IssuerOfPatientID",
     "IssuerOfPatientIDQualifiersSequence",
     "TypeOfPatientID",
-    "OtherPatientIDs",
     "OtherPatientIDsSequence",
     "OtherPatientNames",
     "PatientBirthTime",
     "QualityControlSubject",
-    "EthnicGroup",
     "PatientComments",
     "PatientSpeciesDescription",
     "PatientSpeciesCodeSequence",
@@ -96,17 +93,12 @@ OPTIONAL = (
     "PregnancyStatus",
     "AdmissionID",
     "IssuerOfAdmissionIDSequence",
-    # The images themselves
+    # What counts for all of the above (SOP Common, C.12.1)
     "TimezoneOffsetFromUTC",
     "LongitudinalTemporalInformationModified",
-    "Modality",
-    "SeriesNumber",
-    "SeriesDescription",
-    "SliceThickness",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-    # What made them, for Contributing Equipment (C.12.1)
+)
+"""Copied as they are, where they are there."""
+SCANNER = (
     "Manufacturer",
     "ManufacturerModelName",
     "SoftwareVersions",
@@ -114,38 +106,30 @@ OPTIONAL = (
     "StationName",
     "InstitutionName",
 )
-SET_IN_THE_END = (
-    "SpecificCharacterSet",
-    "TimezoneOffsetFromUTC",
-    "LongitudinalTemporalInformationModified",
-    "PatientName",
+"""What made the images, for Contributing Equipment (C.12.1)."""
+LOSSY_COMPRESSION = (
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+OPTIONAL = (
+    *PATIENT_AND_STUDY,
+    *SCANNER,
+    *LOSSY_COMPRESSION,
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "SliceThickness",
 )
 
 
-def first_source_header(volume: Volume) -> Dataset:
-    """Give the first frame's header as an encoder sees it: what is copied and referred to, and the geometry.
+def source_header(volume: Volume) -> Dataset:
+    """Give what a result takes over: the first frame speaks for all.
 
-    The first frame speaks for all: a series whose frames name several patients has one result of one. The
-    patient's name is not among it, because highdicom quotes an unusual one in a warning; `take_over` sets it
-    in the end.
+    A series whose frames name several patients has one result of one.
     """
-    frame = volume.frames[0]
     with config.disable_value_validation():
-        source = _common(volume)
-        source.PatientName = NOBODY
-        source.SOPClassUID = frame.sop_class_uid
-        source.SOPInstanceUID = frame.sop_instance_uid
-        source.ImagePositionPatient = [format_number_as_ds(value) for value in frame.position_lps_mm]
-    return source
-
-
-def take_over(volume: Volume, result: Dataset) -> None:
-    """Set what encoders do not copy as it is: character set, time zone, and the patient's name."""
-    with config.disable_value_validation():
-        source = _common(volume)
-        for keyword in SET_IN_THE_END:
-            if keyword in source:
-                setattr(result, keyword, source[keyword].value)
+        return _common(volume)
 
 
 def copied_header_digest(volume: Volume) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID, RLELossless
 
+from .planes import run_starts
+
 DEFLATED_IMAGE_FRAME: Final = UID("1.2.840.10008.1.2.8.1")
 """Deflated Image Frame Compression (PS3.5 A.4.13); not in pydicom's dictionary."""
 
@@ -113,10 +115,7 @@ def _plane_of(content: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
 def _run_lengths(plane: NDArray[np.uint8]) -> bytes:
     """Every run as a count and a value; one of a single pixel is a literal, two bytes as well (PS3.5 G.3)."""
     flat = np.ascontiguousarray(plane).ravel()
-    begins = np.empty(flat.size, bool)
-    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-    begins[:: plane.shape[1]] = True  # runs do not go on over rows (PS3.5 G.3.1)
-    starts = np.flatnonzero(begins)
+    starts = run_starts(flat, plane.shape[1])  # runs do not go on over rows (PS3.5 G.3.1)
     lengths = np.diff(starts, append=flat.size)
     pieces = -(-lengths // LONGEST_RUN)
     counts = np.full(int(pieces.sum()), LONGEST_RUN)

@@ -104,6 +104,24 @@ class SegmentationFile:
         if int(self.header.NumberOfFrames) != len(self.groups):
             raise LabelsDoNotFit("the segmentation has another number of frames than it describes")
 
+    @property
+    def is_packed_by_frame(self) -> bool:
+        """Whether each frame's bits stand in bytes of their own, as `packed_frames` gives them."""
+        is_native = not self._syntax.is_encapsulated and self._syntax != DEFLATED_IMAGE_FRAME
+        return self.type is SegmentationType.BINARY and is_native and self.shape[0] * self.shape[1] % 8 == 0
+
+    def packed_frames(self) -> Iterator[bytes]:
+        """Each frame's bits, the first pixel in the lowest bit of the first byte (PS3.5 8.1.1).
+
+        Raises
+        ------
+        LabelsDoNotFit
+            The pixels are cut short.
+        """
+        length = self.shape[0] * self.shape[1] // 8
+        for number in range(len(self.groups)):
+            yield self._read(number * length, length)
+
     def planes(self) -> Iterator[NDArray[np.uint8]]:
         """Each frame's pixels, (rows, columns): 0 and 1, or in a label map segment numbers.
 

@@ -59,12 +59,22 @@ class Places:
 
     def __iter__(self) -> Iterator[tuple[Place, NDArray[np.uint8]]]:
         down, across = self._signs
+        for place, plane in zip(self.places(), self._file.planes(), strict=True):
+            yield place, plane[::down, ::across]
+
+    def places(self) -> Iterator[Place]:
+        """Each frame's place alone."""
         known: dict[int, Place] = {}
-        for groups, plane in zip(self._file.groups, self._file.planes(), strict=True):
+        for groups in self._file.groups:
             place = known.get(id(groups))  # equal groups are one object
             if place is None:
                 place = known[id(groups)] = self._place(groups)
-            yield place, plane[::down, ::across]
+            yield place
+
+    @property
+    def are_turned(self) -> bool:
+        """Whether rows or columns run the other way than the volume's."""
+        return self._signs != (1, 1)
 
     def _place(self, groups: FrameGroups) -> Place:
         rows, columns = self._file.shape

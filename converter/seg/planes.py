@@ -186,21 +186,19 @@ def _label_extents(labels: NDArray[np.uint8]) -> Extents:
     """The rows of each of the 256 values on each frame; those of 0 are not looked for."""
     begin, end = np.zeros((256, len(labels)), np.int64), np.zeros((256, len(labels)), np.int64)
     for number, plane in enumerate(labels):
-        pixels, values = _labelled(np.ascontiguousarray(plane).reshape(-1))
-        rows = pixels // plane.shape[1]
-        # Of several assignments to one place the last one stays, and pixels come row by row.
+        flat = np.ascontiguousarray(plane).reshape(-1)
+        starts = run_starts(flat, plane.shape[1])
+        rows, values = starts // plane.shape[1], flat[starts]
+        # Of several assignments to one place the last one stays, and runs come row by row.
         end[values, number] = rows + 1
         begin[values[::-1], number] = rows[::-1]
     begin[0] = end[0] = 0
     return Extents(begin, end)
 
 
-def _labelled(flat: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Pixels that may have a label, ascending, and their values: eight at a time, since most have none."""
-    if flat.size % 8:
-        pixels = np.flatnonzero(flat)
-        return pixels, flat[pixels]
-    words = flat.view(np.uint64)
-    found = np.flatnonzero(words)
-    pixels = (found[:, np.newaxis] * 8 + np.arange(8)).reshape(-1)
-    return pixels, words[found].view(np.uint8)
+def run_starts(flat: NDArray[np.uint8], columns: int) -> NDArray[np.int64]:
+    """Where runs of one value begin in a plane, (rows * columns,); none goes on over the end of a row."""
+    begins = np.empty(flat.size, bool)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[::columns] = True
+    return np.flatnonzero(begins)

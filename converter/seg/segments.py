@@ -1,15 +1,19 @@
-"""What is said of each segment (PS3.3 C.8.20.4): codes, colour, algorithm, and what tracks it over time."""
+"""What is said of each segment (PS3.3 C.8.20.4): codes, colour, algorithm, and what tracks it over time.
+
+Composed as bytes: as pydicom's objects a hundred segments take longer than the headers of the whole series.
+"""
 
 import hashlib
 import hmac
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from struct import pack
+from typing import Final
 
-import highdicom as hd
-from highdicom.sr import CodedConcept
 from pydicom import Dataset
-from pydicom.sr.codedict import codes
+from pydicom.charset import encode_string
 
+from converter.colours import cielab_of
+from converter.explicit_vr import element, sequence, text_element
 from converter.reading.headers import text_of
 from converter.series import Volume
 from converter.terminology import PRIVATE_SCHEME, Code, Structure
@@ -17,22 +21,44 @@ from converter.uids import derived_uid
 
 from .settings import LABEL_VALUE, MANUFACTURER, SegmentationSettings
 
-LONGEST_LABEL = 64
+LONGEST_LABEL: Final = 64
 """PS3.5 6.2, value representation LO."""
+SEGMENT_SEQUENCE: Final = 0x00620002
+ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")
+MORPHOLOGICAL_OPERATIONS: Final = Code("123104", "DCM", "Morphological Operations")
+"""Algorithm families (PS3.16 CID 7162)."""
+
+Text = Callable[[int, str, str], bytes]
+"""Makes an element of a tag, a value representation and a text."""
 
 
-def segment_descriptions(
-    values: Sequence[int], structures: Sequence[Structure], volume: Volume, settings: SegmentationSettings
-) -> list[hd.seg.SegmentDescription]:
-    """Describe segments, numbered from 1 in the order of `structures`; `values` are the engine's numbers."""
-    algorithm = hd.AlgorithmIdentificationSequence(
-        name=settings.algorithm_name, family=_family(settings), version=settings.algorithm_version
-    )
+def segment_sequence(
+    values: Sequence[int],
+    structures: Sequence[Structure],
+    volume: Volume,
+    settings: SegmentationSettings,
+    encodings: list[str],
+) -> bytes:
+    """Describe segments, numbered from 1 in the order of `structures`; `values` are the engine's numbers.
+
+    Parameters
+    ----------
+    encodings
+        Python's names of those of the object's character sets.
+    """
+
+    def text(tag: int, vr: str, value: str) -> bytes:
+        return element(tag, vr, encode_string(value, encodings))
+
+    algorithm = _algorithm(settings, text)
     subject = tracked_subject(volume)
-    return [
-        _description(number, value, found, algorithm, subject, settings)
-        for number, (value, found) in enumerate(zip(values, structures, strict=True), start=1)
-    ]
+    return sequence(
+        SEGMENT_SEQUENCE,
+        (
+            _segment(number, value, found, algorithm, subject, settings, text)
+            for number, (value, found) in enumerate(zip(values, structures, strict=True), start=1)
+        ),
+    )
 
 
 def tracked_subject(volume: Volume) -> tuple[str, ...]:
@@ -56,53 +82,68 @@ def private_scheme() -> Dataset:
     return scheme
 
 
-def _family(settings: SegmentationSettings) -> CodedConcept:
-    """Algorithm families of CID 7162: thresholds and shapes are no artificial intelligence."""
+def coded(tag: int, code: Code, more: bytes = b"") -> bytes:
+    """A sequence with one coded concept (PS3.3 8.8), and in its item what modifies that."""
+    return sequence(
+        tag,
+        [
+            text_element(0x00080100, "SH", code.value)
+            + text_element(0x00080102, "SH", code.scheme)
+            + text_element(0x00080104, "LO", code.meaning)
+            + more
+        ],
+    )
+
+
+def _algorithm(settings: SegmentationSettings, text: Text) -> tuple[bytes, bytes]:
+    """Its identification (PS3.3 10.16), then type and name: thresholds are no artificial intelligence."""
     by_shape = settings.algorithm_name.startswith("threshold")
-    family = codes.cid7162.MorphologicalOperations if by_shape else codes.cid7162.ArtificialIntelligence
-    return CodedConcept.from_code(family)
+    family = MORPHOLOGICAL_OPERATIONS if by_shape else ARTIFICIAL_INTELLIGENCE
+    identification = (
+        coded(0x0066002F, family)
+        + text(0x00660031, "LO", settings.algorithm_version)
+        + text(0x00660036, "LO", settings.algorithm_name)
+    )
+    kind = text_element(0x00620008, "CS", "AUTOMATIC")
+    return sequence(0x00620007, [identification]), kind + text(0x00620009, "LO", settings.algorithm_name)
 
 
-def _description(
+def _segment(
     number: int,
     value: int,
     found: Structure,
-    algorithm: hd.AlgorithmIdentificationSequence,
+    algorithm: tuple[bytes, bytes],
     subject: tuple[str, ...],
     settings: SegmentationSettings,
-) -> hd.seg.SegmentDescription:
-    description = hd.seg.SegmentDescription(
-        segment_number=number,
-        segment_label=found.name[:LONGEST_LABEL],
-        segmented_property_category=_concept(found.category),
-        segmented_property_type=_concept(found.type),
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
-        tracking_id=found.name[:LONGEST_LABEL],
-        tracking_uid=_tracking_uid(found.name, subject, settings),
-        anatomic_regions=[_concept(found.region)] if found.region else None,
-        display_color=_colour(found.rgb),
+    text: Text,
+) -> bytes:
+    """One item, its elements in the order of their tags."""
+    type_modifier = coded(0x00620011, found.type_modifier) if found.type_modifier else b""
+    tracking_uid = _tracking_uid(found.name, subject, settings)
+    return b"".join(
+        (
+            _region(found),
+            coded(0x00620003, found.category),
+            element(0x00620004, "US", pack("<H", number)),
+            text(0x00620005, "LO", found.name[:LONGEST_LABEL]),
+            text(0x00620006, "ST", f"{settings.task} {LABEL_VALUE} {value}"),
+            *algorithm,
+            element(0x0062000D, "US", pack("<3H", *cielab_of(found.rgb))),
+            coded(0x0062000F, found.type, type_modifier),
+            text(0x00620020, "UT", found.name[:LONGEST_LABEL]),
+            text_element(0x00620021, "UI", tracking_uid),
+        )
     )
-    if found.type_modifier:
-        property_type = description.SegmentedPropertyTypeCodeSequence[0]
-        property_type.SegmentedPropertyTypeModifierCodeSequence = [_concept(found.type_modifier)]
-    if found.region and found.region_modifier:
-        region = description.AnatomicRegionSequence[0]
-        region.AnatomicRegionModifierSequence = [_concept(found.region_modifier)]
-    description.SegmentDescription = f"{settings.task} {LABEL_VALUE} {value}"
-    return description
+
+
+def _region(found: Structure) -> bytes:
+    if found.region is None:
+        return b""
+    modifier = coded(0x00082220, found.region_modifier) if found.region_modifier else b""
+    return coded(0x00082218, found.region, modifier)
 
 
 def _tracking_uid(name: str, subject: tuple[str, ...], settings: SegmentationSettings) -> str:
     """Equal for one structure of one subject (PS3.3 C.8.20.4); keyed: it leads nobody to the patient."""
     message = "\x00".join((settings.task, name, *subject)).encode("utf-8", "surrogateescape")
     return derived_uid("tracking", hmac.new(settings.tracking_key, message, hashlib.sha256).hexdigest())
-
-
-def _concept(code: Code) -> CodedConcept:
-    return CodedConcept(code.value, code.scheme, code.meaning)
-
-
-@cache
-def _colour(rgb: tuple[int, int, int]) -> hd.color.CIELabColor:
-    return hd.color.CIELabColor.from_rgb(*rgb)

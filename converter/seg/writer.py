@@ -1,7 +1,7 @@
 """Writes a segmentation as a stream, frame by frame: its memory does not grow with the number of segments."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 from typing import Final, Protocol
@@ -9,7 +9,6 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.charset import convert_encodings
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
@@ -31,13 +30,19 @@ from converter.explicit_vr import (
 )
 from converter.reading.mosaic import TILED
 from converter.series import Frame, Volume
+from converter.terminology import Code
 
 from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
-from .header import names_segments
+from .header import Header
 from .planes import LabelPlanes, MaskedRows, Planes
+from .segments import SEGMENT_SEQUENCE, coded
 from .settings import SegmentationType
 
 BYTE_BITS: Final = 8
+SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")
+"""How frames are derived (PS3.16 CID 7203)."""
+SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")
+"""What a referenced image is for (PS3.16 CID 7202)."""
 
 
 class Writable(Protocol):
@@ -81,14 +86,9 @@ def frame_order(presence: NDArray[np.bool_], kind: SegmentationType) -> FrameOrd
 
 
 def write_segmentation(
-    stream: Writable, header: Dataset, planes: Planes, volume: Volume, order: FrameOrder
+    stream: Writable, header: Header, planes: Planes, volume: Volume, order: FrameOrder
 ) -> None:
     """Write a whole object.
-
-    Parameters
-    ----------
-    header
-        From `segmentation_header`; its one frame is the pattern for all.
 
     Raises
     ------
@@ -96,10 +96,10 @@ def write_segmentation(
         More pixel data than an element can have.
     OSError
     """
-    header.NumberOfFrames = len(order.frames)
-    syntax = header.file_meta.TransferSyntaxUID
+    header.elements.NumberOfFrames = len(order.frames)
+    syntax = header.elements.file_meta.TransferSyntaxUID
     sink = _Sink(stream)
-    sink.write(PREAMBLE + _meta_bytes(header))
+    sink.write(PREAMBLE + _meta_bytes(header.elements))
     if syntax == DeflatedExplicitVRLittleEndian:
         sink.begin_deflating()
     for part in _data_set(header, planes, volume, order):
@@ -130,26 +130,25 @@ class _Sink:
             self._stream.write(rest + bytes((self._deflated + len(rest)) % 2))
 
 
-def _meta_bytes(header: Dataset) -> bytes:
+def _meta_bytes(elements: Dataset) -> bytes:
     buffer = DicomBytesIO()
-    write_file_meta_info(buffer, header.file_meta)
+    write_file_meta_info(buffer, elements.file_meta)
     return buffer.getvalue()
 
 
-def _data_set(header: Dataset, planes: Planes, volume: Volume, order: FrameOrder) -> Iterator[bytes]:
+def _data_set(header: Header, planes: Planes, volume: Volume, order: FrameOrder) -> Iterator[bytes]:
     """The data set's bytes in order: elements that pydicom writes, and between them those made here."""
-    pattern = header.PerFrameFunctionalGroupsSequence[0]
     references = [_reference(frame) for frame in _instances(volume)]
     made_here = {
         0x00081115: [_referenced_series(volume, references)],
         0x00082112: [sequence(0x00082112, references)],
-        0x52009230: [_frame_groups(pattern, volume, order, names_segments(header))],
-        0x7FE00010: _pixel_data(header, planes, order),
+        SEGMENT_SEQUENCE: [header.segments],
+        0x52009230: [_frame_groups(header, planes, volume, order)],
+        0x7FE00010: _pixel_data(header.elements, planes, order),
     }
-    encodings = convert_encodings(header.get("SpecificCharacterSet", "ISO_IR 6"))
     begin = 0
     for tag, parts in made_here.items():
-        yield _element_bytes(header[Tag(begin) : Tag(tag)], encodings)
+        yield _element_bytes(header.elements[Tag(begin) : Tag(tag)], header.encodings)
         yield from parts
         begin = tag + 1
 
@@ -181,19 +180,21 @@ def _referenced_series(volume: Volume, references: list[bytes]) -> bytes:
     return sequence(0x00081115, [series])
 
 
-def _frame_groups(pattern: Dataset, volume: Volume, order: FrameOrder, with_segment: bool) -> bytes:
-    """Per-frame functional groups (PS3.3 C.7.6.16), each like the pattern but for what differs."""
+def _frame_groups(header: Header, planes: Planes, volume: Volume, order: FrameOrder) -> bytes:
+    """Per-frame functional groups (PS3.3 C.7.6.16).
+
+    Frames are indexed by segment too (PS3.3 C.7.6.17), and say theirs: but in a label map, and where there is
+    only one, which the shared groups name.
+    """
     used = order.used_frames.tolist()
-    derive = _derivation_of(pattern, is_mosaic=volume.has_finding(TILED.code))
-    derivation = {number: derive(volume.frames[number]) for number in used}
+    derivation = {number: _derivation(volume, number, header.are_places_kept) for number in used}
     position = {number: _position(volume.frames[number]) for number in used}
     index = {number: place for place, number in enumerate(used, start=1)}
-    is_by_segment = _is_by_segment(pattern)
+    is_by_segment = header.elements.SegmentationType == SegmentationType.BINARY
     dimensions = Struct("<2I" if is_by_segment else "<I")
     content = sequence(0x00209111, [element(0x00209157, "UL", bytes(dimensions.size))])[: -dimensions.size]
-    segments = [b""] * (int(order.segments.max()) + 2)
-    if with_segment:
-        segments = [_identification(number) for number in range(len(segments))]
+    count = len(planes.extents.begin)
+    segments = [_identification(n) if is_by_segment and count > 1 else b"" for n in range(count + 1)]
     groups = []
     for segment, number in zip((order.segments + 1).tolist(), order.frames.tolist(), strict=True):
         place = (segment, index[number]) if is_by_segment else (index[number],)
@@ -207,38 +208,18 @@ def _identification(segment: int) -> bytes:
     return sequence(0x0062000A, [element(0x0062000B, "US", segment.to_bytes(2, "little"))])
 
 
-def _is_by_segment(pattern: Dataset) -> bool:
-    """Whether frames are indexed by segment too (PS3.3 C.7.6.17), as all but label maps are."""
-    return int(pattern.FrameContentSequence[0]["DimensionIndexValues"].VM) > 1
+def _derivation(volume: Volume, number: int, are_places_kept: bool) -> bytes:
+    """The Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame.
 
-
-def _derivation_of(pattern: Dataset, *, is_mosaic: bool) -> Callable[[Frame], bytes]:
-    """Make the Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame.
-
-    The tiles of a mosaic are no frames that could be named, and lie elsewhere in it than their slices do.
+    The tiles of a mosaic are no frames that could be named.
     """
-    derived = pattern.DerivationImageSequence[0]
-    source = derived.SourceImageSequence[0]
-    are_preserved = "NO" if is_mosaic else source.SpatialLocationsPreserved
-    preserved = text_element(0x0028135A, "CS", are_preserved)
-    purpose = _one(source, "PurposeOfReferenceCodeSequence")
-    derivation = _one(derived, "DerivationCodeSequence")
-
-    def of(frame: Frame) -> bytes:
-        number = b""
-        if frame.frame_number is not None and not is_mosaic:
-            number = text_element(0x00081160, "IS", str(frame.frame_number))
-        content = _reference(frame) + number + preserved + purpose
-        return sequence(0x00089124, [sequence(0x00082112, [content]) + derivation])
-
-    return of
-
-
-def _one(dataset: Dataset, keyword: str) -> bytes:
-    """One of a pattern's elements."""
-    only = Dataset()
-    only.add(dataset[keyword])
-    return _element_bytes(only, ["iso8859"])
+    frame = volume.frames[number]
+    frame_number = b""
+    if frame.frame_number is not None and not volume.has_finding(TILED.code):
+        frame_number = text_element(0x00081160, "IS", str(frame.frame_number))
+    kept = text_element(0x0028135A, "CS", "YES" if are_places_kept else "NO")
+    source = _reference(frame) + frame_number + kept + coded(0x0040A170, SOURCE_IMAGE)
+    return sequence(0x00089124, [sequence(0x00082112, [source]) + coded(0x00089215, SEGMENTATION)])
 
 
 def _position(frame: Frame) -> bytes:

@@ -5,7 +5,6 @@ import gc
 import numpy.ma  # noqa: F401
 import pytest  # noqa: F401  (each fork looks at the main module: that is pytest's, where it runs one process)
 import uvicorn.protocols.http.h11_impl  # noqa: F401
-from highdicom._standard_utils import get_module_attribute_map
 
 import gateway.adapters.aws.batch
 import gateway.adapters.aws.dynamodb
@@ -15,5 +14,4 @@ import gateway.app
 import gateway.cli
 import gateway.logs  # noqa: F401
 
-get_module_attribute_map()  # what highdicom else reads at its first segmentation: half a second of JSON
 gc.freeze()  # what is loaded stays; collecting it would copy its pages in each fork

@@ -194,7 +194,7 @@ def test_labels_of_any_byte_order_and_nifti_version_are_read(
 def test_labels_compressed_in_several_pieces_are_read(volume: Volume, tmp_path: Path) -> None:
     labels = np.random.default_rng(1).integers(0, 256, (24, 16, 6), np.uint8)
     content = nib.Nifti1Image(labels, own_grid(volume)).to_bytes()
-    pieces = [gzip.compress(content[:1000]), gzip.compress(content[1000:])]
+    pieces = [gzip.compress(content[:1000]), gzip.compress(content[1000:]), bytes(100)]
     (tmp_path / "labels.nii.gz").write_bytes(b"".join(pieces))
     assert np.array_equal(labels_on_frames(tmp_path / "labels.nii.gz", volume), labels.transpose(2, 1, 0))
 
@@ -228,10 +228,24 @@ def test_labels_with_a_flat_affine_are_refused(volume: Volume, tmp_path: Path) -
         labels_on_frames(tmp_path / "labels.nii", volume)
 
 
-def test_labels_that_are_no_nifti_are_refused(volume: Volume, tmp_path: Path) -> None:
-    (tmp_path / "labels.nii.gz").write_bytes(b"nothing")
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"nothing", gzip.compress(b""), gzip.compress(b"nothing")],
+    ids=["empty", "no gzip", "empty inside", "no NIfTI inside"],
+)
+def test_labels_that_are_no_nifti_are_refused(volume: Volume, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "labels.nii.gz").write_bytes(content)
     with pytest.raises(LabelsDoNotFit, match="no NIfTI"):
         labels_on_frames(tmp_path / "labels.nii.gz", volume)
+
+
+def test_labels_with_another_checksum_are_refused(volume: Volume, tmp_path: Path) -> None:
+    path = written(tmp_path / "labels.nii.gz", np.zeros((24, 16, 6), np.uint8), own_grid(volume))
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(LabelsDoNotFit, match="no NIfTI"):
+        labels_on_frames(path, volume)
 
 
 def test_label_file_cut_short_is_refused(volume: Volume, tmp_path: Path) -> None:
