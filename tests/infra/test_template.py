@@ -112,7 +112,10 @@ def test_sam_finds_the_template_valid() -> None:
 @pytest.mark.peer("checkov")
 def test_checkov_finds_nothing_but_what_is_left_out_with_a_reason() -> None:
     done = subprocess.run(
-        [str(program_of("checkov")), "--file", str(TEMPLATE), "--framework", "cloudformation", "--output", "json"],
+        [
+            str(program_of("checkov")), "--file", str(TEMPLATE),
+            "--framework", "cloudformation", "--output", "json",
+        ],
         env={**os.environ, "AWS_DEFAULT_REGION": REGION},
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
