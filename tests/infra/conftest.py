@@ -11,6 +11,15 @@ from tests.infra.ministack import Ministack
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
+WATCHED = {
+    "AlarmEmail": "radiology@example.org",
+    "MonthlyBudgetUsd": "200",
+    "WorkingHoursBegin": "cron(0 7 ? * MON-FRI *)",
+    "WorkingHoursEnd": "cron(0 19 ? * MON-FRI *)",
+    "TimeZone": "Europe/Madrid",
+}
+"""Parameters with everything that watches a stack."""
+
 
 @pytest.fixture(scope="module")
 def empty_aws(moto_server: str) -> Iterator[Aws]:
@@ -28,10 +37,12 @@ def whole(empty_aws: Aws) -> Deployed:
 
 @pytest.fixture(scope="session")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
-    """The web client's part of the template, running, with a viewer, an admin and somebody in no group."""
+    """What moto does not make of the template: the web client, running, with a viewer, an admin and somebody
+    in no group; alarms, budget and working hours.
+    """
     ministack = Ministack(str(program_of("ministack")), tmp_path_factory.mktemp("ministack"))
     try:
-        ministack.deploy()
+        ministack.deploy(**WATCHED)
         ministack.add_user("vera", "viewer")
         ministack.add_user("ada", "admin")
         ministack.add_user("nobody")

@@ -30,7 +30,12 @@ from tests.cloud_status import HANDLER
 from tests.infra.deployment import ACCOUNT, CODE, ROOT, client_at, transformed
 
 STACK: Final = "iris-oculus-backend"
-LACKING: Final = ("AWS::Batch::", "AWS::RolesAnywhere::", "AWS::Cognito::ManagedLoginBranding")
+LACKING: Final = (
+    "AWS::Batch::",
+    "AWS::Budgets::Budget",
+    "AWS::Cognito::ManagedLoginBranding",
+    "AWS::RolesAnywhere::",
+)
 """What types begin with that ministack does not make."""
 PASSWORD: Final = "Correct-Horse-Battery-5"
 _BEFORE: Final = """\

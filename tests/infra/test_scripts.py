@@ -184,8 +184,8 @@ def test_deploy_quotes_a_value_with_blanks_as_sam_takes_it(
 ) -> None:
     fresh(moto_server)
     hours = "WorkingHoursBegin=cron(0 7 ? * MON-FRI *)"
-    [command] = commands(script("deploy.sh", "whole", "--dry-run", hours, "TimeZone=Etc/UTC").stdout)
-    assert command[-2:] == ['WorkingHoursBegin="cron(0 7 ? * MON-FRI *)"', "TimeZone=Etc/UTC"]
+    [_, deploy] = commands(script("deploy.sh", "whole", "--dry-run", hours, "TimeZone=Etc/UTC").stdout)
+    assert deploy[-2:] == ['WorkingHoursBegin="cron(0 7 ? * MON-FRI *)"', "TimeZone=Etc/UTC"]
 
 
 def test_deploy_of_a_stack_in_another_mode_is_refused(

@@ -1,4 +1,4 @@
-"""Alarms, dashboard, budget and working hours: moto makes the dashboard alone, so what they say is read.
+"""Alarms, dashboard, budget and working hours: what they say is read, and ministack makes them of it.
 
 Each metric that they look at is one that the gateway puts (`gateway/adapters/measures.py`) or one of AWS.
 """
@@ -14,17 +14,12 @@ from gateway.adapters.measures import SITE, Measure
 from gateway.config import Fallback, Watch
 from gateway.mirror.worker import LAG_WORTH_SAYING_S
 from gateway.stack_config import config_text
+from tests.infra.conftest import WATCHED
 from tests.infra.deployment import API, Aws, Deployed, fresh
+from tests.infra.ministack import Ministack
 
 Metric = tuple[str, str, tuple[tuple[str, str], ...]]
 """Namespace, name, dimensions."""
-CHOICES = {
-    "AlarmEmail": "radiology@example.org",
-    "MonthlyBudgetUsd": "200",
-    "WorkingHoursBegin": "cron(0 7 ? * MON-FRI *)",
-    "WorkingHoursEnd": "cron(0 19 ? * MON-FRI *)",
-    "TimeZone": "Europe/Madrid",
-}
 NONE = {"MonthlyBudgetUsd": "0", "TimeZone": "Etc/UTC"}
 A_WORKING_DAY_S = 12 * 3600
 
@@ -33,13 +28,13 @@ A_WORKING_DAY_S = 12 * 3600
 def watched(empty_aws: Aws, moto_server: str) -> Deployed:
     """The template with everything that watches it."""
     fresh(moto_server)
-    return empty_aws.deploy("iris-oculus-backend", **CHOICES)
+    return empty_aws.deploy("iris-oculus-backend", **WATCHED)
 
 
 @pytest.fixture(scope="module")
 def usual(watched: Deployed) -> Deployed:
     """What the template says without these choices."""
-    return Deployed(watched.aws, watched.stack, {**watched.parameters, **dict.fromkeys(CHOICES, ""), **NONE})
+    return Deployed(watched.aws, watched.stack, {**watched.parameters, **dict.fromkeys(WATCHED, ""), **NONE})
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +146,7 @@ def test_topic_takes_alarms_of_this_account_alone_and_is_sealed_with_a_key_that_
         assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
         assert list(statement["Condition"]["StringEquals"]) == ["aws:SourceAccount"]
     [(_, mail)] = watched.of_type("AWS::SNS::Subscription")
-    assert (mail["Protocol"], mail["Endpoint"]) == ("email", CHOICES["AlarmEmail"])
+    assert (mail["Protocol"], mail["Endpoint"]) == ("email", WATCHED["AlarmEmail"])
 
 
 def test_budget_is_of_the_tag_on_everything_and_tells_of_what_is_spent_and_what_is_foreseen(
@@ -187,8 +182,8 @@ def test_schedules_switch_the_spot_environment_with_a_call_that_batch_takes(watc
         assert schedule["ScheduleExpressionTimezone"] == "Europe/Madrid"
         states[name] = (schedule["ScheduleExpression"], call["state"])
     assert states == {
-        "SpotMachinesRest": (CHOICES["WorkingHoursBegin"], "DISABLED"),
-        "SpotMachinesWork": (CHOICES["WorkingHoursEnd"], "ENABLED"),
+        "SpotMachinesRest": (WATCHED["WorkingHoursBegin"], "DISABLED"),
+        "SpotMachinesWork": (WATCHED["WorkingHoursEnd"], "ENABLED"),
     }
 
 
@@ -231,3 +226,20 @@ def test_stack_without_working_hours_has_no_schedules_and_full_price_machines_fo
     queues = dict(usual.of_type("AWS::Batch::JobQueue"))
     assert len(queues["JobQueue"]["ComputeEnvironmentOrder"]) == 2
     assert {each["MaxTimeSeconds"] for each in queues["JobQueue"]["JobStateTimeLimitActions"]} == {3600}
+
+
+@pytest.mark.peer("ministack")
+def test_alarms_and_schedules_are_made_as_the_template_says(
+    web: Ministack, watched: Deployed, alarms: dict[str, dict[str, Any]]
+) -> None:
+    made = web.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    wanted = {of["AlarmName"]: of for of in alarms.values()}
+    assert {each["AlarmName"] for each in made} == set(wanted)
+    for each in made:
+        for name in ("Namespace", "MetricName", "Statistic", "Period", "Threshold", "TreatMissingData"):
+            assert each[name] == wanted[each["AlarmName"]][name]
+    scheduler = web.client("scheduler")
+    [rests, works] = sorted(scheduler.list_schedules()["Schedules"], key=lambda each: each["Name"])
+    for each, when in ((rests, "WorkingHoursBegin"), (works, "WorkingHoursEnd")):
+        schedule = scheduler.get_schedule(Name=each["Name"], GroupName=each["GroupName"])
+        assert schedule["ScheduleExpression"] == WATCHED[when]  # ministack leaves out the time zone

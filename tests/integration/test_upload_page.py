@@ -1,5 +1,6 @@
 """The upload on the status page in a real browser: to a gateway, and to where a cloud's answer says."""
 
+import gzip
 import hashlib
 import os
 import threading
@@ -247,8 +248,10 @@ def test_file_is_put_where_the_cloud_says_and_then_started(
         page.get_by_label("NIfTI file").set_input_files(file)
         page.get_by_role("button", name="Upload").click()
         expect(page.get_by_role("heading", name="NIfTI upload")).to_be_visible()
-    given = file.read_bytes()
-    digest = hashlib.sha256(given).hexdigest()
-    assert uploads.wishes == [UploadWish("tissue", "{}", digest, len(given))]
-    assert bucket.puts == [("/put-here?signed", "c", given)]
+    [(where, header, put)] = bucket.puts
+    assert (where, header) == ("/put-here?signed", "c")
+    assert uploads.wishes == [UploadWish("tissue", "{}", hashlib.sha256(put).hexdigest(), len(put))]
+    voxels_put = gzip.decompress(put)[352:]
+    assert gzip.decompress(file.read_bytes()).endswith(voxels_put)
+    assert len(voxels_put) == voxels().nbytes
     assert troubles == []
