@@ -132,6 +132,7 @@ class World:
         self.folder = folder
         self._name = name
         self._further_config = config
+        self.program = ["-m", "gateway.cli"]
         self.data_dir = folder / "data"
         self.deaths = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -150,7 +151,7 @@ class World:
         environment |= {"IRIS_KILL_AT": kill_at, **settings}
         for name in ("dicom-address", "api-address"):  # what a killed one left
             (self.data_dir / name).unlink(missing_ok=True)
-        command = [quick_python(IRIS), "-m", "gateway.cli", "serve", "--config", str(config)]
+        command = [quick_python(IRIS), *self.program, "serve", "--config", str(config)]
         with self.log.open("ab") as said:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment

@@ -21,6 +21,7 @@ from tests.quick_start import IRIS, quick_python
 from tests.spoiling_proxy import Proxy, Wish
 
 QUICK_JOB = Path(__file__).parents[1] / "doubles" / "quick_job.py"
+HASTY_IRIS = Path(__file__).with_name("hasty_iris.py")
 BUCKET = "iris-data"
 DEADLINE_S = 240.0
 
@@ -202,6 +203,7 @@ def test_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     mirror = f'[mirror]\nbackend = "dynamodb"\ntable = "{table}"\n'
     watch = '[watch]\nbackend = "cloudwatch"\nnamespace = "IrisFifty"\nevery_s = 1.0\n'
     world = make_gateway(queue="reconcile_s = 3.0", more=mirror + watch)
+    world.program = [str(HASTY_IRIS)]
     world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
     for half in ("first", "second"):
@@ -272,6 +274,7 @@ def test_studies_are_kept_while_aws_is_away_say_why_and_go_on_by_themselves(
 
     proxy.spoil = spoil
     world = make_gateway()
+    world.program = [str(HASTY_IRIS)]
     world.start(AWS_ENDPOINT_URL=proxy.address)
     study_uids = []
     for name in AWAY:
