@@ -34,9 +34,11 @@ from batch_job.contract import (
     read_manifest,
     read_progress,
 )
+from tests.quick_start import JOB, quick_python
 
 DEADLINE_S = 120.0
-COMMAND = (sys.executable, "-m", "batch_job")
+AFRESH = (sys.executable, "-m", "batch_job")
+"""As users start it."""
 VALUES = {"bone": 1, "adipose_tissue": 2, "soft_tissue": 3, "gas": 4, "lung_left": 5, "lung_right": 6}
 # TotalSegmentator's class map of the task `total`.
 TOTAL = {"stomach": 6, "lobes_left": (10, 11), "lobes_right": (12, 13, 14), "colon": 20, "aorta": 52}
@@ -87,9 +89,14 @@ def long_nifti(tmp_path_factory: pytest.TempPathFactory, demo_nifti: Path) -> Pa
     return path
 
 
-def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def command() -> list[str]:
+    """The job, with its modules loaded."""
+    return [quick_python(JOB), "-m", "batch_job"]
+
+
+def run(folder: Path, *, afresh: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, f"{folder}/"],
+        [*(AFRESH if afresh else command()), f"{folder}/"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -125,7 +132,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 def test_batch_job_on_the_demo_study_leaves_a_whole_result(stage: Stage, demo_nifti: Path) -> None:
     folder = stage(demo_nifti)
-    result = run(folder, IRIS_RUN="3")
+    result = run(folder, afresh=True, IRIS_RUN="3")
     assert (result.returncode, result.stderr) == (EXIT_DONE, "")
     manifest = done(folder)
     assert set(manifest.outputs) == {LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME}
@@ -340,7 +347,7 @@ def test_batch_job_on_a_magnetic_resonance_image_is_bad_input(stage: Stage, data
     "address", ["s3://bucket", "s3://Bucket/jobs/key/", "gs://bucket/jobs/key/", "/nowhere/at/all/"]
 )
 def test_batch_job_with_an_address_of_no_folder_is_bad_input(address: str) -> None:
-    result = subprocess.run([*COMMAND, address], capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run([*command(), address], capture_output=True, text=True, check=False, timeout=60)
     assert (result.returncode, result.stderr.count("\n")) == (EXIT_BAD_INPUT, 1)
 
 
@@ -360,7 +367,7 @@ def test_batch_job_interrupted_ends_without_a_manifest_and_a_retry_succeeds(
     stage: Stage, long_nifti: Path, number: signal.Signals
 ) -> None:
     folder = stage(long_nifti)
-    process = subprocess.Popen([*COMMAND, str(folder)], stdin=subprocess.DEVNULL)
+    process = subprocess.Popen([*command(), str(folder)], stdin=subprocess.DEVNULL)
     try:
         wait_until(lambda: (folder / PROGRESS_NAME).exists())
         process.send_signal(number)
@@ -380,7 +387,7 @@ def test_batch_job_interrupted_ends_without_a_manifest_and_a_retry_succeeds(
 def test_batch_job_whose_parent_closes_the_pipe_ends(stage: Stage, long_nifti: Path) -> None:
     folder = stage(long_nifti)
     environment = {**os.environ, "IRIS_DIE_WITH_PARENT": "1"}
-    with subprocess.Popen([*COMMAND, str(folder)], stdin=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen([*command(), str(folder)], stdin=subprocess.PIPE, env=environment) as process:
         wait_until(lambda: (folder / PROGRESS_NAME).exists())
         assert process.poll() is None  # it does not mind an open pipe
         assert process.stdin is not None
@@ -400,7 +407,7 @@ def test_batch_job_whose_parent_is_killed_ends(stage: Stage, long_nifti: Path) -
     folder = stage(long_nifti)
     reading, writing = os.pipe()  # its end comes when the last process that holds `writing` is gone
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *COMMAND, str(folder)],
+        [sys.executable, "-c", PARENT, *AFRESH, str(folder)],
         stderr=writing,
         env={**os.environ, "IRIS_DIE_WITH_PARENT": "1"},
     )

@@ -17,6 +17,7 @@ import pytest
 from pydicom import dcmread
 
 from converter.derived_series import write_series
+from tests.quick_start import IRIS, quick_python
 
 Iris = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -24,14 +25,24 @@ Iris = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def iris(tmp_path: Path) -> Iris:
     """Run the command in an empty folder, without any IRIS_ variable of the caller's."""
+    return command_in(tmp_path, quick_python(IRIS))
+
+
+@pytest.fixture
+def iris_afresh(tmp_path: Path) -> Iris:
+    """The same with nothing loaded, as users start it."""
+    return command_in(tmp_path, sys.executable)
+
+
+def command_in(folder: Path, python: str) -> Iris:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("IRIS_")} | {"COLUMNS": "200"}
 
     def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "gateway.cli", *map(str, arguments)],
+            [python, "-m", "gateway.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment | variables,
             timeout=120,
             check=False,
@@ -49,13 +60,13 @@ def torso(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_encode_and_decode_give_the_labels_back_voxel_for_voxel(
-    iris: Iris, torso: Path, data: Path, tmp_path: Path
+    iris_afresh: Iris, torso: Path, data: Path, tmp_path: Path
 ) -> None:
     labels = data / "ct-torso-3mm" / "labels.nii.gz"
-    encoded = iris("encode", torso, labels, "seg.dcm", "--task", "total")
+    encoded = iris_afresh("encode", torso, labels, "seg.dcm", "--task", "total")
     assert encoded.returncode == 0, encoded.stderr
     assert dcmread(tmp_path / "seg.dcm").SegmentationType == "BINARY"
-    decoded = iris("decode", "seg.dcm", torso, "back.nii.gz")
+    decoded = iris_afresh("decode", "seg.dcm", torso, "back.nii.gz")
     assert decoded.returncode == 0, decoded.stderr
     back, original = (nib.as_closest_canonical(nib.load(path)) for path in (tmp_path / "back.nii.gz", labels))
     assert np.allclose(back.affine, original.affine, atol=1e-3)
@@ -282,8 +293,8 @@ def test_doctor_with_an_engine_that_is_not_installed_says_how_to_install_it(iris
     assert "TotalSegmentator is not installed here" in check["finding"]
 
 
-def test_doctor_with_an_engine_that_is_there_names_it(iris: Iris) -> None:
-    answer = iris("doctor", "--json")
+def test_doctor_with_an_engine_that_is_there_names_it(iris_afresh: Iris) -> None:
+    answer = iris_afresh("doctor", "--json")
     (check,) = [i for i in json.loads(answer.stdout)["items"] if i["name"] == "engine for tissue"]
     assert (check["verdict"], check["finding"]) == ("ok", "threshold 1.0.0")
 

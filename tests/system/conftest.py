@@ -7,6 +7,7 @@ a test expects of it.
 import hashlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,9 +25,9 @@ from pynetdicom.sop_class import Verification
 
 from gateway.delivery.peer import NotReached, parse_peer
 from gateway.delivery.sending import send_files
-from tests.system.gateway_process import GatewayProcess
+from tests.quick_start import IRIS, quick_python
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 PIXELS, SPACING_MM, SLICES = 48, 8.0, 8
 
 
@@ -131,9 +132,10 @@ class World:
         self.folder = folder
         self._name = name
         self._further_config = config
+        self.program = ["-m", "gateway.cli"]
         self.data_dir = folder / "data"
         self.deaths = 0
-        self._process: GatewayProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._destinations = destinations
         self._client = httpx.Client(trust_env=False)
         self.log = folder / "gateway.log"
@@ -149,7 +151,11 @@ class World:
         environment |= {"IRIS_KILL_AT": kill_at, **settings}
         for name in ("dicom-address", "api-address"):  # what a killed one left
             (self.data_dir / name).unlink(missing_ok=True)
-        self._process = GatewayProcess(config, environment, self.log)
+        command = [quick_python(IRIS), *self.program, "serve", "--config", str(config)]
+        with self.log.open("ab") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
+            )
         self._await_addresses()
 
     def _config(self) -> str:
@@ -169,7 +175,7 @@ class World:
             time.sleep(0.02)
 
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.exit_code() is None
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> int | None:
         """Ask the gateway to end; its exit code."""
@@ -186,7 +192,7 @@ class World:
 
     def _revive(self) -> None:
         """Start it again after it killed itself; any other end is a failure."""
-        if self._process is None or (exit_code := self._process.exit_code()) is None:
+        if self._process is None or (exit_code := self._process.poll()) is None:
             return
         assert exit_code == -signal.SIGKILL, self.log.read_text()
         self.deaths += 1

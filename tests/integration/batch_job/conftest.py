@@ -20,6 +20,7 @@ import pytest
 
 from batch_job.contract import Manifest
 from batch_job.place import JobPlace, open_place
+from tests.quick_start import JOB, quick_python
 
 DEADLINE_S = 120.0
 BUCKET = "iris-jobs"
@@ -31,6 +32,7 @@ class JobAt:
 
     address: str
     environment: dict[str, str] = field(default_factory=dict)
+    python: str = field(default_factory=lambda: quick_python(JOB))
 
     def names(self) -> set[str]:
         """Every file, but for the lock."""
@@ -44,6 +46,10 @@ class JobAt:
 
     def delete(self, name: str) -> None:
         raise NotImplementedError
+
+    def start_afresh(self) -> None:
+        """Let runs be started as users do, with nothing loaded."""
+        self.python = sys.executable
 
     # -- the same everywhere ------------------------------------------------------------------------------
 
@@ -78,7 +84,7 @@ class JobAt:
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*(command or (sys.executable, "-m", "batch_job")), self.address],
+            [self.python, *(command or ("-m", "batch_job")), self.address],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

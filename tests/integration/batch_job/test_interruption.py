@@ -34,7 +34,7 @@ class PartsRun:
 
     def start(self, **environment: str) -> subprocess.Popen[str]:
         process: subprocess.Popen[str] = self.job.start(
-            sys.executable, str(PARTS_JOB), PARTS_LOG=str(self.log), **environment
+            str(PARTS_JOB), PARTS_LOG=str(self.log), **environment
         )
         return process
 
@@ -253,6 +253,7 @@ def test_children_of_a_run_end_with_it(
     job_in_folder: Any, tmp_path: Path, small_ct: bytes, wait_until: Wait, method: str, number: signal.Signals
 ) -> None:
     job_in_folder.stage(small_ct)
+    job_in_folder.start_afresh()
     parts = PartsRun(job_in_folder, tmp_path / "parts.log", wait_until)
     process = parts.started_until("low", PARTS_CHILDREN=method)
     children = children_of(parts)

@@ -27,6 +27,7 @@ def says(result: subprocess.CompletedProcess[str], exit_code: int, reason: str) 
 
 def test_run_leaves_a_whole_result(job: Any, small_ct: bytes) -> None:
     job.stage(small_ct)
+    job.start_afresh()
     result = job.run(IRIS_RUN="3")
     assert (result.returncode, result.stderr) == (EXIT_DONE, "")
     manifest = job.manifest()
@@ -217,7 +218,7 @@ def test_run_of_an_input_larger_than_memory_says_how_much_it_needs(
     job_in_folder: Any, small_ct: bytes, total: int, free: int, exit_code: int, reason: str
 ) -> None:
     job_in_folder.stage(small_ct)
-    process = job_in_folder.start(sys.executable, "-c", WITH_LITTLE_MEMORY, str(total), str(free))
+    process = job_in_folder.start("-c", WITH_LITTLE_MEMORY, str(total), str(free))
     _, said = process.communicate(timeout=60)
     assert says(subprocess.CompletedProcess("", process.returncode, "", said), exit_code, reason)
     assert not job_in_folder.has("manifest.json")

@@ -1,0 +1,11 @@
+"""What a job with the engine threshold loads sooner or later, at either kind of address."""
+
+# ruff: noqa: F401
+
+from PIL import Image
+
+import batch_job.bucket
+import batch_job.engines.threshold
+import batch_job.run
+
+Image.preinit()

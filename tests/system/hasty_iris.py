@@ -1,0 +1,15 @@
+"""`iris`, which tries again after a second or two what AWS did not do; else it waits for up to a minute.
+
+What is done then, and in which order, is the same.
+"""
+
+from gateway.adapters.aws import sqs_news
+from gateway.cli import main
+from gateway.mirror import worker as mirror
+from gateway.pipeline import steps
+
+steps.AWAY_DELAY_S = 2.0
+mirror.LONGEST_DELAY_S = 2.0  # type: ignore[misc]
+sqs_news.LONGEST_PAUSE_S = 2.0  # type: ignore[misc]
+
+main()
