@@ -67,6 +67,9 @@ case $deployed in
         groups=$(aws logs describe-log-groups --log-group-name-prefix /aws/batch/job --output text \
             --query "length(logGroups[?logGroupName=='/aws/batch/job'])")
         ((groups == 0)) || is_set LogGroup || parameters+=(LogGroup=keep)
+        aws iam get-role --role-name AWSServiceRoleForEC2Spot --query Role.Arn --output text >/dev/null 2>&1 \
+            || echo "deploy: no role for Spot machines is to be seen in this account; without it none starts: \
+aws iam create-service-linked-role --aws-service-name spot.amazonaws.com" >&2
     fi
     ;;
 None)

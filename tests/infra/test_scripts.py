@@ -188,6 +188,15 @@ def test_deploy_quotes_a_value_with_blanks_as_sam_takes_it(
     assert deploy[-2:] == ['WorkingHoursBegin="cron(0 7 ? * MON-FRI *)"', "TimeZone=Etc/UTC"]
 
 
+def test_deploy_says_the_command_where_the_account_never_had_spot_machines(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    assert "create-service-linked-role" in script("deploy.sh", "whole", "--dry-run").stderr
+    empty_aws.client("iam").create_role(RoleName="AWSServiceRoleForEC2Spot", AssumeRolePolicyDocument="{}")
+    assert script("deploy.sh", "whole", "--dry-run").stderr == ""
+
+
 def test_deploy_of_a_stack_in_another_mode_is_refused(
     script: Script, empty_aws: Aws, moto_server: str
 ) -> None:
