@@ -78,12 +78,19 @@ class NiftiUploads:
         return free - ROOM_FACTOR * coming_bytes >= self._low_water_bytes
 
     def begin(self) -> None:
-        """Remove what an earlier process took in and could not write down any more: nobody was told of it."""
+        """Make the folder, remove what is half written, and say what in it the ledger does not know.
+
+        That was taken in by a process which was killed before it wrote it down, and nobody was told of it; or
+        the ledger is an older one that was put back, and somebody was. So it is kept: the same image that is
+        uploaded again takes its place.
+        """
         make_folder(self._data_dir / FOLDER)
+        for path in (self._data_dir / FOLDER).glob(".*.part"):
+            path.unlink()
         known = {self._data_dir / path for path in uploaded_files(self._ledger)}
-        for path in (self._data_dir / FOLDER).iterdir():
-            if path not in known:
-                path.unlink()
+        unknown = sum(path not in known for path in (self._data_dir / FOLDER).iterdir())
+        if unknown:
+            log.warning("uploads_unknown", files=unknown, folder=FOLDER)
 
     # -- uploads (`gateway.api.store.Uploads`) --------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.api.listings import show_study
 from gateway.api.store import TooLarge, UploadWish
@@ -184,14 +185,18 @@ def test_tasks_are_those_of_the_engine(uploads: NiftiUploads) -> None:
     ]
 
 
-def test_file_that_was_kept_without_a_row_is_removed_at_the_next_start(
+def test_file_without_a_row_is_kept_and_said_at_the_next_start_and_half_a_file_is_removed(
     uploads: NiftiUploads, tmp_path: Path
 ) -> None:
     give(uploads)
+    whole = tmp_path / "uploads" / f"{'f' * 64}.nii.gz"
+    whole.write_bytes(b"of a gateway whose ledger was put back")
     kept = files(tmp_path)
-    (tmp_path / "uploads" / f"{'f' * 64}.nii.gz").write_bytes(b"of a gateway that was killed")
-    uploads.begin()
+    whole.with_name(f".{whole.name}.0.part").write_bytes(b"half")
+    with capture_logs() as said:
+        uploads.begin()
     assert files(tmp_path) == kept
+    assert [(entry["event"], entry.get("files")) for entry in said] == [("uploads_unknown", 1)]
 
 
 def test_image_belongs_to_no_rule_whatever_comes_in_under_its_study(
