@@ -8,7 +8,6 @@ Not played: dependencies, array and multi-node jobs, scheduling policies (a queu
 that of arrival), PENDING, and Batch's eventual consistency but for `hide_new_jobs`.
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+
+from tests.quick_start import JOB, quick_python
 
 from .batch_events import QUEUE_BLOCKED, STATE_CHANGE, Events
 from .batch_faults import ANY, EXPIRED, SERVER_ERROR, THROTTLED, Fault, Faults, Harm, Refusal
@@ -47,12 +48,10 @@ class BatchDouble:
     moto_url
         The moto server whose EventBridge gets the events, and which the jobs' processes use as AWS.
     command
-        What a job runs; its overriding command follows as arguments.
+        What a job runs, `python -m batch_job` where nothing is said; its own command follows as arguments.
     """
 
-    def __init__(
-        self, moto_url: str = "", command: Sequence[str] = (sys.executable, "-m", "batch_job")
-    ) -> None:
+    def __init__(self, moto_url: str = "", command: Sequence[str] = ()) -> None:
         self._logs = tempfile.TemporaryDirectory(prefix="batch-double-")
         self.environments = {
             name: Environment(name, type=kind) for name, kind in ((SPOT, "SPOT"), (ON_DEMAND, "EC2"))
@@ -61,7 +60,9 @@ class BatchDouble:
             name: Queue(name, [environment])
             for name, environment in ((MAIN_QUEUE, SPOT), (FALLBACK_QUEUE, ON_DEMAND))
         }
-        self.definitions = {DEFINITION: Definition(DEFINITION, command)}
+        self.definitions = {
+            DEFINITION: Definition(DEFINITION, command or (quick_python(JOB), "-m", "batch_job"))
+        }
         self.quotas = {SPOT_G_QUOTA: 16.0, ON_DEMAND_G_QUOTA: 16.0}
         self.events = Events(_eventbridge(moto_url))
         """Delays, repeats, drops and reorders events when told so."""

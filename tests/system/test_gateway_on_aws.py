@@ -17,7 +17,6 @@ import pytest
 from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
 from tests.doubles.news_queue import NewsQueue
 from tests.mirrored_ledger import items_in, make_table
-from tests.quick_start import IRIS, quick_python
 from tests.spoiling_proxy import Proxy, Wish
 
 QUICK_JOB = Path(__file__).parents[1] / "doubles" / "quick_job.py"
@@ -339,7 +338,6 @@ def test_gateway_killed_around_its_run_costs_no_second_one(
 ) -> None:
     """News that were on their way to the killed gateway come again when they are visible again."""
     study_uid = write_study(tmp_path / "study", seed=transition)
-    batch_double.set_definition(command=[quick_python(IRIS), "-m", "batch_job"])
     world = make_gateway(news=make_news_queue(visibility_s=3, receives=100))
     world.start(kill_at=transition)
     world.send(tmp_path / "study")
