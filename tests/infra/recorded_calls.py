@@ -42,7 +42,7 @@ def recording() -> Iterator[list[Call]]:
 
 
 def _handlers(write: Callable[[Call], object]) -> list[Any]:
-    """What botocore tells: the parameters of a call, then how it is signed; without a signature it is not one."""
+    """What botocore tells: a call's parameters, then how it is signed; what is not signed is no call."""
 
     def note(params: Parameters, model: Any, context: dict[str, Any], **_: object) -> None:
         context[__name__] = Call(model.service_model.service_name, model.name, dict(params))

@@ -2,7 +2,7 @@
 
 The template is deployed to moto; gateway, job and functions work there with the names of the stack, and each
 call is judged by the statements of the role, with its resource. The machines' role and the agent's are not
-here: what uses them is AWS's own program.
+here, nor the schedule's: what uses them is AWS's own program.
 """
 
 import gzip
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ import batch_job.bucket
 import gateway.adapters.aws.s3
 from batch_job.bucket import BucketPlace
 from batch_job.errors import ComeBackLater
+from gateway.adapters.aws.sqs_news import SqsNews
 from gateway.adapters.checks import Verdict
 from gateway.adapters.errors import OutsideError
 from gateway.app import App
@@ -45,7 +47,7 @@ from gateway.stack_config import config_of_stack
 from gateway.status_client import StatusClient
 from tests.cloud import DEADLINE_S, REGION
 from tests.cloud_status import Function, load_handler
-from tests.cloud_uploads import NEWS_HANDLER, QUICK_JOB, Cloud, image
+from tests.cloud_uploads import NEWS_HANDLER, QUICK_JOB, Cloud, event_of, image
 from tests.doubles.batch import DEFINITION, MAIN_QUEUE, ON_DEMAND, SPOT, BatchDouble
 from tests.doubles.batch_jobs import Definition, Queue
 from tests.doubles.recording_proxy import Answer, RecordingProxy
@@ -134,6 +136,19 @@ def differences(actor: str, statements: list[Statement], asked: Mapping[Request,
         if (sid, action) not in {(grant.sid, grant.action) for grant in set(Grant.all_of(statements)) - used}
     ]
     return sorted({*missing, *unused, *stale})
+
+
+def test_differences_between_calls_and_role_are_sentences_that_name_actor_action_and_resource(
+    whole: Deployed, batch_double: BatchDouble
+) -> None:
+    stack = Stack(whole, batch_double)
+    elsewhere = Call("s3", "PutObject", {"Bucket": "another", "Key": "key"})
+    found = differences("JobRole", stack.statements("JobRole"), stack.asked([elsewhere]))
+    assert any("JobRole does not allow s3:PutObject on arn:aws:s3:::another/key" in each for each in found)
+    assert any(f"JobRole allows s3:ListBucket on arn:aws:s3:::{stack.bucket} (" in each for each in found)
+    put = Call("s3", "PutObject", {"Bucket": stack.bucket, "Key": "uploads/key"})
+    denied = differences("JobRole", stack.statements("JobRole"), stack.asked([put]))
+    assert any("does not allow s3:PutObject" in each and "/uploads/key" in each for each in denied)
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +261,26 @@ def follow_studies(stack: Stack, config: Config, folder: Path) -> None:
     until(lambda: stack.double.jobs(job_key)[0].status == "FAILED")
 
 
+def stop_while_news_come(stack: Stack, config: Config) -> None:
+    """Of two messages that came together one is taken in, and the other handed back."""
+    body = json.dumps(event_of(stack.double.events.emitted[-1]))
+    for _ in range(2):
+        stack.client("sqs").send_message(QueueUrl=config.news.queue_url, MessageBody=body)
+    begun, stopped = threading.Event(), threading.Event()
+
+    def take(_: object) -> None:
+        begun.set()
+        stopped.wait(DEADLINE_S)
+
+    source = SqsNews(the_session(config.aws.region, config.aws.endpoint_url), config.news.queue_url)
+    source.start(take)
+    assert begun.wait(DEADLINE_S)
+    source.stop()
+    stopped.set()
+
+
 def look_at_what_is_not_as_it_should_be(stack: Stack, config: Config) -> None:
-    """Let the doctor ask further: after a quota that was never changed, a bucket that could be made public."""
+    """Let the doctor ask further: a quota was never changed, and the bucket could be made public."""
     stack.double.quotas.clear()
     s3, bucket = stack.client("s3"), stack.bucket
     block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
@@ -286,7 +319,7 @@ def test_gateway_may_do_what_it_was_seen_to_do_and_nothing_else(
             until(lambda: {"AbortMultipartUpload", "PutMetricData"} <= operations(calls))
         finally:
             app.stop()
-        stack.client("sqs").send_message(QueueUrl=config.news.queue_url, MessageBody="late")
+        stop_while_news_come(stack, config)
         until(lambda: "ChangeMessageVisibility" in operations(calls))
         look_at_what_is_not_as_it_should_be(stack, config)
         put_what_the_ledger_does_not_know(stack, config)
@@ -399,16 +432,13 @@ def work_with_uploads(cloud: DeployedCloud, double: BatchDouble) -> None:
 
 
 def lose_a_run(cloud: DeployedCloud, double: BatchDouble) -> None:
-    """A run whose answer is lost, and which shows up when nobody wants it any more."""
+    """A run whose answer is lost, and which goes on when nobody wants it any more."""
     double.lose_answer()
     late = cloud.upload(image(10))
     cloud.start(late)
-    double.hide_new_jobs(0)
     cloud.hear({"reconcile": True}, None)
     (run,) = double.jobs(late)
     double.wait_for(run.job_id, "RUNNING")
-    double.hide_new_jobs(60)
-    run.listed_from = time.monotonic() + 60
     double.deny("TerminateJob", times=1)
     cloud.status.post(f"/api/v1/jobs/{late}/cancel")
     cloud.tell(double)
