@@ -19,7 +19,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PYTHON_OF_SERVER = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+WHERE_MODULES_ARE = ("PYTHONPATH", "PYTHONHOME")
+PLACES = [os.environ.get(name) for name in WHERE_MODULES_ARE]
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ def follow(process: int, connection: socket.socket) -> None:
 def run(request: Request, program: str) -> None:
     """Be the process that is asked for."""
     os.chdir(request.folder)
-    python = {name: value for name, value in request.environment.items() if name.startswith("PYTHON")}
+    places = [request.environment.get(name) for name in WHERE_MODULES_ARE]
     is_module = request.arguments[0] == "-m"
-    if python != PYTHON_OF_SERVER or not (is_module or request.arguments[0].endswith(".py")):
+    if places != PLACES or not (is_module or request.arguments[0].endswith(".py")):
         os.execve(sys.executable, [sys.executable, *request.arguments], request.environment)
     os.environ.clear()
     os.environ.update(request.environment)
