@@ -36,6 +36,7 @@ def serve(listener: socket.socket) -> Request | None:
     """Answer requests; comes back in each process that was forked for one, and at the end with None."""
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
+        reap()
         if sys.stdin in ready:
             return None
         connection, _ = listener.accept()
@@ -45,9 +46,15 @@ def serve(listener: socket.socket) -> Request | None:
         connection.close()
 
 
+def reap() -> None:
+    """Let keepers go that have ended; their processor time is counted as the server's."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def keep(connection: socket.socket) -> Request:
     """Fork the process and follow it; comes back in that process alone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, streams, _, _ = socket.recv_fds(connection, 4, 3)
     with connection.makefile("rb") as stream:
         request = Request(**json.loads(stream.read(int.from_bytes(length, "big"))))
@@ -104,7 +111,6 @@ if __name__ == "__main__":
         print("listens", flush=True)
         importlib.import_module(modules)
         gc.freeze()  # what is loaded stays; collecting it would copy its pages in each fork
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are nobody's loss
         request = serve(listener)
     if request is not None:
         run(request, program)
