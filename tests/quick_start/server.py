@@ -19,7 +19,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PYTHON_OF_SERVER = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+WHERE_MODULES_ARE = ("PYTHONPATH", "PYTHONHOME")
+PLACES = [os.environ.get(name) for name in WHERE_MODULES_ARE]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def serve(listener: socket.socket) -> Request | None:
     """Answer requests; comes back in each process that was forked for one, and at the end with None."""
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
+        reap()
         if sys.stdin in ready:
             return None
         connection, _ = listener.accept()
@@ -44,9 +46,15 @@ def serve(listener: socket.socket) -> Request | None:
         connection.close()
 
 
+def reap() -> None:
+    """Let keepers go that have ended; their processor time is counted as the server's."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def keep(connection: socket.socket) -> Request:
     """Fork the process and follow it; comes back in that process alone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, streams, _, _ = socket.recv_fds(connection, 4, 3)
     with connection.makefile("rb") as stream:
         request = Request(**json.loads(stream.read(int.from_bytes(length, "big"))))
@@ -80,9 +88,9 @@ def follow(process: int, connection: socket.socket) -> None:
 def run(request: Request, program: str) -> None:
     """Be the process that is asked for."""
     os.chdir(request.folder)
-    python = {name: value for name, value in request.environment.items() if name.startswith("PYTHON")}
+    places = [request.environment.get(name) for name in WHERE_MODULES_ARE]
     is_module = request.arguments[0] == "-m"
-    if python != PYTHON_OF_SERVER or not (is_module or request.arguments[0].endswith(".py")):
+    if places != PLACES or not (is_module or request.arguments[0].endswith(".py")):
         os.execve(sys.executable, [sys.executable, *request.arguments], request.environment)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -103,7 +111,6 @@ if __name__ == "__main__":
         print("listens", flush=True)
         importlib.import_module(modules)
         gc.freeze()  # what is loaded stays; collecting it would copy its pages in each fork
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are nobody's loss
         request = serve(listener)
     if request is not None:
         run(request, program)
