@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import structlog
 from hypothesis import settings
+from playwright.sync_api import expect
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
@@ -25,7 +26,9 @@ from gateway.demo.children import DemoError
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.demo.pacs import free_port as free_port_now
 
-# A machine that does other things at the same time is slow at times: no deadline for single cases.
+# A machine that does other things at the same time is slow at times: no deadline for single cases, and half a
+# minute for what a page is to show.
+expect.set_options(timeout=30_000)
 settings.register_profile("house", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=1000)
 # CI tries the same cases each time; here, and in `make test-long`, they are others each time.

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.doubles.cognito import CognitoDomain, UserPool
 from tests.doubles.http_api import HttpApi
 from tests.mirrored_ledger import MirroredLedger, make_table
 
+DEADLINE_S = 30.0
 pytestmark = [pytest.mark.usefixtures("aws_environment"), pytest.mark.peer("chromium")]
 
 CHROMIUM = "/usr/bin/chromium"
@@ -142,7 +144,7 @@ def test_picture_and_files_come_from_the_bucket_with_the_token_left_behind(
     page.goto(f"{site.url}#/studies/key0001")
     image = page.get_by_alt_text("Preview of tissue")
     expect(image).to_be_visible()
-    page.wait_for_function("document.querySelector('img.preview').naturalWidth === 1")
+    expect(page.locator("img.preview")).to_have_js_property("naturalWidth", 1)
     with page.expect_download() as download:
         page.get_by_role("link", name="Statistics").click()
     assert download.value.suggested_filename == "statistics.json"
@@ -183,7 +185,10 @@ def test_token_is_renewed_before_it_ends(site: Site, page: Page) -> None:
     expect(page.locator("#who")).to_contain_text("reader@example.org")
     page.clock.run_for(10_000)
     expect(page.get_by_role("link", name="key0001")).to_be_visible()
-    page.wait_for_function("JSON.parse(sessionStorage.getItem('iris-tokens')).since > Date.now() - 6000")
+    deadline = time.monotonic() + DEADLINE_S
+    while page.evaluate("Date.now() - JSON.parse(sessionStorage.getItem('iris-tokens')).since") >= 6000:
+        assert time.monotonic() < deadline, "the token is not renewed"
+        page.wait_for_timeout(20)
     assert "refresh_token" in site.domain.asked
     assert site.domain.asked.count("authorize") == 1
 
