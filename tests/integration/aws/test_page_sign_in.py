@@ -21,10 +21,10 @@ from tests.doubles.cognito import CognitoDomain, UserPool
 from tests.doubles.http_api import HttpApi
 from tests.mirrored_ledger import MirroredLedger, make_table
 
-DEADLINE_S = 30.0
 pytestmark = [pytest.mark.usefixtures("aws_environment"), pytest.mark.peer("chromium")]
 
 CHROMIUM = "/usr/bin/chromium"
+DEADLINE_S = 30.0
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPj/HwADAgH/p8f5WQAAAABJRU5ErkJggg=="
 )
