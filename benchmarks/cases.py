@@ -179,6 +179,11 @@ CASES: Final = (
                 "dicom2nifti",
                 "{peers_python} -m benchmarks.with_dicom2nifti {series} {out}/image.nii.gz",
             ),
+            Contender(
+                "dicom2nifti, axes as they lie",
+                "{peers_python} -m benchmarks.with_dicom2nifti {series} {out}/image.nii.gz --as-they-lie",
+                (Clock.LIBRARY,),
+            ),
         ),
     ),
 )

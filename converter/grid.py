@@ -93,24 +93,29 @@ def needs_another_grid(volume: Volume) -> bool:
 
 def straightened(volume: Volume) -> Volume:
     """The same slices as they would stand evenly along the slice normal of the first one."""
-    positions = positions_lps_mm(volume)
-    height_mm = float((positions[-1] - positions[0]) @ volume.normal_lps)
-    heights = np.linspace(0.0, height_mm, len(positions))
-    straight = positions[0] + heights[:, np.newaxis] * volume.normal_lps
+    straight, spacing_mm = _straight(volume)
     return replace(
         volume,
         frames=tuple(
             replace(frame, position_lps_mm=(float(x), float(y), float(z)))
             for frame, (x, y, z) in zip(volume.frames, straight, strict=True)
         ),
-        slice_spacing_mm=height_mm / (len(positions) - 1),
+        slice_spacing_mm=spacing_mm,
         findings=tuple(finding for finding in volume.findings if finding.code not in UNEVEN),
     )
 
 
+def _straight(volume: Volume) -> tuple[NDArray[np.float64], float]:
+    """Positions of the straightened slices, (frames, 3), and the step between them, in mm."""
+    positions = positions_lps_mm(volume)
+    height_mm = float((positions[-1] - positions[0]) @ volume.normal_lps)
+    heights = np.linspace(0.0, height_mm, len(positions))
+    return positions[0] + heights[:, np.newaxis] * volume.normal_lps, height_mm / (len(positions) - 1)
+
+
 def is_exact(volume: Volume) -> bool:
     """Whether one affine describes all slices exactly, so that dcm2niix can read the files as they are."""
-    off = positions_lps_mm(volume) - positions_lps_mm(straightened(volume))
+    off = positions_lps_mm(volume) - _straight(volume)[0]
     limit_mm = EXACT_SHARE * min(*volume.pixel_spacing_mm, volume.slice_spacing_mm)
     return bool(np.abs(off).max() <= limit_mm and rounding_voxels(volume)[2] <= MOST_ROUNDING)
 
@@ -122,23 +127,23 @@ def rounding_voxels(volume: Volume) -> NDArray[np.float64]:
     slices from two neighbours; where positions are rounded that adds up from slice to slice.
     """
     positions = positions_lps_mm(volume)
-    straight = straightened(volume)
-    off_mm = np.abs((positions - positions_lps_mm(straight)) @ directions_lps(volume).T).max(axis=0)
+    straight, spacing_mm = _straight(volume)
+    off_mm = np.abs((positions - straight) @ directions_lps(volume).T).max(axis=0)
     as_read = positions.astype(np.float32).astype(np.float64)
     steps_mm = np.linalg.norm(np.diff(as_read, axis=0)[[0, -1]], axis=1)
-    step_off_mm = float(np.abs(steps_mm - straight.slice_spacing_mm).max())
+    step_off_mm = float(np.abs(steps_mm - spacing_mm).max())
     row_mm, column_mm = volume.pixel_spacing_mm
     across, down = off_mm / [column_mm, row_mm]
-    return np.array([across, down, step_off_mm * (len(positions) - 1) / straight.slice_spacing_mm])
+    return np.array([across, down, step_off_mm * (len(positions) - 1) / spacing_mm])
 
 
 def slice_grid(volume: Volume) -> Grid:
     """The slices' own grid, as if they stood evenly and straight: one slice a frame."""
-    straight = straightened(volume)
+    _, spacing_mm = _straight(volume)
     affine = np.eye(4)
-    first = frame_affine_lps(straight, 0)
+    first = frame_affine_lps(volume, 0)  # the first one stands where it is
     affine[:, 0], affine[:, 1] = first[:, 0], -first[:, 1]
-    affine[:3, 2] = volume.normal_lps * straight.slice_spacing_mm
+    affine[:3, 2] = volume.normal_lps * spacing_mm
     affine[:, 3] = first[:, 2] + first[:, 1] * (volume.rows - 1)
     return Grid((volume.columns, volume.rows, len(volume.frames)), _as_stored(LPS_FROM_RAS @ affine))
 

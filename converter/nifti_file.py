@@ -6,7 +6,7 @@ The header is made anew, so that nothing of the patient is left in it; the same 
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -30,32 +30,42 @@ def write_labels(labels: NDArray[np.uint8], affine_ras: NDArray[np.float64], out
     ------
     OSError
     """
-    stage(labels.transpose(2, 1, 0), affine_ras, out).commit()
+    i, j, k = labels.shape
+    stage(labels.transpose(2, 1, 0), (i, j, k), labels.dtype, affine_ras, out).commit()
 
 
-def stage(planes: NDArray[Any], affine_ras: NDArray[np.float64], out: Path) -> StagedFile:
+def stage(
+    planes: Iterable[NDArray[Any]],
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    affine_ras: NDArray[np.float64],
+    out: Path,
+) -> StagedFile:
     """Write a NIfTI-1 file beside `out`, gzipped where that ends in `.gz`; finished, to be committed.
 
     Parameters
     ----------
     planes
-        (k, j, i); any strides, only one plane at a time is copied. Not to be changed before it is committed.
+        One for each k, each (j, i), with any strides. Each may change when the next is asked for.
+    shape
+        Voxels along i, j and k.
     affine_ras
         4 x 4, mm.
 
     Raises
     ------
     OSError
-        Nothing is left of the file then.
+        Nothing is left of the file then, nor after whatever `planes` raises.
     """
-    planes_one_by_one = (np.ascontiguousarray(plane).data.cast("B") for plane in planes)
-    return stage_bytes(_header(planes, affine_ras), planes_one_by_one, out)
+    pieces = (np.ascontiguousarray(plane).data.cast("B") for plane in planes)
+    return stage_bytes(_header(shape, dtype, affine_ras), pieces, out)
 
 
 def stage_bytes(header: bytes, voxels: Iterable[bytes | memoryview], out: Path) -> StagedFile:
     """Write a NIfTI file of bytes as they come, as `stage` does with planes.
 
-    Whatever `voxels` raises is passed on, and nothing is left of the file then.
+    Each piece may change when the next is asked for. Whatever `voxels` raises is passed on, and
+    nothing is left of the file then.
     """
     staged = StagedFile(out)
     try:
@@ -67,9 +77,13 @@ def stage_bytes(header: bytes, voxels: Iterable[bytes | memoryview], out: Path) 
                 threads=COMPRESSION_THREADS,
                 block_size=_BLOCK_BYTES,
             ) as compressing:
-                _write(header, voxels, cast(BinaryIO, compressing))
+                compressing.write(header)
+                for piece in voxels:
+                    compressing.write(piece)
         else:
-            _write(header, voxels, cast(BinaryIO, staged))
+            staged.write(header)
+            for piece in voxels:
+                staged.write(bytes(piece))
         staged.finish()
     except BaseException:
         staged.discard()
@@ -77,17 +91,11 @@ def stage_bytes(header: bytes, voxels: Iterable[bytes | memoryview], out: Path) 
     return staged
 
 
-def _write(header: bytes, voxels: Iterable[bytes | memoryview], stream: BinaryIO) -> None:
-    stream.write(header)
-    for piece in voxels:
-        stream.write(piece)
-
-
-def _header(planes: NDArray[Any], affine_ras: NDArray[np.float64]) -> bytes:
+def _header(shape: tuple[int, int, int], dtype: np.dtype[Any], affine_ras: NDArray[np.float64]) -> bytes:
     """348 bytes, and 4 that say that no extension follows."""
     header = nib.Nifti1Header()
-    header.set_data_dtype(planes.dtype)
-    header.set_data_shape(planes.shape[::-1])
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
     header.set_qform(affine_ras, code=1)
     header.set_sform(affine_ras, code=1)
     header.set_xyzt_units("mm")

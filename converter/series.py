@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, config
 
 from .errors import UnusableSeries
-from .reading.header_file import read_header
+from .reading.header_file import HeaderReader, read_header
 from .reading.headers import Finding, plane_of, text_of
 from .reading.mosaic import SEND_INSTEAD, TILED, is_mosaic, tile_headers
 from .reading.multiframe import frame_headers
@@ -27,6 +27,7 @@ from .reading.verdicts import NOTES, WARNINGS, findings_of, is_evenly_spaced
 __all__ = [
     "Finding",
     "Frame",
+    "HeaderReader",
     "Judgement",
     "Usability",
     "Volume",
@@ -201,10 +202,10 @@ def read_series(folder: Path) -> Volume:
     paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     if not paths:
         raise UnusableSeries("the folder holds no files; give the folder of one DICOM series")
-    headers = []
+    reader, headers = HeaderReader(), []
     for path in paths:
         try:
-            headers.append((path, read_header(path)))
+            headers.append((path, reader.read(path)))
         except UnusableSeries:
             if path.name.upper() != "DICOMDIR" and path.suffix.lower() in ("", ".dcm", ".ima"):
                 raise
@@ -221,7 +222,8 @@ def volume_of(paths: Sequence[Path]) -> Volume:
     OSError
         A file cannot be read.
     """
-    judgement = judge_series([(path, read_header(path)) for path in paths])
+    reader = HeaderReader()
+    judgement = judge_series([(path, reader.read(path)) for path in paths])
     volume = _the_one(judgement)
     images = sum(len(other.frames) for other in judgement.volumes) + len(judgement.left_over)
     if len(volume.frames) != images:
@@ -245,8 +247,8 @@ def volume_of_frames(frames: Sequence[tuple[Path, int | None]]) -> Volume:
     OSError
         A file cannot be read.
     """
-    wanted = set(frames)
-    judgement = judge_series([(path, read_header(path)) for path in dict.fromkeys(p for p, _ in frames)])
+    wanted, reader = set(frames), HeaderReader()
+    judgement = judge_series([(path, reader.read(path)) for path in dict.fromkeys(p for p, _ in frames)])
     for volume in judgement.volumes:
         if {(frame.path, frame.frame_number) for frame in volume.frames} == wanted:
             return _the_one(Judgement((volume,), ()))

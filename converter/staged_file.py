@@ -3,12 +3,15 @@
 import hashlib
 import io
 import os
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 BATCH_BYTES = 1 << 18
-FLUSH_BYTES = 1 << 24
+MOST_BATCHES = 8
+"""On their way to the system at a time: it may keep one waiting for some milliseconds."""
+FLUSH_BYTES = 1 << 22
 
 
 class StagedFile(io.RawIOBase):
@@ -34,7 +37,7 @@ class StagedFile(io.RawIOBase):
         self._stream = self.temporary.open("wb")
         self._digest = hashlib.sha256()
         self._writer, self._flusher = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-        self._written: Future[None] | None = None
+        self._written: deque[Future[None]] = deque()
         self._flushed: Future[None] | None = None
         self._batch: list[Any] = []
         self._batch_bytes = self._unflushed_bytes = 0
@@ -60,7 +63,7 @@ class StagedFile(io.RawIOBase):
     def finish(self) -> None:
         """Say that this was all: it can be read then, while the last of it goes to the disk."""
         self._hand_over()
-        self._raise_if_not_written()
+        self._raise_if_not_written(0)
         self._stream.flush()
         self._raise_if_lost()
         self._flush_to_disk()
@@ -82,12 +85,12 @@ class StagedFile(io.RawIOBase):
         self.temporary.unlink(missing_ok=True)
 
     def _hand_over(self) -> None:
-        self._raise_if_not_written()
+        self._raise_if_not_written(MOST_BATCHES - 1)
         if self._unflushed_bytes >= FLUSH_BYTES and (self._flushed is None or self._flushed.done()):
             self._raise_if_lost()
             self._flush_to_disk()
         batch, self._batch = self._batch, []
-        self._written = self._writer.submit(self._put, batch)
+        self._written.append(self._writer.submit(self._put, batch))
         self._unflushed_bytes += self._batch_bytes
         self._batch_bytes = 0
 
@@ -100,10 +103,10 @@ class StagedFile(io.RawIOBase):
         self._unflushed_bytes = 0
         self._flushed = self._flusher.submit(os.fsync, self._stream.fileno())
 
-    def _raise_if_not_written(self) -> None:
-        written, self._written = self._written, None
-        if written is not None:
-            written.result()
+    def _raise_if_not_written(self, most: int) -> None:
+        """Wait until no more batches than so many are on their way."""
+        while self._written and (len(self._written) > most or self._written[0].done()):
+            self._written.popleft().result()
 
     def _raise_if_lost(self) -> None:
         """The system says only once that something did not reach the disk."""

@@ -1,9 +1,10 @@
-"""Reading one file's header, up to its pixels: what pydicom would read, in less than half of the time.
+"""Reading headers, up to the pixels: what pydicom would read, in a fraction of the time.
 
 A series has hundreds of files with hundreds of elements each, and pydicom's reader, which has to be ready for
 everything at each element, takes most of the time of judging a series. Here the two usual encodings, explicit
-and implicit VR little endian, are walked in memory; sequences without a length, and every file in which
-anything is out of the ordinary, are left to pydicom. A test holds the two against each other.
+and implicit VR little endian, are walked in memory, and what stands in one file of a series as in another is
+only compared; sequences without a length, and files in which anything is out of the ordinary, are left to
+pydicom. A test holds the two against each other.
 """
 
 import os
@@ -11,7 +12,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from struct import Struct
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from pydicom import Dataset, config, dcmread
 from pydicom.charset import convert_encodings, default_encoding
@@ -49,41 +50,70 @@ _HAS_LENGTH_32 = {str(vr).encode() for vr in EXPLICIT_VR_LENGTH_32}
 _EMPTY = {vr: cast(bytes | None, empty_value_for_VR(vr, raw=True)) for vr in (*_NAME_OF_VR.values(), None)}
 
 _Elements = dict[BaseTag, DataElement | RawDataElement]
+_Following = dict[BaseTag | None, tuple[bytes, BaseTag, DataElement | RawDataElement]]
+"""What came behind an element (None: at the beginning) in another file: its bytes, its tag, and itself."""
 _ReadHead = Callable[[bytes, int], tuple[int, str | None, int, int]]
+
+
+class _Known(NamedTuple):
+    """What stood in other files; the same bytes are something else in another encoding."""
+
+    meta: _Following
+    explicit: _Following
+    implicit: _Following
 
 
 class _LeaveIt(Exception):
     """Something out of the ordinary: pydicom shall read this file."""
 
 
-def read_header(path: Path) -> Dataset:
-    """Read a DICOM file up to its pixels, values unchecked.
+class HeaderReader:
+    """Reads the headers of files that have much in common, as those of one series have.
 
-    The data set's `file_meta` is that of the file; its attribute `has_pixels` says whether pixels follow.
-
-    Raises
-    ------
-    UnusableSeries
-        The file cannot be parsed as DICOM.
-    OSError
-        It cannot be read.
+    An element that stands as it is in another file, behind the same one, is that file's (its `value_tell`
+    too). Most of a series is such elements; they take an eighth of the time, and no memory.
     """
-    try:
-        with config.disable_value_validation(), path.open("rb") as stream:
-            try:
-                return _Walk(stream).header()
-            except (_LeaveIt, struct.error, EOFError):
-                stream.seek(0)
-                header = dcmread(stream, stop_before_pixels=True)
-                deflated = header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-                header.has_pixels = deflated or bool(stream.read(1))
-                return header
-    except InvalidDicomError:
-        raise UnusableSeries("a file is not DICOM (no DICM prefix); leave it out") from None
-    except Exception as error:  # whatever a parser raises on bytes from outside
-        if isinstance(error, OSError) and error.errno is not None:  # pydicom's own OSErrors have no number
-            raise
-        raise UnusableSeries("a file cannot be parsed as DICOM; look at it at the sender") from None
+
+    def __init__(self) -> None:
+        self._known = _Known({}, {}, {})
+
+    def read(self, path: Path) -> Dataset:
+        """Read a DICOM file up to its pixels, values unchecked.
+
+        The data set's `file_meta` is that of the file; its attribute `has_pixels` says whether pixels follow.
+
+        Raises
+        ------
+        UnusableSeries
+            The file cannot be parsed as DICOM.
+        OSError
+            It cannot be read.
+        """
+        try:
+            with config.disable_value_validation(), path.open("rb") as stream:
+                try:
+                    return _Walk(stream, self._known).header()
+                except (_LeaveIt, struct.error, EOFError):
+                    return _as_pydicom_reads(stream)
+        except InvalidDicomError:
+            raise UnusableSeries("a file is not DICOM (no DICM prefix); leave it out") from None
+        except Exception as error:  # whatever a parser raises on bytes from outside
+            if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have none
+                raise
+            raise UnusableSeries("a file cannot be parsed as DICOM; look at it at the sender") from None
+
+
+def read_header(path: Path) -> Dataset:
+    """Read one DICOM file up to its pixels, as `HeaderReader.read` does."""
+    return HeaderReader().read(path)
+
+
+def _as_pydicom_reads(stream: BinaryIO) -> Dataset:
+    stream.seek(0)
+    header = dcmread(stream, stop_before_pixels=True)
+    deflated = header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    header.has_pixels = deflated or bool(stream.read(1))
+    return header
 
 
 def _explicit_head(piece: bytes, offset: int) -> tuple[int, str | None, int, int]:
@@ -104,8 +134,8 @@ def _implicit_head(piece: bytes, offset: int) -> tuple[int, str | None, int, int
 class _Walk:
     """Walks the elements of a file, of which it has a piece in memory."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: BinaryIO, known: _Known) -> None:
+        self._stream, self._known = stream, known
         self._size = os.fstat(stream.fileno()).st_size
         self._starts_at = 0  # where in the file the piece begins
         self._piece = stream.read(_READ_BYTES)
@@ -115,7 +145,7 @@ class _Walk:
     def header(self) -> Dataset:
         """Read the file meta information, then the data set up to its pixels."""
         meta: _Elements = {}
-        at, _ = self._read(meta, _DATA_SET_AT, _explicit_head, is_meta=True)
+        at, _ = self._read(meta, _DATA_SET_AT, _explicit_head, self._known.meta, is_meta=True)
         syntax = meta.get(_TRANSFER_SYNTAX)
         if not isinstance(syntax, RawDataElement) or not syntax.value:
             raise _LeaveIt
@@ -126,8 +156,10 @@ class _Walk:
         if is_implicit:
             self._check_is_implicit(at)
         elements: _Elements = {}
-        head = _implicit_head if is_implicit else _explicit_head
-        _, has_pixels = self._read(elements, at, head, is_meta=False)
+        if is_implicit:
+            _, has_pixels = self._read(elements, at, _implicit_head, self._known.implicit)
+        else:
+            _, has_pixels = self._read(elements, at, _explicit_head, self._known.explicit)
         header = Dataset(elements)
         header.set_original_encoding(is_implicit, True, _encoding(elements))
         header.file_meta = FileMetaDataset(meta)
@@ -141,37 +173,52 @@ class _Walk:
         if piece[at - starts_at + 4 : at - starts_at + 6].isalpha():
             raise _LeaveIt
 
-    def _read(self, elements: _Elements, at: int, head: _ReadHead, *, is_meta: bool) -> tuple[int, bool]:
+    def _read(
+        self, elements: _Elements, at: int, read_head: _ReadHead, before: _Following, *, is_meta: bool = False
+    ) -> tuple[int, bool]:
         """Read elements from a place in the file to the pixels, the end, or that of the file meta.
 
         Gives where it ended, and whether pixels are there.
         """
-        make, is_implicit = RawDataElement._make, head is _implicit_head
+        make, is_implicit = RawDataElement._make, read_head is _implicit_head
         piece, starts_at = self._fetch(at, _LONGEST_HEAD)
+        last: BaseTag | None = None
         while True:
             offset = at - starts_at
+            known = before.get(last)
+            if known is not None and piece.startswith(known[0], offset):
+                encoded, last, element = known
+                elements[last] = element
+                at += len(encoded)
+                continue
             if offset + _LONGEST_HEAD > len(piece):
                 piece, starts_at = self._fetch(at, _LONGEST_HEAD)
                 offset = 0
                 if len(piece) < _SHORTEST_HEAD:
                     return at, False
-            tag, vr, length, value_at = head(piece, offset)
+            tag, vr, length, value_at = read_head(piece, offset)
             group = tag >> 16
             if tag in PIXELS or (is_meta and group != 2):
                 return at, not is_meta
             if group in _NOT_OF_A_DATA_SET or (vr is None and not is_implicit):
                 raise _LeaveIt
+            key = one_tag(tag)
             if length == _UNDEFINED:
                 at = self._read_undefined(elements, at, is_implicit)
                 piece, starts_at = self._fetch(at, _LONGEST_HEAD)
-                continue
-            if value_at + length > len(piece):
-                piece, moved = self._fetch(starts_at + value_at, length)
-                value_at, starts_at = 0, moved
-            value = piece[value_at : value_at + length] if length else _EMPTY[vr]
-            key, value_tell = one_tag(tag), starts_at + value_at
-            elements[key] = make((key, vr, length, value, value_tell, is_implicit, True, True, False))
-            at = value_tell + length
+            else:
+                head_length = value_at - offset
+                if value_at + length > len(piece):
+                    piece, starts_at = self._fetch(at, head_length + length)
+                    value_at = head_length
+                end = value_at + length
+                value = piece[value_at:end] if length else _EMPTY[vr]
+                element = make((key, vr, length, value, starts_at + value_at, is_implicit, True, True, False))
+                elements[key] = element
+                if end <= len(piece):  # else the file is cut short, and another one may go on
+                    before[last] = piece[value_at - head_length : end], key, element
+                at = starts_at + end
+            last = key
 
     def _fetch(self, at: int, length: int) -> tuple[bytes, int]:
         """Have a piece of the file in memory in which so many bytes begin here; gives it and its place."""

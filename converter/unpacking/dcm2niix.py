@@ -12,9 +12,12 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,6 +60,7 @@ _MEANING = {
 
 _TUNABLES = "glibc.malloc.hugetlb=1"
 """Huge pages, where the system has them: a sixth less of its time goes into getting memory."""
+_PARTS_AHEAD = 2
 _LIST = "images.txt"
 _OUTPUT = "volume"
 _BY_PRODUCTS = re.compile(r"_(Tilt|Eq|Crop|ADC|ROI)[^_]*")
@@ -89,25 +93,19 @@ class Dcm2niix:
 
     Parameters
     ----------
-    prepare
-        Gets the folder and gives the files, each with one frame.
-
-    Attributes
-    ----------
-    folder, files
-        What `prepare` got and gave.
+    files
+        Of one frame each.
     """
 
-    def __init__(self, prepare: Callable[[Path], Sequence[Path]], timeout_s: float) -> None:
-        self._prepare, self._timeout_s = prepare, timeout_s
+    def __init__(self, files: Sequence[Path], timeout_s: float) -> None:
+        self._files, self._timeout_s = files, timeout_s
 
     def __enter__(self) -> Self:
-        self._temporary = tempfile.TemporaryDirectory(prefix="iris-convert-")
+        self._temporary = tempfile.TemporaryDirectory(prefix="iris-dcm2niix-")
         try:
-            self.folder = Path(self._temporary.name)
-            (self.folder / "out").mkdir()
-            self.files = self._prepare(self.folder)
-            write_list(self.files, self.folder / _LIST)
+            self._folder = Path(self._temporary.name)
+            (self._folder / "out").mkdir()
+            write_list(self._files, self._folder / _LIST)
             self._process = self._start()
         except BaseException:
             self._temporary.cleanup()
@@ -120,7 +118,8 @@ class Dcm2niix:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._end()
+        self.end()
+        self._process.wait()
         self._temporary.cleanup()
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -131,10 +130,10 @@ class Dcm2niix:
         command += ["-x", "i"]  # neither cropped nor turned
         command += ["-p", "n"]  # scaled as the standard's attributes say, also where a vendor has others
         command += ["-o", "out", "-s", "y", _LIST]
-        with (self.folder / "log").open("wb") as log:
+        with (self._folder / "log").open("wb") as log:
             return subprocess.Popen(
                 command,
-                cwd=self.folder,
+                cwd=self._folder,
                 env={"GLIBC_TUNABLES": _TUNABLES, **os.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -142,17 +141,14 @@ class Dcm2niix:
                 start_new_session=True,  # so that its children end with it
             )
 
-    def _end(self) -> None:
-        self._signal_end()
-        self._process.wait()
-
-    def _signal_end(self) -> None:
+    def end(self) -> None:
+        """Have it end now, if it works yet."""
         if self._process.poll() is None:  # else its number may be another one's by now
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def result(self) -> Unpacked:
-        """Wait for the image.
+        """Wait for the image; its file is gone with what is read here.
 
         Raises
         ------
@@ -181,7 +177,7 @@ class Dcm2niix:
 
         def end_late() -> None:
             is_late.set()
-            self._signal_end()
+            self.end()
 
         timer = threading.Timer(self._timeout_s, end_late)
         timer.start()
@@ -196,7 +192,7 @@ class Dcm2niix:
         return code
 
     def _warnings(self) -> tuple[str, ...]:
-        with (self.folder / "log").open("rb") as log:
+        with (self._folder / "log").open("rb") as log:
             lines = log.read(_LONGEST_LOG).decode("utf-8", "replace").splitlines()
         said = (line for line in lines if re.match("(Warning|Error): *", line))
         return tuple(
@@ -208,7 +204,7 @@ class Dcm2niix:
     def _chosen(self, said: str) -> Path:
         """The one file that holds the slices as they are."""
         suffixes = {
-            path: path.stem.removeprefix(_OUTPUT) for path in sorted((self.folder / "out").glob("*.nii"))
+            path: path.stem.removeprefix(_OUTPUT) for path in sorted((self._folder / "out").glob("*.nii"))
         }
         images = [path for path, suffix in suffixes.items() if not _BY_PRODUCTS.match(suffix)]
         if not images:
@@ -240,12 +236,53 @@ class Dcm2niix:
         slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
         scaled = bool(slope and np.isfinite([slope, intercept]).all())
         voxels = np.memmap(path, dtype, "r", offset, shape, order="F")
+        path.unlink()  # the map holds it; its memory serves the next run
         return Unpacked(voxels, slope if scaled else 1.0, intercept if scaled else 0.0, affine, warnings)
 
     def _raise_if_full(self, needed: int) -> None:
         """A full disk passes; the images are not to blame for it."""
-        if shutil.disk_usage(self.folder).free <= max(needed, 1 << 20):
+        if shutil.disk_usage(self._folder).free <= max(needed, 1 << 20):
             raise OSError(errno.ENOSPC, "no room for temporary images")
+
+
+class UnpackedParts(Iterator[Unpacked]):
+    """What dcm2niix makes of the files of one part of a volume after the other.
+
+    It works at once, and up to two parts ahead. What `Dcm2niix.result` raises comes when its part is due.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[Path]], timeout_s: float) -> None:
+        self._waiting, self._timeout_s = iter(parts), timeout_s
+        self._pool = ThreadPoolExecutor(1)
+        self._coming: deque[Future[Unpacked]] = deque()
+        self._run: Dcm2niix | None = None
+        self._is_closed = False
+        for _ in range(_PARTS_AHEAD):
+            self._go_on()
+
+    def __next__(self) -> Unpacked:
+        if not self._coming:
+            raise StopIteration
+        unpacked = [self._coming.popleft().result()]
+        self._go_on()
+        return unpacked.pop()  # nothing here holds on to its memory, which serves the next run
+
+    def close(self) -> None:
+        """End the run that is at work, and begin no other."""
+        self._is_closed = True
+        if self._run is not None:
+            self._run.end()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _go_on(self) -> None:
+        for files in islice(self._waiting, 1):
+            self._coming.append(self._pool.submit(self._unpack, files))
+
+    def _unpack(self, files: Sequence[Path]) -> Unpacked:
+        with Dcm2niix(files, self._timeout_s) as self._run:
+            if self._is_closed:
+                self._run.end()  # whoever closed this may have looked before it was there
+            return self._run.result()
 
 
 def harmless(line: str) -> str:

@@ -161,7 +161,7 @@ class Children:
             child.wait()
 
     def decoded(self) -> list[NDArray[Any]]:
-        """Wait for all frames, in the order in which they were given.
+        """Wait for all frames, in the order in which they were given; they stay in their files.
 
         Raises
         ------
@@ -193,11 +193,11 @@ class Children:
 
     @staticmethod
     def _read(part: Sequence[Encoded], out: Path) -> list[NDArray[Any]]:
-        frames = []
-        with out.open("rb") as stream:
-            for frame in part:
-                bits = np.fromfile(stream, frame.bits, frame.rows * frame.columns)
-                frames.append(bits.reshape(frame.shape))
+        frames: list[NDArray[Any]] = []
+        begin = 0
+        for frame in part:
+            frames.append(np.memmap(out, frame.bits, "r", begin, frame.shape))
+            begin += frames[-1].nbytes
         return frames
 
 

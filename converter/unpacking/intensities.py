@@ -6,7 +6,7 @@ all of them are whole numbers so are the results, exactly; else they are float32
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,14 @@ _LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPE
 
 _RESCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 """What counts where they are absent."""
+
+
+class Frames(Protocol):
+    """Frames of one size, one by one, each (rows, columns)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,10 @@ class Rescale:
         is_lossy = any(transfer_syntax_of(header) in _LOSSY for header in headers)
         return cls(slopes, intercepts, LOSSY_STEPS if is_lossy else 0)
 
+    def of_frames(self, part: slice) -> "Rescale":
+        """That of some of the frames."""
+        return Rescale(self.slopes[part], self.intercepts[part], self.off_steps)
+
     @property
     def is_whole(self) -> bool:
         """Whether intensities are whole numbers."""
@@ -76,33 +88,67 @@ def _slope_and_intercept(header: Dataset) -> list[float]:
     return found
 
 
-def intensities(stored: NDArray[Any], rescale: Rescale) -> NDArray[Any]:
-    """Rescale frames of stored values.
+class DoesNotFit(Exception):
+    """An intensity is none of the type that was taken for all of them."""
+
+
+class Intensities:
+    """Frames of intensities, computed when they are asked for.
 
     Parameters
     ----------
     stored
-        (frames, rows, columns), integers; its memory is used for the result where that fits.
-
-    Returns
-    -------
-    (frames, rows, columns)
-        int16 where all intensities are whole numbers and fit, else float32; int32 or float64 where whole
-        numbers would not be exact in that.
+        Frames of stored values, (rows, columns), integers.
+    dtype
+        What `usual_type` or `type_of` gives.
     """
-    dtype = _type_for(stored, rescale)
-    if dtype == np.int16 and stored.dtype.itemsize == 2:
-        out = stored.view(np.int16)
-    else:
-        out = np.empty(stored.shape, dtype)
-    for number, frame in enumerate(stored):
-        _rescale(frame, rescale, number, out[number])
-    return out
+
+    def __init__(self, stored: Frames, rescale: Rescale, dtype: np.dtype[Any]) -> None:
+        self._stored, self.rescale, self.dtype = stored, rescale, dtype
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def fill(self, number: int, out: NDArray[Any]) -> None:
+        """Compute one frame, (rows from the bottom up, columns), as a NIfTI has them; DoesNotFit."""
+        stored = self._stored[number][::-1]
+        slope, intercept = self.rescale.slopes[number], self.rescale.intercepts[number]
+        if self.dtype == np.int16 and not _fits(stored, slope, intercept):
+            raise DoesNotFit
+        _rescale(stored, slope, intercept, out)
+
+
+def usual_type(rescale: Rescale) -> np.dtype[Any]:
+    """The type that most series' intensities have: int16 where they are whole numbers, else float32."""
+    return np.dtype(np.int16 if rescale.is_whole else np.float32)
+
+
+def type_of(stored: Frames, rescale: Rescale) -> np.dtype[Any]:
+    """The type that intensities are written in, by a look at all of them.
+
+    int16 where all are whole numbers and fit, else float32; int32 or float64 where whole numbers would not be
+    exact in that.
+    """
+    if not rescale.is_whole:
+        return np.dtype(np.float32)
+    stored_ends = [[frame.min(), frame.max()] for frame in (stored[k] for k in range(len(stored)))]
+    ends = np.array(stored_ends, np.float64) * rescale.slopes[:, np.newaxis]
+    ends += rescale.intercepts[:, np.newaxis]
+    for dtype, lowest, highest in (
+        (np.int16, -(2**15), 2**15 - 1),
+        (np.float32, -(2**24), 2**24),  # up to there it holds all whole numbers
+        (np.int32, -(2**31), 2**31 - 1),
+    ):
+        if lowest <= ends.min() and ends.max() <= highest:
+            return np.dtype(dtype)
+    return np.dtype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """Frames as dcm2niix wrote them: values (frames, rows, columns), times slope, plus intercept."""
+    """Frames as dcm2niix wrote them: values (frames, rows from the bottom up, columns), times slope, plus
+    intercept.
+    """
 
     frames: NDArray[Any]
     slope: float
@@ -122,14 +168,19 @@ class Scaled:
 
 
 def unchecked_intensities(unpacked: Scaled, rescale: Rescale) -> NDArray[Any]:
-    """What dcm2niix gives, where nothing can be compared with it."""
-    if unpacked.holds_stored_values(rescale):
-        return intensities(np.array(unpacked.frames), rescale)
-    scaled = unpacked.frames * np.float64(unpacked.slope) + unpacked.intercept
-    return np.asarray(scaled, np.float32)
+    """What dcm2niix gives, frames as `Scaled` has them, where nothing can be compared with it."""
+    if not unpacked.holds_stored_values(rescale):
+        scaled = unpacked.frames * np.float64(unpacked.slope) + unpacked.intercept
+        return np.asarray(scaled, np.float32)
+    stored = unpacked.frames[:, ::-1]
+    values = Intensities(stored, rescale, type_of(stored, rescale))
+    out = np.empty(stored.shape, values.dtype)
+    for number, frame in enumerate(out):
+        values.fill(number, frame)
+    return out
 
 
-def differing_frame(unpacked: Scaled, values: NDArray[Any], rescale: Rescale) -> int | None:
+def differing_frame(unpacked: Scaled, values: Frames, rescale: Rescale) -> int | None:
     """The first frame whose intensities are not those that dcm2niix gives; None where all agree.
 
     Where it gives stored values they must be equal. Those that it scaled may be a few float32 roundings apart
@@ -138,7 +189,7 @@ def differing_frame(unpacked: Scaled, values: NDArray[Any], rescale: Rescale) ->
     are_stored = unpacked.holds_stored_values(rescale)
     for number, frame in enumerate(unpacked.frames):
         if are_stored and not rescale.off_steps:
-            agrees = _is_the_same(frame, values[number], rescale, number)
+            agrees = _is_the_same(frame, values[number], rescale.slopes[number], rescale.intercepts[number])
         else:
             slope, intercept = rescale.slopes[number], rescale.intercepts[number]
             if not are_stored:
@@ -154,34 +205,21 @@ def differing_frame(unpacked: Scaled, values: NDArray[Any], rescale: Rescale) ->
     return None
 
 
-def _is_the_same(stored: NDArray[Any], values: NDArray[Any], rescale: Rescale, number: int) -> bool:
+def _is_the_same(stored: NDArray[Any], values: NDArray[Any], slope: float, intercept: float) -> bool:
+    if values.dtype == np.int16 and not _fits(stored, slope, intercept):
+        return False  # it would come round to another number
     again = np.empty(values.shape, values.dtype)
-    if values.dtype == np.int16:
-        ends = np.array([stored.min(), stored.max()], np.float64)
-        ends = ends * rescale.slopes[number] + rescale.intercepts[number]
-        if ends.min() < -(2**15) or ends.max() >= 2**15:  # would come round to another number
-            return False
-    _rescale(stored, rescale, number, again)
+    _rescale(stored, slope, intercept, again)
     return np.array_equal(again, values)
 
 
-def _type_for(stored: NDArray[Any], rescale: Rescale) -> Any:
-    if not rescale.is_whole:
-        return np.float32
-    ends = np.array([[frame.min(), frame.max()] for frame in stored], np.float64)
-    ends = ends * rescale.slopes[:, np.newaxis] + rescale.intercepts[:, np.newaxis]
-    for dtype, lowest, highest in (
-        (np.int16, -(2**15), 2**15 - 1),
-        (np.float32, -(2**24), 2**24),  # up to there it holds all whole numbers
-        (np.int32, -(2**31), 2**31 - 1),
-    ):
-        if lowest <= ends.min() and ends.max() <= highest:
-            return dtype
-    return np.float64
+def _fits(stored: NDArray[Any], slope: float, intercept: float) -> bool:
+    """Whether intensities are int16."""
+    ends = float(stored.min()) * slope + intercept, float(stored.max()) * slope + intercept
+    return min(ends) >= -(2**15) and max(ends) < 2**15
 
 
-def _rescale(frame: NDArray[Any], rescale: Rescale, number: int, out: NDArray[Any]) -> None:
-    slope, intercept = rescale.slopes[number], rescale.intercepts[number]
+def _rescale(frame: NDArray[Any], slope: float, intercept: float, out: NDArray[Any]) -> None:
     if out.dtype != np.int16:
         out[:] = frame * slope + intercept
         return

@@ -38,6 +38,8 @@ _LONGEST_HEAD = 12
 """Bytes of an element before its value, with explicit VR and these VRs (PS3.5 7.1.2); 8 with implicit VR."""
 _UID_WITHIN = 1 << 14
 """The SOP Instance UID (0008,0018) stands within so many bytes of a file."""
+_NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+"""Transfer syntaxes whose pixels are read as they lie."""
 _IN_PYTHON = frozenset(
     {
         ImplicitVRLittleEndian,
@@ -98,47 +100,63 @@ class Layout:
         return np.asarray((bits << unused).view(self.value) >> unused)
 
 
-def read_pixels(volume: Volume, files: Sequence[Path], folder: Path, timeout_s: float) -> NDArray[Any]:
-    """Read every frame's stored values.
+class StoredFrames:
+    """The stored values of a volume's frames, read when they are asked for: a volume may be large.
+
+    What is compressed is decoded at the beginning.
 
     Parameters
     ----------
     files
         One single-frame file a frame, in the volume's order.
     folder
-        For temporary files.
+        For temporary files; what is decoded lies in it.
     timeout_s
         For decoding.
-
-    Returns
-    -------
-    (frames, rows, columns), of an integer type that holds all of them
 
     Raises
     ------
     NoDecoder
         There is no second opinion.
     ConversionFailed
-        A file is damaged, gone, or another one than when its header was read.
+        A file is damaged, gone, or another one than when its header was read; also later on.
     OSError
     """
-    layouts = once_per_value(volume.headers, _LAYOUT, Layout.of)
-    dtype = np.result_type(*{layout.value for layout in layouts})
-    stored = np.empty((len(files), volume.rows, volume.columns), dtype)
-    encoded: dict[int, Encoded] = {}
-    for number, (path, layout, frame) in enumerate(zip(files, layouts, volume.frames, strict=True)):
-        bits = _from_the_end(path, layout, expected_uid(path, frame))
-        if bits is not None:
-            stored[number] = layout.values(bits)
-        else:
-            uid = expected_uid(path, frame)
-            encoded[number] = Encoded(str(path), uid, layout.rows, layout.columns, layout.bits.str)
-    if encoded:
-        for number, bits in zip(
-            encoded, _decoded(list(encoded.values()), volume, folder, timeout_s), strict=True
-        ):
-            stored[number] = layouts[number].values(bits)
-    return stored
+
+    def __init__(self, volume: Volume, files: Sequence[Path], folder: Path, timeout_s: float) -> None:
+        self._layouts = once_per_value(volume.headers, _LAYOUT, Layout.of)
+        self._files = files
+        self._uids = [expected_uid(path, frame) for path, frame in zip(files, volume.frames, strict=True)]
+        encoded = [
+            number
+            for number, header in enumerate(volume.headers)
+            if transfer_syntax_of(header) not in _NATIVE and self._native(number) is None
+        ]
+        self._decoded: dict[int, NDArray[Any]] = {}
+        if encoded:
+            decoded = _decoded([self._encoded(number) for number in encoded], volume, folder, timeout_s)
+            self._decoded.update(zip(encoded, decoded, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, number: int) -> NDArray[Any]:
+        """One frame, (rows, columns), integers."""
+        bits = self._decoded.get(number)
+        if bits is None:
+            bits = self._native(number)
+        if bits is None:
+            bits = decode_here(self._encoded(number))
+        return self._layouts[number].values(bits)
+
+    def _native(self, number: int) -> NDArray[Any] | None:
+        return _from_the_end(self._files[number], self._layouts[number], self._uids[number])
+
+    def _encoded(self, number: int) -> Encoded:
+        layout = self._layouts[number]
+        return Encoded(
+            str(self._files[number]), self._uids[number], layout.rows, layout.columns, layout.bits.str
+        )
 
 
 def expected_uid(path: Path, frame: Frame) -> str:
@@ -171,14 +189,20 @@ def once_per_value(
     Most headers of a series say the same, and converting what they say takes longer than reading pixels.
     """
     tags = [Tag(keyword) for keyword in keywords]
+    same: dict[Hashable, T] = {}  # headers share the elements that are the same in all of them
     known: dict[Hashable, T] = {}
     described = []
     for header in headers:
         elements = [header.get_item(tag) for tag in tags]
-        key = tuple((repr(e.value), getattr(e, "is_little_endian", None)) if e else None for e in elements)
-        if key not in known:
-            known[key] = describe(header)
-        described.append(known[key])
+        objects = tuple(map(id, elements))
+        if objects not in same:
+            key = tuple(
+                (repr(e.value), getattr(e, "is_little_endian", None)) if e else None for e in elements
+            )
+            if key not in known:
+                known[key] = describe(header)
+            same[objects] = known[key]
+        described.append(same[objects])
     return described
 
 

@@ -18,7 +18,7 @@ from converter.explicit_vr import PIXEL_DATA
 from converter.series import Frame, Volume
 
 from .decoding import NoDecoder, from_outside
-from .pixels import read_pixels
+from .pixels import StoredFrames
 from .single_frames import SingleFrames
 
 Place = Callable[[Frame, Path], Path]
@@ -44,7 +44,8 @@ def placing(volume: Volume) -> Place:
 def _as_it_lies(frame: Frame, target: Path) -> Path:
     """Leave a file that is a frame by itself where it is; whether it is there shows when it is read."""
     path = frame.path.absolute()
-    if b"\n" not in os.fsencode(path) and len(os.fsencode(path)) <= _LONGEST_PATH:
+    line = os.fsencode(path)
+    if b"\n" not in line and len(line) <= _LONGEST_PATH:
         return path
     target.symlink_to(path)
     return target
@@ -70,7 +71,7 @@ def place_plain(volume: Volume, place: Place, folder: Path, timeout_s: float) ->
     """
     sources = place_all(volume.frames, place, folder / "sources")
     try:
-        stored = read_pixels(volume, sources, folder, timeout_s)
+        stored = StoredFrames(volume, sources, folder, timeout_s)
     except NoDecoder as missing:
         raise ConversionFailed(
             f"no decoder for {missing} is installed; have the series sent uncompressed"

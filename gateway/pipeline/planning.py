@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from converter.segmentation import copied_header_digest
-from converter.series import Usability, Volume, judge_series, read_header
+from converter.series import HeaderReader, Usability, Volume, judge_series
 from gateway.config import Rule
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, jobs_of
 from gateway.ledger.instances import current_instances
@@ -164,7 +164,8 @@ class Planner:
         self, series_uid: str, rows: Sequence[InstanceRow]
     ) -> tuple[list[_Candidate], list[DecidedVolume]]:
         of_use = {self._data_dir / row.path: row for row in rows if row.of_use}
-        judgement = judge_series([(path, read_header(path)) for path in of_use])
+        reader = HeaderReader()
+        judgement = judge_series([(path, reader.read(path)) for path in of_use])
         candidates = [
             _Candidate(volume, number, tuple(of_use[frame.path] for frame in volume.frames))
             for number, volume in enumerate(judgement.volumes, start=1)

@@ -1,5 +1,6 @@
 """The grid of our own, from the headers alone: what dcm2niix gives, and what the file then says."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,8 +50,10 @@ def turned(direction: str, degrees: tuple[float, float, float]) -> np.ndarray:
 
 
 def what_dcm2niix_writes(volume: Volume) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
-    with Dcm2niix(lambda folder: place_all(volume.frames, placing(volume), folder / "in"), 60) as run:
-        unpacked = run.result()
+    with tempfile.TemporaryDirectory() as folder:
+        files = place_all(volume.frames, placing(volume), Path(folder) / "in")
+        with Dcm2niix(files, 60) as run:
+            unpacked = run.result()
         return unpacked.voxels.shape, unpacked.affine_ras, np.array(unpacked.voxels)
 
 

@@ -3,14 +3,16 @@
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from pydicom import Dataset, config, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from converter.errors import UnusableSeries
-from converter.reading.header_file import read_header
+from converter.reading.header_file import HeaderReader, read_header
 from converter.reading.headers import numbers_of, text_of
 
 SHIPPED = Path(pydicom.__file__).parent / "data"
@@ -58,6 +60,48 @@ def test_header_is_what_pydicom_reads(data: Path) -> None:
         assert header.original_character_set == expected.original_character_set, path.name
         compared += 1
     assert compared > 200
+
+
+def test_header_is_the_same_whatever_was_read_before(data: Path) -> None:
+    """Also where headers are explicit, implicit, damaged, longer than a piece, and cut short."""
+    reader, shared = HeaderReader(), 0
+    kept: dict[int, Any] = {}
+    for path in [*files(SHIPPED), *files(data), *reversed(files(data))]:
+        if read_by_pydicom(path) is None:
+            continue
+        header, alone = reader.read(path), read_header(path)
+        assert [described(e) for e in raw(header)] == [described(e) for e in raw(alone)], path.name
+        assert [described(e) for e in raw(header.file_meta)] == [described(e) for e in raw(alone.file_meta)]
+        shared += sum(id(element) in kept for element in raw(header))
+        kept.update((id(element), element) for element in raw(header))
+    assert shared > 1000
+
+
+def raw(header: Dataset) -> list[Any]:
+    return [header.get_item(tag) for tag in header.keys() - {CHARACTER_SET}]
+
+
+def described(element: Any) -> str:
+    if isinstance(element, RawDataElement):
+        return str(element._replace(value_tell=0))
+    return str(element)
+
+
+def test_element_that_was_cut_short_is_read_whole_in_the_next_file(make_series: Callable[..., Path]) -> None:
+    """What follows the cut looks like an element; it must not be taken for one."""
+    value = b"12345678" + bytes.fromhex("0900 1110 4c4f 0200 5858")
+
+    def with_private_value(dataset: Dataset, number: int) -> None:
+        dataset.private_block(0x0009, "TEST", create=True).add_new(0x10, "OB", value)
+
+    first, second, *_ = sorted(make_series(edit=with_private_value).iterdir())
+    content = first.read_bytes()
+    first.write_bytes(content[: content.index(value) + 8])
+    reader = HeaderReader()
+    reader.read(first)
+    header = reader.read(second)
+    assert header[0x0009, 0x1010].value == value
+    assert (0x0009, 0x1011) not in header
 
 
 def test_values_read_from_the_files_bytes_are_those_that_pydicom_converts(data: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from converter import nifti_file, staged_file
 from converter.nifti_file import stage, write_labels
+from converter.staged_file import StagedFile
 
 AFFINE = np.array([[0.0, 0.8, 0, -20], [-0.7, 0, 0, 30], [0, 0, 2.5, 100], [0, 0, 0, 1]], np.float32).astype(
     float
@@ -22,8 +23,13 @@ PLANES = np.random.default_rng(0).integers(-1000, 1000, (40, 96, 128)).astype(np
 """About a megabyte: one block and a bit."""
 
 
+def staged_planes(out: Path, planes: np.ndarray = PLANES) -> StagedFile:
+    k, j, i = planes.shape
+    return stage(planes, (i, j, k), planes.dtype, AFFINE, out)
+
+
 def written(out: Path, planes: np.ndarray = PLANES) -> bytes:
-    stage(planes, AFFINE, out).commit()
+    staged_planes(out, planes).commit()
     return out.read_bytes()
 
 
@@ -61,21 +67,21 @@ def test_bytes_do_not_depend_on_the_number_of_processors(
 
 def test_digest_is_that_of_the_file(tmp_path: Path) -> None:
     for name in ("ct.nii", "ct.nii.gz"):
-        staged = stage(PLANES, AFFINE, tmp_path / name)
+        staged = staged_planes(tmp_path / name)
         staged.commit()
         assert staged.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
 
 
 def test_file_has_its_name_only_once_it_is_committed(tmp_path: Path) -> None:
     out = tmp_path / "new" / "ct.nii.gz"
-    staged = stage(PLANES, AFFINE, out)
+    staged = staged_planes(out)
     assert not out.exists()
     staged.commit()
     assert list(out.parent.iterdir()) == [out]
 
 
 def test_file_that_is_discarded_leaves_nothing(tmp_path: Path) -> None:
-    stage(PLANES, AFFINE, tmp_path / "ct.nii.gz").discard()
+    staged_planes(tmp_path / "ct.nii.gz").discard()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,7 +98,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 planes = np.random.default_rng(0).integers(-1000, 1000, (40, 96, 128)).astype(np.int16)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 try:
-    stage(planes, np.eye(4), Path({str(tmp_path / name)!r}))
+    stage(planes, (128, 96, 40), planes.dtype, np.eye(4), Path({str(tmp_path / name)!r}))
 except OSError as error:
     print(error.errno)
 """
@@ -120,14 +126,14 @@ def test_disk_that_says_once_that_it_lost_something_leaves_no_file(
     monkeypatch.setattr(staged_file, "FLUSH_BYTES", 1000)
     monkeypatch.setattr(os, "fsync", lost_at_first)
     with pytest.raises(OSError, match="lost"):
-        stage(PLANES, AFFINE, tmp_path / "ct.nii").commit()
+        staged_planes(tmp_path / "ct.nii").commit()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="exists"):
-        stage(PLANES, AFFINE, tmp_path / "file" / "ct.nii.gz")
+        staged_planes(tmp_path / "file" / "ct.nii.gz")
 
 
 def test_label_map_reads_back_as_it_was_written(tmp_path: Path) -> None:
