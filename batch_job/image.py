@@ -10,6 +10,7 @@ from typing import Any, Final
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import unit_codes
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
 from numpy.typing import NDArray
 
@@ -134,7 +135,7 @@ def _check_geometry(nifti: Any) -> None:
         raise BadInput("the input's affine is not finite")
     if int(nifti.header["qform_code"]) == 0 and int(nifti.header["sform_code"]) == 0:
         raise BadInput("the input does not say where left and right is (neither qform nor sform is set)")
-    unit = nifti.header.get_xyzt_units()[0]
+    unit = _unit_of_length(nifti.header)
     if unit not in ("mm", "unknown"):
         raise BadInput(f"the input's header gives lengths in {unit}; mm are needed")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -146,6 +147,12 @@ def _check_geometry(nifti: Any) -> None:
         raise BadInput("the input's affine is singular")
     if (spacing * nifti.shape).max() > LONGEST_MM:
         raise BadInput(f"the input claims to be longer than {LONGEST_MM / 1000:.0f} m; its spacing is wrong")
+
+
+def _unit_of_length(header: Any) -> str:
+    """In words; the unit of time, in the upper bits, does not matter here."""
+    code = int(header["xyzt_units"]) % 8
+    return str(unit_codes.label[code]) if code in unit_codes.label else "a unit that does not exist"
 
 
 def _values(nifti: Any) -> NDArray[Any]:

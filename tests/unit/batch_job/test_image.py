@@ -120,6 +120,12 @@ def metres(path: Path) -> None:
     nib.save(nifti, path)
 
 
+def unit_that_does_not_exist(path: Path) -> None:
+    nifti = nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), AFFINE)
+    nifti.header["xyzt_units"] = 5
+    nib.save(nifti, path)
+
+
 def too_long(path: Path) -> None:
     save(path, np.zeros((4, 4, 600), np.int16), np.diag([1.0, 1, 10, 1]))
 
@@ -164,7 +170,8 @@ def far_too_large(path: Path) -> None:
         (without_voxels, "length zero"), (not_finite, "NaN or infinity"), (infinite, "NaN or infinity"),
         (flat, "singular"), (parallel_axes, "singular"), (affine_of_no_numbers, "affine is not finite"),
         (micrometres_as_millimetres, r"700 x 700 x 1e\+03 mm"), (metres_as_millimetres, "0.0007 x 0.0007"),
-        (metres, "lengths in meter"), (too_long, "longer than 5 m"),
+        (metres, "lengths in meter"), (unit_that_does_not_exist, "unit that does not exist"),
+        (too_long, "longer than 5 m"),
         (without_orientation, "left and right"), (far_too_large, "more voxels"),
     ],
 )  # fmt: skip
