@@ -1,4 +1,4 @@
-"""What all tests share: peers that must be installed, real and made-up studies, Orthanc, storescu.
+"""What all tests share: peers that must be installed, a browser, real and made-up studies, Orthanc, storescu.
 
 A test that needs a peer says so with `@pytest.mark.peer("orthanc")`. Where the peer is missing the test is
 skipped with a hint how to install it; with CI=1 in the environment it fails instead, so that CI cannot be
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import structlog
 from hypothesis import settings
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect, sync_playwright
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
@@ -51,8 +51,8 @@ collect_ignore = ["engine"]
 """These tests have an environment of their own: `make test-engine`."""
 
 CALLERS = ("IRIS", "IRIS-DEMO", "DEMOPACS", "IRIS-TEST", "STORESCU")
-IMAGE_TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+IMAGE_TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,14 +62,16 @@ def program_of(environment: str) -> str | None:
     return shutil.which(environment, path=ROOT / f".venv-{environment}" / "bin")
 
 
+def find_chromium() -> str | None:
+    """The program of Chromium, or of what is made of it; None where there is none."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
 PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
     "orthanc": (find_orthanc, "apt-get install orthanc"),
     "dcmtk": (lambda: shutil.which("storescu"), "apt-get install dcmtk"),
     "dicom3tools": (lambda: shutil.which("dciodvfy"), "apt-get install dicom3tools"),
-    "chromium": (
-        lambda: next(filter(None, map(shutil.which, CHROMIUM)), None),
-        "apt-get install chromium",
-    ),
+    "chromium": (find_chromium, "apt-get install chromium"),
     "ministack": (lambda: program_of("ministack"), "make .venv-ministack/.installed"),
     "checkov": (lambda: program_of("checkov"), "make .venv-checkov/.installed"),
     "sam": (lambda: program_of("sam"), "make .venv-sam/.installed"),
@@ -92,6 +94,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("CI") == "1":
                 pytest.fail(sentence, pytrace=False)
             pytest.skip(sentence)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window; who uses it is marked with that peer."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 # -- studies ----------------------------------------------------------------------------------------------

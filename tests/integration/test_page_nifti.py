@@ -11,13 +11,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Browser, Error
 
 from gateway.api.page_routes import FOLDER
 
 pytestmark = pytest.mark.peer("chromium")
 
-CHROMIUM = "/usr/bin/chromium"
 TELLTALE = b"DOE^JANE"
 CLEAN = """async (text) => {
   const { cleaned } = await import("/nifti.js");
@@ -36,17 +35,15 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def cleaned() -> Iterator[Cleaned]:
+def cleaned(browser: Browser) -> Iterator[Cleaned]:
     """The page's function, in a browser."""
     handler = functools.partial(_Quiet, directory=str(FOLDER))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/icon.svg")
-        yield lambda content: base64.b64decode(page.evaluate(CLEAN, base64.b64encode(content).decode()))
-        browser.close()
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{server.server_port}/icon.svg")
+    yield lambda content: base64.b64decode(page.evaluate(CLEAN, base64.b64encode(content).decode()))
+    page.close()
     server.shutdown()
     server.server_close()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from gateway.api.access import Access
 from gateway.api.app import create_api
@@ -32,7 +32,6 @@ from tests.nifti import uploads_of
 pytestmark = pytest.mark.peer("chromium")
 
 TOKEN = "a-token-of-this-test"
-CHROMIUM = "/usr/bin/chromium"
 
 
 @dataclass
@@ -172,14 +171,6 @@ def gateway(tmp_path: Path, bucket: str) -> Iterator[Gateway]:
         gateway.address = f"http://{host}:{port}/"
         yield gateway
         server.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

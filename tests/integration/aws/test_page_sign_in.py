@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from gateway.api.server import ApiServer
 from gateway.cloud_status import cloud_status_api
@@ -23,7 +23,6 @@ from tests.mirrored_ledger import MirroredLedger, make_table
 
 pytestmark = [pytest.mark.usefixtures("aws_environment"), pytest.mark.peer("chromium")]
 
-CHROMIUM = "/usr/bin/chromium"
 DEADLINE_S = 30.0
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPj/HwADAgH/p8f5WQAAAABJRU5ErkJggg=="
@@ -86,14 +85,6 @@ def _put_results(job: str) -> None:
         ("statistics.json", b'{"bone": {}}'),
     ):
         s3.put_object(Bucket="iris-data", Key=f"jobs/{job}/{name}", Body=content)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from gateway.api.server import ApiServer
 from gateway.cloud_status import cloud_status_api
@@ -20,7 +20,6 @@ from tests.doubles.http_api import HttpApi
 
 pytestmark = [pytest.mark.usefixtures("quick_sessions"), pytest.mark.peer("chromium")]
 
-CHROMIUM = "/usr/bin/chromium"
 TELLTALE = b"DOE^JANE"
 
 
@@ -46,11 +45,10 @@ def cloud(
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page()
-        browser.close()
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    yield page
+    page.close()
 
 
 def test_page_uploads_an_image_without_its_header_and_shows_its_result(

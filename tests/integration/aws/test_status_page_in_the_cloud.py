@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.server import ApiServer
@@ -18,7 +18,6 @@ from tests.mirrored_ledger import MirroredLedger, make_table
 
 pytestmark = [pytest.mark.usefixtures("aws_environment"), pytest.mark.peer("chromium")]
 
-CHROMIUM = "/usr/bin/chromium"
 POLL_MS = 10_000
 
 
@@ -48,7 +47,7 @@ def troubles() -> list[str]:
 
 
 @pytest.fixture
-def page(ledger: MirroredLedger, troubles: list[str]) -> Iterator[Page]:
+def page(ledger: MirroredLedger, troubles: list[str], browser: Browser) -> Iterator[Page]:
     config = Config(
         api=Api(auth="cognito"),
         mirror=Mirror(backend="dynamodb", table=ledger.table),
@@ -60,20 +59,18 @@ def page(ledger: MirroredLedger, troubles: list[str]) -> Iterator[Page]:
     server = ApiServer(api, "127.0.0.1", 0)
     server.start()
     host, port = server.address
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
+    page = browser.new_page()
 
-        def note(message: Any) -> None:
-            if message.type in ("error", "warning"):
-                troubles.append(message.text)
+    def note(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            troubles.append(message.text)
 
-        page.on("console", note)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.clock.install()
-        page.goto(f"http://{host}:{port}/")
-        yield page
-        browser.close()
+    page.on("console", note)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.clock.install()
+    page.goto(f"http://{host}:{port}/")
+    yield page
+    page.close()
     server.stop()
 
 
