@@ -19,7 +19,7 @@ from gateway.config import Config, load_config
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "docs" / "operator.md"
-FOLDERS = ("docs", "examples", "infra")
+FOLDERS = ("benchmarks", "docs", "examples", "infra")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))])
 
 IN_WORDS = {
@@ -31,7 +31,7 @@ IN_WORDS = {
 """Defaults that are said in words: the code has None there, which TOML cannot write."""
 
 _ROW = re.compile(r"^\| `(?P<key>[a-z_]+(?:\[\]|\.[a-z_]+)*)` \| (?P<default>.+?) \| .+\|$", re.MULTILINE)
-_LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
+_LINK = re.compile(r"\]\((?!https?:)(?P<target>[^)#\s]*)(?:#(?P<heading>[^)\s]+))?\)")
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -108,10 +108,21 @@ def test_example_configurations_in_the_documents_are_accepted(document: Path, tm
         load_config(path)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_in_the_documents_lead_to_files_that_exist(document: Path) -> None:
-    targets = [match["target"] for match in _LINK.finditer(document.read_text(encoding="utf-8"))]
-    assert [target for target in targets if not (document.parent / target).exists()] == []
+def _headings(document: Path) -> set[str]:
+    """How links name its headings: in lower case, without punctuation, with hyphens for blanks."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    words = re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in words}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_in_the_documents_lead_to_files_and_headings_that_exist(document: Path) -> None:
+    missing = []
+    for link in _LINK.finditer(document.read_text(encoding="utf-8")):
+        target = document.parent / link["target"] if link["target"] else document
+        if not target.exists() or (link["heading"] and link["heading"] not in _headings(target)):
+            missing.append(link.group())
+    assert missing == []
 
 
 def _commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
