@@ -156,8 +156,8 @@ class _Conversion:
                 return self._write(frames, frames.dtype), tuple(warnings)
             dtype = usual_type(rescale) if is_usual else type_of(stored, rescale)
             values = Intensities(stored, rescale, dtype)
-            with closing(self._checked(values, parts, unpacked, warnings)) as planes:
-                return self._write(planes, dtype), tuple(warnings)
+            planes = self._checked(values, parts, unpacked, warnings)
+            return self._write(planes, dtype), tuple(warnings)
 
     def _write(self, planes: Iterable[NDArray[Any]], dtype: np.dtype[Any]) -> StagedFile:
         """Write frames, each (rows from the bottom up, columns), on the grid that `grid_of` gives."""

@@ -4,7 +4,10 @@ The header is made anew, so that nothing of the patient is left in it; the same 
 """
 
 import os
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +67,30 @@ def stage(
 def stage_bytes(header: bytes, voxels: Iterable[bytes | memoryview], out: Path) -> StagedFile:
     """Write a NIfTI file of bytes as they come, as `stage` does with planes.
 
-    Each piece may change when the next is asked for. Whatever `voxels` raises is passed on, and
-    nothing is left of the file then.
+    Each piece may change when the next is asked for. That happens in another thread: an interrupt (Ctrl-C)
+    within the compressor would leave it waiting for ever. Whatever `voxels` raises is passed on, and nothing
+    is left of the file then.
     """
+    given_up, finished = threading.Event(), list[StagedFile]()
+    writer = ThreadPoolExecutor(1)
+    try:
+        return writer.submit(_stage_bytes, header, voxels, out, given_up, finished).result()
+    except BaseException:
+        given_up.set()  # first, so that one of the two threads sees what the other did
+        for staged in finished:
+            staged.discard()
+        raise
+    finally:
+        writer.shutdown(wait=False)
+
+
+def _stage_bytes(
+    header: bytes,
+    voxels: Iterable[bytes | memoryview],
+    out: Path,
+    given_up: threading.Event,
+    finished: list[StagedFile],
+) -> StagedFile:
     staged = StagedFile(out)
     try:
         if out.name.endswith(".gz"):
@@ -78,16 +102,19 @@ def stage_bytes(header: bytes, voxels: Iterable[bytes | memoryview], out: Path) 
                 block_size=_BLOCK_BYTES,
             ) as compressing:
                 compressing.write(header)
-                for piece in voxels:
+                for piece in takewhile(lambda _: not given_up.is_set(), voxels):
                     compressing.write(piece)
         else:
             staged.write(header)
-            for piece in voxels:
+            for piece in takewhile(lambda _: not given_up.is_set(), voxels):
                 staged.write(bytes(piece))
         staged.finish()
     except BaseException:
         staged.discard()
         raise
+    finished.append(staged)
+    if given_up.is_set():
+        staged.discard()
     return staged
 
 

@@ -1,11 +1,14 @@
 """Files that are whole or not there, with the same bytes for the same voxels."""
 
+import _thread
 import errno
 import gzip
 import hashlib
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -82,6 +85,24 @@ def test_file_has_its_name_only_once_it_is_committed(tmp_path: Path) -> None:
 
 def test_file_that_is_discarded_leaves_nothing(tmp_path: Path) -> None:
     staged_planes(tmp_path / "ct.nii.gz").discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
+@pytest.mark.parametrize("at", [0, 20, len(PLANES) - 1])
+def test_interrupt_while_writing_leaves_nothing(tmp_path: Path, name: str, at: int) -> None:
+    def planes() -> Iterator[np.ndarray]:
+        for number, plane in enumerate(PLANES):
+            if number == at:
+                _thread.interrupt_main()  # as Ctrl-C does
+            yield plane
+
+    k, j, i = PLANES.shape
+    with pytest.raises(KeyboardInterrupt):
+        stage(planes(), (i, j, k), PLANES.dtype, AFFINE, tmp_path / name)
+    deadline = time.monotonic() + 30
+    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert list(tmp_path.iterdir()) == []
 
 
