@@ -5,6 +5,7 @@ import io
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class StagedFile(io.RawIOBase):
         """End it; what has not got its name is removed."""
         self._writer.shutdown()
         self._flusher.shutdown()
-        self._stream.close()
+        with suppress(OSError):  # on a full disk, of what nobody wants any more
+            self._stream.close()
         self.temporary.unlink(missing_ok=True)
 
     def _hand_over(self) -> None:

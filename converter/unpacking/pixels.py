@@ -6,7 +6,7 @@ the codecs that are installed.
 
 import os
 import struct
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,8 +38,6 @@ _LONGEST_HEAD = 12
 """Bytes of an element before its value, with explicit VR and these VRs (PS3.5 7.1.2); 8 with implicit VR."""
 _UID_WITHIN = 1 << 14
 """The SOP Instance UID (0008,0018) stands within so many bytes of a file."""
-_NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
-"""Transfer syntaxes whose pixels are read as they lie."""
 _IN_PYTHON = frozenset(
     {
         ImplicitVRLittleEndian,
@@ -103,7 +101,7 @@ class Layout:
 class StoredFrames:
     """The stored values of a volume's frames, read when they are asked for: a volume may be large.
 
-    What is compressed is decoded at the beginning.
+    What a codec in C decodes is decoded at the beginning, by child processes into files.
 
     Parameters
     ----------
@@ -130,11 +128,11 @@ class StoredFrames:
         encoded = [
             number
             for number, header in enumerate(volume.headers)
-            if transfer_syntax_of(header) not in _NATIVE and self._native(number) is None
+            if transfer_syntax_of(header) not in _IN_PYTHON and self._native(number) is None
         ]
         self._decoded: dict[int, NDArray[Any]] = {}
         if encoded:
-            decoded = _decoded([self._encoded(number) for number in encoded], volume, folder, timeout_s)
+            decoded = _decoded([self._encoded(number) for number in encoded], folder, timeout_s)
             self._decoded.update(zip(encoded, decoded, strict=True))
 
     def __len__(self) -> int:
@@ -164,11 +162,7 @@ def expected_uid(path: Path, frame: Frame) -> str:
     return frame.sop_instance_uid if path.is_symlink() or path == frame.path.absolute() else ""
 
 
-def _decoded(
-    encoded: Sequence[Encoded], volume: Volume, folder: Path, timeout_s: float
-) -> Iterable[NDArray[Any]]:
-    if {transfer_syntax_of(header) for header in volume.headers} <= _IN_PYTHON:
-        return map(decode_here, encoded)
+def _decoded(encoded: Sequence[Encoded], folder: Path, timeout_s: float) -> list[NDArray[Any]]:
     with Children(encoded, folder, timeout_s) as children:
         return children.decoded()
 
@@ -190,6 +184,7 @@ def once_per_value(
     """
     tags = [Tag(keyword) for keyword in keywords]
     same: dict[Hashable, T] = {}  # headers share the elements that are the same in all of them
+    kept: list[Any] = []  # so that no other element gets the identity of one that is gone
     known: dict[Hashable, T] = {}
     described = []
     for header in headers:
@@ -202,6 +197,7 @@ def once_per_value(
             if key not in known:
                 known[key] = describe(header)
             same[objects] = known[key]
+            kept.append(elements)
         described.append(same[objects])
     return described
 

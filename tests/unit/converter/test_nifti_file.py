@@ -107,8 +107,11 @@ def test_interrupt_while_writing_leaves_nothing(tmp_path: Path, name: str, at: i
 
 
 @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
-def test_disk_that_is_full_while_writing_leaves_the_file_that_was_there(tmp_path: Path, name: str) -> None:
-    """The kernel refuses to let the file grow, as it does on a full disk."""
+@pytest.mark.parametrize(("size", "room"), [((40, 96, 128), 300_000), ((2, 8, 8), 10)])
+def test_disk_that_is_full_while_writing_leaves_the_file_that_was_there(
+    tmp_path: Path, name: str, size: tuple[int, int, int], room: int
+) -> None:
+    """The kernel refuses to let the file grow, as it does on a full disk; a small one at its end only."""
     before = written(tmp_path / name, PLANES[:1])
     script = f"""
 import resource, signal, sys
@@ -116,10 +119,10 @@ from pathlib import Path
 import numpy as np
 from converter.nifti_file import stage
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-planes = np.random.default_rng(0).integers(-1000, 1000, (40, 96, 128)).astype(np.int16)
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+planes = np.random.default_rng(0).integers(-1000, 1000, {size}).astype(np.int16)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 try:
-    stage(planes, (128, 96, 40), planes.dtype, np.eye(4), Path({str(tmp_path / name)!r}))
+    stage(planes, {size[::-1]}, planes.dtype, np.eye(4), Path({str(tmp_path / name)!r}))
 except OSError as error:
     print(error.errno)
 """
