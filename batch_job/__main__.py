@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 
+from .address import open_place
 from .children import adopt_children, end_children
 from .contract import (
     BATCH_ATTEMPT_VARIABLE,
@@ -19,7 +20,7 @@ from .contract import (
 from .ec2_metadata import wait_for_notice
 from .errors import BadInput, ComeBackLater, NotSetUp, OwnedByAnother
 from .interruption import Interruption
-from .place import Attempt, open_place
+from .place import Attempt
 from .resources import set_threads
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .errors import BadInput
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -93,28 +91,6 @@ class JobPlace(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all that is in it; one that is not there is no error."""
         ...
-
-
-def open_place(address: str) -> JobPlace:
-    """The place with that address: a path, or `s3://bucket/prefix/`.
-
-    Raises
-    ------
-    BadInput
-        No address of either kind, or boto3 is missing.
-    """
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        from .folder import JobFolder
-
-        return JobFolder(Path(address))
-    if scheme != "s3":
-        raise BadInput("the address is neither a path nor s3://bucket/prefix/")
-    try:
-        from .bucket import BucketPlace
-    except ModuleNotFoundError:
-        raise BadInput('boto3 is missing for s3:// addresses: pip install "iris-gateway[aws]"') from None
-    return BucketPlace.at(rest)
 
 
 def file_sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.aws import the_session
-from gateway.demo.pacs import free_port
+from gateway.demo.loopback import free_port
 
 DEADLINE_S = 60.0
 REGION = "us-east-1"

@@ -23,8 +23,8 @@ from pydicom.uid import JPEG2000Lossless
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
 from gateway.delivery.peer import Peer
 from gateway.demo.children import DemoError
+from gateway.demo.loopback import free_port as free_port_now
 from gateway.demo.orthanc import Orthanc, find_orthanc
-from gateway.demo.pacs import free_port as free_port_now
 
 # A machine that does other things at the same time is slow at times: no deadline for single cases, and half a
 # minute for what a page is to show.

@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.delivery.peer import NotReached, Peer, echo
 
 from .children import Child, clean_environment
-from .pacs import LOOPBACK, PACS_AE_TITLE
+from .loopback import LOOPBACK, PACS_AE_TITLE
 from .storage_scp import PORT_NAME
 
 START_TIMEOUT_S = 40.0

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.delivery.peer import NotReached, Peer, echo
 
 from .children import Child, DemoError, clean_environment
-from .pacs import LOOPBACK, PACS_AE_TITLE, free_port
+from .loopback import LOOPBACK, PACS_AE_TITLE, free_port
 
 START_TIMEOUT_S = 40.0
 ATTEMPTS = 3

@@ -1,15 +1,13 @@
 """What the demo wants of a PACS, and which one it takes: Orthanc where it is installed, else a small one."""
 
-import socket
 from pathlib import Path
 from typing import Protocol
 
 from gateway.delivery.peer import Peer
 
+from .builtin import BuiltinPacs
 from .children import DemoError
-
-LOOPBACK = "127.0.0.1"
-PACS_AE_TITLE = "DEMOPACS"
+from .orthanc import Orthanc, find_orthanc
 
 
 class Pacs(Protocol):
@@ -42,9 +40,6 @@ def choose_pacs(kind: str, folder: Path) -> Pacs:
     DemoError
         There is no such kind, or Orthanc is wanted and not installed.
     """
-    from .builtin import BuiltinPacs
-    from .orthanc import Orthanc, find_orthanc
-
     if kind not in ("auto", "orthanc", "builtin"):
         raise DemoError(f"there is no PACS {kind!r}; use auto, orthanc or builtin")
     program = None if kind == "builtin" else find_orthanc()
@@ -53,11 +48,3 @@ def choose_pacs(kind: str, folder: Path) -> Pacs:
     if kind == "orthanc":
         raise DemoError("Orthanc is not installed (Debian: apt-get install orthanc); or use --pacs builtin")
     return BuiltinPacs(folder)
-
-
-def free_port() -> int:
-    """A port on the loopback address that nobody holds at the moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port

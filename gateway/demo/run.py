@@ -23,8 +23,9 @@ from gateway.status_client import StatusClient
 
 from .children import Child, DemoError, clean_environment
 from .following import Follower, now
+from .loopback import PACS_AE_TITLE
 from .outcome import Outcome, fetch_segmentations, show_segmentation
-from .pacs import PACS_AE_TITLE, Pacs, choose_pacs
+from .pacs import Pacs, choose_pacs
 from .screen import Screen
 from .workplace import Study, example_study, read_study, working_folder, write_configuration
 

@@ -27,7 +27,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from gateway.adapters.durable import write_durably
 
-from .pacs import LOOPBACK, PACS_AE_TITLE
+from .loopback import LOOPBACK, PACS_AE_TITLE
 
 PORT_NAME = "dicom-port"
 

@@ -16,7 +16,7 @@ from gateway.delivery.peer import Peer
 from gateway.delivery.sending import dicom_files
 
 from .children import DemoError
-from .pacs import LOOPBACK
+from .loopback import LOOPBACK
 
 MARK_NAME = ".iris-demo"
 """Lies in every folder that a demo made, locked while it runs; a folder without it is never cleared."""

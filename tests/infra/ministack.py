@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from gateway.demo.pacs import free_port
+from gateway.demo.loopback import free_port
 from tests.cloud import DEADLINE_S, ENVIRONMENT, REGION
 from tests.cloud_status import HANDLER
 from tests.infra.deployment import ACCOUNT, CODE, ROOT, client_at, transformed

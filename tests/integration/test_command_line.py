@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,48 @@ def command_in(folder: Path, python: str) -> Iris:
         )
 
     return run
+
+
+@pytest.fixture
+def hanging_dcm2niix(tmp_path: Path) -> dict[str, str]:
+    """Variables with which each new Python finds a dcm2niix that says in the file `started` that it hangs."""
+    script = tmp_path / "dcm2niix"
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexec sleep 600\n")
+    script.chmod(0o755)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(f"import dcm2niix\ndcm2niix.bin = {str(script)!r}\n")
+    (tmp_path / "temporary").mkdir()
+    return {"PYTHONPATH": str(tmp_path / "site"), "TMPDIR": str(tmp_path / "temporary")}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_convert_that_is_told_to_end_ends_and_leaves_nothing(
+    demo_study: Path, tmp_path: Path, hanging_dcm2niix: dict[str, str], number: int, code: int
+) -> None:
+    (tmp_path / "out").mkdir()
+    iris = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "gateway.cli",
+            "convert",
+            str(demo_study),
+            str(tmp_path / "out" / "ct.nii.gz"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | hanging_dcm2niix,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        iris.send_signal(number)
+        assert iris.wait(60) == code
+    finally:
+        iris.kill()
+        iris.wait()
+    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ IRIS = "tests.quick_start.iris_modules"
 @functools.cache
 def quick_python(modules: str) -> str:
     """The program; its server has loaded this module, and ends with this process."""
-    folder = tempfile.TemporaryDirectory(prefix="quick-")
+    folder = tempfile.TemporaryDirectory(prefix="quick-", dir="/tmp")  # a socket's path is 107 bytes at most
     program = Path(folder.name, "python")
     launcher = Path(__file__).with_name("launcher.py")
     words = shlex.join([sys.executable, "-IS", str(launcher), f"{program}.socket"])

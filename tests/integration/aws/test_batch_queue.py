@@ -357,6 +357,6 @@ def test_run_that_batch_says_is_blocked_is_told_so(batch_double: BatchDouble, qu
 
 @pytest.fixture
 def closed_port() -> int:
-    from gateway.demo.pacs import free_port
+    from gateway.demo.loopback import free_port
 
     return free_port()

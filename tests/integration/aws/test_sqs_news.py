@@ -318,7 +318,7 @@ def test_nobody_at_the_address_is_a_trouble_too(
     listen: Callable[..., Any],
     eventually: Callable[..., None],
 ) -> None:
-    from gateway.demo.pacs import free_port
+    from gateway.demo.loopback import free_port
 
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", f"http://127.0.0.1:{free_port()}")
     source, _ = listen("http://127.0.0.1/123456789012/iris-news")

@@ -18,8 +18,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from batch_job.address import open_place
 from batch_job.contract import Manifest
-from batch_job.place import JobPlace, open_place
+from batch_job.place import JobPlace
 from tests.quick_start import JOB, quick_python
 
 DEADLINE_S = 120.0

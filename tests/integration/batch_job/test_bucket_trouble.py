@@ -233,7 +233,7 @@ def test_run_without_boto3_says_how_to_get_it(job_in_bucket: Any, tmp_path: Path
 MEASURE = """
 import sys
 from pathlib import Path
-from batch_job.place import open_place
+from batch_job.address import open_place
 from batch_job.resources import peak_rss_mb
 place = open_place(sys.argv[3])
 place.get("nothing")
