@@ -1,21 +1,19 @@
 """The command `iris`: exit 0 on success, 1 on failure with a line that says what to do, 2 on wrong usage."""
 
-import atexit
-import gc
 import json
 import signal
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
+
+from .console import err, fail, out, plain_errors
+from .converter_commands import convert, decode, encode
 
 # Each command imports what it needs when it runs: `iris --help` and `iris studies` should not load NumPy.
 
@@ -30,23 +28,6 @@ mirror_commands = typer.Typer(name="mirror", help="The table that mirrors the le
 app.add_typer(mirror_commands)
 config_commands = typer.Typer(name="config", help="The configuration file.", no_args_is_help=True)
 app.add_typer(config_commands)
-out = Console(highlight=False, markup=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-EXPECTED_ERRORS: Final = (
-    ("converter.errors", "ConverterError"),
-    ("gateway.api.server", "ApiError"),
-    ("gateway.config", "ConfigError"),
-    ("gateway.delivery.peer", "NotReached"),
-    ("gateway.delivery.sending", "NotSendable"),
-    ("gateway.demo.children", "DemoError"),
-    ("gateway.ledger.store", "LedgerError"),
-    ("gateway.listener.application_entity", "ListenerError"),
-    ("gateway.rebuild", "RebuildError"),
-    ("gateway.stack_config", "StackError"),
-    ("gateway.status_client", "StatusError"),
-)
-"""Exceptions whose text is for the user, by module and name: to say what is wrong, none is loaded."""
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file; without one the defaults and IRIS_* variables")
@@ -76,48 +57,6 @@ def main() -> None:
     app()
 
 
-def _fail(sentence: str) -> NoReturn:
-    err.print(Text.assemble(("iris: ", "red"), sentence))
-    raise typer.Exit(1)
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn every expected error into one line and exit code 1."""
-    try:
-        yield
-    except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror}")
-    except Exception as error:
-        if _is_expected(error):
-            _fail(str(error))
-        raise
-
-
-def _ends_soon() -> None:
-    """What a command of seconds does otherwise than a service.
-
-    It looks for no reference cycles, on which it would spend a fifth of its time, and it tidies up when it is
-    told to end by SIGTERM, as for Ctrl-C.
-    """
-    gc.disable()
-    atexit.register(gc.freeze)
-
-    def end(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
-
-
-def _is_expected(error: Exception) -> bool:
-    """Whether an error's text is the line to print; what was not loaded was not raised."""
-    return any(
-        isinstance(error, getattr(sys.modules[room], name))
-        for room, name in EXPECTED_ERRORS
-        if room in sys.modules
-    )
-
-
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the gateway until it is told to stop (SIGTERM or Ctrl-C)."""
@@ -125,7 +64,7 @@ def serve(config: ConfigOption = None) -> None:
     from gateway.logs import configure_logging
 
     configure_logging()
-    with _plain_errors():
+    with plain_errors():
         settings = load_config(config)
         from gateway.app import App, warnings_about  # late: it takes seconds, and the file may have a mistake
 
@@ -159,7 +98,7 @@ def demo(
     """Send a real study through the whole gateway and show its segmentation."""
     from gateway.demo.run import run_demo
 
-    with _plain_errors():
+    with plain_errors():
         raise typer.Exit(
             run_demo(
                 folder=folder,
@@ -186,10 +125,10 @@ def send(
         peer = parse_peer(to)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--to") from None
-    with _plain_errors():
+    with plain_errors():
         files = dicom_files(paths)
         if not files:
-            _fail("there is no DICOM file there")
+            fail("there is no DICOM file there")
         with Progress(console=err, transient=True) as progress:
             task = progress.add_task(f"sending to {peer}", total=len(files))
             results = send_files(files, peer, calling, on_sent=lambda *_: progress.advance(task))
@@ -210,7 +149,7 @@ def studies(
     as_json: JsonOption = False,
 ) -> None:
     """List the latest studies."""
-    with _plain_errors():
+    with plain_errors():
         items = _status_client(config).studies(state=state, limit=limit)
     if as_json:
         _print_json({"items": items})
@@ -229,7 +168,7 @@ def study(
     as_json: JsonOption = False,
 ) -> None:
     """Show one study: where it is, and everything that happened to it."""
-    with _plain_errors():
+    with plain_errors():
         item = _status_client(config).study(uid)
     if as_json:
         _print_json(item)
@@ -250,7 +189,7 @@ def retry(
     key: Annotated[str, typer.Argument(help="Key of a failed job or delivery")], config: ConfigOption = None
 ) -> None:
     """Take up what failed under this key."""
-    with _plain_errors():
+    with plain_errors():
         _status_client(config).retry(key)
     out.print("it is taken up again")
 
@@ -263,7 +202,7 @@ def rebuild(config: ConfigOption = None) -> None:
     from gateway.rebuild import rebuild_mirror
 
     silence_logging()
-    with _plain_errors():
+    with plain_errors():
         settings = load_config(config)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task(f"writing {settings.mirror.table}", total=None)
@@ -284,7 +223,7 @@ def config_from_stack(
     """Write a configuration for the gateway whose stack in AWS this is."""
     from gateway.stack_config import config_of_stack
 
-    with _plain_errors():
+    with plain_errors():
         text = config_of_stack(stack, region)
         if target is None:
             typer.echo(text, nl=False)
@@ -301,7 +240,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from gateway.config import load_config
     from gateway.doctor import examine
 
-    with _plain_errors():
+    with plain_errors():
         checks = list(examine(load_config(config)))
     if as_json:
         _print_json({"items": [vars(check) for check in checks]})
@@ -314,79 +253,11 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         out.print(table)
     failed = sum(check.verdict is Verdict.FAILED for check in checks)
     if failed:
-        _fail(f"{failed} of {len(checks)} checks failed; the table says what to do")
+        fail(f"{failed} of {len(checks)} checks failed; the table says what to do")
 
 
-@app.command()
-def convert(
-    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
-    target: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")],
-) -> None:
-    """Make a NIfTI of one DICOM series."""
-    _ends_soon()
-    from converter.nifti import convert_volume
-    from converter.series import read_series
-
-    with _plain_errors():
-        volume = read_series(series_dir)
-        for finding in volume.findings:
-            err.print(f"warning: {finding.sentence}")
-        converted = convert_volume(volume, target)
-    for warning in converted.warnings:
-        err.print(f"warning: {warning}")
-    out.print(f"{target} ({converted.converter_version})")
-
-
-@app.command()
-def encode(
-    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="LABELS.nii.gz")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.dcm")],
-    task: Annotated[str, typer.Option(help="Whose label table names the values")] = "total",
-    kind: Annotated[str, typer.Option("--type", help="binary, or labelmap")] = "binary",
-    syntax: Annotated[
-        str,
-        typer.Option(
-            "--syntax", help="explicit, deflated, deflated_frame; a label map also rle (its default), jpegls"
-        ),
-    ] = "",
-    crop: Annotated[bool, typer.Option("--crop", help="Frames hold only what has labels")] = False,
-    form: Annotated[str, typer.Option("--format", help="seg (rtstruct comes later)")] = "seg",
-) -> None:
-    """Make a DICOM-SEG of a label map on the slices of a series."""
-    _ends_soon()
-    from converter.label_file import encode_label_file
-    from converter.segmentation import Encoding
-
-    if form not in ("seg", "rtstruct"):
-        raise typer.BadParameter("--format is seg or rtstruct")
-    try:
-        encoding = Encoding.named(kind, syntax, is_cropped=crop)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if form != "seg":
-        _fail("this version makes --format seg only; leave that option out")
-    with _plain_errors():
-        encoded = encode_label_file(series_dir, labels, target, task, encoding)
-    for warning in encoded.warnings:
-        err.print(f"warning: {warning}")
-    out.print(f"{target}: {len(encoded.segments)} segments ({', '.join(encoded.segments)})")
-
-
-@app.command()
-def decode(
-    seg: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="SEG.dcm")],
-    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
-    target: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")],
-) -> None:
-    """Make a label map NIfTI of a DICOM-SEG, on the grid that `iris convert` gives."""
-    _ends_soon()
-    from converter.segmentation_reader import decode_segmentation
-    from converter.series import read_series
-
-    with _plain_errors():
-        names = decode_segmentation(seg, read_series(series_dir), target)
-    out.print(f"{target}: " + ", ".join(f"{value} {name}" for value, name in names.items()))
+for command in (convert, encode, decode):
+    app.command()(command)
 
 
 def _status_client(config: Path | None) -> Any:
