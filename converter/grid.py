@@ -23,6 +23,8 @@ EXACT_SHARE = 0.01
 needs no straightening."""
 MOST_ROUNDING = 0.25
 """In voxels: where rounding adds up to more than this, dcm2niix gets copies with exact positions."""
+_TURN = np.array([[81.0, -76.0, 48.0], [84.0, 87.0, -4.0], [-32.0, 36.0, 111.0]]) / 121
+"""A rotation, of the quaternion (10, 1, 2, 4)."""
 UNEVEN = ("gantry_tilt", "uneven_spacing", "gap")
 """Findings for which the engine gets another grid than the slices'."""
 
@@ -102,6 +104,19 @@ def straightened(volume: Volume) -> Volume:
         ),
         slice_spacing_mm=spacing_mm,
         findings=tuple(finding for finding in volume.findings if finding.code not in UNEVEN),
+    )
+
+
+def turned(volume: Volume) -> Volume:
+    """The same slices of a patient who lies otherwise: all is turned by one rotation, out of all planes."""
+    across, down = np.array(volume.orientation_lps).reshape(2, 3) @ _TURN.T
+    return replace(
+        volume,
+        orientation_lps=(*across.tolist(), *down.tolist()),
+        frames=tuple(
+            replace(frame, position_lps_mm=(float(x), float(y), float(z)))
+            for frame, (x, y, z) in zip(volume.frames, positions_lps_mm(volume) @ _TURN.T, strict=True)
+        ),
     )
 
 

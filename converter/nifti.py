@@ -27,6 +27,7 @@ from .grid import (
     rounding_voxels,
     slice_grid,
     straightened,
+    turned,
 )
 from .nifti_file import stage, write_labels
 from .reading.headers import DCM2NIIX_READS, transfer_syntax_of
@@ -46,7 +47,7 @@ from .unpacking.intensities import (
 )
 from .unpacking.pixels import StoredFrames
 from .unpacking.placing import place_all, place_plain, placing
-from .unpacking.straight import on_even_grid, straight_copies
+from .unpacking.straight import moved_copies, on_even_grid
 
 __all__ = ["TIMEOUT_S", "Converted", "convert_volume", "converter_version", "write_labels"]
 
@@ -60,6 +61,10 @@ has to be fetched and cleared: dcm2niix takes 0.48 s for 300 slices of 512 x 512
 0.21 s as eight, 0.25 s as sixteen."""
 FEWEST_FRAMES = 8
 """In a part: it has a direction and a step of its own."""
+
+
+class Disagreement(Dcm2niixFailed):
+    """It says that the voxels lie elsewhere, or are others, than the headers and pixels say."""
 
 
 @dataclass(frozen=True)
@@ -100,33 +105,40 @@ def convert_volume(volume: Volume, out: Path, *, timeout_s: float = TIMEOUT_S) -
     OSError
         For example, the disk is full. Nothing is left under the name of `out`, unless it was there before.
     """
-    conversion = _Conversion(volume, out, timeout_s)
+    placed = volume if is_exact(volume) else straightened(volume)
     if {transfer_syntax_of(header) for header in volume.headers} <= DCM2NIIX_READS:
-        with suppress(Dcm2niixFailed):  # it may read plain copies better
-            return conversion.of(conversion.as_they_lie)
-    return conversion.of(conversion.plain_copies)
+        with suppress(Dcm2niixFailed):
+            return _Conversion(volume, placed, out, timeout_s).of_files()
+    try:
+        return _Conversion(volume, placed, out, timeout_s).of_plain_copies()  # it may read them better
+    except Disagreement:
+        raise
+    except Dcm2niixFailed as failed:
+        # A slice normal half-way between two axes it may take for its opposite, and fail: that depends on the
+        # last digits. Of a patient who lies otherwise it makes what it should.
+        with suppress(Dcm2niixFailed):
+            return _Conversion(volume, turned(placed), out, timeout_s).of_plain_copies()
+        raise failed
 
 
 class _Conversion:
-    """A volume on its way to a file."""
+    """A volume on its way to a file, with dcm2niix reading its frames where they are in `placed`."""
 
-    def __init__(self, volume: Volume, out: Path, timeout_s: float) -> None:
-        self._volume, self._out, self._timeout_s = volume, out, timeout_s
-        if is_exact(volume):
-            self._placed, self._place = volume, placing(volume)
-        else:
-            self._placed, self._place = straightened(volume), straight_copies(volume, placing(volume))
+    def __init__(self, volume: Volume, placed: Volume, out: Path, timeout_s: float) -> None:
+        self._volume, self._placed, self._out, self._timeout_s = volume, placed, out, timeout_s
+        self._place = placing(volume)
+        if placed is not volume:
+            self._place = moved_copies(volume, placed, self._place)
 
-    def as_they_lie(self, folder: Path) -> list[Path]:
-        """Place the frames with their pixels as they are."""
-        return place_all(self._volume.frames, self._place, folder)
+    def of_files(self) -> Converted:
+        """Convert with their pixels as they are."""
+        return self._of(lambda folder: place_all(self._volume.frames, self._place, folder))
 
-    def plain_copies(self, folder: Path) -> list[Path]:
-        """Place copies of the frames with uncompressed pixels."""
-        return place_plain(self._volume, self._place, folder, self._timeout_s)
+    def of_plain_copies(self) -> Converted:
+        """Convert copies with uncompressed pixels."""
+        return self._of(lambda folder: place_plain(self._volume, self._place, folder, self._timeout_s))
 
-    def of(self, place: Callable[[Path], list[Path]]) -> Converted:
-        """Convert what is placed in a folder."""
+    def _of(self, place: Callable[[Path], list[Path]]) -> Converted:
         with tempfile.TemporaryDirectory(prefix="iris-convert-") as name:
             folder = Path(name)
             files = place(folder / "in")
@@ -190,7 +202,7 @@ class _Conversion:
             differing = differing_frame(scaled, frames, values.rescale.of_frames(part))
             if differing is not None:
                 number = part.start + differing + 1
-                raise Dcm2niixFailed(f"dcm2niix's voxels are not the pixels of frame {number}")
+                raise Disagreement(f"dcm2niix's voxels are not the pixels of frame {number}")
 
         most = max(part.stop - part.start for part in parts)
         buffers = [np.empty((most, volume.rows, volume.columns), values.dtype) for _ in parts[:2]]
@@ -244,7 +256,7 @@ def _on_the_grid(unpacked: Unpacked, volume: Volume) -> Scaled:
     if (np.array(turn.off_voxels) > allowed).any():
         off = ", ".join(f"{number:.4f}" for number in turn.off_voxels)
         most = ", ".join(f"{number:.4f}" for number in allowed)
-        raise Dcm2niixFailed(
+        raise Disagreement(
             f"dcm2niix's grid is {off} voxels off along columns, rows and slices (allowed: {most}); its "
             "geometry cannot be trusted"
         )

@@ -76,8 +76,8 @@ def work_on(phantom: Phantom, folder: str, *, noise: bool = False) -> Work:
     volume = written(phantom, Path(folder) / "dicom", noise=noise)
     with pytest.MonkeyPatch.context() as small_parts:
         if len(volume.frames) % 2:
-            small_parts.setattr(nifti, "PART_PIXELS", 3 * volume.rows * volume.columns)
-            small_parts.setattr(nifti, "FEWEST_FRAMES", 2)
+            small_parts.setattr(nifti, "PART_PIXELS", 5 * volume.rows * volume.columns)
+            small_parts.setattr(nifti, "FEWEST_FRAMES", 4)
         convert_volume(volume, Path(folder) / "input.nii")
     return Work(Path(folder), volume, in_memory(Path(folder) / "input.nii"))
 

@@ -38,6 +38,19 @@ ROUNDED_BY_THE_SCANNER = Phantom(
 """Slices 2/3 mm apart whose positions are rounded to 0.01 mm: 0.67, 0.66, 0.67 and so on apart."""
 
 
+HALF_WAY = Phantom(
+    direction="FFP",
+    turned_degrees=(-135.0, 0.0, 0.0),
+    size=(11, 13),
+    pixel_spacing_mm=(0.6, 0.6),
+    heights_mm=tuple(0.625 * k for k in range(24)),
+    lean=(0.0, 0.0),
+    order=tuple(range(24)),
+    decimals=4,
+)
+"""Slices half-way between two planes: dcm2niix takes their normal for its opposite, and fails."""
+
+
 def check_every_voxel(phantom: Phantom, turn: tuple[tuple[int, int], ...], seed: int) -> None:
     """Random labels, on a grid whose axes were turned: each comes back to its pixel and to its place."""
     values = np.random.default_rng(seed).choice(np.arange(1, 256), 4, replace=False)
@@ -77,6 +90,7 @@ def test_every_labelled_voxel_of_a_straight_series_keeps_its_place(
 @few
 @given(phantoms(rounded=True), st.sampled_from(TURNS), st.integers(0, 2**32 - 1))
 @example(ROUNDED_BY_THE_SCANNER, TURNS[0], 0)
+@example(HALF_WAY, TURNS[0], 0)
 def test_every_labelled_voxel_of_a_series_with_rounded_positions_keeps_its_place(
     phantom: Phantom, turn: tuple[tuple[int, int], ...], seed: int
 ) -> None:

@@ -15,6 +15,7 @@ from converter.derived_series import MadeUpStudy
 from converter.errors import ConversionFailed
 from converter.geometry import LPS_FROM_RAS, frame_affine_lps
 from converter.grid import grid_of, is_exact, rounding_voxels, slice_grid
+from converter.grid import turned as whole_turned
 from converter.nifti import convert_volume
 from converter.series import Volume, read_series
 from converter.unpacking.dcm2niix import Dcm2niix
@@ -169,6 +170,35 @@ def test_series_whose_files_lie_elsewhere_than_its_headers_said_is_refused(
     with pytest.raises(ConversionFailed, match=r"0\.0080.* voxels off .*cannot be trusted"):
         convert_volume(volume, tmp_path / "out.nii")
     assert list(tmp_path.glob("*.nii*")) == list(tmp_path.glob(".*.part")) == []
+
+
+def test_leaning_series_whose_files_lie_elsewhere_than_its_headers_said_is_refused(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    """Here dcm2niix reads copies whose positions come from the headers, so it is no witness."""
+    volume = read_series(make_series(lean=0.3))
+    dataset = dcmread(volume.frames[2].path)
+    x, y, z = dataset.ImagePositionPatient
+    dataset.ImagePositionPatient = [x + 0.01, y, z]
+    dataset.save_as(volume.frames[2].path)
+    with pytest.raises(ConversionFailed, match="gone or was changed"):
+        convert_volume(volume, tmp_path / "out.nii")
+
+
+def test_volume_that_is_turned_keeps_its_lengths_and_angles(make_series: MakeSeries) -> None:
+    volume = read_series(make_series(orientation=turned("coronal", (3, 40, 5))))
+    other = whole_turned(volume)
+    for old, new in zip(axes_mm(volume), axes_mm(other), strict=True):
+        assert np.linalg.norm(new) == pytest.approx(np.linalg.norm(old), rel=1e-12)
+        assert np.abs(new / np.linalg.norm(new)).max() < 0.99
+    assert np.linalg.det(axes_mm(other)) == pytest.approx(np.linalg.det(axes_mm(volume)), rel=1e-12)
+    assert other.normal_lps @ axes_mm(other)[2] == pytest.approx(volume.normal_lps @ axes_mm(volume)[2])
+
+
+def axes_mm(volume: Volume) -> np.ndarray:
+    """Columns' and rows' direction, and from the first slice to the last."""
+    first, last = (np.array(volume.frames[k].position_lps_mm) for k in (0, -1))
+    return np.vstack([np.array(volume.orientation_lps).reshape(2, 3), last - first])
 
 
 # -- turning ------------------------------------------------------------------------------------------------
