@@ -5,6 +5,7 @@ slices, which is how dcm2niix lays voxels out. Where they lean or are uneven no 
 is an even, right-angled grid that holds them all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from .errors import LabelsDoNotFit
 from .geometry import LPS_FROM_RAS, directions_lps, frame_affine_lps, positions_lps_mm
 from .label_reader import read_grid
 from .reading.stacks import EVEN_SHARE
-from .series import Volume
+from .series import Frame, Volume
 
 EXACT_SHARE = 0.01
 """A stack whose slices are all within this share of a pixel, and of the spacing, of an even and straight one
@@ -98,10 +99,7 @@ def straightened(volume: Volume) -> Volume:
     straight, spacing_mm = _straight(volume)
     return replace(
         volume,
-        frames=tuple(
-            replace(frame, position_lps_mm=(float(x), float(y), float(z)))
-            for frame, (x, y, z) in zip(volume.frames, straight, strict=True)
-        ),
+        frames=_moved(volume.frames, straight),
         slice_spacing_mm=spacing_mm,
         findings=tuple(finding for finding in volume.findings if finding.code not in UNEVEN),
     )
@@ -113,10 +111,15 @@ def turned(volume: Volume) -> Volume:
     return replace(
         volume,
         orientation_lps=(*across.tolist(), *down.tolist()),
-        frames=tuple(
-            replace(frame, position_lps_mm=(float(x), float(y), float(z)))
-            for frame, (x, y, z) in zip(volume.frames, positions_lps_mm(volume) @ _TURN.T, strict=True)
-        ),
+        frames=_moved(volume.frames, positions_lps_mm(volume) @ _TURN.T),
+    )
+
+
+def _moved(frames: Sequence[Frame], positions_lps_mm: NDArray[np.float64]) -> tuple[Frame, ...]:
+    """Frames at other positions, (frames, 3)."""
+    return tuple(
+        replace(frame, position_lps_mm=(float(x), float(y), float(z)))
+        for frame, (x, y, z) in zip(frames, positions_lps_mm, strict=True)
     )
 
 

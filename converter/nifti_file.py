@@ -91,6 +91,7 @@ def _stage_bytes(
     given_up: threading.Event,
     finished: list[StagedFile],
 ) -> StagedFile:
+    wanted = takewhile(lambda _: not given_up.is_set(), voxels)
     staged = StagedFile(out)
     try:
         if out.name.endswith(".gz"):
@@ -102,11 +103,11 @@ def _stage_bytes(
                 block_size=_BLOCK_BYTES,
             ) as compressing:
                 compressing.write(header)
-                for piece in takewhile(lambda _: not given_up.is_set(), voxels):
+                for piece in wanted:
                     compressing.write(piece)
         else:
             staged.write(header)
-            for piece in takewhile(lambda _: not given_up.is_set(), voxels):
+            for piece in wanted:
                 staged.write(bytes(piece))
         staged.finish()
     except BaseException:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dcm2niix
 import numpy as np
 import pytest
 from pydicom import Dataset, config, dcmread
@@ -85,6 +86,20 @@ def make_multiframe(tmp_path: Path) -> Callable[..., Path]:
         return path.parent
 
     return make
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a shell script in dcm2niix's place; in it `real` is dcm2niix with its arguments."""
+    real = dcm2niix.bin
+
+    def put(script: str) -> None:
+        path = tmp_path / "dcm2niix"
+        path.write_text(f'#!/bin/sh\nreal() {{ "{real}" "$@"; }}\n{script}\n')
+        path.chmod(0o755)
+        monkeypatch.setattr(dcm2niix, "bin", path)
+
+    return put
 
 
 @pytest.fixture

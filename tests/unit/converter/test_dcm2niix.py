@@ -6,14 +6,12 @@ Where it has to misbehave, a script stands in that calls the real one and spoils
 import contextlib
 import os
 import re
-import stat
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import dcm2niix
 import nibabel as nib
 import pytest
 
@@ -26,7 +24,6 @@ from converter.unpacking.dcm2niix import harmless
 MakeSeries = Callable[..., Path]
 StandIn = Callable[[str], None]
 
-REAL = str(dcm2niix.bin)
 DEADLINE_S = 10.0
 
 
@@ -38,19 +35,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
     assert list(folder.iterdir()) == []
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Puts a shell script in dcm2niix's place; in it `real` is dcm2niix with its arguments."""
-
-    def put(script: str) -> None:
-        path = tmp_path / "dcm2niix"
-        path.write_text(f'#!/bin/sh\nreal() {{ "{REAL}" "$@"; }}\n{script}\n')
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(dcm2niix, "bin", path)
-
-    return put
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
@@ -303,13 +302,13 @@ def jpeg_ls(dataset: Dataset, number: int) -> None:
 
 
 def test_disk_that_is_full_while_dcm2niix_writes_is_no_fault_of_the_images(
-    make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_series: MakeSeries,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stand_in: Callable[[str], None],
 ) -> None:
     """An error of the system passes; a failed conversion does not."""
-    script = tmp_path / "dcm2niix"
-    script.write_text(f'#!/bin/sh\n"{dcm2niix.bin}" "$@" && truncate -s 1000 out/volume.nii\n')
-    script.chmod(0o755)
-    monkeypatch.setattr(dcm2niix, "bin", script)
+    stand_in('real "$@" && truncate -s 1000 out/volume.nii')
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     out = tmp_path / "out" / "ct.nii.gz"
     with pytest.raises(OSError, match="no room") as full:

@@ -7,7 +7,6 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-import dcm2niix
 import numpy as np
 import pytest
 from pydicom import Dataset
@@ -21,6 +20,7 @@ from converter.nifti import convert_volume
 from converter.series import Volume, read_series
 
 MakeSeries = Callable[..., Path]
+StandIn = Callable[[str], None]
 
 HEIGHTS = [1.25 * k for k in range(11)]
 SLICES = 4
@@ -39,12 +39,9 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
+def runs(tmp_path: Path, stand_in: StandIn) -> Callable[[], list[int]]:
     """How many files each run of dcm2niix got."""
-    script = tmp_path / "dcm2niix"
-    script.write_text(f'#!/bin/sh\nwc -l < images.txt >> {tmp_path}/runs\n"{dcm2niix.bin}" "$@"\n')
-    script.chmod(0o755)
-    monkeypatch.setattr(dcm2niix, "bin", script)
+    stand_in(f'wc -l < images.txt >> {tmp_path}/runs\nreal "$@"')
     return lambda: [int(line) for line in (tmp_path / "runs").read_text().split()]
 
 
@@ -114,17 +111,11 @@ def test_parts_that_rounding_makes_uneven_are_left_together(
 
 @pytest.mark.parametrize("number", [1, 4, 5, 11])
 def test_pixel_that_differs_is_told_by_its_frame(
-    make_series: MakeSeries,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    in_parts: Callable[[], None],
-    number: int,
+    make_series: MakeSeries, tmp_path: Path, stand_in: StandIn, in_parts: Callable[[], None], number: int
 ) -> None:
     volume = read_series(make_series(HEIGHTS))
     path = volume.frames[number - 1].path  # or its plain copy, which is tried then
-    script = tmp_path / "dcm2niix"
-    script.write_text(f"""#!/bin/sh
-"{dcm2niix.bin}" "$@" && "{sys.executable}" - <<END
+    stand_in(f"""real "$@" && "{sys.executable}" - <<END
 import nibabel as nib, numpy as np
 files = open("images.txt").read().split()
 place = files.index(next(f for f in files if f == "{path}" or f.endswith("/in/{number - 1:05d}.dcm")))
@@ -133,10 +124,7 @@ values = np.array(image.dataobj)
 values[2, 3, place] += 1
 nib.save(nib.Nifti1Image(values, image.affine), "out/volume.nii")
 END
-exit 0
-""")
-    script.chmod(0o755)
-    monkeypatch.setattr(dcm2niix, "bin", script)
+exit 0""")
     in_parts()
     with pytest.raises(ConversionFailed, match=f"not the pixels of frame {number}$"):
         convert_volume(volume, tmp_path / "out" / "ct.nii.gz")
@@ -163,12 +151,9 @@ def test_memory_is_that_of_some_parts_but_for_stacks_that_are_interpolated(
 
 
 def test_run_that_hangs_does_not_keep_a_conversion_that_failed(
-    make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_parts: Callable[[], None]
+    make_series: MakeSeries, tmp_path: Path, stand_in: StandIn, in_parts: Callable[[], None]
 ) -> None:
-    script = tmp_path / "dcm2niix"
-    script.write_text("#!/bin/sh\nexec sleep 600\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(dcm2niix, "bin", script)
+    stand_in("exec sleep 600")
     in_parts()
     volume: Volume = read_series(make_series(HEIGHTS))
     (tmp_path / "file").touch()
