@@ -23,18 +23,23 @@ from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
-from gateway.computing import Site, computing
-from gateway.config import Config, ConfigError, Rule
-from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
-from gateway.delivery.worker import DeliveryWorker
-from gateway.events import Bus
-from gateway.job_folders import (
+from gateway.arrival.completeness import Completeness
+from gateway.arrival.planning import Planner, TaskRule
+from gateway.arrival.rules import RuleError, compile_rule
+from gateway.backends.job_folders import (
     JobFolderFiles,
     begin_to_sweep,
     kept_here,
     object_store,
     pictures_from,
 )
+from gateway.config import Config, ConfigError, Rule
+from gateway.delivery.worker import DeliveryWorker
+from gateway.events import Bus
+from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
+from gateway.files.results import JobResults
+from gateway.files.workplace import Workplace
+from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
@@ -43,20 +48,15 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
+from gateway.making.convert import Convert, Stage
+from gateway.making.encode import Encode
 from gateway.mirror.backend import mirror_worker
 from gateway.mirror.control import MirrorControl
-from gateway.pipeline.completeness import Completeness
-from gateway.pipeline.convert import Convert, Stage
-from gateway.pipeline.encode import Encode
-from gateway.pipeline.identity import EngineIdentity, SiteSecret
-from gateway.pipeline.planning import Planner, TaskRule
-from gateway.pipeline.results import JobResults
-from gateway.pipeline.rules import RuleError, compile_rule
-from gateway.pipeline.steps import StepWorker
-from gateway.pipeline.workplace import Workplace
+from gateway.running.computing import Site, computing
 from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
-from gateway.worker import Worker
+from gateway.workers.steps import StepWorker
+from gateway.workers.worker import Worker
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from rich.progress import Progress
 from rich.table import Column, Table
 from rich.text import Text
 
-from .console import err, fail, out, plain_errors
-from .converter_commands import convert, decode, encode
+from gateway.commands.console import err, fail, out, plain_errors
+from gateway.commands.converter import convert, decode, encode
 
 # Each command imports what it needs when it runs: `iris --help` and `iris studies` should not load NumPy.
 
@@ -197,9 +197,9 @@ def retry(
 @mirror_commands.command("rebuild")
 def rebuild(config: ConfigOption = None) -> None:
     """Write the mirror's table anew from the ledger, with the gateway running or not."""
+    from gateway.commands.mirror_rebuild import rebuild_mirror
     from gateway.config import load_config
     from gateway.logs import silence_logging
-    from gateway.rebuild import rebuild_mirror
 
     silence_logging()
     with plain_errors():
@@ -221,7 +221,7 @@ def config_from_stack(
     ] = None,
 ) -> None:
     """Write a configuration for the gateway whose stack in AWS this is."""
-    from gateway.stack_config import config_of_stack
+    from gateway.commands.stack_config import config_of_stack
 
     with plain_errors():
         text = config_of_stack(stack, region)
@@ -237,8 +237,8 @@ def config_from_stack(
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the configuration and everything around the gateway, and say the fix."""
     from gateway.adapters.checks import Verdict
+    from gateway.commands.doctor import examine
     from gateway.config import load_config
-    from gateway.doctor import examine
 
     with plain_errors():
         checks = list(examine(load_config(config)))
@@ -261,8 +261,8 @@ for command in (convert, encode, decode):
 
 
 def _status_client(config: Path | None) -> Any:
+    from gateway.commands.status_client import StatusClient
     from gateway.config import load_config
-    from gateway.status_client import StatusClient
 
     return StatusClient(load_config(config).data_dir)
 

@@ -24,11 +24,11 @@ from gateway.adapters.durable import make_folder, sync_folder
 from gateway.api.store import Json, NoRoom, TooLarge, UploadWish
 from gateway.api.upload_gate import NO_ROOM
 from gateway.config import UPLOAD_RULE, Config
+from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import PlannedJob
 from gateway.ledger.store import Ledger
 from gateway.ledger.uploads import UploadedImage, record_upload, upload_job, uploaded_files
 from gateway.ledger.work import NotPossible
-from gateway.pipeline.identity import EngineIdentity, SiteSecret
 
 log = structlog.get_logger(__name__)
 

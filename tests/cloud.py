@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.aws import the_session
+from gateway.backends.aws import the_session
 from gateway.demo.loopback import free_port
 
 DEADLINE_S = 60.0

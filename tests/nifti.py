@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 
 from gateway.config import Config
+from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.store import Ledger
-from gateway.pipeline.identity import EngineIdentity, SiteSecret
 from gateway.uploads import NiftiUploads
 
 AFFINE = np.array([[-0.9, 0.1, 0, 80], [0.1, 0.9, 0, -70], [0, 0, 2.5, -30], [0, 0, 0, 1.0]])

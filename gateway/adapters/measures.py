@@ -5,6 +5,7 @@ has its price; so there are few, and no further dimensions.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -73,3 +74,12 @@ class Gauges(Protocol):
             It was not taken, or that is not known: the same again may count some of it twice.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a part that is not in the store."""
+
+    name: str
+    what: str
+    value: float

@@ -5,12 +5,12 @@ from importlib import metadata
 
 from fastapi import FastAPI
 
+from gateway.adapters.measures import Figure
 from gateway.events import Bus
 
 from .access import Access
 from .guard import Guard, Policy, TokenPolicy
 from .live import LiveFeed
-from .metrics import Figure
 from .mirror_routes import mirror_routes
 from .nifti_routes import nifti_routes
 from .page_routes import add_page

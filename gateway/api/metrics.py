@@ -1,11 +1,12 @@
 """Prometheus metrics, counted when they are asked for; labels are states, never anything of a patient."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from gateway.adapters.measures import Figure
 
 from .store import Counts
 
@@ -44,15 +45,6 @@ class StoreCollector(Collector):
                 "Age of the oldest change that the mirror does not have yet; 0 when it has all.",
                 counts.mirror_lag_s,
             )
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number of a part that is not in the store."""
-
-    name: str
-    what: str
-    value: float
 
 
 class FiguresCollector(Collector):

@@ -6,7 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from .metrics import Figure, exposition, registry_of
+from gateway.adapters.measures import Figure
+
+from .metrics import exposition, registry_of
 from .models import Health, Ready
 from .readiness import Readiness
 from .store import StatusStore

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batch_job.contract import engine_facts
-from gateway.aws import aws_session, batch_queue
+from gateway.backends.aws import aws_session, batch_queue
+from gateway.backends.job_folders import object_store
 from gateway.config import Config, ConfigError
-from gateway.job_folders import object_store
 from gateway.mirror.details import ConfiguredNames
 
 from .jobs import UploadJobs

@@ -14,7 +14,7 @@ from gateway.ledger.states import DeliveryEvent, DeliveryState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import due_deliveries, put_off_delivery, seconds_to_next_delivery
-from gateway.worker import Worker
+from gateway.workers.worker import Worker
 
 from .finding import holds_instance
 from .peer import NotReached, Peer

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.status_client import StatusClient, StatusError
+from gateway.commands.status_client import StatusClient, StatusError
 
 from .children import Child, DemoError
 from .screen import Busy, Screen

@@ -15,11 +15,11 @@ from rich.table import Table
 
 from converter.errors import ConverterError
 from gateway.api.access import TOKEN_NAME
-from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
+from gateway.commands.status_client import StatusClient
 from gateway.delivery.peer import NotReached, Peer, parse_peer
 from gateway.delivery.sending import NotSendable, send_files
 from gateway.delivery.statuses import Answer, understand
-from gateway.status_client import StatusClient
+from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
 
 from .children import Child, DemoError, clean_environment
 from .following import Follower, now

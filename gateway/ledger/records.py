@@ -133,6 +133,12 @@ class JobRow(_Row):
         """Whether it works on a NIfTI that a person uploaded: no DICOM goes in or comes out."""
         return self.rule == UPLOAD_RULE
 
+    @property
+    def model_name(self) -> str:
+        """What a result of a fallback job says of its model: the options that are switched on."""
+        chosen = [n for n, value in sorted(self.options.items()) if value is True and n != "statistics"]
+        return ", ".join([*chosen, "fallback"])
+
 
 class DeliveryRow(_Row):
     """One object on its way to one destination."""

@@ -1,7 +1,7 @@
 """Opens the mirror that the configuration names; boto3 is loaded only for one that needs it."""
 
 from gateway.adapters.mirror import Mirror
-from gateway.aws import aws_session
+from gateway.backends.aws import aws_session
 from gateway.config import Config
 from gateway.events import Bus
 from gateway.ledger.outbox import switch_mirror

@@ -28,7 +28,7 @@ from gateway.ledger.outbox import (
 )
 from gateway.ledger.records import OutboxRow
 from gateway.ledger.store import Ledger
-from gateway.worker import Worker
+from gateway.workers.worker import Worker
 
 from .items import Items
 

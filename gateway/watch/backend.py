@@ -1,7 +1,7 @@
 """Opens what takes the figures, as the configuration names it; boto3 is loaded only where it is needed."""
 
 from gateway.adapters.measures import Gauges
-from gateway.aws import aws_session
+from gateway.backends.aws import aws_session
 from gateway.config import Config
 from gateway.events import Bus
 from gateway.ledger.store import Ledger

@@ -13,7 +13,7 @@ from gateway.adapters.measures import Gauges, Measure
 from gateway.events import Bus, Event
 from gateway.ledger.store import Ledger
 from gateway.ledger.watched import happened, mark_counted, next_stretch, standing
-from gateway.worker import Worker
+from gateway.workers.worker import Worker
 
 log = structlog.get_logger(__name__)
 

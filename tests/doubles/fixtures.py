@@ -37,7 +37,7 @@ def aws_session(batch_double: BatchDouble, _one_session: AwsSession) -> AwsSessi
 @pytest.fixture
 def quick_sessions(_one_session: AwsSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whatever is configured use that session: its clients are made at once."""
-    monkeypatch.setattr("gateway.aws.the_session", lambda *_: _one_session)
+    monkeypatch.setattr("gateway.backends.aws.the_session", lambda *_: _one_session)
 
 
 @pytest.fixture(scope="session")

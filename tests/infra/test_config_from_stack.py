@@ -10,9 +10,9 @@ import pytest
 
 from batch_job.contract import engine_facts
 from gateway.adapters.checks import Verdict
+from gateway.commands.doctor_aws import examine_aws
+from gateway.commands.stack_config import NEEDED, OPTIONAL, StackError, config_of_stack
 from gateway.config import load_config
-from gateway.doctor_aws import examine_aws
-from gateway.stack_config import NEEDED, OPTIONAL, StackError, config_of_stack
 from tests.cloud import REGION
 from tests.infra.conftest import push_image
 from tests.infra.deployment import Aws, Deployed, transformed

@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from gateway.adapters.checks import Verdict
+from gateway.commands.doctor_aws import examine_aws
+from gateway.commands.stack_config import config_of_stack
 from gateway.config import load_config
-from gateway.doctor_aws import examine_aws
-from gateway.stack_config import config_of_stack
 from tests.cloud import REGION
 from tests.infra.conftest import push_image
 from tests.infra.deployment import ACCOUNT, IGNORED_TYPES, Aws, Deployed, fresh

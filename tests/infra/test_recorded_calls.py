@@ -33,17 +33,17 @@ from gateway.adapters.aws.sqs_news import SqsNews
 from gateway.adapters.checks import Verdict
 from gateway.adapters.errors import OutsideError
 from gateway.app import App
-from gateway.aws import the_session
+from gateway.backends.aws import the_session
+from gateway.backends.job_folders import object_store
 from gateway.cloud.news import UploadNews
+from gateway.commands.doctor_aws import examine_aws
+from gateway.commands.mirror_rebuild import rebuild_mirror
+from gateway.commands.stack_config import config_of_stack
+from gateway.commands.status_client import StatusClient
 from gateway.config import Config, load_config
-from gateway.data_files import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
 from gateway.delivery.peer import parse_peer
 from gateway.delivery.sending import send_files
-from gateway.doctor_aws import examine_aws
-from gateway.job_folders import object_store
-from gateway.rebuild import rebuild_mirror
-from gateway.stack_config import config_of_stack
-from gateway.status_client import StatusClient
+from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
 from tests.cloud import DEADLINE_S, REGION
 from tests.cloud_status import Function, load_handler
 from tests.cloud_uploads import NEWS_HANDLER, QUICK_JOB, Cloud, event_of, image

@@ -11,9 +11,9 @@ import pytest
 from botocore.validate import ParamValidator
 
 from gateway.adapters.measures import SITE, Measure
+from gateway.commands.stack_config import config_text
 from gateway.config import Fallback, Watch
 from gateway.mirror.worker import LAG_WORTH_SAYING_S
-from gateway.stack_config import config_text
 from tests.infra.conftest import WATCHED
 from tests.infra.deployment import API, Aws, Deployed, fresh
 from tests.infra.ministack import Ministack

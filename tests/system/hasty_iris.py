@@ -6,7 +6,7 @@ What is done then, and in which order, is the same.
 from gateway.adapters.aws import sqs_news
 from gateway.cli import main
 from gateway.mirror import worker as mirror
-from gateway.pipeline import steps
+from gateway.workers import steps
 
 steps.AWAY_DELAY_S = 2.0
 mirror.LONGEST_DELAY_S = 2.0  # type: ignore[misc]

@@ -3,7 +3,7 @@
 Its configuration is that of the status API, in the same variables: IRIS_MIRROR__TABLE and the others.
 """
 
-from gateway.cloud_job_news import cloud_job_news
+from gateway.cloud.job_news_function import cloud_job_news
 from gateway.config import read_config
 from gateway.logs import configure_logging
 

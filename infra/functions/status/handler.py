@@ -5,7 +5,7 @@ Its configuration is the gateway's, in variables: IRIS_API__AUTH, IRIS_MIRROR__T
 
 from mangum import Mangum
 
-from gateway.cloud_status import cloud_status_api
+from gateway.cloud.status_function import cloud_status_api
 from gateway.config import read_config
 from gateway.logs import configure_logging
 

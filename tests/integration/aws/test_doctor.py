@@ -13,9 +13,9 @@ import pytest
 
 from gateway.adapters.aws.inspection.account import clock
 from gateway.adapters.checks import Check, Verdict
+from gateway.commands.doctor import examine
+from gateway.commands.doctor_aws import examine_aws
 from gateway.config import Aws, Config, Fallback, Mirror, News, Objects, Queue, Site
-from gateway.doctor import examine
-from gateway.doctor_aws import examine_aws
 from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, ON_DEMAND, SPOT, BatchDouble
 from tests.doubles.batch_jobs import ACCOUNT
 from tests.spoiling_proxy import Proxy

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app import App
-from gateway.aws import the_session
+from gateway.backends.aws import the_session
 from gateway.config import Config, ConfigError, load_config
 from gateway.events import Bus
 from gateway.ledger.store import Ledger
@@ -110,7 +110,7 @@ def test_gateway_without_boto3_is_refused_with_the_command_that_installs_it(
 
 
 def test_gateway_without_a_mirror_loads_no_boto3() -> None:
-    code = "import sys, gateway.app, gateway.rebuild; sys.exit('boto3' in sys.modules)"
+    code = "import sys, gateway.app, gateway.commands.mirror_rebuild; sys.exit('boto3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from gateway.api.server import ApiServer
-from gateway.cloud_status import cloud_status_api
+from gateway.cloud.status_function import cloud_status_api
 from gateway.config import Api, Aws, Config, Mirror, Objects
 from gateway.ledger.states import JobEvent
 from tests.doubles.cognito import CognitoDomain, UserPool

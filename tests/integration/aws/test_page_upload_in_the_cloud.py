@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from gateway.api.server import ApiServer
-from gateway.cloud_status import cloud_status_api
+from gateway.cloud.status_function import cloud_status_api
 from gateway.config import read_config
 from tests.cloud_uploads import BUCKET, QUICK_JOB, Cloud
 from tests.doubles.batch import BatchDouble

@@ -20,20 +20,20 @@ from gateway.adapters.folder import FolderStore
 from gateway.adapters.objects import job_object
 from gateway.config import Fallback
 from gateway.events import Event, JobChanged
+from gateway.files.results import JobResults
+from gateway.files.workplace import Workplace
+from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import jobs_of
 from gateway.ledger.records import JobRow, utc_time
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
-from gateway.pipeline.claims import Claim, Claims
-from gateway.pipeline.fallback import FallbackQueue
-from gateway.pipeline.following import Following, Intervals
-from gateway.pipeline.identity import EngineIdentity, SiteSecret
-from gateway.pipeline.news import RunNews
-from gateway.pipeline.outcomes import Outcomes
-from gateway.pipeline.remote_runs import RemoteSubmit
-from gateway.pipeline.results import JobResults
-from gateway.pipeline.run import Runs
-from gateway.pipeline.steps import StepWorker
-from gateway.pipeline.workplace import Workplace
+from gateway.running.claims import Claim, Claims
+from gateway.running.fallback import FallbackQueue
+from gateway.running.following import Following, Intervals
+from gateway.running.news import RunNews
+from gateway.running.outcomes import Outcomes
+from gateway.running.remote_runs import RemoteSubmit
+from gateway.running.run import Runs
+from gateway.workers.steps import StepWorker
 from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
 from tests.doubles.news_queue import NewsQueue
 from tests.one_job import JOB_KEY, STUDY_UID, Site, site_in
@@ -239,8 +239,8 @@ def test_job_waits_while_batch_does_not_take_it_and_goes_on_by_itself(
     harm: Callable[[BatchDouble], None],
     sentence: str,
 ) -> None:
-    monkeypatch.setattr("gateway.pipeline.steps.AWAY_DELAY_S", 0.2)
-    monkeypatch.setattr("gateway.pipeline.outcomes.FIRST_DELAY_S", 0.05)
+    monkeypatch.setattr("gateway.workers.steps.AWAY_DELAY_S", 0.2)
+    monkeypatch.setattr("gateway.running.outcomes.FIRST_DELAY_S", 0.05)
     harm(double)
     gateway = make_gateway()
     gateway.start()
@@ -254,7 +254,7 @@ def test_job_waits_while_batch_does_not_take_it_and_goes_on_by_itself(
 def test_job_that_batch_refuses_again_and_again_is_tried_more_and_more_seldom(
     make_gateway: Callable[..., Gateway], double: BatchDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.pipeline.outcomes.FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("gateway.running.outcomes.FIRST_DELAY_S", 0.01)
     double.deny("SubmitJob")
     gateway = make_gateway()
     gateway.start()

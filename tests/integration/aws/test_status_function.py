@@ -19,8 +19,8 @@ from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
+from gateway.cloud.status_function import cloud_status_api
 from gateway.cloud.uploads import NoUploads
-from gateway.cloud_status import cloud_status_api
 from gateway.config import Config, ConfigError
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from tests.cloud_status import ADMIN, HANDLER, VIEWER, Function
@@ -328,7 +328,7 @@ def test_function_imports_nothing_that_its_requirements_do_not_name(
         "for name in sys.argv[2:]: sys.modules[name] = None\n"
         "spec = importlib.util.spec_from_file_location('handler', sys.argv[1])\n"
         "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
-        "rooms = ('app', 'pipeline', 'listener', 'delivery')\n"
+        "rooms = ('app', 'arrival', 'making', 'running', 'listener', 'delivery')\n"
         "print([room for room in rooms if f'gateway.{room}' in sys.modules])\n"
     )
     variables = {

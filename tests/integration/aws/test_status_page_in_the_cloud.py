@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.server import ApiServer
-from gateway.cloud_status import cloud_status_api
+from gateway.cloud.status_function import cloud_status_api
 from gateway.config import Api, Aws, Config, Mirror, Objects
 from gateway.ledger.states import JobEvent
 from tests.cloud_status import VIEWER, http_event

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.console import EXPECTED_ERRORS
+from gateway.commands.console import EXPECTED_ERRORS
 
 ATTEMPT = """
 import sys

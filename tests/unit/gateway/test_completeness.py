@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-import gateway.pipeline.completeness as completeness_module
+import gateway.arrival.completeness as completeness_module
+from gateway.arrival.completeness import NOT_PLANNED, Completeness
 from gateway.ledger.completion import StudyPlan, request_completion
 from gateway.ledger.records import StudyRow
 from gateway.ledger.states import JobState, StudyState
-from gateway.pipeline.completeness import NOT_PLANNED, Completeness
 
 DEADLINE_S = 20.0
 LONG_S = 3600.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import ConfigError
-from gateway.pipeline.identity import EngineIdentity, SiteSecret
+from gateway.identity import EngineIdentity, SiteSecret
 
 ENGINE = EngineIdentity("threshold", "1.0.0", "", "dcm2niix 1.0")
 SLICES = [("1.2.3", "pixels a", "geometry a"), ("1.2.4", "pixels b", "geometry b")]

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.adapters.aws.s3 import BucketStore
 from gateway.adapters.folder import FolderStore
-from gateway.aws import the_session
+from gateway.backends.aws import the_session
+from gateway.backends.job_folders import aws_variables, kept_here, object_store, pictures_from
 from gateway.config import Aws, Config, ConfigError, Objects, Rule, Site
-from gateway.job_folders import aws_variables, kept_here, object_store, pictures_from
 
 S3 = Objects(backend="s3", bucket="iris-data", prefix="site")
 RULES = [Rule(name="head", leave_site=False), Rule(name="ct")]
@@ -52,6 +52,6 @@ def test_s3_with_an_endpoint_that_is_none_is_refused_with_its_key() -> None:
 
 
 def test_gateway_without_s3_does_not_import_boto3() -> None:
-    program = "import sys, gateway.app, gateway.doctor; print('boto3' in sys.modules)"
+    program = "import sys, gateway.app, gateway.commands.doctor; print('boto3' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,14 +14,14 @@ from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian
 from converter.derived_multiframe import write_multiframe
 from converter.derived_series import MadeUpStudy, SliceStack
 from converter.series import read_header
+from gateway.arrival.planning import Planner, TaskRule
+from gateway.arrival.rules import compile_rule
 from gateway.config import Rule
+from gateway.files.workplace import Workplace
+from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.work import cancel
-from gateway.pipeline.identity import EngineIdentity, SiteSecret
-from gateway.pipeline.planning import Planner, TaskRule
-from gateway.pipeline.rules import compile_rule
-from gateway.pipeline.workplace import Workplace
 
 ENGINE = EngineIdentity("threshold", "1.0.0", "", "dcm2niix 1.0")
 Shelve = Callable[..., None]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.arrival.rules import RuleError, compile_rule
 from gateway.config import Rule
-from gateway.pipeline.rules import RuleError, compile_rule
 
 Attributes = dict[str, tuple[str, ...]]
 

@@ -8,7 +8,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 
 from converter.series import Volume, judge_series
-from gateway.pipeline.selection import Rank, ranked, same_scan, values_of, why_never
+from gateway.arrival.selection import Rank, ranked, same_scan, values_of, why_never
 
 Maker = Callable[..., Volume]
 AXIAL, CORONAL = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1]

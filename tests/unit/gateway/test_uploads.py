@@ -14,6 +14,7 @@ from gateway.api.listings import show_study
 from gateway.api.store import TooLarge, UploadWish
 from gateway.config import Fallback
 from gateway.events import Bus
+from gateway.identity import SiteSecret
 from gateway.ledger import work
 from gateway.ledger.completion import jobs_of
 from gateway.ledger.outbox import due_changes, switch_mirror
@@ -22,8 +23,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.work import NotPossible
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
-from gateway.pipeline.fallback import FallbackQueue
-from gateway.pipeline.identity import SiteSecret
+from gateway.running.fallback import FallbackQueue
 from gateway.uploads import NiftiUploads
 from tests.nifti import ENGINE, PATIENT, content, image, uploads_of, voxels
 

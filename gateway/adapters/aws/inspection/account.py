@@ -7,10 +7,9 @@ from typing import Final
 
 from botocore.exceptions import HTTPClientError
 
+from gateway.adapters.aws.refusals import asking
+from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.checks import Check, Verdict
-
-from ..refusals import asking
-from ..session import AwsSession
 
 SKEW_WARNING_S: Final = 60.0
 SKEW_FAILURE_S: Final = 300.0

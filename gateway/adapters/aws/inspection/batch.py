@@ -7,13 +7,12 @@ from typing import Final
 
 from botocore.exceptions import ClientError
 
+from gateway.adapters.aws.batch_readings import BatchReader, DefinitionReading, EnvironmentReading
+from gateway.adapters.aws.refusals import asking, code_of
+from gateway.adapters.aws.session import AwsSession
+from gateway.adapters.aws.waiting import environment_trouble, queue_trouble, quota_too_small, too_small
 from gateway.adapters.checks import Check, Verdict, until_refused
 from gateway.adapters.queue import Waiting
-
-from ..batch_readings import BatchReader, DefinitionReading, EnvironmentReading
-from ..refusals import asking, code_of
-from ..session import AwsSession
-from ..waiting import environment_trouble, queue_trouble, quota_too_small, too_small
 
 _ECR: Final = re.compile(
     r"(?P<registry>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"

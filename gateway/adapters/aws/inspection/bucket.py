@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from gateway.adapters.aws.refusals import asking, code_of
+from gateway.adapters.aws.s3 import BucketStore
+from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.checks import Check, Verdict, until_refused
 from gateway.adapters.errors import OutsideError, Retriable
 
-from ..refusals import asking, code_of
-from ..s3 import BucketStore
-from ..session import AwsSession
 from .account import clock
 
 _BLOCKS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")

@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
+from gateway.adapters.aws.refusals import asking
+from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.checks import Check, Verdict
-
-from ..refusals import asking
-from ..session import AwsSession
 
 VISIBLE_AGAIN_S: Final = (30, 900)
 """Shorter, and a message comes twice while it is read; longer, and what a killed gateway held comes late."""

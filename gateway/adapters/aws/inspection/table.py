@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from gateway.adapters.aws.dynamodb import TTL_ATTRIBUTE, table_definition
+from gateway.adapters.aws.refusals import asking
+from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.checks import Check, Verdict, until_refused
-
-from ..dynamodb import TTL_ATTRIBUTE, table_definition
-from ..refusals import asking
-from ..session import AwsSession
 
 TABLE: Final = "mirror table"
 

@@ -1,0 +1,56 @@
+"""What commands say, and how they fail: one line that says what to do, and exit code 1."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+out = Console(highlight=False, markup=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+EXPECTED_ERRORS: Final = (
+    ("converter.errors", "ConverterError"),
+    ("gateway.api.server", "ApiError"),
+    ("gateway.config", "ConfigError"),
+    ("gateway.delivery.peer", "NotReached"),
+    ("gateway.delivery.sending", "NotSendable"),
+    ("gateway.demo.children", "DemoError"),
+    ("gateway.ledger.store", "LedgerError"),
+    ("gateway.listener.application_entity", "ListenerError"),
+    ("gateway.commands.mirror_rebuild", "RebuildError"),
+    ("gateway.commands.stack_config", "StackError"),
+    ("gateway.commands.status_client", "StatusError"),
+)
+"""Exceptions whose text is for the user, by module and name: to say what is wrong, none is loaded."""
+
+
+def fail(sentence: str) -> NoReturn:
+    """Say why in one line, and end with exit code 1."""
+    err.print(Text.assemble(("iris: ", "red"), sentence))
+    raise typer.Exit(1)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn every expected error into one line and exit code 1."""
+    try:
+        yield
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror}")
+    except Exception as error:
+        if _is_expected(error):
+            fail(str(error))
+        raise
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether an error's text is the line to print; what was not loaded was not raised."""
+    return any(
+        isinstance(error, getattr(sys.modules[room], name))
+        for room, name in EXPECTED_ERRORS
+        if room in sys.modules
+    )

@@ -1,0 +1,168 @@
+"""Checks what can be checked before and while the gateway runs, and says the fix."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from batch_job.contract import EXIT_DONE, engine_facts
+from converter.nifti import converter_version
+from gateway.adapters.checks import Check, Verdict
+from gateway.app import task_rules, warnings_about
+from gateway.config import Config, ConfigError, Destination
+from gateway.delivery.peer import NotReached, Peer, echo
+from gateway.files.names import LEDGER_NAME
+from gateway.ledger.store import SCHEMAS, Ledger, LedgerError
+
+from .doctor_aws import examine_aws
+from .status_client import StatusClient
+
+ENGINE_TIMEOUT_S = 120.0
+
+
+def examine(config: Config) -> Iterator[Check]:
+    """Check configuration, disk, secret, ledger, converter, engine, ports, every destination, and AWS."""
+    yield from _configuration(config)
+    running = StatusClient(config.data_dir).is_running()
+    yield _disk(config)
+    yield _secret(config)
+    yield _ledger(config)
+    yield _converter()
+    yield from _engine(config)
+    yield from _gateway(config, running=running)
+    for destination in config.destination:
+        yield _destination(config, destination)
+    yield from examine_aws(config)
+
+
+def _configuration(config: Config) -> Iterator[Check]:
+    try:
+        rules = task_rules(config, engine_facts(config.engine.name))
+    except ConfigError as error:
+        yield Check("rules", Verdict.FAILED, str(error), "correct the rule")
+        return
+    takes = ", ".join(f"{rule.rule.name} ({rule.task})" for rule in rules) or "none: nothing is segmented"
+    yield Check("rules", Verdict.OK if rules else Verdict.WARNING, takes, "" if rules else "add a [[rule]]")
+    for warning in warnings_about(config):
+        finding, _, fix = warning.partition("; ")
+        yield Check("configuration", Verdict.WARNING, finding, fix)
+
+
+def _disk(config: Config) -> Check:
+    folder = config.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free_mb = shutil.disk_usage(folder).free // 1_000_000
+    except OSError as error:
+        return Check("disk", Verdict.FAILED, f"{folder}: {error.strerror}", "make site.data_dir writable")
+    if free_mb < config.site.low_water_mb:
+        finding = f"{free_mb} MB free, under site.low_water_mb = {config.site.low_water_mb}"
+        return Check("disk", Verdict.FAILED, finding, "free some space: new associations are rejected")
+    return Check("disk", Verdict.OK, f"{free_mb / 1000:.1f} GB free in {config.data_dir}")
+
+
+def _secret(config: Config) -> Check:
+    path = config.secret_path
+    if not path.exists():
+        return Check("site secret", Verdict.OK, "is made at the first start; back it up then")
+    if path.stat().st_mode & 0o077:
+        return Check("site secret", Verdict.FAILED, f"{path} can be read by others", f"chmod 600 {path}")
+    return Check("site secret", Verdict.OK, f"{path}: keep a copy, losing it changes every identity")
+
+
+def _ledger(config: Config) -> Check:
+    path = config.data_dir / LEDGER_NAME
+    if not path.exists():
+        return Check("ledger", Verdict.OK, "is made at the first start")
+    try:
+        with Ledger(path, read_only=True) as ledger:
+            version = ledger.read("PRAGMA user_version")[0][0]
+            sound = ledger.read("PRAGMA quick_check")[0][0]
+            studies = ledger.read("SELECT count(*) FROM studies")[0][0]
+    except (LedgerError, OSError) as error:
+        return Check("ledger", Verdict.FAILED, str(error), "look at the disk")
+    if sound != "ok":
+        return Check("ledger", Verdict.FAILED, "SQLite finds it damaged", "restore it from your backup")
+    if version > len(SCHEMAS):
+        return Check("ledger", Verdict.FAILED, f"schema {version} is newer", "install the newer version")
+    return Check("ledger", Verdict.OK, f"schema {version}, {studies} studies")
+
+
+def _converter() -> Check:
+    try:
+        return Check("converter", Verdict.OK, converter_version())
+    except (OSError, subprocess.SubprocessError, ImportError):
+        return Check("converter", Verdict.FAILED, "dcm2niix does not start", "pip install dcm2niix")
+
+
+def _engine(config: Config) -> Iterator[Check]:
+    """Ask the engine, where its jobs run on this machine, about each task of the rules."""
+    if config.queue.backend != "local":
+        return
+    try:
+        rules = task_rules(config, engine_facts(config.engine.name))
+    except ConfigError:  # said already
+        return
+    wanted = {(rule.task, json.dumps(rule.compiled.rule.options, sort_keys=True)) for rule in rules}
+    for task, options in sorted(wanted):
+        command = [sys.executable, "-m", "batch_job.check", config.engine.name, task, options]
+        name = f"engine for {task}"
+        try:
+            asked = subprocess.run(
+                command, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            yield Check(name, Verdict.FAILED, "does not answer", f"run {' '.join(command[1:5])} and look")
+            continue
+        if asked.returncode == EXIT_DONE:
+            yield Check(name, Verdict.OK, asked.stdout.strip())
+            continue
+        said = (asked.stderr.strip().splitlines() or ["says nothing"])[-1]
+        finding, _, fix = said.partition("; ")
+        yield Check(name, Verdict.FAILED, finding, fix or "install what is missing")
+
+
+def _gateway(config: Config, *, running: bool) -> Iterator[Check]:
+    if running:
+        readiness = StatusClient(config.data_dir).readiness() or {}
+        reasons = [*readiness.get("reasons", []), *readiness.get("degraded", [])]
+        verdict = Verdict.WARNING if reasons else Verdict.OK
+        finding = "is running" + (f": {'; '.join(reasons)}" if reasons else "")
+        yield Check("gateway", verdict, finding, "see the reasons" if reasons else "")
+        return
+    yield Check("gateway", Verdict.OK, "is not running; start it with `iris serve`")
+    for name, host, port in (
+        ("dicom.port", config.dicom.host, config.dicom.port),
+        ("api.port", config.api.host, config.api.port),
+    ):
+        yield _port(name, host, port)
+
+
+def _port(name: str, host: str, port: int) -> Check:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        finding = f"{host}:{port} cannot be opened ({error.strerror})"
+        return Check(name, Verdict.FAILED, finding, f"choose another {name}, or end what holds it")
+    return Check(name, Verdict.OK, f"{host}:{port} is free")
+
+
+def _destination(config: Config, destination: Destination) -> Check:
+    name = f"destination {destination.name}"
+    if not (destination.ae_title and destination.host and destination.port):
+        return Check(name, Verdict.WARNING, "is not reached by C-STORE", "nothing to check yet")
+    peer = Peer(destination.ae_title, destination.host, destination.port)
+    try:
+        echo(peer, config.dicom.ae_title)
+    except NotReached as error:
+        finding, _, fix = str(error).partition("; ")
+        return Check(name, Verdict.FAILED, finding, fix)
+    return Check(name, Verdict.OK, f"{peer} answers C-ECHO")

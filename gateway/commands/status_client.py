@@ -1,0 +1,136 @@
+"""Asks the running gateway's API for listings; with the gateway down, reads the ledger itself, read-only."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.api.access import TOKEN_NAME
+from gateway.api.listings import list_studies, show_study
+from gateway.files.names import API_ADDRESS_NAME, LEDGER_NAME
+from gateway.ledger.store import Ledger
+
+TIMEOUT_S = 10.0
+
+
+class StatusError(Exception):
+    """The question has no answer; one sentence that says why and what to do."""
+
+
+class StatusClient:
+    """Answers "where is that study?".
+
+    Parameters
+    ----------
+    data_dir
+        The gateway's data directory: its address and token lie there.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def studies(self, *, state: str | None, limit: int) -> list[dict[str, Any]]:
+        """The latest studies, newest first.
+
+        Raises
+        ------
+        StatusError
+        """
+        parameters: dict[str, str | int] = {"limit": limit}
+        if state is not None:
+            parameters["state"] = state
+        answer = self._ask("GET", "/api/v1/studies", parameters)
+        if answer is None:
+            with self._ledger() as ledger:
+                answer = list_studies(ledger, state=state, limit=limit)
+        items: list[dict[str, Any]] = answer["items"]
+        return items
+
+    def study(self, study: str) -> dict[str, Any]:
+        """One study, by its UID or its key.
+
+        Raises
+        ------
+        StatusError
+            There is none, or nobody can be asked.
+        """
+        answer = self._ask("GET", f"/api/v1/studies/{study}")
+        if answer is None:
+            with self._ledger() as ledger:
+                answer = show_study(ledger, study)
+        if answer is None:
+            raise StatusError("there is no such study here; `iris studies` lists them")
+        return answer
+
+    def retry(self, key: str) -> None:
+        """Take up a failed job or delivery.
+
+        Raises
+        ------
+        StatusError
+        """
+        if self._ask("POST", f"/api/v1/jobs/{key}/retry") is None:
+            raise StatusError("the gateway is not running; start it with `iris serve`, then retry")
+
+    def mirror(self) -> dict[str, Any] | None:
+        """How far the mirror is; None with the gateway down."""
+        return self._ask("GET", "/api/v1/mirror")
+
+    def rebuild_mirror(self) -> dict[str, Any] | None:
+        """Let the gateway make the mirror's table anew; None with the gateway down.
+
+        Raises
+        ------
+        StatusError
+            It mirrors nothing.
+        """
+        return self._ask("POST", "/api/v1/mirror/rebuild")
+
+    def is_running(self) -> bool:
+        """Whether the gateway answers."""
+        return self._ask("GET", "/healthz") is not None
+
+    def readiness(self) -> dict[str, Any] | None:
+        """What /readyz says; None with the gateway down."""
+        return self._ask("GET", "/readyz", accept=(200, 503))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, str | int] | None = None,
+        accept: tuple[int, ...] = (200, 202),
+    ) -> dict[str, Any] | None:
+        """The API's answer, or None when no gateway is running."""
+        try:
+            address = (self._data_dir / API_ADDRESS_NAME).read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+        token = self._data_dir / TOKEN_NAME
+        headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.is_file() else {}
+        try:
+            answer = httpx.request(
+                method,
+                address + path,
+                params=parameters,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                trust_env=False,  # a proxy has no business between this machine and itself
+            )
+        except httpx.HTTPError:
+            return None
+        if answer.status_code in accept:
+            content: dict[str, Any] = answer.json()
+            return content
+        raise StatusError(_problem(answer))
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._data_dir / LEDGER_NAME, read_only=True)
+
+
+def _problem(answer: httpx.Response) -> str:
+    try:
+        problem = answer.json()
+        return str(problem.get("detail") or problem["title"])
+    except (ValueError, KeyError, AttributeError):
+        return f"the gateway answered {answer.status_code}"

@@ -1,0 +1,92 @@
+"""What a finished run left in the job folder: manifest and labels, checked before anybody uses them."""
+
+from pathlib import Path
+
+from batch_job.contract import LABELS_NAME, MANIFEST_NAME, OWNER_NAME, ContractError, Manifest, Owner
+from gateway.adapters.durable import file_digest
+from gateway.adapters.objects import ObjectStore, job_object
+from gateway.ledger.records import JobRow, utc_text
+from gateway.workers.attempts import CannotGoOn
+
+from .workplace import Workplace
+
+
+class JobResults:
+    """Reads job folders."""
+
+    def __init__(self, objects: ObjectStore, workplace: Workplace) -> None:
+        self._objects = objects
+        self._workplace = workplace
+
+    def is_there(self, job: JobRow) -> bool:
+        """Whether a manifest is there: without one there is no result.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        return self._manifest_bytes(job) is not None
+
+    def verified(self, job: JobRow) -> tuple[Manifest, str]:
+        """Fetch manifest and labels and compare their digests; the manifest, and when it was stored.
+
+        Raises
+        ------
+        CannotGoOn, Retriable, Permanent, OSError
+        """
+        manifest = self.manifest(job)
+        self.fetch_labels(job, manifest).unlink()
+        made_at = self._objects.modified_at(job_object(job.job_key, MANIFEST_NAME))
+        if made_at is None:
+            raise CannotGoOn("its manifest is gone from the job folder; retry the job")
+        return manifest, utc_text(made_at)
+
+    def manifest(self, job: JobRow) -> Manifest:
+        """The job's manifest, checked.
+
+        Raises
+        ------
+        CannotGoOn
+            It is not there, or not as the contract says.
+        Retriable, Permanent
+        """
+        content = self._manifest_bytes(job)
+        if content is None:
+            raise CannotGoOn("its manifest is gone from the job folder; retry the job")
+        try:
+            manifest = Manifest.from_json(content)
+        except ContractError as error:
+            raise CannotGoOn(f"its manifest cannot be used: {error}") from None
+        if manifest.job_key != job.job_key or LABELS_NAME not in manifest.outputs:
+            raise CannotGoOn("its manifest belongs to another job or names no labels; look at the engine")
+        return manifest
+
+    def fetch_labels(self, job: JobRow, manifest: Manifest) -> Path:
+        """Copy the label map into the work folder and compare its digest with the manifest's.
+
+        Raises
+        ------
+        CannotGoOn, Retriable, Permanent, OSError
+        """
+        target = self._workplace.work_folder(job) / LABELS_NAME
+        if not self._objects.fetch(job_object(job.job_key, manifest.where(LABELS_NAME)), target):
+            raise CannotGoOn("its label map is gone from the job folder; retry the job")
+        if file_digest(target) != manifest.outputs[LABELS_NAME].sha256:
+            raise CannotGoOn("its label map is not the one that the manifest names; retry the job")
+        return target
+
+    def owner(self, job_key: str, run: int) -> str | None:
+        """The queue's name of the run that works, or worked, as this run number; None: nobody began it.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        content = self._objects.get(job_object(job_key, OWNER_NAME.format(run=run)))
+        try:
+            return None if content is None else Owner.from_json(content).batch_job_id
+        except ContractError:  # the job itself refuses to begin there
+            return None
+
+    def _manifest_bytes(self, job: JobRow) -> bytes | None:
+        return self._objects.get(job_object(job.job_key, MANIFEST_NAME))

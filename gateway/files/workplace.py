@@ -1,0 +1,72 @@
+"""Where a job's files lie on this machine, and the volume that the ledger froze for it."""
+
+import shutil
+from pathlib import Path
+
+from converter.series import Volume, parse_frame_name, volume_of_frames
+from gateway.ledger.instances import current_instances
+from gateway.ledger.records import JobRow
+from gateway.ledger.store import Ledger
+from gateway.workers.attempts import CannotGoOn
+
+
+class Workplace:
+    """The folders `work/` and `results/` below the data directory, and the kept instances.
+
+    Parameters
+    ----------
+    data_dir
+        Absolute.
+    """
+
+    def __init__(self, ledger: Ledger, data_dir: Path) -> None:
+        self._ledger = ledger
+        self.data_dir = data_dir
+
+    def volume(self, job: JobRow) -> Volume:
+        """Read the headers of exactly the images that were frozen, in their present revision.
+
+        Raises
+        ------
+        CannotGoOn
+            One of them is gone.
+        UnusableSeries
+            They are no volume any more.
+        OSError
+        """
+        current = {row.sop_instance_uid: row for row in current_instances(self._ledger, job.study_uid)}
+        frames = [parse_frame_name(name) for name in job.instance_uids]
+        missing = len({uid for uid, _ in frames} - current.keys())
+        if missing:
+            raise CannotGoOn(f"{missing} of its instances are gone; send the study again")
+        return volume_of_frames([(self.data_dir / current[uid].path, number) for uid, number in frames])
+
+    def uploaded_image(self, job: JobRow) -> Path:
+        """The NIfTI that a person uploaded for a job; it is kept as received instances are.
+
+        Raises
+        ------
+        CannotGoOn
+            It is gone.
+        """
+        rows = current_instances(self._ledger, job.study_uid)
+        path = next((row.path for row in rows if row.sop_instance_uid in job.instance_uids), None)
+        if path is None or not (self.data_dir / path).is_file():
+            raise CannotGoOn("its image is gone from the data directory; upload the file again, then retry")
+        return self.data_dir / path
+
+    def work_folder(self, job: JobRow) -> Path:
+        """The job's own folder for files on their way."""
+        folder = self.data_dir / "work" / job.job_key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def clear(self, job: JobRow) -> None:
+        """Remove the files on their way; each can be made again."""
+        shutil.rmtree(self.data_dir / "work" / job.job_key, ignore_errors=True)
+
+    def result_path(self, job: JobRow, sop_instance_uid: str) -> Path:
+        """Where an encoded object lies; its UID is one that we made ourselves."""
+        folder = self.data_dir / "results" / job.job_key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{sop_instance_uid}.dcm"

@@ -1,0 +1,189 @@
+"""Who computes: the queue that the configuration names, and all that hands runs to it and follows them.
+
+Local runs die with this process and are settled at the next start; remote ones go on, and are followed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.adapters.measures import Figure
+from gateway.adapters.objects import ObjectStore
+from gateway.backends.aws import aws_session, batch_queue
+from gateway.backends.job_folders import local_queue
+from gateway.config import Config
+from gateway.events import Bus
+from gateway.files.results import JobResults
+from gateway.identity import EngineIdentity, SiteSecret
+from gateway.ledger.records import JobRow
+from gateway.ledger.store import Ledger
+from gateway.workers.worker import Worker
+
+from .claims import Claims
+from .fallback import FallbackQueue
+from .following import Following, Intervals
+from .local_runs import LocalRuns
+from .news import RunNews
+from .outcomes import Outcomes
+from .remote_runs import RemoteSubmit
+from .run import Runs
+
+if TYPE_CHECKING:
+    from gateway.adapters.aws.batch import BatchQueue
+    from gateway.adapters.aws.sqs_news import SqsNews
+
+
+class Computing(Protocol):
+    """A queue and its surroundings."""
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """The threads that it needs beside the steps."""
+        ...
+
+    def submit(self, job: JobRow) -> None:
+        """Take the step submit (staged > submitted)."""
+        ...
+
+    def start(self) -> None:
+        """Take up what an earlier process left, then news."""
+        ...
+
+    def stop(self) -> None:
+        """Take no more news."""
+        ...
+
+    def trouble(self) -> str:
+        """Why no news come, in a sentence; empty when all is well."""
+        ...
+
+    def figures(self) -> Sequence[Figure]:
+        """What is measured of it, for the metrics."""
+        ...
+
+
+@dataclass(frozen=True)
+class Site:
+    """What both kinds of queue need of the rest of the gateway."""
+
+    ledger: Ledger
+    bus: Bus
+    objects: ObjectStore
+    results: JobResults
+    secret: SiteSecret
+    engine: EngineIdentity
+
+
+def computing(config: Config, site: Site) -> Computing:
+    """What the configuration wants.
+
+    Raises
+    ------
+    ConfigError
+        boto3 is missing.
+    """
+    return LocalComputing(config, site) if config.queue.backend == "local" else RemoteComputing(config, site)
+
+
+class LocalComputing:
+    """Subprocesses of this machine."""
+
+    workers: Sequence[Worker] = ()
+
+    def __init__(self, config: Config, site: Site) -> None:
+        self._queue = local_queue(config, site.objects)
+        outcomes = Outcomes(site.ledger, site.results, {})
+        runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
+        self._runs = LocalRuns(site.ledger, site.bus, site.results, outcomes, runs, self._queue)
+        self._news = RunNews(site.ledger, site.results, outcomes, runs)
+
+    def submit(self, job: JobRow) -> None:
+        """Take the step."""
+        self._runs.submit(job)
+
+    def start(self) -> None:
+        """Settle what died with an earlier process, then run what is submitted."""
+        self._runs.settle()
+        self._queue.start(self._news.hear)
+
+    def stop(self) -> None:
+        """End every run."""
+        self._queue.stop()
+
+    def trouble(self) -> str:
+        """There is nobody to wait for."""
+        return ""
+
+    def figures(self) -> Sequence[Figure]:
+        """Nothing: the states of jobs tell all."""
+        return ()
+
+
+class RemoteComputing:
+    """AWS Batch, with the fallback queue and the claims of gateways that share the bucket."""
+
+    def __init__(self, config: Config, site: Site) -> None:
+        self._queue, self._source = _batch_queue(config)
+        outcomes = Outcomes(site.ledger, site.results, config.queue.usd_per_hour)
+        runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
+        claims = Claims(site.objects, config.site.name)
+        fallback = FallbackQueue(site.ledger, config.queue.fallback, site.secret, site.engine)
+        self._submit = RemoteSubmit(runs, site.results, self._queue, claims)
+        self._news = RunNews(site.ledger, site.results, outcomes, runs, fallback)
+        following = Following(
+            site.ledger,
+            site.bus,
+            site.objects,
+            self._queue,
+            claims,
+            runs,
+            self._news,
+            fallback,
+            _intervals(config),
+        )
+        self.workers: Sequence[Worker] = (following,)
+
+    def submit(self, job: JobRow) -> None:
+        """Take the step."""
+        self._submit(job)
+
+    def start(self) -> None:
+        """Begin to take news; the follower asks after everything that is open."""
+        self._queue.start(self._news.hear)
+
+    def stop(self) -> None:
+        """Take no more news; the runs go on."""
+        self._queue.stop()
+
+    def trouble(self) -> str:
+        """Why no news come."""
+        return self._source.trouble if self._source is not None else ""
+
+    def figures(self) -> Sequence[Figure]:
+        """Messages of the news queue, and those that nobody could read."""
+        if self._source is None:
+            return ()
+        figures = [
+            Figure("iris_news_messages", "Messages taken out of the news queue.", self._source.messages),
+            Figure("iris_news_poison", "Messages there that could not be read.", self._source.poison),
+        ]
+        if self._source.dead_letters is not None:
+            what = "Messages in the dead-letter queue of the news."
+            figures.append(Figure("iris_news_dead_letters", what, self._source.dead_letters))
+        return figures
+
+
+def _intervals(config: Config) -> Intervals:
+    """As configured; a short deadline is looked at often enough to be kept."""
+    usual = Intervals(reconcile_s=config.queue.reconcile_s, unseen_s=config.queue.unseen_s)
+    deadline_s = config.queue.fallback.after_s or usual.explain_s
+    return replace(usual, explain_s=min(usual.explain_s, deadline_s / 2))
+
+
+def _batch_queue(config: Config) -> "tuple[BatchQueue, SqsNews | None]":
+    """The job queue of AWS Batch, and where its news come from."""
+    session = aws_session(config, "queue.backend = 'batch'")
+    from gateway.adapters.aws.sqs_news import SqsNews
+
+    news = SqsNews(session, config.news.queue_url) if config.news.backend == "sqs" else None
+    return batch_queue(config, news), news

@@ -1,0 +1,92 @@
+"""Where a job goes that waited too long for a machine: the fallback queue, as a new run or as another job.
+
+The same task with the same options is the same job, and its next run goes to the other queue. With other
+options (the fast model, on a queue without GPUs) it is another job with a key of its own, which takes the
+first one's place; its result says so.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from batch_job.contract import canonical_options
+from converter.series import parse_frame_name
+from gateway.adapters.queue import Lane
+from gateway.config import Fallback
+from gateway.identity import EngineIdentity, SiteSecret
+from gateway.ledger.completion import PlannedJob, replace_job
+from gateway.ledger.instances import current_instances
+from gateway.ledger.records import JobRow
+from gateway.ledger.states import JobEvent
+from gateway.ledger.store import Ledger
+from gateway.ledger.work import newer_run
+
+
+class FallbackQueue:
+    """Moves jobs to the fallback queue.
+
+    Parameters
+    ----------
+    fallback
+        As configured; without a job queue nothing is ever moved.
+    """
+
+    def __init__(
+        self, ledger: Ledger, fallback: Fallback, secret: SiteSecret, engine: EngineIdentity
+    ) -> None:
+        self._ledger = ledger
+        self._fallback = fallback
+        self._secret = secret
+        self._engine = engine
+
+    @property
+    def after_s(self) -> float:
+        """How long a run may wait on the main queue; infinite where there is no other."""
+        is_there = self._fallback.job_queue and self._fallback.after_s
+        return self._fallback.after_s if is_there else float("inf")
+
+    def takes(self, job: JobRow) -> bool:
+        """Whether this job can go there: it is our own affair, and has not been there before."""
+        return bool(self._fallback.job_queue) and job.lane == Lane.MAIN and not job.followed
+
+    def move(self, job: JobRow, reason: str) -> None:
+        """Move a job whose run is over to the fallback queue, once."""
+        options = canonical_options(job.engine, job.task, {**job.options, **self._fallback.options})
+        is_same = options == canonical_options(job.engine, job.task, job.options)
+        with self._ledger.transaction() as transaction:
+            now = transaction.job(job.job_key)
+            if not newer_run(now, job.run) or now.lane != Lane.MAIN:
+                return
+            if is_same:
+                transaction.move_job(
+                    job.job_key,
+                    JobEvent.RUN_LOST,
+                    reason=reason,
+                    columns={"lane": Lane.FALLBACK, "run_open": 0},
+                    run=job.run,
+                    lane=Lane.FALLBACK,
+                    blameless=True,
+                )
+                return
+            transaction.update("jobs", "job_key", job.job_key, {"run_open": 0})
+            replace_job(transaction, now, self._planned(job, options), lane=Lane.FALLBACK, reason=reason)
+
+    def _planned(self, job: JobRow, options: Mapping[str, Any]) -> PlannedJob:
+        rows = {row.sop_instance_uid: row for row in current_instances(self._ledger, job.study_uid)}
+        digests = [
+            (name, rows[uid].pixel_sha256, rows[uid].geometry_sha256)
+            for name in job.instance_uids
+            for uid, _ in [parse_frame_name(name)]
+        ]
+        return PlannedJob(
+            job_key=self._secret.job_key(digests, job.task, options, self._engine),
+            series_uid=job.series_uid,
+            slot=job.slot,
+            rule=job.rule,
+            task=job.task,
+            options=dict(options),
+            engine=job.engine,
+            priority=job.priority,
+            instance_uids=job.instance_uids,
+            send_to=job.send_to,
+            header_sha256=job.header_sha256,
+        )

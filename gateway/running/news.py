@@ -1,0 +1,235 @@
+"""What the queue's news do to a job: it waits, runs, is segmented, or needs another run.
+
+News are ordered by (run, attempt, rank): what comes late or twice changes nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from batch_job.contract import EXIT_BAD_INPUT, EXIT_DONE, EXIT_NOT_SET_UP, EXIT_SOFTWARE_ERROR
+from gateway.adapters.errors import Permanent, Retriable
+from gateway.adapters.queue import (
+    JobNews,
+    RunBlocked,
+    RunEnded,
+    RunNeverStarted,
+    RunProgressed,
+    RunQueued,
+    RunStarted,
+    RunStarting,
+)
+from gateway.events import JobProgressed
+from gateway.files.results import JobResults
+from gateway.ledger.records import JobRow, utc_now
+from gateway.ledger.states import JobEvent, JobState, UnknownTransition
+from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import StaleRow
+from gateway.ledger.work import is_next, newer_run
+from gateway.ledger.work import job as job_of
+from gateway.workers.attempts import CannotGoOn
+
+from .fallback import FallbackQueue
+from .outcomes import Outcomes
+from .run import Runs
+
+log = structlog.get_logger(__name__)
+
+FINAL_EXITS = frozenset({EXIT_BAD_INPUT, EXIT_SOFTWARE_ERROR, EXIT_NOT_SET_UP})
+"""The same would happen again: a person looks at it first."""
+
+
+class RunNews:
+    """Hears the queue.
+
+    Parameters
+    ----------
+    fallback
+        Where runs go that never got a machine; None for a local queue, which tells everything only once.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        results: JobResults,
+        outcomes: Outcomes,
+        runs: Runs,
+        fallback: FallbackQueue | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._results = results
+        self._outcomes = outcomes
+        self._runs = runs
+        self._fallback = fallback
+
+    def hear(self, news: JobNews) -> None:
+        """Act on news; what is late changes nothing.
+
+        A failure here never ends a local queue's thread. A remote queue tells again what was not taken in, so
+        there it is raised.
+        """
+        try:
+            self._act_on(news)
+        except (StaleRow, UnknownTransition):
+            log.info("news_came_late", job_key=news.job_key, run=news.run)
+        except Exception:
+            if self._fallback is not None:
+                raise
+            log.exception("news_failed", job_key=news.job_key, kind=type(news).__name__)
+            reason = "its news could not be taken in; the log names the place"
+            self._outcomes.lose(news.job_key, news.run, reason)
+
+    def _act_on(self, news: JobNews) -> None:
+        job = job_of(self._ledger, news.job_key)
+        if job is None or _is_of_another(job, news):
+            return
+        for missed in news.earlier:
+            if is_next(job, _order(missed)):
+                self._wait(missed)
+        match news:
+            case RunProgressed():
+                self._progress(news)
+            case RunQueued():
+                self._wait(news)
+            case RunStarted():
+                self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE}, {})
+            case RunStarting():
+                self._note_machine(news)
+            case RunBlocked():
+                self._wait(news)
+                self._block(news)
+            case RunEnded() | RunNeverStarted():
+                self._end(job, news)
+
+    def _move(
+        self, news: JobNews, event: JobEvent, states: set[JobState], columns: Mapping[str, Any]
+    ) -> None:
+        with self._ledger.transaction() as transaction:
+            job = transaction.job(news.job_key)
+            if not is_next(job, _order(news)):
+                return
+            marks = _marks(news, job)
+            if job.state in states:
+                transaction.move_job(
+                    news.job_key, event, columns={**marks, **columns}, run=news.run, **news.detail
+                )
+            else:  # it was missed that the run went back before
+                transaction.update("jobs", "job_key", news.job_key, marks)
+
+    def _wait(self, news: RunQueued | RunBlocked) -> None:
+        waiting = {"waiting_since": utc_now(), "waiting_code": "", "blocked_code": "", "withdrawn_at": None}
+        self._move(news, JobEvent.QUEUED, {JobState.SUBMITTED, JobState.RUNNING}, waiting)
+
+    def _block(self, news: RunBlocked) -> None:
+        """Note once what a queue says of a run that waits; the follower explains it in words."""
+        with self._ledger.transaction() as transaction:
+            job = transaction.job(news.job_key)
+            if job.state is JobState.RUNNABLE and job.blocked_code != news.code:
+                transaction.update("jobs", "job_key", news.job_key, {"blocked_code": news.code})
+                transaction.step("job.blocked", job, run=news.run, code=news.code, **news.detail)
+
+    def _note_machine(self, news: RunStarting) -> None:
+        """Note that it has a machine, which is no state of its own."""
+        with self._ledger.transaction() as transaction:
+            job = transaction.job(news.job_key)
+            if is_next(job, _order(news)):
+                transaction.update("jobs", "job_key", news.job_key, _marks(news, job))
+                transaction.step("job.starting", job, run=news.run, **news.detail)
+
+    def _progress(self, news: RunProgressed) -> None:
+        with self._ledger.transaction() as transaction:
+            job = transaction.job(news.job_key)
+            if not newer_run(job, news.run):
+                return
+            columns = {"stage": news.stage, "fraction": news.fraction}
+            transaction.update("jobs", "job_key", news.job_key, columns)
+            transaction.publish(JobProgressed(news.job_key, job.study_uid, news.stage, news.fraction))
+
+    # -- the end of a run ---------------------------------------------------------------------------------
+
+    def _end(self, job: JobRow, news: RunEnded | RunNeverStarted) -> None:
+        if not newer_run(job, news.run):
+            self._close_run(job, news)
+            return
+        is_done = isinstance(news, RunEnded) and news.exit_code == EXIT_DONE
+        if is_done and self._results.is_there(job):
+            self._take_result(job, news)
+        elif self._goes_on_under_another_name(job, news):
+            return
+        elif is_done:
+            reason = "the run ended without a manifest"
+            self._outcomes.lose(news.job_key, news.run, reason, detail=news.detail)
+        elif isinstance(news, RunNeverStarted):
+            self._never_started(job, news)
+        elif news.exit_code in FINAL_EXITS:
+            reason = news.reason or f"the job ended with exit code {news.exit_code}"
+            self._outcomes.fail(news.job_key, news.run, reason, detail=_with_exit_code(news))
+        else:
+            reason = f"the run ended with exit code {news.exit_code}: {news.reason or 'it said nothing'}"
+            self._outcomes.lose(news.job_key, news.run, reason, detail=_with_exit_code(news))
+
+    def _take_result(self, job: JobRow, news: JobNews) -> None:
+        try:
+            self._outcomes.take(job, news.detail)
+        except (CannotGoOn, Permanent) as error:
+            self._outcomes.fail(news.job_key, news.run, str(error))
+        except (Retriable, OSError):
+            if self._fallback is not None:
+                raise  # the result is there: nobody computes it again because a network is away
+            self._outcomes.lose(news.job_key, news.run, "its result could not be read")
+
+    def _never_started(self, job: JobRow, news: RunNeverStarted) -> None:
+        moved = job.withdrawn_at is not None or news.by_time_limit
+        if moved and self._fallback is not None and self._fallback.takes(job):
+            self._fallback.move(job, f"moved to the fallback queue: {job.reason or news.reason}")
+        else:
+            self._outcomes.lose(news.job_key, news.run, news.reason, detail=news.detail)
+
+    def _goes_on_under_another_name(self, job: JobRow, news: JobNews) -> bool:
+        """Whether another run at the queue was first to begin this run number: then that one is followed."""
+        if not news.queue_id:
+            return False
+        owner = self._results.owner(job.job_key, news.run)
+        if owner is None or owner == news.queue_id:
+            return False
+        self._runs.accepted(self._runs.ticket(job, news.run), owner, "owned")
+        return True
+
+    def _close_run(self, job: JobRow, news: JobNews) -> None:
+        """A run ended whose job does not wait for it any more."""
+        if job.run_open and news.run == job.run:
+            with self._ledger.transaction() as transaction:
+                transaction.update("jobs", "job_key", job.job_key, {"run_open": 0})
+
+    def forgotten(self, job: JobRow) -> None:
+        """Settle a run that the queue does not know any more.
+
+        Raises
+        ------
+        Retriable, Permanent, OSError, StaleRow
+        """
+        news = RunEnded(job.job_key, job.run, EXIT_DONE, "", queue_id=job.queue_id)
+        if self._results.is_there(job):
+            self._take_result(job, news)
+        elif not self._goes_on_under_another_name(job, news):
+            self._outcomes.lose(job.job_key, job.run, "the queue does not know the run any more")
+
+
+def _with_exit_code(news: RunEnded) -> dict[str, Any]:
+    return {"exit_code": news.exit_code, **news.detail}
+
+
+def _order(news: JobNews) -> tuple[int, int, int]:
+    return news.run, news.attempt, news.rank
+
+
+def _marks(news: JobNews, job: JobRow) -> dict[str, Any]:
+    """How far the news of a job are."""
+    marks = {"run": news.run, "attempt": news.attempt, "rank": news.rank}
+    return {**marks, "queue_id": news.queue_id or job.queue_id}
+
+
+def _is_of_another(job: JobRow, news: JobNews) -> bool:
+    """Whether news are of a second run under the same number, which does not own it."""
+    return bool(job.queue_id and news.queue_id and news.run == job.run and news.queue_id != job.queue_id)

@@ -1,0 +1,117 @@
+"""Runs, wherever they run: written down in the ledger, then handed to the queue.
+
+The ledger knows of a run before the queue does: a crash between the two leaves a run that was lost, never one
+that nobody knows. What local and remote queues do not share is in `local_runs.py` and `remote_runs.py`.
+"""
+
+import structlog
+
+from gateway.adapters.errors import Away, Permanent, Retriable
+from gateway.adapters.objects import ObjectStore, job_prefix
+from gateway.adapters.queue import JobQueue, JobTicket, Lane, Unanswered
+from gateway.files.results import JobResults
+from gateway.ledger.records import JobRow, utc_now
+from gateway.ledger.states import JobEvent, JobState
+from gateway.ledger.store import Ledger
+from gateway.workers.attempts import CannotGoOn
+
+from .outcomes import Outcomes
+
+log = structlog.get_logger(__name__)
+
+
+class Runs:
+    """Hands runs to the queue."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        results: JobResults,
+        outcomes: Outcomes,
+        objects: ObjectStore,
+        queue: JobQueue,
+    ) -> None:
+        self._ledger = ledger
+        self._results = results
+        self._outcomes = outcomes
+        self._objects = objects
+        self._queue = queue
+
+    def ticket(self, job: JobRow, run: int | None = None) -> JobTicket:
+        """What the queue is told of a job's present run."""
+        address = self._objects.address(job_prefix(job.job_key))
+        return JobTicket(
+            job.job_key, run or job.run, address, job.priority, rule=job.rule, lane=Lane(job.lane)
+        )
+
+    def write_down(self, ticket: JobTicket, followed: str = "") -> None:
+        """Move a job to submitted with its new run.
+
+        Parameters
+        ----------
+        followed
+            The other gateway whose run it is; empty: ours.
+
+        Raises
+        ------
+        StaleRow
+        """
+        now = utc_now()
+        columns = {"run": ticket.run, "stage": "", "fraction": 0.0, "attempt": 0, "rank": 0, "queue_id": ""}
+        columns |= {"followed": followed, "run_open": 1, "submitted_at": now, "waiting_since": now}
+        columns |= {"waiting_code": "", "blocked_code": "", "withdrawn_at": None}
+        detail = {"followed": followed} if followed else {}
+        with self._ledger.transaction() as transaction:
+            transaction.move_job(
+                ticket.job_key,
+                JobEvent.SUBMITTED,
+                expect=JobState.STAGED,
+                columns=columns,
+                run=ticket.run,
+                **detail,
+            )
+
+    def hand_over(self, ticket: JobTicket) -> None:
+        """Submit a run that the ledger knows of."""
+        try:
+            queue_id = self._queue.submit(ticket)
+        except Unanswered as error:
+            log.warning("submit_unanswered", job_key=ticket.job_key, run=ticket.run, reason=str(error))
+            with self._ledger.transaction() as transaction:
+                job = transaction.job(ticket.job_key)
+                transaction.step("job.unanswered", job, run=ticket.run, reason=str(error))
+        except Away as error:
+            self._outcomes.lose(ticket.job_key, ticket.run, str(error), blameless=True)
+        except Retriable as error:
+            self._outcomes.lose(ticket.job_key, ticket.run, str(error))
+        except Permanent as error:
+            self._outcomes.fail(ticket.job_key, ticket.run, str(error))
+        else:
+            if queue_id:
+                self.accepted(ticket, queue_id, "accepted")
+
+    def accepted(self, ticket: JobTicket, queue_id: str, how: str) -> None:
+        """Write down under which name the queue has a run; `how` is "accepted", "adopted" or "owned"."""
+        with self._ledger.transaction() as transaction:
+            job = transaction.job(ticket.job_key)
+            if job.run != ticket.run or job.queue_id == queue_id:
+                return
+            columns = {"queue_id": queue_id, "attempt": 0, "rank": 0}
+            transaction.update("jobs", "job_key", job.job_key, columns)
+            transaction.step(f"job.{how}", job, run=job.run, queue_id=queue_id)
+
+    def is_done_already(self, job: JobRow) -> bool:
+        """Take the result of an earlier run, or of another gateway, where there is a sound one.
+
+        Raises
+        ------
+        StaleRow, Retriable, Permanent
+        """
+        if not self._results.is_there(job):
+            return False
+        try:
+            self._outcomes.take(job, {})
+        except CannotGoOn as error:
+            log.warning("earlier_result_unusable", job_key=job.job_key, reason=str(error))
+            return False
+        return True

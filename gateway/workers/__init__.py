@@ -1,0 +1,1 @@
+"""Threads that are woken by events and by time, and how each of them tries again."""
