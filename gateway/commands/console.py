@@ -1,9 +1,14 @@
-"""What commands say, and how they fail: one line that says what to do, and exit code 1."""
+"""What commands have in common: what they say, and how they fail: one line that says what to do, exit code 1.
 
+Each command imports what it needs when it runs: `iris --help` and `iris studies` should not load NumPy.
+"""
+
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -11,6 +16,11 @@ from rich.text import Text
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; without one the defaults and IRIS_* variables")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 EXPECTED_ERRORS: Final = (
     ("converter.errors", "ConverterError"),
@@ -32,6 +42,11 @@ def fail(sentence: str) -> NoReturn:
     """Say why in one line, and end with exit code 1."""
     err.print(Text.assemble(("iris: ", "red"), sentence))
     raise typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 @contextmanager

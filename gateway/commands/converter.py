@@ -10,7 +10,7 @@ import typer
 
 from .console import err, fail, out, plain_errors
 
-# As in `cli`, each command imports what it needs when it runs.
+# Each command imports what it needs when it runs.
 
 
 def _ends_soon() -> None:
