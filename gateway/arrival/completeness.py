@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from gateway.events import AssociationClosed, Bus, CompletionRequested, Event, InstanceStored
+from gateway.files.kept import FilesLost
 from gateway.ledger.completion import StudyPlan, complete_study, receiving_studies
 from gateway.ledger.records import StudyRow, utc_time
 from gateway.ledger.store import Ledger
@@ -96,12 +97,16 @@ class Completeness(Worker):
         """Complete one study; what goes wrong with it must not hold up the others."""
         try:
             return self._complete(study, due)
+        except FilesLost as error:
+            reason = str(error)
+            log.error("study_lacks_files", study_key=study.study_key, files=error.files)
         except Exception:
+            reason = NOT_PLANNED
             log.exception("study_not_planned", study_key=study.study_key)
         self._failed[study.study_uid] = (study.generation, time.monotonic())
-        if study.reason != NOT_PLANNED:
+        if study.reason != reason:
             with self._ledger.transaction() as transaction:
-                transaction.update("studies", "study_uid", study.study_uid, {"reason": NOT_PLANNED})
+                transaction.update("studies", "study_uid", study.study_uid, {"reason": reason})
         return True
 
     def _due(self, study: StudyRow) -> _Due | None:

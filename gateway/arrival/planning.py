@@ -7,9 +7,13 @@ from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 
+from pydicom import Dataset
+
+from converter.errors import UnusableSeries
 from converter.segmentation import copied_header_digest
 from converter.series import HeaderReader, Usability, Volume, judge_series
 from gateway.config import Rule
+from gateway.files.kept import FilesLost, is_lost, lost_files
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, jobs_of
 from gateway.ledger.instances import current_instances
@@ -134,10 +138,13 @@ class Planner:
 
         Raises
         ------
-        OSError
-            A kept file cannot be read.
+        FilesLost
+            Kept files are gone or cannot be read.
         """
         rows = current_instances(self._ledger, study.study_uid)
+        lost = lost_files(self._data_dir, [row for row in rows if row.of_use])
+        if lost:  # before any header is read: a study that is sent again is looked at often
+            raise FilesLost(lost)
         candidates, decided = self._judge(rows)
         jobs: list[PlannedJob] = []
         earlier = jobs_of(self._ledger, study.study_uid)
@@ -154,18 +161,24 @@ class Planner:
         by_series: dict[str, list[InstanceRow]] = defaultdict(list)
         for row in rows:
             by_series[row.series_uid].append(row)
+        lost = 0
         for series_uid, series_rows in by_series.items():
-            found, others = self._judge_series(series_uid, series_rows)
+            try:
+                found, others = self._judge_series(series_uid, series_rows)
+            except FilesLost as error:
+                lost += error.files
+                continue
             candidates += found
             decided += others
+        if lost:
+            raise FilesLost(lost)
         return candidates, decided
 
     def _judge_series(
         self, series_uid: str, rows: Sequence[InstanceRow]
     ) -> tuple[list[_Candidate], list[DecidedVolume]]:
         of_use = {self._data_dir / row.path: row for row in rows if row.of_use}
-        reader = HeaderReader()
-        judgement = judge_series([(path, reader.read(path)) for path in of_use])
+        judgement = judge_series(_headers(list(of_use)))
         candidates = [
             _Candidate(volume, number, tuple(of_use[frame.path] for frame in volume.frames))
             for number, volume in enumerate(judgement.volumes, start=1)
@@ -274,6 +287,29 @@ class Planner:
             header_sha256=copied_header_digest(volume),
             hold=" ".join(gaps),
         )
+
+
+def _headers(paths: Sequence[Path]) -> list[tuple[Path, Dataset]]:
+    """The headers of these files, each of which could be read when it came.
+
+    Raises
+    ------
+    FilesLost
+    OSError
+        The machine is short of something.
+    """
+    reader, headers = HeaderReader(), []
+    for path in paths:
+        try:
+            headers.append((path, reader.read(path)))
+        except UnusableSeries:
+            continue
+        except OSError as error:
+            if not is_lost(error):
+                raise
+    if len(headers) < len(paths):
+        raise FilesLost(len(paths) - len(headers))
+    return headers
 
 
 def _attributes(volume: Volume) -> Mapping[str, tuple[str, ...]]:

@@ -1,13 +1,20 @@
 """Where a job's files lie on this machine, and the volume that the ledger froze for it."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from converter.errors import ConverterError
 from converter.series import Volume, parse_frame_name, volume_of_frames
 from gateway.ledger.instances import current_instances
-from gateway.ledger.records import JobRow
+from gateway.ledger.records import InstanceRow, JobRow
 from gateway.ledger.store import Ledger
 from gateway.workers.attempts import CannotGoOn
+
+from .kept import FilesLost, lost_files, unreadable_files
+
+THEN_RETRY = ", then retry the job"
 
 
 class Workplace:
@@ -29,17 +36,44 @@ class Workplace:
         Raises
         ------
         CannotGoOn
-            One of them is gone.
+            One of them is gone, or its file is.
         UnusableSeries
             They are no volume any more.
         OSError
         """
+        rows, frames = self._images(job)
+        lost = lost_files(self.data_dir, list(rows.values()))
+        if lost:
+            raise FilesLost(lost, THEN_RETRY)
+        with self.reading(job):
+            return volume_of_frames([(self.data_dir / rows[uid].path, number) for uid, number in frames])
+
+    @contextmanager
+    def reading(self, job: JobRow) -> Iterator[None]:
+        """While a job's images are read: what goes wrong because their files are lost is said as that.
+
+        Raises
+        ------
+        FilesLost
+            In the place of whatever was raised, where files cannot be read.
+        """
+        try:
+            yield
+        except (OSError, ConverterError):
+            lost = unreadable_files(self.data_dir, list(self._images(job)[0].values()))
+            if lost:
+                raise FilesLost(lost, THEN_RETRY) from None
+            raise
+
+    def _images(self, job: JobRow) -> tuple[dict[str, InstanceRow], list[tuple[str, int | None]]]:
+        """A job's instances by UID, and its frames."""
         current = {row.sop_instance_uid: row for row in current_instances(self._ledger, job.study_uid)}
         frames = [parse_frame_name(name) for name in job.instance_uids]
-        missing = len({uid for uid, _ in frames} - current.keys())
+        wanted = {uid for uid, _ in frames}
+        missing = len(wanted - current.keys())
         if missing:
-            raise CannotGoOn(f"{missing} of its instances are gone; send the study again")
-        return volume_of_frames([(self.data_dir / current[uid].path, number) for uid, number in frames])
+            raise CannotGoOn(f"{missing} of its instances are gone; send the study again{THEN_RETRY}")
+        return {uid: current[uid] for uid in wanted}, frames
 
     def uploaded_image(self, job: JobRow) -> Path:
         """The NIfTI that a person uploaded for a job; it is kept as received instances are.

@@ -144,6 +144,33 @@ def store_instance(transaction: Transaction, arrived: ArrivedInstance, associati
     transaction.publish(InstanceStored(study_uid, association))
 
 
+def note_lost_file(transaction: Transaction, known: InstanceRow) -> None:
+    """Record that the file of a known instance is lost or damaged, and that what came takes its place."""
+    transaction.note("instance.file_lost", study_uid=known.study_uid, revision=known.revision)
+
+
+def renew_file(
+    transaction: Transaction, known: InstanceRow, arrived: ArrivedInstance, association: int
+) -> None:
+    """Record where a known instance lies now that came again because its file was lost.
+
+    It is the same instance: no revision, no other identity, and a study that is complete stays so. One that
+    still waits for it is looked at again.
+    """
+    transaction.execute(
+        "UPDATE instances SET path = ?, size_bytes = ? WHERE path = ?",
+        (arrived.path, arrived.size_bytes, known.path),
+    )
+    now = utc_now()
+    cursor = transaction.execute(
+        "UPDATE studies SET last_instance_at = ?, updated_at = ?, evidence = NULL, evidence_at = NULL,"
+        " generation = generation + 1 WHERE study_uid = ? AND state = ?",
+        (now, now, known.study_uid, StudyState.RECEIVING),
+    )
+    if cursor.rowcount:
+        transaction.publish(InstanceStored(known.study_uid, association))
+
+
 def _study_is_receiving(transaction: Transaction, arrived: ArrivedInstance, now: str) -> None:
     header = arrived.study
     row = transaction.one("SELECT state FROM studies WHERE study_uid = ?", (header.study_uid,))

@@ -4,6 +4,12 @@ import hashlib
 from pathlib import Path
 
 from gateway.adapters.durable import make_folder, sync_folder
+from gateway.files.kept import is_lost
+
+from .header import NotReadable, ReadInstance, read_instance
+
+_DIGEST_LETTERS = 16
+"""So much of the digest of its content is in a kept file's name."""
 
 
 class Archive:
@@ -23,8 +29,29 @@ class Archive:
         """
         folder = self.data_dir / "instances" / _digest(study_uid)[:32]
         make_folder(folder)
-        target = folder / f"{_digest(sop_instance_uid)[:32]}-{content_sha256[:16]}.dcm"
+        target = folder / f"{_digest(sop_instance_uid)[:32]}-{content_sha256[:_DIGEST_LETTERS]}.dcm"
         return self._move(source, target)
+
+    def is_named_for(self, kept: str, content_sha256: str) -> bool:
+        """Whether a file was kept with this content: its name says so."""
+        return Path(kept).stem.endswith(f"-{content_sha256[:_DIGEST_LETTERS]}")
+
+    def is_sound(self, kept: str) -> bool:
+        """Whether a kept file still has the content that it was kept with; reads all of it.
+
+        Raises
+        ------
+        OSError
+            The machine cannot tell.
+        """
+        try:
+            return self.is_named_for(kept, content_digest(read_instance(self.data_dir / kept)))
+        except NotReadable:
+            return False
+        except OSError as error:
+            if is_lost(error):
+                return False
+            raise
 
     def put_aside(self, source: Path, content_sha256: str) -> str:
         """Move a file, whose content is durable, to the quarantine; the path below data_dir.
@@ -43,6 +70,11 @@ class Archive:
         source.replace(target)
         sync_folder(target.parent)
         return str(target.relative_to(self.data_dir))
+
+
+def content_digest(read: ReadInstance) -> str:
+    """The digest of all that an instance says: header and pixels, not the file's own meta header."""
+    return hashlib.sha256(f"{read.header_sha256}{read.pixel_sha256}".encode()).hexdigest()
 
 
 def _digest(text: str) -> str:

@@ -4,16 +4,13 @@
 put into quarantine in the same way; what cannot be made durable is answered 0xA700, and the sender keeps it.
 """
 
-import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import structlog
-from pydicom import dcmread
 from pydicom.uid import UID
 
 from converter.segmentation import is_our_own
@@ -26,23 +23,25 @@ from gateway.ledger.instances import (
     is_known_file,
     is_result_of_ours,
     known_files,
+    note_lost_file,
     note_our_own_result,
     note_same_instance,
     put_aside,
+    renew_file,
     store_instance,
     study_of_series,
 )
 from gateway.ledger.records import InstanceRow
 from gateway.ledger.store import Ledger
 
-from .archive import Archive
+from .again import Again, came_again
+from .archive import Archive, content_digest
 from .header import (
     IMAGES_OF_USE,
     Damaged,
     NotReadable,
     ReadInstance,
     header_number,
-    identifying,
     read_instance,
 )
 from .incoming import IncomingFile
@@ -162,70 +161,44 @@ class Intake:
         known = current_instance(self._ledger, sop_instance_uid)
         try:
             _check_series(read, study_of_series(self._ledger, read.text("SeriesInstanceUID")))
-            is_new = known is None or self._is_revision(known, read, path)
+            again = came_again(self._archive, known, read, path) if known is not None else None
         except Damaged as contradiction:
             return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
-        if not is_new:
-            if known is not None and known.transfer_syntax_uid != read.transfer_syntax_uid:
-                with self._ledger.transaction() as transaction:
-                    note_same_instance(transaction, study_uid, read.transfer_syntax_uid)
-            return SUCCESS, study_uid
-        content = hashlib.sha256(f"{read.header_sha256}{read.pixel_sha256}".encode()).hexdigest()
-        kept = self._archive.keep(path, study_uid, sop_instance_uid, content)
-        # A revision has the pixels of what it revises, whatever their bytes: its jobs stay the same.
-        pixel_sha256 = known.pixel_sha256 if known else read.pixel_sha256
-        arrived = self._arrived(read, kept, sender, pixel_sha256)
+        if again is Again.RECODED:
+            with self._ledger.transaction() as transaction:
+                note_same_instance(transaction, study_uid, read.transfer_syntax_uid)
+        if again not in (Again.SAME, Again.RECODED):
+            self._keep(path, read, sender, known, again)
+        return SUCCESS, study_uid
+
+    def _keep(
+        self, path: Path, read: ReadInstance, sender: Sender, known: InstanceRow | None, again: Again | None
+    ) -> None:
+        """Move what came to its place, and write it down: as new, as a revision, or as what was lost."""
+        kept = self._archive.keep(
+            path, read.text("StudyInstanceUID"), read.text("SOPInstanceUID"), content_digest(read)
+        )
+        # A correction has the pixels of what it corrects, whatever their bytes: its jobs stay the same.
+        corrected = known if again is Again.CORRECTED else None
+        arrived = self._arrived(
+            read, kept, sender, corrected.pixel_sha256 if corrected else read.pixel_sha256
+        )
         try:
             with self._ledger.transaction() as transaction:
-                store_instance(transaction, arrived, sender.association)
+                if known is not None and again is not Again.CORRECTED:
+                    note_lost_file(transaction, known)
+                if known is not None and again is Again.LOST:
+                    renew_file(transaction, known, arrived, sender.association)
+                else:
+                    store_instance(transaction, arrived, sender.association)
         except BaseException:
             # The sender is told to keep it: left here, it would be adopted over what comes instead.
             target = self._archive.data_dir / kept
             if target != path and not is_known_file(self._ledger, kept):
                 target.unlink(missing_ok=True)
             raise
-        return SUCCESS, study_uid
-
-    def _is_revision(self, known: InstanceRow, read: ReadInstance, path: Path) -> bool:
-        """Whether a known instance came with a corrected header; False when it is the same one.
-
-        Raises
-        ------
-        Damaged
-            It contradicts the one that is kept.
-        """
-        if (known.study_uid, known.series_uid) != (
-            read.text("StudyInstanceUID"),
-            read.text("SeriesInstanceUID"),
-        ):
-            raise Damaged(
-                "same_uid_elsewhere", "the same SOP Instance UID is kept under another study or series"
-            )
-        if known.geometry_sha256 != read.geometry_sha256:
-            raise Damaged(
-                "same_uid_other_geometry", "the same SOP Instance UID is kept with another geometry"
-            )
-        if known.transfer_syntax_uid != read.transfer_syntax_uid:
-            kept = read_instance(self._archive.data_dir / known.path)
-            if identifying(kept.header) == identifying(read.header):
-                return False
-            is_corrected = True
-        else:
-            is_corrected = known.header_sha256 != read.header_sha256
-            if known.pixel_sha256 == read.pixel_sha256:
-                return is_corrected
-        if not self._decode_alike(known, path):
-            raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
-        return is_corrected
-
-    def _decode_alike(self, known: InstanceRow, path: Path) -> bool:
-        """Whether two differently encoded pixel data mean the same; undecodable ones do not."""
-        try:
-            kept = dcmread(self._archive.data_dir / known.path).pixel_array
-            return np.array_equal(kept, dcmread(path).pixel_array)
-        except Exception:
-            log.warning("pixels_not_comparable", transfer_syntax_uid=known.transfer_syntax_uid)
-            return False
+        if known is not None and again in (Again.LOST, Again.REPLACED):
+            log.warning("lost_file_kept_anew", study_key=arrived.study.study_key)
 
     def _refuse(
         self, path: Path, why: NotReadable, sender: Sender, status: int, read: ReadInstance | None = None

@@ -37,7 +37,8 @@ class Convert:
             self._take_upload(job)
             return
         volume = self._workplace.volume(job)
-        converted = convert_volume(volume, self._workplace.work_folder(job) / INPUT_NAME)
+        with self._workplace.reading(job):
+            converted = convert_volume(volume, self._workplace.work_folder(job) / INPUT_NAME)
         with self._ledger.transaction() as transaction:
             transaction.move_job(
                 job.job_key,
@@ -109,5 +110,6 @@ class Stage:
             return self._workplace.uploaded_image(job)
         converted = self._workplace.work_folder(job) / INPUT_NAME
         if not converted.is_file():  # the work folder is no archive: it may have been emptied
-            convert_volume(self._workplace.volume(job), converted)
+            with self._workplace.reading(job):
+                convert_volume(self._workplace.volume(job), converted)
         return converted

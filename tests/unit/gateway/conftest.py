@@ -28,11 +28,16 @@ class Book:
     heard: list[Event] = field(default_factory=list)
     study_uid: str = STUDY_UID
 
+    @property
+    def data_dir(self) -> Path:
+        """Where the paths of instances begin."""
+        return self.ledger.path.parent
+
     # -- writing ------------------------------------------------------------------------------------------
 
-    def store(self, sop_instance_uid: str = "1.2.3.4.1", **changes: Any) -> None:
+    def arrived(self, sop_instance_uid: str = "1.2.3.4.1", **changes: Any) -> ArrivedInstance:
         study_uid = changes.pop("study_uid", STUDY_UID)
-        arrived = ArrivedInstance(
+        return ArrivedInstance(
             study=StudyHeader(study_uid, f"key of {study_uid}", "P1", "A1", "20260102", "abdomen"),
             **{
                 "series_uid": SERIES_UID,
@@ -53,8 +58,10 @@ class Book:
                 **changes,
             },
         )
+
+    def store(self, sop_instance_uid: str = "1.2.3.4.1", **changes: Any) -> None:
         with self.ledger.transaction() as transaction:
-            store_instance(transaction, arrived, 1)
+            store_instance(transaction, self.arrived(sop_instance_uid, **changes), 1)
 
     def close_association(self, *, released: bool = True) -> None:
         with self.ledger.transaction() as transaction:

@@ -10,9 +10,12 @@ from structlog.testing import capture_logs
 
 import gateway.arrival.completeness as completeness_module
 from gateway.arrival.completeness import NOT_PLANNED, Completeness
+from gateway.files.kept import FilesLost
 from gateway.ledger.completion import StudyPlan, request_completion
+from gateway.ledger.instances import current_instance, renew_file
 from gateway.ledger.records import StudyRow
 from gateway.ledger.states import JobState, StudyState
+from gateway.ledger.transaction import WhyDone
 
 DEADLINE_S = 20.0
 LONG_S = 3600.0
@@ -26,13 +29,14 @@ class ScriptedPlanner:
     broken: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
+    error: Exception = field(default_factory=lambda: OSError("a kept file cannot be read"))
 
     def plan(self, study: StudyRow) -> StudyPlan:
         self.asked.append(study.study_uid)
         before, self.before = self.before, lambda: None
         before()
         if study.study_uid in self.broken:
-            raise OSError("a kept file cannot be read")
+            raise self.error
         return StudyPlan(study.study_uid, study.generation, self.jobs, ())
 
 
@@ -192,6 +196,24 @@ def test_study_that_cannot_be_planned_does_not_hold_up_the_others(book, watch) -
     assert (broken["state"], broken["reason"]) == ("receiving", NOT_PLANNED)
     assert ("study_not_planned", "key of 1.9") in {(entry["event"], entry.get("study_key")) for entry in said}
     assert 0 < wait_s <= completeness_module.LOOK_AGAIN_S
+
+
+def test_study_whose_files_are_lost_says_so_until_they_are_there_again(book) -> None:
+    book.store()
+    with book.ledger.transaction() as transaction:
+        request_completion(transaction, book.study_uid)
+    planner = ScriptedPlanner(broken={book.study_uid}, error=FilesLost(3))
+    watcher = Completeness(
+        book.ledger, planner, book.ledger.bus, lambda _: False, quiet_s=0.0, timeout_s=LONG_S
+    )  # type: ignore[arg-type]
+    watcher.work()
+    assert book.study().reason == "3 kept files are lost or cannot be read; send the study again"
+    known = current_instance(book.ledger, "1.2.3.4.1")
+    planner.broken.clear()
+    with book.ledger.transaction() as transaction:
+        renew_file(transaction, known, book.arrived(), 1)
+    watcher.work()
+    assert (book.study().state, book.study().reason) == (StudyState.DONE, WhyDone.NOTHING_TO_DO)
 
 
 def test_study_that_cannot_be_planned_rests_until_its_time_or_a_new_instance(

@@ -1,5 +1,7 @@
 """From a study's instances to its jobs, and the reason for every volume that has none."""
 
+import errno
+import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,11 +19,13 @@ from converter.series import read_header
 from gateway.arrival.planning import Planner, TaskRule
 from gateway.arrival.rules import compile_rule
 from gateway.config import Rule
+from gateway.files.kept import FilesLost
 from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.work import cancel
+from gateway.workers.attempts import CannotGoOn
 
 ENGINE = EngineIdentity("threshold", "1.0.0", "", "dcm2niix 1.0")
 Shelve = Callable[..., None]
@@ -77,9 +81,11 @@ def _save(header: Dataset, path: Path) -> None:
 
 
 def _store(book, header: Dataset, path: Path, **changes: Any) -> None:
+    kept = book.data_dir / path
     book.store(
         str(header.SOPInstanceUID),
         path=str(path),
+        size_bytes=kept.stat().st_size if kept.is_file() else 1,
         series_uid=str(header.SeriesInstanceUID),
         sop_class_uid=str(header.SOPClassUID),
         series_number=int(header.SeriesNumber),
@@ -331,6 +337,76 @@ def test_two_tasks_make_two_jobs_of_one_volume(shelve: Shelve, plan: Plan) -> No
     made = plan(Rule(name="one", task="tissue"), Rule(name="two", task="bones"))
     assert {job.task for job in made.jobs} == {"tissue", "bones"}
     assert len({job.job_key for job in made.jobs}) == len({job.slot for job in made.jobs}) == 2
+
+
+# -- files that are lost ----------------------------------------------------------------------------------
+
+
+def _unlink(path: Path) -> None:
+    path.unlink()
+
+
+def _cut_short(path: Path) -> None:
+    os.truncate(path, 200)
+
+
+def _overwrite(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [_unlink, _cut_short, _overwrite])
+def test_study_whose_files_are_lost_is_not_planned_and_says_how_many_and_the_way_out(
+    shelve: Shelve, plan: Plan, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    shelve(series=1)
+    shelve(series=2, AcquisitionNumber=2)
+    sound = plan()
+    for name in ("1.2.3.1.3.dcm", "1.2.3.1.4.dcm", "1.2.3.2.5.dcm"):
+        content = (tmp_path / name).read_bytes()
+        damage(tmp_path / name)
+        (tmp_path / f"{name}.sound").write_bytes(content)
+    with pytest.raises(FilesLost) as raised:
+        plan()
+    assert str(raised.value) == "3 kept files are lost or cannot be read; send the study again"
+    for path in tmp_path.glob("*.sound"):
+        path.rename(path.with_suffix(""))
+    assert plan() == sound
+
+
+def test_report_whose_file_is_lost_stands_in_nobodys_way(shelve: Shelve, plan: Plan, book) -> None:
+    shelve()
+    book.store("1.2.3.9.1", series_uid="1.2.3.9", of_use=False, why_not="a report")
+    assert plan().jobs
+
+
+@pytest.mark.parametrize("damage", [_unlink, _cut_short, _overwrite])
+def test_volume_of_a_job_whose_file_is_lost_is_refused_with_the_way_out_until_it_is_there_again(
+    shelve: Shelve, plan: Plan, complete, book, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    shelve()
+    complete(plan())
+    (job,), workplace = book.jobs().values(), Workplace(book.ledger, tmp_path)
+    content = (tmp_path / "1.2.3.1.3.dcm").read_bytes()
+    damage(tmp_path / "1.2.3.1.3.dcm")
+    with pytest.raises(
+        CannotGoOn, match="1 kept file is lost or cannot be read; send the study again, then retry the job"
+    ):
+        workplace.volume(job)
+    (tmp_path / "1.2.3.1.3.dcm").write_bytes(content)
+    assert len(workplace.volume(job).frames) == 20
+
+
+def test_what_goes_wrong_with_pixels_of_a_lost_file_is_said_as_that(
+    shelve: Shelve, plan: Plan, complete, book, tmp_path: Path
+) -> None:
+    shelve()
+    complete(plan())
+    (job,), workplace = book.jobs().values(), Workplace(book.ledger, tmp_path)
+    with pytest.raises(OSError, match="no space"), workplace.reading(job):
+        raise OSError(errno.ENOSPC, "no space left")
+    (tmp_path / "1.2.3.1.3.dcm").unlink()
+    with pytest.raises(FilesLost), workplace.reading(job):
+        raise OSError(errno.EIO, "input/output error")
 
 
 # -- a second completion ----------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""An instance that is known came again: as the same, as a correction, as a contradiction, or to heal a loss.
+
+"The same bytes" means: in the ledger and on the disk. A file that was lost or damaged since (a bad block, a
+clean-up, a restore that was not whole) is kept anew when its instance comes again.
+"""
+
+from enum import Enum, auto
+from pathlib import Path
+
+import numpy as np
+import structlog
+from pydicom import dcmread
+
+from gateway.files.kept import is_there
+from gateway.ledger.records import InstanceRow
+
+from .archive import Archive, content_digest
+from .header import Damaged, ReadInstance, identifying, read_instance
+
+log = structlog.get_logger(__name__)
+
+
+class Again(Enum):
+    """As what a known instance came again."""
+
+    SAME = auto()  # and its file is sound
+    RECODED = auto()  # the same in another transfer syntax: the first is kept
+    LOST = auto()  # the same bytes; the file that was kept of them is gone or damaged
+    CORRECTED = auto()  # another header with the same pixels
+    REPLACED = auto()  # it differs, and what it should be compared with is lost: it takes its place
+
+
+def came_again(archive: Archive, known: InstanceRow, read: ReadInstance, path: Path) -> Again:
+    """Compare what came, which lies at `path`, with what is known and kept.
+
+    Raises
+    ------
+    Damaged
+        It contradicts the one that is kept.
+    OSError
+        The machine cannot tell.
+    """
+    _check_place(known, read)
+    is_same_syntax = known.transfer_syntax_uid == read.transfer_syntax_uid
+    if is_same_syntax and archive.is_named_for(known.path, content_digest(read)):
+        return Again.SAME if _is_sound(archive, known) else Again.LOST
+    is_same_header = is_same_syntax and known.header_sha256 == read.header_sha256
+    if is_same_syntax and not is_same_header and known.pixel_sha256 == read.pixel_sha256:
+        return Again.CORRECTED
+    if not _is_sound(archive, known):
+        return Again.REPLACED
+    kept = archive.data_dir / known.path
+    if not is_same_syntax and identifying(read_instance(kept).header) == identifying(read.header):
+        return Again.RECODED
+    if not _decode_alike(kept, path):
+        raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
+    return Again.SAME if is_same_header else Again.CORRECTED
+
+
+def _check_place(known: InstanceRow, read: ReadInstance) -> None:
+    place = read.text("StudyInstanceUID"), read.text("SeriesInstanceUID")
+    if (known.study_uid, known.series_uid) != place:
+        raise Damaged("same_uid_elsewhere", "the same SOP Instance UID is kept under another study or series")
+    if known.geometry_sha256 != read.geometry_sha256:
+        raise Damaged("same_uid_other_geometry", "the same SOP Instance UID is kept with another geometry")
+
+
+def _is_sound(archive: Archive, known: InstanceRow) -> bool:
+    return is_there(archive.data_dir, known) and archive.is_sound(known.path)
+
+
+def _decode_alike(kept: Path, path: Path) -> bool:
+    """Whether two differently encoded pixel data mean the same; undecodable ones do not."""
+    try:
+        return np.array_equal(dcmread(kept).pixel_array, dcmread(path).pixel_array)
+    except Exception:
+        log.warning("pixels_not_comparable")
+        return False
