@@ -12,13 +12,11 @@ from .contract import (
     DIE_WITH_PARENT_VARIABLE,
     EXIT_BAD_INPUT,
     EXIT_DONE,
-    EXIT_NOT_SET_UP,
     EXIT_SOFTWARE_ERROR,
-    EXIT_TRANSIENT,
     RUN_VARIABLE,
 )
 from .ec2_metadata import wait_for_notice
-from .errors import BadInput, ComeBackLater, NotSetUp, OwnedByAnother
+from .errors import BadInput, meaning_of
 from .interruption import Interruption
 from .place import Attempt
 from .resources import set_threads
@@ -56,22 +54,11 @@ def _run(address: str, interruption: Interruption) -> int:
         )  # late: NumPy takes the threads that were set, and a signal is answered before
 
         run_job(place, attempt, interruption)
-    except BadInput as error:
-        return _say(str(error), EXIT_BAD_INPUT)
-    except NotSetUp as error:
-        return _say(str(error), EXIT_NOT_SET_UP)
-    except ComeBackLater as error:
-        return _say(str(error), EXIT_TRANSIENT)
-    except OwnedByAnother as error:
-        return _say(str(error), EXIT_DONE)
-    except MemoryError:
-        return _say("memory ran out; give the job more, or run fewer at once", EXIT_TRANSIENT)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        return _say(f"the job folder failed: {reason}", EXIT_TRANSIENT)
     except Exception as error:
-        code = _say(f"a defect in the job or its engine ({type(error).__name__})", EXIT_SOFTWARE_ERROR)
-        traceback.print_exc()
+        code, sentence = meaning_of(error)
+        _say(sentence, code)
+        if code == EXIT_SOFTWARE_ERROR:
+            traceback.print_exc()
         return code
     return EXIT_DONE
 

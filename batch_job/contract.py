@@ -14,6 +14,7 @@ A job folder, on a disk or under a prefix of a bucket, holds in the order in whi
     statistics.json            {"bone": {"volume_ml": 812.5, "mean_intensity": 301.2, ...}, ...}
     preview.png
     manifest.json              Manifest: written last; where it is missing there is no result
+    exit.json                  RunExit: on a disk, how the latest run ended, and the last that it writes
 
 Of each structure that was found `statistics.json` has `volume_ml`, `voxels`, `mean_intensity`,
 `std_intensity`, `median_intensity`, `truncated` (true where it touches the image's border: the volume is that
@@ -34,7 +35,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 CONTRACT: Final = 1
 
@@ -45,6 +46,7 @@ LABELS_NAME: Final = "labels.nii.gz"
 STATISTICS_NAME: Final = "statistics.json"
 PREVIEW_NAME: Final = "preview.png"
 MANIFEST_NAME: Final = "manifest.json"
+EXIT_NAME: Final = "exit.json"
 CHECKPOINT_NAME: Final = "checkpoint"
 CLAIM_NAME: Final = "claim.json"
 OWNER_NAME: Final = "runs/{run}/owner.json"
@@ -135,6 +137,14 @@ class JobRequest(_Record):
     input: JobInput
 
 
+def _in_utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, kept as UTC."""
+
+
 class Progress(_Record):
     """`progress.json`: how far the job is."""
 
@@ -146,12 +156,22 @@ class Progress(_Record):
     """Of the whole job; never falls within one run."""
     eta_s: Annotated[float, Field(ge=0)] | None
     """Seconds to go, or null while nothing can be said."""
-    at: AwareDatetime
+    at: Moment
 
-    @field_validator("at")
-    @classmethod
-    def _in_utc(cls, at: datetime) -> datetime:
-        return at.astimezone(UTC)
+
+class RunExit(_Record):
+    """`exit.json`: how a run ended. In a bucket there is none: the queue says it there.
+
+    A run that is killed leaves none either, nor one whose disk is full: who saw its process end knows.
+    """
+
+    contract: Literal[1] = CONTRACT
+    run: Annotated[int, Field(ge=1)]
+    code: int
+    """Of `EXIT_...`: what the process ends with, too."""
+    sentence: str
+    """Why, in one line without patient data; empty when all is well."""
+    at: Moment
 
 
 class Owner(_Record):

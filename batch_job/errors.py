@@ -4,7 +4,18 @@ BadInput          the request or the input cannot be used; no retry helps    2
 ComeBackLater     busy, full, unreachable: another time, or elsewhere        75
 NotSetUp          the engine lacks weights or a licence: a person's work     78
 OwnedByAnother    another Batch job works on this run; nothing is left over  0
+MemoryError       memory ran out                                             75
+OSError           the job folder failed                                      75
+whatever else     a defect                                                   70
 """
+
+from .contract import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_NOT_SET_UP,
+    EXIT_SOFTWARE_ERROR,
+    EXIT_TRANSIENT,
+)
 
 
 class BadInput(Exception):
@@ -25,3 +36,22 @@ class NotSetUp(Exception):
 
 class OwnedByAnother(Exception):
     """Another Batch job claimed this run first."""
+
+
+def meaning_of(error: BaseException) -> tuple[int, str]:
+    """What a run that ends with this error ends with: its exit code, and why in one sentence."""
+    match error:
+        case BadInput():
+            return EXIT_BAD_INPUT, str(error)
+        case NotSetUp():
+            return EXIT_NOT_SET_UP, str(error)
+        case ComeBackLater():
+            return EXIT_TRANSIENT, str(error)
+        case OwnedByAnother():
+            return EXIT_DONE, str(error)
+        case MemoryError():
+            return EXIT_TRANSIENT, "memory ran out; give the job more, or run fewer at once"
+        case OSError():
+            return EXIT_TRANSIENT, f"the job folder failed: {error.strerror or type(error).__name__}"
+        case _:
+            return EXIT_SOFTWARE_ERROR, f"a defect in the job or its engine ({type(error).__name__})"

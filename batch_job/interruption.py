@@ -37,6 +37,7 @@ class Interruption:
         self._writing = threading.RLock()
         self._ending = threading.Lock()
         self._to_remove: Path | None = None
+        self._tell: Callable[[int, str], None] = lambda code, sentence: None
 
     def watch_signals(self) -> None:
         """End on SIGTERM and SIGINT from now on; to be called in the main thread."""
@@ -75,6 +76,15 @@ class Interruption:
         finally:
             self._to_remove = None
 
+    @contextmanager
+    def telling(self, tell: Callable[[int, str], None]) -> Iterator[None]:
+        """Tell the exit code and why at the end, should that come now."""
+        before, self._tell = self._tell, tell
+        try:
+            yield
+        finally:
+            self._tell = before
+
     def end(self) -> None:
         """End the process with `EXIT_INTERRUPTED`; does not return."""
         self._ending.acquire()  # and never release it: the first one ends the process
@@ -83,6 +93,7 @@ class Interruption:
             end_children()
             if self._to_remove is not None:
                 shutil.rmtree(self._to_remove, ignore_errors=True)
+            self._tell(EXIT_INTERRUPTED, "the run was interrupted")
         finally:
             os._exit(EXIT_INTERRUPTED)
 

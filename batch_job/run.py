@@ -20,6 +20,7 @@ from .contract import (
 from .ec2_metadata import machine_type
 from .engines import Segmented, Work, load_engine
 from .errors import BadInput
+from .exit import exit_left
 from .image import Image, read_image, read_size, write_labels
 from .interruption import Interruption
 from .job import Job
@@ -51,6 +52,8 @@ def run_job(place: JobPlace, attempt: Attempt, interruption: Interruption) -> No
     """
     with ExitStack() as stack:
         claim = stack.enter_context(place.claimed(attempt))
+        if claim.is_alone:
+            stack.enter_context(exit_left(place, attempt.run, interruption))
         scratch = stack.enter_context(scratch_folder(place.scratch_parent))
         stack.enter_context(interruption.removing(scratch))
         job = Job(place, claim, scratch)

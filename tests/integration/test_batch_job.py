@@ -22,6 +22,7 @@ from batch_job.contract import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
     EXIT_INTERRUPTED,
+    EXIT_NAME,
     EXIT_TRANSIENT,
     LABELS_NAME,
     LOCK_NAME,
@@ -31,6 +32,7 @@ from batch_job.contract import (
     STAGES,
     STATISTICS_NAME,
     Manifest,
+    RunExit,
     read_manifest,
     read_progress,
 )
@@ -213,11 +215,13 @@ def test_batch_job_run_twice_from_nothing_writes_the_same_bytes(stage: Stage, da
 def test_batch_job_with_a_sound_manifest_ends_at_once(stage: Stage, data: Path) -> None:
     folder = stage(data / "ct-torso-3mm" / "ct.nii.gz")
     assert run(folder).returncode == EXIT_DONE
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != LOCK_NAME}
+    each_run = {LOCK_NAME, EXIT_NAME}
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name not in each_run}
     (folder / "input.nii.gz").unlink()  # not even the input is asked for
     del before["input.nii.gz"]
     assert run(folder, IRIS_RUN="2").returncode == EXIT_DONE
-    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name != LOCK_NAME} == before
+    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name not in each_run} == before
+    assert RunExit.from_json((folder / EXIT_NAME).read_bytes()).run == 2
 
 
 def test_batch_job_with_a_damaged_result_makes_it_again(stage: Stage, data: Path) -> None:
