@@ -6,6 +6,8 @@ line in the timeline, and one with a gap is held for a person. An abort is no ev
 the PACS answers to C-FIND, lists of instances) belongs into `_due`.
 """
 
+import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import structlog
 
 from gateway.events import AssociationClosed, Bus, CompletionRequested, Event, InstanceStored
 from gateway.files.kept import FilesLost
-from gateway.ledger.completion import StudyPlan, complete_study, receiving_studies
+from gateway.ledger.completion import StudyPlan, complete_study, receiving_studies, receiving_study
 from gateway.ledger.records import StudyRow, utc_time
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
@@ -59,6 +61,11 @@ class Completeness(Worker):
         quiet_s: float,
         timeout_s: float,
     ) -> None:
+        self._changed: dict[str, None] = {}  # studies that events named and that were not looked at since
+        self._waiting: set[str] = set()  # studies that were looked at, and wait for a time or their sender
+        self._events_lock = threading.Lock()  # of these two: events come in other threads
+        self._next_look_at: dict[str, float] = {}  # monotonic, of those that wait for a time
+        self._all_looked_at = -math.inf
         super().__init__("completeness", bus)
         self._ledger = ledger
         self._planner = planner
@@ -69,34 +76,81 @@ class Completeness(Worker):
         self._failed: dict[str, tuple[int, float]] = {}  # study -> the generation that failed, and when
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a study may have become complete, or grown."""
-        return isinstance(event, InstanceStored | AssociationClosed | CompletionRequested)
+        """Whether a study may have become complete, or is new.
+
+        A further instance of one that waits already changes nothing before its time, or its sender's release.
+        """
+        match event:
+            case AssociationClosed(study_uids=study_uids):
+                changed = sorted(study_uids)
+            case CompletionRequested(study_uid=study_uid) | InstanceStored(study_uid=study_uid):
+                changed = [study_uid]
+            case _:
+                return False
+        with self._events_lock:
+            if isinstance(event, InstanceStored) and event.study_uid in self._waiting:
+                return False
+            self._changed |= dict.fromkeys(changed)
+        return True
 
     def work(self) -> float:
         """Complete what is due; the seconds until the next study is to be looked at."""
-        wait_s = LOOK_AGAIN_S
-        for study in receiving_studies(self._ledger):
+        for study in self._to_look_at():
             if self.is_stopping:
                 break
-            due = self._due(study)
-            if due is None:
-                continue
-            in_s = max(due.in_s, self._seconds_to_next_try(study))
-            if in_s > 0:
-                wait_s = min(wait_s, in_s)
-            elif not self._complete_or_put_off(study, due):
-                wait_s = 0.0
-        return wait_s
+            self._look_at(study)
+        next_at = min(self._next_look_at.values(), default=math.inf)
+        return max(0.0, min(next_at, self._all_looked_at + LOOK_AGAIN_S) - time.monotonic())
+
+    def _to_look_at(self) -> list[StudyRow]:
+        """The receiving studies that changed or whose time has come; now and then every one."""
+        now = time.monotonic()
+        is_time_for_all = now >= self._all_looked_at + LOOK_AGAIN_S
+        with self._events_lock:
+            due = {**self._changed, **{uid: None for uid, at in self._next_look_at.items() if at <= now}}
+            self._changed.clear()
+            if is_time_for_all:
+                self._waiting.clear()
+            else:  # what comes in while they are looked at is not overlooked
+                self._waiting.difference_update(due)
+        if not is_time_for_all:
+            for study_uid in due:
+                self._next_look_at.pop(study_uid, None)
+            return [row for uid in due if (row := receiving_study(self._ledger, uid)) is not None]
+        self._all_looked_at = now
+        self._next_look_at.clear()
+        studies = receiving_studies(self._ledger)
+        open_now = {study.study_uid for study in studies}
+        self._not_whole = {uid: seen for uid, seen in self._not_whole.items() if uid in open_now}
+        self._failed = {uid: seen for uid, seen in self._failed.items() if uid in open_now}
+        return studies
+
+    def _look_at(self, study: StudyRow) -> None:
+        """Complete one study, or find out when it is to be looked at again."""
+        due = self._due(study)
+        in_s = max(due.in_s, self._seconds_to_next_try(study)) if due is not None else math.inf
+        if due is not None and in_s <= 0:
+            in_s = self._complete_or_put_off(study, due)
+            if in_s == math.inf:
+                return
+        if in_s < math.inf:
+            self._next_look_at[study.study_uid] = time.monotonic() + in_s
+        if study.study_uid not in self._failed:
+            with self._events_lock:
+                self._waiting.add(study.study_uid)
 
     def _seconds_to_next_try(self, study: StudyRow) -> float:
         """How long a study that could not be planned rests; 0 for every other."""
         generation, failed_at = self._failed.get(study.study_uid, (-1, 0.0))
         return LOOK_AGAIN_S - (time.monotonic() - failed_at) if generation == study.generation else 0.0
 
-    def _complete_or_put_off(self, study: StudyRow, due: _Due) -> bool:
-        """Complete one study; what goes wrong with it must not hold up the others."""
+    def _complete_or_put_off(self, study: StudyRow, due: _Due) -> float:
+        """Complete one study; the seconds until it is to be looked at again, infinite where it is complete.
+
+        What goes wrong with it must not hold up the others.
+        """
         try:
-            return self._complete(study, due)
+            return math.inf if self._complete(study, due) else 0.0
         except FilesLost as error:
             reason = str(error)
             log.error("study_lacks_files", study_key=study.study_key, files=error.files)
@@ -107,7 +161,7 @@ class Completeness(Worker):
         if study.reason != reason:
             with self._ledger.transaction() as transaction:
                 transaction.update("studies", "study_uid", study.study_uid, {"reason": reason})
-        return True
+        return LOOK_AGAIN_S
 
     def _due(self, study: StudyRow) -> _Due | None:
         """When this study should be complete; None while only its sender can tell."""

@@ -61,6 +61,14 @@ def receiving_studies(ledger: Ledger) -> list[StudyRow]:
     ]
 
 
+def receiving_study(ledger: Ledger, study_uid: str) -> StudyRow | None:
+    """One study while it is not complete yet, or None."""
+    rows = ledger.read(
+        "SELECT * FROM studies WHERE study_uid = ? AND state = ?", (study_uid, StudyState.RECEIVING)
+    )
+    return StudyRow.of(rows[0]) if rows else None
+
+
 def jobs_of(ledger: Ledger, study_uid: str) -> list[JobRow]:
     """Every job of a study, oldest first."""
     rows = ledger.read("SELECT * FROM jobs WHERE study_uid = ? ORDER BY created_at", (study_uid,))

@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage
 
-from gateway.events import Bus, Event
+from gateway.events import AssociationClosed, Bus, Event
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study, jobs_of
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, association_closed, store_instance
 from gateway.ledger.records import DeliveryRow, EventRow, JobRow, StudyRow
@@ -66,6 +66,7 @@ class Book:
     def close_association(self, *, released: bool = True) -> None:
         with self.ledger.transaction() as transaction:
             association_closed(transaction, [STUDY_UID], released=released, sender="PACS")
+            transaction.publish(AssociationClosed(1, released, frozenset({STUDY_UID})))
 
     def planned(self, job_key: str = "k1", **changes: Any) -> PlannedJob:
         return PlannedJob(

@@ -76,7 +76,6 @@ def test_released_study_without_a_gap_is_complete_after_the_quiet_time(book, wat
     book.store()
     watch(book.planned(), quiet_s=0.05)
     book.close_association()
-    book.store("9.9", study_uid="9")  # wakes the watch; its own association is not closed
     assert _completed_with(book) == "released"
     assert book.state() is JobState.PLANNED
     at = book.study()
@@ -141,12 +140,11 @@ def test_gap_is_waited_for_until_the_timeout_and_then_held(book, watch) -> None:
 def test_gap_that_a_late_slice_fills_is_complete_at_once(book, watch) -> None:
     book.store()
     book.close_association()
-    watcher, planner = watch(book.planned(hold="a slice is missing"))
+    _, planner = watch(book.planned(hold="a slice is missing"))
     _wait_for(lambda: planner.asked)
     planner.jobs = (book.planned("k2"),)
     book.store("1.2.3.4.2")
     book.close_association()
-    watcher._wake.set()
     assert _completed_with(book) == "released"
     assert book.state("k2") is JobState.PLANNED
 
@@ -162,14 +160,13 @@ def test_person_who_says_complete_is_believed_in_spite_of_gap_and_open_associati
 
 def test_instance_that_comes_while_the_study_is_planned_is_not_left_out(book, watch) -> None:
     book.store()
-    book.close_association()
-    watcher, planner = watch(book.planned(), is_open=lambda _: True)
+    is_open = True
+    _, planner = watch(book.planned(), is_open=lambda _: is_open)
     planner.before = lambda: book.store("1.2.3.4.2")
-    watcher._has_open_association = lambda _: False
-    watcher._wake.set()
+    is_open = False
+    book.close_association()
     _wait_for(lambda: planner.asked)
     book.close_association()
-    watcher._wake.set()
     assert _completed_with(book) == "released"
     assert len(planner.asked) >= 2
     assert book.study().generation == 2
@@ -237,3 +234,93 @@ def test_study_that_cannot_be_planned_rests_until_its_time_or_a_new_instance(
     watcher.work()
     assert book.study().state is StudyState.DONE
     assert book.study().reason != NOT_PLANNED
+
+
+# -- many studies at once -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looked_up(book, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The parameters of every look into the table of studies from now on."""
+    seen, read = [], book.ledger.read
+
+    def noted(sql: str, parameters: tuple[Any, ...] = ()) -> Any:
+        rows = read(sql, parameters)
+        if "FROM studies" in sql:
+            seen.append((*parameters, len(rows)))
+        return rows
+
+    monkeypatch.setattr(book.ledger, "read", noted)
+    return seen
+
+
+def _watch_without_a_thread(book, is_open: Callable[[str], bool], **times: float) -> Any:
+    planner = ScriptedPlanner()
+    given = {"quiet_s": 0.0, "timeout_s": LONG_S, **times}
+    return Completeness(book.ledger, planner, book.ledger.bus, is_open, **given), planner  # type: ignore[arg-type]
+
+
+def test_further_instance_of_a_study_that_waits_wakes_nobody_and_looks_nothing_up(book, looked_up) -> None:
+    for number in range(20):
+        book.store(f"1.{number}.1", study_uid=f"1.{number}", series_uid=f"1.{number}.0")
+    watcher, _ = _watch_without_a_thread(book, lambda _: True)
+    watcher.work()
+    looked_up.clear()
+    for number in range(20):
+        book.store(f"1.{number}.2", study_uid=f"1.{number}", series_uid=f"1.{number}.0")
+    assert not watcher._wake.is_set()
+    watcher.work()
+    assert looked_up == []
+
+
+def test_study_that_changed_is_looked_at_alone_among_many(book, looked_up) -> None:
+    for number in range(20):
+        book.store(f"1.{number}.1", study_uid=f"1.{number}", series_uid=f"1.{number}.0")
+    watcher, planner = _watch_without_a_thread(book, lambda _: False)
+    watcher.work()
+    book.store()
+    watcher.work()
+    looked_up.clear()
+    book.close_association()
+    watcher.work()
+    assert looked_up == [(book.study_uid, StudyState.RECEIVING, 1)]
+    assert planner.asked == [book.study_uid]
+
+
+def test_study_that_was_complete_is_looked_at_again_when_an_instance_comes(book) -> None:
+    book.store()
+    watcher, planner = _watch_without_a_thread(book, lambda _: False)
+    book.close_association()
+    watcher.work()
+    assert book.study().state is StudyState.DONE
+    watcher._wake.clear()
+    book.store("1.2.3.4.2")
+    assert watcher._wake.is_set()
+    book.close_association()
+    watcher.work()
+    assert len(planner.asked) == 2
+
+
+def test_instance_that_comes_while_its_study_is_planned_is_looked_at_again(book) -> None:
+    book.store()
+    watcher, planner = _watch_without_a_thread(book, lambda _: False, timeout_s=0.0)
+    planner.before = lambda: book.store("1.2.3.4.2")
+    watcher.work()
+    watcher.work()
+    assert book.study().state is StudyState.DONE
+    assert len(planner.asked) == 2
+
+
+def test_every_open_study_is_looked_at_now_and_then_without_an_event(
+    book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.store()
+    is_open = True
+    watcher, planner = _watch_without_a_thread(book, lambda _: is_open, timeout_s=0.0)
+    watcher.work()
+    is_open = False  # its association ended without a word
+    watcher.work()
+    assert planner.asked == []
+    monkeypatch.setattr(completeness_module, "LOOK_AGAIN_S", 0.0)
+    watcher.work()
+    assert planner.asked == [book.study_uid]
