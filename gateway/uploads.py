@@ -196,6 +196,7 @@ class NiftiUploads:
             engine=self._engine.name,
             priority=0,
             instance_uids=(image.name,),
+            outputs=(),
             send_to=(),
             header_sha256="",
         )

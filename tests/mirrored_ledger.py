@@ -16,13 +16,14 @@ from gateway.events import Bus
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, association_closed, store_instance
 from gateway.ledger.outbox import backlog_of, due_changes, switch_mirror
-from gateway.ledger.results import Result, record_result
+from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
 from gateway.mirror.control import MirrorControl
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
 from gateway.mirror.worker import MirrorWorker
+from tests.results import result_of_one
 
 KEEP_DAYS = 90
 NAMES = ConfiguredNames(
@@ -103,7 +104,7 @@ class MirroredLedger:
         job_key = f"job-of-{study_uid.rpartition('.')[2]}"
         planned = PlannedJob(
             job_key, f"{study_uid}.1", f"{study_uid}.1#1#tissue", "ct", "tissue", {}, "threshold", 0,
-            (f"{study_uid}.1.1",), ("pacs",), "h" * 64,
+            (f"{study_uid}.1.1",), ("pacs",), ("seg",), "h" * 64,
         )  # fmt: skip
         [row] = self.ledger.read("SELECT generation FROM studies WHERE study_uid = ?", (study_uid,))
         plan = StudyPlan(study_uid, row["generation"], (planned,), ())
@@ -123,7 +124,7 @@ class MirroredLedger:
     def encode(self, job_key: str) -> str:
         """The job segmented and encoded; the key of its delivery."""
         self.move(job_key, JobEvent.SEGMENTED, columns={"labels_sha256": "s" * 64})
-        result = Result("results/a.dcm", "s" * 64, "1.2.840.10008.5.1.4.1.1.66.4", "2.25.7", "h" * 64, ())
+        result = result_of_one("results/a.dcm", "2.25.7", "h" * 64)
         with self.ledger.transaction() as transaction:
             record_result(transaction, transaction.job(job_key), result, ["pacs"])
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])

@@ -62,7 +62,7 @@ def site_in(folder: Path) -> Iterator[Site]:
             "instances/a.dcm", 1, "h", "p", "g", True, "", "PACS",
         )  # fmt: skip
         planned = PlannedJob(
-            JOB_KEY, SERIES_UID, "slot", "ct", "tissue", {}, "threshold", 0, ("1.2.3.4.5",), (), "h"
+            JOB_KEY, SERIES_UID, "slot", "ct", "tissue", {}, "threshold", 0, ("1.2.3.4.5",), (), ("seg",), "h"
         )
         with ledger.transaction() as transaction:
             store_instance(transaction, arrived, 1)

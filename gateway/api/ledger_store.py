@@ -1,7 +1,7 @@
 """The ledger behind the API's protocols: what is known, and what a person may ask for."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -54,24 +54,23 @@ class LedgerStore:
         )[0]["at"]
         age_s = (datetime.now(UTC) - utc_time(oldest)).total_seconds() if oldest else 0.0
         backlog = backlog_of(self._ledger)
+        rows = self._ledger.read("SELECT kind, state, number FROM counts")
+        counted = {(row["kind"], row["state"]): int(row["number"]) for row in rows}
         return Counts(
-            studies=self._by_state("studies", StudyState),
-            jobs=self._by_state("jobs", JobState),
-            deliveries=self._by_state("deliveries", DeliveryState),
-            quarantined_objects=self._count("quarantine"),
-            instances_stored=self._count("instances"),
+            studies=_by_state(counted, "study", StudyState),
+            jobs=_by_state(counted, "job", JobState),
+            deliveries=_by_state(counted, "delivery", DeliveryState),
+            quarantined_objects=counted["quarantine", ""],
+            instances_stored=counted["instance", ""],
             oldest_open_study_age_s=max(0.0, age_s),
             disk_free_bytes=shutil.disk_usage(self._ledger.path.parent).free,
             mirror_waiting=backlog.waiting if mirror_of(self._ledger).is_on else None,
             mirror_lag_s=backlog.lag_s,
         )
 
-    def _by_state(self, table: str, states: type[StrEnum]) -> dict[str, int]:
-        rows = self._ledger.read(f"SELECT state, count(*) AS number FROM {table} GROUP BY state")
-        return {state.value: 0 for state in states} | {row["state"]: row["number"] for row in rows}
 
-    def _count(self, table: str) -> int:
-        return int(self._ledger.read(f"SELECT count(*) AS number FROM {table}")[0]["number"])
+def _by_state(counted: Mapping[tuple[str, str], int], kind: str, states: type[StrEnum]) -> dict[str, int]:
+    return {state.value: counted.get((kind, state.value), 0) for state in states}
 
 
 class LedgerActions:

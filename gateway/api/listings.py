@@ -130,13 +130,6 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
         jobs[row["study_uid"]].append(_job(JobRow.of(row)))
     for row in _of_studies(ledger, "SELECT * FROM deliveries", uids, "ORDER BY created_at"):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
-    counted = _of_studies(
-        ledger,
-        "SELECT study_uid, count(*) AS images FROM instances",
-        uids,
-        "AND is_current = 1 GROUP BY study_uid",
-    )
-    images = {row["study_uid"]: row["images"] for row in counted}
     return [
         {
             "study_uid": study.study_uid,
@@ -149,7 +142,7 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
             "accession_number": study.accession_number,
             "study_date": study.study_date,
             "study_description": study.study_description,
-            "images": images.get(study.study_uid, 0),
+            "images": study.images,
             "jobs": jobs[study.study_uid],
             "deliveries": deliveries[study.study_uid],
         }

@@ -15,7 +15,7 @@ from converter.series import HeaderReader, Usability, Volume, judge_series
 from gateway.config import Rule
 from gateway.files.kept import FilesLost, is_lost, lost_files
 from gateway.identity import EngineIdentity, SiteSecret
-from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, jobs_of
+from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, images_of_jobs, jobs_of
 from gateway.ledger.instances import current_instances
 from gateway.ledger.records import InstanceRow, JobRow, StudyRow
 from gateway.ledger.states import JobState
@@ -57,9 +57,9 @@ class _Candidate:
         """Its frames' names: SOP Instance UIDs, with the number of the frame in a multi-frame object."""
         return tuple(frame.name for frame in self.volume.frames)
 
-    def shared_with(self, job: JobRow) -> int:
-        """How many of its images a job has."""
-        return len(set(self.names).intersection(job.instance_uids))
+    def shared_with(self, images: Sequence[str]) -> int:
+        """How many of these images it has."""
+        return len(set(self.names).intersection(images))
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,21 @@ class _Slots:
     """Slots whose newest job is neither cancelled nor superseded: their volume stays the chosen one."""
 
     @classmethod
-    def of(cls, task: str, candidates: Sequence[_Candidate], jobs: Sequence[JobRow]) -> "_Slots":
+    def of(
+        cls,
+        task: str,
+        candidates: Sequence[_Candidate],
+        jobs: Sequence[JobRow],
+        images: Mapping[str, Sequence[str]],
+    ) -> "_Slots":
         """Match the slots of a study's jobs, oldest first, with its volumes as they are now."""
         newest = {job.slot: job for job in jobs if job.task == task}
         pairs = sorted(
-            ((c.shared_with(job), slot, c) for slot, job in newest.items() for c in candidates),
+            (
+                (c.shared_with(images.get(job.job_key, ())), slot, c)
+                for slot, job in newest.items()
+                for c in candidates
+            ),
             key=lambda pair: (-pair[0], pair[1], pair[2].number),
         )
         found: dict[int, str] = {}
@@ -148,8 +158,9 @@ class Planner:
         candidates, decided = self._judge(rows)
         jobs: list[PlannedJob] = []
         earlier = jobs_of(self._ledger, study.study_uid)
+        images = images_of_jobs(self._ledger, study.study_uid)
         for task in dict.fromkeys(rule.task for rule in self._rules):
-            jobs += self._choose(task, candidates, _Slots.of(task, candidates, earlier))
+            jobs += self._choose(task, candidates, _Slots.of(task, candidates, earlier, images))
         decided += [_decision(candidate) for candidate in candidates]
         return StudyPlan(study.study_uid, study.generation, tuple(jobs), tuple(decided))
 
@@ -284,6 +295,7 @@ class Planner:
             priority=rule.rule.priority,
             instance_uids=candidate.names,
             send_to=rule.send_to,
+            outputs=tuple(rule.rule.outputs),
             header_sha256=copied_header_digest(volume),
             hold=" ".join(gaps),
         )

@@ -11,7 +11,7 @@ from .console import ConfigOption, JsonOption, out, plain_errors, print_json
 
 def studies(
     config: ConfigOption = None,
-    state: Annotated[str | None, typer.Option(help="receiving, processing, failed or done")] = None,
+    state: Annotated[str | None, typer.Option(help="receiving, processing, failed, held or done")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
     as_json: JsonOption = False,
 ) -> None:

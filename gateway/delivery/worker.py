@@ -10,6 +10,7 @@ from pydicom import dcmread
 from gateway.config import Destination
 from gateway.events import Bus, DeliveryChanged, Event
 from gateway.ledger.records import DeliveryRow, utc_time
+from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
@@ -70,8 +71,9 @@ class DeliveryWorker(Worker):
     # -- one delivery -------------------------------------------------------------------------------------
 
     def _deliver(self, delivery: DeliveryRow) -> None:
-        path = self._data_dir / delivery.path
-        if not path.is_file():
+        made = result_object(self._ledger, delivery.sop_instance_uid)
+        path = self._data_dir / made.path if made is not None else None
+        if path is None or not path.is_file():
             self._fail(delivery, "its file is gone from the results folder; cancel the job, then retry it")
             return
         try:

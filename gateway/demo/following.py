@@ -98,13 +98,13 @@ class Follower:
                 study = self._ask()
                 self._tell(study["timeline"], study.get("timeline_left_out", 0))
                 self._show(study, busy)
-                if study["state"] in ("done", "failed"):
+                if study["state"] in ("done", "failed", "held"):
                     break
                 if time.monotonic() > deadline:
                     raise DemoError(f"the study is still {study['state']} after {TIMEOUT_S / 60:.0f} min")
                 time.sleep(LOOK_EVERY_S)
-        if study["state"] == "failed":
-            raise DemoError(f"the study failed: {study['reason']}")
+        if study["state"] != "done":
+            raise DemoError(f"the study is {study['state']}: {study['reason']}")
         if study["reason"] != "delivered":
             raise DemoError("; ".join([study["reason"], *_why_not_chosen(study)]))
         return study

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from converter.errors import ConverterError
 from converter.series import Volume, parse_frame_name, volume_of_frames
+from gateway.ledger.completion import images_of
 from gateway.ledger.instances import current_instances
 from gateway.ledger.records import InstanceRow, JobRow
 from gateway.ledger.store import Ledger
@@ -68,7 +69,7 @@ class Workplace:
     def _images(self, job: JobRow) -> tuple[dict[str, InstanceRow], list[tuple[str, int | None]]]:
         """A job's instances by UID, and its frames."""
         current = {row.sop_instance_uid: row for row in current_instances(self._ledger, job.study_uid)}
-        frames = [parse_frame_name(name) for name in job.instance_uids]
+        frames = [parse_frame_name(name) for name in images_of(self._ledger, job.job_key)]
         wanted = {uid for uid, _ in frames}
         missing = len(wanted - current.keys())
         if missing:
@@ -84,7 +85,8 @@ class Workplace:
             It is gone.
         """
         rows = current_instances(self._ledger, job.study_uid)
-        path = next((row.path for row in rows if row.sop_instance_uid in job.instance_uids), None)
+        names = images_of(self._ledger, job.job_key)
+        path = next((row.path for row in rows if row.sop_instance_uid in names), None)
         if path is None or not (self.data_dir / path).is_file():
             raise CannotGoOn("its image is gone from the data directory; upload the file again, then retry")
         return self.data_dir / path

@@ -1,5 +1,6 @@
 """Completion in the ledger: one transaction freezes a study's membership and plans its jobs."""
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ class PlannedJob:
     priority: int
     instance_uids: tuple[str, ...]
     send_to: tuple[str, ...]
+    outputs: tuple[str, ...]
     header_sha256: str
     hold: str = ""
     """Why a person has to release it first; empty when nothing holds it."""
@@ -73,6 +75,28 @@ def jobs_of(ledger: Ledger, study_uid: str) -> list[JobRow]:
     """Every job of a study, oldest first."""
     rows = ledger.read("SELECT * FROM jobs WHERE study_uid = ? ORDER BY created_at", (study_uid,))
     return [JobRow.of(row) for row in rows]
+
+
+def images_of_jobs(ledger: Ledger, study_uid: str) -> dict[str, tuple[str, ...]]:
+    """The frozen membership of each job of a study; see `images_of`."""
+    rows = ledger.read(
+        "SELECT job_key, name FROM jobs JOIN job_images USING (job_key) WHERE study_uid = ?"
+        " ORDER BY job_key, position",
+        (study_uid,),
+    )
+    images: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        images[row["job_key"]].append(row["name"])
+    return {job_key: tuple(names) for job_key, names in images.items()}
+
+
+def images_of(ledger: Ledger, job_key: str) -> tuple[str, ...]:
+    """The frozen membership of a job, sorted along the slice normal.
+
+    A name is a SOP Instance UID, of a frame of a multi-frame object with its number: "1.2.3#7".
+    """
+    rows = ledger.read("SELECT name FROM job_images WHERE job_key = ? ORDER BY position", (job_key,))
+    return tuple(row["name"] for row in rows)
 
 
 def request_completion(transaction: Transaction, study_uid: str) -> None:
@@ -165,14 +189,16 @@ def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> N
             "options": planned.options,
             "engine": planned.engine,
             "priority": planned.priority,
-            "instance_uids": planned.instance_uids,
             "send_to": planned.send_to,
+            "outputs": planned.outputs,
             "state": JobState.PLANNED,
             "header_sha256": planned.header_sha256,
             "created_at": now,
             "updated_at": now,
         },
     )
+    for position, name in enumerate(planned.instance_uids):
+        transaction.insert("job_images", {"job_key": planned.job_key, "position": position, "name": name})
     transaction.note(
         "job.planned", study_uid=study_uid, job_key=planned.job_key, rule=planned.rule, task=planned.task
     )
@@ -209,7 +235,7 @@ def _correct_header(transaction: Transaction, job: JobRow, planned: PlannedJob) 
     if job.header_sha256 == planned.header_sha256:
         return
     transaction.update("jobs", "job_key", job.job_key, {"header_sha256": planned.header_sha256})
-    if job.state in (JobState.ENCODED, JobState.DELIVERED) and job.encoded_uid is not None:
+    if job.state in (JobState.ENCODED, JobState.DELIVERED) and transaction.has_result(job.job_key):
         transaction.move_job(job.job_key, JobEvent.HEADER_CORRECTED)
     supersede_deliveries(transaction, job.job_key)
 

@@ -84,10 +84,7 @@ def study_of_series(ledger: Ledger, series_uid: str) -> str | None:
 
 def is_result_of_ours(ledger: Ledger, sop_instance_uid: str) -> bool:
     """Whether this gateway made that object."""
-    return bool(
-        ledger.read("SELECT 1 FROM deliveries WHERE sop_instance_uid = ? LIMIT 1", (sop_instance_uid,))
-        or ledger.read("SELECT 1 FROM jobs WHERE encoded_uid = ? LIMIT 1", (sop_instance_uid,))
-    )
+    return bool(ledger.read("SELECT 1 FROM result_objects WHERE sop_instance_uid = ?", (sop_instance_uid,)))
 
 
 def known_files(ledger: Ledger) -> set[str]:
@@ -111,7 +108,7 @@ def store_instance(transaction: Transaction, arrived: ArrivedInstance, associati
         (arrived.sop_instance_uid,),
     )
     revision = 1 + ((previous["revision"] if previous else None) or 0)
-    _study_is_receiving(transaction, arrived, now)
+    _study_is_receiving(transaction, arrived, now, is_new=revision == 1)
     if revision > 1:
         transaction.execute(
             "UPDATE instances SET is_current = 0 WHERE sop_instance_uid = ?", (arrived.sop_instance_uid,)
@@ -171,7 +168,9 @@ def renew_file(
         transaction.publish(InstanceStored(known.study_uid, association))
 
 
-def _study_is_receiving(transaction: Transaction, arrived: ArrivedInstance, now: str) -> None:
+def _study_is_receiving(
+    transaction: Transaction, arrived: ArrivedInstance, now: str, *, is_new: bool
+) -> None:
     header = arrived.study
     row = transaction.one("SELECT state FROM studies WHERE study_uid = ?", (header.study_uid,))
     if row is None:
@@ -191,7 +190,7 @@ def _study_is_receiving(transaction: Transaction, arrived: ArrivedInstance, now:
     transaction.execute(
         "UPDATE studies SET patient_id = ?, accession_number = ?, study_date = ?, study_description = ?,"
         " last_instance_at = ?, updated_at = ?, evidence = NULL, evidence_at = NULL,"
-        " generation = generation + 1 WHERE study_uid = ?",
+        " generation = generation + 1, images = images + ? WHERE study_uid = ?",
         (
             header.patient_id,
             header.accession_number,
@@ -199,6 +198,7 @@ def _study_is_receiving(transaction: Transaction, arrived: ArrivedInstance, now:
             header.study_description,
             now,
             now,
+            int(is_new),
             header.study_uid,
         ),
     )
@@ -259,9 +259,7 @@ def association_closed(
             "UPDATE studies SET evidence = ?, evidence_at = ? WHERE study_uid = ? AND state = ?",
             ("released" if released else "aborted", now, study_uid, StudyState.RECEIVING),
         )
-        row = transaction.one(
-            "SELECT count(*) AS images FROM instances WHERE study_uid = ? AND is_current = 1", (study_uid,)
-        )
+        row = transaction.one("SELECT images FROM studies WHERE study_uid = ?", (study_uid,))
         transaction.note(
             "association.released" if released else "association.aborted",
             study_uid=study_uid,

@@ -58,6 +58,8 @@ class StudyRow(_Row):
     evidence_at: str | None
     complete_requested: int
     generation: int
+    images: int
+    done_at: str | None
 
 
 class InstanceRow(_Row):
@@ -96,7 +98,6 @@ class JobRow(_Row):
     options: Json[dict[str, Any]]
     engine: str
     priority: int
-    instance_uids: Json[tuple[str, ...]]
     send_to: Json[tuple[str, ...]]
     state: JobState
     resume_state: JobState | None
@@ -109,9 +110,6 @@ class JobRow(_Row):
     header_sha256: str
     labels_sha256: str | None
     segmented_at: str | None
-    encoded_path: str | None
-    encoded_sha256: str | None
-    encoded_uid: str | None
     warnings: Json[tuple[str, ...]]
     created_at: str
     updated_at: str
@@ -127,6 +125,7 @@ class JobRow(_Row):
     blocked_code: str
     withdrawn_at: str | None
     fallback_of: str | None
+    outputs: Json[tuple[str, ...]]
 
     @property
     def is_upload(self) -> bool:
@@ -147,8 +146,6 @@ class DeliveryRow(_Row):
     job_key: str
     study_uid: str
     destination: str
-    path: str
-    sop_class_uid: str
     sop_instance_uid: str
     state: DeliveryState
     reason: str
@@ -157,6 +154,19 @@ class DeliveryRow(_Row):
     created_at: str
     pending_since: str
     updated_at: str
+
+
+class ResultObjectRow(_Row):
+    """One object that was made of a job."""
+
+    sop_instance_uid: str
+    job_key: str
+    output: str
+    sop_class_uid: str
+    path: str
+    sha256: str
+    is_current: int
+    made_at: str
 
 
 class QuarantineRow(_Row):

@@ -1,4 +1,4 @@
-"""Results in the ledger: the encoded object and its deliveries, written in one transaction."""
+"""Results in the ledger: the objects that were made of a job and their deliveries, in one transaction."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,26 +6,35 @@ from dataclasses import dataclass
 
 from gateway.events import DeliveryChanged
 
-from .records import DeliveryRow, JobRow, utc_now
+from .records import DeliveryRow, JobRow, ResultObjectRow, utc_now
 from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultObject:
     """One encoded object that lies, durable, under `path` (below data_dir)."""
 
+    output: str
+    """What it is: "seg"."""
     path: str
     sha256: str
     sop_class_uid: str
     sop_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that was made of a job: one set, of which either everything is recorded or nothing."""
+
+    objects: tuple[ResultObject, ...]
     header_sha256: str
     warnings: tuple[str, ...]
 
 
 def record_result(transaction: Transaction, job: JobRow, result: Result, destinations: Sequence[str]) -> None:
-    """Move a segmented job to encoded, with one delivery for each destination.
+    """Move a segmented job to encoded, with one delivery for each object and destination.
 
     An object that a destination has already is not sent there again.
 
@@ -37,25 +46,44 @@ def record_result(transaction: Transaction, job: JobRow, result: Result, destina
     wanted = transaction.job(job.job_key).header_sha256
     if wanted not in (job.header_sha256, result.header_sha256):
         raise StaleRow("its header was corrected while it was encoded; encode it again")
+    transaction.execute("UPDATE result_objects SET is_current = 0 WHERE job_key = ?", (job.job_key,))
+    made_at = utc_now()  # one for the set: it tells one result of a job from the next
+    for made in result.objects:
+        _record_object(transaction, job, made, made_at)
     transaction.move_job(
         job.job_key,
         JobEvent.ENCODED,
         expect=JobState.SEGMENTED,
-        columns={
-            "encoded_path": result.path,
-            "encoded_sha256": result.sha256,
-            "encoded_uid": result.sop_instance_uid,
-            "header_sha256": result.header_sha256,
-            "warnings": result.warnings,
-        },
+        columns={"header_sha256": result.header_sha256, "warnings": result.warnings},
     )
-    for destination in destinations:
-        _plan_delivery(transaction, job, result, destination)
+    for made in result.objects:
+        for destination in destinations:
+            _plan_delivery(transaction, job, made, destination)
     transaction.deliver_job_when_all_arrived(job.job_key)
 
 
-def _plan_delivery(transaction: Transaction, job: JobRow, result: Result, destination: str) -> None:
-    key = hashlib.sha256(f"{result.sop_instance_uid} {destination}".encode()).hexdigest()[:32]
+def _record_object(transaction: Transaction, job: JobRow, made: ResultObject, made_at: str) -> None:
+    """Make it one of the job's present objects; the same bytes have the same UID, so it may be known."""
+    transaction.execute(
+        "INSERT INTO result_objects"
+        " (sop_instance_uid, job_key, output, sop_class_uid, path, sha256, is_current, made_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (sop_instance_uid) DO UPDATE"
+        " SET is_current = 1, path = excluded.path, sha256 = excluded.sha256,"
+        " sop_class_uid = excluded.sop_class_uid",
+        (
+            made.sop_instance_uid,
+            job.job_key,
+            made.output,
+            made.sop_class_uid,
+            made.path,
+            made.sha256,
+            made_at,
+        ),
+    )
+
+
+def _plan_delivery(transaction: Transaction, job: JobRow, made: ResultObject, destination: str) -> None:
+    key = hashlib.sha256(f"{made.sop_instance_uid} {destination}".encode()).hexdigest()[:32]
     row = transaction.one("SELECT * FROM deliveries WHERE key = ?", (key,))
     if row is not None:
         if DeliveryRow.of(row).state in DELIVERY_ARRIVED:
@@ -70,9 +98,7 @@ def _plan_delivery(transaction: Transaction, job: JobRow, result: Result, destin
             "job_key": job.job_key,
             "study_uid": job.study_uid,
             "destination": destination,
-            "path": result.path,
-            "sop_class_uid": result.sop_class_uid,
-            "sop_instance_uid": result.sop_instance_uid,
+            "sop_instance_uid": made.sop_instance_uid,
             "state": DeliveryState.PENDING,
             "created_at": now,
             "pending_since": now,
@@ -89,11 +115,27 @@ def _plan_delivery(transaction: Transaction, job: JobRow, result: Result, destin
     transaction.publish(DeliveryChanged(key, job.study_uid, "planned", DeliveryState.PENDING))
 
 
-def delivered_before(ledger: Ledger, job: JobRow) -> set[str]:
-    """The SOP Instance UIDs that arrived somewhere for this volume and task, of whatever revision."""
+def result_object(ledger: Ledger, sop_instance_uid: str) -> ResultObjectRow | None:
+    """One object that was made, or None."""
+    rows = ledger.read("SELECT * FROM result_objects WHERE sop_instance_uid = ?", (sop_instance_uid,))
+    return ResultObjectRow.of(rows[0]) if rows else None
+
+
+def current_objects(ledger: Ledger, job_key: str) -> list[ResultObjectRow]:
+    """The objects of a job's present result, in order of their output and UID."""
     rows = ledger.read(
-        "SELECT DISTINCT d.sop_instance_uid FROM deliveries d JOIN jobs j ON j.job_key = d.job_key"
+        "SELECT * FROM result_objects WHERE job_key = ? AND is_current = 1 ORDER BY output, sop_instance_uid",
+        (job_key,),
+    )
+    return [ResultObjectRow.of(row) for row in rows]
+
+
+def revisions_delivered(ledger: Ledger, job: JobRow) -> int:
+    """How many results of this volume and task arrived somewhere, of whatever job and header."""
+    rows = ledger.read(
+        "SELECT count(DISTINCT o.job_key || o.made_at) AS number FROM jobs j"
+        " JOIN result_objects o USING (job_key) JOIN deliveries d USING (job_key, sop_instance_uid)"
         " WHERE j.study_uid = ? AND j.slot = ? AND d.state IN (?, ?)",
         (job.study_uid, job.slot, *DELIVERY_ARRIVED),
     )
-    return {row["sop_instance_uid"] for row in rows}
+    return int(rows[0]["number"])

@@ -38,6 +38,7 @@ class JobEvent(StrEnum):
     FOUND_NOTHING = "found_nothing"
     RUN_LOST = "run_lost"
     HEADER_CORRECTED = "header_corrected"
+    FILES_GONE = "files_gone"
     FAILED = "failed"
     RETRIED = "retried"
     CANCELLED = "cancelled"
@@ -64,6 +65,7 @@ class DeliveryEvent(StrEnum):
     SENT = "sent"
     COMMITTED = "committed"
     COMMITMENT_REFUSED = "commitment_refused"
+    RESENT = "resent"
     FAILED = "failed"
     RETRIED = "retried"
     CANCELLED = "cancelled"
@@ -75,7 +77,8 @@ class StudyState(StrEnum):
 
     RECEIVING = "receiving"  # instances come in
     PROCESSING = "processing"  # complete; something is open
-    FAILED = "failed"  # something failed or is quarantined: a person is needed
+    FAILED = "failed"  # something failed: a person is needed
+    HELD = "held"  # something is quarantined, nothing failed: a person decides
     DONE = "done"  # nothing is open; the reason says why
 
 
@@ -87,6 +90,7 @@ class StudyEvent(StrEnum):
     RESUMED = "resumed"
     FINISHED = "finished"
     FAILED = "failed"
+    HELD = "held"
 
 
 _J, _JE = JobState, JobEvent
@@ -113,6 +117,8 @@ def _job_table() -> dict[tuple[JobState, JobEvent], JobState | object]:
         table[state, _JE.RUN_LOST] = _J.STAGED
     for state in (_J.ENCODED, _J.DELIVERED):
         table[state, _JE.HEADER_CORRECTED] = _J.SEGMENTED
+    for state in (_J.STAGED, _J.SEGMENTED):  # made anew of the instances
+        table[state, _JE.FILES_GONE] = _J.PLANNED
     for state in JOB_OPEN:
         table[state, _JE.FAILED] = _J.FAILED
         table[state, _JE.CANCELLED] = _J.CANCELLED
@@ -124,8 +130,10 @@ def _job_table() -> dict[tuple[JobState, JobEvent], JobState | object]:
         table[state, _JE.SUPERSEDED] = _J.SUPERSEDED
     table[_J.FAILED, _JE.RETRIED] = RESUME
     table[_J.QUARANTINED, _JE.RELEASED] = RESUME
-    table[_J.QUARANTINED, _JE.CANCELLED] = _J.CANCELLED
-    table[_J.CANCELLED, _JE.REPLANNED] = _J.PLANNED
+    for state in (_J.FAILED, _J.QUARANTINED):
+        table[state, _JE.CANCELLED] = _J.CANCELLED
+    for state in (_J.CANCELLED, _J.SUPERSEDED):
+        table[state, _JE.REPLANNED] = _J.PLANNED
     return table
 
 
@@ -136,6 +144,8 @@ DELIVERY_TRANSITIONS: dict[tuple[DeliveryState, DeliveryEvent], DeliveryState] =
     (_D.PENDING, _DE.SENT): _D.SENT,
     (_D.SENT, _DE.COMMITTED): _D.COMMITTED,
     (_D.SENT, _DE.COMMITMENT_REFUSED): _D.PENDING,
+    (_D.SENT, _DE.RESENT): _D.PENDING,
+    (_D.COMMITTED, _DE.RESENT): _D.PENDING,
     (_D.PENDING, _DE.FAILED): _D.FAILED,
     (_D.FAILED, _DE.RETRIED): _D.PENDING,
     (_D.PENDING, _DE.CANCELLED): _D.CANCELLED,
@@ -149,12 +159,10 @@ _S, _SE = StudyState, StudyEvent
 STUDY_TRANSITIONS: dict[tuple[StudyState, StudyEvent], StudyState] = {
     **{(state, _SE.INSTANCE_STORED): _S.RECEIVING for state in StudyState},
     (_S.RECEIVING, _SE.COMPLETED): _S.PROCESSING,
-    (_S.FAILED, _SE.RESUMED): _S.PROCESSING,
-    (_S.DONE, _SE.RESUMED): _S.PROCESSING,
-    (_S.PROCESSING, _SE.FINISHED): _S.DONE,
-    (_S.FAILED, _SE.FINISHED): _S.DONE,
-    (_S.PROCESSING, _SE.FAILED): _S.FAILED,
-    (_S.DONE, _SE.FAILED): _S.FAILED,
+    **{(state, _SE.RESUMED): _S.PROCESSING for state in (_S.FAILED, _S.HELD, _S.DONE)},
+    **{(state, _SE.FINISHED): _S.DONE for state in (_S.PROCESSING, _S.FAILED, _S.HELD)},
+    **{(state, _SE.FAILED): _S.FAILED for state in (_S.PROCESSING, _S.HELD, _S.DONE)},
+    **{(state, _SE.HELD): _S.HELD for state in (_S.PROCESSING, _S.FAILED, _S.DONE)},
 }
 
 

@@ -20,7 +20,7 @@ from gateway.events import Bus
 from .kill_points import die_if_asked
 from .transaction import Transaction
 
-SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
+SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
 """One file for each schema version, applied in order."""
 
 
@@ -171,9 +171,17 @@ def _locked(path: Path) -> IO[str]:
 def _migrate(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     _refuse_newer(version)
+    if version == len(SCHEMAS):
+        return
+    connection.execute("PRAGMA foreign_keys = OFF")  # a table that is rebuilt is gone for a moment
     for number, name in enumerate(SCHEMAS[version:], start=version + 1):
         script = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};")
+        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            connection.execute("ROLLBACK")
+            raise LedgerError(f"the ledger cannot be brought to schema {number}: rows refer to missing ones")
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _check_schema(version: int) -> None:

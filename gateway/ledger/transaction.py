@@ -248,11 +248,18 @@ class Transaction:
         UnknownTransition, StaleRow
         """
         state = next_study_state(self.study(study_uid).state, event)
+        now = utc_now()
         self.update(
             "studies",
             "study_uid",
             study_uid,
-            {"state": state, "reason": reason, "updated_at": utc_now(), **(columns or {})},
+            {
+                "state": state,
+                "reason": reason,
+                "updated_at": now,
+                "done_at": now if state is StudyState.DONE else None,
+                **(columns or {}),
+            },
         )
         self._record("study", event, study_uid, {}, reason, detail)
         self.publish(StudyChanged(study_uid, state))
@@ -277,6 +284,7 @@ class Transaction:
             event = {
                 StudyState.PROCESSING: StudyEvent.RESUMED,
                 StudyState.FAILED: StudyEvent.FAILED,
+                StudyState.HELD: StudyEvent.HELD,
                 StudyState.DONE: StudyEvent.FINISHED,
             }[target]
             self.move_study(study_uid, event, reason=reason)
@@ -289,7 +297,8 @@ class Transaction:
             DeliveryRow.of(r)
             for r in self.execute("SELECT * FROM deliveries WHERE study_uid = ?", (study_uid,))
         ]
-        stuck = [j for j in jobs if j.state in (JobState.FAILED, JobState.QUARANTINED)]
+        stuck = [j for j in jobs if j.state is JobState.FAILED]
+        held = [j for j in jobs if j.state is JobState.QUARANTINED]
         failed = [d for d in deliveries if d.state is DeliveryState.FAILED]
         to_send = {d.job_key for d in deliveries}
         undeliverable = [j for j in jobs if j.state is JobState.ENCODED and j.job_key not in to_send]
@@ -297,25 +306,47 @@ class Transaction:
         waiting = [d for d in deliveries if d.state is DeliveryState.PENDING]
         if stuck or failed:
             return StudyState.FAILED, (stuck[0].reason if stuck else failed[0].reason)
+        if held:
+            return StudyState.HELD, held[0].reason
         if working or waiting:
             reasons = [*(d.reason for d in waiting), *(j.reason for j in working)]
             return StudyState.PROCESSING, next(filter(None, reasons), "")
         if undeliverable:
             return StudyState.DONE, WhyDone.NO_DESTINATION
-        return StudyState.DONE, _why_done(jobs)
+        return StudyState.DONE, self._why_done(jobs)
 
     def deliver_job_when_all_arrived(self, job_key: str) -> None:
-        """Move an encoded job on when every destination has its present object."""
+        """Move an encoded job on when every destination has each of its present objects."""
         job = self.job(job_key)
         if job.state is not JobState.ENCODED:
             return
         rows = self.execute(
-            "SELECT state FROM deliveries WHERE job_key = ? AND sop_instance_uid = ?",
-            (job_key, job.encoded_uid),
+            "SELECT d.state FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
+            " WHERE d.job_key = ? AND o.is_current = 1",
+            (job_key,),
         )
         states = [DeliveryState(row["state"]) for row in rows]
         if states and all(state in DELIVERY_ARRIVED for state in states):
             self.move_job(job_key, JobEvent.DELIVERED)
+
+    def has_result(self, job_key: str) -> bool:
+        """Whether objects were made of a job, and it has them."""
+        sql = "SELECT 1 FROM result_objects WHERE job_key = ? AND is_current = 1 LIMIT 1"
+        return self.one(sql, (job_key,)) is not None
+
+    def _why_done(self, jobs: list[JobRow]) -> WhyDone:
+        if not jobs:
+            return WhyDone.NOTHING_TO_DO
+        states = {job.state for job in jobs}
+        if JobState.DELIVERED in states:
+            delivered = [job for job in jobs if job.state is JobState.DELIVERED]
+            if any(self.has_result(job.job_key) for job in delivered):
+                return WhyDone.DELIVERED
+            is_upload = any(job.is_upload for job in delivered)
+            return WhyDone.LABEL_MAP_READY if is_upload else WhyDone.NOTHING_FOUND
+        if JobState.CANCELLED in states:
+            return WhyDone.CANCELLED
+        return WhyDone.SUPERSEDED
 
     def _record(
         self,
@@ -330,21 +361,6 @@ class Transaction:
         if reason:
             detail["reason"] = reason
         self.note(f"{kind}.{event}", study_uid=study_uid, **keys, **detail)
-
-
-def _why_done(jobs: list[JobRow]) -> WhyDone:
-    if not jobs:
-        return WhyDone.NOTHING_TO_DO
-    states = {job.state for job in jobs}
-    if JobState.DELIVERED in states:
-        delivered = [job for job in jobs if job.state is JobState.DELIVERED]
-        if any(job.encoded_uid is not None for job in delivered):
-            return WhyDone.DELIVERED
-        is_upload = any(job.is_upload for job in delivered)
-        return WhyDone.LABEL_MAP_READY if is_upload else WhyDone.NOTHING_FOUND
-    if JobState.CANCELLED in states:
-        return WhyDone.CANCELLED
-    return WhyDone.SUPERSEDED
 
 
 def _plain(value: Any) -> Any:

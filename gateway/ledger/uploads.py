@@ -57,6 +57,7 @@ def _add_study(transaction: Transaction, image: UploadedImage) -> None:
             "received_at": now,
             "last_instance_at": now,
             "updated_at": now,
+            "images": 1,
         },
     )
     _add_image(transaction, image, now)

@@ -30,7 +30,7 @@ from gateway.files.workplace import Workplace
 from gateway.ledger.completion import jobs_of
 from gateway.ledger.instances import current_instances
 from gateway.ledger.records import JobRow, utc_time
-from gateway.ledger.results import Result, delivered_before, record_result
+from gateway.ledger.results import Result, ResultObject, record_result, revisions_delivered
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
@@ -75,14 +75,14 @@ class Encode:
             settings = self._settings(job, volume, manifest, header_sha256)
             path = self._workplace.result_path(job, settings.sop_instance_uid)
             encoded = encode_segmentation(volume, labels, manifest.labels, settings, path)
-            result = Result(
+            made = ResultObject(
+                output="seg",
                 path=str(path.relative_to(self._workplace.data_dir)),
                 sha256=encoded.sha256,
                 sop_class_uid=encoded.sop_class_uid,
                 sop_instance_uid=encoded.sop_instance_uid,
-                header_sha256=header_sha256,
-                warnings=(*job.warnings, *encoded.warnings),
             )
+            result = Result((made,), header_sha256, (*job.warnings, *encoded.warnings))
             with self._ledger.transaction() as transaction:
                 record_result(transaction, job, result, job.send_to)
         else:
@@ -157,7 +157,7 @@ class Encode:
             source_number="?" if source_number is None else source_number,
             source_description=volume.header.get("SeriesDescription") or "",
         )
-        delivered = len(delivered_before(self._ledger, job))
+        delivered = revisions_delivered(self._ledger, job)
         return fit_description(f"{text} rev {delivered + 1}" if delivered else text)
 
 

@@ -60,12 +60,9 @@ def study_code(study: StudyRow, jobs: Sequence[tuple[JobRow, str]], deliveries: 
     """
     if study.state is StudyState.DONE:
         return next((why.name.lower() for why in WhyDone if why.value == study.reason), UNKNOWN)
-    if study.state is StudyState.FAILED:
-        stuck = [
-            f"job_{code or job.state}"
-            for job, code in jobs
-            if job.state in (JobState.FAILED, JobState.QUARANTINED)
-        ]
+    if study.state in (StudyState.FAILED, StudyState.HELD):
+        is_stuck = JobState.FAILED if study.state is StudyState.FAILED else JobState.QUARANTINED
+        stuck = [f"job_{code or job.state}" for job, code in jobs if job.state is is_stuck]
         refused = [delivery for delivery in deliveries if delivery.state is DeliveryState.FAILED]
         return next(iter(stuck), f"delivery_{delivery_code(refused[0])}" if refused else UNKNOWN)
     if study.state is StudyState.PROCESSING and study.reason:

@@ -13,7 +13,7 @@ from converter.series import parse_frame_name
 from gateway.adapters.queue import Lane
 from gateway.config import Fallback
 from gateway.identity import EngineIdentity, SiteSecret
-from gateway.ledger.completion import PlannedJob, replace_job
+from gateway.ledger.completion import PlannedJob, images_of, replace_job
 from gateway.ledger.instances import current_instances
 from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobEvent
@@ -72,9 +72,10 @@ class FallbackQueue:
 
     def _planned(self, job: JobRow, options: Mapping[str, Any]) -> PlannedJob:
         rows = {row.sop_instance_uid: row for row in current_instances(self._ledger, job.study_uid)}
+        images = images_of(self._ledger, job.job_key)
         digests = [
             (name, rows[uid].pixel_sha256, rows[uid].geometry_sha256)
-            for name in job.instance_uids
+            for name in images
             for uid, _ in [parse_frame_name(name)]
         ]
         return PlannedJob(
@@ -86,7 +87,8 @@ class FallbackQueue:
             options=dict(options),
             engine=job.engine,
             priority=job.priority,
-            instance_uids=job.instance_uids,
+            instance_uids=images,
             send_to=job.send_to,
+            outputs=job.outputs,
             header_sha256=job.header_sha256,
         )

@@ -26,11 +26,12 @@ from gateway.events import Bus
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow
-from gateway.ledger.results import Result, record_result
+from gateway.ledger.results import record_result
 from gateway.ledger.states import DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import job as job_of
 from gateway.ledger.work import retry
+from tests.results import result_of_one
 
 STUDY_UID, SERIES_UID = "1.2.3", "1.2.3.4"
 DEADLINE_S = 20.0
@@ -105,7 +106,18 @@ def _encoded_job(ledger: Ledger, data_dir: Path) -> str:
         "instances/a.dcm", 1, "h", "p", "g", True, "", "PACS",
     )  # fmt: skip
     planned = PlannedJob(
-        "job", SERIES_UID, "slot", "ct", "tissue", {}, "threshold", 0, ("1.2.3.4.5",), ("pacs",), "h"
+        "job",
+        SERIES_UID,
+        "slot",
+        "ct",
+        "tissue",
+        {},
+        "threshold",
+        0,
+        ("1.2.3.4.5",),
+        ("pacs",),
+        ("seg",),
+        "h",
     )
     with ledger.transaction() as transaction:
         store_instance(transaction, arrived, 1)
@@ -116,7 +128,7 @@ def _encoded_job(ledger: Ledger, data_dir: Path) -> str:
     uid = generate_uid(entropy_srcs=["delivery"])
     _write_seg(data_dir / "seg.dcm", uid)
     with ledger.transaction() as transaction:
-        result = Result("seg.dcm", "s", str(SegmentationStorage), uid, "h", ())
+        result = result_of_one("seg.dcm", uid, "h")
         record_result(transaction, transaction.job("job"), result, ["pacs"])
     return uid
 

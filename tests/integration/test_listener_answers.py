@@ -32,11 +32,12 @@ from pynetdicom.dsutils import encode
 from gateway.config import AllowedSender
 from gateway.events import InstanceStored, ObjectQuarantined
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
-from gateway.ledger.results import Result, record_result
+from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
 from gateway.listener.admission import Admission
 from gateway.listener.incoming import IncomingFile
 from gateway.listener.intake import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+from tests.results import result_of_one
 
 REJECTED_PERMANENT, REJECTED_TRANSIENT = 1, 2
 
@@ -516,8 +517,8 @@ def test_result_of_another_gateway_is_kept_and_never_an_input(gate, ct: Dataset)
 
 
 def _pretend_to_have_made(gate, study_uid: str, sop_instance_uid: str) -> None:
-    planned = PlannedJob("k", "s", "slot", "ct", "tissue", {}, "threshold", 0, (), (), "header")
-    result = Result("results/x", "sha", SegmentationStorage, sop_instance_uid, "header", ())
+    planned = PlannedJob("k", "s", "slot", "ct", "tissue", {}, "threshold", 0, (), (), ("seg",), "header")
+    result = result_of_one("results/x", sop_instance_uid, "header")
     with gate.ledger.transaction() as transaction:
         plan = StudyPlan(study_uid, transaction.study(study_uid).generation, (planned,), ())
         complete_study(transaction, plan, evidence="released")

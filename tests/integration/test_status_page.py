@@ -24,10 +24,11 @@ from gateway.api.server import ApiServer
 from gateway.events import Bus, JobProgressed
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
-from gateway.ledger.results import Result, record_result
+from gateway.ledger.results import record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 from tests.nifti import uploads_of
+from tests.results import result_of_one
 
 pytestmark = pytest.mark.peer("chromium")
 
@@ -85,7 +86,7 @@ class Gateway:
         job_key = hashlib.sha256(uid.encode()).hexdigest()
         job = PlannedJob(
             job_key, f"{uid}.1", f"{uid}.1#1#tissue", "ct", "tissue", {}, "threshold", 0, (f"{uid}.1.1",),
-            ("pacs",), "h" * 64, hold,
+            ("pacs",), ("seg",), "h" * 64, hold,
         )  # fmt: skip
         ranking = ("series 1: axial, 1 mm", "series 2: axial, 5 mm")
         volumes = (
@@ -111,7 +112,7 @@ class Gateway:
     def encode(self, job_key: str) -> str:
         self.move(job_key, JobEvent.SEGMENTED)
         uid = f"2.25.{int(job_key[:12], 16)}"
-        result = Result("results/a.dcm", "s" * 64, "1.2.840.10008.5.1.4.1.1.66.4", uid, "h" * 64, ())
+        result = result_of_one("results/a.dcm", uid, "h" * 64)
         with self.ledger.transaction() as transaction:
             record_result(transaction, transaction.job(job_key), result, ["pacs"])
         rows = self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { badge, day, make, show, table, time } from "./dom.js";
 
-const STATES = ["receiving", "processing", "failed", "done"];
+const STATES = ["receiving", "processing", "failed", "held", "done"];
 const PAGE = 50;
 const MOST = 500;
 

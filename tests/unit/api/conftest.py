@@ -18,11 +18,12 @@ from gateway.api.server import ApiServer
 from gateway.events import Bus
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
-from gateway.ledger.results import Result, record_result
+from gateway.ledger.results import record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.uploads import NiftiUploads
 from tests.nifti import uploads_of
+from tests.results import result_of_one
 
 TOKEN = "a-token-of-this-test"
 
@@ -76,7 +77,7 @@ class World:
         uids = (f"{series_uid}.1", f"{series_uid}.2")
         planned = PlannedJob(
             job_key, series_uid, f"{series_uid}#1#tissue", "ct", "tissue", {}, "threshold", 0, uids,
-            ("pacs",), "h" * 64, hold,
+            ("pacs",), ("seg",), "h" * 64, hold,
         )  # fmt: skip
         rows = self.ledger.read("SELECT generation FROM studies WHERE study_uid = ?", (study_uid,))
         finding = {"code": "gap", "sentence": "One slice is missing."}
@@ -95,9 +96,7 @@ class World:
         """The job segmented and encoded; the key of its delivery."""
         self.move(job_key, JobEvent.SEGMENTED)
         uid = f"2.25.{int(job_key[:12], 16)}"
-        result = Result(
-            "results/a.dcm", "s" * 64, "1.2.840.10008.5.1.4.1.1.66.4", uid, "h" * 64, ("a warning",)
-        )
+        result = result_of_one("results/a.dcm", uid, "h" * 64, ("a warning",))
         with self.ledger.transaction() as transaction:
             record_result(transaction, transaction.job(job_key), result, ["pacs"])
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])

@@ -85,7 +85,7 @@ def test_follower_of_a_long_timeline_whose_beginning_is_left_out_tells_what_is_n
 
 
 def test_follower_of_a_study_that_failed_raises_with_the_reason() -> None:
-    with pytest.raises(DemoError, match="the study failed: a slice is missing"):
+    with pytest.raises(DemoError, match="the study is failed: a slice is missing"):
         _follow(_study("failed", "a slice is missing"))
 
 

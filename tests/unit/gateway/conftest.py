@@ -13,9 +13,10 @@ from gateway.events import AssociationClosed, Bus, Event
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study, jobs_of
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, association_closed, store_instance
 from gateway.ledger.records import DeliveryRow, EventRow, JobRow, StudyRow
-from gateway.ledger.results import Result, record_result
+from gateway.ledger.results import record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
+from tests.results import result_of_one
 
 STUDY_UID, SERIES_UID = "1.2.3", "1.2.3.4"
 
@@ -81,6 +82,7 @@ class Book:
                 "priority": 0,
                 "instance_uids": ("1.2.3.4.1",),
                 "send_to": ("pacs",),
+                "outputs": ("seg",),
                 "header_sha256": "header",
                 **changes,
             },
@@ -100,7 +102,7 @@ class Book:
         """Take a segmented job to encoded; `job` is what the encoder read of it before it began."""
         job = job or self.job(job_key)
         header = job.header_sha256
-        result = Result(f"results/{uid}.dcm", "sha", "1.2.840.10008.5.1.4.1.1.66.4", uid, header, ())
+        result = result_of_one(f"results/{uid}.dcm", uid, header)
         with self.ledger.transaction() as transaction:
             record_result(transaction, job, result, job.send_to)
 

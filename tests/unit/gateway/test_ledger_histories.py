@@ -12,7 +12,7 @@ from gateway.events import Bus, DeliveryChanged, Event, JobChanged, StudyChanged
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study, jobs_of
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow, EventRow, JobRow, StudyRow
-from gateway.ledger.results import Result, record_result
+from gateway.ledger.results import record_result
 from gateway.ledger.states import (
     JOB_TRANSITIONS,
     DeliveryEvent,
@@ -30,13 +30,14 @@ from gateway.ledger.states import (
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import NotPossible, cancel, release, retry
+from tests.results import result_of_one
 
 STUDY_UID = "1.2.3"
 SLOTS = st.sampled_from(["series-1", "series-2"])
 REFUSALS = (UnknownTransition, StaleRow, NotPossible)
 OVER = (JobState.SUPERSEDED, JobState.CANCELLED)
 NOT_BY_NEWS = (JobEvent.ENCODED, JobEvent.CANCELLED, JobEvent.SUPERSEDED, JobEvent.DELIVERED)
-NOT_BY_ANSWER = (DeliveryEvent.CANCELLED, DeliveryEvent.SUPERSEDED)
+NOT_BY_ANSWER = (DeliveryEvent.CANCELLED, DeliveryEvent.SUPERSEDED, DeliveryEvent.RESENT)
 OPEN_STATES = ["planned", "converted", "staged", "submitted", "runnable", "running", "segmented", "encoded"]
 
 
@@ -184,14 +185,26 @@ class Histories(RuleBasedStateMachine):
             return
         jobs, deliveries = list(self.jobs().values()), list(self.deliveries().values())
         sent_from = {delivery.job_key for delivery in deliveries}
-        failed = any(job.state in ("failed", "quarantined") for job in jobs) or any(
-            delivery.state == "failed" for delivery in deliveries
-        )
+        failed = any(one.state == "failed" for one in (*jobs, *deliveries))
+        held = any(job.state == "quarantined" for job in jobs)
         is_open = any(
             job.state in OPEN_STATES and (job.state != "encoded" or job.job_key in sent_from) for job in jobs
         ) or any(delivery.state == "pending" for delivery in deliveries)
-        assert study.state == ("failed" if failed else "processing" if is_open else "done")
+        calm = "processing" if is_open else "done"
+        assert study.state == ("failed" if failed else "held" if held else calm)
+        assert (study.state == "done") == (study.done_at is not None)
         assert study.state != "done" or study.reason
+
+    @invariant()
+    def the_figures_are_those_that_counting_gives(self) -> None:
+        figures = {(r["kind"], r["state"]): r["number"] for r in self.ledger.read("SELECT * FROM counts")}
+        for kind, table in (("study", "studies"), ("job", "jobs"), ("delivery", "deliveries")):
+            rows = self.ledger.read(f"SELECT state, count(*) AS number FROM {table} GROUP BY state")
+            counted = {(kind, row["state"]): row["number"] for row in rows}
+            assert counted == {key: n for key, n in figures.items() if key[0] == kind and n}
+        assert figures["instance", ""] == self.ledger.read("SELECT count(*) FROM instances")[0][0]
+        kept = "SELECT count(*) FROM instances WHERE is_current = 1"
+        assert self.study().images == self.ledger.read(kept)[0][0]
 
     @invariant()
     def a_superseded_or_cancelled_job_sends_nothing(self) -> None:
@@ -213,7 +226,7 @@ class Histories(RuleBasedStateMachine):
     def _encode(self, key: str, destinations: tuple[str, ...]) -> None:
         job = self.jobs()[key]
         uid = f"2.25.{job.job_key}.{job.header_sha256}"
-        result = Result(f"results/{uid}", "sha", "1.2", uid, job.header_sha256, ())
+        result = result_of_one(f"results/{uid}", uid, job.header_sha256)
         with self.ledger.transaction() as transaction:
             record_result(transaction, job, result, destinations)
 
@@ -255,6 +268,7 @@ class Histories(RuleBasedStateMachine):
             priority=0,
             instance_uids=(),
             send_to=(),
+            outputs=("seg",),
             header_sha256=str(self.header),
             hold="a gap" if hold else "",
         )

@@ -2,7 +2,6 @@
 
 import re
 from enum import StrEnum
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from gateway.ledger.states import (
     resume_state,
     transition_names,
 )
+from gateway.ledger.store import Ledger
 
 DOCS = Path(__file__).parents[3] / "docs" / "states.md"
 MACHINES = [
@@ -79,10 +79,16 @@ def test_states_in_enum_and_table_agree(
 
 @pytest.mark.parametrize(("name", "state_enum", "event_enum", "table", "sql_table"), MACHINES)
 def test_states_in_schema_and_enum_agree(
-    name: str, state_enum: type[StrEnum], event_enum: type[StrEnum], table: Any, sql_table: str
+    name: str,
+    state_enum: type[StrEnum],
+    event_enum: type[StrEnum],
+    table: Any,
+    sql_table: str,
+    tmp_path: Path,
 ) -> None:
-    schema = resources.files("gateway.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
-    definition = schema.split(f"CREATE TABLE {sql_table} (")[1].split(") STRICT")[0]
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        rows = ledger.read("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", (sql_table,))
+    definition = str(rows[0]["sql"])
     check = re.search(r"\bstate\s+TEXT NOT NULL CHECK \(state IN \(([^)]*)\)\)", definition)
     assert check is not None
     assert set(re.findall(r"'(\w+)'", check[1])) == set(state_enum)
