@@ -119,7 +119,7 @@ class App:
             ("encode", JobState.SEGMENTED): encode,
         }
         self._workers: list[Worker] = [
-            *(StepWorker(name, {state}, do, ledger, bus) for (name, state), do in steps.items()),
+            *(StepWorker(name, state, do, ledger, bus) for (name, state), do in steps.items()),
             *(DeliveryWorker(to, ledger, bus, data_dir, config.dicom.ae_title) for to in config.destination),
             *self._computing.workers,
             completeness,
@@ -195,12 +195,11 @@ class App:
             reasons.append(
                 f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
             )
-        others = [worker for worker in self._workers if worker is not self._mirror]
-        degraded = [f"{worker.name}: {worker.trouble}" for worker in others if worker.trouble]
+        degraded = [
+            f"{worker.name}: {complaint}" for worker in self._workers if (complaint := worker.complaint())
+        ]
         if self._computing.trouble():
             degraded.append(f"job news: {self._computing.trouble()}")
-        if self._mirror is not None and (complaint := self._mirror.complaint()):
-            degraded.append(f"{self._mirror.name}: {complaint}")
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
 
     def _write(self, name: str, text: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from batch_job.contract import EXIT_DONE, engine_facts
 from converter.nifti import converter_version
@@ -129,11 +130,7 @@ def _engine(config: Config) -> Iterator[Check]:
 
 def _gateway(config: Config, *, running: bool) -> Iterator[Check]:
     if running:
-        readiness = StatusClient(config.data_dir).readiness() or {}
-        reasons = [*readiness.get("reasons", []), *readiness.get("degraded", [])]
-        verdict = Verdict.WARNING if reasons else Verdict.OK
-        finding = "is running" + (f": {'; '.join(reasons)}" if reasons else "")
-        yield Check("gateway", verdict, finding, "see the reasons" if reasons else "")
+        yield from _running(StatusClient(config.data_dir).readiness() or {})
         return
     yield Check("gateway", Verdict.OK, "is not running; start it with `iris serve`")
     for name, host, port in (
@@ -141,6 +138,16 @@ def _gateway(config: Config, *, running: bool) -> Iterator[Check]:
         ("api.port", config.api.host, config.api.port),
     ):
         yield _port(name, host, port)
+
+
+def _running(readiness: dict[str, Any]) -> Iterator[Check]:
+    """What a running gateway says of itself: each thing that is wrong is a failure of its own, by name."""
+    yield Check("gateway", Verdict.OK, "is running")
+    said = [("gateway", reason) for reason in readiness.get("reasons", [])]
+    said += [(name, what) for name, _, what in (r.partition(": ") for r in readiness.get("degraded", []))]
+    for name, what in said:
+        finding, _, fix = what.partition("; ")
+        yield Check(name, Verdict.FAILED, finding, fix or "see the gateway's log")
 
 
 def _port(name: str, host: str, port: int) -> Check:

@@ -36,10 +36,22 @@ def jobs_in(ledger: Ledger, states: Collection[JobState]) -> list[JobRow]:
     return [JobRow.of(row) for row in rows]
 
 
-def due_jobs(ledger: Ledger, states: Collection[JobState]) -> list[JobRow]:
-    """The jobs in these states whose time has come, the most urgent first."""
-    now = utc_now()
-    return [j for j in jobs_in(ledger, states) if j.not_before is None or j.not_before <= now]
+def next_job(ledger: Ledger, state: JobState, resting: Collection[str] = ()) -> JobRow | None:
+    """The most urgent job in this state, the oldest of several, but none of those that rest."""
+    rows = ledger.read(
+        "SELECT job_key FROM jobs WHERE state = ? ORDER BY priority DESC, created_at LIMIT ?",
+        (state, len(resting) + 1),
+    )
+    key = next((row["job_key"] for row in rows if row["job_key"] not in resting), None)
+    return None if key is None else job(ledger, key)
+
+
+def put_off_jobs(ledger: Ledger, state: JobState) -> dict[str, str]:
+    """The jobs in this state that are not to be taken before a time, each with it."""
+    rows = ledger.read(
+        "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before IS NOT NULL", (state,)
+    )
+    return {row["job_key"]: row["not_before"] for row in rows}
 
 
 def due_deliveries(ledger: Ledger, destination: str) -> list[DeliveryRow]:
@@ -50,14 +62,6 @@ def due_deliveries(ledger: Ledger, destination: str) -> list[DeliveryRow]:
         (DeliveryState.PENDING, destination, utc_now()),
     )
     return [DeliveryRow.of(row) for row in rows]
-
-
-def seconds_to_next_job(ledger: Ledger, states: Collection[JobState]) -> float | None:
-    """How long until a put-off job in these states is due; None when none waits."""
-    rows = ledger.read(
-        f"SELECT min(not_before) AS at FROM jobs WHERE state IN ({_marks(states)})", tuple(states)
-    )
-    return _seconds_until(rows[0]["at"])
 
 
 def seconds_to_next_delivery(ledger: Ledger, destination: str) -> float | None:
@@ -84,14 +88,20 @@ def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reaso
     transaction.publish(JobChanged(job_key, row.study_uid, "put_off", row.state))
 
 
-def wait_for_outside(transaction: Transaction, job_key: str, *, delay_s: float, reason: str) -> None:
-    """Try this step again later, and hold it against nobody; a new reason is shown, an old one not again."""
+def wait_with_job(transaction: Transaction, job_key: str, *, delay_s: float, reason: str, on: str) -> None:
+    """Try this step again later, and hold it against nobody; a new reason is shown, an old one not again.
+
+    Parameters
+    ----------
+    on
+        Whom it waits for: "outside", "machine".
+    """
     row = transaction.job(job_key)
     transaction.update("jobs", "job_key", job_key, {"not_before": _in(delay_s)})
     if reason != row.reason:
         transaction.update("jobs", "job_key", job_key, {"reason": reason, "updated_at": utc_now()})
-        transaction.note("job.waits_outside", study_uid=row.study_uid, job_key=job_key, reason=reason)
-        transaction.publish(JobChanged(job_key, row.study_uid, "waits_outside", row.state))
+        transaction.note(f"job.waits_{on}", study_uid=row.study_uid, job_key=job_key, reason=reason)
+        transaction.publish(JobChanged(job_key, row.study_uid, f"waits_{on}", row.state))
         transaction.settle_later(row.study_uid)
 
 

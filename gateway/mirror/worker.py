@@ -71,7 +71,7 @@ class MirrorWorker(Worker):
         )
         mirror = mirror_of(self._ledger)
         overtaken = OVERTAKEN if mirror.seen_epoch > mirror.epoch else ""
-        return "; ".join(filter(None, (self.trouble, behind, overtaken)))
+        return "; ".join(filter(None, (super().complaint(), behind, overtaken)))
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether something may be in the outbox after it; a single instance never is."""

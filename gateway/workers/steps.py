@@ -1,34 +1,31 @@
-"""One worker for each step: takes the jobs that stand before it, one after the other, most urgent first.
+"""One worker for each step: takes the jobs that stand before it, one at a time, always the most urgent.
 
 A worker is woken by the ledger's events and by the time of what was put off. A step may be repeated at any
-time: a crash in the middle of it leaves the job where it was.
+time: a crash in the middle of it leaves the job where it was. What the ledger cannot be told now (its disk is
+full) is known in memory until it can be: the job only waits, and the step is taken again.
 """
 
-import random
-import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import structlog
 
-from converter.errors import ConverterError
-from gateway.adapters.errors import Away, Permanent, Retriable
 from gateway.events import Bus, Event, JobChanged
 from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobEvent, JobState, UnknownTransition
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
-from gateway.ledger.work import due_jobs, put_off_job, seconds_to_next_job, wait_for_outside
+from gateway.ledger.work import job as job_of
+from gateway.ledger.work import next_job, put_off_job, put_off_jobs, wait_with_job
 
-from .attempts import CannotGoOn
-from .worker import Worker
+from . import attempts
+from .attempts import Blame, Fault, Policy, fault_of
+from .waits import Rests, Waits
+from .worker import LIMIT_S, Worker
 
 log = structlog.get_logger(__name__)
 
-FAILURES_ALLOWED = 5
-FIRST_DELAY_S = 2.0
-LONGEST_DELAY_S = 300.0
-AWAY_DELAY_S = 15.0
-"""How soon it is tried again where nobody is there; the network may be back at any time."""
+_OF_THE_WORKER = ""
+"""What the worker's own pauses are counted under."""
 
 
 class StepWorker(Worker):
@@ -38,81 +35,134 @@ class StepWorker(Worker):
     ----------
     name
         The step's name in logs and reasons: "convert", "submit".
-    states
-        The states that jobs stand in before the step.
+    state
+        The state that jobs stand in before the step.
     do
         Takes the step; what it raises decides whether it is tried again.
+    policy
+        How often and how soon; None: as everywhere.
     """
 
     def __init__(
-        self, name: str, states: Collection[JobState], do: Callable[[JobRow], None], ledger: Ledger, bus: Bus
+        self,
+        name: str,
+        state: JobState,
+        do: Callable[[JobRow], None],
+        ledger: Ledger,
+        bus: Bus,
+        *,
+        policy: Policy | None = None,
+        limit_s: float = LIMIT_S,
     ) -> None:
-        super().__init__(name, bus)
-        self._states = frozenset(states)
+        super().__init__(name, bus, limit_s=limit_s)
+        self._state = state
         self._do = do
         self._ledger = ledger
+        self._policy = policy or attempts.POLICY
+        self._waits = Waits()
+        self._rests = Rests()
+        self._pauses = Rests()
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a job came to stand before the step."""
-        return isinstance(event, JobChanged) and event.state in self._states
+        """Whether a job came to stand before the step, or a person wants it tried now."""
+        if not isinstance(event, JobChanged) or event.state != self._state:
+            return False
+        if event.event == "tried_now":
+            self._rests.try_now(event.job_key)
+        return True
 
     def work(self) -> float | None:
-        """Take the step for every job that is due."""
-        for job in due_jobs(self._ledger, self._states):
-            if self.is_stopping:
-                break
-            self._take(job)
-        wait_s = seconds_to_next_job(self._ledger, self._states)
-        if wait_s is None:
-            self.trouble = ""
-        return wait_s
+        """Take the step for every job that is due; after each the most urgent is looked for anew."""
+        self._rests.keep([key for key in self._rests.known() if self._stands_here(key)])
+        while not self.is_stopping:
+            self.trouble = self._rests.complaint()
+            resting = self._resting()
+            job = next_job(self._ledger, self._state, resting)
+            if job is None:
+                return min(resting.values(), default=None)
+            with self.at(f"job {job.job_key[:12]}"):
+                fault = self._take(job)
+            if fault is not None and fault.blame is Blame.MACHINE and fault.is_everywhere:
+                self.trouble = fault.sentence
+                self.pause(self._pauses.put_off(_OF_THE_WORKER, self._policy.machine, fault.sentence))
+                return None
+            self._pauses.resume(_OF_THE_WORKER)
+        return None
 
-    def _take(self, job: JobRow) -> None:
+    def _resting(self) -> dict[str, float]:
+        """The jobs that are not to be taken now, each with its seconds until then."""
+        put_off = put_off_jobs(self._ledger, self._state)
+        self._waits.keep(put_off)
+        left_s = {
+            key: self._waits.left_s(key, until, self._policy.longest_s) for key, until in put_off.items()
+        }
+        return {key: left for key, left in left_s.items() if left > 0} | self._rests.left_s()
+
+    def _stands_here(self, job_key: str) -> bool:
+        job = job_of(self._ledger, job_key)
+        return job is not None and job.state is self._state
+
+    def _take(self, job: JobRow) -> Fault | None:
+        """Take the step for one job; what went wrong, or None."""
         try:
             self._do(job)
-            self.trouble = ""
+        except (StaleRow, UnknownTransition):
+            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
+        except BaseException as error:
+            fault = fault_of(error, self.name)
+            if fault.is_defect:
+                log.exception("step_failed", step=self.name, job_key=job.job_key)
+            self._tell(job, fault)
+            return fault
+        if job_of(self._ledger, job.job_key) == job:  # it would be taken again, and again, at once
+            fault = Fault(Blame.WORK, f"it came to nothing in {self.name}; the log names the place")
+            log.error("step_came_to_nothing", step=self.name, job_key=job.job_key)
+            self._tell(job, fault)
+            return fault
+        self._rests.resume(job.job_key)
+        return None
+
+    def _tell(self, job: JobRow, fault: Fault) -> None:
+        """Write down what went wrong; where that goes wrong too, the job rests until it can be told."""
+        try:
+            self._act_on(job, fault)
         except StaleRow:
             log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
-            self.look_again()  # it may stand before the step still, with a corrected header
-        except UnknownTransition:
-            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
-        except (CannotGoOn, ConverterError, Permanent) as error:
-            self._fail(job, str(error))
-        except Away as error:
-            self._wait_for(job, error)
-        except Retriable as error:
-            self._try_again(job, str(error))
-        except (OSError, sqlite3.OperationalError) as error:
-            self._try_again(job, f"{getattr(error, 'strerror', None) or 'the ledger is busy'} in {self.name}")
-        except MemoryError:
-            self._try_again(job, f"not enough memory to {self.name}")
-        except Exception:
-            log.exception("step_failed", step=self.name, job_key=job.job_key)
-            self._try_again(job, f"an unforeseen error in {self.name}; the log names the place")
+        except Exception as error:
+            ledgers = fault_of(error, "the ledger")
+            if ledgers.is_defect:
+                log.exception("fault_not_told", step=self.name, job_key=job.job_key)
+            self._rests.put_off(job.job_key, self._policy.machine, ledgers.sentence)
 
-    def _wait_for(self, job: JobRow, error: Away) -> None:
+    def _act_on(self, job: JobRow, fault: Fault) -> None:
+        if fault.blame is not Blame.WORK:
+            self._wait_with(job, fault)
+        elif fault.is_final:
+            self._fail(job, fault.sentence)
+        elif job.failures + 1 >= self._policy.failures_allowed:
+            self._fail(job, f"{fault.sentence} ({job.failures + 1} times; retry when it is settled)")
+        else:
+            self._try_again(job, fault.sentence)
+
+    def _wait_with(self, job: JobRow, fault: Fault) -> None:
         """Nothing is wrong with the job, so it never fails of this; the timeline says it once."""
-        self.trouble = reason = str(error)
-        log.warning("job_waits_outside", step=self.name, job_key=job.job_key, reason=reason)
+        delay_s = self._rests.put_off(
+            job.job_key, self._policy.for_what_waits(fault.blame), reason := fault.sentence
+        )
+        log.warning("job_waits", step=self.name, job_key=job.job_key, reason=reason, on=fault.blame)
         with self._ledger.transaction() as transaction:
             if transaction.job(job.job_key).state is job.state:
-                delay_s = AWAY_DELAY_S * random.uniform(0.8, 1.2)
-                wait_for_outside(transaction, job.job_key, delay_s=delay_s, reason=reason)
+                wait_with_job(transaction, job.job_key, delay_s=delay_s, reason=reason, on=fault.blame)
 
     def _try_again(self, job: JobRow, reason: str) -> None:
-        if job.failures + 1 >= FAILURES_ALLOWED:
-            self._fail(job, f"{reason} ({job.failures + 1} times; retry when it is settled)")
-            return
-        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**job.failures) * random.uniform(0.8, 1.0)
+        delay_s = self._policy.own.delay_s(job.failures)
         log.warning("job_put_off", step=self.name, job_key=job.job_key, reason=reason, delay_s=round(delay_s))
         with self._ledger.transaction() as transaction:
             if transaction.job(job.job_key).state is job.state:
                 put_off_job(transaction, job.job_key, delay_s=delay_s, reason=reason)
+        self._rests.resume(job.job_key)
 
     def _fail(self, job: JobRow, reason: str) -> None:
+        with self._ledger.transaction() as transaction:
+            transaction.move_job(job.job_key, JobEvent.FAILED, expect=job.state, reason=reason)
         log.error("job_failed", step=self.name, job_key=job.job_key, reason=reason)
-        try:
-            with self._ledger.transaction() as transaction:
-                transaction.move_job(job.job_key, JobEvent.FAILED, expect=job.state, reason=reason)
-        except StaleRow:
-            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)

@@ -6,9 +6,10 @@ What is done then, and in which order, is the same.
 from gateway.adapters.aws import sqs_news
 from gateway.cli import main
 from gateway.mirror import worker as mirror
-from gateway.workers import steps
+from gateway.workers import attempts
+from gateway.workers.attempts import Backoff, Policy
 
-steps.AWAY_DELAY_S = 2.0
+attempts.POLICY = Policy(outside=Backoff(2.0, 2.0))
 mirror.LONGEST_DELAY_S = 2.0  # type: ignore[misc]
 sqs_news.LONGEST_PAUSE_S = 2.0  # type: ignore[misc]
 

@@ -33,6 +33,7 @@ from gateway.running.news import RunNews
 from gateway.running.outcomes import Outcomes
 from gateway.running.remote_runs import RemoteSubmit
 from gateway.running.run import Runs
+from gateway.workers.attempts import Backoff, Policy
 from gateway.workers.steps import StepWorker
 from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
 from tests.doubles.news_queue import NewsQueue
@@ -73,7 +74,7 @@ class Gateway:
         self.news = RunNews(site.ledger, results, outcomes, runs, moving)
         submit = RemoteSubmit(runs, results, self.queue, self.claims)
         self.workers = (
-            StepWorker("submit", {JobState.STAGED}, submit, site.ledger, site.bus),
+            StepWorker("submit", JobState.STAGED, submit, site.ledger, site.bus),
             Following(
                 site.ledger, site.bus, objects, self.queue, self.claims, runs, self.news, moving, intervals
             ),
@@ -239,7 +240,7 @@ def test_job_waits_while_batch_does_not_take_it_and_goes_on_by_itself(
     harm: Callable[[BatchDouble], None],
     sentence: str,
 ) -> None:
-    monkeypatch.setattr("gateway.workers.steps.AWAY_DELAY_S", 0.2)
+    monkeypatch.setattr("gateway.workers.attempts.POLICY", Policy(outside=Backoff(0.2, 0.2)))
     monkeypatch.setattr("gateway.running.outcomes.FIRST_DELAY_S", 0.05)
     harm(double)
     gateway = make_gateway()

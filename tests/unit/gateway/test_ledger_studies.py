@@ -28,16 +28,16 @@ from gateway.ledger.work import (
     NotPossible,
     cancel,
     due_deliveries,
-    due_jobs,
     job,
     newer_run,
+    next_job,
     put_off_delivery,
     put_off_job,
+    put_off_jobs,
     release,
     retry,
     runs_lost_in_a_row,
     seconds_to_next_delivery,
-    seconds_to_next_job,
 )
 
 TWO = ("pacs", "archive")
@@ -551,15 +551,30 @@ def test_released_job_is_not_held_again_by_a_second_completion(book) -> None:
 # -- work -------------------------------------------------------------------------------------------------
 
 
-def test_due_jobs_come_the_most_urgent_first_and_the_put_off_ones_later(book) -> None:
+def test_next_job_is_the_most_urgent_one_that_does_not_rest(book) -> None:
     jobs = [book.planned(key, slot=key, priority=p) for key, p in (("later", 9), ("low", 0), ("high", 5))]
     book.begin(*jobs)
     with book.ledger.transaction() as transaction:
         put_off_job(transaction, "later", delay_s=60, reason="busy")
-    assert [row.job_key for row in due_jobs(book.ledger, {JobState.PLANNED})] == ["high", "low"]
-    assert 50 < (seconds_to_next_job(book.ledger, {JobState.PLANNED}) or 0) <= 60
-    assert seconds_to_next_job(book.ledger, {JobState.STAGED}) is None
+    put_off = put_off_jobs(book.ledger, JobState.PLANNED)
+    assert put_off == {"later": book.job("later").not_before}
+    assert put_off_jobs(book.ledger, JobState.STAGED) == {}
+    resting = set(put_off)
+    for key in ("high", "low"):
+        chosen = next_job(book.ledger, JobState.PLANNED, resting)
+        assert chosen is not None
+        assert chosen.job_key == key
+        resting.add(key)
+    assert next_job(book.ledger, JobState.PLANNED, resting) is None
+    assert next_job(book.ledger, JobState.STAGED) is None
     assert (book.job("later").failures, book.job("later").reason) == (1, "busy")
+
+
+def test_next_of_equally_urgent_jobs_is_the_oldest(book) -> None:
+    book.begin(*(book.planned(key, slot=key) for key in ("b", "a", "c")))
+    chosen = next_job(book.ledger, JobState.PLANNED)
+    assert chosen is not None
+    assert chosen.job_key == "b"
 
 
 def test_put_off_job_that_moves_on_forgets_its_failures(book) -> None:
