@@ -11,16 +11,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
 from gateway.events import AssociationClosed, Bus, CompletionRequested, Event, InstanceStored
 from gateway.files.kept import FilesLost
 from gateway.ledger.completion import StudyPlan, complete_study, receiving_studies, receiving_study
-from gateway.ledger.records import StudyRow, utc_time
+from gateway.ledger.records import StudyRow
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
+from gateway.workers.waits import Waits
 from gateway.workers.worker import Worker
 
 from .planning import Planner
@@ -49,6 +49,8 @@ class Completeness(Worker):
     ----------
     has_open_association
         Tells whether an association that touched a study is open.
+    waits
+        Measures the times; tests give one with clocks of their own.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Completeness(Worker):
         *,
         quiet_s: float,
         timeout_s: float,
+        waits: Waits | None = None,
     ) -> None:
         self._changed: dict[str, None] = {}  # studies that events named and that were not looked at since
         self._waiting: set[str] = set()  # studies that were looked at, and wait for a time or their sender
@@ -72,6 +75,7 @@ class Completeness(Worker):
         self._has_open_association = has_open_association
         self._quiet_s = quiet_s
         self._timeout_s = timeout_s
+        self._waits = waits or Waits()
         self._not_whole: dict[str, int] = {}  # study -> the generation that was seen with a gap
         self._failed: dict[str, tuple[int, float]] = {}  # study -> the generation that failed, and when
 
@@ -98,7 +102,8 @@ class Completeness(Worker):
         for study in self._to_look_at():
             if self.is_stopping:
                 break
-            self._look_at(study)
+            with self.at(f"study {study.study_key[:12]}"):
+                self._look_at(study)
         next_at = min(self._next_look_at.values(), default=math.inf)
         return max(0.0, min(next_at, self._all_looked_at + LOOK_AGAIN_S) - time.monotonic())
 
@@ -123,6 +128,7 @@ class Completeness(Worker):
         open_now = {study.study_uid for study in studies}
         self._not_whole = {uid: seen for uid, seen in self._not_whole.items() if uid in open_now}
         self._failed = {uid: seen for uid, seen in self._failed.items() if uid in open_now}
+        self._waits.keep(open_now)
         return studies
 
     def _look_at(self, study: StudyRow) -> None:
@@ -169,12 +175,14 @@ class Completeness(Worker):
             return _Due(0.0, "requested", only_if_whole=False)
         if self._has_open_association(study.study_uid):
             return None
-        released = study.evidence == "released" and study.evidence_at is not None
-        if released and self._not_whole.get(study.study_uid) != study.generation:
-            return _Due(_seconds_after(study.evidence_at, self._quiet_s), "released", only_if_whole=True)
+        released_at = study.evidence_at if study.evidence == "released" else None
+        if released_at is not None and self._not_whole.get(study.study_uid) != study.generation:
+            left_s = self._waits.left_after_s(study.study_uid, released_at, self._quiet_s)
+            return _Due(left_s, "released", only_if_whole=True)
         since = max(study.last_instance_at, study.evidence_at or "")
-        evidence = "timeout with a gap" if released else "timeout without release"
-        return _Due(_seconds_after(since, self._timeout_s), evidence, only_if_whole=False)
+        left_s = self._waits.left_after_s(study.study_uid, since, self._timeout_s)
+        evidence = "timeout with a gap" if released_at is not None else "timeout without release"
+        return _Due(left_s, evidence, only_if_whole=False)
 
     def _complete(self, study: StudyRow, due: _Due) -> bool:
         """Plan and complete one study; False when it has to be looked at again at once."""
@@ -195,8 +203,3 @@ class Completeness(Worker):
 
 def _has_gap(plan: StudyPlan) -> bool:
     return any(job.hold for job in plan.jobs)
-
-
-def _seconds_after(at: str | None, delay_s: float) -> float:
-    assert at is not None
-    return delay_s - (datetime.now(UTC) - utc_time(at)).total_seconds()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from gateway.arrival.completeness import NOT_PLANNED, Completeness
 from gateway.files.kept import FilesLost
 from gateway.ledger.completion import StudyPlan, request_completion
 from gateway.ledger.instances import current_instance, renew_file
-from gateway.ledger.records import StudyRow
+from gateway.ledger.records import StudyRow, utc_text
 from gateway.ledger.states import JobState, StudyState
 from gateway.ledger.transaction import WhyDone
+from gateway.workers.waits import Waits, wall_clock
 
 DEADLINE_S = 20.0
 LONG_S = 3600.0
@@ -45,9 +47,9 @@ def watch(book) -> Iterator[Callable[..., tuple[Completeness, ScriptedPlanner]]]
     """Start the watch over the studies of the book."""
     started = []
 
-    def start(*jobs: Any, is_open: Callable[[str], bool] = lambda _: False, **times: float) -> Any:
+    def start(*jobs: Any, is_open: Callable[[str], bool] = lambda _: False, **times: Any) -> Any:
         planner = ScriptedPlanner(jobs)
-        given = {"quiet_s": 0.0, "timeout_s": LONG_S, **times}
+        given: dict[str, Any] = {"quiet_s": 0.0, "timeout_s": LONG_S, **times}
         watcher = Completeness(book.ledger, planner, book.ledger.bus, is_open, **given)  # type: ignore[arg-type]
         watcher.start()
         started.append(watcher)
@@ -256,7 +258,7 @@ def looked_up(book, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 def _watch_without_a_thread(book, is_open: Callable[[str], bool], **times: float) -> Any:
     planner = ScriptedPlanner()
-    given = {"quiet_s": 0.0, "timeout_s": LONG_S, **times}
+    given: dict[str, Any] = {"quiet_s": 0.0, "timeout_s": LONG_S, **times}
     return Completeness(book.ledger, planner, book.ledger.bus, is_open, **given), planner  # type: ignore[arg-type]
 
 
@@ -324,3 +326,35 @@ def test_every_open_study_is_looked_at_now_and_then_without_an_event(
     monkeypatch.setattr(completeness_module, "LOOK_AGAIN_S", 0.0)
     watcher.work()
     assert planner.asked == [book.study_uid]
+
+
+# -- the wall clock is set --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+@pytest.mark.parametrize("released", [True, False])
+def test_wall_clock_that_is_set_neither_stretches_nor_cuts_the_wait(
+    book, watch, hours: int, *, released: bool
+) -> None:
+    shift = timedelta(0)
+    waits = Waits(now=lambda: wall_clock() + shift)
+    book.store()
+    book.close_association(released=released)
+    begun = time.monotonic()
+    watcher, _ = watch(book.planned(), quiet_s=1.0, timeout_s=1.0, waits=waits)
+    _wait_for(lambda: watcher._next_look_at)
+    shift = timedelta(hours=hours)
+    watcher._all_looked_at = -LONG_S  # as every half minute
+    watcher.look_again()
+    assert _completed_with(book) == ("released" if released else "timeout without release")
+    assert time.monotonic() - begun >= 0.5
+
+
+def test_study_that_a_clock_ahead_wrote_down_waits_for_the_quiet_time_only(book, watch) -> None:
+    book.store()
+    book.close_association()
+    ahead = utc_text(wall_clock() + timedelta(hours=2))
+    with book.ledger.transaction() as transaction:
+        transaction.execute("UPDATE studies SET evidence_at = ?, last_instance_at = ?", (ahead, ahead))
+    watch(book.planned(), quiet_s=0.2)
+    assert _completed_with(book) == "released"
