@@ -17,7 +17,7 @@ from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import put_off_job
 from gateway.workers.attempts import Backoff, CannotGoOn, Policy, fault_of
 from gateway.workers.steps import StepWorker
-from tests.one_job import DEADLINE_S, STUDY_UID
+from tests.one_job import DEADLINE_S, SERIES_UID, STUDY_UID
 
 QUICK = Policy(own=Backoff(0.01, 0.01), machine=Backoff(0.01, 0.02), outside=Backoff(0.01, 0.01))
 """Tries again as often as everywhere, but at once."""
@@ -162,8 +162,9 @@ def plan_jobs(site: Any, *planned: tuple[str, int]) -> None:
     """Plan further jobs, each with its priority."""
     with site.ledger.transaction() as transaction:
         for key, priority in planned:
+            images, outputs = ("1.2.3.4.5",), ("seg",)
             job = PlannedJob(
-                key, "1.2.3.4", key, "ct", "tissue", {}, "threshold", priority, ("1.2.3.4.5",), (), "h"
+                key, SERIES_UID, key, "ct", "tissue", {}, "threshold", priority, images, (), outputs, "h"
             )
             plan_job(transaction, STUDY_UID, job)
 
