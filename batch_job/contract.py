@@ -1,6 +1,7 @@
 """The job folder's contract, version 1: what the gateway asks, what the job answers, and the exit codes.
 
-The one file of this package that the gateway imports; it knows pydantic and the standard library only.
+The one file of this package that the gateway imports; it knows pydantic and the standard library only. What
+there is of engines is handed on from `catalogue`.
 
 A job folder, on a disk or under a prefix of a bucket, holds in the order in which they appear::
 
@@ -26,16 +27,22 @@ Readers ignore fields they do not know, so that the contract can grow; what chan
 raises `CONTRACT`, and another number is refused.
 """
 
-import json
-import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from .catalogue import EngineFacts as EngineFacts
+from .catalogue import StructureCodes as StructureCodes
+from .catalogue import TaskFacts as TaskFacts
+from .catalogue import engine_facts as engine_facts
+from .catalogue import engine_of_task as engine_of_task
+from .catalogue import engines as engines
+from .catalogue import task_facts as task_facts
+from .catalogue.options import canonical_options as canonical_options
+from .refusals import ContractError as ContractError
+from .refusals import reasons_in
 
 CONTRACT: Final = 1
 
@@ -90,10 +97,6 @@ OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # a
 OutputPath = Annotated[str, Field(pattern=r"^attempts/[0-9]+/[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
-class ContractError(ValueError):
-    """A file of the job folder, or a wish in it, that this contract does not allow; one sentence."""
-
-
 class _Record(BaseModel):
     """Frozen; unknown fields are ignored."""
 
@@ -116,7 +119,7 @@ class _Record(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise ContractError(f"not a {cls.__name__} of contract {CONTRACT}: {_reasons(error)}") from None
+            raise ContractError(f"not a {cls.__name__} of contract {CONTRACT}: {reasons_in(error)}") from None
 
 
 class JobInput(_Record):
@@ -244,136 +247,6 @@ class Manifest(_Record):
         return self.outputs[name].path or name
 
 
-class TaskFacts(_Record):
-    """What is known of a task before it runs."""
-
-    modality: str
-    """The DICOM Modality it works on."""
-    is_licensed: bool = False
-    """Whether its weights need a licence from the engine's maker."""
-    variants: tuple[Literal["fast", "fastest"], ...] = ()
-    """The options that choose another model, of those which the task has."""
-    subset: tuple[str, ...] = ()
-    """The structures that the option `roi_subset` may name; empty: the task does not know it."""
-
-
-class EngineFacts(_Record):
-    """What the gateway must know of an engine at start, without importing it."""
-
-    version: str
-    """The recorded one; of an engine that is a package of its own, another one may be installed."""
-    package: str = ""
-    """The distribution that has to be installed where jobs run; empty: it is part of this one."""
-    weights: str
-    default_task: str
-    tasks: Mapping[str, TaskFacts]
-    option_defaults: Mapping[str, Any]
-    """Every option the engine knows, with its default, whose type is the option's type; lists are of text."""
-
-
-_TOTALSEGMENTATOR: Final = json.loads(Path(__file__).with_name("totalsegmentator.json").read_bytes())
-"""Recorded by `batch_job.engines.totalsegmentator.record`; a test compares it with the package."""
-
-ENGINE_TASKS: Final[Mapping[str, EngineFacts]] = MappingProxyType(
-    {
-        "threshold": EngineFacts(
-            version="1.0.0",
-            weights="",
-            default_task="tissue",
-            tasks={"tissue": TaskFacts(modality="CT", variants=("fast",))},
-            option_defaults={"fast": False},
-        ),
-        "totalsegmentator": EngineFacts(
-            version=_TOTALSEGMENTATOR["version"],
-            package="TotalSegmentator",
-            weights="",
-            default_task="total",
-            tasks=_TOTALSEGMENTATOR["tasks"],
-            option_defaults={
-                "body_seg": False,
-                "fast": False,
-                "fastest": False,
-                "robust_crop": False,
-                "roi_subset": [],
-                "statistics": True,
-            },
-        ),
-    }
-)
-
-
-def engine_facts(engine: str) -> EngineFacts:
-    """Look an engine up; `ContractError` says which ones there are."""
-    if engine not in ENGINE_TASKS:
-        raise ContractError(f'there is no engine "{_printable(engine)}"; known: {", ".join(ENGINE_TASKS)}')
-    return ENGINE_TASKS[engine]
-
-
-def task_facts(engine: str, task: str) -> TaskFacts:
-    """Look a task of an engine up; `ContractError` says which ones it has."""
-    tasks = engine_facts(engine).tasks
-    if task not in tasks:
-        raise ContractError(f'{engine} has no task "{_printable(task)}"; it has: {", ".join(tasks)}')
-    return tasks[task]
-
-
-def canonical_options(engine: str, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in defaults, sort by name and within lists, so that equal wishes are equal dictionaries.
-
-    Raises
-    ------
-    ContractError
-        An option that the engine does not have, of another type than its default, or that the task does not
-        know; a structure that the task does not have.
-    """
-    defaults = engine_facts(engine).option_defaults
-    facts = task_facts(engine, task)
-    for name, value in options.items():
-        if name not in defaults:
-            known = ", ".join(defaults)
-            raise ContractError(f'{engine} has no option "{_printable(name)}"; it has: {known}')
-        _check_type(engine, name, value, type(defaults[name]))
-    full = {name: options.get(name, defaults[name]) for name in sorted(defaults)}
-    _check_variant(engine, task, facts, full)
-    _check_subset(engine, task, facts, full.get("roi_subset", []))
-    if full.get("body_seg") and facts.modality != "CT":
-        raise ContractError(
-            f"body_seg works on CT, the task {task} on {facts.modality}; leave the option out"
-        )
-    if not full.get("statistics", True):
-        raise ContractError("statistics are part of every result; leave the option out")
-    return {name: sorted(set(value)) if isinstance(value, list) else value for name, value in full.items()}
-
-
-def _check_type(engine: str, name: str, value: Any, wanted: type[Any]) -> None:
-    if type(value) is not wanted or (
-        isinstance(value, list) and any(type(item) is not str for item in value)
-    ):
-        said = "a list of names" if wanted is list else f"of type {wanted.__name__}"
-        raise ContractError(f'the option "{name}" of {engine} must be {said}')
-
-
-def _check_variant(engine: str, task: str, facts: TaskFacts, options: Mapping[str, Any]) -> None:
-    chosen = [name for name in ("fast", "fastest") if options.get(name)]
-    if len(chosen) > 1:
-        raise ContractError("fast and fastest are two models; choose one of them")
-    for name in chosen:
-        if name not in facts.variants:
-            having = [other for other, of in engine_facts(engine).tasks.items() if name in of.variants]
-            raise ContractError(f"the task {task} has no {name} model; those that do: {', '.join(having)}")
-
-
-def _check_subset(engine: str, task: str, facts: TaskFacts, names: list[str]) -> None:
-    if names and not facts.subset:
-        having = [other for other, of in engine_facts(engine).tasks.items() if of.subset]
-        raise ContractError(f"the task {task} knows no roi_subset; those that do: {', '.join(having)}")
-    for name in names:
-        if name not in facts.subset:
-            similar = get_close_matches(name, facts.subset, n=1)
-            hint = f"; is {similar[0]} meant?" if similar else ""
-            raise ContractError(f'roi_subset: {task} has no structure "{_printable(name)}"{hint}')
-
-
 def read_request(folder: Path) -> JobRequest:
     """Read `request.json`; `ContractError` for a bad one, `OSError` where it cannot be read."""
     return JobRequest.from_json((folder / REQUEST_NAME).read_bytes())
@@ -393,16 +266,3 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest.from_json((folder / MANIFEST_NAME).read_bytes())
     except FileNotFoundError:
         return None
-
-
-def _reasons(error: ValidationError) -> str:
-    """Say where and why in one line, without the offending values."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
-        for item in error.errors(include_input=False, include_url=False, include_context=False)
-    )
-
-
-def _printable(text: str) -> str:
-    """Cut a name that came from outside to something fit for one line."""
-    return re.sub(r"[^\w.-]", "?", text)[:40]

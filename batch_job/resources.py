@@ -20,11 +20,6 @@ THREAD_VARIABLES: Final = (
 
 BASE_BYTES: Final = 150_000_000
 """The interpreter with its libraries, before there is an image."""
-BYTES_A_VOXEL: Final = {"threshold": 8}
-"""An engine's peak memory by voxel of the input, beyond the image itself; measured on int16 at 30 million."""
-LEAST_BYTES_A_VOXEL: Final = 2
-"""A label map, and its copy on the way out: no engine needs less. What it needs more it says itself."""
-
 DISK_BASE_BYTES: Final = 50_000_000
 DISK_TIMES_INPUT: Final = 2
 """The input's copy, and as much again for what is made of it."""
@@ -36,8 +31,13 @@ def set_threads() -> None:
         os.environ.setdefault(name, str(cores()))
 
 
-def check_memory(size: "ImageSize", engine: str, there: Memory | None = None) -> None:
+def check_memory(size: "ImageSize", bytes_a_voxel: int, there: Memory | None = None) -> None:
     """Refuse an image for which memory does not suffice, before it is read.
+
+    Parameters
+    ----------
+    bytes_a_voxel
+        The engine's, from the catalogue.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def check_memory(size: "ImageSize", engine: str, there: Memory | None = None) ->
         It would suffice, were it not in use.
     """
     there = memory() if there is None else there
-    needed = BASE_BYTES + size.bytes + size.voxels * BYTES_A_VOXEL.get(engine, LEAST_BYTES_A_VOXEL)
+    needed = BASE_BYTES + size.bytes + size.voxels * bytes_a_voxel
     what = f"the input's {size.voxels / 1e6:.0f} million voxels need {_mb(needed)} of memory"
     if there.total is not None and needed > there.total:
         raise BadInput(f"{what} and the job may have {_mb(there.total)}; give it more, or a smaller image")

@@ -15,6 +15,7 @@ from .contract import (
     JobRequest,
     Manifest,
     canonical_options,
+    engine_facts,
     task_facts,
 )
 from .ec2_metadata import machine_type
@@ -123,7 +124,7 @@ def _input(job: Job, request: JobRequest, stages: Stages) -> tuple[Path, Image]:
         check_disk(job.input_bytes(request), job.scratch)
         source = job.input(request)
     with stages.stage("load"):
-        check_memory(read_size(source), request.engine)
+        check_memory(read_size(source), engine_facts(request.engine).bytes_a_voxel)
         return source, read_image(source)
 
 

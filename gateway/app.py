@@ -79,7 +79,7 @@ class App:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        facts = _facts(config)
+        facts = engine_facts(config.engine.name)
         rules = task_rules(config, facts)
         data_dir = config.data_dir
         _make_data_dir(data_dir)
@@ -241,13 +241,6 @@ def _refuse_wrong_modality(rule: Rule, task: str, modality: str) -> None:
         )
 
 
-def _facts(config: Config) -> EngineFacts:
-    try:
-        return engine_facts(config.engine.name)
-    except ContractError as error:
-        raise ConfigError(f"engine.name: {error}") from None
-
-
 def engine_version(config: Config, facts: EngineFacts) -> str:
     """The version for every job's identity: the configured, else the installed, else the recorded."""
     return config.engine.version or _installed_version(facts) or facts.version
@@ -272,7 +265,7 @@ def warnings_about(config: Config) -> list[str]:
         sentences.append(
             f"job news are asked for every {config.queue.reconcile_s:g} s only; set news.backend = 'sqs'"
         )
-    facts = _facts(config)
+    facts = engine_facts(config.engine.name)
     if facts.package and config.queue.backend == "local" and not _installed_version(facts):
         sentences.append(
             f"{facts.package} is not installed here: every job will fail; pip install 'iris-gateway[segment]'"

@@ -1,14 +1,15 @@
-"""The engines: each turns an image into a label map. One module each, loaded when it is asked for."""
+"""The engines: each turns an image into a label map. The catalogue says where each is loaded from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batch_job.contract import EngineInfo
+from batch_job.contract import EngineInfo, engine_facts
 from batch_job.image import Image
 
 
@@ -103,12 +104,6 @@ class Engine(Protocol):
 
 def load_engine(name: str) -> Engine:
     """The engine of that name; the request was checked against the contract before."""
-    if name == "threshold":
-        from .threshold import Threshold
-
-        return Threshold()
-    if name == "totalsegmentator":
-        from .totalsegmentator import TotalSegmentator
-
-        return TotalSegmentator()
-    raise LookupError(f"no module for the engine {name}")
+    module, _, attribute = engine_facts(name).loader.partition(":")
+    engine: Engine = getattr(import_module(module), attribute)()
+    return engine

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from batch_job.contract import ENGINE_TASKS, EngineInfo
+from batch_job.contract import EngineInfo, engine_facts
 from batch_job.errors import BadInput
 from batch_job.image import from_ras, to_ras
 
@@ -23,9 +23,8 @@ from .ct_body import Body, find_body
 from .ct_bone import find_bone
 from .ct_lungs import AIR_HU, find_lungs, lung_plane
 
-NAMES: Final[Mapping[int, str]] = MappingProxyType(
-    {1: "bone", 2: "adipose_tissue", 3: "soft_tissue", 4: "gas", 5: "lung_left", 6: "lung_right"}
-)
+FACTS: Final = engine_facts("threshold")
+NAMES: Final[Mapping[int, str]] = MappingProxyType(FACTS.tasks["tissue"].labels)
 BONE, FAT, SOFT, GAS, LUNG_LEFT, LUNG_RIGHT = NAMES
 
 FAT_HU: Final = (-190, -30)
@@ -37,8 +36,7 @@ class Threshold:
     @property
     def info(self) -> EngineInfo:
         """Name and version; it has no weights."""
-        facts = ENGINE_TASKS["threshold"]
-        return EngineInfo(name="threshold", version=facts.version, weights=facts.weights)
+        return EngineInfo(name=FACTS.name, version=FACTS.version, weights=FACTS.weights)
 
     def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
         """Its `info`: it needs nothing."""

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from batch_job.contract import engine_facts
+
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 """PS3.5 6.2, value representation AE: 1 to 16 characters, no backslash, not blank."""
 
@@ -119,8 +121,13 @@ class Rule(Section):
 class Engine(Section):
     """What segments."""
 
-    name: Literal["threshold", "totalsegmentator"] = "threshold"
+    name: str = "threshold"
     version: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _is_in_the_catalogue(cls, name: str) -> str:
+        return engine_facts(name).name
 
 
 class Fallback(Section):

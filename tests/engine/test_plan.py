@@ -8,12 +8,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from batch_job.contract import ENGINE_TASKS, canonical_options
+from batch_job.contract import canonical_options, engine_facts
 from batch_job.engines.totalsegmentator.plan import Weights, find_weights, sub_models
 from batch_job.engines.totalsegmentator.surroundings import surroundings
 from batch_job.errors import NotSetUp
 
-TASKS = ENGINE_TASKS["totalsegmentator"].tasks
+TASKS = engine_facts("totalsegmentator").tasks
 CASES = [
     *((task, {}) for task in TASKS),
     *((task, {variant: True}) for task, facts in TASKS.items() for variant in facts.variants),

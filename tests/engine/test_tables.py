@@ -1,16 +1,12 @@
 """What is recorded for the gateway, which does not import TotalSegmentator, is what the package says."""
 
-import json
-from pathlib import Path
-
 import pytest
 from totalsegmentator import registry
 
-from batch_job.contract import ENGINE_TASKS
+from batch_job.contract import engine_facts
 from batch_job.engines.totalsegmentator.record import LEFT_OUT, TARGET, recorded
 
-CODES = Path(__file__).parents[2] / "converter" / "codes" / "codes.json"
-FACTS = ENGINE_TASKS["totalsegmentator"]
+FACTS = engine_facts("totalsegmentator")
 
 
 def test_recorded_tasks_are_those_of_the_package() -> None:
@@ -20,9 +16,8 @@ def test_recorded_tasks_are_those_of_the_package() -> None:
 
 
 @pytest.mark.parametrize("task", FACTS.tasks)
-def test_converter_knows_the_label_table_of_every_task(task: str) -> None:
-    tables = json.loads(CODES.read_bytes())["tasks"]
-    assert {int(value): name for value, name in tables[task].items()} == registry.class_map[task]
+def test_catalogue_has_the_label_table_of_every_task(task: str) -> None:
+    assert FACTS.tasks[task].labels == registry.class_map[task]
 
 
 @pytest.mark.parametrize("task", FACTS.tasks)

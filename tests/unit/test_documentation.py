@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from batch_job.contract import engine_facts
+from batch_job.contract import engine_facts, engines
 from gateway.cli import app
 from gateway.config import Config, load_config
 
@@ -88,6 +88,16 @@ def test_operators_guide_default_of_a_key_is_the_one_in_the_code(key: str, field
         assert Path(_written(said)) == field.default
     else:
         assert _written(said) == _default(field)
+
+
+def test_operators_guide_describes_every_engine_as_the_catalogue_does() -> None:
+    section = OPERATOR.read_text(encoding="utf-8").partition("\n## Engines\n")[2].partition("\n## ")[0]
+    expected = [
+        f"| `{of.name}` | {of.about} | `{of.default_task}` |"
+        f" {', '.join(f'`{option}`' for option in of.options)} | {of.algorithm_family[1]} |"
+        for of in engines().values()
+    ]
+    assert re.findall(r"^\| `[a-z0-9_-]+` \| .*$", section, re.MULTILINE) == expected
 
 
 def test_operators_guide_names_the_tasks_that_need_a_licence_and_every_option_of_the_engine() -> None:

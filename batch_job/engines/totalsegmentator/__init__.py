@@ -30,7 +30,7 @@ GRID_TOLERANCE_MM: Final = 1e-3
 
 
 class TotalSegmentator:
-    """The engine, for all tasks that `batch_job/totalsegmentator.json` names."""
+    """The engine, for all tasks that `batch_job/catalogue/totalsegmentator.json` names."""
 
     def __init__(self) -> None:
         self._running: tuple[Weights, ...] = ()

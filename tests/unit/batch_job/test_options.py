@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batch_job.contract import ENGINE_TASKS, ContractError, canonical_options, task_facts
+from batch_job.contract import ContractError, canonical_options, engine_facts, task_facts
 
 DEFAULTS = {
     "body_seg": False,
@@ -24,7 +24,7 @@ def test_options_left_out_are_the_defaults_in_order() -> None:
 def test_structures_in_any_order_are_the_same_wish() -> None:
     options = canonical_options("totalsegmentator", "total", {"roi_subset": ["spleen", "liver", "spleen"]})
     assert options == {**DEFAULTS, "roi_subset": ["liver", "spleen"]}
-    assert ENGINE_TASKS["totalsegmentator"].option_defaults["roi_subset"] == []
+    assert engine_facts("totalsegmentator").option_defaults["roi_subset"] == []
 
 
 @pytest.mark.parametrize(

@@ -95,18 +95,18 @@ SIZE = ImageSize(voxels=100_000_000, bytes=200_000_000)
 
 def test_image_too_large_for_the_machine_is_refused_with_the_numbers() -> None:
     with pytest.raises(BadInput, match=r"100 million voxels need 1,150 MB .* may have 1,000 MB"):
-        check_memory(SIZE, "threshold", Memory(1_000_000_000, 1_000_000_000))
+        check_memory(SIZE, 8, Memory(1_000_000_000, 1_000_000_000))
 
 
 def test_image_too_large_just_now_is_put_off_with_the_numbers() -> None:
     with pytest.raises(ComeBackLater, match="need 1,150 MB of memory and 500 MB are free"):
-        check_memory(SIZE, "threshold", Memory(2_000_000_000, 500_000_000))
+        check_memory(SIZE, 8, Memory(2_000_000_000, 500_000_000))
 
 
 def test_image_that_fits_is_taken() -> None:
-    check_memory(SIZE, "threshold", Memory(2_000_000_000, 1_200_000_000))
-    check_memory(SIZE, "threshold", Memory(None, None))
-    check_memory(SIZE, "another", Memory(600_000_000, 600_000_000))
+    check_memory(SIZE, 8, Memory(2_000_000_000, 1_200_000_000))
+    check_memory(SIZE, 8, Memory(None, None))
+    check_memory(SIZE, 2, Memory(600_000_000, 600_000_000))
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(1.0, 2), (2.0, 6)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from batch_job.contract import ENGINE_TASKS
+from batch_job.contract import engine_facts
 from batch_job.engines import NoCheckpoints, Work, load_engine
 from batch_job.engines.threshold import NAMES
 from batch_job.errors import BadInput
@@ -207,5 +207,5 @@ def test_threshold_progress_rises_to_the_end(chest: Any) -> None:
 
 
 def test_threshold_info_is_what_the_contract_says() -> None:
-    info, facts = load_engine("threshold").info, ENGINE_TASKS["threshold"]
+    info, facts = load_engine("threshold").info, engine_facts("threshold")
     assert (info.name, info.version, info.weights) == ("threshold", facts.version, facts.weights)
