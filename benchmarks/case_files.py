@@ -115,12 +115,12 @@ def make(files: CaseFiles, *, small: bool) -> None:
 
     from benchmarks import with_highdicom
     from benchmarks.anatomy import drawn, hounsfield
+    from benchmarks.names import names_of_total
     from converter.derived_series import MadeUpStudy, SliceStack, write_slices
-    from converter.terminology import label_table
 
     shutil.rmtree(files.folder, ignore_errors=True)
     files.folder.mkdir(parents=True)
-    table = label_table("total")
+    table = names_of_total()
     names = dict(list(table.items())[: SMALL_STRUCTURES if small else None])
     values = {name: value for value, name in names.items()}
     labels = drawn(values, small)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.names import names_of_total
 from benchmarks.stopwatch import timed
 from converter.geometry import labels_on_frames
 from converter.nifti import convert_volume
+from converter.results.settings import Algorithm
 from converter.segmentation import (
     Encoding,
     SegmentationSettings,
@@ -20,7 +22,7 @@ from converter.segmentation import (
 )
 from converter.segmentation_reader import decode_segmentation, read_segmentation
 from converter.series import read_series
-from converter.terminology import label_table
+from converter.terminology import Code
 from converter.uids import derived_uid
 
 
@@ -34,12 +36,11 @@ def encode(kind: str, series: Path, labels: Path, out: Path) -> None:
         series_description="Benchmark",
         made_at=datetime(2024, 1, 2, tzinfo=UTC),
         task="total",
-        algorithm_name="benchmark",
-        algorithm_version="1",
+        algorithm=Algorithm("benchmark", "1", Code("123104", "DCM", "Morphological Operations")),
         encoding=Encoding(SegmentationType(kind)),
     )
     with timed():
-        names = label_table("total")
+        names = names_of_total()
         encode_segmentation(volume, labels_on_frames(labels, volume), names, settings, out)
 
 

@@ -5,24 +5,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, config
+from pydicom import config
 
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
-from .reading.headers import text_of
+from .results.settings import made_with
 from .seg.file import SegmentationFile, open_segmentation
 from .seg.header import Header, segmentation_header
 from .seg.places import Place, Places
 from .seg.planes import LabelPlanes, MaskedRows, MaskPlanes, Planes, Window, bounding_window
 from .seg.settings import (
-    MANUFACTURER,
-    MODEL_NAME,
     SOP_CLASSES,
     Encoded,
     Encoding,
@@ -33,12 +30,10 @@ from .seg.writer import BYTE_BITS, FrameOrder, frame_order, write_segmentation
 from .series import Volume
 from .source_header import copied_header_digest
 from .staged_file import StagedFile
-from .terminology import PRIVATE_SCHEME, Structure, codes_version, structure
+from .terminology import PRIVATE_SCHEME, Structure
 
 __all__ = [
     "ENCODER_VERSION",
-    "MANUFACTURER",
-    "MODEL_NAME",
     "Encoded",
     "Encoding",
     "SegmentationSettings",
@@ -46,21 +41,12 @@ __all__ = [
     "copied_header_digest",
     "encode_masks",
     "encode_segmentation",
-    "is_our_own",
 ]
 
-ENCODER_VERSION = " ".join(
-    ["4", codes_version(), *(metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))]
-)
-"""Changes whenever the bytes would: with this module's own number, the codes, and what writes them."""
+ENCODER_VERSION = made_with("4")
+"""Changes whenever the bytes would."""
 
 NOTHING_TO_ENCODE = "the label map is empty; there is nothing to encode"
-
-
-def is_our_own(header: Dataset) -> bool:
-    """Whether an object was made by this software; never raises."""
-    made_by = text_of(header, "Manufacturer"), text_of(header, "ManufacturerModelName")
-    return made_by == (MANUFACTURER, MODEL_NAME)
 
 
 def encode_segmentation(
@@ -146,7 +132,7 @@ def _encode(
 ) -> Encoded:
     if not values:
         raise EncodingFailed(NOTHING_TO_ENCODE)
-    structures = [structure(name) for name in names]
+    structures = [settings.structure(name) for name in names]
     window, shown = Window(0, 0, volume.rows, volume.columns), volume
     if settings.encoding.is_cropped:
         window = bounding_window(planes)

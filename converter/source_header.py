@@ -30,9 +30,10 @@ TYPE_2 = (
     "StudyDate",
     "StudyTime",
     "ReferringPhysicianName",
-    "PositionReferenceIndicator",
 )
 """There even where the source lacks them, empty then."""
+FRAME_OF_REFERENCE = ("FrameOfReferenceUID", "PositionReferenceIndicator")
+"""There always, the indicator empty where the source lacks it (C.7.4.1)."""
 PATIENT_AND_STUDY = (
     # Patient (C.7.1.1)
     "IssuerOfPatientID",
@@ -157,7 +158,7 @@ def _common(volume: Volume) -> Dataset:
     header = volume.header
     source = Dataset()
     _set_character_set(source, header)
-    for keyword in TYPE_2:
+    for keyword in (*TYPE_2, "PositionReferenceIndicator"):
         value = value_of(header, keyword)
         sound = keyword in IDENTIFYING or _is_sound(keyword, value)
         setattr(source, keyword, value if value is not None and sound else "")

@@ -1,7 +1,7 @@
-"""What a structure is called in codes: SNOMED CT with laterality and region, display colours, label tables.
+"""What a structure is called in codes, by its name: SNOMED CT with laterality and region, display colours.
 
-The data are TotalSegmentator's, corrected (see `codes/`). A name without a code gets a private one in the
-scheme 99IRIS, never a guess.
+The data are TotalSegmentator's, corrected (see `codes/`); which engine found the structure does not matter. A
+name without a code gets a private one in the scheme 99IRIS, never a guess.
 """
 
 import colorsys
@@ -14,14 +14,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from .errors import ConverterError
-
 SNOMED_CT: Final = "SCT"
 PRIVATE_SCHEME: Final = "99IRIS"
-
-
-class UnknownTask(ConverterError):
-    """There is no label table of that name."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +57,39 @@ def structure(name: str) -> Structure:
     return _structures().get(name) or _private(name)
 
 
-def tasks() -> tuple[str, ...]:
-    """Every task that has a label table."""
-    return tuple(_tables())
+def coded_structure(name: str, record: Mapping[str, Any]) -> Structure:
+    """A structure of a record, as the data file and engines' own lists have it.
 
-
-def label_table(task: str) -> dict[int, str]:
-    """Label value to structure name of a task, for label maps that come without a manifest.
-
-    Raises
-    ------
-    UnknownTask
-        There is no such table; the sentence names those that there are.
+    Parameters
+    ----------
+    record
+        `category`, `type`, and where it has them `type_modifier`, `region`, `region_modifier`: each a SNOMED
+        CT code and its meaning; `rgb`.
     """
-    tables = _tables()
-    if task not in tables:
-        raise UnknownTask(f"there is no label table for that task; known: {', '.join(tables)}")
-    return dict(tables[task])
+
+    def code(part: str) -> Code:
+        value, meaning = record[part]
+        return Code(value, SNOMED_CT, meaning)
+
+    def optional(part: str) -> Code | None:
+        return code(part) if record.get(part) else None
+
+    red, green, blue = record["rgb"]
+    return Structure(
+        name=name,
+        category=code("category"),
+        type=code("type"),
+        type_modifier=optional("type_modifier"),
+        region=optional("region"),
+        region_modifier=optional("region_modifier"),
+        rgb=(red, green, blue),
+        is_private=False,
+    )
+
+
+def structure_names() -> tuple[str, ...]:
+    """Every name that has codes here."""
+    return tuple(_structures())
 
 
 def codes_version() -> str:
@@ -99,35 +109,7 @@ def _data_file() -> bytes:
 
 @cache
 def _structures() -> dict[str, Structure]:
-    return {name: _of_record(name, record) for name, record in _data()["structures"].items()}
-
-
-@cache
-def _tables() -> dict[str, dict[int, str]]:
-    return {
-        task: {int(value): name for value, name in table.items()} for task, table in _data()["tasks"].items()
-    }
-
-
-def _of_record(name: str, record: Mapping[str, Any]) -> Structure:
-    def code(part: str) -> Code:
-        value, meaning = record[part]
-        return Code(value, SNOMED_CT, meaning)
-
-    def optional(part: str) -> Code | None:
-        return code(part) if part in record else None
-
-    red, green, blue = record["rgb"]
-    return Structure(
-        name=name,
-        category=code("category"),
-        type=code("type"),
-        type_modifier=optional("type_modifier"),
-        region=optional("region"),
-        region_modifier=optional("region_modifier"),
-        rgb=(red, green, blue),
-        is_private=False,
-    )
+    return {name: coded_structure(name, record) for name, record in _data()["structures"].items()}
 
 
 def _private(name: str) -> Structure:

@@ -15,9 +15,11 @@ from benchmarks.geometry.landing import Slice, landing, truths
 from converter.errors import ConverterError
 from converter.geometry import labels_on_frames
 from converter.nifti import convert_volume
+from converter.results.settings import Algorithm
 from converter.segmentation import SegmentationSettings, encode_segmentation
 from converter.segmentation_reader import decode_segmentation
 from converter.series import Judgement, Usability, Volume, judge_series, read_header
+from converter.terminology import Code
 
 SETTINGS = SegmentationSettings(
     sop_instance_uid="2.25.1",
@@ -26,8 +28,7 @@ SETTINGS = SegmentationSettings(
     series_description="two balls (research use)",
     made_at=datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC),
     task="total",
-    algorithm_name="threshold",
-    algorithm_version="1",
+    algorithm=Algorithm("threshold", "1", Code("123104", "DCM", "Morphological Operations")),
 )
 
 

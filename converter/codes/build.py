@@ -10,7 +10,6 @@ Upstream's version and licence (Apache-2.0) are read from the package and record
 """
 
 import csv
-import importlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,10 +19,8 @@ from typing import Any, Final
 
 from .corrections import (
     ADDED_ROWS,
-    LEFT_OUT_TASKS,
     REPLACED_CODES,
     REPLACED_ROWS,
-    TISSUE_TASK,
     CodePair,
     Row,
 )
@@ -66,7 +63,6 @@ def build(upstream: Path) -> str:
     content: dict[str, Mapping[Any, Any]] = {
         "source": _source(upstream),
         "structures": dict(sorted(_corrected(rows).items())),
-        "tasks": {"tissue": dict(TISSUE_TASK), **dict(sorted(_label_tables(upstream).items()))},
     }
     return _one_line_each(content)
 
@@ -131,24 +127,8 @@ def _refuse(what: str, names: Iterable[str]) -> None:
         raise UpstreamChanged(f"{what}: {', '.join(found)}; look at corrections.py again")
 
 
-def _label_tables(upstream: Path) -> dict[str, dict[int, str]]:
-    """The label tables of every task that upstream offers; its registry needs nothing but itself."""
-    sys.path.insert(0, str(upstream))
-    try:
-        registry = importlib.import_module("totalsegmentator.registry")
-    finally:
-        sys.path.remove(str(upstream))
-    if not Path(str(registry.__file__)).is_relative_to(upstream.resolve()):
-        raise UpstreamChanged(f"{PACKAGE} is installed here too and was found first; run without it")
-    return {
-        task: dict(registry.class_map[task])
-        for task in registry.TASKS
-        if task in registry.class_map and task not in LEFT_OUT_TASKS
-    }
-
-
 def _one_line_each(content: Mapping[str, Mapping[Any, Any]]) -> str:
-    """JSON with one line a structure and one a task, so that a change can be reviewed."""
+    """JSON with one line a structure, so that a change can be reviewed."""
     sections = []
     for name, section in content.items():
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in section.items()]

@@ -66,23 +66,10 @@ ADDED_ROWS: Final[Mapping[str, Row]] = {
     "lung_left": Row(ANATOMY, ("39607008", "Lung"), LEFT, rgb=(96, 196, 160)),
     "lung_right": Row(ANATOMY, ("39607008", "Lung"), RIGHT, rgb=(168, 126, 214)),
     "vertebrae": Row(ANATOMY, ("51282000", "Vertebra"), rgb=(226, 202, 134)),
-    # The threshold engine's tissues, in the categories under which CID 7191 and 7197 list them.
+    # Tissues, in the categories under which CID 7191 and 7197 list them.
     "bone": Row(TISSUE, ("3138006", "Bone"), rgb=(241, 214, 145)),
     "adipose_tissue": Row(TISSUE, ("55603005", "Fat"), rgb=(230, 160, 40)),
     "soft_tissue": Row(TISSUE, ("87784001", "Soft tissue"), rgb=(177, 82, 76)),
     "gas": Row(SUBSTANCE, ("74947009", "Gas"), rgb=(70, 160, 220)),
 }
 """Rows that upstream lacks."""
-
-LEFT_OUT_TASKS: Final = frozenset({"test"})
-"""Tasks of upstream's registry without use here: "test" is for upstream's own tests, its label made up."""
-
-TISSUE_TASK: Final[Mapping[int, str]] = {
-    1: "bone",
-    2: "adipose_tissue",
-    3: "soft_tissue",
-    4: "gas",
-    5: "lung_left",
-    6: "lung_right",
-}
-"""The label table of the threshold engine's task `tissue`."""

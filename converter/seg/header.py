@@ -7,37 +7,32 @@ as writing 6,000 frames.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta, timezone, tzinfo
-from importlib import metadata
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, config
 from pydicom.charset import convert_encodings
-from pydicom.dataset import FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import UID
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from converter.geometry import positions_lps_mm
 from converter.reading.mosaic import TILED
-from converter.series import Volume
-from converter.source_header import (
-    LOSSY_COMPRESSION,
-    PATIENT_AND_STUDY,
-    SCANNER,
-    TYPE_2,
-    source_header,
+from converter.results.header import (
+    ObjectKind,
+    add_frame_of_reference,
+    add_lossy_compression,
+    private_scheme,
+    result_header,
 )
+from converter.series import Volume
+from converter.source_header import source_header
 from converter.terminology import Structure
 from converter.uids import derived_uid
 
-from .segments import private_scheme, segment_sequence
-from .settings import MANUFACTURER, MODEL_NAME, SOP_CLASSES, SegmentationSettings, SegmentationType
+from .segments import segment_sequence
+from .settings import SOP_CLASSES, SegmentationSettings, SegmentationType
 
-IMPLEMENTATION_CLASS_UID: Final = derived_uid(MANUFACTURER, "implementation class")
-LONGEST_VERSION_NAME: Final = 16
 SAME_STEP: Final = 0.01
 """Slices count as evenly spaced where each step is within this share of the mean one."""
 SAME_LINE: Final = 1e-3
@@ -92,11 +87,12 @@ def segmentation_header(
     ValueError
         A text of the settings cannot stand in a DICOM object.
     """
-    seg = Dataset()
-    seg.file_meta = _file_meta(settings)
     source = source_header(volume)
-    _take_over(seg, source)
-    _name(seg, settings)
+    kind = ObjectKind(SOP_CLASSES[settings.encoding.type], "SEG", settings.encoding.syntax)
+    seg = result_header(source, settings, kind)
+    add_frame_of_reference(seg, source)
+    add_lossy_compression(seg, source)
+    _add_content(seg, settings)
     seg.SegmentsOverlap = "YES" if is_overlapping else "NO"
     _describe_pixels(seg, volume, settings.encoding.type)
     _add_dimensions(seg, settings)
@@ -116,69 +112,11 @@ def segmentation_header(
     )
 
 
-def _file_meta(settings: SegmentationSettings) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = SOP_CLASSES[settings.encoding.type]
-    meta.MediaStorageSOPInstanceUID = UID(settings.sop_instance_uid)
-    meta.TransferSyntaxUID = settings.encoding.syntax
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = f"IRIS {metadata.version('iris-gateway')}"[:LONGEST_VERSION_NAME]
-    return meta
-
-
-def _take_over(seg: Dataset, source: Dataset) -> None:
-    """Patient, study, frame of reference, lossy compression and scanner, as the images say them."""
-    for keyword in ("SpecificCharacterSet", *TYPE_2, *PATIENT_AND_STUDY, "FrameOfReferenceUID"):
-        if keyword in source:
-            seg.add(source[keyword])
-    seg.LossyImageCompression = source.get("LossyImageCompression", "00")
-    if seg.LossyImageCompression == "01":
-        for keyword in LOSSY_COMPRESSION:
-            if keyword in source:
-                seg.add(source[keyword])
-    if source.get("Manufacturer"):
-        scanner = Dataset()
-        for keyword in SCANNER:
-            if keyword in source:
-                scanner.add(source[keyword])
-        scanner.ContributionDescription = "Acquisition equipment of the source image(s)"
-        purpose = Dataset()
-        purpose.CodeValue, purpose.CodingSchemeDesignator = "109101", "DCM"
-        purpose.CodeMeaning = "Acquisition Equipment"
-        scanner.PurposeOfReferenceCodeSequence = [purpose]
-        seg.ContributingEquipmentSequence = [scanner]
-
-
-def _name(seg: Dataset, settings: SegmentationSettings) -> None:
-    """What this object, its series and its maker are called, and when it was made.
-
-    Times are in the source's time zone where it names one, since that counts for the study's date and time
-    too (PS3.3 C.12.1.1.8); else in UTC.
-    """
-    for text in (settings.series_description, settings.task[:64]):
-        validate_value("LO", text, config.RAISE)
-    seg.SOPClassUID = SOP_CLASSES[settings.encoding.type]
-    seg.SOPInstanceUID, seg.SeriesInstanceUID = settings.sop_instance_uid, settings.series_uid
-    seg.Modality = "SEG"
-    seg.SeriesNumber, seg.InstanceNumber = settings.series_number, settings.instance_number
-    seg.SeriesDescription = settings.series_description
-    seg.Manufacturer, seg.ManufacturerModelName = MANUFACTURER, MODEL_NAME
-    seg.DeviceSerialNumber, seg.SoftwareVersions = "1", metadata.version("iris-gateway")
+def _add_content(seg: Dataset, settings: SegmentationSettings) -> None:
+    """What it is called (PS3.3 10.9, Content Identification)."""
+    validate_value("LO", settings.task[:64], config.RAISE)
     seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", settings.task[:64]
     seg.ContentCreatorName = "Gateway^IRIS"
-    made_at = settings.made_at.astimezone(_time_zone(seg))
-    for prefix in ("Content", "Series", "InstanceCreation"):
-        setattr(seg, f"{prefix}Date", made_at.strftime("%Y%m%d"))
-        setattr(seg, f"{prefix}Time", made_at.strftime("%H%M%S.%f"))
-
-
-def _time_zone(seg: Dataset) -> tzinfo:
-    offset = str(seg.get("TimezoneOffsetFromUTC") or "")
-    if not offset:
-        return UTC
-    minutes = int(offset[1:3]) * 60 + int(offset[3:])
-    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
 
 
 def _describe_pixels(seg: Dataset, volume: Volume, kind: SegmentationType) -> None:

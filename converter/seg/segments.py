@@ -9,24 +9,20 @@ from collections.abc import Callable, Sequence
 from struct import pack
 from typing import Final
 
-from pydicom import Dataset
 from pydicom.charset import encode_string
 
 from converter.colours import cielab_of
 from converter.explicit_vr import element, sequence, text_element
 from converter.reading.headers import text_of
 from converter.series import Volume
-from converter.terminology import PRIVATE_SCHEME, Code, Structure
+from converter.terminology import Code, Structure
 from converter.uids import derived_uid
 
-from .settings import LABEL_VALUE, MANUFACTURER, SegmentationSettings
+from .settings import LABEL_VALUE, SegmentationSettings
 
 LONGEST_LABEL: Final = 64
 """PS3.5 6.2, value representation LO."""
 SEGMENT_SEQUENCE: Final = 0x00620002
-ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")
-MORPHOLOGICAL_OPERATIONS: Final = Code("123104", "DCM", "Morphological Operations")
-"""Algorithm families (PS3.16 CID 7162)."""
 
 Text = Callable[[int, str, str], bytes]
 """Makes an element of a tag, a value representation and a text."""
@@ -73,15 +69,6 @@ def tracked_subject(volume: Volume) -> tuple[str, ...]:
     return ("study", volume.study_uid)
 
 
-def private_scheme() -> Dataset:
-    """Whose codes the private ones are (PS3.3 C.12.1.1.4, Coding Scheme Identification)."""
-    scheme = Dataset()
-    scheme.CodingSchemeDesignator = PRIVATE_SCHEME
-    scheme.CodingSchemeName = "Structures of segmentation models without a standard code"
-    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
-    return scheme
-
-
 def coded(tag: int, code: Code, more: bytes = b"") -> bytes:
     """A sequence with one coded concept (PS3.3 8.8), and in its item what modifies that."""
     return sequence(
@@ -96,16 +83,15 @@ def coded(tag: int, code: Code, more: bytes = b"") -> bytes:
 
 
 def _algorithm(settings: SegmentationSettings, text: Text) -> tuple[bytes, bytes]:
-    """Its identification (PS3.3 10.16), then type and name: thresholds are no artificial intelligence."""
-    by_shape = settings.algorithm_name.startswith("threshold")
-    family = MORPHOLOGICAL_OPERATIONS if by_shape else ARTIFICIAL_INTELLIGENCE
+    """Its identification (PS3.3 10.16), then type and name."""
+    algorithm = settings.algorithm
     identification = (
-        coded(0x0066002F, family)
-        + text(0x00660031, "LO", settings.algorithm_version)
-        + text(0x00660036, "LO", settings.algorithm_name)
+        coded(0x0066002F, algorithm.family)
+        + text(0x00660031, "LO", algorithm.version)
+        + text(0x00660036, "LO", algorithm.name)
     )
     kind = text_element(0x00620008, "CS", "AUTOMATIC")
-    return sequence(0x00620007, [identification]), kind + text(0x00620009, "LO", settings.algorithm_name)
+    return sequence(0x00620007, [identification]), kind + text(0x00620009, "LO", algorithm.name)
 
 
 def _segment(

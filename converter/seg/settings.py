@@ -1,7 +1,6 @@
 """What a caller says about a segmentation, and what he gets back."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
@@ -15,10 +14,9 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from .codecs import DEFLATED_IMAGE_FRAME
+from converter.results.settings import ResultSettings
 
-MANUFACTURER: Final = "IRIS Gateway"
-MODEL_NAME: Final = "iris-gateway"
+from .codecs import DEFLATED_IMAGE_FRAME
 
 LABEL_VALUE: Final = "label value"
 """Stands before the engine's number in a Segment Description."""
@@ -114,25 +112,11 @@ class Encoding:
         return self.transfer_syntax_uid or TRANSFER_SYNTAXES[self.type][0]
 
 
-@dataclass(frozen=True)
-class SegmentationSettings:
-    """What is said about a segmentation; `made_at` is aware of its time zone.
+@dataclass(frozen=True, kw_only=True)
+class SegmentationSettings(ResultSettings):
+    """What is said about a segmentation."""
 
-    `algorithm_name` begins with the engine's name. `tracking_key` keeps tracking UIDs from being guessed
-    from a Patient ID; where results of one patient shall have equal ones it is the same key.
-    """
-
-    sop_instance_uid: str
-    series_uid: str
-    series_number: int
-    series_description: str
-    made_at: datetime
-    task: str
-    algorithm_name: str
-    algorithm_version: str
-    instance_number: int = 1
     encoding: Encoding = field(default_factory=Encoding)
-    tracking_key: bytes = b"iris"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from batch_job.contract import engine_of_task
 from converter.derived_series import write_series
 from converter.label_file import encode_label_file
 from converter.picture import draw_segmentation
 from converter.series import read_series
 from gateway.demo.run import run_demo
+from gateway.making.terms import label_table
 
 HERE = Path(__file__).parent
 TORSO = HERE.parents[1] / "tests" / "data" / "ct-torso-3mm"
@@ -30,7 +32,7 @@ def _draw_encoded(folder: Path) -> None:
     series = folder / "series"
     write_series(TORSO / "ct.nii.gz", series)
     seg = folder / "seg.dcm"
-    encode_label_file(series, TORSO / "labels.nii.gz", seg, "total")
+    encode_label_file(series, TORSO / "labels.nii.gz", seg, label_table(engine_of_task("total"), "total"))
     draw_segmentation(
         seg,
         read_series(series),

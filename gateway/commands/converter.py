@@ -64,8 +64,10 @@ def encode(
 ) -> None:
     """Make a DICOM-SEG of a label map on the slices of a series."""
     _ends_soon()
+    from batch_job.contract import ContractError, engine_of_task
     from converter.label_file import encode_label_file
     from converter.segmentation import Encoding
+    from gateway.making.terms import label_table
 
     if form not in ("seg", "rtstruct"):
         raise typer.BadParameter("--format is seg or rtstruct")
@@ -75,8 +77,12 @@ def encode(
         raise typer.BadParameter(str(error)) from None
     if form != "seg":
         fail("this version makes --format seg only; leave that option out")
+    try:
+        table = label_table(engine_of_task(task), task)
+    except ContractError as error:
+        fail(str(error))
     with plain_errors():
-        encoded = encode_label_file(series_dir, labels, target, task, encoding)
+        encoded = encode_label_file(series_dir, labels, target, table, encoding)
     for warning in encoded.warnings:
         err.print(f"warning: {warning}")
     out.print(f"{target}: {len(encoded.segments)} segments ({', '.join(encoded.segments)})")

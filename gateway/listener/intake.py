@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from pydicom.uid import UID
 
-from converter.segmentation import is_our_own
+from converter.results.header import is_our_own
 from gateway.adapters.durable import file_digest
 from gateway.ledger.instances import (
     ArrivedInstance,

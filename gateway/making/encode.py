@@ -11,10 +11,11 @@ from typing import Any
 
 import structlog
 
-from batch_job.contract import Manifest
+from batch_job.contract import ContractError, Manifest, engine_facts
 from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
 from converter.grid import require_own_grid
+from converter.results.settings import Algorithm, Terms
 from converter.segmentation import (
     ENCODER_VERSION,
     Encoding,
@@ -35,6 +36,8 @@ from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
 from gateway.workers.attempts import CannotGoOn
+
+from .terms import engine_terms
 
 log = structlog.get_logger(__name__)
 
@@ -113,13 +116,18 @@ class Encode:
             "series_number": self._series_number(job),
             "series_description": self._description(job, volume),
             "task": job.task,
-            "algorithm_name": f"{manifest.engine.name} {job.task}",
-            "algorithm_version": " ".join(filter(None, [manifest.engine.version, manifest.engine.weights])),
         }
+        terms = _terms_of(job)
+        algorithm = Algorithm(
+            name=f"{manifest.engine.name} {job.task}",
+            version=" ".join(filter(None, [manifest.engine.version, manifest.engine.weights])),
+            family=terms.family,
+        )
         uid = derived_uid(
             job.job_key,
             "seg",
             json.dumps({**said, "made_at": job.segmented_at}, sort_keys=True),
+            f"{algorithm.name} {algorithm.version} {terms.identity()}",
             str(self._encoding),
             self._tracking_key.hex(),
             ENCODER_VERSION,
@@ -130,6 +138,8 @@ class Encode:
             sop_instance_uid=uid,
             series_uid=derived_uid(uid, "series"),
             made_at=utc_time(job.segmented_at),
+            algorithm=algorithm,
+            structures=terms.structures,
             encoding=self._encoding,
             tracking_key=self._tracking_key,
             **said,
@@ -159,6 +169,13 @@ class Encode:
         )
         delivered = revisions_delivered(self._ledger, job)
         return fit_description(f"{text} rev {delivered + 1}" if delivered else text)
+
+
+def _terms_of(job: JobRow) -> Terms:
+    try:
+        return engine_terms(engine_facts(job.engine))
+    except ContractError as error:
+        raise CannotGoOn(f"its engine was taken out of the catalogue: {error}") from None
 
 
 def fit_description(text: str) -> str:

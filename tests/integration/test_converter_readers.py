@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from batch_job.contract import engine_facts
 from benchmarks.geometry.cases import CASES
 from benchmarks.geometry.ours import outcome
 from benchmarks.geometry.phantoms import BALLS
@@ -27,11 +28,12 @@ from converter.geometry import LPS_FROM_RAS
 from converter.label_file import encode_label_file
 from converter.segmentation_reader import decode_segmentation
 from converter.series import read_series
-from converter.terminology import label_table
+from gateway.making.terms import label_table
 
 SAME_PLACE_MM = 1e-3
 SINGLE_PRECISION_MM = 5e-4
 """NIfTI affines are single precision: so near two of them agree, some hundred mm from the origin."""
+TOTAL = label_table(engine_facts("totalsegmentator"), "total")
 TIMEOUT_S = 120
 
 
@@ -86,7 +88,7 @@ def by_dcm2niix(series: Path, folder: Path) -> Grid:
 
 def values_by_number(path: Path) -> np.ndarray:
     """Segment number to label value of TotalSegmentator's `total`, by the segment's name."""
-    by_name = {name: value for value, name in label_table("total").items()}
+    by_name = {name: value for value, name in TOTAL.names.items()}
     values = np.zeros(256, np.uint8)
     for segment in dcmread(path).SegmentSequence:
         values[segment.SegmentNumber] = by_name[segment.SegmentLabel]
@@ -110,7 +112,7 @@ def torso(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DICOM series derived from ct-torso-3mm, and its 41 real labels as DICOM-SEG beside it."""
     folder = tmp_path_factory.mktemp("torso")
     write_series(data / "ct-torso-3mm" / "ct.nii.gz", folder / "series")
-    encode_label_file(folder / "series", data / "ct-torso-3mm" / "labels.nii.gz", folder / "seg.dcm", "total")
+    encode_label_file(folder / "series", data / "ct-torso-3mm" / "labels.nii.gz", folder / "seg.dcm", TOTAL)
     return folder
 
 

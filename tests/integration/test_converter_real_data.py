@@ -13,6 +13,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from batch_job.contract import engine_facts
 from converter.derived_series import write_series
 from converter.errors import UnusableSeries
 from converter.geometry import labels_on_frames
@@ -20,9 +21,10 @@ from converter.label_file import encode_label_file
 from converter.nifti import convert_volume
 from converter.segmentation_reader import decode_segmentation, read_segmentation
 from converter.series import Judgement, Usability, Volume, judge_series, read_header, read_series
-from converter.terminology import label_table
+from gateway.making.terms import label_table
 from tests.landing import voxels_at_frames
 
+TOTAL = label_table(engine_facts("totalsegmentator"), "total")
 COMPRESSED = ("compressed_j2k", "compressed_jpeg", "compressed_jpegls", "compressed_rle")
 BACK_OF_TILTED_PIXELS = 0.97
 """So much of a blob overlaps itself after the way to the straight grid and back."""
@@ -239,7 +241,7 @@ def torso(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DICOM series derived from ct-torso-3mm, and its 41 real labels as DICOM-SEG beside it."""
     folder = tmp_path_factory.mktemp("torso")
     write_series(data / "ct-torso-3mm" / "ct.nii.gz", folder / "series")
-    encode_label_file(folder / "series", data / "ct-torso-3mm" / "labels.nii.gz", folder / "seg.dcm", "total")
+    encode_label_file(folder / "series", data / "ct-torso-3mm" / "labels.nii.gz", folder / "seg.dcm", TOTAL)
     return folder
 
 
@@ -257,7 +259,7 @@ def test_real_labels_come_back_voxel_for_voxel(data: Path, torso: Path, tmp_path
     back, original = in_ras(tmp_path / "labels.nii.gz"), in_ras(data / "ct-torso-3mm" / "labels.nii.gz")
     assert back.affine == pytest.approx(original.affine, abs=1e-4)
     assert np.array_equal(np.asanyarray(back.dataobj), np.asanyarray(original.dataobj))
-    names = label_table("total")
+    names = TOTAL.names
     assert table == {int(v): names[int(v)] for v in np.unique(np.asanyarray(original.dataobj)) if v}
 
 

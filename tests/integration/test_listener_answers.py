@@ -506,7 +506,7 @@ def test_result_of_ours_that_comes_back_is_acknowledged_and_not_stored(gate, ct:
 
 
 def test_result_of_another_gateway_is_kept_and_never_an_input(gate, ct: Dataset) -> None:
-    from converter.segmentation import MANUFACTURER, MODEL_NAME
+    from converter.results.settings import MANUFACTURER, MODEL_NAME
 
     result = _report(ct.StudyInstanceUID)
     result.SOPClassUID = SegmentationStorage

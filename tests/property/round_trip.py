@@ -16,8 +16,10 @@ import pytest
 from converter import nifti
 from converter.geometry import LPS_FROM_RAS, labels_on_frames
 from converter.nifti import convert_volume
+from converter.results.settings import Algorithm
 from converter.segmentation import SegmentationSettings, encode_segmentation
 from converter.series import Volume
+from converter.terminology import Code
 from tests.property.made_up_series import Phantom, places_by_uid, written
 
 NAMES = {value: f"part {value}" for value in range(1, 256)}
@@ -28,8 +30,7 @@ SETTINGS = SegmentationSettings(
     series_description="made up (research use)",
     made_at=datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC),
     task="tissue",
-    algorithm_name="threshold tissue",
-    algorithm_version="1.0.0",
+    algorithm=Algorithm("threshold tissue", "1.0.0", Code("123104", "DCM", "Morphological Operations")),
 )
 
 

@@ -6,7 +6,7 @@ Those are DICOM's own (PS3.16). What they do not know is listed here by code, wi
 import csv
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pydicom.sr import _concepts_dict
 
-from batch_job.engines import threshold
+from batch_job.contract import engines
 from converter.codes import corrections
 from converter.codes.build import UpstreamChanged, build
 from converter.terminology import (
@@ -24,14 +24,14 @@ from converter.terminology import (
     PRIVATE_SCHEME,
     Code,
     Structure,
-    UnknownTask,
-    label_table,
     structure,
-    tasks,
+    structure_names,
 )
 
 TEXT = resources.files("converter.codes").joinpath("codes.json").read_text(encoding="utf-8")
-CODED = [structure(name) for name in json.loads(TEXT)["structures"]]
+CODED = [structure(name) for name in structure_names()]
+TABLES = {name: task.labels for facts in engines().values() for name, task in facts.tasks.items()}
+"""Label value to structure name, by task, of all engines."""
 SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
 
 ORDINALS = ["First", "Second", "Third", "Fourth", "Fifth", "Sixth"]
@@ -252,9 +252,9 @@ def test_category_of_a_structure_is_one_under_which_dicom_lists_its_type(found: 
     assert not types_groups or listed_under[found.category.value] in types_groups
 
 
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", TABLES)
 def test_structures_of_a_task_differ_in_codes_and_colours(task: str) -> None:
-    table = label_table(task)
+    table = TABLES[task]
     found = [structure(name) for name in table.values()]
     for one, other in combinations(found, 2):
         assert (one.type, one.type_modifier, one.region, one.region_modifier) != (
@@ -267,31 +267,11 @@ def test_structures_of_a_task_differ_in_codes_and_colours(task: str) -> None:
     assert all(0 <= part <= 255 for s in found for part in s.rgb)
 
 
-@pytest.mark.parametrize("task", tasks())
-def test_label_table_names_each_value_of_a_byte_once(task: str) -> None:
-    table = label_table(task)
-    assert list(table) == sorted(table)
-    assert all(1 <= value <= 255 for value in table)
-    assert max(Counter(table.values()).values()) == 1
-
-
-def test_label_tables_have_every_structure_of_their_task() -> None:
-    total, total_mr = label_table("total"), label_table("total_mr")
-    assert list(total) == list(range(1, 118))
-    assert list(total_mr) == list(range(1, 51))
-    assert (total[1], total[5], total[51], total[117]) == ("spleen", "liver", "heart", "costal_cartilages")
-    assert (total_mr[10], total_mr[11]) == ("lung_left", "lung_right")
-
-
-def test_label_table_of_tissue_is_that_of_the_threshold_engine() -> None:
-    assert label_table("tissue") == dict(threshold.NAMES)
-
-
 def test_label_table_of_total_puts_each_name_where_its_anatomy_is(data: Path) -> None:
     """In what the real model found; a table of another version has right names on wrong organs."""
     image = nib.load(data / "ct-torso-3mm" / "labels.nii.gz")
     labels = np.asarray(image.dataobj)
-    table = label_table("total")
+    table = TABLES["total"]
     middle_mm = {
         table[int(value)]: image.affine @ [*np.argwhere(labels == value).mean(axis=0), 1]  # RAS
         for value in np.unique(labels[labels > 0])
@@ -309,19 +289,8 @@ def test_label_table_of_total_puts_each_name_where_its_anatomy_is(data: Path) ->
     assert spine == sorted(spine)
 
 
-def test_label_table_changed_by_its_user_stays_as_it_was() -> None:
-    label_table("tissue").clear()
-    assert len(label_table("tissue")) == 6
-
-
-def test_unknown_task_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownTask, match=r"total_mr") as caught:
-        label_table("nothing")
-    assert all(task in str(caught.value) for task in tasks())
-
-
 def test_only_the_discs_of_the_known_tasks_are_private() -> None:
-    names = {name for task in ("total", "total_mr", "tissue") for name in label_table(task).values()}
+    names = {name for task in ("total", "total_mr", "tissue") for name in TABLES[task].values()}
     assert [name for name in sorted(names) if structure(name).is_private] == ["intervertebral_discs"]
 
 
@@ -365,7 +334,7 @@ def test_private_codes_of_names_that_begin_alike_differ() -> None:
 
 
 def test_private_codes_of_all_tasks_differ() -> None:
-    names = {name for task in tasks() for name in label_table(task).values()}
+    names = {name for task in TABLES for name in TABLES[task].values()}
     private = [structure(name) for name in names if structure(name).is_private]
     assert len({found.type.value for found in private}) == len(private) > 100
 
@@ -393,7 +362,6 @@ def test_data_file_was_built_with_the_corrections_that_are_there() -> None:
         assert (found.category.value, found.category.meaning) == row.category
         assert (found.type.value, found.type.meaning) == row.type
         assert row.rgb in (None, found.rgb)
-    assert label_table("tissue") == dict(corrections.TISSUE_TASK)
 
 
 @pytest.fixture

@@ -11,8 +11,11 @@ from pydicom import Dataset, config, dcmread
 
 from converter.derived_multiframe import write_multiframe
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.results.settings import Algorithm
 from converter.segmentation import SegmentationSettings
+from converter.terminology import Code
 
+MORPHOLOGICAL_OPERATIONS = Code("123104", "DCM", "Morphological Operations")
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 ROWS, COLUMNS = 16, 24
 
@@ -111,8 +114,7 @@ def settings() -> SegmentationSettings:
         series_description="tissue of 3 (research use)",
         made_at=datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC),
         task="tissue",
-        algorithm_name="threshold tissue",
-        algorithm_version="1.0.0",
+        algorithm=Algorithm("threshold tissue", "1.0.0", MORPHOLOGICAL_OPERATIONS),
     )
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
+from batch_job.contract import engine_facts
 from converter.segmentation import SegmentationSettings, encode_segmentation
 from converter.series import read_series
-from converter.terminology import Code, label_table, structure
+from converter.terminology import Code, structure
 
 MakeSeries = Callable[..., Path]
+TASKS = engine_facts("totalsegmentator").tasks
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def segments(
     """The segments of a segmentation with every structure of a task, a voxel each."""
 
     def encoded(task: str) -> list[Dataset]:
-        table = label_table(task)
+        table = TASKS[task].labels
         labels = np.zeros((6, 16, 24), np.uint8)
         labels.ravel()[: len(table)] = sorted(table)
         volume = read_series(make_series())
@@ -42,7 +44,7 @@ def code_in(item: Dataset, keyword: str) -> Code | None:
 def test_segment_has_every_code_of_its_structure(segments: Callable[[str], list[Dataset]], task: str) -> None:
     found = segments(task)
     assert [segment.SegmentLabel for segment in found] == [
-        label_table(task)[v] for v in sorted(label_table(task))
+        TASKS[task].labels[v] for v in sorted(TASKS[task].labels)
     ]
     for segment in found:
         expected = structure(segment.SegmentLabel)

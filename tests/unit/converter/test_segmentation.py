@@ -19,6 +19,7 @@ from converter import segmentation
 from converter.derived_series import MadeUpStudy
 from converter.errors import EncodingFailed, LabelsDoNotFit
 from converter.geometry import labels_on_frames
+from converter.results.header import is_our_own
 from converter.seg.planes import Planes
 from converter.seg.writer import FrameOrder, Writable
 from converter.segmentation import (
@@ -26,7 +27,6 @@ from converter.segmentation import (
     SegmentationSettings,
     copied_header_digest,
     encode_segmentation,
-    is_our_own,
 )
 from converter.segmentation_reader import decode_segmentation, read_segmentation
 from converter.series import Volume, read_series

@@ -15,18 +15,19 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
+from batch_job.contract import engines, task_facts
 from converter.colours import cielab_of, rgb_of
 from converter.derived_series import MadeUpStudy
 from converter.seg.segments import tracked_subject
 from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.series import Volume, read_series
 from converter.source_header import PATIENT_AND_STUDY, SCANNER, source_header
-from converter.terminology import Code, label_table, structure, tasks
+from converter.terminology import Code, structure
 from converter.uids import derived_uid
 
 MakeSeries = Callable[..., Path]
 BINARY, LABELMAP = SegmentationType.BINARY, SegmentationType.LABELMAP
-NAMES = label_table("total")
+NAMES = task_facts("totalsegmentator", "total").labels
 
 TIMES = {
     f"{prefix}{kind}" for prefix in ("InstanceCreation", "Content", "Series") for kind in ("Date", "Time")
@@ -44,6 +45,11 @@ SET_IN_THE_END = (
 """What highdicom refuses or leaves out in some cases, although the standard allows it."""
 
 
+def structures_of_all_engines() -> set[str]:
+    tasks = [task for facts in engines().values() for task in facts.tasks.values()]
+    return {name for task in tasks for name in task.labels.values()}
+
+
 def concept(code: Code) -> hd.sr.CodedConcept:
     return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
@@ -52,9 +58,9 @@ def descriptions(
     values: Sequence[int], volume: Volume, settings: SegmentationSettings
 ) -> list[hd.seg.SegmentDescription]:
     algorithm = hd.AlgorithmIdentificationSequence(
-        name=settings.algorithm_name,
+        name=settings.algorithm.name,
         family=hd.sr.CodedConcept.from_code(codes.cid7162.MorphologicalOperations),
-        version=settings.algorithm_version,
+        version=settings.algorithm.version,
     )
     return [
         described(number, value, volume, settings, algorithm) for number, value in enumerate(values, start=1)
@@ -251,7 +257,7 @@ def test_object_of_a_scanner_without_a_maker_names_no_scanner(
 
 
 def test_colour_of_every_structure_equals_highdicoms() -> None:
-    structures = [structure(name) for task in tasks() for name in label_table(task).values()]
+    structures = [structure(name) for name in structures_of_all_engines()]
     for rgb in {found.rgb for found in structures} | {(0, 0, 0), (255, 255, 255), (0, 0, 255), (3, 2, 1)}:
         theirs = hd.color.CIELabColor.from_rgb(*rgb)
         assert cielab_of(rgb) == tuple(theirs.value)
@@ -260,7 +266,7 @@ def test_colour_of_every_structure_equals_highdicoms() -> None:
 
 def test_code_values_are_short_enough_for_their_attribute() -> None:
     """Longer ones would have to stand in Long Code Value (PS3.3 8.8)."""
-    structures = [structure(name) for task in tasks() for name in (*label_table(task).values(), "unknown")]
+    structures = [structure(name) for name in (*structures_of_all_engines(), "unknown")]
     for found in structures:
         for code in (found.category, found.type, found.type_modifier, found.region, found.region_modifier):
             assert code is None or len(code.value) <= 16

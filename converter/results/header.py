@@ -1,0 +1,145 @@
+"""What stands in every result object: patient, study, series, equipment, dates, and the file's own header.
+
+Patient and study are what `source_header` takes over from the images. Times are in the source's time zone
+where it names one, since that counts for the study's date and time too (PS3.3 C.12.1.1.8); else in UTC.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, timedelta, timezone, tzinfo
+from importlib import metadata
+from typing import Final
+
+from pydicom import Dataset, config
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID
+from pydicom.valuerep import validate_value
+
+from converter.reading.headers import text_of
+from converter.source_header import FRAME_OF_REFERENCE, LOSSY_COMPRESSION, PATIENT_AND_STUDY, SCANNER, TYPE_2
+from converter.terminology import PRIVATE_SCHEME
+from converter.uids import derived_uid
+
+from .settings import MANUFACTURER, MODEL_NAME, ResultSettings
+
+IMPLEMENTATION_CLASS_UID: Final = derived_uid(MANUFACTURER, "implementation class")
+LONGEST_VERSION_NAME: Final = 16
+
+
+@dataclass(frozen=True)
+class ObjectKind:
+    """What an object is: its SOP class, its Modality (PS3.3 C.7.3.1.1.1), and how it is written."""
+
+    sop_class_uid: UID
+    modality: str
+    transfer_syntax_uid: UID
+
+
+def result_header(source: Dataset, settings: ResultSettings, kind: ObjectKind) -> Dataset:
+    """Begin a result object; its maker adds what is its own.
+
+    Parameters
+    ----------
+    source
+        Of `source_header`.
+
+    Raises
+    ------
+    ValueError
+        A text of the settings cannot stand in a DICOM object.
+    """
+    result = Dataset()
+    result.file_meta = _file_meta(settings, kind)
+    take_over(result, source, ("SpecificCharacterSet", *TYPE_2, *PATIENT_AND_STUDY))
+    _add_scanner(result, source)
+    _add_series(result, settings, kind)
+    _add_equipment(result)
+    _add_dates(result, settings)
+    return result
+
+
+def take_over(result: Dataset, source: Dataset, keywords: tuple[str, ...]) -> None:
+    """Copy those of the source's attributes that it has."""
+    for keyword in keywords:
+        if keyword in source:
+            result.add(source[keyword])
+
+
+def add_frame_of_reference(result: Dataset, source: Dataset) -> None:
+    """For what has positions in space (PS3.3 C.7.4.1)."""
+    take_over(result, source, FRAME_OF_REFERENCE)
+
+
+def add_lossy_compression(result: Dataset, source: Dataset) -> None:
+    """For images: what was lost on the way to the source is lost in them, too (PS3.3 C.7.6.1.1.5)."""
+    result.LossyImageCompression = source.get("LossyImageCompression", "00")
+    if result.LossyImageCompression == "01":
+        take_over(result, source, LOSSY_COMPRESSION)
+
+
+def private_scheme() -> Dataset:
+    """Whose codes the private ones are (PS3.3 C.12.1.1.4, Coding Scheme Identification)."""
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = PRIVATE_SCHEME
+    scheme.CodingSchemeName = "Structures of segmentation models without a standard code"
+    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
+    return scheme
+
+
+def is_our_own(header: Dataset) -> bool:
+    """Whether an object was made by this software; never raises."""
+    made_by = text_of(header, "Manufacturer"), text_of(header, "ManufacturerModelName")
+    return made_by == (MANUFACTURER, MODEL_NAME)
+
+
+def _file_meta(settings: ResultSettings, kind: ObjectKind) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\0\1"
+    meta.MediaStorageSOPClassUID = kind.sop_class_uid
+    meta.MediaStorageSOPInstanceUID = UID(settings.sop_instance_uid)
+    meta.TransferSyntaxUID = kind.transfer_syntax_uid
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = f"IRIS {metadata.version('iris-gateway')}"[:LONGEST_VERSION_NAME]
+    return meta
+
+
+def _add_scanner(result: Dataset, source: Dataset) -> None:
+    """What made the images (PS3.3 C.12.1, Contributing Equipment)."""
+    if not source.get("Manufacturer"):
+        return
+    scanner = Dataset()
+    take_over(scanner, source, SCANNER)
+    scanner.ContributionDescription = "Acquisition equipment of the source image(s)"
+    purpose = Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator = "109101", "DCM"
+    purpose.CodeMeaning = "Acquisition Equipment"
+    scanner.PurposeOfReferenceCodeSequence = [purpose]
+    result.ContributingEquipmentSequence = [scanner]
+
+
+def _add_series(result: Dataset, settings: ResultSettings, kind: ObjectKind) -> None:
+    validate_value("LO", settings.series_description, config.RAISE)
+    result.SOPClassUID, result.SOPInstanceUID = kind.sop_class_uid, settings.sop_instance_uid
+    result.SeriesInstanceUID, result.Modality = settings.series_uid, kind.modality
+    result.SeriesNumber, result.InstanceNumber = settings.series_number, settings.instance_number
+    result.SeriesDescription = settings.series_description
+
+
+def _add_equipment(result: Dataset) -> None:
+    """What made it (PS3.3 C.7.5.1, C.7.5.2): by that `is_our_own` knows it."""
+    result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    result.DeviceSerialNumber, result.SoftwareVersions = "1", metadata.version("iris-gateway")
+
+
+def _add_dates(result: Dataset, settings: ResultSettings) -> None:
+    made_at = settings.made_at.astimezone(_time_zone(result))
+    for prefix in ("Content", "Series", "InstanceCreation"):
+        setattr(result, f"{prefix}Date", made_at.strftime("%Y%m%d"))
+        setattr(result, f"{prefix}Time", made_at.strftime("%H%M%S.%f"))
+
+
+def _time_zone(result: Dataset) -> tzinfo:
+    offset = str(result.get("TimezoneOffsetFromUTC") or "")
+    if not offset:
+        return UTC
+    minutes = int(offset[1:3]) * 60 + int(offset[3:])
+    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))

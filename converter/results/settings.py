@@ -1,0 +1,79 @@
+"""What a caller says about a result object, whatever it is."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from importlib import metadata
+from typing import Final
+
+from converter.terminology import Code, Structure, codes_version, structure
+
+MANUFACTURER: Final = "IRIS Gateway"
+MODEL_NAME: Final = "iris-gateway"
+
+SERIES_NUMBER: Final = 9000
+"""Results stand behind their source: its series number, and this."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What found the structures (PS3.3 10.16): its name, version, and family, a code of PS3.16 CID 7162."""
+
+    name: str
+    version: str
+    family: Code
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How an engine's results are called: the family of its algorithm, and codes of structures of its own.
+
+    `structures` has those by name that the terminology does not know, or that are meant otherwise.
+    """
+
+    family: Code
+    structures: Mapping[str, Structure] = field(default_factory=dict)
+
+    def identity(self) -> str:
+        """A text that changes with any of it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultSettings:
+    """What is said about any result object; `made_at` is aware of its time zone.
+
+    `structures` are codes that the caller hands over, by structure name; what is not among them is looked up
+    in the terminology. `tracking_key` keeps tracking UIDs from being guessed from a Patient ID; where results
+    of one patient shall have equal ones it is the same key.
+    """
+
+    sop_instance_uid: str
+    series_uid: str
+    series_number: int
+    series_description: str
+    made_at: datetime
+    task: str
+    algorithm: Algorithm
+    structures: Mapping[str, Structure] = field(default_factory=dict)
+    instance_number: int = 1
+    tracking_key: bytes = b"iris"
+
+    def structure(self, name: str) -> Structure:
+        """How a structure is described: as handed over, else as the terminology has it."""
+        return self.structures.get(name) or structure(name)
+
+
+def free_series_number(base: int, source_number: int | None, taken: Collection[int]) -> int:
+    """`base` plus the source's number (0 where it has none), or the next one that is free."""
+    number = base + (source_number or 0)
+    while number in taken:
+        number += 1
+    return number
+
+
+def made_with(number: str) -> str:
+    """What changes when an object's bytes would: its maker's own number, the codes, and what writes it."""
+    versions = (metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))
+    return " ".join([number, codes_version(), *versions])
