@@ -55,6 +55,7 @@ from gateway.mirror.control import MirrorControl
 from gateway.running.computing import Site, computing
 from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
+from gateway.workers.ledger_watch import LedgerWatch
 from gateway.workers.steps import StepWorker
 from gateway.workers.worker import Worker
 
@@ -119,6 +120,7 @@ class App:
             ("encode", JobState.SEGMENTED): encode,
         }
         self._workers: list[Worker] = [
+            LedgerWatch(ledger, bus),
             *(StepWorker(name, state, do, ledger, bus) for (name, state), do in steps.items()),
             *(DeliveryWorker(to, ledger, bus, data_dir, config.dicom.ae_title) for to in config.destination),
             *self._computing.workers,
@@ -187,7 +189,7 @@ class App:
 
     def readiness(self) -> Readiness:
         """Whether instances can be taken, and what is wrong elsewhere."""
-        reasons = []
+        reasons = [self._ledger.damage] if self._ledger.damage else []
         if not self.listener.is_listening:
             reasons.append("the DICOM listener is not running")
         if not self._admission.has_room():

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.adapters.errors import OutsideError, Retriable
+from gateway.ledger.store import LedgerError
 from gateway.ledger.work import NotPossible
 
 from .cursors import BadCursor
@@ -51,6 +52,7 @@ def add_problem_handlers(api: FastAPI) -> None:
     api.add_exception_handler(NotHere, _not_here)
     api.add_exception_handler(BadCursor, _bad_cursor)
     api.add_exception_handler(OutsideError, _outside)
+    api.add_exception_handler(LedgerError, _ledger)
     api.add_exception_handler(RequestValidationError, _not_valid)
     api.add_exception_handler(HTTPException, _http)
 
@@ -82,6 +84,11 @@ def _bad_cursor(_: Request, error: Exception) -> Response:
 def _outside(_: Request, error: Exception) -> Response:
     """The object store did not do its part; its sentence is made for people."""
     return problem(503 if isinstance(error, Retriable) else 502, str(error))
+
+
+def _ledger(_: Request, error: Exception) -> Response:
+    """It is damaged, or the gateway is stopping."""
+    return problem(503, str(error))
 
 
 def _not_valid(_: Request, error: Exception) -> Response:

@@ -3,29 +3,41 @@
 WAL with synchronous=FULL: a commit that returned is on the disk. One process writes (a lock file says so);
 inside it one connection writes, one transaction at a time, and whoever reads borrows a connection from a
 pool: threads come and go with every association, and must not leave one behind each. Events that a
-transaction collected are published after its commit.
+transaction collected are published after its commit. Once the file is known to be damaged nothing more is
+written to it: what it says of the free pages is not to be trusted.
 """
 
 import fcntl
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import IO, Any, Self
+
+import structlog
 
 from gateway.events import Bus
 
 from .kill_points import die_if_asked
+from .migrations import SCHEMAS, RowsMissing, migrate, names_of, version_of
+from .soundness import WAY_OUT, damage_of, is_damage, look_at_all, look_quickly
 from .transaction import Transaction
 
-SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
-"""One file for each schema version, applied in order."""
+INTERRUPT_EVERY_S = 0.02
+
+log = structlog.get_logger(__name__)
 
 
 class LedgerError(Exception):
     """The ledger cannot be opened; the text says why and what to do."""
+
+
+class LedgerDamaged(LedgerError, sqlite3.DatabaseError):
+    """The ledger's file is not whole; the text says what is known of it, and the way out."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class Ledger:
@@ -44,20 +56,33 @@ class Ledger:
     def __init__(self, path: Path, bus: Bus | None = None, *, read_only: bool = False) -> None:
         self.path = path
         self.bus = bus or Bus()
+        self.damage = ""
+        """What is known of damage to the file, with the way out, in a sentence; empty: it seems whole."""
         self._write_lock = threading.RLock()
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
         self._is_open = True
         self._lock_file: IO[str] | None = None
         self._writer: sqlite3.Connection | None = None
+        self._checking: sqlite3.Connection | None = None
+        self._may_check = True
         try:
-            self._open(read_only=read_only)
-        except sqlite3.DatabaseError as error:
+            with self._noticing_damage():
+                self._open(read_only=read_only)
+        except LedgerDamaged as error:
             self.close()
-            raise LedgerError(f"the ledger at {path} cannot be opened ({error}); restore it") from None
+            raise LedgerDamaged(f"{path}: {error}") from None
         except LedgerError:
             self.close()
             raise
+        except RowsMissing as error:
+            self.close()
+            raise LedgerError(f"{path}: {error}; {WAY_OUT}") from None
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise LedgerError(
+                f"the ledger at {path} cannot be opened ({error}); look at its disk, and who may write there"
+            ) from None
 
     def _open(self, *, read_only: bool) -> None:
         if read_only:
@@ -69,7 +94,12 @@ class Ledger:
         else:
             self._lock_file = _locked(self.path.with_suffix(".lock"))
             self._writer = self._connect()
-            _migrate(self._writer)
+            version = version_of(self._writer)
+            _refuse_newer(version)
+            if finding := look_quickly(self._writer, names_of(version)):
+                self.note_damage(finding)
+                raise LedgerDamaged(self.damage)
+            migrate(self._writer)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -78,11 +108,64 @@ class Ledger:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("PRAGMA cell_size_check = ON")  # a damaged page is noticed when it is read
         return connection
 
-    def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
-        """Run one query on a connection that nobody else uses meanwhile."""
+    def note_damage(self, finding: str) -> None:
+        """Remember that the file is damaged: nothing is written from now on.
+
+        Parameters
+        ----------
+        finding
+            What is wrong, without anything that stood in a row.
+        """
+        if not self.damage:
+            log.error("ledger_damaged", finding=finding)
+            self.damage = f"the ledger is damaged ({finding}); {WAY_OUT}"
+
+    @contextmanager
+    def _noticing_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, LedgerDamaged) or not is_damage(error):
+                raise
+            self.note_damage(damage_of(error))
+            raise LedgerDamaged(self.damage) from None  # SQLite's own text may hold what stood in a row
+
+    def check(self) -> None:
+        """Look at every page of the file, beside the work, and note the damage that there is.
+
+        Raises
+        ------
+        sqlite3.OperationalError
+            `stop_checking` ended it, or the disk failed.
+        """
         with self._reader() as connection:
+            self._checking = connection
+            try:
+                findings = look_at_all(connection) if self._may_check else []
+            finally:
+                self._checking = None
+        if findings:
+            self.note_damage(findings[0])
+
+    def stop_checking(self) -> None:
+        """End a `check` in another thread, which may take minutes; from now on there is none."""
+        self._may_check = False
+        while (connection := self._checking) is not None:
+            connection.interrupt()  # heard only by a statement that has begun
+            time.sleep(INTERRUPT_EVERY_S)
+
+    def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """Run one query on a connection that nobody else uses meanwhile.
+
+        Raises
+        ------
+        LedgerDamaged
+            The file is damaged where the query came to.
+        """
+        with self._noticing_damage(), self._reader() as connection:
             return connection.execute(sql, parameters).fetchall()
 
     @contextmanager
@@ -114,12 +197,16 @@ class Ledger:
         ------
         UnknownTransition
             An event cannot happen in the present state; nothing is written.
+        LedgerDamaged
+            The file is damaged; nothing is written.
         """
-        with self._write_lock:
+        with self._write_lock, self._noticing_damage():
             writer = self._writer
             if writer is None:
                 what = "was opened read-only" if self._is_open else "is closed"
                 raise LedgerError(f"the ledger {what}; start the gateway with `iris serve`")
+            if self.damage:
+                raise LedgerDamaged(self.damage)
             writer.execute("BEGIN IMMEDIATE")
             transaction = Transaction(writer)
             try:
@@ -166,22 +253,6 @@ def _locked(path: Path) -> IO[str]:
             f"another gateway is running on {path.parent}; stop it, or give this one its own site.data_dir"
         ) from None
     return file
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    _refuse_newer(version)
-    if version == len(SCHEMAS):
-        return
-    connection.execute("PRAGMA foreign_keys = OFF")  # a table that is rebuilt is gone for a moment
-    for number, name in enumerate(SCHEMAS[version:], start=version + 1):
-        script = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};")
-        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
-            connection.execute("ROLLBACK")
-            raise LedgerError(f"the ledger cannot be brought to schema {number}: rows refer to missing ones")
-        connection.execute("COMMIT")
-    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _check_schema(version: int) -> None:

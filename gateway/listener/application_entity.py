@@ -25,7 +25,7 @@ from gateway.events import AssociationClosed
 from gateway.ledger.instances import association_closed
 from gateway.ledger.store import Ledger
 
-from .admission import Admission
+from .admission import LOCAL_LIMIT_EXCEEDED, Admission, Rejection
 from .incoming import IncomingFile, IncomingFolder
 from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Sender
 
@@ -150,6 +150,8 @@ class Listener:
         request = association.requestor
         title = request.primitive.calling_ae_title if request.primitive else ""
         rejection = self._admission.judge(title, request.address)
+        if rejection is None and self._ledger.damage:
+            rejection = Rejection(LOCAL_LIMIT_EXCEEDED, "the ledger is damaged")
         if rejection is not None:
             log.warning("association_rejected", reason=rejection.reason, address=request.address)
             association.acse.send_reject(*rejection.code)

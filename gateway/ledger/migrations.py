@@ -1,0 +1,52 @@
+"""The ledger's schema, version by version: what each holds, and how an older ledger becomes a newer one.
+
+Each version is one transaction: a process that is killed in between leaves the one or the other.
+"""
+
+import sqlite3
+from contextlib import closing
+from importlib import resources
+from typing import Final
+
+from .soundness import Names, schema_names
+
+SCHEMAS: Final = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
+"""One file for each schema version, applied in order."""
+
+
+class RowsMissing(Exception):
+    """Rows refer to others that are not there: the ledger stays as it was."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema's version; 0 where there is none yet."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def names_of(version: int) -> Names:
+    """Everything that the schema of this version holds."""
+    with closing(sqlite3.connect(":memory:")) as empty:
+        migrate(empty, version)
+        return schema_names(empty)
+
+
+def migrate(connection: sqlite3.Connection, to_version: int = len(SCHEMAS)) -> None:
+    """Bring a ledger up to a version.
+
+    Raises
+    ------
+    RowsMissing, sqlite3.Error
+        It stays at the last version that it reached.
+    """
+    version = version_of(connection)
+    if version >= to_version:
+        return
+    connection.execute("PRAGMA foreign_keys = OFF")  # a table that is rebuilt is gone for a moment
+    for number, name in enumerate(SCHEMAS[version:to_version], start=version + 1):
+        script = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};")
+        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            connection.execute("ROLLBACK")
+            raise RowsMissing(f"the ledger cannot be brought to schema {number}: rows refer to missing ones")
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA foreign_keys = ON")
