@@ -24,6 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 EXPECTED_ERRORS: Final = (
     ("converter.errors", "ConverterError"),
+    ("gateway.api.access", "AccessError"),
     ("gateway.api.server", "ApiError"),
     ("gateway.config", "ConfigError"),
     ("gateway.delivery.peer", "NotReached"),
@@ -57,12 +58,12 @@ def plain_errors() -> Iterator[None]:
     except OSError as error:
         fail(f"{error.filename or 'a file'}: {error.strerror}")
     except Exception as error:
-        if _is_expected(error):
+        if is_expected(error):
             fail(str(error))
         raise
 
 
-def _is_expected(error: Exception) -> bool:
+def is_expected(error: Exception) -> bool:
     """Whether an error's text is the line to print; what was not loaded was not raised."""
     return any(
         isinstance(error, getattr(sys.modules[room], name))

@@ -1,9 +1,13 @@
 """The command `iris serve`: the gateway itself."""
 
 import signal
+import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from .console import ConfigOption, out, plain_errors
+from .console import ConfigOption, fail, is_expected, out, plain_errors
 
 
 def serve(config: ConfigOption = None) -> None:
@@ -16,12 +20,14 @@ def serve(config: ConfigOption = None) -> None:
         settings = load_config(config)
         from gateway.app import App, warnings_about  # late: it takes seconds, and the file may have a mistake
 
-        gateway = App(settings)
+        with _damage_said(settings.data_dir):
+            gateway = App(settings)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         try:
-            gateway.start()
+            with _damage_said(settings.data_dir):
+                gateway.start()
             host, port = gateway.listener.address
             out.print(f"DICOM listener: {settings.dicom.ae_title}@{host}:{port}")
             out.print(f"Data directory: {settings.data_dir}")
@@ -34,3 +40,22 @@ def serve(config: ConfigOption = None) -> None:
             stop.wait()
         finally:
             gateway.stop()
+
+
+@contextmanager
+def _damage_said(data_dir: Path) -> Iterator[None]:
+    """Of an error that nobody foresaw, say the damage to the ledger, where it is damaged: what is read of it
+    may be anything.
+    """
+    try:
+        yield
+    except Exception as error:
+        from gateway.files.names import LEDGER_NAME
+        from gateway.ledger.soundness import damage_in, damage_sentence
+
+        if is_expected(error):
+            raise
+        with suppress(OSError, sqlite3.Error):
+            if findings := damage_in(data_dir / LEDGER_NAME):
+                fail(damage_sentence(findings[0]))
+        raise

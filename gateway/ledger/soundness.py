@@ -5,6 +5,8 @@ are looked at whenever the ledger is opened, and all pages afterwards, beside th
 """
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 WAY_OUT: Final = (
@@ -29,6 +31,11 @@ def is_damage(error: BaseException) -> bool:
     if code is None:
         return str(error).startswith(_UNDECODABLE)
     return code & 0xFF in _DAMAGED or code == sqlite3.SQLITE_IOERR_CORRUPTFS
+
+
+def damage_sentence(finding: str) -> str:
+    """What is wrong and what to do, for whoever looks after the gateway."""
+    return f"the ledger is damaged ({finding}); {WAY_OUT}"
 
 
 def damage_of(error: sqlite3.Error) -> str:
@@ -99,6 +106,12 @@ def look_at_all(connection: sqlite3.Connection, *, thoroughly: bool = False) -> 
     found = [line for row in rows for line in str(row[0]).splitlines()]
     found = [line for line in found if not line.startswith("***")]  # a headline
     return [] if found == ["ok"] else found[:MOST_FINDINGS]
+
+
+def damage_in(path: Path, *, thoroughly: bool = False) -> list[str]:
+    """The same of a file that need not open as a ledger."""
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        return look_at_all(connection, thoroughly=thoroughly)
 
 
 def _key(connection: sqlite3.Connection, table: str) -> str:

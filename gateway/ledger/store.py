@@ -22,7 +22,7 @@ from gateway.events import Bus
 
 from .kill_points import die_if_asked
 from .migrations import SCHEMAS, RowsMissing, migrate, names_of, version_of
-from .soundness import WAY_OUT, damage_of, is_damage, look_at_all, look_quickly
+from .soundness import WAY_OUT, damage_of, damage_sentence, is_damage, look_at_all, look_quickly
 from .transaction import Transaction
 
 INTERRUPT_EVERY_S = 0.02
@@ -121,7 +121,7 @@ class Ledger:
         """
         if not self.damage:
             log.error("ledger_damaged", finding=finding)
-            self.damage = f"the ledger is damaged ({finding}); {WAY_OUT}"
+            self.damage = damage_sentence(finding)
 
     @contextmanager
     def _noticing_damage(self) -> Iterator[None]:

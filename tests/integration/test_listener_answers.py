@@ -603,6 +603,20 @@ def test_room_that_falls_under_the_low_water_mark_refuses_the_next_object(
     assert gate.files("incoming") == []
 
 
+def test_damage_to_the_ledger_rejects_new_associations_for_now_and_stores_nothing_more(
+    gate, slices: list[Dataset]
+) -> None:
+    with gate.association((CTImageStorage, ExplicitVRLittleEndian)) as association:
+        assert association.send_c_store(slices[0]).Status == SUCCESS
+        gate.ledger.note_damage("page 7 is none")
+        assert association.send_c_store(slices[1]).Status == OUT_OF_RESOURCES
+        second = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+        assert second.is_rejected
+        assert second.acceptor.primitive.result == REJECTED_TRANSIENT
+    assert len(gate.instances()) == 1
+    assert (len(gate.files("instances")), gate.files("incoming")) == (1, [])
+
+
 # -- who may send -----------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,10 @@
 """Probes, metrics, faults, OpenAPI, the server, and what the package may import."""
 
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import httpx
 import pytest
@@ -53,6 +55,18 @@ def test_metrics_count_what_the_ledger_holds(world, client: httpx.Client) -> Non
 
 def test_metrics_nothing_open_has_age_0(client: httpx.Client) -> None:
     assert "iris_oldest_open_study_age_seconds 0.0" in client.get("/metrics").text
+
+
+def test_list_of_a_damaged_ledger_is_a_problem_with_the_way_out(world, client: httpx.Client) -> None:
+    world.study(1)
+    with closing(sqlite3.connect(world.ledger.path)) as other:
+        other.execute("UPDATE studies SET accession_number = CAST(x'4A6F686EFF' AS TEXT)")  # no text
+        other.commit()
+    answer = client.get("/api/v1/studies")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "iris ledger rebuild" in answer.json()["detail"]
+    assert "John" not in answer.text
 
 
 class _Recorder:

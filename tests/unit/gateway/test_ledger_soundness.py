@@ -1,4 +1,4 @@
-"""A ledger's file that is damaged, in many ways: it is known, in a sentence, and nothing more is written to it."""
+"""A ledger's file that is damaged, in many ways: it is known, in a sentence, and nothing is written to it."""
 
 import contextlib
 import random
@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from gateway.events import Bus
-from gateway.ledger.states import DeliveryEvent, JobEvent
+from gateway.ledger.states import DeliveryEvent
 from gateway.ledger.store import Ledger, LedgerDamaged, LedgerError
 from gateway.workers.ledger_watch import LedgerWatch
-
+from tests.damage import PAGE, overwrite_page, page_in_the_middle, settle
 from tests.unit.gateway.conftest import Book
 
 STUDIES = 30
-PAGE = 4096
 
 
 def _zeros(_: random.Random) -> bytes:
@@ -52,8 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
         with ledger.transaction() as transaction:
             transaction.execute("DELETE FROM events WHERE seq % 3 = 0")
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    settle(path)
     return path
 
 
@@ -110,11 +108,9 @@ def test_every_page_that_is_overwritten_is_noticed_or_was_of_no_use(
     pages = whole.stat().st_size // PAGE
     assert pages > 40
     harmless = 0
-    for page in range(pages):
+    for page in range(1, pages + 1):
         path = copied()
-        with path.open("r+b") as file:
-            file.seek(page * PAGE)
-            file.write(filling(chance))
+        overwrite_page(path, page, filling(chance))
         if not _is_known_to_be_damaged(path):
             harmless += 1
             with Ledger(path) as ledger:
@@ -131,9 +127,7 @@ def test_file_that_was_cut_off_is_noticed(copied: Callable[[], Path], kept: floa
 
 
 @pytest.mark.parametrize("header", [b"PK\3\4", b"\x89PNG\r\n\x1a\n", b"SQLite format 2\0", b"\0" * 100])
-def test_file_with_the_header_of_something_else_is_noticed(
-    copied: Callable[[], Path], header: bytes
-) -> None:
+def test_file_with_the_header_of_something_else_is_noticed(copied: Callable[[], Path], header: bytes) -> None:
     path = copied()
     with path.open("r+b") as file:
         file.write(header)
@@ -166,8 +160,7 @@ def test_log_of_another_ledger_beside_the_file_is_noticed(copied: Callable[[], P
         book = Book(ledger)
         for number in range(200):
             book.store(f"9.{number}", study_uid=f"9.{number}", series_uid=f"9.{number}.0")
-        with contextlib.closing(sqlite3.connect(newer)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        settle(newer)
         for number in range(200, 203):
             book.store(f"9.{number}", study_uid=f"9.{number}", series_uid=f"9.{number}.0")
         shutil.copyfile(f"{newer}-wal", f"{path}-wal")
@@ -199,26 +192,10 @@ def test_log_that_is_noise_is_left_out(copied: Callable[[], Path]) -> None:
 def damaged(copied: Callable[[], Path]) -> Iterator[Ledger]:
     """A ledger that is open, of whose instances some cannot be read; nobody knows yet."""
     path = copied()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'instances'").fetchone()
-    children = _children(path, root)
-    with path.open("r+b") as file:
-        file.seek((children[len(children) // 2] - 1) * PAGE)  # none of the ends, which the opening reads
-        file.write(b"\0" * PAGE)
+    overwrite_page(path, page_in_the_middle(path, "instances"))
     with Ledger(path) as ledger:
         assert not ledger.damage
         yield ledger
-
-
-def _children(path: Path, page: int) -> list[int]:
-    """The pages below an interior page of a table (SQLite's file format, 1.6)."""
-    with path.open("rb") as file:
-        file.seek((page - 1) * PAGE)
-        content = file.read(PAGE)
-    assert content[0] == 5
-    cells = int.from_bytes(content[3:5], "big")
-    starts = [int.from_bytes(content[12 + 2 * n : 14 + 2 * n], "big") for n in range(cells)]
-    return [int.from_bytes(content[start : start + 4], "big") for start in starts]
 
 
 def test_query_that_comes_to_a_damaged_page_makes_it_known(damaged: Ledger) -> None:
@@ -229,13 +206,18 @@ def test_query_that_comes_to_a_damaged_page_makes_it_known(damaged: Ledger) -> N
 
 
 def test_transaction_that_comes_to_a_damaged_page_makes_it_known_and_writes_nothing(damaged: Ledger) -> None:
-    with pytest.raises(LedgerDamaged), damaged.transaction() as transaction:
-        transaction.note("something")
-        transaction.execute("UPDATE instances SET sender = 'nobody'")
+    with pytest.raises(LedgerDamaged):
+        _write_to_all_instances(damaged)
     assert damaged.damage
     assert not damaged.read("SELECT 1 FROM events WHERE event = 'something'")
     with pytest.raises(LedgerDamaged), damaged.transaction():
         pytest.fail("a damaged ledger began a transaction")
+
+
+def _write_to_all_instances(ledger: Ledger) -> None:
+    with ledger.transaction() as transaction:
+        transaction.note("something")
+        transaction.execute("UPDATE instances SET sender = 'nobody'")
 
 
 def test_damage_is_an_error_of_the_ledger_and_of_the_database(damaged: Ledger) -> None:
