@@ -16,7 +16,7 @@ from gateway.app import task_rules, warnings_about
 from gateway.config import Config, ConfigError, Destination
 from gateway.delivery.peer import NotReached, Peer, echo
 from gateway.files.names import LEDGER_NAME
-from gateway.ledger.store import SCHEMAS, Ledger, LedgerError
+from gateway.ledger.store import Ledger, LedgerError
 
 from .doctor_aws import examine_aws
 from .status_client import StatusClient
@@ -83,14 +83,14 @@ def _ledger(config: Config) -> Check:
     try:
         with Ledger(path, read_only=True) as ledger:
             version = ledger.read("PRAGMA user_version")[0][0]
-            sound = ledger.read("PRAGMA quick_check")[0][0]
+            ledger.check()
             studies = ledger.read("SELECT count(*) FROM studies")[0][0]
+            damage = ledger.damage
     except (LedgerError, OSError) as error:
-        return Check("ledger", Verdict.FAILED, str(error), "look at the disk")
-    if sound != "ok":
-        return Check("ledger", Verdict.FAILED, "SQLite finds it damaged", "restore it from your backup")
-    if version > len(SCHEMAS):
-        return Check("ledger", Verdict.FAILED, f"schema {version} is newer", "install the newer version")
+        damage = str(error)
+    if damage:
+        finding, _, fix = damage.partition("; ")
+        return Check("ledger", Verdict.FAILED, finding, fix or "look at the disk")
     return Check("ledger", Verdict.OK, f"schema {version}, {studies} studies")
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from gateway.events import Bus, Event, JobChanged, StudyChanged
+from gateway.ledger.migrations import SCHEMAS
 from gateway.ledger.states import JobEvent, JobState, StudyState, UnknownTransition
-from gateway.ledger.store import SCHEMAS, Ledger, LedgerError
+from gateway.ledger.store import Ledger, LedgerError
 from gateway.ledger.transaction import StaleRow
 
 DEADLINE_S = 20.0

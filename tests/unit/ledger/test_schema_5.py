@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.ledger.completion import images_of, jobs_of
+from gateway.ledger.migrations import SCHEMAS
 from gateway.ledger.results import current_objects, result_object
-from gateway.ledger.store import SCHEMAS, Ledger
+from gateway.ledger.store import Ledger
 
 NOW = "2026-11-01T10:00:00.000000Z"
 
