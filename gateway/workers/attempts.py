@@ -99,7 +99,7 @@ _NO_MEMORY: Final = "this machine has no memory left; give it more, or stop what
 _BAD_DISK: Final = "a disk fails to read or write; look at it and at the system's log"
 _READ_ONLY: Final = "the disk can only be read; look at it and at the system's log"
 _HELD: Final = "another program holds the ledger; end it"
-_DAMAGED: Final = "the ledger is damaged; `iris doctor` says more"
+_DAMAGED: Final = "the ledger is damaged; `iris ledger check` says more"
 
 _ERRNOS: Final = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),

@@ -1,7 +1,6 @@
 """Looks at the whole of the ledger's file beside the work: a damaged page is known before it is come to."""
 
 import os
-import sqlite3
 import sys
 import threading
 from typing import Final
@@ -19,7 +18,7 @@ class LedgerWatch(Worker):
     """Checks the file at the start and once a day; seconds for each gigabyte, when nobody else needs them."""
 
     def __init__(self, ledger: Ledger, bus: Bus) -> None:
-        super().__init__("ledger check", bus)
+        super().__init__("ledger check", bus, limit_s=EVERY_S)
         self._ledger = ledger
 
     def is_woken_by(self, event: Event) -> bool:
@@ -30,15 +29,9 @@ class LedgerWatch(Worker):
         """Look at every page; what is wrong is noted in the ledger's `damage`."""
         if sys.platform == "linux":  # where a thread has a priority of its own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_URGENT)
-        try:
-            self._ledger.check()
-        except sqlite3.OperationalError:
-            if not self.is_stopping:
-                raise
+        self._ledger.check()
         return EVERY_S
 
-    def stop(self) -> None:
+    def interrupt(self) -> None:
         """End at once, also in the middle of a look."""
-        self._stopping.set()
         self._ledger.stop_checking()
-        super().stop()
