@@ -44,6 +44,7 @@ from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
+from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
@@ -97,12 +98,11 @@ class App:
         workplace = Workplace(ledger, data_dir)
         results = JobResults(objects, workplace)
         self._computing = computing(config, Site(ledger, bus, objects, results, secret, identity))
-        self._intake = Intake(
-            ledger, Archive(data_dir), lambda study_uid: secret.study_key(config.site.name, study_uid)
-        )
+        archive = Archive(data_dir)
+        intake = Intake(ledger, archive, lambda study_uid: secret.study_key(config.site.name, study_uid))
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
         self.listener = Listener(
-            config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), self._intake, ledger
+            config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger
         )
         completeness = Completeness(
             ledger,
@@ -125,6 +125,7 @@ class App:
             *(DeliveryWorker(to, ledger, bus, data_dir, config.dicom.ae_title) for to in config.destination),
             *self._computing.workers,
             completeness,
+            Adoption(ledger, archive, intake, bus),
             *([self._mirror] if self._mirror else []),
             *([watch] if watch else []),
         ]
@@ -161,7 +162,6 @@ class App:
         for warning in warnings_about(self.config):
             log.warning("configuration", sentence=warning)
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
-        self._intake.adopt_unknown_files()
         self._uploads.begin()
         self._computing.start()
         begin_to_sweep(self._objects)

@@ -26,8 +26,9 @@ from gateway.api.upload_gate import NO_ROOM
 from gateway.config import UPLOAD_RULE, Config
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import PlannedJob
+from gateway.ledger.instances import names_of_known_files
 from gateway.ledger.store import Ledger
-from gateway.ledger.uploads import UploadedImage, record_upload, upload_job, uploaded_files
+from gateway.ledger.uploads import UploadedImage, record_upload, upload_job
 from gateway.ledger.work import NotPossible
 
 log = structlog.get_logger(__name__)
@@ -87,8 +88,8 @@ class NiftiUploads:
         make_folder(self._data_dir / FOLDER)
         for path in (self._data_dir / FOLDER).glob(".*.part"):
             path.unlink()
-        known = {self._data_dir / path for path in uploaded_files(self._ledger)}
-        unknown = sum(path not in known for path in (self._data_dir / FOLDER).iterdir())
+        known = names_of_known_files(self._ledger, FOLDER)
+        unknown = sum(path.name not in known for path in (self._data_dir / FOLDER).iterdir())
         if unknown:
             log.warning("uploads_unknown", files=unknown, folder=FOLDER)
 

@@ -99,11 +99,15 @@ class Completeness(Worker):
 
     def work(self) -> float:
         """Complete what is due; the seconds until the next study is to be looked at."""
-        for study in self._to_look_at():
-            if self.is_stopping:
-                break
-            with self.at(f"study {study.study_key[:12]}"):
-                self._look_at(study)
+        try:
+            for study in self._to_look_at():
+                if self.is_stopping:
+                    break
+                with self.at(f"study {study.study_key[:12]}"):
+                    self._look_at(study)
+        except BaseException:
+            self._all_looked_at = -math.inf  # what events named is forgotten: look at everything
+            raise
         next_at = min(self._next_look_at.values(), default=math.inf)
         return max(0.0, min(next_at, self._all_looked_at + LOOK_AGAIN_S) - time.monotonic())
 

@@ -13,7 +13,9 @@ from converter.series import HeaderReader
 from gateway.ledger.records import InstanceRow
 from gateway.workers.attempts import CannotGoOn
 
-_OF_THE_MACHINE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
+_SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR)
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_OF_THE_MACHINE = frozenset((*_SHORT_OF, *_CANNOT_WRITE))
 _CHUNK_BYTES = 1 << 20
 
 
@@ -33,7 +35,7 @@ class FilesLost(CannotGoOn):
 
 
 def is_lost(error: OSError) -> bool:
-    """Whether an error of reading a kept file says something of the file, and not of the machine."""
+    """Whether an error at a kept file says something of the file, and not of the machine."""
     return error.errno not in _OF_THE_MACHINE
 
 

@@ -10,6 +10,9 @@ from .states import StudyEvent, StudyState
 from .store import Ledger
 from .transaction import Transaction
 
+_AFTER_SLASH = chr(ord("/") + 1)
+"""Paths below a folder lie, in order, between it with a slash and with what comes after the slash."""
+
 
 @dataclass(frozen=True)
 class StudyHeader:
@@ -87,15 +90,16 @@ def is_result_of_ours(ledger: Ledger, sop_instance_uid: str) -> bool:
     return bool(ledger.read("SELECT 1 FROM result_objects WHERE sop_instance_uid = ?", (sop_instance_uid,)))
 
 
-def known_files(ledger: Ledger) -> set[str]:
-    """Every file, below data_dir, that the ledger answers for."""
-    return {
-        row["path"] for row in ledger.read("SELECT path FROM instances UNION SELECT path FROM quarantine")
-    }
+def names_of_known_files(ledger: Ledger, folder: str) -> set[str]:
+    """The names of the instances' files in one folder, below data_dir, that the ledger answers for."""
+    rows = ledger.read(
+        "SELECT path FROM instances WHERE path > ? AND path < ?", (f"{folder}/", f"{folder}{_AFTER_SLASH}")
+    )
+    return {row["path"].removeprefix(f"{folder}/") for row in rows}
 
 
 def is_known_file(ledger: Ledger, path: str) -> bool:
-    """Whether the ledger answers for this file, below data_dir."""
+    """Whether the ledger answers for this file of an instance, below data_dir."""
     return bool(ledger.read("SELECT 1 FROM instances WHERE path = ? LIMIT 1", (path,)))
 
 

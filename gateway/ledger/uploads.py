@@ -4,7 +4,6 @@ The image stands among the instances, though it is no DICOM: it has a file, dige
 made of. It is never of use to a rule, whatever else may come in under its study.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.config import UPLOAD_RULE
@@ -99,9 +98,3 @@ def upload_job(ledger: Ledger, job_key: str) -> JobRow | None:
     """A job on an uploaded image, or None."""
     rows = ledger.read("SELECT * FROM jobs WHERE job_key = ? AND rule = ?", (job_key, UPLOAD_RULE))
     return JobRow.of(rows[0]) if rows else None
-
-
-def uploaded_files(ledger: Ledger) -> Sequence[str]:
-    """Every image's file, below data_dir."""
-    rows = ledger.read("SELECT path FROM instances WHERE sender = ? AND sop_class_uid = ''", (UPLOAD_RULE,))
-    return [row["path"] for row in rows]

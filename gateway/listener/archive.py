@@ -8,6 +8,7 @@ from gateway.files.kept import is_lost
 
 from .header import NotReadable, ReadInstance, read_instance
 
+_UID_LETTERS = 32
 _DIGEST_LETTERS = 16
 """So much of the digest of its content is in a kept file's name."""
 
@@ -17,6 +18,7 @@ class Archive:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self.instances = data_dir / "instances"
         for name in ("instances", "quarantine"):
             make_folder(data_dir / name)
 
@@ -27,9 +29,9 @@ class Archive:
         ------
         OSError
         """
-        folder = self.data_dir / "instances" / _digest(study_uid)[:32]
+        folder = self.instances / _digest(study_uid)[:_UID_LETTERS]
         make_folder(folder)
-        target = folder / f"{_digest(sop_instance_uid)[:32]}-{content_sha256[:_DIGEST_LETTERS]}.dcm"
+        target = folder / f"{uid_part(sop_instance_uid)}-{content_sha256[:_DIGEST_LETTERS]}.dcm"
         return self._move(source, target)
 
     def is_named_for(self, kept: str, content_sha256: str) -> bool:
@@ -62,14 +64,20 @@ class Archive:
         """
         return self._move(source, self.data_dir / "quarantine" / f"{content_sha256}.dcm")
 
-    def files(self) -> list[Path]:
-        """Every kept instance's file, below data_dir."""
-        return [path.relative_to(self.data_dir) for path in (self.data_dir / "instances").glob("*/*.dcm")]
-
     def _move(self, source: Path, target: Path) -> str:
         source.replace(target)
         sync_folder(target.parent)
         return str(target.relative_to(self.data_dir))
+
+
+def uid_part(sop_instance_uid: str) -> str:
+    """The part of a kept file's name that says whose it is."""
+    return _digest(sop_instance_uid)[:_UID_LETTERS]
+
+
+def uid_part_of(path: Path) -> str:
+    """That part of the name of a kept file, or of one that somebody put there."""
+    return path.name[:_UID_LETTERS]
 
 
 def content_digest(read: ReadInstance) -> str:

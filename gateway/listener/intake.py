@@ -6,6 +6,7 @@ put into quarantine in the same way; what cannot be made durable is answered 0xA
 
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from gateway.ledger.instances import (
     current_instance,
     is_known_file,
     is_result_of_ours,
-    known_files,
     note_lost_file,
     note_our_own_result,
     note_same_instance,
@@ -35,7 +35,7 @@ from gateway.ledger.records import InstanceRow
 from gateway.ledger.store import Ledger
 
 from .again import Again, came_again
-from .archive import Archive, content_digest
+from .archive import Archive, content_digest, uid_part, uid_part_of
 from .header import (
     IMAGES_OF_USE,
     Damaged,
@@ -65,6 +65,10 @@ class Sender:
     association: int
 
 
+FOUND = Sender("(found at start)", 0)
+"""Of what lies in the archive without the ledger knowing it: nobody else has it to send it again."""
+
+
 class Intake:
     """Takes objects that lie in an incoming file.
 
@@ -78,8 +82,9 @@ class Intake:
         self._ledger = ledger
         self._archive = archive
         self._study_key_of = study_key_of
-        # Two associations may send the same instance at once: one after the other, by UID.
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        # Two associations may send the same instance at once: one after the other, by the name of its file.
+        # An association holds one at a time; who adopts a file under a strange name holds two.
+        self._locks = [threading.RLock() for _ in range(_LOCKS)]
 
     def take(
         self, incoming: IncomingFile, sender: Sender, *, command_uids: tuple[str, str] | None = None
@@ -108,32 +113,27 @@ class Intake:
             log.exception("intake_failed")
             return OUT_OF_RESOURCES, None
 
-    def adopt_unknown_files(self) -> int:
-        """File what lies in the archive without the ledger knowing it (a crash before the commit).
+    def adopt(self, path: Path) -> bool:
+        """File one file of the archive that the ledger does not know; False where it does by now.
+
+        Nobody else writes to that name meanwhile: an association that stores the same instance waits.
 
         Raises
         ------
-        sqlite3.Error
+        OSError, sqlite3.Error
+            It stays where it is.
         """
-        taken = []
-        for path in self._unknown_files():
-            try:
-                self._take_file(path, Sender("(found at start)", 0), None)
-            except OSError as error:  # one bad block must not keep the gateway from starting
-                log.error("file_not_adopted", number=error.errno)
-            else:
-                taken.append(path)
-        for path in set(taken).intersection(self._unknown_files()):  # the same instance as a known one
-            path.unlink()
-        if taken:
-            log.warning("files_adopted", files=len(taken))
-        return len(taken)
+        name = str(path.relative_to(self._archive.data_dir))
+        with self._lock(uid_part_of(path)):
+            if is_known_file(self._ledger, name) or not path.exists():
+                return False
+            self._take_file(path, FOUND, None)
+            if path.exists() and not is_known_file(self._ledger, name):
+                path.unlink()  # the same as a known one, whose own file is sound
+            return True
 
-    def _unknown_files(self) -> list[Path]:
-        """Oldest first: a correction that came after what it corrects is taken after it."""
-        known = known_files(self._ledger)
-        unknown = [self._archive.data_dir / path for path in self._archive.files() if str(path) not in known]
-        return sorted(unknown, key=lambda path: path.stat().st_mtime_ns)
+    def _lock(self, uid_part: str) -> threading.RLock:
+        return self._locks[zlib.crc32(uid_part.encode("utf-8", "surrogateescape")) % _LOCKS]
 
     def _take_file(
         self, path: Path, sender: Sender, command_uids: tuple[str, str] | None
@@ -148,8 +148,7 @@ class Intake:
             _check_command(read, command_uids)
         except Damaged as contradiction:
             return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
-        sop_instance_uid = read.text("SOPInstanceUID")
-        with self._locks[hash(sop_instance_uid) % _LOCKS]:
+        with self._lock(uid_part(read.text("SOPInstanceUID"))):
             return self._file(path, read, sender)
 
     def _file(self, path: Path, read: ReadInstance, sender: Sender) -> tuple[int, str | None]:
@@ -193,9 +192,8 @@ class Intake:
                     store_instance(transaction, arrived, sender.association)
         except BaseException:
             # The sender is told to keep it: left here, it would be adopted over what comes instead.
-            target = self._archive.data_dir / kept
-            if target != path and not is_known_file(self._ledger, kept):
-                target.unlink(missing_ok=True)
+            if sender is not FOUND and not is_known_file(self._ledger, kept):
+                (self._archive.data_dir / kept).unlink(missing_ok=True)
             raise
         if known is not None and again in (Again.LOST, Again.REPLACED):
             log.warning("lost_file_kept_anew", study_key=arrived.study.study_key)

@@ -23,6 +23,7 @@ from gateway.events import Bus, Event
 from gateway.ledger.records import EventRow, InstanceRow, QuarantineRow, StudyRow
 from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
+from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
@@ -46,7 +47,8 @@ class Gate:
         bus = Bus()
         bus.subscribe(self.heard.append)
         self.ledger = Ledger(self.data_dir / "ledger.sqlite", bus)
-        self.intake = Intake(self.ledger, Archive(self.data_dir), _study_key)
+        self.archive = Archive(self.data_dir)
+        self.intake = Intake(self.ledger, self.archive, _study_key)
         self.admission = Admission(self.allow, self.data_dir, self.low_water_mb)
         self.listener = Listener(
             Dicom(port=0, max_associations=self.max_associations),
@@ -64,6 +66,16 @@ class Gate:
     def stop(self) -> None:
         self.listener.stop()
         self.ledger.close()
+
+    def adopt(self) -> int:
+        """Go through the archive as after a start; how many files were filed."""
+        adoption = self.adoption()
+        adoption.work()
+        return adoption.adopted
+
+    def adoption(self) -> Adoption:
+        """What goes through the archive after a start."""
+        return Adoption(self.ledger, self.archive, self.intake, self.ledger.bus)
 
     # -- sending ------------------------------------------------------------------------------------------
 

@@ -243,11 +243,11 @@ def test_instance_that_was_moved_when_the_gateway_died_is_adopted_at_the_next_st
     assert process.wait(20) == KILLED
     gate = make_gate()
     assert len(gate.files("instances")) == 1
-    assert gate.intake.adopt_unknown_files() == (1 if moment == "before" else 0)
+    assert gate.adopt() == (1 if moment == "before" else 0)
     (row,) = gate.instances()
     assert row.sop_instance_uid == slices[0].SOPInstanceUID
     assert row.sender == ("(found at start)" if moment == "before" else "PACS")
-    assert gate.intake.adopt_unknown_files() == 0
+    assert gate.adopt() == 0
     assert gate.send(slices[0]) == [SUCCESS]
     assert len(gate.instances()) == 1
 
@@ -264,7 +264,7 @@ def test_object_that_was_half_received_when_the_gateway_died_is_cleared_at_the_n
     process.wait(20)
     gate = make_gate()
     assert gate.files("incoming") == []
-    assert gate.intake.adopt_unknown_files() == 0
+    assert gate.adopt() == 0
 
 
 def _wait_for(condition: Callable[[], object]) -> None:
@@ -272,44 +272,6 @@ def _wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "the condition did not come true"
         time.sleep(0.01)
-
-
-# -- adoption ---------------------------------------------------------------------------------------------
-
-
-def test_unknown_copy_of_a_known_instance_is_removed_at_start(gate, slices: list[Dataset]) -> None:
-    gate.send(slices[0])
-    (kept,) = gate.files("instances")
-    stray = kept.with_name(kept.name.replace(".dcm", "-again.dcm"))
-    stray.write_bytes(kept.read_bytes())
-    assert gate.intake.adopt_unknown_files() == 1
-    assert gate.files("instances") == [kept]
-    assert len(gate.instances()) == 1
-
-
-def test_unknown_file_that_is_damaged_is_put_aside_at_start(gate) -> None:
-    stray = gate.data_dir / "instances" / "x" / "y.dcm"
-    stray.parent.mkdir()
-    stray.write_bytes(b"no DICOM")
-    gate.intake.adopt_unknown_files()
-    assert gate.files("instances") == []
-    assert [row.reason for row in gate.quarantine()] == ["not_dicom"]
-
-
-def test_unknown_file_that_cannot_be_read_stays_and_stops_nothing(
-    gate, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate.send(slices[0])
-    stray = gate.data_dir / "instances" / "x" / "y.dcm"
-    stray.parent.mkdir()
-    stray.write_bytes(b"on a bad block")
-
-    def fail(_: Path) -> None:
-        raise OSError(5, "input/output error")
-
-    monkeypatch.setattr("gateway.listener.intake.read_instance", fail)
-    assert gate.intake.adopt_unknown_files() == 0
-    assert stray.is_file()
 
 
 # -- memory -----------------------------------------------------------------------------------------------

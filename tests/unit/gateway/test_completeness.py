@@ -1,5 +1,6 @@
 """When a study counts as arrived: on what evidence, and what stands in the way."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -358,3 +359,22 @@ def test_study_that_a_clock_ahead_wrote_down_waits_for_the_quiet_time_only(book,
         transaction.execute("UPDATE studies SET evidence_at = ?, last_instance_at = ?", (ahead, ahead))
     watch(book.planned(), quiet_s=0.2)
     assert _completed_with(book) == "released"
+
+
+def test_ledger_that_fails_in_the_middle_of_a_look_makes_nobody_forget_a_study(
+    book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher, planner = _watch_without_a_thread(book, lambda _: False)
+    watcher.work()
+    book.store()
+    book.close_association()
+    with monkeypatch.context() as patch:
+        patch.setattr(completeness_module, "receiving_study", _raise_full)
+        with pytest.raises(sqlite3.OperationalError):
+            watcher.work()
+    watcher.work()
+    assert planner.asked == [book.study_uid]
+
+
+def _raise_full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")

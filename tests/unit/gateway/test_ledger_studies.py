@@ -15,7 +15,7 @@ from gateway.ledger.instances import (
     current_instance,
     current_instances,
     is_result_of_ours,
-    known_files,
+    names_of_known_files,
     note_our_own_result,
     put_aside,
     study_of_series,
@@ -156,7 +156,8 @@ def test_instance_with_a_corrected_header_becomes_the_current_revision(book) -> 
     current = current_instance(book.ledger, "1.2.3.4.1")
     assert (current.revision, current.header_sha256) == (2, "corrected")
     assert len(current_instances(book.ledger, book.study_uid)) == 1
-    assert known_files(book.ledger) == {"instances/1.2.3.4.1.dcm", "instances/corrected.dcm"}
+    assert names_of_known_files(book.ledger, "instances") == {"1.2.3.4.1.dcm", "corrected.dcm"}
+    assert names_of_known_files(book.ledger, "instance") == set()
     assert "instance.corrected" in book.names()
 
 
