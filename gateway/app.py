@@ -38,8 +38,9 @@ from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
 from gateway.files.results import JobResults
+from gateway.files.site_secret import site_secret
 from gateway.files.workplace import Workplace
-from gateway.identity import EngineIdentity, SiteSecret
+from gateway.identity import EngineIdentity
 from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
@@ -90,7 +91,7 @@ class App:
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
         self._mirror = mirror_worker(config, ledger, bus)
         watch = watch_worker(config, ledger, bus)
-        secret = SiteSecret(config.secret_path)
+        secret = site_secret(ledger, config.secret_path)
         identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
         )

@@ -6,6 +6,7 @@ import typer
 
 from gateway.commands.console import out
 from gateway.commands.converter import convert, decode, encode
+from gateway.commands.ledger import ledger_commands
 from gateway.commands.sending import send
 from gateway.commands.serve import serve
 from gateway.commands.studies import retry, studies, study
@@ -45,7 +46,7 @@ def main() -> None:
 
 for command in (serve, demo, send, studies, study, retry, doctor, convert, encode, decode):
     app.command()(command)
-for commands in (mirror_commands, config_commands):
+for commands in (ledger_commands, mirror_commands, config_commands):
     app.add_typer(commands)
 
 if __name__ == "__main__":

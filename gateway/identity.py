@@ -56,6 +56,10 @@ class SiteSecret:
                 "restore it from your backup"
             )
 
+    def digest(self) -> str:
+        """What tells this secret from others and reveals nothing of it."""
+        return self._hmac(["digest"])
+
     def study_key(self, site_name: str, study_uid: str) -> str:
         """The opaque key of a study: HMAC-SHA256, lower-case hex."""
         return self._hmac(["study", site_name, study_uid])

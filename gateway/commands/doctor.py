@@ -16,6 +16,7 @@ from gateway.app import task_rules, warnings_about
 from gateway.config import Config, ConfigError, Destination
 from gateway.delivery.peer import NotReached, Peer, echo
 from gateway.files.names import LEDGER_NAME
+from gateway.files.site_secret import complaint_about
 from gateway.ledger.store import Ledger, LedgerError
 
 from .doctor_aws import examine_aws
@@ -68,7 +69,18 @@ def _disk(config: Config) -> Check:
 
 
 def _secret(config: Config) -> Check:
-    path = config.secret_path
+    path, ledger_path = config.secret_path, config.data_dir / LEDGER_NAME
+    complaint = ""
+    try:
+        with Ledger(ledger_path, read_only=True) as ledger:
+            complaint = complaint_about(ledger, path)
+    except ConfigError as error:
+        complaint = str(error)
+    except LedgerError:  # there is none yet, or it is said below
+        pass
+    if complaint:
+        finding, _, fix = complaint.partition("; ")
+        return Check("site secret", Verdict.FAILED, finding, fix)
     if not path.exists():
         return Check("site secret", Verdict.OK, "is made at the first start; back it up then")
     if path.stat().st_mode & 0o077:

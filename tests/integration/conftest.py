@@ -1,6 +1,9 @@
-"""The listener with its ledger in this process, and senders that can also send what no library would."""
+"""The listener and its ledger in this process, senders that send what no library would, and `iris`."""
 
 import hashlib
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,8 +31,11 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
+from tests.quick_start import IRIS, quick_python
 
 DEADLINE_S = 20.0
+
+Iris = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @dataclass
@@ -234,3 +240,35 @@ def begin_to_send() -> Callable[[Association, Dataset], None]:
 def store_command() -> Callable[..., tuple[bytes, bytes]]:
     """Makes the fragment that holds a C-STORE-RQ for these UIDs."""
     return _store_command
+
+
+# -- the command line -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def iris(tmp_path: Path) -> Iris:
+    """Run the command in an empty folder, without any IRIS_ variable of the caller's."""
+    return command_in(tmp_path, quick_python(IRIS))
+
+
+@pytest.fixture
+def iris_afresh(tmp_path: Path) -> Iris:
+    """The same with nothing loaded, as users start it."""
+    return command_in(tmp_path, sys.executable)
+
+
+def command_in(folder: Path, python: str) -> Iris:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IRIS_")} | {"COLUMNS": "200"}
+
+    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [python, "-m", "gateway.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment | variables,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -18,38 +18,8 @@ import pytest
 from pydicom import dcmread
 
 from converter.derived_series import write_series
-from tests.quick_start import IRIS, quick_python
 
 Iris = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def iris(tmp_path: Path) -> Iris:
-    """Run the command in an empty folder, without any IRIS_ variable of the caller's."""
-    return command_in(tmp_path, quick_python(IRIS))
-
-
-@pytest.fixture
-def iris_afresh(tmp_path: Path) -> Iris:
-    """The same with nothing loaded, as users start it."""
-    return command_in(tmp_path, sys.executable)
-
-
-def command_in(folder: Path, python: str) -> Iris:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("IRIS_")} | {"COLUMNS": "200"}
-
-    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [python, "-m", "gateway.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=environment | variables,
-            timeout=120,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.fixture

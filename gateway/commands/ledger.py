@@ -1,0 +1,34 @@
+"""The commands that look after the ledger: `iris ledger check`, `rebuild`, `backup`, `accept-secret`."""
+
+from typing import Annotated
+
+import typer
+
+from .console import ConfigOption, out, plain_errors
+
+ledger_commands = typer.Typer(name="ledger", help="The file that knows every study.", no_args_is_help=True)
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
+
+
+@ledger_commands.command("accept-secret")
+def accept(config: ConfigOption = None, yes: YesOption = False) -> None:
+    """Go on with another site secret, because the one before is lost: every key and UID will be another."""
+    from gateway.config import load_config
+    from gateway.files.names import LEDGER_NAME
+    from gateway.files.site_secret import accept_secret
+    from gateway.ledger.store import Ledger
+    from gateway.logs import silence_logging
+
+    silence_logging()
+    with plain_errors():
+        settings = load_config(config)
+        if not yes:
+            typer.confirm(
+                "Studies that come in again will be segmented and delivered once more, under other UIDs, and"
+                " gateways that shared the old secret will not know their keys. Go on?",
+                abort=True,
+            )
+        with Ledger(settings.data_dir / LEDGER_NAME) as ledger:
+            accept_secret(ledger, settings.secret_path)
+    out.print(f"{settings.secret_path} is the site secret from now on; keep a copy of it in a safe place")

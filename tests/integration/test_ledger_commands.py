@@ -1,0 +1,58 @@
+"""`iris ledger`, and what `iris serve` and `iris doctor` say where ledger or secret are not as they were."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.files.names import LEDGER_NAME
+from gateway.files.site_secret import site_secret
+from gateway.ledger.store import Ledger
+
+Iris = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Where the commands find a ledger and its secret."""
+    folder = tmp_path / "iris-data"
+    folder.mkdir()
+    with Ledger(folder / LEDGER_NAME) as ledger:
+        site_secret(ledger, folder / "site-secret")
+    return folder
+
+
+@pytest.mark.parametrize("contents", [None, "f" * 64])
+def test_serve_without_its_secret_is_refused_with_the_way_out(
+    iris: Iris, data_dir: Path, contents: str | None
+) -> None:
+    secret = data_dir / "site-secret"
+    secret.unlink()
+    if contents:
+        secret.write_text(contents)
+    result = iris("serve")
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("iris: ")]
+    assert "iris ledger accept-secret" in line
+    assert "Traceback" not in result.stderr
+    assert secret.exists() == bool(contents)
+
+
+def test_doctor_without_the_secret_says_to_put_it_back(iris: Iris, data_dir: Path) -> None:
+    (data_dir / "site-secret").unlink()
+    checks = {check["name"]: check for check in json.loads(iris("doctor", "--json").stdout)["items"]}
+    assert checks["site secret"]["verdict"] == "failed"
+    assert "backup" in checks["site secret"]["fix"]
+
+
+def test_accept_secret_asks_first_and_then_goes_on_with_another(iris: Iris, data_dir: Path) -> None:
+    (data_dir / "site-secret").unlink()
+    assert iris("ledger", "accept-secret").returncode == 1
+    assert not (data_dir / "site-secret").exists()
+    accepted = iris("ledger", "accept-secret", "--yes")
+    assert accepted.returncode == 0, accepted.stderr
+    assert "keep a copy" in accepted.stdout
+    with Ledger(data_dir / LEDGER_NAME) as ledger:
+        site_secret(ledger, data_dir / "site-secret")
