@@ -113,7 +113,7 @@ class App:
             quiet_s=config.study.quiet_s,
             timeout_s=config.study.timeout_s,
         )
-        encode = Encode(ledger, workplace, results, config.seg, secret.tracking_key())
+        encode = Encode(ledger, workplace, results, config, secret.tracking_key())
         steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
             ("convert", JobState.PLANNED): Convert(ledger, workplace),
             ("stage", JobState.CONVERTED): Stage(ledger, workplace, objects, kept_here(config)),

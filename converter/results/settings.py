@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 from converter.terminology import Code, Structure, codes_version, structure
@@ -63,6 +64,17 @@ class ResultSettings:
     def structure(self, name: str) -> Structure:
         """How a structure is described: as handed over, else as the terminology has it."""
         return self.structures.get(name) or structure(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenObject:
+    """A result object on disk, durable, under its name."""
+
+    path: Path
+    sha256: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    warnings: tuple[str, ...] = ()
 
 
 def free_series_number(base: int, source_number: int | None, taken: Collection[int]) -> int:

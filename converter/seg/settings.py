@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Final, Self
 
 from pydicom.uid import (
@@ -14,7 +13,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from converter.results.settings import ResultSettings
+from converter.results.settings import ResultSettings, WrittenObject
 
 from .codecs import DEFLATED_IMAGE_FRAME
 
@@ -119,13 +118,8 @@ class SegmentationSettings(ResultSettings):
     encoding: Encoding = field(default_factory=Encoding)
 
 
-@dataclass(frozen=True)
-class Encoded:
+@dataclass(frozen=True, kw_only=True)
+class Encoded(WrittenObject):
     """A segmentation on disk; `segments` are its labels in the order of their numbers."""
 
-    path: Path
-    sha256: str
-    sop_instance_uid: str
-    sop_class_uid: str
     segments: tuple[str, ...]
-    warnings: tuple[str, ...]

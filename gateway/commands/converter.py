@@ -12,6 +12,9 @@ from .console import err, fail, out, plain_errors
 
 # Each command imports what it needs when it runs.
 
+FORMATS = ("seg",)
+"""The outputs that `iris encode` makes without a gateway."""
+
 
 def _ends_soon() -> None:
     """What a command of seconds does otherwise than a service.
@@ -60,23 +63,24 @@ def encode(
         ),
     ] = "",
     crop: Annotated[bool, typer.Option("--crop", help="Frames hold only what has labels")] = False,
-    form: Annotated[str, typer.Option("--format", help="seg (rtstruct comes later)")] = "seg",
+    form: Annotated[str, typer.Option("--format", help="What to make: seg")] = "seg",
 ) -> None:
     """Make a DICOM-SEG of a label map on the slices of a series."""
     _ends_soon()
     from batch_job.contract import ContractError, engine_of_task
     from converter.label_file import encode_label_file
     from converter.segmentation import Encoding
+    from gateway.config.outputs import OUTPUTS
     from gateway.making.terms import label_table
 
-    if form not in ("seg", "rtstruct"):
-        raise typer.BadParameter("--format is seg or rtstruct")
+    if form not in OUTPUTS:
+        raise typer.BadParameter(f"--format is one of {', '.join(OUTPUTS)}")
     try:
         encoding = Encoding.named(kind, syntax, is_cropped=crop)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if form != "seg":
-        fail("this version makes --format seg only; leave that option out")
+    if form not in FORMATS:
+        fail(f"this version makes --format {' or '.join(FORMATS)} only; leave that option out")
     try:
         table = label_table(engine_of_task(task), task)
     except ContractError as error:

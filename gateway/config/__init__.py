@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from .outputs import OUTPUTS
 from .sections import (
     AllowedSender,
     Api,
@@ -190,9 +191,10 @@ def _not_yet(config: Config) -> list[str]:
             (destination.supersede != "add", f"{where}: supersede = '{destination.supersede}': use 'add'"),
         ]
     for rule in config.rule:
-        others = [output for output in rule.outputs if output != "seg"]
+        others = [output for output in rule.outputs if not OUTPUTS[output].is_made]
+        made = [name for name, output in OUTPUTS.items() if output.is_made]
         switched_on += [
-            (bool(others), f"rule {rule.name}: outputs {', '.join(others)}: use ['seg']"),
+            (bool(others), f"rule {rule.name}: outputs {', '.join(others)}: use {made}"),
             (rule.on_flags == "hold", f"rule {rule.name}: on_flags = 'hold': use 'mark'"),
             (rule.leave_site == "no_head", f"rule {rule.name}: leave_site = 'no_head': use true or false"),
         ]

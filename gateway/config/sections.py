@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from batch_job.contract import engine_facts
 
+from .outputs import require_known
+
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 """PS3.5 6.2, value representation AE: 1 to 16 characters, no backslash, not blank."""
 
@@ -110,12 +112,18 @@ class Rule(Section):
     when: dict[str, WhenValue] = {}
     task: str = ""
     options: dict[str, str | int | float | bool | list[str]] = {}
-    outputs: list[Literal["seg", "sr", "rtstruct", "overlay"]] = Field(["seg"], min_length=1)
+    outputs: list[str] = Field(["seg"], min_length=1)
     send_to: list[str] | None = None
     priority: int = 0
     on_flags: Literal["deliver", "mark", "hold"] = "mark"
     choose: Literal["best", "all"] = "best"
     leave_site: bool | Literal["no_head"] = True
+
+    @field_validator("outputs")
+    @classmethod
+    def _are_in_the_catalogue(cls, outputs: list[str]) -> list[str]:
+        require_known(outputs)
+        return outputs
 
 
 class Engine(Section):

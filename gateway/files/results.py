@@ -35,7 +35,7 @@ class JobResults:
         CannotGoOn, Retriable, Permanent, OSError
         """
         manifest = self.manifest(job)
-        self.fetch_labels(job, manifest).unlink()
+        self.fetch(job, manifest, LABELS_NAME).unlink()
         made_at = self._objects.modified_at(job_object(job.job_key, MANIFEST_NAME))
         if made_at is None:
             raise CannotGoOn("its manifest is gone from the job folder; retry the job")
@@ -61,18 +61,25 @@ class JobResults:
             raise CannotGoOn("its manifest belongs to another job or names no labels; look at the engine")
         return manifest
 
-    def fetch_labels(self, job: JobRow, manifest: Manifest) -> Path:
-        """Copy the label map into the work folder and compare its digest with the manifest's.
+    def fetch(self, job: JobRow, manifest: Manifest, name: str) -> Path:
+        """Copy an output of the job into the work folder and compare its digest with the manifest's.
+
+        Parameters
+        ----------
+        name
+            "labels.nii.gz", "statistics.json": one that the manifest names.
 
         Raises
         ------
         CannotGoOn, Retriable, Permanent, OSError
         """
-        target = self._workplace.work_folder(job) / LABELS_NAME
-        if not self._objects.fetch(job_object(job.job_key, manifest.where(LABELS_NAME)), target):
-            raise CannotGoOn("its label map is gone from the job folder; retry the job")
-        if file_digest(target) != manifest.outputs[LABELS_NAME].sha256:
-            raise CannotGoOn("its label map is not the one that the manifest names; retry the job")
+        if name not in manifest.outputs:
+            raise CannotGoOn(f"its manifest names no {name}; look at the engine")
+        target = self._workplace.work_folder(job) / name
+        if not self._objects.fetch(job_object(job.job_key, manifest.where(name)), target):
+            raise CannotGoOn(f"its {name} is gone from the job folder; retry the job")
+        if file_digest(target) != manifest.outputs[name].sha256:
+            raise CannotGoOn(f"its {name} is not the one that the manifest names; retry the job")
         return target
 
     def owner(self, job_key: str, run: int) -> str | None:

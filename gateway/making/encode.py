@@ -1,61 +1,46 @@
-"""The step encode (segmented > encoded, or delivered where nothing was found): label map to DICOM-SEG.
+"""The step encode (segmented > encoded, or delivered where nothing was found): label map to result objects.
 
-An uploaded NIfTI has no DICOM to go back to: its label map is the result (segmented > delivered).
+What a job is to give was frozen when it was planned (`outputs`); each output has its maker in `makers`, and
+all that they made is recorded at once. An uploaded NIfTI has no DICOM to go back to: its label map is the
+result (segmented > delivered).
 
-The object's UID follows from all that goes into it, so the same work done twice gives the same bytes under
-the same UID; the file is on disk before the ledger says so.
+An object's UID follows from all that goes into it, so the same work done twice gives the same bytes under the
+same UID; the files are on disk before the ledger says so.
 """
 
-import json
-from typing import Any
+from functools import partial
 
-import structlog
-
-from batch_job.contract import ContractError, Manifest, engine_facts
+from batch_job.contract import LABELS_NAME, ContractError, Manifest, engine_facts
 from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
 from converter.grid import require_own_grid
-from converter.results.settings import Algorithm, Terms
-from converter.segmentation import (
-    ENCODER_VERSION,
-    Encoding,
-    SegmentationSettings,
-    copied_header_digest,
-    encode_segmentation,
-)
-from converter.series import Volume
-from converter.uids import derived_uid
-from gateway.config import Seg
+from converter.results.settings import Algorithm, Terms, WrittenObject
+from converter.source_header import copied_header_digest
+from gateway.config import Config
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
-from gateway.ledger.completion import jobs_of
-from gateway.ledger.instances import current_instances
 from gateway.ledger.records import JobRow, utc_time
-from gateway.ledger.results import Result, ResultObject, record_result, revisions_delivered
+from gateway.ledger.results import Result, ResultObject, record_result
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
 from gateway.workers.attempts import CannotGoOn
 
+from .makers import Making, load_maker
+from .naming import series_description, series_numbers
 from .terms import engine_terms
-
-log = structlog.get_logger(__name__)
-
-LONGEST_DESCRIPTION = 64
-"""PS3.5 6.2, value representation LO."""
 
 
 class Encode:
-    """Makes the result object of a segmented job."""
+    """Makes the result objects of a segmented job."""
 
     def __init__(
-        self, ledger: Ledger, workplace: Workplace, results: JobResults, seg: Seg, tracking_key: bytes
+        self, ledger: Ledger, workplace: Workplace, results: JobResults, config: Config, tracking_key: bytes
     ) -> None:
         self._ledger = ledger
         self._workplace = workplace
         self._results = results
-        self._seg = seg
-        self._encoding = Encoding.named(seg.type, seg.transfer_syntax, is_cropped=seg.crop)
+        self._config = config
         self._tracking_key = tracking_key
 
     def __call__(self, job: JobRow) -> None:
@@ -67,27 +52,8 @@ class Encode:
         """
         if job.is_upload:
             self._hand_over(job)
-            return
-        volume = self._workplace.volume(job)
-        manifest = self._results.manifest(job)
-        labels_path = self._results.fetch_labels(job, manifest)
-        require_own_grid(labels_path, volume)
-        labels = labels_on_frames(labels_path, volume)
-        if labels.any():
-            header_sha256 = copied_header_digest(volume)
-            settings = self._settings(job, volume, manifest, header_sha256)
-            path = self._workplace.result_path(job, settings.sop_instance_uid)
-            encoded = encode_segmentation(volume, labels, manifest.labels, settings, path)
-            made = ResultObject(
-                output="seg",
-                path=str(path.relative_to(self._workplace.data_dir)),
-                sha256=encoded.sha256,
-                sop_class_uid=encoded.sop_class_uid,
-                sop_instance_uid=encoded.sop_instance_uid,
-            )
-            result = Result((made,), header_sha256, (*job.warnings, *encoded.warnings))
-            with self._ledger.transaction() as transaction:
-                record_result(transaction, job, result, job.send_to)
+        elif making := self._making(job):
+            self._make(job, making)
         else:
             with self._ledger.transaction() as transaction:
                 transaction.move_job(job.job_key, JobEvent.FOUND_NOTHING, expect=JobState.SEGMENTED)
@@ -95,7 +61,7 @@ class Encode:
 
     def _hand_over(self, job: JobRow) -> None:
         """Of an uploaded NIfTI the label map itself is the result, where it lies on the image."""
-        labels_path = self._results.fetch_labels(job, self._results.manifest(job))
+        labels_path = self._results.fetch(job, self._results.manifest(job), LABELS_NAME)
         require_grid_of(labels_path, self._workplace.uploaded_image(job))
         with self._ledger.transaction() as transaction:
             transaction.move_job(
@@ -104,71 +70,57 @@ class Encode:
                 expect=JobState.SEGMENTED,
                 reason=WhyDone.LABEL_MAP_READY,
             )
-        self._workplace.clear(job)
 
-    def _settings(
-        self, job: JobRow, volume: Volume, manifest: Manifest, header_sha256: str
-    ) -> SegmentationSettings:
-        """All that is said about the object; its UIDs follow from everything else, and are filled in last."""
+    def _make(self, job: JobRow, making: Making) -> None:
+        """Make every output, then record the set."""
+        makers = {output: load_maker(output, self._config) for output in job.outputs}
+        objects: list[ResultObject] = []
+        warnings = list(job.warnings)
+        for output, maker in makers.items():
+            for written in maker.make(making):
+                objects.append(self._recorded(output, written))
+                warnings += [warning for warning in written.warnings if warning not in warnings]
+        result = Result(tuple(objects), making.header_sha256, tuple(warnings))
+        with self._ledger.transaction() as transaction:
+            record_result(transaction, job, result, job.send_to)
+
+    def _recorded(self, output: str, written: WrittenObject) -> ResultObject:
+        return ResultObject(
+            output=output,
+            path=str(written.path.relative_to(self._workplace.data_dir)),
+            sha256=written.sha256,
+            sop_class_uid=written.sop_class_uid,
+            sop_instance_uid=written.sop_instance_uid,
+        )
+
+    def _making(self, job: JobRow) -> Making | None:
+        """What the outputs are made of; None where nothing was found."""
         if job.segmented_at is None or job.labels_sha256 is None:
             raise CannotGoOn("the ledger does not say when it was segmented; cancel and retry the job")
-        said: dict[str, Any] = {
-            "series_number": self._series_number(job),
-            "series_description": self._description(job, volume),
-            "task": job.task,
-        }
+        volume = self._workplace.volume(job)
+        manifest = self._results.manifest(job)
+        labels_path = self._results.fetch(job, manifest, LABELS_NAME)
+        require_own_grid(labels_path, volume)
+        labels = labels_on_frames(labels_path, volume)
+        if not labels.any():
+            return None
         terms = _terms_of(job)
-        algorithm = Algorithm(
-            name=f"{manifest.engine.name} {job.task}",
-            version=" ".join(filter(None, [manifest.engine.version, manifest.engine.weights])),
-            family=terms.family,
-        )
-        uid = derived_uid(
-            job.job_key,
-            "seg",
-            json.dumps({**said, "made_at": job.segmented_at}, sort_keys=True),
-            f"{algorithm.name} {algorithm.version} {terms.identity()}",
-            str(self._encoding),
-            self._tracking_key.hex(),
-            ENCODER_VERSION,
-            header_sha256,
-            job.labels_sha256,
-        )
-        return SegmentationSettings(
-            sop_instance_uid=uid,
-            series_uid=derived_uid(uid, "series"),
+        return Making(
+            job=job,
+            volume=volume,
+            labels=labels,
+            labels_sha256=job.labels_sha256,
+            manifest=manifest,
+            file_of_job=partial(self._results.fetch, job, manifest),
+            header_sha256=copied_header_digest(volume),
+            algorithm=_algorithm(job, manifest, terms),
+            terms=terms,
             made_at=utc_time(job.segmented_at),
-            algorithm=algorithm,
-            structures=terms.structures,
-            encoding=self._encoding,
+            series_numbers=series_numbers(self._ledger, self._config.seg.series_number, job),
+            series_description=series_description(self._ledger, self._config.seg, job, volume),
             tracking_key=self._tracking_key,
-            **said,
+            path_of=partial(self._workplace.result_path, job),
         )
-
-    def _series_number(self, job: JobRow) -> int:
-        """9000 plus the source's number; the next free one where two jobs of a study would share it."""
-        sources = {
-            row.series_uid: row.series_number or 0 for row in current_instances(self._ledger, job.study_uid)
-        }
-        taken = set(sources.values())
-        for other in jobs_of(self._ledger, job.study_uid):
-            number = self._seg.series_number + sources.get(other.series_uid, 0)
-            while number in taken:
-                number += 1
-            if other.job_key == job.job_key:
-                return number
-            taken.add(number)
-        raise CannotGoOn("the job is gone from the ledger")
-
-    def _description(self, job: JobRow, volume: Volume) -> str:
-        source_number = volume.header.get("SeriesNumber")
-        text = self._seg.series_description.format(
-            task=f"{job.task} ({job.model_name})" if job.fallback_of else job.task,
-            source_number="?" if source_number is None else source_number,
-            source_description=volume.header.get("SeriesDescription") or "",
-        )
-        delivered = revisions_delivered(self._ledger, job)
-        return fit_description(f"{text} rev {delivered + 1}" if delivered else text)
 
 
 def _terms_of(job: JobRow) -> Terms:
@@ -178,11 +130,9 @@ def _terms_of(job: JobRow) -> Terms:
         raise CannotGoOn(f"its engine was taken out of the catalogue: {error}") from None
 
 
-def fit_description(text: str) -> str:
-    """Cut a description to 64 characters, keeping its first and last words: they say what it is for."""
-    text = " ".join(text.split())
-    if len(text) <= LONGEST_DESCRIPTION:
-        return text
-    ending = text[text.rfind("(") :] if "(" in text else text.split(" ")[-1]
-    ending = ending[-LONGEST_DESCRIPTION + 20 :]
-    return f"{text[: LONGEST_DESCRIPTION - len(ending) - 1].rstrip()} {ending}"
+def _algorithm(job: JobRow, manifest: Manifest, terms: Terms) -> Algorithm:
+    return Algorithm(
+        name=f"{manifest.engine.name} {job.task}",
+        version=" ".join(filter(None, [manifest.engine.version, manifest.engine.weights])),
+        family=terms.family,
+    )

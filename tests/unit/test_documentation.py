@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from batch_job.contract import engine_facts, engines
 from gateway.cli import app
 from gateway.config import Config, load_config
+from gateway.config.outputs import OUTPUTS
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "docs" / "operator.md"
@@ -98,6 +99,15 @@ def test_operators_guide_describes_every_engine_as_the_catalogue_does() -> None:
         for of in engines().values()
     ]
     assert re.findall(r"^\| `[a-z0-9_-]+` \| .*$", section, re.MULTILINE) == expected
+
+
+def test_operators_guide_describes_every_output_as_the_catalogue_does() -> None:
+    section = OPERATOR.read_text(encoding="utf-8").partition("\n## Outputs\n")[2].partition("\n## ")[0]
+    expected = [
+        f"| `{of.name}` | {of.about} | {'yes' if of.is_made else 'no: refused at start'} |"
+        for of in OUTPUTS.values()
+    ]
+    assert re.findall(r"^\| `[a-z]+` \| .*$", section, re.MULTILINE) == expected
 
 
 def test_operators_guide_names_the_tasks_that_need_a_licence_and_every_option_of_the_engine() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.making.encode import LONGEST_DESCRIPTION, fit_description
+from gateway.making.naming import LONGEST_DESCRIPTION, fit_description
 
 
 @given(st.text(max_size=300))

@@ -1,0 +1,109 @@
+"""The makers: each makes one output of a job; the catalogue (`gateway.config.outputs`) names them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch_job.contract import Manifest
+from converter.results.settings import Algorithm, Terms, WrittenObject
+from converter.series import Volume
+from converter.uids import derived_uid
+from gateway.config import Config
+from gateway.config.outputs import OUTPUTS
+from gateway.ledger.records import JobRow
+from gateway.workers.attempts import CannotGoOn
+
+
+@dataclass(frozen=True, eq=False)
+class Making:
+    """What there is to make an output of: one job's result, and what is said about each object of it."""
+
+    job: JobRow
+    volume: Volume
+    """The images, as the ledger froze them."""
+    labels: NDArray[np.uint8]
+    """(frames, rows, columns), on the volume's frames; not empty."""
+    labels_sha256: str
+    manifest: Manifest
+    """With the names of the labels, flags, and the names of the job's other files."""
+    file_of_job: Callable[[str], Path]
+    """Fetches another file of the job by its name ("statistics.json"), its digest compared."""
+    header_sha256: str
+    """Of what the objects take over from the images."""
+    algorithm: Algorithm
+    terms: Terms
+    made_at: datetime
+    series_numbers: Mapping[str, int]
+    """By output."""
+    series_description: str
+    tracking_key: bytes
+    path_of: Callable[[str], Path]
+    """Where an object with this SOP Instance UID is to lie."""
+
+    def said(self, output: str, *parts: str) -> dict[str, Any]:
+        """What `ResultSettings` want of an object; its UIDs follow from all that its bytes follow from.
+
+        Parameters
+        ----------
+        parts
+            What else goes into the object: its maker's version, how it is encoded.
+        """
+        said = {
+            "series_number": self.series_numbers[output],
+            "series_description": self.series_description,
+            "task": self.job.task,
+        }
+        uid = derived_uid(
+            self.job.job_key,
+            output,
+            json.dumps({**said, "made_at": self.made_at.isoformat()}, sort_keys=True),
+            f"{self.algorithm.name} {self.algorithm.version} {self.terms.identity()}",
+            self.tracking_key.hex(),
+            self.header_sha256,
+            self.labels_sha256,
+            *parts,
+        )
+        return {
+            **said,
+            "sop_instance_uid": uid,
+            "series_uid": derived_uid(uid, "series"),
+            "made_at": self.made_at,
+            "algorithm": self.algorithm,
+            "structures": self.terms.structures,
+            "tracking_key": self.tracking_key,
+        }
+
+
+class Maker(Protocol):
+    """Makes one output."""
+
+    def make(self, making: Making) -> Sequence[WrittenObject]:
+        """Write the objects, each durable when this returns; the same work gives the same UIDs and bytes.
+
+        Raises
+        ------
+        ConverterError, CannotGoOn, OSError
+        """
+        ...
+
+
+def load_maker(output: str, config: Config) -> Maker:
+    """What makes that output.
+
+    Raises
+    ------
+    CannotGoOn
+        This version does not make it: the job was planned by a newer one.
+    """
+    if output not in OUTPUTS or not OUTPUTS[output].is_made:
+        raise CannotGoOn(f"this version does not make the output {output}; install the newer one again")
+    module, _, attribute = OUTPUTS[output].maker.partition(":")
+    maker: Maker = getattr(import_module(module), attribute)(config)
+    return maker

@@ -1,0 +1,55 @@
+"""What a job's objects are called in the PACS: number and description of their series."""
+
+from collections.abc import Mapping
+
+from converter.results.settings import free_series_number
+from converter.series import Volume
+from gateway.config import Seg
+from gateway.ledger.completion import jobs_of
+from gateway.ledger.instances import current_instances
+from gateway.ledger.records import JobRow
+from gateway.ledger.results import revisions_delivered
+from gateway.ledger.store import Ledger
+from gateway.workers.attempts import CannotGoOn
+
+LONGEST_DESCRIPTION = 64
+"""PS3.5 6.2, value representation LO."""
+
+
+def series_numbers(ledger: Ledger, base: int, job: JobRow) -> Mapping[str, int]:
+    """The series number of each output: `base` plus the source's, the next free one where two would share it.
+
+    All jobs of the study are counted through in their order, so that each finds the same numbers again.
+    """
+    sources = {row.series_uid: row.series_number or 0 for row in current_instances(ledger, job.study_uid)}
+    taken = set(sources.values())
+    for other in jobs_of(ledger, job.study_uid):
+        numbers = {}
+        for output in other.outputs:
+            numbers[output] = free_series_number(base, sources.get(other.series_uid), taken)
+            taken.add(numbers[output])
+        if other.job_key == job.job_key:
+            return numbers
+    raise CannotGoOn("the job is gone from the ledger")
+
+
+def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume) -> str:
+    """As configured; a result that is not the first of its volume and task says which one it is."""
+    source_number = volume.header.get("SeriesNumber")
+    text = seg.series_description.format(
+        task=f"{job.task} ({job.model_name})" if job.fallback_of else job.task,
+        source_number="?" if source_number is None else source_number,
+        source_description=volume.header.get("SeriesDescription") or "",
+    )
+    delivered = revisions_delivered(ledger, job)
+    return fit_description(f"{text} rev {delivered + 1}" if delivered else text)
+
+
+def fit_description(text: str) -> str:
+    """Cut a description to 64 characters, keeping its first and last words: they say what it is for."""
+    text = " ".join(text.split())
+    if len(text) <= LONGEST_DESCRIPTION:
+        return text
+    ending = text[text.rfind("(") :] if "(" in text else text.split(" ")[-1]
+    ending = ending[-LONGEST_DESCRIPTION + 20 :]
+    return f"{text[: LONGEST_DESCRIPTION - len(ending) - 1].rstrip()} {ending}"
