@@ -34,6 +34,7 @@ from gateway.backends.job_folders import (
     pictures_from,
 )
 from gateway.config import Config, ConfigError, Rule
+from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
@@ -123,7 +124,10 @@ class App:
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *(StepWorker(name, state, do, ledger, bus) for (name, state), do in steps.items()),
-            *(DeliveryWorker(to, ledger, bus, data_dir, config.dicom.ae_title) for to in config.destination),
+            *(
+                DeliveryWorker(destination, carrier, ledger, bus, data_dir)
+                for destination, carrier in carriers_of(config)
+            ),
             *self._computing.workers,
             completeness,
             Adoption(ledger, archive, intake, bus),

@@ -12,9 +12,11 @@ from typing import Any
 from batch_job.contract import EXIT_DONE, engine_facts
 from converter.nifti import converter_version
 from gateway.adapters.checks import Check, Verdict
+from gateway.adapters.errors import OutsideError
 from gateway.app import task_rules, warnings_about
-from gateway.config import Config, ConfigError, Destination
-from gateway.delivery.peer import NotReached, Peer, echo
+from gateway.config import Config, ConfigError
+from gateway.delivery.carriers.carrier import Carrier
+from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.files.names import LEDGER_NAME
 from gateway.files.site_secret import complaint_about
 from gateway.ledger.store import Ledger, LedgerError
@@ -35,8 +37,8 @@ def examine(config: Config) -> Iterator[Check]:
     yield _converter()
     yield from _engine(config)
     yield from _gateway(config, running=running)
-    for destination in config.destination:
-        yield _destination(config, destination)
+    for destination, carrier in carriers_of(config):
+        yield _destination(f"destination {destination.name}", carrier)
     yield from examine_aws(config)
 
 
@@ -174,14 +176,9 @@ def _port(name: str, host: str, port: int) -> Check:
     return Check(name, Verdict.OK, f"{host}:{port} is free")
 
 
-def _destination(config: Config, destination: Destination) -> Check:
-    name = f"destination {destination.name}"
-    if not (destination.ae_title and destination.host and destination.port):
-        return Check(name, Verdict.WARNING, "is not reached by C-STORE", "nothing to check yet")
-    peer = Peer(destination.ae_title, destination.host, destination.port)
+def _destination(name: str, carrier: Carrier) -> Check:
     try:
-        echo(peer, config.dicom.ae_title)
-    except NotReached as error:
+        return Check(name, Verdict.OK, f"{carrier} {carrier.check()}")
+    except OutsideError as error:
         finding, _, fix = str(error).partition("; ")
         return Check(name, Verdict.FAILED, finding, fix)
-    return Check(name, Verdict.OK, f"{peer} answers C-ECHO")

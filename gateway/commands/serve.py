@@ -19,6 +19,7 @@ def serve(config: ConfigOption = None) -> None:
     with plain_errors():
         settings = load_config(config)
         from gateway.app import App, warnings_about  # late: it takes seconds, and the file may have a mistake
+        from gateway.delivery.carriers.catalogue import carriers_of
 
         with _damage_said(settings.data_dir):
             gateway = App(settings)
@@ -31,9 +32,8 @@ def serve(config: ConfigOption = None) -> None:
             host, port = gateway.listener.address
             out.print(f"DICOM listener: {settings.dicom.ae_title}@{host}:{port}")
             out.print(f"Data directory: {settings.data_dir}")
-            for destination in settings.destination:
-                peer = f"{destination.ae_title}@{destination.host}:{destination.port}"
-                out.print(f"Destination:    {destination.name} ({peer})")
+            for destination, carrier in carriers_of(settings):
+                out.print(f"Destination:    {destination.name} ({carrier})")
             for warning in warnings_about(settings):
                 out.print(f"Warning:        {warning}")
             out.print(f"Status page:    {gateway.page_address}")

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from .outputs import OUTPUTS
 from .sections import (
+    DESTINATION_KINDS,
     AllowedSender,
     Api,
     Aws,
@@ -45,6 +46,7 @@ UPLOAD_RULE = "upload"
 """Stands as the rule of jobs that no rule chose but a person, with a NIfTI."""
 
 __all__ = [
+    "DESTINATION_KINDS",
     "UPLOAD_RULE",
     "AllowedSender",
     "Api",

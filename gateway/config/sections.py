@@ -1,6 +1,7 @@
 """The tables of the configuration, one class each, with what must hold within one table."""
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -83,6 +84,14 @@ class StudyTimes(Section):
     find: Find = Find()
 
 
+DESTINATION_KINDS: Mapping[str, tuple[str, ...]] = {
+    "dicom": ("ae_title", "host", "port"),
+    "folder": ("folder",),
+    "stow": ("stow",),
+}
+"""Each kind of destination with the keys that make one of that kind; what carries there is delivery's."""
+
+
 class Destination(Section):
     """Where results are sent."""
 
@@ -90,18 +99,26 @@ class Destination(Section):
     ae_title: AeTitle | None = None
     host: str | None = None
     port: Port | None = None
+    folder: str = ""
+    """An existing folder that results are written into."""
     stow: str = ""
     supersede: Literal["add", "iocm", "delete"] = "add"
     give_up_after_h: float = Field(72.0, gt=0)
     """How long an unreachable destination is retried before the delivery is failed."""
 
+    @property
+    def kind(self) -> str:
+        """Which of `DESTINATION_KINDS` it is."""
+        return next(kind for kind, keys in DESTINATION_KINDS.items() if getattr(self, keys[0]))
+
     @model_validator(mode="after")
-    def _is_reachable_somehow(self) -> "Destination":
-        if self.stow:
-            if self.ae_title or self.host or self.port:
-                raise ValueError("give either stow or ae_title, host and port, not both")
-        elif not (self.ae_title and self.host and self.port):
-            raise ValueError("needs ae_title, host and port, or stow")
+    def _is_of_one_kind(self) -> "Destination":
+        given = [keys for keys in DESTINATION_KINDS.values() if any(getattr(self, key) for key in keys)]
+        choice = ", or ".join(" and ".join(keys) for keys in DESTINATION_KINDS.values())
+        if len(given) > 1:
+            raise ValueError(f"is of several kinds; give one of these only: {choice}")
+        if not given or not all(getattr(self, key) for key in given[0]):
+            raise ValueError(f"needs {choice}")
         return self
 
 

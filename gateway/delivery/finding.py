@@ -4,13 +4,19 @@ from pydicom import Dataset
 from pynetdicom import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from .peer import NotReached, Peer, association
+from .peer import Calls, NotReached, Peer, association
 
 _PENDING = (0xFF00, 0xFF01)
 
 
 def holds_instance(
-    peer: Peer, calling_ae_title: str, *, study_uid: str, series_uid: str, sop_instance_uid: str
+    peer: Peer,
+    calling_ae_title: str,
+    *,
+    study_uid: str,
+    series_uid: str,
+    sop_instance_uid: str,
+    calls: Calls | None = None,
 ) -> bool | None:
     """Whether the peer holds this instance; None when it cannot be asked."""
     query = Dataset()
@@ -21,7 +27,7 @@ def holds_instance(
     contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
     found = False
     try:
-        with association(peer, calling_ae_title, contexts) as opened:
+        with association(peer, calling_ae_title, contexts, calls=calls) as opened:
             for status, identifier in opened.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
                 code = status.get("Status")
                 if code in _PENDING:

@@ -1,9 +1,11 @@
 """A DICOM peer: AE title, host and port, and associations with it."""
 
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 120.0
 """A PACS may index a large object before it answers."""
+ABORT_TIMEOUT_S = 0.5
+"""How long the end of the process waits until an abort was sent."""
 MAXIMUM_CONTEXTS = 128
 """PS3.8 9.3.2: presentation context IDs are the odd numbers from 1 to 255."""
 
@@ -37,6 +41,34 @@ class Peer:
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+class Calls:
+    """The associations that one caller has open, so that another thread can end them all, for good."""
+
+    def __init__(self) -> None:
+        self._entities: list[AE] = []
+        self._lock = threading.Lock()
+        self.is_over = False
+
+    @contextmanager
+    def of(self, entity: AE) -> Iterator[None]:
+        """Know of an entity's association while the block lasts."""
+        with self._lock:
+            self._entities.append(entity)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._entities.remove(entity)
+
+    def end(self) -> None:
+        """Cut every association; who waits for an answer there gets none, and no further one is opened."""
+        with self._lock:
+            self.is_over = True
+            entities = list(self._entities)
+        for entity in entities:
+            _cut(entity)
 
 
 def parse_peer(text: str) -> Peer:
@@ -61,6 +93,7 @@ def association(
     *,
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[Any] = (),
+    calls: Calls | None = None,
 ) -> Iterator[Association]:
     """Open an association, release it in the end, and abort it where the block was left before its end.
 
@@ -70,6 +103,8 @@ def association(
         For objects that come to this side (PS3.7 D.3.3.4).
     handlers
         pynetdicom's pairs of an event and a function.
+    calls
+        Through which another thread can end it.
 
     Raises
     ------
@@ -80,28 +115,32 @@ def association(
     entity.acse_timeout = CONNECT_TIMEOUT_S
     entity.dimse_timeout = ANSWER_TIMEOUT_S
     entity.network_timeout = ANSWER_TIMEOUT_S
-    try:
-        opened = entity.associate(
-            peer.host,
-            peer.port,
-            list(contexts),
-            ae_title=peer.ae_title,
-            ext_neg=list(roles),
-            evt_handlers=list(handlers),
-        )
-    except BaseException:
-        _hang_up(entity)
-        raise
-    if not opened.is_established:
-        raise NotReached(_why_not(peer, opened))
-    _keep_answers_for_who_waits(opened)
-    try:
-        yield opened
-    except BaseException:
-        opened.abort()  # a message may be half sent, and a release would wait for its answer (PS3.8 7.2.2)
-        raise
-    if opened.is_established:
-        opened.release()
+    with (calls or Calls()).of(entity):
+        try:
+            opened = entity.associate(
+                peer.host,
+                peer.port,
+                list(contexts),
+                ae_title=peer.ae_title,
+                ext_neg=list(roles),
+                evt_handlers=list(handlers),
+            )
+        except BaseException:
+            _hang_up(entity)
+            raise
+        if not opened.is_established:
+            raise NotReached(_why_not(peer, opened))
+        _keep_answers_for_who_waits(opened)
+        try:
+            if calls is not None and calls.is_over:
+                raise NotReached(f"{peer} is not called any more: the gateway stops")
+            yield opened
+        except BaseException:
+            # A message may be half sent, and a release would wait for its answer (PS3.8 7.2.2).
+            opened.abort()
+            raise
+        if opened.is_established:
+            opened.release()
 
 
 def _keep_answers_for_who_waits(opened: Association) -> None:
@@ -122,9 +161,29 @@ def _keep_answers_for_who_waits(opened: Association) -> None:
 
 def _hang_up(entity: AE) -> None:
     """End what was begun when Ctrl-C came during negotiation: else its thread keeps the process for ever."""
+    for provider in _providers(entity):
+        provider.kill_dul()
+
+
+def _cut(entity: AE) -> None:
+    """Abort, and close the line under it: a peer that does not answer would not answer an abort either."""
+    for provider in _providers(entity):
+        if provider.assoc.is_established:
+            provider.assoc.abort(block=False)
+            give_up_at = time.monotonic() + ABORT_TIMEOUT_S
+            while not provider.to_provider_queue.empty() and time.monotonic() < give_up_at:
+                time.sleep(0.01)  # its own thread sends it, unless that hangs
+        line = provider.socket.socket if provider.socket is not None else None
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        provider.assoc.dimse.msg_queue.put((None, None))  # who waits for an answer there gets none
+
+
+def _providers(entity: AE) -> Iterator[DULServiceProvider]:
     for thread in threading.enumerate():
         if isinstance(thread, DULServiceProvider) and thread.assoc.ae is entity:
-            thread.kill_dul()
+            yield thread
 
 
 def echo(peer: Peer, calling_ae_title: str) -> None:

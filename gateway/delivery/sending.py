@@ -11,7 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config, build_context
 from pynetdicom.association import Association
 
-from .peer import MAXIMUM_CONTEXTS, Peer, association
+from .peer import MAXIMUM_CONTEXTS, Calls, Peer, association
 from .statuses import meaning
 
 _config.STORE_SEND_CHUNKED_DATASET = True  # of this process: a 200 MB object is not held in memory
@@ -49,6 +49,7 @@ def send_files(
     calling_ae_title: str,
     *,
     on_sent: Callable[[Path, int | None], None] | None = None,
+    calls: Calls | None = None,
 ) -> list[Sent]:
     """Send files, in this order, on one association (on more where they need more than 128 contexts).
 
@@ -56,6 +57,8 @@ def send_files(
     ----------
     on_sent
         Called after each file with its status.
+    calls
+        Through which another thread can end it.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def send_files(
     results: list[Sent] = []
     for group in _groups([_outgoing(path) for path in paths]):
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in _contexts_of(group)]
-        with association(peer, calling_ae_title, contexts) as opened:
+        with association(peer, calling_ae_title, contexts, calls=calls) as opened:
             for outgoing in group:
                 status = _send(opened, outgoing, peer)
                 results.append(Sent(outgoing.path, status))

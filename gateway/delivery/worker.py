@@ -1,116 +1,234 @@
-"""One worker for each destination: sends what is due, understands the answer, backs off while it is away."""
+"""One worker for each destination: sends what is due, the most urgent first, and waits while nobody is there.
 
-import random
-from datetime import UTC, datetime
+What goes wrong with one delivery concerns that delivery only; where nobody is there the destination rests as
+a whole, and everything that waits for it says why. What the destination answered is kept until the ledger has
+it.
+"""
+
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import structlog
-from pydicom import dcmread
 
 from gateway.config import Destination
 from gateway.events import Bus, DeliveryChanged, Event
-from gateway.ledger.records import DeliveryRow, utc_time
+from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
-from gateway.ledger.work import due_deliveries, put_off_delivery, seconds_to_next_delivery
+from gateway.ledger.work import (
+    next_delivery,
+    pending_deliveries,
+    put_off_deliveries,
+    put_off_delivery,
+    say_why_it_waits,
+)
+from gateway.workers.attempts import Backoff, Blame, Fault, Policy, fault_of
+from gateway.workers.waits import Rests, Waits
 from gateway.workers.worker import Worker
 
-from .finding import holds_instance
-from .peer import NotReached, Peer
-from .sending import NotSendable, send_files
-from .statuses import Answer, meaning, understand
+from .carriers.carrier import Carrier, Outcome, Receipt
 
 log = structlog.get_logger(__name__)
 
-FIRST_DELAY_S = 2.0
-LONGEST_DELAY_S = 300.0
+POLICY = Policy(outside=Backoff(2.0, 60.0))
+LIMIT_S: Final = 1800.0
+"""How long an object may be on its way; a large one takes minutes over a slow line."""
+GONE = "its file is gone from the results folder; cancel the job, then retry it"
+_ALL = ""
+"""What the destination as a whole, and the worker's own pauses, are counted under."""
 
 
 class DeliveryWorker(Worker):
-    """Sends every pending delivery of one destination, oldest first.
+    """Sends every pending delivery of one destination.
 
     Parameters
     ----------
     data_dir
-        Where the paths of deliveries begin.
-    calling_ae_title
-        This gateway's own AE title.
+        Where the paths of result objects begin.
     """
 
     def __init__(
-        self, destination: Destination, ledger: Ledger, bus: Bus, data_dir: Path, calling_ae_title: str
+        self,
+        destination: Destination,
+        carrier: Carrier,
+        ledger: Ledger,
+        bus: Bus,
+        data_dir: Path,
+        *,
+        policy: Policy = POLICY,
+        waits: Waits | None = None,
     ) -> None:
-        assert destination.ae_title
-        assert destination.host
-        assert destination.port
-        super().__init__(f"delivery-{destination.name}", bus)
+        super().__init__(f"delivery-{destination.name}", bus, limit_s=LIMIT_S)
         self._to = destination.name
-        self._peer = Peer(destination.ae_title, destination.host, destination.port)
+        self._carrier = carrier
         self._give_up_after_s = destination.give_up_after_h * 3600
         self._ledger = ledger
         self._data_dir = data_dir
-        self._calling_ae_title = calling_ae_title
+        self._policy = policy
+        self._waits = Waits()
+        self._patience = waits or Waits()
+        self._rests = Rests()
+        self._away = Rests()
+        self._pauses = Rests()
+        self._untold: dict[str, Receipt] = {}
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a delivery became pending."""
-        return isinstance(event, DeliveryChanged) and event.state == DeliveryState.PENDING
+        """Whether a delivery became pending, or a person wants it tried now."""
+        if not isinstance(event, DeliveryChanged) or event.state != DeliveryState.PENDING:
+            return False
+        if event.event in ("tried_now", "retried"):
+            self._rests.try_now(event.key)
+            self._away.try_now(_ALL)
+        return event.event != "put_off"
+
+    def interrupt(self) -> None:
+        """Abort what is on its way; it is sent again at the next start."""
+        self._carrier.interrupt()
 
     def work(self) -> float | None:
-        """Send what is due."""
-        for delivery in due_deliveries(self._ledger, self._to):
-            if self.is_stopping:
-                break
-            try:
-                self._deliver(delivery)
-            except StaleRow:
-                log.warning("delivery_moved_meanwhile", job_key=delivery.job_key, destination=self._to)
-        return seconds_to_next_delivery(self._ledger, self._to)
+        """Send what is due; after each the most urgent is looked for anew."""
+        waiting = {row.key for row in pending_deliveries(self._ledger, self._to)}
+        self._rests.keep(waiting)
+        self._patience.keep(waiting)
+        self._untold = {key: receipt for key, receipt in self._untold.items() if key in waiting}
+        if not waiting:
+            self._away.resume(_ALL)
+        wait_s: float | None = 0.0
+        while not self.is_stopping and wait_s == 0.0:
+            wait_s = self._send_next()
+            self.trouble = self._away.complaint() or self._rests.complaint()
+        return wait_s
+
+    def _send_next(self) -> float | None:
+        """Send what is most urgent; 0 where there may be more, else the seconds until something is due."""
+        away_s = self._away.left_s().get(_ALL)
+        if away_s is not None:
+            return away_s
+        put_off = put_off_deliveries(self._ledger, self._to)
+        self._waits.keep(put_off)
+        left_s = {
+            key: self._waits.left_s(key, until, self._policy.longest_s) for key, until in put_off.items()
+        }
+        resting = {key: left for key, left in left_s.items() if left > 0} | self._rests.left_s()
+        delivery = next_delivery(self._ledger, self._to, resting)
+        if delivery is None:
+            return min(resting.values(), default=None)
+        with self.at(f"job {delivery.job_key[:12]}"):
+            fault = self._deliver(delivery)
+        if fault is not None and fault.blame is Blame.MACHINE and fault.is_everywhere:
+            self.pause(self._pauses.put_off(_ALL, self._policy.machine, fault.sentence))
+            return None
+        self._pauses.resume(_ALL)
+        return 0.0
 
     # -- one delivery -------------------------------------------------------------------------------------
 
-    def _deliver(self, delivery: DeliveryRow) -> None:
+    def _deliver(self, delivery: DeliveryRow) -> Fault | None:
+        """Send one object; what went wrong, or None. Whatever is raised here concerns this delivery."""
+        try:
+            self._patience.left_after_s(delivery.key, delivery.pending_since, self._give_up_after_s)
+            receipt = self._untold.get(delivery.key) or self._carry(delivery)
+            if self.is_stopping and receipt.outcome is not Outcome.ARRIVED:
+                return None  # it may be the stop that broke it off
+            self._untold[delivery.key] = receipt
+            self._act_on(delivery, receipt)
+        except StaleRow:
+            log.info("delivery_moved_meanwhile", job_key=delivery.job_key, destination=self._to)
+        except BaseException as error:
+            return self._went_wrong(delivery, error)
+        self._untold.pop(delivery.key, None)
+        return None
+
+    def _carry(self, delivery: DeliveryRow) -> Receipt:
         made = result_object(self._ledger, delivery.sop_instance_uid)
         path = self._data_dir / made.path if made is not None else None
         if path is None or not path.is_file():
-            self._fail(delivery, "its file is gone from the results folder; cancel the job, then retry it")
-            return
+            return Receipt(Outcome.REFUSED, GONE)
+        return self._carrier.carry(path)
+
+    def _act_on(self, delivery: DeliveryRow, receipt: Receipt) -> None:
+        self._away.resume(_ALL)
+        match receipt.outcome:
+            case Outcome.ARRIVED:
+                self._succeed(delivery, receipt.sentence)
+            case Outcome.AGAIN:
+                self._try_again(delivery, receipt.sentence)
+            case Outcome.REFUSED:
+                self._fail(delivery, receipt.sentence)
+
+    # -- what went wrong ----------------------------------------------------------------------------------
+
+    def _went_wrong(self, delivery: DeliveryRow, error: BaseException) -> Fault | None:
+        """Put off what an exception concerns; where the ledger cannot be told, in memory."""
+        if self.is_stopping:
+            return None
+        fault = fault_of(error, f"the delivery to {self._to}")
+        if fault.is_defect:
+            log.exception("delivery_raised", job_key=delivery.job_key, destination=self._to)
         try:
-            status = send_files([path], self._peer, self._calling_ae_title)[0].status
-        except NotReached as error:
-            self._try_again(delivery, str(error))
-        except NotSendable as error:
-            self._fail(delivery, str(error))
+            self._blame(delivery, fault)
+        except StaleRow:
+            log.info("delivery_moved_meanwhile", job_key=delivery.job_key, destination=self._to)
+        except Exception as ledgers:
+            fault = fault_of(ledgers, "the ledger")
+            if fault.is_defect:
+                log.exception("delivery_not_told", job_key=delivery.job_key, destination=self._to)
+            self._rests.put_off(delivery.key, self._policy.machine, fault.sentence)
+        return fault
+
+    def _blame(self, delivery: DeliveryRow, fault: Fault) -> None:
+        if fault.blame is Blame.OUTSIDE:
+            self._wait_for_all(delivery, fault.sentence)
+        elif fault.blame is Blame.MACHINE:
+            self._put_off(delivery, self._policy.machine, fault.sentence)
+        elif fault.is_final:
+            self._fail(delivery, fault.sentence)
+        elif (times := self._rests.times(delivery.key) + 1) >= self._policy.failures_allowed:
+            self._fail(delivery, f"{fault.sentence} ({times} times; retry when it is settled)")
         else:
-            self._act_on(delivery, path, status)
+            self._put_off(delivery, self._policy.own, fault.sentence)
 
-    def _act_on(self, delivery: DeliveryRow, path: Path, status: int | None) -> None:
-        sentence = f"{self._to} answered with {meaning(status)}" if status is not None else meaning(status)
-        match understand(status):
-            case Answer.STORED:
-                self._succeed(delivery, sentence)
-            case Answer.ALREADY_THERE if self._is_there(path) is False:
-                self._try_again(delivery, f"{sentence}, but C-FIND does not show it")
-            case Answer.ALREADY_THERE:
-                self._succeed(delivery, sentence)
-            case Answer.TRY_AGAIN:
-                self._try_again(delivery, f"{sentence}; tried again later")
-            case Answer.REFUSED:
-                self._fail(delivery, f"{sentence}; settle it there, then retry")
+    def _wait_for_all(self, tried: DeliveryRow, reason: str) -> None:
+        """Nobody is there: everything waits, says so, and is given up when its time is over."""
+        delay_s = self._away.put_off(_ALL, self._policy.outside, reason)
+        log.warning("destination_away", destination=self._to, reason=reason, delay_s=round(delay_s))
+        with self._ledger.transaction() as transaction:
+            put_off_delivery(transaction, tried.key, delay_s=delay_s, reason=reason)
+        for delivery in pending_deliveries(self._ledger, self._to):
+            with suppress(StaleRow):  # it moved meanwhile
+                if not self._is_given_up(delivery, reason) and delivery.reason != reason:
+                    with self._ledger.transaction() as transaction:
+                        say_why_it_waits(transaction, delivery.key, reason)
 
-    def _is_there(self, path: Path) -> bool | None:
-        header = dcmread(path, specific_tags=["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
-        return holds_instance(
-            self._peer,
-            self._calling_ae_title,
-            study_uid=str(header.StudyInstanceUID),
-            series_uid=str(header.SeriesInstanceUID),
-            sop_instance_uid=str(header.SOPInstanceUID),
+    def _try_again(self, delivery: DeliveryRow, sentence: str) -> None:
+        """Try one delivery again that was not taken, until its time is over."""
+        if not self._is_given_up(delivery, sentence):
+            self._put_off(delivery, self._policy.own, sentence, earlier=delivery.attempts)
+
+    def _is_given_up(self, delivery: DeliveryRow, sentence: str) -> bool:
+        """Fail what has waited for too long."""
+        left_s = self._patience.left_after_s(delivery.key, delivery.pending_since, self._give_up_after_s)
+        if left_s > 0:
+            return False
+        self._fail(delivery, f"given up after {self._give_up_after_s / 3600:.1f} h: {sentence}")
+        return True
+
+    def _put_off(
+        self, delivery: DeliveryRow, backoff: Backoff, reason: str, earlier: int | None = None
+    ) -> None:
+        delay_s = self._rests.put_off(delivery.key, backoff, reason, earlier)
+        log.warning(
+            "delivery_put_off", job_key=delivery.job_key, destination=self._to, delay_s=round(delay_s)
         )
+        with self._ledger.transaction() as transaction:
+            put_off_delivery(transaction, delivery.key, delay_s=delay_s, reason=reason)
+
+    # -- how it ends --------------------------------------------------------------------------------------
 
     def _succeed(self, delivery: DeliveryRow, sentence: str) -> None:
-        self.trouble = ""
         with self._ledger.transaction() as transaction:
             transaction.move_delivery(
                 delivery.key,
@@ -119,24 +237,13 @@ class DeliveryWorker(Worker):
                 columns={"attempts": delivery.attempts + 1},
                 answer=sentence,
             )
+        self._rests.resume(delivery.key)
         log.info("delivered", job_key=delivery.job_key, destination=self._to)
-
-    def _try_again(self, delivery: DeliveryRow, sentence: str) -> None:
-        self.trouble = sentence
-        waiting_s = (datetime.now(UTC) - utc_time(delivery.pending_since)).total_seconds()
-        if waiting_s >= self._give_up_after_s:
-            self._fail(delivery, f"given up after {waiting_s / 3600:.1f} h: {sentence}")
-            return
-        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(delivery.attempts, 20))
-        with self._ledger.transaction() as transaction:
-            put_off_delivery(
-                transaction, delivery.key, delay_s=delay_s * random.uniform(0.8, 1.0), reason=sentence
-            )
-        log.warning("delivery_put_off", job_key=delivery.job_key, destination=self._to, delay_s=delay_s)
 
     def _fail(self, delivery: DeliveryRow, sentence: str) -> None:
         with self._ledger.transaction() as transaction:
             transaction.move_delivery(
                 delivery.key, DeliveryEvent.FAILED, expect=DeliveryState.PENDING, reason=sentence
             )
+        self._rests.resume(delivery.key)
         log.error("delivery_failed_for_good", job_key=delivery.job_key, destination=self._to)

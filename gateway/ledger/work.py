@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.events import DeliveryChanged, JobChanged
 
-from .records import DeliveryRow, JobRow, utc_now, utc_text, utc_time
+from .records import DeliveryRow, JobRow, utc_now, utc_text
 from .states import (
     AT_THE_QUEUE,
     DeliveryEvent,
@@ -14,7 +14,7 @@ from .states import (
     JobState,
 )
 from .store import Ledger
-from .transaction import Transaction
+from .transaction import StaleRow, Transaction
 
 
 class NotPossible(Exception):
@@ -54,23 +54,35 @@ def put_off_jobs(ledger: Ledger, state: JobState) -> dict[str, str]:
     return {row["job_key"]: row["not_before"] for row in rows}
 
 
-def due_deliveries(ledger: Ledger, destination: str) -> list[DeliveryRow]:
-    """The deliveries to one destination that should be sent now, oldest first."""
+def next_delivery(ledger: Ledger, destination: str, resting: Collection[str] = ()) -> DeliveryRow | None:
+    """What is to be sent to a destination now: of the most urgent job, but nothing that rests."""
     rows = ledger.read(
-        "SELECT * FROM deliveries WHERE state = ? AND destination = ?"
-        " AND (not_before IS NULL OR not_before <= ?) ORDER BY created_at",
-        (DeliveryState.PENDING, destination, utc_now()),
+        "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key)"
+        " WHERE d.state = ? AND d.destination = ? ORDER BY j.priority DESC, d.created_at, d.rowid LIMIT ?",
+        (DeliveryState.PENDING, destination, len(resting) + 1),
+    )
+    key = next((row["key"] for row in rows if row["key"] not in resting), None)
+    rows = ledger.read("SELECT * FROM deliveries WHERE key = ?", (key,)) if key is not None else []
+    return DeliveryRow.of(rows[0]) if rows else None
+
+
+def pending_deliveries(ledger: Ledger, destination: str) -> list[DeliveryRow]:
+    """Everything that waits for a destination, oldest first."""
+    rows = ledger.read(
+        "SELECT * FROM deliveries WHERE state = ? AND destination = ? ORDER BY created_at",
+        (DeliveryState.PENDING, destination),
     )
     return [DeliveryRow.of(row) for row in rows]
 
 
-def seconds_to_next_delivery(ledger: Ledger, destination: str) -> float | None:
-    """How long until a put-off delivery to one destination is due; None when none waits."""
+def put_off_deliveries(ledger: Ledger, destination: str) -> dict[str, str]:
+    """What is not to be sent to a destination before a time, each with it."""
     rows = ledger.read(
-        "SELECT min(not_before) AS at FROM deliveries WHERE state = ? AND destination = ?",
+        "SELECT key, not_before FROM deliveries"
+        " WHERE state = ? AND destination = ? AND not_before IS NOT NULL",
         (DeliveryState.PENDING, destination),
     )
-    return _seconds_until(rows[0]["at"])
+    return {row["key"]: row["not_before"] for row in rows}
 
 
 def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reason: str) -> None:
@@ -106,24 +118,46 @@ def wait_with_job(transaction: Transaction, job_key: str, *, delay_s: float, rea
 
 
 def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reason: str) -> None:
-    """Send again later; the state stays, the reason is shown."""
+    """Send again later; the state stays, the reason is shown.
+
+    Raises
+    ------
+    StaleRow
+        It does not wait any more.
+    """
     row = transaction.delivery(key)
     transaction.update(
         "deliveries",
         "key",
         key,
-        {"attempts": row.attempts + 1, "not_before": _in(delay_s), "reason": reason, "updated_at": utc_now()},
+        {"attempts": row.attempts + 1, "not_before": _in(delay_s), "updated_at": utc_now()},
     )
-    if reason != row.reason:  # a PACS that is away for a day makes one line, not a thousand
-        transaction.note(
-            "delivery.put_off",
-            study_uid=row.study_uid,
-            job_key=row.job_key,
-            delivery_key=key,
-            reason=reason,
-            destination=row.destination,
-        )
-        transaction.publish(DeliveryChanged(key, row.study_uid, "put_off", row.state))
+    say_why_it_waits(transaction, key, reason)
+
+
+def say_why_it_waits(transaction: Transaction, key: str, reason: str) -> None:
+    """Show why a delivery waits; what was said already is not said again.
+
+    Raises
+    ------
+    StaleRow
+        It does not wait any more.
+    """
+    row = transaction.delivery(key)
+    if row.state is not DeliveryState.PENDING:
+        raise StaleRow(f"the delivery is {row.state}")
+    if reason == row.reason:  # a PACS that is away for a day makes one line, not a thousand
+        return
+    transaction.update("deliveries", "key", row.key, {"reason": reason, "updated_at": utc_now()})
+    transaction.note(
+        "delivery.put_off",
+        study_uid=row.study_uid,
+        job_key=row.job_key,
+        delivery_key=row.key,
+        reason=reason,
+        destination=row.destination,
+    )
+    transaction.publish(DeliveryChanged(row.key, row.study_uid, "put_off", row.state))
     transaction.settle_later(row.study_uid)
 
 
@@ -234,7 +268,3 @@ def _marks(states: Collection[JobState]) -> str:
 
 def _in(delay_s: float) -> str:
     return utc_text(datetime.now(UTC) + timedelta(seconds=delay_s))
-
-
-def _seconds_until(at: str | None) -> float | None:
-    return None if at is None else max(0.0, (utc_time(at) - datetime.now(UTC)).total_seconds())

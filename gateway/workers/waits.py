@@ -82,13 +82,24 @@ class Rests:
         self._rests: dict[str, _Rest] = {}
         self._lock = threading.Lock()
 
-    def put_off(self, key: str, backoff: Backoff, reason: str) -> float:
-        """Let it rest, the longer the more often in a row; the seconds."""
+    def put_off(self, key: str, backoff: Backoff, reason: str, earlier: int | None = None) -> float:
+        """Let it rest, the longer the more often in a row; the seconds.
+
+        Parameters
+        ----------
+        earlier
+            How often it was put off before, where somebody else counts that.
+        """
         with self._lock:
             times = self._rests[key].times if key in self._rests else 0
-            delay_s = backoff.delay_s(times)
+            delay_s = backoff.delay_s(times if earlier is None else earlier)
             self._rests[key] = _Rest(reason, times + 1, self._monotonic() + delay_s)
             return delay_s
+
+    def times(self, key: str) -> int:
+        """How often in a row it was put off."""
+        with self._lock:
+            return self._rests[key].times if key in self._rests else 0
 
     def resume(self, key: str) -> None:
         """Nothing is wrong with it any more, or nobody waits for it."""

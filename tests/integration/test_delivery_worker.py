@@ -1,9 +1,15 @@
 """The delivery worker against a PACS whose answers are scripted."""
 
+import errno
+import socket
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset
@@ -17,20 +23,26 @@ from pydicom.uid import (
     generate_uid,
 )
 from pynetdicom import AE, evt
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import Event
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from gateway.adapters.errors import Away
 from gateway.config import Destination
+from gateway.delivery.carriers.carrier import Outcome, Receipt
+from gateway.delivery.carriers.dicom import DicomCarrier
 from gateway.delivery.worker import DeliveryWorker
-from gateway.events import Bus
-from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
+from gateway.events import Bus, DeliveryChanged
+from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study, plan_job
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow
-from gateway.ledger.results import record_result
+from gateway.ledger.results import Result, ResultObject, record_result
 from gateway.ledger.states import DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import job as job_of
-from gateway.ledger.work import retry
+from gateway.ledger.work import put_off_delivery, retry
+from gateway.workers.attempts import Backoff, Policy
+from gateway.workers.waits import Waits, wall_clock
 from tests.results import result_of_one
 
 STUDY_UID, SERIES_UID = "1.2.3", "1.2.3.4"
@@ -158,7 +170,8 @@ def deliver(site: Site) -> Iterator[Callable[..., ScriptedPacs]]:
         destination = Destination(
             name="pacs", ae_title="PACS", host="127.0.0.1", port=pacs.port, give_up_after_h=give_up_after_h
         )
-        worker = DeliveryWorker(destination, site.ledger, site.bus, site.data_dir, "IRIS")
+        carrier = DicomCarrier(destination, "IRIS")
+        worker = DeliveryWorker(destination, carrier, site.ledger, site.bus, site.data_dir)
         worker.start()
         stops.extend([worker.stop, shut_down] if serve else [worker.stop])
         return pacs
@@ -270,10 +283,9 @@ def test_delivery_whose_file_is_gone_fails_and_says_so(
 def test_two_workers_of_two_destinations_do_not_take_each_others_deliveries(
     site: Site, deliver: Callable[..., ScriptedPacs]
 ) -> None:
-    other = DeliveryWorker(
-        Destination(name="other", ae_title="OTHER", host="127.0.0.1", port=1),
-        site.ledger, site.bus, site.data_dir, "IRIS",
-    )  # fmt: skip
+    destination = Destination(name="other", ae_title="OTHER", host="127.0.0.1", port=1)
+    carrier = DicomCarrier(destination, "IRIS")
+    other = DeliveryWorker(destination, carrier, site.ledger, site.bus, site.data_dir)
     other.start()
     try:
         deliver(0x0000)
@@ -282,3 +294,259 @@ def test_two_workers_of_two_destinations_do_not_take_each_others_deliveries(
         assert other.trouble == ""
     finally:
         other.stop()
+
+
+# -- what goes wrong with one concerns that one -----------------------------------------------------------
+
+
+@dataclass
+class ScriptedCarrier:
+    """Carries, or raises what it is told for a file."""
+
+    raises: dict[str, list[BaseException]] = field(default_factory=dict)
+    carried: list[str] = field(default_factory=list)
+    before: Callable[[str], None] = lambda _: None
+
+    def carry(self, path: Path) -> Receipt:
+        self.before(path.name)
+        self.carried.append(path.name)
+        errors = self.raises.get(path.name, [])
+        if errors:
+            raise errors.pop() if len(errors) > 1 else errors[0]
+        return Receipt(Outcome.ARRIVED, "carried")
+
+    def check(self) -> str:
+        return "is there"
+
+    def interrupt(self) -> None:
+        pass
+
+
+QUICK = Policy(own=Backoff(0.01, 0.02), machine=Backoff(0.01, 0.02), outside=Backoff(0.01, 0.02))
+
+
+@pytest.fixture
+def carry(site: Site) -> Iterator[Callable[..., tuple[ScriptedCarrier, DeliveryWorker]]]:
+    """Start the worker with a scripted carrier, beside the first delivery with those of further jobs."""
+    workers: list[DeliveryWorker] = []
+
+    def begin(
+        *further: tuple[str, int], policy: Policy = QUICK, waits: Waits | None = None, **traits: Any
+    ) -> tuple[ScriptedCarrier, DeliveryWorker]:
+        for name, priority in further:
+            add_encoded(site, name, priority)
+        carrier = ScriptedCarrier(**traits)
+        destination = Destination(name="pacs", folder="/nowhere")
+        worker = DeliveryWorker(
+            destination, carrier, site.ledger, site.bus, site.data_dir, policy=policy, waits=waits
+        )
+        worker.start()
+        workers.append(worker)
+        return carrier, worker
+
+    yield begin
+    for worker in workers:
+        worker.stop()
+
+
+def add_encoded(site: Site, name: str, priority: int = 0) -> None:
+    """A further job of the study whose one object, with a file of its name, waits for the destination."""
+    images, send_to, outputs = ("1.2.3.4.5",), ("pacs",), ("seg",)
+    planned = PlannedJob(
+        name, SERIES_UID, name, "ct", "tissue", {}, "threshold", priority, images, send_to, outputs, "h"
+    )
+    (site.data_dir / f"{name}.dcm").write_bytes(b"object")
+    with site.ledger.transaction() as transaction:
+        plan_job(transaction, STUDY_UID, planned)
+        transaction.move_job(name, JobEvent.SEGMENTED)
+        uid = generate_uid(entropy_srcs=[name])
+        made = ResultObject("seg", f"{name}.dcm", "s", str(SegmentationStorage), uid)
+        record_result(transaction, transaction.job(name), Result((made,), "h", ()), ["pacs"])
+
+
+def delivery_states(site: Site) -> dict[str, str]:
+    return {row["job_key"]: row["state"] for row in site.ledger.read("SELECT job_key, state FROM deliveries")}
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "a disk fails to read or write"),
+        (KeyError("Doe^Jane"), "an unforeseen error in the delivery to pacs; the log names the place"),
+        (SystemExit(1), "an unforeseen error in the delivery to pacs; the log names the place"),
+    ],
+    ids=["unreadable", "unforeseen", "ended by a library"],
+)
+def test_delivery_that_raises_does_not_hold_up_the_others(
+    site: Site, carry: Callable[..., Any], error: BaseException, sentence: str
+) -> None:
+    policy = Policy(failures_allowed=10**6, own=Backoff(60, 60), machine=Backoff(60, 60))
+    carrier, worker = carry(("other", 0), ("third", 0), policy=policy, raises={"seg.dcm": [error]})
+    until(lambda: delivery_states(site) == {"job": "pending", "other": "sent", "third": "sent"})
+    assert carrier.carried == ["seg.dcm", "other.dcm", "third.dcm"]
+    until(lambda: sentence in worker.complaint())
+    assert sentence in site.delivery().reason
+    carrier.raises.clear()
+    with site.ledger.transaction() as transaction:
+        transaction.publish(DeliveryChanged(site.delivery().key, STUDY_UID, "tried_now", "pending"))
+        transaction.execute("UPDATE deliveries SET not_before = NULL")
+    site.wait_for(lambda row: row.state is DeliveryState.SENT)
+    until(lambda: worker.complaint() == "")
+
+
+def test_delivery_that_raises_again_and_again_fails_in_the_end(site: Site, carry: Callable[..., Any]) -> None:
+    carrier, _ = carry(("other", 0), raises={"seg.dcm": [KeyError("Doe^Jane")]})
+    row = site.wait_for(lambda row: row.state is DeliveryState.FAILED)
+    assert "unforeseen error in the delivery to pacs" in row.reason
+    assert "Doe" not in row.reason
+    assert carrier.carried.count("seg.dcm") == QUICK.failures_allowed
+    assert delivery_states(site)["other"] == "sent"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE])
+def test_delivery_that_the_machine_cannot_read_is_never_failed_by_it(
+    site: Site, carry: Callable[..., Any], number: int
+) -> None:
+    carrier, worker = carry(raises={"seg.dcm": [OSError(number, "said by the system")]})
+    until(lambda: len(carrier.carried) > 3 * QUICK.failures_allowed)
+    assert site.delivery().state is DeliveryState.PENDING
+    assert worker.complaint()
+    carrier.raises.clear()
+    site.wait_for(lambda row: row.state is DeliveryState.SENT)
+
+
+def test_destination_that_is_away_rests_as_a_whole_and_everything_says_why(
+    site: Site, carry: Callable[..., Any]
+) -> None:
+    away = {name: [Away("PACS cannot be reached; check it")] for name in ("seg.dcm", "other.dcm")}
+    carrier, worker = carry(("other", 0), policy=Policy(outside=Backoff(60, 60)), raises=away)
+    until(lambda: len(site.ledger.read("SELECT 1 FROM deliveries WHERE reason LIKE 'PACS cannot%'")) == 2)
+    assert carrier.carried == ["seg.dcm"]
+    assert worker.complaint() == "PACS cannot be reached; check it"
+    carrier.raises.clear()
+    site.bus.publish(DeliveryChanged(site.delivery().key, STUDY_UID, "tried_now", "pending"))
+    with site.ledger.transaction() as transaction:
+        transaction.execute("UPDATE deliveries SET not_before = NULL")
+        transaction.publish(DeliveryChanged(site.delivery().key, STUDY_UID, "tried_now", "pending"))
+    until(lambda: set(delivery_states(site).values()) == {"sent"})
+    until(lambda: worker.complaint() == "")
+
+
+def test_urgent_result_goes_before_those_that_wait_longer(site: Site, carry: Callable[..., Any]) -> None:
+    """It comes while the first is on its way."""
+
+    def come(name: str) -> None:
+        if name == "seg.dcm":
+            add_encoded(site, "urgent", 9)
+
+    carrier, _ = carry(("other", 0), ("third", 0), before=come)
+    until(lambda: len(carrier.carried) == 4)
+    assert carrier.carried == ["seg.dcm", "urgent.dcm", "other.dcm", "third.dcm"]
+
+
+def test_answer_that_the_ledger_could_not_take_is_kept_until_it_can(
+    site: Site, carry: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PACS is not sent the same object again only because our own disk was full."""
+    write, failures = site.ledger.transaction, iter(range(6))
+
+    def transaction() -> Any:
+        if next(failures, None) is not None:
+            raise sqlite3.OperationalError("database or disk is full")
+        return write()
+
+    monkeypatch.setattr(site.ledger, "transaction", transaction)
+    carrier, _ = carry()
+    site.wait_for(lambda row: row.state is DeliveryState.SENT)
+    assert carrier.carried == ["seg.dcm"]
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_wall_clock_that_is_set_neither_stretches_nor_cuts_the_patience_with_a_destination(
+    site: Site, carry: Callable[..., Any], hours: int
+) -> None:
+    shift = timedelta(0)
+    waits = Waits(now=lambda: wall_clock() + shift)
+    away = {"seg.dcm": [Away("PACS cannot be reached; check it")]}
+    carrier, worker = carry(waits=waits, raises=away)
+    worker._give_up_after_s = 1.5
+    begun = time.monotonic()
+    until(lambda: carrier.carried)
+    shift = timedelta(hours=hours)
+    site.wait_for(lambda row: row.state is DeliveryState.FAILED)
+    assert time.monotonic() - begun >= 1.0
+
+
+def test_retry_that_a_clock_ahead_put_off_comes_after_the_longest_delay(
+    site: Site, carry: Callable[..., Any]
+) -> None:
+    with site.ledger.transaction() as transaction:
+        put_off_delivery(transaction, site.delivery().key, delay_s=7200, reason="away")
+    carry()
+    site.wait_for(lambda row: row.state is DeliveryState.SENT)
+
+
+# -- a stop -----------------------------------------------------------------------------------------------
+
+
+class SilentPeer:
+    """Takes TCP connections, or an association too, and answers nothing more."""
+
+    def __init__(self, *, associates: bool) -> None:
+        self._go_on = threading.Event()
+        self.is_called = threading.Event()
+        if associates:
+            entity = AE("PACS")
+            entity.add_supported_context(SegmentationStorage, ExplicitVRLittleEndian)
+            handlers = [(evt.EVT_C_STORE, self._hang)]
+            self._server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+            self.port = self._server.server_address[1]
+            return
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._server = None
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def _take(self) -> None:
+        self._line, _ = self._listening.accept()
+        self._line.recv(1)
+        self.is_called.set()
+
+    def _hang(self, _: Event) -> int:
+        self.is_called.set()
+        self._go_on.wait(DEADLINE_S)
+        return 0x0000
+
+    def close(self) -> None:
+        self._go_on.set()
+        if self._server is not None:
+            self._server.shutdown()
+        else:
+            self._line.close()
+            self._listening.close()
+
+
+@pytest.mark.parametrize("associates", [False, True], ids=["no association", "no answer to C-STORE"])
+def test_stop_aborts_a_call_that_is_not_answered_and_leaves_the_delivery_for_the_next_start(
+    site: Site, *, associates: bool
+) -> None:
+    peer = SilentPeer(associates=associates)
+    destination = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=peer.port)
+    carrier = DicomCarrier(destination, "IRIS")
+    worker = DeliveryWorker(destination, carrier, site.ledger, site.bus, site.data_dir)
+    worker.start()
+    assert peer.is_called.wait(DEADLINE_S)
+    before = site.delivery()
+    begun = time.monotonic()
+    assert worker.stop(DEADLINE_S)
+    assert time.monotonic() - begun < 5
+    peer.close()
+    assert site.delivery() == before
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, DULServiceProvider)]

@@ -24,9 +24,9 @@ FOLDERS = ("benchmarks", "docs", "examples", "infra")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))])
 
 IN_WORDS = {
-    "destination[].ae_title": "required",  # unless stow is given
-    "destination[].host": "required",
-    "destination[].port": "required",
+    "destination[].ae_title": "none",  # where it is a folder
+    "destination[].host": "none",
+    "destination[].port": "none",
     "rule[].send_to": "every destination",
 }
 """Defaults that are said in words: the code has None there, which TOML cannot write."""

@@ -217,6 +217,8 @@ def test_unknown_key_is_refused_with_its_name(load: Loader, text: str, key: str)
         ("[[destination]]\nname = 'pacs'", "destination.0"),
         ("[[destination]]\nname = 'pacs'\nae_title = 'A'\nhost = 'h'\nport = 0", "destination.0.port"),
         ("[[destination]]\nname = 'p'\nstow = 'https://p'\nport = 104", "destination.0"),
+        ("[[destination]]\nname = 'p'\nfolder = '/srv'\nae_title = 'A'", "destination.0"),
+        ("[[destination]]\nname = 'p'\nae_title = 'A'\nhost = 'h'", "destination.0"),
         ("[[rule]]\nwhen = {}", "rule.0.name"),
         ("[[rule]]\nname = 'a'\noutputs = []", "rule.0.outputs"),
         ("[[rule]]\nname = 'a'\noutputs = ['png']", "rule.0.outputs"),

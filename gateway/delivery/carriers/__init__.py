@@ -1,0 +1,1 @@
+"""The ways by which results leave: one carrier for each kind of destination, all in one catalogue."""

@@ -1,0 +1,53 @@
+"""What every carrier does: carries objects to one destination, and says whether it could."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+
+class Outcome(Enum):
+    """What became of an object."""
+
+    ARRIVED = "arrived"  # the destination has it
+    AGAIN = "again"  # not this time
+    REFUSED = "refused"  # a person has to change something there
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an object, with a sentence for a person."""
+
+    outcome: Outcome
+    sentence: str
+
+
+class Carrier(Protocol):
+    """Carries objects to one destination; its text names where that is."""
+
+    def carry(self, path: Path) -> Receipt:
+        """Carry a DICOM file there; the same one again is the same object.
+
+        Raises
+        ------
+        Away
+            Nobody is there, or has room: it would be the same with any other object now.
+        OSError
+            The file cannot be read.
+        """
+        ...
+
+    def check(self) -> str:
+        """Look whether the destination is there and lets us in; how that showed.
+
+        Raises
+        ------
+        Away
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Break off what is under way, for good, from another thread."""
+        ...
+
+    def __str__(self) -> str: ...

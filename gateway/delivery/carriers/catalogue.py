@@ -1,0 +1,26 @@
+"""Every kind of destination with the carrier that serves it.
+
+A further one is a kind with its configuration keys in `config/sections.py` (`DESTINATION_KINDS`), a carrier
+in a file of its own, and a line here.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway.config import Config, Destination
+
+from .carrier import Carrier
+from .dicom import DicomCarrier
+from .folder import FolderCarrier
+
+CARRIERS: Final[Mapping[str, Callable[[Destination, str], Carrier]]] = {
+    "dicom": DicomCarrier,
+    "folder": lambda destination, _: FolderCarrier(destination),
+}
+"""Kind of destination to what makes its carrier, of the destination and this gateway's AE title."""
+
+
+def carriers_of(config: Config) -> list[tuple[Destination, Carrier]]:
+    """Every destination with its carrier."""
+    calling = config.dicom.ae_title
+    return [(to, CARRIERS[to.kind](to, calling)) for to in config.destination]

@@ -1,0 +1,81 @@
+"""Carries objects by C-STORE (PS3.4 B)."""
+
+from pathlib import Path
+
+from pydicom import dcmread
+
+from gateway.adapters.errors import Away
+from gateway.config import Destination
+from gateway.delivery.finding import holds_instance
+from gateway.delivery.peer import Calls, NotReached, Peer, echo
+from gateway.delivery.sending import NotSendable, send_files
+from gateway.delivery.statuses import Answer, meaning, understand
+
+from .carrier import Outcome, Receipt
+
+
+class DicomCarrier:
+    """Calls a PACS.
+
+    Parameters
+    ----------
+    calling_ae_title
+        This gateway's own AE title.
+    """
+
+    def __init__(self, destination: Destination, calling_ae_title: str) -> None:
+        assert destination.ae_title
+        assert destination.host
+        assert destination.port
+        self._peer = Peer(destination.ae_title, destination.host, destination.port)
+        self._name = destination.name
+        self._calling_ae_title = calling_ae_title
+        self._calls = Calls()
+
+    def __str__(self) -> str:
+        return str(self._peer)
+
+    def carry(self, path: Path) -> Receipt:
+        """Send it on an association of its own: what the peer makes of it disturbs no other."""
+        try:
+            sent = send_files([path], self._peer, self._calling_ae_title, calls=self._calls)
+        except NotReached as error:
+            raise Away(str(error)) from None
+        except NotSendable as error:
+            return Receipt(Outcome.REFUSED, str(error))
+        return self._receipt(path, sent[0].status)
+
+    def check(self) -> str:
+        """C-ECHO."""
+        try:
+            echo(self._peer, self._calling_ae_title)
+        except NotReached as error:
+            raise Away(str(error)) from None
+        return "answers C-ECHO"
+
+    def interrupt(self) -> None:
+        """Abort what is open."""
+        self._calls.end()
+
+    def _receipt(self, path: Path, status: int | None) -> Receipt:
+        said = f"{self._name} answered with {meaning(status)}" if status is not None else meaning(status)
+        match understand(status):
+            case Answer.ALREADY_THERE if self._is_there(path) is False:
+                return Receipt(Outcome.AGAIN, f"{said}, but C-FIND does not show it")
+            case Answer.STORED | Answer.ALREADY_THERE:
+                return Receipt(Outcome.ARRIVED, said)
+            case Answer.TRY_AGAIN:
+                return Receipt(Outcome.AGAIN, f"{said}; tried again later")
+            case Answer.REFUSED:
+                return Receipt(Outcome.REFUSED, f"{said}; settle it there, then retry")
+
+    def _is_there(self, path: Path) -> bool | None:
+        header = dcmread(path, specific_tags=["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+        return holds_instance(
+            self._peer,
+            self._calling_ae_title,
+            study_uid=str(header.StudyInstanceUID),
+            series_uid=str(header.SeriesInstanceUID),
+            sop_instance_uid=str(header.SOPInstanceUID),
+            calls=self._calls,
+        )

@@ -1,0 +1,177 @@
+"""Every kind of destination has its carrier; the folder's, tried on real folders."""
+
+import errno
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+
+from gateway.adapters.errors import Away
+from gateway.config import DESTINATION_KINDS, Config, Destination
+from gateway.delivery.carriers.carrier import Outcome
+from gateway.delivery.carriers.catalogue import CARRIERS, carriers_of
+from gateway.delivery.carriers.folder import FolderCarrier
+
+NOT_YET = {"stow"}
+"""Kinds that the configuration knows and refuses: this version has no carrier for them."""
+
+
+def write_seg(path: Path, study_uid: str = "1.2.3", uid: str = "2.25.7") -> Path:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SegmentationStorage, uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    seg = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    seg.SOPClassUID, seg.SOPInstanceUID = SegmentationStorage, uid
+    seg.StudyInstanceUID, seg.SeriesInstanceUID = study_uid, "1.2.3.9"
+    seg.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "share"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def carrier(folder: Path) -> FolderCarrier:
+    return FolderCarrier(Destination(name="share", folder=str(folder)))
+
+
+@pytest.fixture
+def seg(tmp_path: Path) -> Path:
+    return write_seg(tmp_path / "seg.dcm")
+
+
+def test_kind_of_the_configuration_has_a_carrier_unless_it_is_refused() -> None:
+    assert set(CARRIERS) == set(DESTINATION_KINDS) - NOT_YET
+
+
+def test_destination_gets_the_carrier_of_its_keys(folder: Path) -> None:
+    config = Config(
+        destination=[
+            {"name": "pacs", "ae_title": "ORTHANC", "host": "127.0.0.1", "port": 4242},
+            {"name": "share", "folder": str(folder)},
+        ]
+    )
+    said = {destination.name: str(carrier) for destination, carrier in carriers_of(config)}
+    assert said == {"pacs": "ORTHANC@127.0.0.1:4242", "share": f"the folder {folder}"}
+
+
+def test_folder_has_the_object_under_its_uids(carrier: FolderCarrier, folder: Path, seg: Path) -> None:
+    receipt = carrier.carry(seg)
+    assert receipt.outcome is Outcome.ARRIVED
+    [written] = [path for path in folder.rglob("*") if path.is_file()]
+    assert written == folder / "1.2.3" / "1.2.3.9" / "2.25.7.dcm"
+    assert written.read_bytes() == seg.read_bytes()
+
+
+def test_object_that_lies_in_the_folder_already_is_replaced_by_the_same(
+    carrier: FolderCarrier, folder: Path, seg: Path
+) -> None:
+    for _ in range(2):
+        assert carrier.carry(seg).outcome is Outcome.ARRIVED
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 1
+
+
+def test_file_and_every_folder_of_it_are_synced_before_the_object_has_arrived(
+    carrier: FolderCarrier, folder: Path, seg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    carrier.carry(seg)
+    series = folder / "1.2.3" / "1.2.3.9"
+    assert {folder, folder / "1.2.3", series} <= set(synced)
+    assert any(path.parent == series and path.name.endswith(".part") for path in synced)
+    assert synced[-1] == series
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_study_uid_that_leads_elsewhere_stays_in_the_folder(
+    carrier: FolderCarrier, folder: Path, tmp_path: Path
+) -> None:
+    carrier.carry(write_seg(tmp_path / "evil.dcm", study_uid="../../etc"))
+    [written] = tmp_path.rglob("2.25.7.dcm")
+    assert written.is_relative_to(folder)
+    assert dcmread(written).SOPInstanceUID == "2.25.7"
+
+
+def test_folder_that_is_not_there_is_waited_for_and_never_made(
+    carrier: FolderCarrier, folder: Path, seg: Path
+) -> None:
+    folder.rmdir()
+    for call in (carrier.check, lambda: carrier.carry(seg)):
+        with pytest.raises(Away, match="is not there; make it, or mount"):
+            call()
+    assert not folder.exists()
+
+
+class Failing:
+    """A stream that fails in the middle."""
+
+    def __init__(self, stream: IO[bytes], number: int) -> None:
+        self._stream, self._number = stream, number
+
+    def write(self, _: bytes) -> int:
+        raise OSError(self._number, os.strerror(self._number))
+
+    def read(self, _: int) -> bytes:
+        raise OSError(self._number, os.strerror(self._number))
+
+    def __enter__(self) -> "Failing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+def fail_on_opening(monkeypatch: pytest.MonkeyPatch, mode: str, number: int) -> None:
+    """Let what is opened in this mode from now on fail on use."""
+    really = Path.open
+
+    def opened(path: Path, how: str = "r", *more: Any, **kinds: Any) -> Any:
+        stream = really(path, how, *more, **kinds)
+        return Failing(stream, number) if how == mode else stream
+
+    monkeypatch.setattr(Path, "open", opened)
+
+
+def test_folder_without_room_is_waited_for_and_keeps_no_half_object(
+    carrier: FolderCarrier, folder: Path, seg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_on_opening(monkeypatch, "wb", errno.ENOSPC)
+    with pytest.raises(Away, match=r"cannot be written \(No space left on device\)"):
+        carrier.carry(seg)
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_object_of_ours_that_cannot_be_read_is_not_the_folders_fault(
+    carrier: FolderCarrier, folder: Path, seg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_on_opening(monkeypatch, "rb", errno.EIO)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        carrier.carry(seg)
+    assert raised.value.errno == errno.EIO
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_file_that_is_no_dicom_is_refused(carrier: FolderCarrier, tmp_path: Path) -> None:
+    path = tmp_path / "notes.dcm"
+    path.write_text("not DICOM")
+    assert carrier.carry(path).outcome is Outcome.REFUSED
+
+
+def test_check_of_a_folder_leaves_nothing_in_it(carrier: FolderCarrier, folder: Path) -> None:
+    assert carrier.check() == "can be written"
+    assert list(folder.iterdir()) == []
