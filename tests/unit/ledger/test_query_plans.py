@@ -42,7 +42,7 @@ from gateway.ledger.results import record_result, revisions_delivered
 from gateway.ledger.states import AT_THE_QUEUE, DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.watched import Stretch, happened, standing
-from gateway.ledger.work import job, jobs_in, next_job, open_runs_of_ended_jobs, put_off_jobs
+from gateway.ledger.work import job, jobs_in, next_delivery, next_job, open_runs_of_ended_jobs, put_off_jobs
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
 from tests.ledger_statements import (
@@ -65,24 +65,26 @@ ALLOWED = {
     "SELECT min(waiting_since) AS since FROM jobs WHERE state IN (": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
     "SELECT * FROM deliveries WHERE state = ? AND destination = ?": OPEN,
-    "SELECT min(not_before) AS at FROM deliveries WHERE state = ? AND destination = ?": OPEN,
+    "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key) WHERE d.state = ?": OPEN,
+    "SELECT key, not_before FROM deliveries WHERE state = ? AND destination = ?": OPEN,
     "SELECT * FROM jobs INDEXED BY jobs_by_open_run": "the index holds only jobs whose run may live",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
     "SELECT count(*) AS waiting, min(since) AS since FROM mirror_outbox": "what the mirror lacks",
     "WITH kept AS (SELECT * FROM studies": "a mirror is filled once, or when a person asks",
-    "SELECT path FROM instances UNION SELECT path FROM quarantine": "at the start only",
 }
 """What begins so may read more than it is about."""
+IN_THE_BACKGROUND = ("gateway/ledger/soundness.py",)
+"""What stands here looks at the whole file, and is never waited for."""
 
 ONE_ROW = re.compile(r"SCAN (mirror|watch|counts|json_each|CONSTANT|\(subquery|\d+ CONSTANT)\b")
 """Tables of one row, of one row a state, and none at all."""
 NARROW = re.compile(
     r"[(\s](study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name)=\?"
-    r"|rowid>\? AND rowid<\?"
+    r"|(rowid|path)>\? AND (rowid|path)<\?"
 )
-"""About one study, job, object or file, or a stretch of the timeline."""
+"""About one study, job, object or file, a stretch of the timeline, or one folder."""
 
 
 def _faults(sql: str, plan: tuple[str, ...]) -> list[str]:
@@ -91,6 +93,8 @@ def _faults(sql: str, plan: tuple[str, ...]) -> list[str]:
         return []
     searched = [line for line in plan if line.startswith("SEARCH") and "(" in line]
     sorts = any("TEMP B-TREE" in line for line in plan)
+    if sql.endswith(" LIMIT 1") and " WHERE " not in sql and not sorts:
+        return []  # one entry
     is_page = "ORDER BY" in sql and "LIMIT" in sql and not sorts
     scans = [line for line in plan if line.startswith("SCAN") and not ONE_ROW.match(line)]
     broad = [line for line in searched if not NARROW.search(line) and "(subquery" not in line]
@@ -111,7 +115,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connecti
 
 
 def test_every_whole_statement_reads_only_what_it_is_about(empty: sqlite3.Connection) -> None:
-    whole = [statement for statement in statements() if statement.is_whole]
+    whole = [one for one in statements() if one.is_whole and not one.place.startswith(IN_THE_BACKGROUND)]
     faults = {
         f"{statement.place}: {statement.text}": found
         for statement in whole
@@ -222,6 +226,7 @@ QUESTIONS: dict[str, Deed] = {
     "next job": lambda ledger: next_job(ledger, JobState.PLANNED),
     "put off": lambda ledger: put_off_jobs(ledger, JobState.PLANNED),
     "open runs": open_runs_of_ended_jobs,
+    "next delivery": lambda ledger: next_delivery(ledger, "pacs"),
     "revisions": lambda ledger: revisions_delivered(ledger, jobs_of(ledger, study_uid_of(3))[0]),
     "backlog": backlog_of,
     "changes to ship": _ship,
@@ -309,6 +314,7 @@ def _ledger_of(folder: Path, studies: int, long_timeline: int = 0) -> Ledger:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Plans:
     path = make_large_ledger(tmp_path_factory.mktemp("few"), Size(FEW, INSTANCES))
     with pytest.MonkeyPatch.context() as patch, watched_connections(patch) as plans, Ledger(path) as ledger:
+        plans.clear()  # what opening it reads is looked at in its own tests
         for deed in (*QUESTIONS.values(), *STEPS_OF_WORK.values()):
             deed(ledger)
     return plans
@@ -318,7 +324,8 @@ def test_every_statement_that_is_put_together_is_run_here(ran: Plans) -> None:
     never_ran = [
         f"{statement.place}: {statement.text}"
         for statement in statements()
-        if not statement.is_whole and not any(statement.is_form_of(sql) for sql in ran)
+        if not statement.is_whole and not statement.place.startswith(IN_THE_BACKGROUND)
+        if not any(statement.is_form_of(sql) for sql in ran)
     ]
 
     assert never_ran == [], (
