@@ -1,0 +1,35 @@
+"""What the listener accepts, and that an association does not pay for all of it."""
+
+from copy import deepcopy
+
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom import AllStoragePresentationContexts, build_context
+from pynetdicom.sop_class import Verification
+
+from gateway.listener.application_entity import _contexts
+
+
+def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_plain_ones_first() -> None:
+    found = {str(context.abstract_syntax): [*map(str, context.transfer_syntax)] for context in _contexts()}
+    storage = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
+
+    assert set(found) == {str(Verification), *storage}
+    assert sorted(found[str(Verification)]) == sorted(build_context(Verification).transfer_syntax)
+    for uid in storage:
+        assert sorted(found[uid]) == sorted(AllTransferSyntaxes)
+        assert found[uid][:2] == [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+        assert found[uid][-2:] == [DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian]
+
+
+def test_contexts_are_not_copied_for_each_association() -> None:
+    contexts = _contexts()
+
+    assert [one is other for one, other in zip(contexts, deepcopy(contexts), strict=True)] == [True] * len(
+        contexts
+    )
