@@ -9,7 +9,7 @@ from gateway.commands.converter import convert, decode, encode
 from gateway.commands.ledger import ledger_commands
 from gateway.commands.sending import send
 from gateway.commands.serve import serve
-from gateway.commands.studies import retry, studies, study
+from gateway.commands.studies import retry, studies, study, use
 from gateway.commands.upkeep import config_commands, doctor, mirror_commands
 from gateway.demo.command import demo
 
@@ -44,7 +44,7 @@ def main() -> None:
     app()
 
 
-for command in (serve, demo, send, studies, study, retry, doctor, convert, encode, decode):
+for command in (serve, demo, send, studies, study, retry, use, doctor, convert, encode, decode):
     app.command()(command)
 for commands in (ledger_commands, mirror_commands, config_commands):
     app.add_typer(commands)

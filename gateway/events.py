@@ -43,6 +43,13 @@ class CompletionRequested(Event):
 
 
 @dataclass(frozen=True)
+class VolumeChosen(Event):
+    """A person said which volume of a study is to be used."""
+
+    study_uid: str
+
+
+@dataclass(frozen=True)
 class StudyChanged(Event):
     """A study moved to another state."""
 

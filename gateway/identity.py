@@ -111,6 +111,20 @@ class SiteSecret:
         return mac.hexdigest()
 
 
+def volume_digest(instances: Iterable[tuple[str, str, str]]) -> str:
+    """What a volume's images are, without a secret: the same for the same images, in any order.
+
+    Parameters
+    ----------
+    instances
+        As for `SiteSecret.job_key`.
+    """
+    digest = hashlib.sha256()
+    for instance in sorted(instances):
+        digest.update("\0".join(instance).encode() + b"\n")
+    return digest.hexdigest()
+
+
 def _make_secret(path: Path) -> None:
     """Make a secret that is whole or not there: a crash must not leave an empty one."""
     make_folder(path.parent)

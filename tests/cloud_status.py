@@ -61,7 +61,10 @@ class Function:
         return self.ask("GET", path, groups, query)
 
     def post(self, path: str, groups: str | None = ADMIN, **form: Any) -> Answered:
-        return self.ask("POST", path, groups, {}, form)
+        return self.ask("POST", path, groups, {}, urlencode(form), "application/x-www-form-urlencoded")
+
+    def post_json(self, path: str, content: Any, groups: str | None = ADMIN) -> Answered:
+        return self.ask("POST", path, groups, {}, json.dumps(content), "application/json")
 
     def ask(
         self,
@@ -69,16 +72,17 @@ class Function:
         path: str,
         groups: str | None,
         query: Mapping[str, Any],
-        form: Mapping[str, Any] = MappingProxyType({}),
+        body: str = "",
+        content_type: str = "",
     ) -> Answered:
         event = http_event(method, path, groups, query)
-        if form:
-            event["headers"]["content-type"] = "application/x-www-form-urlencoded"
-            event["body"] = urlencode(form)
+        if body:
+            event["headers"]["content-type"] = content_type
+            event["body"] = body
         answer = self._handler(event, _Context())
         content = answer.get("body", "")
-        body = base64.b64decode(content) if answer.get("isBase64Encoded") else content.encode()
-        return Answered(answer["statusCode"], answer.get("headers", {}), body)
+        said = base64.b64decode(content) if answer.get("isBase64Encoded") else content.encode()
+        return Answered(answer["statusCode"], answer.get("headers", {}), said)
 
 
 def load_handler(path: Path) -> Any:

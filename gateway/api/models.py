@@ -71,6 +71,14 @@ class Volume(BaseModel):
     why: str
     findings: list[dict[str, Any]] = Field(description="What is odd about its geometry: code and sentence")
     ranking: list[str] = Field(description="The volumes of the same scan, best first, one sentence each")
+    can_be_used: bool = Field(description="Whether a person may choose it: a rule takes it, or would")
+
+
+class VolumeChoice(BaseModel):
+    """The volume of a study that a person wants used."""
+
+    series_uid: str = Field(max_length=64)
+    number: int = Field(ge=1, description="The volume's number in its series")
 
 
 class Series(BaseModel):

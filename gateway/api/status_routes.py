@@ -81,6 +81,20 @@ def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> Non
         """Say that a study has arrived, so that nothing more is waited for."""
         return actions.complete(study)
 
+    @router.post(
+        "/studies/{study}/use",
+        response_model=models.Outcome,
+        status_code=202,
+        tags=["studies"],
+        responses=NOT_IN_THE_CLOUD,
+    )
+    def use_volume(study: StudyName, choice: models.VolumeChoice) -> Json:
+        """Use this volume in the place of the others of its scan, now and at every later completion.
+
+        What is not delivered of the others is given up; what is delivered stays where it is.
+        """
+        return actions.use(study, choice.series_uid, choice.number)
+
 
 def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
     @router.get("/jobs/{job_key}", response_model=models.Job, tags=["jobs"])

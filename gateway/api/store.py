@@ -95,6 +95,9 @@ class Actions(Protocol):
     def complete(self, study: str) -> Json:
         """Say that a study, by its key or its Study Instance UID, has arrived."""
 
+    def use(self, study: str, series_uid: str, number: int) -> Json:
+        """Use this volume of a study, by its number in its series, in the place of the others of its scan."""
+
     def release(self, key: str) -> Json:
         """Let a held job, or a quarantined object, go on."""
 

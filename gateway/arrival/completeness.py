@@ -1,9 +1,10 @@
-"""Decides when a study has arrived, by evidence rather than by a long timeout.
+"""Decides when a study has arrived, by evidence rather than by a long timeout, and has it planned.
 
 Today's evidence: a person says so; or the last association that touched the study was released, a quiet time
 passed, and no chosen volume has a gap. Else the long timeout decides: a volume without gaps goes on, with a
 line in the timeline, and one with a gap is held for a person. An abort is no evidence. Further evidence (what
-the PACS answers to C-FIND, lists of instances) belongs into `_due`.
+the PACS answers to C-FIND, lists of instances) belongs into `_due`. A study that is complete is planned once
+more when a person chose another of its volumes.
 """
 
 import math
@@ -14,10 +15,23 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.events import AssociationClosed, Bus, CompletionRequested, Event, InstanceStored
+from gateway.events import (
+    AssociationClosed,
+    Bus,
+    CompletionRequested,
+    Event,
+    InstanceStored,
+    VolumeChosen,
+)
 from gateway.files.kept import FilesLost
+from gateway.ledger.choices import (
+    replan_study,
+    studies_with_an_open_choice,
+    study_with_an_open_choice,
+)
 from gateway.ledger.completion import StudyPlan, complete_study, receiving_studies, receiving_study
 from gateway.ledger.records import StudyRow
+from gateway.ledger.states import StudyState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.workers.waits import Waits
@@ -30,6 +44,8 @@ log = structlog.get_logger(__name__)
 LOOK_AGAIN_S = 30.0
 """At the latest so often is every open study looked at, should an association end without a word; and no
 sooner again one that could not be planned, unless it changed."""
+CHOSEN = "a person chose a volume"
+"""Why a study that is complete is planned once more."""
 NOT_PLANNED = "it could not be planned, and is tried again; the log names the place"
 
 
@@ -87,8 +103,8 @@ class Completeness(Worker):
         match event:
             case AssociationClosed(study_uids=study_uids):
                 changed = sorted(study_uids)
-            case CompletionRequested(study_uid=study_uid) | InstanceStored(study_uid=study_uid):
-                changed = [study_uid]
+            case InstanceStored() | CompletionRequested() | VolumeChosen():
+                changed = [event.study_uid]
             case _:
                 return False
         with self._events_lock:
@@ -125,15 +141,20 @@ class Completeness(Worker):
         if not is_time_for_all:
             for study_uid in due:
                 self._next_look_at.pop(study_uid, None)
-            return [row for uid in due if (row := receiving_study(self._ledger, uid)) is not None]
+            return [row for uid in due if (row := self._study_to_plan(uid)) is not None]
         self._all_looked_at = now
         self._next_look_at.clear()
-        studies = receiving_studies(self._ledger)
+        studies = [*receiving_studies(self._ledger), *studies_with_an_open_choice(self._ledger)]
         open_now = {study.study_uid for study in studies}
         self._not_whole = {uid: seen for uid, seen in self._not_whole.items() if uid in open_now}
         self._failed = {uid: seen for uid, seen in self._failed.items() if uid in open_now}
         self._waits.keep(open_now)
         return studies
+
+    def _study_to_plan(self, study_uid: str) -> StudyRow | None:
+        """A study that is receiving, or whose plan lacks what a person chose."""
+        receiving = receiving_study(self._ledger, study_uid)
+        return receiving or study_with_an_open_choice(self._ledger, study_uid)
 
     def _look_at(self, study: StudyRow) -> None:
         """Complete one study, or find out when it is to be looked at again."""
@@ -175,6 +196,8 @@ class Completeness(Worker):
 
     def _due(self, study: StudyRow) -> _Due | None:
         """When this study should be complete; None while only its sender can tell."""
+        if study.state is not StudyState.RECEIVING:
+            return _Due(0.0, CHOSEN, only_if_whole=False)
         if study.complete_requested:
             return _Due(0.0, "requested", only_if_whole=False)
         if self._has_open_association(study.study_uid):
@@ -196,7 +219,10 @@ class Completeness(Worker):
             return False
         try:
             with self._ledger.transaction() as transaction:
-                complete_study(transaction, plan, evidence=due.evidence)
+                if due.evidence == CHOSEN:
+                    replan_study(transaction, plan)
+                else:
+                    complete_study(transaction, plan, evidence=due.evidence)
         except StaleRow:  # an instance came in meanwhile
             return False
         self._not_whole.pop(study.study_uid, None)

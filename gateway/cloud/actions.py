@@ -60,6 +60,13 @@ class CloudActions(TableActions):
             raise NotPossible("this is an upload: put its file, then start its job")
         return super().complete(study)
 
+    def use(self, study: str, series_uid: str, number: int) -> Json:
+        """Refuse: an upload is one image."""
+        found = self._reader.study(study).study
+        if found is not None and found["site"] == self._jobs.site:
+            raise NotPossible("this is an upload: it is one image, and there is nothing to choose")
+        return super().use(study, series_uid, number)
+
 
 def _outcome(job: UploadJob) -> Json:
     return {"kind": "job", "key": job.job_key, "state": job.state.value}

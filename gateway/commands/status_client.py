@@ -72,6 +72,17 @@ class StatusClient:
         if self._ask("POST", f"/api/v1/jobs/{key}/retry") is None:
             raise StatusError("the gateway is not running; start it with `iris serve`, then retry")
 
+    def use(self, study: str, series_uid: str, number: int) -> None:
+        """Use a volume of a study in the place of the others of its scan.
+
+        Raises
+        ------
+        StatusError
+        """
+        body = {"series_uid": series_uid, "number": number}
+        if self._ask("POST", f"/api/v1/studies/{study}/use", body=body) is None:
+            raise StatusError("the gateway is not running; start it with `iris serve`, then choose")
+
     def mirror(self) -> dict[str, Any] | None:
         """How far the mirror is; None with the gateway down."""
         return self._ask("GET", "/api/v1/mirror")
@@ -100,6 +111,7 @@ class StatusClient:
         path: str,
         parameters: dict[str, str | int] | None = None,
         accept: tuple[int, ...] = (200, 202),
+        body: dict[str, Any] | None = None,
     ) -> dict[str, Any] | None:
         """The API's answer, or None when no gateway is running."""
         try:
@@ -113,6 +125,7 @@ class StatusClient:
                 method,
                 address + path,
                 params=parameters,
+                json=body,
                 headers=headers,
                 timeout=TIMEOUT_S,
                 trust_env=False,  # a proxy has no business between this machine and itself

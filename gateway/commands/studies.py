@@ -1,5 +1,6 @@
-"""The commands that ask and tell the gateway something about studies: `iris studies`, `study`, `retry`."""
+"""The commands about studies: `iris studies`, `study`, `retry`, `use`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +58,54 @@ def retry(
     with plain_errors():
         _status_client(config).retry(key)
     out.print("it is taken up again")
+
+
+def _is_volume(volume: str) -> str:
+    if re.fullmatch(r"\d+(\.[1-9]\d*)?|[\d.]+(#[1-9]\d*)?", volume) is None:
+        raise typer.BadParameter('it is a series number, "2", or volume 3 of that series, "2.3"')
+    return volume
+
+
+def use(
+    uid: Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID, or the study's key")],
+    volume: Annotated[
+        str,
+        typer.Option(
+            metavar="SERIES_NUMBER[.N]",
+            help="The number of its series, and of the volume where there are several",
+            callback=_is_volume,
+        ),
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Use this volume of a study in the place of the others of its scan, now and later."""
+    with plain_errors():
+        client = _status_client(config)
+        series_uid, number = _volume_named(client.study(uid), volume)
+        client.use(uid, series_uid, number)
+    out.print("it is used from now on; what is not delivered of the others is given up")
+
+
+def _volume_named(study: dict[str, Any], volume: str) -> tuple[str, int]:
+    """The series and number of a volume by what a person calls it: "2", "2.3", or "SERIES_UID#3".
+
+    Raises
+    ------
+    StatusError
+    """
+    from gateway.commands.status_client import StatusError
+
+    uid, _, number = volume.partition("#")
+    if any(series["series_uid"] == uid for series in study["series"]):
+        return uid, int(number) if number.isdecimal() else 1
+    wanted, _, number = volume.partition(".")
+    found = [series["series_uid"] for series in study["series"] if str(series["number"]) == wanted]
+    if not found:
+        numbers = ", ".join(str(series["number"]) for series in study["series"])
+        raise StatusError(f"this study has no series {wanted}; it has {numbers or 'none'}")
+    if len(found) > 1:
+        raise StatusError(f"several series have the number {wanted}; name one by its UID: {', '.join(found)}")
+    return found[0], int(number) if number else 1
 
 
 def _status_client(config: Path | None) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 from gateway.events import CompletionRequested, JobChanged
 
 from .records import JobRow, StudyRow, utc_now
-from .states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyEvent, StudyState
+from .slots import GivenUp, give_up, supersede_deliveries, supersede_slot
+from .states import JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
 
@@ -30,6 +31,10 @@ class PlannedJob:
     header_sha256: str
     hold: str = ""
     """Why a person has to release it first; empty when nothing holds it."""
+    volume_sha256: str = ""
+    """Digest of its images, by which the volume is known again; empty: only its key tells."""
+    is_wished: bool = False
+    """A person asks for it now: it is taken up even where it was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class DecidedVolume:
     why: str
     findings: tuple[dict[str, str], ...] = ()
     ranking: tuple[str, ...] = ()
+    first_image: str = ""
+    """The name of one of its images."""
+    can_be_used: bool = False
+    """Whether a person may choose it: a rule takes it, or would if another were not preferred."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,9 @@ class StudyPlan:
     generation: int
     jobs: tuple[PlannedJob, ...]
     volumes: tuple[DecidedVolume, ...]
+    given_up: tuple[GivenUp, ...] = ()
+    choices_until: str = ""
+    """When the last choice of a person was made that is in it; empty where there is none."""
 
 
 def receiving_studies(ledger: Ledger) -> list[StudyRow]:
@@ -128,6 +140,24 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
     study = transaction.study(plan.study_uid)
     if study.generation != plan.generation or study.state is not StudyState.RECEIVING:
         raise StaleRow("the study changed while it was planned")
+    transaction.move_study(
+        plan.study_uid,
+        StudyEvent.COMPLETED,
+        columns={"complete_requested": 0, "completed_at": utc_now()},
+        evidence=evidence,
+        jobs=len(plan.jobs),
+    )
+    write_plan(transaction, plan)
+
+
+def write_plan(transaction: Transaction, plan: StudyPlan) -> None:
+    """Write what was decided about a complete study, and bring its jobs to that.
+
+    Raises
+    ------
+    StaleRow
+        A volume that was to give way was delivered meanwhile: make a new plan.
+    """
     transaction.execute("DELETE FROM volumes WHERE study_uid = ?", (plan.study_uid,))
     for volume in plan.volumes:
         transaction.insert(
@@ -141,15 +171,16 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
                 "why": volume.why,
                 "findings": volume.findings,
                 "ranking": volume.ranking,
+                "first_image": volume.first_image,
+                "can_be_used": int(volume.can_be_used),
             },
         )
-    transaction.move_study(
-        plan.study_uid,
-        StudyEvent.COMPLETED,
-        columns={"complete_requested": 0, "completed_at": utc_now()},
-        evidence=evidence,
-        jobs=len(plan.jobs),
+    transaction.execute(
+        "UPDATE choices SET is_open = 0 WHERE study_uid = ? AND chosen_at <= ?",
+        (plan.study_uid, plan.choices_until),
     )
+    for given_up in plan.given_up:
+        give_up(transaction, plan.study_uid, given_up)
     # First those that exist: a slot that they left must not count as theirs when a new one takes it.
     new = [planned for planned in plan.jobs if not _keep_job(transaction, planned)]
     for planned in new:
@@ -170,12 +201,22 @@ def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
     if taken_by is not None:
         _keep_job(transaction, replace(planned, job_key=taken_by["job_key"]))
         _name_volumes_job(transaction, job, taken_by["job_key"])
+    elif job.state is JobState.SUPERSEDED or (planned.is_wished and job.state is JobState.CANCELLED):
+        _take_up(transaction, job, planned)
     return True
+
+
+def _take_up(transaction: Transaction, job: JobRow, planned: PlannedJob) -> None:
+    """Begin anew with a job that had given way, since its volume is the one after all."""
+    supersede_slot(transaction, job.study_uid, planned.slot, "its volume is again as it was before")
+    transaction.move_job(job.job_key, JobEvent.REPLANNED, reason="its volume is the one that is wanted again")
+    if planned.hold:
+        transaction.move_job(job.job_key, JobEvent.HELD, reason=planned.hold)
 
 
 def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
     """Write a new job; what its slot held before is superseded."""
-    _supersede_slot(transaction, study_uid, planned)
+    supersede_slot(transaction, study_uid, planned.slot, "an instance came in later")
     now = utc_now()
     transaction.insert(
         "jobs",
@@ -193,6 +234,7 @@ def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> N
             "outputs": planned.outputs,
             "state": JobState.PLANNED,
             "header_sha256": planned.header_sha256,
+            "volume_sha256": planned.volume_sha256,
             "created_at": now,
             "updated_at": now,
         },
@@ -238,26 +280,3 @@ def _correct_header(transaction: Transaction, job: JobRow, planned: PlannedJob) 
     if job.state in (JobState.ENCODED, JobState.DELIVERED) and transaction.has_result(job.job_key):
         transaction.move_job(job.job_key, JobEvent.HEADER_CORRECTED)
     supersede_deliveries(transaction, job.job_key)
-
-
-def _supersede_slot(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
-    """Whatever an older revision of this volume has not delivered yet is not delivered any more."""
-    rows = transaction.execute(
-        "SELECT * FROM jobs WHERE study_uid = ? AND slot = ?", (study_uid, planned.slot)
-    ).fetchall()
-    for old in (JobRow.of(row) for row in rows):
-        supersede_deliveries(transaction, old.job_key)
-        if old.state not in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED):
-            transaction.move_job(old.job_key, JobEvent.SUPERSEDED, reason="an instance came in later")
-
-
-def supersede_deliveries(transaction: Transaction, job_key: str) -> None:
-    """End every delivery of a job that has not arrived."""
-    rows = transaction.execute(
-        "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
-        (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
-    ).fetchall()
-    for row in rows:
-        transaction.move_delivery(
-            row["key"], DeliveryEvent.SUPERSEDED, reason="a newer object takes its place"
-        )

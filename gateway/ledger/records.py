@@ -126,6 +126,7 @@ class JobRow(_Row):
     withdrawn_at: str | None
     fallback_of: str | None
     outputs: Json[tuple[str, ...]]
+    volume_sha256: str
 
     @property
     def is_upload(self) -> bool:
@@ -207,6 +208,19 @@ class VolumeRow(_Row):
     why: str
     findings: Json[tuple[dict[str, Any], ...]]
     ranking: Json[tuple[str, ...]]
+    first_image: str
+    can_be_used: int
+
+
+class ChoiceRow(_Row):
+    """One volume that a person chose, known by one of its images, or by its number where that is empty."""
+
+    study_uid: str
+    series_uid: str
+    number: int
+    image: str
+    chosen_at: str
+    is_open: int
 
 
 class OutboxRow(_Row):

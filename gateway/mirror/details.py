@@ -95,7 +95,9 @@ _OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _configured("destina
 
 DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "study.completed": {"evidence": _EVIDENCE, "jobs": _number},
+    "study.replanned": {"jobs": _number},
     "instance.corrected": {"revision": _number},
+    "instance.file_lost": {"revision": _number},
     "association.released": {"instances": _number},
     "association.aborted": {"instances": _number},
     "job.planned": {"rule": _configured("rules"), "task": _configured("tasks")},

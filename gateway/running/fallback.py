@@ -91,4 +91,5 @@ class FallbackQueue:
             send_to=job.send_to,
             outputs=job.outputs,
             header_sha256=job.header_sha256,
+            volume_sha256=job.volume_sha256,
         )

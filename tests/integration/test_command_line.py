@@ -217,7 +217,14 @@ def test_encode_of_labels_of_another_series_fails(iris: Iris, demo_study: Path, 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["send"], ["convert"], ["send", ".", "--to", "nobody"], ["studies", "--limit", "0"]],
+    [
+        ["nonsense"],
+        ["send"],
+        ["convert"],
+        ["send", ".", "--to", "nobody"],
+        ["studies", "--limit", "0"],
+        ["use", "1.2.3", "--volume", "the thin one"],
+    ],
 )
 def test_wrong_usage_exits_with_two(iris: Iris, arguments: list[str]) -> None:
     assert iris(*arguments).returncode == 2
@@ -237,7 +244,12 @@ def test_send_stores_every_file_at_a_pacs(iris: Iris, orthanc: Any, small_study:
 
 
 def test_listings_without_a_gateway_or_ledger_say_to_start_it(iris: Iris) -> None:
-    for arguments in (["studies"], ["study", "1.2.3"], ["retry", "abc"]):
+    for arguments in (
+        ["studies"],
+        ["study", "1.2.3"],
+        ["retry", "abc"],
+        ["use", "1.2.3", "--volume", "2"],
+    ):
         answer = iris(*arguments)
         assert answer.returncode == 1
         assert "iris serve" in answer.stderr

@@ -316,6 +316,9 @@ def test_actions_that_do_not_fit_are_refused(cloud: Cloud, planned: str) -> None
     ):
         answer = cloud.status.post(f"/api/v1/{path}")
         assert (answer.status, words in answer.json()["detail"]) == (409, True)
+    choice = {"series_uid": "1.2.3", "number": 1}
+    answer = cloud.status.post_json(f"/api/v1/studies/{study_key}/use", choice)
+    assert (answer.status, "nothing to choose" in answer.json()["detail"]) == (409, True)
 
 
 def test_running_uploads_progress_is_that_of_its_file(

@@ -218,6 +218,13 @@ def test_action_in_the_cloud_names_the_gateway_that_does_it(job: str, function: 
         assert function.post(f"/api/v1/{path.replace('1', '9')}").status == 404
 
 
+def test_choice_of_a_volume_in_the_cloud_names_the_gateway_that_does_it(job: str, function: Function) -> None:
+    choice = {"series_uid": "1.2.3", "number": 1}
+    answer = function.post_json("/api/v1/studies/key0001/use", choice)
+    assert (answer.status, "the gateway north" in answer.json()["detail"]) == (501, True)
+    assert function.post_json("/api/v1/studies/key0009/use", choice).status == 404
+
+
 def test_stream_and_rebuild_in_the_cloud_are_refused_with_the_way_out(job: str, function: Function) -> None:
     stream = function.get("/api/v1/events")
     assert (stream.status, stream.json()["title"]) == (501, "Not Implemented")

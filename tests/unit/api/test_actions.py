@@ -1,11 +1,14 @@
 """What a person may ask for, and what is refused with the reason."""
 
+from typing import Any
+
 import httpx
 import pytest
 
 from gateway.api.access import Access
 from gateway.api.ledger_store import LedgerActions
-from gateway.events import CompletionRequested, Event
+from gateway.events import CompletionRequested, Event, VolumeChosen
+from gateway.ledger.choices import choices_of
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.work import NotPossible
 
@@ -66,6 +69,59 @@ def test_complete_of_finished_study_is_a_conflict(world, client: httpx.Client) -
     answer = client.post("/api/v1/studies/key0001/complete")
     assert answer.status_code == 409
     assert "processing" in answer.json()["detail"]
+
+
+def _with_a_volume_to_choose(world) -> str:
+    """A complete study with one volume that a rule would take; its UID."""
+    uid = world.study()
+    world.job(uid)
+    with world.ledger.transaction() as transaction:
+        transaction.execute("UPDATE volumes SET can_be_used = 1, job_key = NULL")
+    return str(uid)
+
+
+def test_use_of_a_volume_is_written_down_told_and_shown(world, client: httpx.Client) -> None:
+    uid = _with_a_volume_to_choose(world)
+    heard: list[Event] = []
+    world.bus.subscribe(heard.append)
+    (series,) = client.get("/api/v1/studies/key0001").json()["series"]
+    assert [volume["can_be_used"] for volume in series["volumes"]] == [True]
+    body = {"series_uid": series["series_uid"], "number": 1}
+    answer = client.post("/api/v1/studies/key0001/use", json=body)
+    assert (answer.status_code, answer.json()) == (
+        202,
+        {"kind": "study", "key": "key0001", "state": "processing"},
+    )
+    assert heard == [VolumeChosen(uid)]
+    (choice,) = choices_of(world.ledger, uid)
+    assert (choice.series_uid, choice.number, choice.is_open) == (series["series_uid"], 1, 1)
+    assert client.get("/api/v1/studies/key0001").json()["timeline"][-1]["event"] == "study.volume_chosen"
+
+
+@pytest.mark.parametrize(
+    ("study", "body", "status", "says"),
+    [
+        ("key0001", {"series_uid": "1.2.826.0.1.1.1", "number": 2}, 409, "no such volume"),
+        ("key0001", {"series_uid": "9", "number": 1}, 409, "no such volume"),
+        ("key0001", {"series_uid": "1.2.826.0.1.1.1"}, 422, "number"),
+        ("none", {"series_uid": "1.2.826.0.1.1.1", "number": 1}, 404, "no such study"),
+    ],
+)
+def test_use_of_what_is_not_there_is_refused_with_the_reason(
+    world, client: httpx.Client, study: str, body: dict[str, Any], status: int, says: str
+) -> None:
+    _with_a_volume_to_choose(world)
+    answer = client.post(f"/api/v1/studies/{study}/use", json=body)
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
+
+
+def test_use_of_a_volume_that_no_rule_takes_is_a_conflict(world, client: httpx.Client) -> None:
+    world.job(world.study())
+    body = {"series_uid": "1.2.826.0.1.1.1", "number": 1}
+    answer = client.post("/api/v1/studies/key0001/use", json=body)
+    assert answer.status_code == 409
+    assert "change the rules" in answer.json()["detail"]
 
 
 def test_release_of_held_job_lets_it_go_on(world, client: httpx.Client) -> None:

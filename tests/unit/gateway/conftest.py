@@ -1,6 +1,7 @@
 """A ledger in a temporary folder, and a book keeper that brings it where a test begins."""
 
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage
 
+from gateway.arrival.planning import Planner, TaskRule
+from gateway.arrival.rules import compile_rule
+from gateway.config import Rule
 from gateway.events import AssociationClosed, Bus, Event
+from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study, jobs_of
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, association_closed, store_instance
 from gateway.ledger.records import DeliveryRow, EventRow, JobRow, StudyRow
@@ -17,6 +22,7 @@ from gateway.ledger.results import record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from tests.results import result_of_one
+from tests.shelf import ENGINE, save_slice, store_slice
 
 STUDY_UID, SERIES_UID = "1.2.3", "1.2.3.4"
 
@@ -206,3 +212,53 @@ def make_headers(tmp_path: Path) -> Callable[..., list[tuple[Path, Dataset]]]:
         return made
 
     return make
+
+
+@pytest.fixture
+def shelve(book, make_headers: Callable[..., Any], tmp_path: Path) -> Callable[..., None]:
+    """Store the slices of a made-up series, as files and in the ledger."""
+
+    def store(*, only: Sequence[int] | None = None, shuffled: bool = False, **given: Any) -> None:
+        headers = make_headers(**given)
+        chosen = [headers[number] for number in only] if only is not None else headers
+        if shuffled:
+            random.Random(1).shuffle(chosen)
+        for path, header in chosen:
+            save_slice(header, path)
+            store_slice(book, header, path.relative_to(tmp_path))
+
+    return store
+
+
+@pytest.fixture
+def planner(book, tmp_path: Path) -> Callable[..., Planner]:
+    """A planner with these rules, or one for every CT."""
+
+    def make(
+        *rules: Rule,
+        modality: str = "CT",
+        task: str = "tissue",
+        leaves_site: bool = False,
+        engine: EngineIdentity = ENGINE,
+    ) -> Planner:
+        chosen = rules or (Rule(name="ct", when={"Modality": "CT"}),)
+        compiled = [TaskRule(compile_rule(r), r.task or task, modality, ("pacs",)) for r in chosen]
+        secret = SiteSecret(tmp_path / "site-secret")
+        return Planner(book.ledger, tmp_path, compiled, secret, engine, leaves_site=leaves_site)
+
+    return make
+
+
+@pytest.fixture
+def plan(book, planner: Callable[..., Planner]) -> Callable[..., StudyPlan]:
+    """Plan the study with such a planner."""
+    return lambda *rules, **given: planner(*rules, **given).plan(book.study())
+
+
+@pytest.fixture
+def complete(book) -> Callable[[StudyPlan], None]:
+    def write(made: StudyPlan) -> None:
+        with book.ledger.transaction() as transaction:
+            complete_study(transaction, made, evidence="released")
+
+    return write

@@ -2,98 +2,29 @@
 
 import errno
 import os
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian
+from pydicom.uid import BasicTextSRStorage
 
 from converter.derived_multiframe import write_multiframe
 from converter.derived_series import MadeUpStudy, SliceStack
 from converter.series import read_header
-from gateway.arrival.planning import Planner, TaskRule
-from gateway.arrival.rules import compile_rule
 from gateway.config import Rule
 from gateway.files.kept import FilesLost
 from gateway.files.workplace import Workplace
-from gateway.identity import EngineIdentity, SiteSecret
-from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
+from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.work import cancel
 from gateway.workers.attempts import CannotGoOn
+from tests.shelf import save_slice, store_slice
 
-ENGINE = EngineIdentity("threshold", "1.0.0", "", "dcm2niix 1.0")
 Shelve = Callable[..., None]
 Plan = Callable[..., StudyPlan]
-
-
-@pytest.fixture
-def shelve(book, make_headers: Callable[..., Any], tmp_path: Path) -> Shelve:
-    """Store the slices of a made-up series, as files and in the ledger."""
-
-    def store(*, only: Sequence[int] | None = None, shuffled: bool = False, **given: Any) -> None:
-        headers = make_headers(**given)
-        chosen = [headers[number] for number in only] if only is not None else headers
-        if shuffled:
-            random.Random(1).shuffle(chosen)
-        for path, header in chosen:
-            _save(header, path)
-            _store(book, header, path.relative_to(tmp_path))
-
-    return store
-
-
-@pytest.fixture
-def plan(book, tmp_path: Path) -> Plan:
-    """Plan the study with these rules, or one for every CT."""
-
-    def make(
-        *rules: Rule, modality: str = "CT", task: str = "tissue", leaves_site: bool = False
-    ) -> StudyPlan:
-        chosen = rules or (Rule(name="ct", when={"Modality": "CT"}),)
-        compiled = [TaskRule(compile_rule(r), r.task or task, modality, ("pacs",)) for r in chosen]
-        secret = SiteSecret(tmp_path / "site-secret")
-        planner = Planner(book.ledger, tmp_path, compiled, secret, ENGINE, leaves_site=leaves_site)
-        return planner.plan(book.study())
-
-    return make
-
-
-@pytest.fixture
-def complete(book) -> Callable[[StudyPlan], None]:
-    def write(made: StudyPlan) -> None:
-        with book.ledger.transaction() as transaction:
-            complete_study(transaction, made, evidence="released")
-
-    return write
-
-
-def _save(header: Dataset, path: Path) -> None:
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.PixelData, header["PixelData"].VR = b"", "OW"
-    header.save_as(path, enforce_file_format=True)
-
-
-def _store(book, header: Dataset, path: Path, **changes: Any) -> None:
-    kept = book.data_dir / path
-    book.store(
-        str(header.SOPInstanceUID),
-        path=str(path),
-        size_bytes=kept.stat().st_size if kept.is_file() else 1,
-        series_uid=str(header.SeriesInstanceUID),
-        sop_class_uid=str(header.SOPClassUID),
-        series_number=int(header.SeriesNumber),
-        modality=str(header.Modality),
-        pixel_sha256=f"pixels of {header.SOPInstanceUID}",
-        geometry_sha256=f"geometry of {header.SOPInstanceUID}",
-        **changes,
-    )
 
 
 def _only(made: StudyPlan) -> PlannedJob:
@@ -122,8 +53,9 @@ def test_ct_volume_becomes_a_job_with_its_slices_in_order(shelve: Shelve, plan: 
         "",
     )
     (volume,) = made.volumes
+    why = "taken by rule ct for task tissue"
     assert volume == DecidedVolume(
-        "1.2.3.1", 1, 12, job.job_key, "taken by rule ct for task tissue", volume.findings, ()
+        "1.2.3.1", 1, 12, job.job_key, why, volume.findings, (), first_image="1.2.3.1.1", can_be_used=True
     )
 
 
@@ -193,7 +125,9 @@ def test_report_is_left_with_the_reason_that_the_intake_gave(shelve: Shelve, pla
         BasicTextSRStorage,
     )
     report.SeriesNumber, report.Modality = 9, "SR"
-    _store(book, report, Path("never read"), of_use=False, why_not="not a CT or MR image (Basic Text SR)")
+    store_slice(
+        book, report, Path("never read"), of_use=False, why_not="not a CT or MR image (Basic Text SR)"
+    )
     made = plan()
     assert len(made.jobs) == 1
     assert _why(made)["9"] == "not a CT or MR image (Basic Text SR)"
@@ -221,8 +155,8 @@ def test_several_volumes_of_one_series_are_refused_unless_a_rule_picks_one(
         for path, header in make_headers(Modality="MR", EchoNumbers=echo, EchoTime=10 * echo):
             header.SOPInstanceUID = f"{header.SOPInstanceUID}.{echo}"
             echo_path = path.with_name(f"{header.SOPInstanceUID}.dcm")
-            _save(header, echo_path)
-            _store(book, header, echo_path.relative_to(tmp_path))
+            save_slice(header, echo_path)
+            store_slice(book, header, echo_path.relative_to(tmp_path))
     refused = plan(Rule(name="mr"), modality="MR")
     assert refused.jobs == ()
     assert [v.why for v in refused.volumes] == [
@@ -249,7 +183,7 @@ def shelve_multiframe(book, tmp_path: Path) -> Callable[[], Path]:
             groups.MREchoSequence = [Dataset()]
             groups.MREchoSequence[0].EffectiveEchoTime = 10.0 * (1 + number % 2)
         image.save_as(tmp_path / "enhanced.dcm")
-        _store(book, image, Path("enhanced.dcm"))
+        store_slice(book, image, Path("enhanced.dcm"))
         return tmp_path / "enhanced.dcm"
 
     return store
@@ -445,20 +379,6 @@ def test_slice_that_fills_the_gap_lets_the_volume_go_on(shelve: Shelve, plan: Pl
     states = {key: job.state for key, job in book.jobs().items()}
     assert states.pop(_only(first).job_key) is JobState.SUPERSEDED
     assert list(states.values()) == [JobState.PLANNED]
-
-
-def test_volume_that_was_taken_stays_the_one_when_a_better_one_comes_late(
-    shelve: Shelve, plan: Plan, complete, book
-) -> None:
-    shelve(series=1, spacing_mm=5.0, count=5)
-    first = plan()
-    complete(first)
-    shelve(series=2, spacing_mm=1.0, count=30)
-    second = plan()
-    assert _only(second).job_key == _only(first).job_key
-    assert _why(second)["2"] == "rule ct: series 1 of the same scan was taken first"
-    complete(second)
-    assert len(book.jobs()) == 1
 
 
 def test_volume_whose_job_was_cancelled_gives_way_to_a_better_one(

@@ -1,0 +1,78 @@
+"""Slots: what a revision is a revision of, and how what stands in one gives way."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .records import JobRow
+from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobEvent, JobState
+from .store import Ledger
+from .transaction import StaleRow, Transaction
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """A slot whose volume gives way to another of the same scan, and why.
+
+    Parameters
+    ----------
+    is_by_choice
+        A person decided it; else only a slot of which nothing is delivered gives way.
+    """
+
+    slot: str
+    reason: str
+    is_by_choice: bool = False
+
+
+def give_up(transaction: Transaction, study_uid: str, given_up: GivenUp) -> None:
+    """Let a volume give way.
+
+    Raises
+    ------
+    StaleRow
+        Something of it was delivered meanwhile, and nobody decided that it gives way all the same.
+    """
+    if not given_up.is_by_choice and given_up.slot in _delivered_slots(transaction.execute, study_uid):
+        raise StaleRow("it was delivered while the study was planned")
+    supersede_slot(transaction, study_uid, given_up.slot, given_up.reason)
+
+
+def delivered_slots(ledger: Ledger, study_uid: str) -> frozenset[str]:
+    """The slots of a study of which something has arrived somewhere, of whatever revision."""
+    return _delivered_slots(ledger.read, study_uid)
+
+
+def _delivered_slots(
+    read: Callable[[str, tuple[Any, ...]], Iterable[sqlite3.Row]], study_uid: str
+) -> frozenset[str]:
+    rows = read(
+        "SELECT DISTINCT j.slot FROM jobs j JOIN deliveries d USING (job_key)"
+        " WHERE j.study_uid = ? AND d.state IN (?, ?)",
+        (study_uid, *DELIVERY_ARRIVED),
+    )
+    return frozenset(row["slot"] for row in rows)
+
+
+def supersede_slot(transaction: Transaction, study_uid: str, slot: str, reason: str) -> None:
+    """Whatever was planned in this slot and is not delivered yet is not delivered any more."""
+    rows = transaction.execute(
+        "SELECT * FROM jobs WHERE study_uid = ? AND slot = ?", (study_uid, slot)
+    ).fetchall()
+    for old in (JobRow.of(row) for row in rows):
+        supersede_deliveries(transaction, old.job_key)
+        if old.state not in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED):
+            transaction.move_job(old.job_key, JobEvent.SUPERSEDED, reason=reason)
+
+
+def supersede_deliveries(transaction: Transaction, job_key: str) -> None:
+    """End every delivery of a job that has not arrived."""
+    rows = transaction.execute(
+        "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
+        (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
+    ).fetchall()
+    for row in rows:
+        transaction.move_delivery(
+            row["key"], DeliveryEvent.SUPERSEDED, reason="a newer object takes its place"
+        )
