@@ -13,6 +13,9 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Working folder, made anew")] = Path("iris-demo"),
     study: Annotated[Path | None, typer.Option(help="Folder with your own study")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running to look around")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with lines of your own: an engine, outputs, rules")
+    ] = None,
     pacs: Annotated[str, typer.Option(help="auto, orthanc or builtin")] = "auto",
 ) -> None:
     """Send a real study through the whole gateway and show its segmentation."""
@@ -25,6 +28,7 @@ def demo(
                 study=study,
                 keep=keep,
                 pacs=pacs,
+                config=config,
                 console=Console(highlight=False, soft_wrap=True),
             )
         )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
-from pydicom.uid import SegmentationStorage
 
 from converter.picture import draw_segmentation
+from converter.seg.settings import SOP_CLASSES
 from converter.segmentation_reader import read_segmentation
 from converter.series import Volume, volume_of
 from gateway.delivery.peer import Peer
@@ -40,33 +40,51 @@ class Outcome:
     picture: Path
 
 
-def fetch_segmentations(peer: Peer, calling_ae_title: str, study: Study, folder: Path) -> list[Path]:
-    """Fetch every segmentation that the PACS has beyond those that the study came with.
+@dataclass(frozen=True)
+class NewSeries:
+    """A series that the PACS has of the study, beyond those that it came with."""
+
+    series_uid: str
+    modality: str
+    description: str
+
+
+def find_new_series(peer: Peer, calling_ae_title: str, study: Study) -> list[NewSeries]:
+    """What came back, in the order of its numbers.
 
     Raises
     ------
     NotReached, DemoError
-        The PACS cannot be asked, or has none.
+        The PACS cannot be asked, or has nothing new.
     """
-    found = find(
-        peer,
-        calling_ae_title,
-        "SERIES",
-        StudyInstanceUID=study.study_uid,
-        SeriesInstanceUID="",
-        Modality="SEG",
-    )
-    series_uids = [str(one.SeriesInstanceUID) for one in found]
-    new = [uid for uid in series_uids if uid not in study.series_uids]
+    keys = dict.fromkeys(("SeriesInstanceUID", "Modality", "SeriesDescription", "SeriesNumber"), "")
+    found = find(peer, calling_ae_title, "SERIES", StudyInstanceUID=study.study_uid, **keys)
+    new = [
+        NewSeries(str(one.SeriesInstanceUID), str(one.get("Modality")), str(one.get("SeriesDescription", "")))
+        for one in sorted(found, key=lambda one: int(one.get("SeriesNumber") or 0))
+        if str(one.SeriesInstanceUID) not in study.series_uids
+    ]
     if not new:
-        raise DemoError("the gateway says delivered, but the PACS shows no segmentation of this study")
+        raise DemoError("the gateway says delivered, but the PACS shows no result of this study")
+    return new
+
+
+def fetch_segmentations(
+    peer: Peer, calling_ae_title: str, study: Study, series: list[NewSeries], folder: Path
+) -> list[Path]:
+    """Fetch the segmentations among these series.
+
+    Raises
+    ------
+    NotReached, DemoError
+    """
     fetched: list[Path] = []
-    for series_uid in new:
+    for series_uid in (one.series_uid for one in series if one.modality == "SEG"):
         fetched += get(
             peer,
             calling_ae_title,
             folder,
-            sop_class_uid=SegmentationStorage,
+            sop_class_uids=list(SOP_CLASSES.values()),
             study_uid=study.study_uid,
             series_uid=series_uid,
         )

@@ -1,6 +1,7 @@
 """Asks a PACS what it holds and fetches it back: C-FIND and C-GET (PS3.4 C.4.1 and C.4.3, Study Root)."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom import Dataset
@@ -60,14 +61,20 @@ def find(peer: Peer, calling_ae_title: str, level: str, **keys: str) -> list[Dat
 
 
 def get(
-    peer: Peer, calling_ae_title: str, folder: Path, *, sop_class_uid: str, study_uid: str, series_uid: str
+    peer: Peer,
+    calling_ae_title: str,
+    folder: Path,
+    *,
+    sop_class_uids: Sequence[str],
+    study_uid: str,
+    series_uid: str,
 ) -> list[Path]:
     """Fetch one series by C-GET into a folder.
 
     Parameters
     ----------
-    sop_class_uid
-        What the series is made of: the storage class that this side offers to take.
+    sop_class_uids
+        What the series may be made of: the storage classes that this side offers to take.
 
     Returns
     -------
@@ -97,9 +104,10 @@ def get(
     query.SeriesInstanceUID = series_uid
     contexts = [
         build_context(StudyRootQueryRetrieveInformationModelGet),
-        build_context(sop_class_uid, _SYNTAXES),
+        # One a syntax: of several in one the PACS would choose one, which its objects need not be in.
+        *(build_context(uid, syntax) for uid in sop_class_uids for syntax in _SYNTAXES),
     ]
-    roles = [build_role(sop_class_uid, scp_role=True)]
+    roles = [build_role(uid, scp_role=True) for uid in sop_class_uids]
     with association(
         peer, calling_ae_title, contexts, roles=roles, handlers=[(evt.EVT_C_STORE, take)]
     ) as opened:

@@ -22,12 +22,13 @@ from gateway.delivery.statuses import Answer, understand
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
 
 from .children import Child, DemoError, clean_environment
+from .configuration import write_configuration
 from .following import Follower, now
 from .loopback import PACS_AE_TITLE
-from .outcome import Outcome, fetch_segmentations, show_segmentation
+from .outcome import NewSeries, Outcome, fetch_segmentations, find_new_series, show_segmentation
 from .pacs import Pacs, choose_pacs
 from .screen import Screen
-from .workplace import Study, example_study, read_study, working_folder, write_configuration
+from .workplace import Study, example_study, read_study, working_folder
 
 START_TIMEOUT_S = 60.0
 CALLING_AE_TITLE = "IRIS-DEMO"
@@ -36,7 +37,7 @@ INTERRUPTED = 130
 
 def run_demo(
     *, console: Console, folder: Path = Path("iris-demo"), study: Path | None = None, keep: bool = False,
-    pacs: str = "auto",
+    pacs: str = "auto", config: Path | None = None,
 ) -> int:  # fmt: skip
     """Send a study through a gateway of the demo's own and show its segmentation.
 
@@ -50,6 +51,8 @@ def run_demo(
         Leave gateway and PACS running until Ctrl-C.
     pacs
         `orthanc`, `builtin`, or `auto` for Orthanc where it is installed.
+    config
+        Lines of one's own for the gateway's configuration, under what the demo has to set.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def run_demo(
     with _ended_like_ctrl_c():
         try:
             with working_folder(folder) as place, ExitStack() as running:
-                _Demo(place, screen, running).run(study, keep, pacs)
+                _Demo(place, screen, running, config).run(study, keep, pacs)
         except _Failed as failed:
             screen.failed(str(failed), failed.last_lines)
             return 1
@@ -84,12 +87,14 @@ class _Failed(Exception):
 class _Demo:
     """One run of the demo in a working folder."""
 
-    def __init__(self, place: Path, screen: Screen, running: ExitStack) -> None:
+    def __init__(self, place: Path, screen: Screen, running: ExitStack, own: Path | None) -> None:
+        self._own = own
         self._place = place
         self._screen = screen
         self._running = running
         self._data_dir = place / "iris-data"
         self._started = time.monotonic()
+        self._came_back: list[NewSeries] = []
 
     def run(self, study_folder: Path | None, keep: bool, pacs_kind: str) -> None:
         study = read_study(study_folder or example_study())
@@ -122,7 +127,7 @@ class _Demo:
 
     def _start_gateway(self, pacs: Pacs) -> Child:
         began = time.monotonic()
-        configuration = write_configuration(self._place, pacs.peer)
+        configuration = write_configuration(self._place, pacs.peer, self._own)
         with self._screen.busy("starting the gateway"):
             gateway = Child(
                 "the gateway",
@@ -184,7 +189,9 @@ class _Demo:
     def _fetch_and_draw(self, study: Study, pacs: Pacs) -> list[Outcome]:
         began = time.monotonic()
         with self._screen.busy("fetching the segmentation from the PACS"):
-            fetched = fetch_segmentations(pacs.peer, CALLING_AE_TITLE, study, self._place / "fetched")
+            self._came_back = find_new_series(pacs.peer, CALLING_AE_TITLE, study)
+            folder = self._place / "fetched"
+            fetched = fetch_segmentations(pacs.peer, CALLING_AE_TITLE, study, self._came_back, folder)
         count = "1 DICOM-SEG" if len(fetched) == 1 else f"{len(fetched)} DICOM-SEGs"
         self._screen.done("Fetched back", f"{count} from the PACS by C-GET", time.monotonic() - began)
         began = time.monotonic()
@@ -213,6 +220,8 @@ class _Demo:
         for outcome in outcomes:
             screen.say(f"Picture        {outcome.picture}")
             screen.say(f"DICOM-SEG      {outcome.path}")
+        for other in (one for one in self._came_back if one.modality != "SEG"):
+            screen.say(f"Also came back {other.modality}: {other.description}")
         screen.say(f"Gateway's data {self._data_dir}")
         screen.say(f"Its log        {self._place / 'gateway.log'}")
         screen.say(f"Status page    {self._page_address()}")

@@ -1,7 +1,6 @@
-"""The demo's working folder, the study that it sends, and the configuration of its gateway."""
+"""The demo's working folder, and the study that it sends."""
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +11,13 @@ from typing import TextIO
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from gateway.delivery.peer import Peer
 from gateway.delivery.sending import dicom_files
 
 from .children import DemoError
-from .loopback import LOOPBACK
 
 MARK_NAME = ".iris-demo"
 """Lies in every folder that a demo made, locked while it runs; a folder without it is never cleared."""
 EXAMPLE_NAME = "ct-abdomen-jpeg2000"
-QUIET_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -116,43 +112,3 @@ def read_study(folder: Path) -> Study:
         what = f"{len(studies)} studies" if studies else "no DICOM file"
         raise DemoError(f"--study holds {what}; give the folder that holds the files of one study")
     return Study(studies.pop(), tuple(files), frozenset(series), file_of_instance)
-
-
-def write_configuration(folder: Path, pacs: Peer) -> Path:
-    """The demo gateway's configuration: free ports, the PACS as the one sender and the one destination."""
-    text = f"""\
-# Made by `iris demo`. Ports are chosen when the gateway starts (0).
-
-[site]
-name = "demo"
-data_dir = {_toml(str(folder / "iris-data"))}
-low_water_mb = 100
-
-[dicom]
-port = 0
-allow = [{{ ae_title = {_toml(pacs.ae_title)}, address = "{LOOPBACK}/32" }}]
-
-[study]
-quiet_s = {QUIET_S}
-
-[[destination]]
-name = "pacs"
-ae_title = {_toml(pacs.ae_title)}
-host = {_toml(pacs.host)}
-port = {pacs.port}
-
-[[rule]]
-name = "ct"
-when = {{ Modality = "CT" }}
-
-[api]
-port = 0
-"""
-    path = folder / "iris.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _toml(text: str) -> str:
-    """A TOML basic string: JSON's escapes are among TOML's."""
-    return json.dumps(text, ensure_ascii=False)

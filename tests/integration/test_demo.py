@@ -96,6 +96,30 @@ def test_demo_as_it_comes_brings_the_segmentation_of_the_real_study_back(demo: C
     assert 2000 < volume_ml < 2600  # 38 mm of a trunk, with arms
 
 
+def test_demo_with_lines_of_ones_own_shows_what_they_say(
+    demo: Callable[..., Demo], small_study: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[seg]\ntype = "labelmap"\nseries_description = "mine: {task}"\n')
+    running = demo("--study", str(small_study), "--pacs", "builtin", "--config", str(own))
+    assert running.wait() == 0, running.said
+    (fetched,) = (running.folder / "fetched").glob("*.dcm")
+    assert (dcmread(fetched).SeriesDescription, dcmread(fetched).SegmentationType) == (
+        "mine: tissue",
+        "LABELMAP",
+    )
+
+
+def test_demo_with_a_line_that_is_no_key_ends_with_the_sentence(
+    demo: Callable[..., Demo], small_study: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text("[enigne]\nname = 'threshold'\n")
+    running = demo("--study", str(small_study), "--pacs", "builtin", "--config", str(own))
+    assert running.wait() == 1
+    assert "enigne: unknown key" in running.said
+
+
 @pytest.mark.parametrize("pacs", ["builtin", pytest.param("orthanc", marks=pytest.mark.peer("orthanc"))])
 def test_demo_that_is_kept_runs_until_it_is_told_to_end_and_leaves_no_process(
     demo: Callable[..., Demo], small_study: Path, pacs: str

@@ -98,7 +98,7 @@ def test_pacs_with_stored_series_gives_it_back_with_the_same_pixels(
     first = next(iter(headers.values()))
     fetched = get(
         pacs.peer, CALLING, tmp_path / "fetched",
-        sop_class_uid=CTImageStorage,
+        sop_class_uids=[CTImageStorage],
         study_uid=first.StudyInstanceUID,
         series_uid=first.SeriesInstanceUID,
     )  # fmt: skip
@@ -111,7 +111,7 @@ def test_pacs_without_the_series_says_that_nothing_came(pacs: Pacs, tmp_path: Pa
     with pytest.raises(DemoError, match="C-GET"):
         get(
             pacs.peer, CALLING, tmp_path,
-            sop_class_uid=CTImageStorage, study_uid="2.25.1", series_uid="2.25.2",
+            sop_class_uids=[CTImageStorage], study_uid="2.25.1", series_uid="2.25.2",
         )  # fmt: skip
 
 

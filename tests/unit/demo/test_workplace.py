@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from gateway.config import load_config
-from gateway.delivery.peer import Peer
 from gateway.demo.children import DemoError
-from gateway.demo.workplace import example_study, read_study, working_folder, write_configuration
+from gateway.demo.workplace import example_study, read_study, working_folder
 
 
 def test_working_folder_with_somebodys_files_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -73,14 +71,3 @@ def test_read_study_without_dicom_files_is_refused(tmp_path: Path) -> None:
 def test_read_study_leaves_what_is_no_dicom_file_out(small_study: Path) -> None:
     (small_study / "note.txt").write_text("not sent")
     assert len(read_study(small_study).files) == 8
-
-
-@pytest.mark.parametrize("name", ["plain", "with space", 'quote"and\\backslash', "Grüße"])
-def test_configuration_in_any_folder_is_accepted_by_the_gateway(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
-    config = load_config(write_configuration(folder, Peer("DEMOPACS", "127.0.0.1", 4242)))
-    assert config.data_dir == folder / "iris-data"
-    assert (config.dicom.port, config.api.port) == (0, 0)
-    assert [(d.ae_title, d.port) for d in config.destination] == [("DEMOPACS", 4242)]
-    assert [(s.ae_title, s.address) for s in config.dicom.allow] == [("DEMOPACS", "127.0.0.1/32")]
