@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -60,6 +60,7 @@ from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
 from gateway.workers.ledger_watch import LedgerWatch
 from gateway.workers.steps import StepWorker
+from gateway.workers.stopping import stop_together
 from gateway.workers.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -180,17 +181,24 @@ class App:
         self._write(API_ADDRESS_NAME, f"http://{_in_url(api_host)}:{api_port}")
         log.info("gateway_started", version=metadata.version("iris-gateway"))
 
-    def stop(self) -> None:
-        """End everything; what is open goes on at the next start."""
+    def stop(self) -> Sequence[str]:
+        """End everything at once; what is open goes on at the next start.
+
+        Returns
+        -------
+        The names of parts that did not end in time: they hang.
+        """
         for name in (DICOM_ADDRESS_NAME, API_ADDRESS_NAME):
             (self.config.data_dir / name).unlink(missing_ok=True)
-        self.listener.stop()
-        self.api.stop()
-        self._computing.stop()
-        for worker in self._workers:
-            worker.stop()
-        self._ledger.close()
-        log.info("gateway_stopped")
+        parts: dict[str, Callable[[], object]] = {
+            "listener": self.listener.stop,
+            "api": self.api.stop,
+            "computing": self._computing.stop,
+            **{worker.name: worker.stop for worker in self._workers},
+        }
+        hanging = stop_together(parts) or stop_together({"ledger": self._ledger.close})
+        log.info("gateway_stopped", hanging=list(hanging))
+        return hanging
 
     def readiness(self) -> Readiness:
         """Whether instances can be taken, and what is wrong elsewhere."""

@@ -20,6 +20,11 @@ def make_folder(path: Path) -> None:
 
 def sync_folder(path: Path) -> None:
     """Fsync a folder: what was renamed into it stays there."""
+    sync_file(path)
+
+
+def sync_file(path: Path) -> None:
+    """Fsync what others wrote into a file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,17 +2,17 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from gateway.ledger import work
 from gateway.ledger.choices import choose_volume
 from gateway.ledger.completion import request_completion
 from gateway.ledger.outbox import backlog_of, mirror_of
-from gateway.ledger.records import utc_time
 from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow, Transaction
+from gateway.ledger.watched import kept_counts, oldest_open_study_age_s
 from gateway.ledger.work import NotPossible
 
 from .listings import find_study, list_studies, show_job, show_study
@@ -49,21 +49,15 @@ class LedgerStore:
 
     def counts(self) -> Counts:
         """Count what the ledger holds now; the disk is the one that the ledger lies on."""
-        oldest = self._ledger.read(
-            "SELECT min(received_at) AS at FROM studies WHERE state IN (?, ?)",
-            (StudyState.RECEIVING, StudyState.PROCESSING),
-        )[0]["at"]
-        age_s = (datetime.now(UTC) - utc_time(oldest)).total_seconds() if oldest else 0.0
         backlog = backlog_of(self._ledger)
-        rows = self._ledger.read("SELECT kind, state, number FROM counts")
-        counted = {(row["kind"], row["state"]): int(row["number"]) for row in rows}
+        counted = kept_counts(self._ledger)
         return Counts(
             studies=_by_state(counted, "study", StudyState),
             jobs=_by_state(counted, "job", JobState),
             deliveries=_by_state(counted, "delivery", DeliveryState),
             quarantined_objects=counted["quarantine", ""],
             instances_stored=counted["instance", ""],
-            oldest_open_study_age_s=max(0.0, age_s),
+            oldest_open_study_age_s=oldest_open_study_age_s(self._ledger),
             disk_free_bytes=shutil.disk_usage(self._ledger.path.parent).free,
             mirror_waiting=backlog.waiting if mirror_of(self._ledger).is_on else None,
             mirror_lag_s=backlog.lag_s,
@@ -71,7 +65,7 @@ class LedgerStore:
 
 
 def _by_state(counted: Mapping[tuple[str, str], int], kind: str, states: type[StrEnum]) -> dict[str, int]:
-    return {state.value: counted.get((kind, state.value), 0) for state in states}
+    return {state.value: counted[kind, state.value] for state in states}
 
 
 class LedgerActions:

@@ -3,6 +3,7 @@
 The shapes are those of `gateway.api.models`.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -122,13 +123,20 @@ def find_study(ledger: Ledger, study: str) -> StudyRow | None:
 
 # -- parts --------------------------------------------------------------------------------------------------
 
+_JOBS_OF_STUDIES = (
+    "SELECT * FROM jobs WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
+)
+_DELIVERIES_OF_STUDIES = (
+    "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
+)
+
 
 def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
-    uids = [study.study_uid for study in studies]
+    uids = json.dumps([study.study_uid for study in studies])
     jobs, deliveries = defaultdict[str, list[Json]](list), defaultdict[str, list[Json]](list)
-    for row in _of_studies(ledger, "SELECT * FROM jobs", uids, "ORDER BY created_at"):
+    for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
         jobs[row["study_uid"]].append(_job(JobRow.of(row)))
-    for row in _of_studies(ledger, "SELECT * FROM deliveries", uids, "ORDER BY created_at"):
+    for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
     return [
         {
@@ -148,11 +156,6 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
         }
         for study in studies
     ]
-
-
-def _of_studies(ledger: Ledger, select: str, uids: Sequence[str], then: str) -> list[Any]:
-    marks = ", ".join("?" for _ in uids)
-    return ledger.read(f"{select} WHERE study_uid IN ({marks}) {then}", tuple(uids))
 
 
 def _job(row: JobRow) -> Json:

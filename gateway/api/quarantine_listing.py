@@ -4,14 +4,26 @@ The shapes are those of `gateway.api.models`.
 """
 
 import sqlite3
-from typing import Any
+from typing import Final
 
 from gateway.ledger.records import QuarantineRow
-from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 
 from .cursors import read_cursor, write_cursor
 from .listings import DEFAULT_LIMIT, Json, find_study
+
+END_OF_TIME: Final = ("9999", "")
+"""Comes after every time and key."""
+# Each reads one page along its own index.
+_OBJECTS: Final = (
+    "SELECT first_at AS at, key, 'object' AS kind FROM quarantine WHERE (first_at, key) < (?, ?)"
+    " ORDER BY first_at DESC, key DESC LIMIT ?"
+)
+_HELD_JOBS: Final = (
+    "SELECT updated_at AS at, job_key AS key, 'job' AS kind FROM jobs INDEXED BY jobs_held"
+    " WHERE state = 'quarantined'"
+    " AND (updated_at, job_key) < (?, ?) ORDER BY updated_at DESC, job_key DESC LIMIT ?"
+)
 
 
 def list_quarantine(ledger: Ledger, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Json:
@@ -28,16 +40,9 @@ def list_quarantine(ledger: Ledger, *, limit: int = DEFAULT_LIMIT, cursor: str |
     ------
     BadCursor
     """
-    after, parameters = "", list[Any]()
-    if cursor is not None:
-        after = "WHERE (at, key) < (?, ?)"
-        parameters += read_cursor(cursor)
-    rows = ledger.read(
-        "SELECT * FROM (SELECT first_at AS at, key, 'object' AS kind FROM quarantine UNION ALL"
-        f" SELECT updated_at AS at, job_key AS key, 'job' AS kind FROM jobs WHERE state = ?) {after}"
-        " ORDER BY at DESC, key DESC LIMIT ?",
-        (JobState.QUARANTINED, *parameters, limit + 1),
-    )
+    before = read_cursor(cursor) if cursor is not None else END_OF_TIME
+    rows = [*ledger.read(_OBJECTS, (*before, limit + 1)), *ledger.read(_HELD_JOBS, (*before, limit + 1))]
+    rows.sort(key=lambda row: (row["at"], row["key"]), reverse=True)
     page = rows[:limit]
     items = [_held_job(ledger, row) if row["kind"] == "job" else _object(ledger, row["key"]) for row in page]
     return {

@@ -5,13 +5,14 @@ Each command imports what it needs when it runs: `iris --help` and `iris studies
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
@@ -30,6 +31,7 @@ EXPECTED_ERRORS: Final = (
     ("gateway.delivery.peer", "NotReached"),
     ("gateway.delivery.sending", "NotSendable"),
     ("gateway.demo.children", "DemoError"),
+    ("gateway.ledger.backup", "BackupError"),
     ("gateway.ledger.store", "LedgerError"),
     ("gateway.listener.application_entity", "ListenerError"),
     ("gateway.commands.mirror_rebuild", "RebuildError"),
@@ -48,6 +50,14 @@ def fail(sentence: str) -> NoReturn:
 def print_json(value: Any) -> None:
     """Print a value for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar, where somebody looks, that is told how much is done, and of how much."""
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager

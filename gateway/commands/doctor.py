@@ -98,7 +98,7 @@ def _ledger(config: Config) -> Check:
         with Ledger(path, read_only=True) as ledger:
             version = ledger.read("PRAGMA user_version")[0][0]
             ledger.check()
-            studies = ledger.read("SELECT count(*) FROM studies")[0][0]
+            studies = ledger.read("SELECT coalesce(sum(number), 0) FROM counts WHERE kind = 'study'")[0][0]
             damage = ledger.damage
     except (LedgerError, OSError) as error:
         damage = str(error)

@@ -1,14 +1,40 @@
 """The commands that look after the ledger: `iris ledger check`, `rebuild`, `backup`, `accept-secret`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import ConfigOption, out, plain_errors
+from .console import ConfigOption, fail, out, plain_errors, progress_bar
 
 ledger_commands = typer.Typer(name="ledger", help="The file that knows every study.", no_args_is_help=True)
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
+
+
+@ledger_commands.command("backup")
+def backup(
+    config: ConfigOption = None,
+    target: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A new file; else a dated one in data_dir/backups"),
+    ] = None,
+) -> None:
+    """Copy the ledger as it is at this moment, with the gateway running or not."""
+    from gateway.config import load_config
+    from gateway.files.names import LEDGER_NAME
+    from gateway.ledger.backup import FOLDER, back_up, dated
+
+    with plain_errors():
+        data_dir = load_config(config).data_dir
+        if not (data_dir / LEDGER_NAME).exists():
+            fail(f"there is no ledger in {data_dir}; look at site.data_dir")
+        target = target or data_dir / FOLDER / f"ledger-{dated()}.sqlite"
+        with progress_bar(f"copying to {target}") as tell:
+            back_up(data_dir / LEDGER_NAME, target, tell)
+    out.print(
+        f"{target} holds the ledger as it was when the copy began; `site-secret` is not in it: copy it, too"
+    )
 
 
 @ledger_commands.command("accept-secret")

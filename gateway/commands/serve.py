@@ -1,8 +1,6 @@
 """The command `iris serve`: the gateway itself."""
 
-import signal
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,12 +18,11 @@ def serve(config: ConfigOption = None) -> None:
         settings = load_config(config)
         from gateway.app import App, warnings_about  # late: it takes seconds, and the file may have a mistake
         from gateway.delivery.carriers.catalogue import carriers_of
+        from gateway.workers.stopping import asked_to_stop, end_at_once
 
         with _damage_said(settings.data_dir):
             gateway = App(settings)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = asked_to_stop()
         try:
             with _damage_said(settings.data_dir):
                 gateway.start()
@@ -39,7 +36,9 @@ def serve(config: ConfigOption = None) -> None:
             out.print(f"Status page:    {gateway.page_address}")
             stop.wait()
         finally:
-            gateway.stop()
+            hanging = gateway.stop()
+        if hanging:  # else the interpreter would wait for its threads
+            end_at_once(hanging)
 
 
 @contextmanager

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from .console import ConfigOption, JsonOption, err, fail, out, plain_errors, print_json
+from .console import ConfigOption, JsonOption, fail, out, plain_errors, print_json, progress_bar
 
 mirror_commands = typer.Typer(name="mirror", help="The table that mirrors the ledger.", no_args_is_help=True)
 config_commands = typer.Typer(name="config", help="The configuration file.", no_args_is_help=True)
@@ -46,11 +45,8 @@ def rebuild(config: ConfigOption = None) -> None:
     silence_logging()
     with plain_errors():
         settings = load_config(config)
-        with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-            task = progress.add_task(f"writing {settings.mirror.table}", total=None)
-            written = rebuild_mirror(
-                settings, lambda done, total: progress.update(task, completed=done, total=total)
-            )
+        with progress_bar(f"writing {settings.mirror.table}") as tell:
+            written = rebuild_mirror(settings, tell)
     out.print(f"{settings.mirror.table} has everything: {written} items written")
 
 

@@ -6,9 +6,15 @@ Each version is one transaction: a process that is killed in between leaves the 
 import sqlite3
 from contextlib import closing
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
-from .soundness import Names, schema_names
+import structlog
+
+from .backup import BackupError, back_up_before_upgrade
+from .soundness import WAY_OUT, Names, schema_names
+
+log = structlog.get_logger(__name__)
 
 SCHEMAS: Final = (
     "schema.sql",
@@ -21,8 +27,8 @@ SCHEMAS: Final = (
 """One file for each schema version, applied in order."""
 
 
-class RowsMissing(Exception):
-    """Rows refer to others that are not there: the ledger stays as it was."""
+class CannotUpgrade(Exception):
+    """The ledger stays as it was; one sentence that says why and what to do."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -37,12 +43,29 @@ def names_of(version: int) -> Names:
         return schema_names(empty)
 
 
+def upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the ledger in this file up to date; one that has a schema is backed up first.
+
+    Raises
+    ------
+    CannotUpgrade, sqlite3.Error
+    """
+    version = version_of(connection)
+    if 0 < version < len(SCHEMAS):
+        try:
+            back_up_before_upgrade(path, version)
+        except BackupError as error:
+            raise CannotUpgrade(f"it is not brought up to date without a backup: {error}") from None
+        log.info("ledger_backed_up", schema=version, why="it is brought up to date")
+    migrate(connection)
+
+
 def migrate(connection: sqlite3.Connection, to_version: int = len(SCHEMAS)) -> None:
     """Bring a ledger up to a version.
 
     Raises
     ------
-    RowsMissing, sqlite3.Error
+    CannotUpgrade, sqlite3.Error
         It stays at the last version that it reached.
     """
     version = version_of(connection)
@@ -54,6 +77,8 @@ def migrate(connection: sqlite3.Connection, to_version: int = len(SCHEMAS)) -> N
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};")
         if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
             connection.execute("ROLLBACK")
-            raise RowsMissing(f"the ledger cannot be brought to schema {number}: rows refer to missing ones")
+            raise CannotUpgrade(
+                f"it cannot be brought to schema {number}, since rows refer to missing ones; {WAY_OUT}"
+            )
         connection.execute("COMMIT")
     connection.execute("PRAGMA foreign_keys = ON")

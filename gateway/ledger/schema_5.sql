@@ -94,9 +94,12 @@ DROP INDEX deliveries_by_state;
 CREATE INDEX deliveries_by_state ON deliveries (state, destination, created_at);
 CREATE INDEX deliveries_by_put_off ON deliveries (state, destination, not_before) WHERE not_before IS NOT NULL;
 CREATE INDEX instances_by_path ON instances (path);
+-- of every revision: a study that is removed is looked for among them
+DROP INDEX instances_by_study;
+CREATE INDEX instances_by_study ON instances (study_uid, series_uid, is_current);
 CREATE INDEX quarantine_by_path ON quarantine (path);
 CREATE INDEX quarantine_by_first ON quarantine (first_at, key);
-CREATE INDEX jobs_by_updated ON jobs (state, updated_at, job_key);
+CREATE INDEX jobs_held ON jobs (updated_at, job_key) WHERE state = 'quarantined';
 
 -- what is known of the ledger itself, by name
 CREATE TABLE facts (

@@ -21,8 +21,8 @@ import structlog
 from gateway.events import Bus
 
 from .kill_points import die_if_asked
-from .migrations import SCHEMAS, RowsMissing, migrate, names_of, version_of
-from .soundness import WAY_OUT, damage_of, damage_sentence, is_damage, look_at_all, look_quickly
+from .migrations import SCHEMAS, CannotUpgrade, names_of, upgrade, version_of
+from .soundness import damage_of, damage_sentence, is_damage, look_at_all, look_quickly
 from .transaction import Transaction
 
 INTERRUPT_EVERY_S = 0.02
@@ -75,9 +75,9 @@ class Ledger:
         except LedgerError:
             self.close()
             raise
-        except RowsMissing as error:
+        except CannotUpgrade as error:
             self.close()
-            raise LedgerError(f"{path}: {error}; {WAY_OUT}") from None
+            raise LedgerError(f"{path}: {error}") from None
         except sqlite3.DatabaseError as error:
             self.close()
             raise LedgerError(
@@ -99,7 +99,7 @@ class Ledger:
             if finding := look_quickly(self._writer, names_of(version)):
                 self.note_damage(finding)
                 raise LedgerDamaged(self.damage)
-            migrate(self._writer)
+            upgrade(self._writer, self.path)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)

@@ -3,10 +3,11 @@
 Numbers only. Durations are between two lines of the timeline, in seconds, by the clock of this machine.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from gateway.adapters.measures import Measure, Readings
 
@@ -54,34 +55,23 @@ def mark_counted(ledger: Ledger, stretch: Stretch) -> None:
 
 # -- how things stand -------------------------------------------------------------------------------------
 
+_OPEN: Final = (StudyState.RECEIVING, StudyState.PROCESSING)
 _WAITING: Final = (JobState.SUBMITTED, JobState.RUNNABLE)
 
 
 def standing(ledger: Ledger) -> Readings:
     """How things stand now; what there is no mirror of is left out."""
-    studies = _first(
-        ledger,
-        "SELECT count(*) AS number, min(received_at) AS since FROM studies WHERE state IN (?, ?)",
-        (StudyState.RECEIVING, StudyState.PROCESSING),
-    )
-    waiting = _first(
-        ledger,
-        "SELECT count(*) AS number, min(waiting_since) AS since FROM jobs WHERE state IN (?, ?)",
-        _WAITING,
-    )
-    held = _first(
-        ledger,
-        "SELECT (SELECT count(*) FROM quarantine) + count(*) AS number FROM jobs WHERE state = ?",
-        (JobState.QUARANTINED,),
-    )
-    running = _first(ledger, "SELECT count(*) AS number FROM jobs WHERE state = ?", (JobState.RUNNING,))
+    kept = kept_counts(ledger)
+    waiting_since = ledger.read(
+        "SELECT min(waiting_since) AS since FROM jobs WHERE state IN (?, ?)", _WAITING
+    )[0]["since"]
     numbers = {
-        Measure.STUDIES_OPEN: studies["number"],
-        Measure.OLDEST_OPEN_STUDY_AGE: _age_s(studies["since"]),
-        Measure.JOBS_WAITING: waiting["number"],
-        Measure.LONGEST_RUNNABLE_WAIT: _age_s(waiting["since"]),
-        Measure.JOBS_RUNNING: running["number"],
-        Measure.QUARANTINED: held["number"],
+        Measure.STUDIES_OPEN: sum(kept["study", state] for state in _OPEN),
+        Measure.OLDEST_OPEN_STUDY_AGE: oldest_open_study_age_s(ledger),
+        Measure.JOBS_WAITING: sum(kept["job", state] for state in _WAITING),
+        Measure.LONGEST_RUNNABLE_WAIT: _age_s(waiting_since),
+        Measure.JOBS_RUNNING: kept["job", JobState.RUNNING],
+        Measure.QUARANTINED: kept["quarantine", ""] + kept["job", JobState.QUARANTINED],
     }
     if mirror_of(ledger).is_on:
         backlog = backlog_of(ledger)
@@ -89,8 +79,23 @@ def standing(ledger: Ledger) -> Readings:
     return {measure: (float(number),) for measure, number in numbers.items()}
 
 
-def _first(ledger: Ledger, sql: str, parameters: tuple[str, ...]) -> Mapping[str, Any]:
-    return dict(ledger.read(sql, parameters)[0])
+def kept_counts(ledger: Ledger) -> Counter[tuple[str, str]]:
+    """How many rows there are, by kind (study, job, delivery, instance, quarantine) and state, "" for none.
+
+    They are kept by triggers: nothing is counted here, however many there are.
+    """
+    rows = ledger.read("SELECT kind, state, number FROM counts")
+    return Counter({(row["kind"], row["state"]): row["number"] for row in rows})
+
+
+def oldest_open_study_age_s(ledger: Ledger) -> float:
+    """Age of the oldest study that is receiving or processing; 0 when none is."""
+    row = ledger.read(
+        "SELECT min(at) AS since FROM (SELECT min(received_at) AS at FROM studies WHERE state = ?"
+        " UNION ALL SELECT min(received_at) FROM studies WHERE state = ?)",
+        _OPEN,
+    )[0]
+    return _age_s(row["since"])
 
 
 def _age_s(since: str | None) -> float:

@@ -248,7 +248,10 @@ def runs_refused_in_a_row(ledger: Ledger, job_key: str) -> int:
 def open_runs_of_ended_jobs(ledger: Ledger) -> list[JobRow]:
     """Jobs that nobody wants any more, whose run may still live at the queue."""
     ended = (JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED)
-    rows = ledger.read(f"SELECT * FROM jobs WHERE run_open = 1 AND state IN ({_marks(ended)})", ended)
+    rows = ledger.read(
+        f"SELECT * FROM jobs INDEXED BY jobs_by_open_run WHERE run_open = 1 AND state IN ({_marks(ended)})",
+        ended,
+    )
     return [JobRow.of(row) for row in rows]
 
 

@@ -178,9 +178,10 @@ _JOBS = "SELECT * FROM jobs WHERE study_uid IN (SELECT value FROM json_each(?)) 
 _DELIVERIES = "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY rowid"
 _EVENTS = "SELECT * FROM events WHERE seq IN (SELECT CAST(value AS INTEGER) FROM json_each(?))"
 _REASONED = (
-    "SELECT * FROM events WHERE seq IN (SELECT max(seq) FROM events"
-    " WHERE study_uid IN (SELECT value FROM json_each(?)) AND job_key IS NOT NULL AND delivery_key IS NULL"
-    " AND json_extract(detail, '$.reason') IS NOT NULL GROUP BY job_key)"
+    "SELECT * FROM events WHERE seq IN (SELECT (SELECT e.seq FROM events e WHERE e.job_key = j.job_key"
+    " AND e.delivery_key IS NULL AND json_extract(e.detail, '$.reason') IS NOT NULL"
+    " ORDER BY e.seq DESC LIMIT 1)"
+    " FROM jobs j WHERE j.study_uid IN (SELECT value FROM json_each(?)))"
 )
 _COUNTS = (
     "SELECT study_uid, count(DISTINCT series_uid) AS series, count(*) AS instances FROM instances"

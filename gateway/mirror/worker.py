@@ -157,10 +157,9 @@ class MirrorWorker(Worker):
     def _end_rebuild(self, epoch: int) -> None:
         """Remove what the table has of our studies that the ledger has not, and say what it has besides."""
         below = epoch * EPOCH_FACTOR
-        ours = {row["study_key"] for row in self._ledger.read("SELECT study_key FROM studies")}
         removed, unknown = 0, set()
         for key in self._mirror.older(self._items.site, below):
-            if key.study_key not in ours:
+            if not self._is_ours(key.study_key):
                 unknown.add(key.study_key)  # of a ledger that was lost: nothing else knows of them
                 continue
             self._mirror.remove(key, below)
@@ -169,6 +168,9 @@ class MirrorWorker(Worker):
             end_rebuild(transaction, epoch)
         self._all_is_well()
         log.info("mirror_rebuilt", removed=removed, studies_of_other_ledgers=len(unknown))
+
+    def _is_ours(self, study_key: str) -> bool:
+        return bool(self._ledger.read("SELECT 1 FROM studies WHERE study_key = ?", (study_key,)))
 
 
 def _by_study(shipments: Sequence[Shipment]) -> Iterator[list[Shipment]]:

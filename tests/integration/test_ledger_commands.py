@@ -1,6 +1,7 @@
 """`iris ledger`, and what `iris serve` and `iris doctor` say where ledger or secret are not as they were."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -56,3 +57,33 @@ def test_accept_secret_asks_first_and_then_goes_on_with_another(iris: Iris, data
     assert "keep a copy" in accepted.stdout
     with Ledger(data_dir / LEDGER_NAME) as ledger:
         site_secret(ledger, data_dir / "site-secret")
+
+
+def test_backup_is_dated_and_lies_in_the_data_directory(iris: Iris, data_dir: Path) -> None:
+    result = iris("ledger", "backup")
+    assert result.returncode == 0, result.stderr
+    (copy,) = (data_dir / "backups").iterdir()
+    assert re.fullmatch(r"ledger-\d{8}T\d{6}Z\.sqlite", copy.name)
+    assert copy.name in result.stdout
+    with Ledger(copy, read_only=True) as ledger:
+        assert ledger.read("SELECT * FROM studies") == []
+
+
+def test_backup_of_a_gateway_that_runs_goes_where_it_is_told(
+    iris: Iris, data_dir: Path, tmp_path: Path
+) -> None:
+    with Ledger(data_dir / LEDGER_NAME) as ledger:  # as a gateway holds it
+        with ledger.transaction() as transaction:
+            transaction.note("something")
+        assert iris("ledger", "backup", "--out", tmp_path / "mine.sqlite").returncode == 0
+    with Ledger(tmp_path / "mine.sqlite", read_only=True) as copy:
+        assert [row["event"] for row in copy.read("SELECT event FROM events")] == ["something"]
+    again = iris("ledger", "backup", "--out", tmp_path / "mine.sqlite")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "choose another name" in again.stderr
+
+
+def test_backup_without_a_ledger_says_where_to_look(iris: Iris) -> None:
+    result = iris("ledger", "backup")
+    assert result.returncode == 1
+    assert "site.data_dir" in result.stderr

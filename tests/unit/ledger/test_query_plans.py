@@ -1,0 +1,396 @@
+"""Nothing that an event or a request runs reads more of the ledger than it is about, however much there is.
+
+Each statement's plan is looked at, and what each question and each step costs is counted in a small and in a
+large ledger. What may read a whole table, or all that is in one state, stands here with its reason.
+"""
+
+import ast
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.large_ledger.make import Size, make_large_ledger, study_uid_of
+from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.store import Cut
+from gateway.ledger.completion import (
+    PlannedJob,
+    StudyPlan,
+    complete_study,
+    images_of_jobs,
+    jobs_of,
+    receiving_studies,
+)
+from gateway.ledger.instances import (
+    ArrivedInstance,
+    StudyHeader,
+    association_closed,
+    current_instance,
+    current_instances,
+    is_known_file,
+    is_result_of_ours,
+    store_instance,
+    study_of_series,
+)
+from gateway.ledger.outbox import backlog_of, due_changes
+from gateway.ledger.results import record_result, revisions_delivered
+from gateway.ledger.states import AT_THE_QUEUE, DeliveryEvent, JobEvent, JobState
+from gateway.ledger.store import Ledger
+from gateway.ledger.watched import Stretch, happened, standing
+from gateway.ledger.work import job, jobs_in, next_delivery, next_job, open_runs_of_ended_jobs, put_off_jobs
+from gateway.mirror.details import ConfiguredNames
+from gateway.mirror.items import Items
+from tests.ledger_statements import (
+    ROOT,
+    Plans,
+    Statement,
+    Steps,
+    plan_of,
+    statements,
+    statements_of_triggers,
+    watched_connections,
+)
+from tests.results import result_of_one
+
+OPEN = "only what is open stands in these states, and what is open ends"
+PAGE = "in the order of its index, and no further than its LIMIT"
+ALLOWED = {
+    "SELECT * FROM jobs WHERE state IN (": OPEN,
+    "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before": OPEN,
+    "SELECT min(waiting_since) AS since FROM jobs WHERE state IN (": OPEN,
+    "SELECT * FROM studies WHERE state = ?": OPEN,
+    "SELECT * FROM deliveries WHERE state = ? AND destination = ?": OPEN,
+    "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key) WHERE d.state = ?": OPEN,
+    "SELECT key, not_before FROM deliveries WHERE state = ? AND destination = ?": OPEN,
+    "SELECT * FROM jobs INDEXED BY jobs_by_open_run": "the index holds only jobs whose run may live",
+    "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
+    "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
+    "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
+    "SELECT count(*) AS waiting, min(since) AS since FROM mirror_outbox": "what the mirror lacks",
+    "WITH kept AS (SELECT * FROM studies": "a mirror is filled once, or when a person asks",
+}
+"""What begins so may read more than it is about."""
+IN_THE_BACKGROUND = ("gateway/ledger/soundness.py",)
+"""What stands here looks at the whole file, and is never waited for."""
+
+ONE_ROW = re.compile(r"SCAN (mirror|watch|counts|json_each|CONSTANT|\(subquery|\d+ CONSTANT)\b")
+"""Tables of one row, of one row a state, and none at all."""
+NARROW = re.compile(
+    r"[(\s](study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name)=\?"
+    r"|(rowid|path)>\? AND (rowid|path)<\?"
+)
+"""About one study, job, object or file, a stretch of the timeline, or one folder."""
+
+
+def _faults(sql: str, plan: tuple[str, ...]) -> list[str]:
+    """What in this plan grows with the ledger."""
+    if any(sql.startswith(beginning) for beginning in ALLOWED):
+        return []
+    searched = [line for line in plan if line.startswith("SEARCH") and "(" in line]
+    sorts = any("TEMP B-TREE" in line for line in plan)
+    if sql.endswith(" LIMIT 1") and " WHERE " not in sql and not sorts:
+        return []  # one entry
+    is_page = "ORDER BY" in sql and "LIMIT" in sql and not sorts
+    scans = [line for line in plan if line.startswith("SCAN") and not ONE_ROW.match(line)]
+    broad = [line for line in searched if not NARROW.search(line) and "(subquery" not in line]
+    automatic = [line for line in plan if "AUTOMATIC" in line]
+    return [*scans, *automatic, *([] if is_page else broad)]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path = tmp_path_factory.mktemp("empty") / "ledger.sqlite"
+    Ledger(path).close()
+    connection = sqlite3.connect(path)
+    yield connection
+    connection.close()
+
+
+# -- statements as they stand in the sources ----------------------------------------------------------------
+
+
+def test_every_whole_statement_reads_only_what_it_is_about(empty: sqlite3.Connection) -> None:
+    whole = [one for one in statements() if one.is_whole and not one.place.startswith(IN_THE_BACKGROUND)]
+    faults = {
+        f"{statement.place}: {statement.text}": found
+        for statement in whole
+        if (found := _faults(statement.text, plan_of(empty, statement.text)))
+    }
+
+    assert len(whole) > 80
+    assert faults == {}, "give it an index, or name it in ALLOWED with the reason why it may"
+
+
+def test_every_statement_of_a_trigger_reads_only_what_it_is_about(empty: sqlite3.Connection) -> None:
+    programs = list(statements_of_triggers(empty))
+    faults = {
+        f"{name}: {sql}": found for name, sql in programs if (found := _faults(sql, plan_of(empty, sql)))
+    }
+
+    assert len(programs) > 20
+    assert faults == {}
+
+
+def test_every_reference_to_another_row_has_an_index_for_its_removal(empty: sqlite3.Connection) -> None:
+    tables = [
+        row[0] for row in empty.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    ]
+    columns = [
+        (table, row[3])
+        for table in tables
+        for row in empty.execute(f"PRAGMA foreign_key_list({table})").fetchall()
+    ]
+    faults = {
+        f"{table}.{column}": plan
+        for table, column in columns
+        if (plan := plan_of(empty, f"SELECT 1 FROM {table} WHERE {column} = ?"))
+        if any(line.startswith("SCAN") for line in plan)
+    }
+
+    assert ("instances", "study_uid") in columns
+    assert faults == {}
+
+
+def test_every_row_is_updated_by_a_key_of_its_table(empty: sqlite3.Connection) -> None:
+    calls = [call for path in (ROOT / "gateway").rglob("*.py") for call in _updates_in(path)]
+    faults = {
+        f"{place}: {table}.{column}": plan
+        for place, table, column in calls
+        if (plan := plan_of(empty, f"SELECT 1 FROM {table} WHERE {column} = ?"))
+        if not NARROW.search(plan[0])
+    }
+
+    assert len(calls) > 20
+    assert faults == {}
+
+
+def _updates_in(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Calls of `transaction.update(table, key, ...)`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(ast.Attribute(attr="update"), [ast.Constant(table), ast.Constant(key), _, _]):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", table, key
+
+
+# -- statements that are put together at run time -----------------------------------------------------------
+
+Deed = Callable[[Ledger], object]
+
+
+def _lists() -> Iterator[Deed]:
+    since, cursors = datetime(2020, 1, 1, tzinfo=UTC), (None, "a cursor")
+    for state, since_when, cursor in product((None, "done", "failed"), (None, since), cursors):
+        yield lambda ledger, s=state, w=since_when, c=cursor: LedgerStore(ledger).studies(
+            state=s, since=w, cut=Cut(1, _cursor(ledger) if c else None)
+        )
+    for cursor in cursors:
+        yield lambda ledger, c=cursor: LedgerStore(ledger).quarantine(Cut(1, _cursor(ledger) if c else None))
+
+
+def _cursor(ledger: Ledger) -> str:
+    """One that leaves out the two newest studies."""
+    return str(LedgerStore(ledger).studies(state=None, since=None, cut=Cut(2))["next_cursor"])
+
+
+def _job_key(ledger: Ledger) -> str:
+    [found] = jobs_of(ledger, study_uid_of(3))
+    return found.job_key
+
+
+def _ship(ledger: Ledger) -> object:
+    names = ConfiguredNames(frozenset({"pacs"}), frozenset({"ct"}), frozenset({"total"}))
+    return Items(ledger, "site", names, 90).of(due_changes(ledger, 400), 1)
+
+
+QUESTIONS: dict[str, Deed] = {
+    **{f"list {number}": deed for number, deed in enumerate(_lists())},
+    "study": lambda ledger: LedgerStore(ledger).study(study_uid_of(3)),
+    "job": lambda ledger: LedgerStore(ledger).job(_job_key(ledger)),
+    "figures": lambda ledger: LedgerStore(ledger).counts(),
+    "standing": standing,
+    "happened": lambda ledger: happened(ledger, Stretch(0, 200, is_last=False)),
+    "is it ours": lambda ledger: is_result_of_ours(ledger, "1.2.3"),
+    "known instance": lambda ledger: current_instance(ledger, "1.2.3"),
+    "known series": lambda ledger: study_of_series(ledger, "1.2.3"),
+    "known file": lambda ledger: is_known_file(ledger, "instances/a.dcm"),
+    "instances": lambda ledger: current_instances(ledger, study_uid_of(3)),
+    "images": lambda ledger: images_of_jobs(ledger, study_uid_of(3)),
+    "receiving": receiving_studies,
+    "jobs in a state": lambda ledger: jobs_in(ledger, {JobState.RUNNING}),
+    "jobs in states": lambda ledger: jobs_in(ledger, AT_THE_QUEUE),
+    "next job": lambda ledger: next_job(ledger, JobState.PLANNED),
+    "put off": lambda ledger: put_off_jobs(ledger, JobState.PLANNED),
+    "open runs": open_runs_of_ended_jobs,
+    "next delivery": lambda ledger: next_delivery(ledger, "pacs"),
+    "revisions": lambda ledger: revisions_delivered(ledger, jobs_of(ledger, study_uid_of(3))[0]),
+    "backlog": backlog_of,
+    "changes to ship": _ship,
+}
+
+
+def _receive(ledger: Ledger) -> None:
+    header = StudyHeader("9.1", "key of 9.1", "P", "A", "20260101", "")
+    arrived = ArrivedInstance(
+        header, "9.1.1", "9.1.1.1", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", "CT", 2, "",
+        "instances/a.dcm", 1, "h", "p", "g", True, "", "PACS",
+    )  # fmt: skip
+    with ledger.transaction() as transaction:
+        store_instance(transaction, arrived, 1)
+    with ledger.transaction() as transaction:
+        association_closed(transaction, ["9.1"], released=True, sender="PACS")
+
+
+def _complete(ledger: Ledger) -> None:
+    planned = PlannedJob(
+        "a" * 64, "9.1.1", "slot", "ct", "tissue", {}, "threshold", 0, ("9.1.1.1",), ("pacs",), ("seg",), "h"
+    )
+    with ledger.transaction() as transaction:
+        complete_study(transaction, StudyPlan("9.1", 1, (planned,), ()), evidence="released")
+
+
+def _run(ledger: Ledger) -> None:
+    for event in (
+        JobEvent.CONVERTED,
+        JobEvent.STAGED,
+        JobEvent.SUBMITTED,
+        JobEvent.STARTED,
+        JobEvent.SEGMENTED,
+    ):
+        with ledger.transaction() as transaction:
+            transaction.move_job("a" * 64, event)
+
+
+def _encode(ledger: Ledger) -> None:
+    made = job(ledger, "a" * 64)
+    assert made is not None
+    with ledger.transaction() as transaction:
+        record_result(transaction, made, result_of_one("results/a.dcm", "2.25.1", "h"), ["pacs", "archive"])
+
+
+def _deliver(ledger: Ledger) -> None:
+    show = LedgerStore(ledger).study("9.1")
+    assert show is not None
+    [to_archive] = [one["key"] for one in show["deliveries"] if one["destination"] == "archive"]
+    with ledger.transaction() as transaction:
+        transaction.move_delivery(to_archive, DeliveryEvent.FAILED, reason="refused")
+    LedgerActions(ledger).retry(to_archive)
+    for delivery in show["deliveries"]:
+        with ledger.transaction() as transaction:
+            transaction.move_delivery(delivery["key"], DeliveryEvent.SENT)
+
+
+def _stop_and_go_on(ledger: Ledger) -> None:
+    actions, store = LedgerActions(ledger), LedgerStore(ledger)
+    shown = store.study(study_uid_of(2))
+    assert shown is not None
+    [held] = shown["jobs"]
+    for act in (actions.release, actions.cancel, actions.retry, actions.cancel):
+        act(held["job_key"])
+
+
+STEPS_OF_WORK: dict[str, Deed] = {
+    "an instance": _receive,
+    "completion": _complete,
+    "a run": _run,
+    "a result": _encode,
+    "deliveries": _deliver,
+    "a person": _stop_and_go_on,
+}
+"""In this order, each once."""
+
+FEW, MANY, INSTANCES = 110, 1100, 3
+
+
+def _ledger_of(folder: Path, studies: int, long_timeline: int = 0) -> Ledger:
+    return Ledger(make_large_ledger(folder, Size(studies, INSTANCES, long_timeline)))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Plans:
+    path = make_large_ledger(tmp_path_factory.mktemp("few"), Size(FEW, INSTANCES))
+    with pytest.MonkeyPatch.context() as patch, watched_connections(patch) as plans, Ledger(path) as ledger:
+        plans.clear()  # what opening it reads is looked at in its own tests
+        for deed in (*QUESTIONS.values(), *STEPS_OF_WORK.values()):
+            deed(ledger)
+    return plans
+
+
+def test_every_statement_that_is_put_together_is_run_here(ran: Plans) -> None:
+    never_ran = [
+        f"{statement.place}: {statement.text}"
+        for statement in statements()
+        if not statement.is_whole and not statement.place.startswith(IN_THE_BACKGROUND)
+        if not any(statement.is_form_of(sql) for sql in ran)
+    ]
+
+    assert never_ran == [], (
+        "ask it in QUESTIONS, or let it be run in STEPS_OF_WORK, so that its plan is known"
+    )
+
+
+def test_every_statement_that_was_run_reads_only_what_it_is_about(ran: Plans) -> None:
+    faults = {sql: found for sql, plan in ran.items() if (found := _faults(sql, plan))}
+
+    assert faults == {}, "give it an index, or name it in ALLOWED with the reason why it may"
+
+
+def test_everything_that_is_allowed_to_read_much_is_still_there(ran: Plans) -> None:
+    texts = [*ran, *(statement.text for statement in statements())]
+
+    assert [beginning for beginning in ALLOWED if not any(t.startswith(beginning) for t in texts)] == []
+
+
+# -- what it costs ------------------------------------------------------------------------------------------
+
+
+def test_everything_costs_as_much_in_a_large_ledger_as_in_a_small_one(tmp_path: Path) -> None:
+    with _ledger_of(tmp_path / "few", FEW) as few, _ledger_of(tmp_path / "many", MANY) as many:
+        costs = {
+            name: (_cost(few, deed), _cost(many, deed)) for name, deed in (QUESTIONS | STEPS_OF_WORK).items()
+        }
+
+    assert min(small for small, _ in costs.values()) > 0
+    assert {name: cost for name, cost in costs.items() if cost[1] > 1.1 * cost[0]} == {}
+
+
+def test_a_study_with_a_very_long_timeline_is_shown_for_little(tmp_path: Path) -> None:
+    def show(ledger: Ledger) -> Any:
+        return LedgerStore(ledger).study(study_uid_of(0))
+
+    with (
+        _ledger_of(tmp_path / "short", FEW, 2_000) as short,
+        _ledger_of(tmp_path / "long", FEW, 20_000) as long,
+    ):
+        costs = _cost(short, show), _cost(long, show)
+
+    assert costs[1] - costs[0] < 5 * 18_000  # the newest lines are read, the others only counted in an index
+
+
+def _cost(ledger: Ledger, deed: Deed) -> int:
+    steps = Steps(ledger)
+    with steps.counted():
+        deed(ledger)
+    return steps.steps
+
+
+def test_a_statement_that_scans_is_found(empty: sqlite3.Connection) -> None:
+    for sql in (
+        "SELECT * FROM instances WHERE sender = ?",
+        "SELECT count(*) FROM events",
+        "SELECT * FROM jobs WHERE state = ? AND task = ?",
+        "SELECT * FROM studies ORDER BY patient_id LIMIT 1",
+    ):
+        assert _faults(sql, plan_of(empty, sql)), sql
+
+
+def test_a_statement_put_together_is_known_again_by_its_parts() -> None:
+    form = Statement("here:1", "SELECT * FROM jobs WHERE state IN ({}) ORDER BY created_at")
+
+    assert not form.is_whole
+    assert form.is_form_of("SELECT * FROM jobs WHERE state IN (?, ?) ORDER BY created_at")
+    assert not form.is_form_of("SELECT * FROM jobs WHERE state IN (?, ?)")
