@@ -5,7 +5,7 @@ Each command imports what it needs when it runs: `iris --help` and `iris studies
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -13,7 +13,10 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 from rich.text import Text
+
+from gateway.adapters.checks import Check, Verdict
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -50,6 +53,22 @@ def fail(sentence: str) -> NoReturn:
 def print_json(value: Any) -> None:
     """Print a value for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say_checks(checks: Sequence[Check], *, as_json: bool) -> None:
+    """Print what checks found and what to do about it; exit code 1 where one failed."""
+    failed = sum(check.verdict is Verdict.FAILED for check in checks)
+    if as_json:
+        print_json({"items": [vars(check) for check in checks]})
+    else:
+        colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
+        table = Table("check", "", "finding", "what to do", box=None, pad_edge=False)
+        for check in checks:
+            verdict = Text(check.verdict, colours[check.verdict])
+            table.add_row(check.name, verdict, check.finding, check.fix)
+        out.print(table)
+    if failed:
+        fail(f"{failed} of {len(checks)} checks failed; the table says what to do")
 
 
 @contextmanager

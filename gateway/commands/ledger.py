@@ -5,11 +5,25 @@ from typing import Annotated
 
 import typer
 
-from .console import ConfigOption, fail, out, plain_errors, progress_bar
+from .console import ConfigOption, JsonOption, fail, out, plain_errors, progress_bar, say_checks
 
 ledger_commands = typer.Typer(name="ledger", help="The file that knows every study.", no_args_is_help=True)
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask")]
+
+
+@ledger_commands.command("check")
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Look at all of the ledger's file, and whether what it says holds, with the gateway running or not."""
+    from gateway.commands.ledger_check import check_ledger
+    from gateway.config import load_config
+    from gateway.logs import silence_logging
+
+    silence_logging()
+    with plain_errors():
+        with progress_bar("looking at the ledger") as tell:
+            checks = list(check_ledger(load_config(config), tell))
+        say_checks(checks, as_json=as_json)
 
 
 @ledger_commands.command("backup")

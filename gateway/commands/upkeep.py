@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from .console import ConfigOption, JsonOption, fail, out, plain_errors, print_json, progress_bar
+from .console import ConfigOption, JsonOption, out, plain_errors, progress_bar, say_checks
 
 mirror_commands = typer.Typer(name="mirror", help="The table that mirrors the ledger.", no_args_is_help=True)
 config_commands = typer.Typer(name="config", help="The configuration file.", no_args_is_help=True)
@@ -15,24 +13,12 @@ config_commands = typer.Typer(name="config", help="The configuration file.", no_
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the configuration and everything around the gateway, and say the fix."""
-    from gateway.adapters.checks import Verdict
     from gateway.commands.doctor import examine
     from gateway.config import load_config
 
     with plain_errors():
         checks = list(examine(load_config(config)))
-    if as_json:
-        print_json({"items": [vars(check) for check in checks]})
-    else:
-        colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
-        table = Table("check", "", "finding", "what to do", box=None, pad_edge=False)
-        for check in checks:
-            colour = colours[check.verdict]
-            table.add_row(check.name, Text(check.verdict, colour), check.finding, check.fix)
-        out.print(table)
-    failed = sum(check.verdict is Verdict.FAILED for check in checks)
-    if failed:
-        fail(f"{failed} of {len(checks)} checks failed; the table says what to do")
+    say_checks(checks, as_json=as_json)
 
 
 @mirror_commands.command("rebuild")

@@ -279,7 +279,7 @@ class Transaction:
         study = self.study(study_uid)
         if study.state is StudyState.RECEIVING:
             return
-        target, reason = self._derived_state(study_uid)
+        target, reason = self.derived_state(study_uid)
         if target is not study.state:
             event = {
                 StudyState.PROCESSING: StudyEvent.RESUMED,
@@ -291,7 +291,8 @@ class Transaction:
         elif reason != study.reason:
             self.update("studies", "study_uid", study_uid, {"reason": reason})
 
-    def _derived_state(self, study_uid: str) -> tuple[StudyState, str]:
+    def derived_state(self, study_uid: str) -> tuple[StudyState, str]:
+        """Where a complete study is by its jobs and deliveries, and why."""
         jobs = [JobRow.of(r) for r in self.execute("SELECT * FROM jobs WHERE study_uid = ?", (study_uid,))]
         deliveries = [
             DeliveryRow.of(r)

@@ -59,6 +59,28 @@ def test_accept_secret_asks_first_and_then_goes_on_with_another(iris: Iris, data
         site_secret(ledger, data_dir / "site-secret")
 
 
+def test_check_of_a_ledger_that_is_whole_says_so(iris: Iris, data_dir: Path) -> None:
+    result = iris("ledger", "check")
+    assert result.returncode == 0, result.stderr
+    assert "is whole" in result.stdout
+
+
+def test_check_of_a_ledger_that_does_not_hold_says_what_to_do(iris: Iris, data_dir: Path) -> None:
+    with Ledger(data_dir / LEDGER_NAME) as ledger, ledger.transaction() as transaction:
+        transaction.execute("UPDATE counts SET number = 7 WHERE kind = 'instance'")
+    result = iris("ledger", "check", "--json")
+    assert result.returncode == 1
+    failed = [check for check in json.loads(result.stdout)["items"] if check["verdict"] == "failed"]
+    assert [check["name"] for check in failed] == ["figures"]
+    assert "iris ledger rebuild" in failed[0]["fix"]
+
+
+def test_check_without_a_ledger_says_to_start_the_gateway(iris: Iris) -> None:
+    result = iris("ledger", "check")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "iris serve" in result.stderr
+
+
 def test_backup_is_dated_and_lies_in_the_data_directory(iris: Iris, data_dir: Path) -> None:
     result = iris("ledger", "backup")
     assert result.returncode == 0, result.stderr
