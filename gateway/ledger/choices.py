@@ -57,7 +57,7 @@ def choices_of(ledger: Ledger, study_uid: str) -> list[ChoiceRow]:
 def studies_with_an_open_choice(ledger: Ledger) -> list[StudyRow]:
     """The complete studies that are to be planned anew with what a person chose."""
     rows = ledger.read(
-        "SELECT s.* FROM choices c JOIN studies s USING (study_uid)"
+        "SELECT s.* FROM choices c INDEXED BY choices_open JOIN studies s USING (study_uid)"
         " WHERE c.is_open = 1 AND s.state <> ? GROUP BY c.study_uid",
         (StudyState.RECEIVING,),
     )

@@ -68,6 +68,7 @@ ALLOWED = {
     "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key) WHERE d.state = ?": OPEN,
     "SELECT key, not_before FROM deliveries WHERE state = ? AND destination = ?": OPEN,
     "SELECT * FROM jobs INDEXED BY jobs_by_open_run": "the index holds only jobs whose run may live",
+    "SELECT s.* FROM choices c INDEXED BY choices_open": "the index holds only choices that are not planned",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
