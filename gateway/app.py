@@ -26,13 +26,8 @@ from gateway.api.server import ApiServer
 from gateway.arrival.completeness import Completeness
 from gateway.arrival.planning import Planner, TaskRule
 from gateway.arrival.rules import RuleError, compile_rule
-from gateway.backends.job_folders import (
-    JobFolderFiles,
-    begin_to_sweep,
-    kept_here,
-    object_store,
-    pictures_from,
-)
+from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
+from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError, Rule
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.worker import DeliveryWorker
@@ -97,10 +92,13 @@ class App:
         identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
         )
-        self._objects = objects = object_store(config)
+        self._store = store = open_store(config)
+        objects = store.objects
         workplace = Workplace(ledger, data_dir)
         results = JobResults(objects, workplace)
-        self._computing = computing(config, Site(ledger, bus, objects, results, secret, identity))
+        self._computing = computing(
+            config, Site(ledger, bus, objects, store.job_variables, results, secret, identity)
+        )
         archive = Archive(data_dir)
         intake = Intake(ledger, archive, lambda study_uid: secret.study_key(config.site.name, study_uid))
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
@@ -144,7 +142,7 @@ class App:
             Access(self.token),
             JobFolderFiles(objects),
             uploads,
-            pictures_from=pictures_from(objects),
+            pictures_from=store.origin(),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             figures=self._computing.figures,
             upload_room=uploads,
@@ -170,7 +168,7 @@ class App:
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._uploads.begin()
         self._computing.start()
-        begin_to_sweep(self._objects)
+        begin_to_sweep(self._store)
         for worker in self._workers:
             worker.start()
         self.listener.start()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from batch_job.contract import engine_facts
 from gateway.backends.aws import aws_session, batch_queue
-from gateway.backends.job_folders import object_store
+from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError
+from gateway.config.stores import buckets
 from gateway.mirror.details import ConfiguredNames
 
 from .jobs import UploadJobs
@@ -67,9 +68,9 @@ def bucket_of(config: Config) -> "BucketStore":
     """
     from gateway.adapters.aws.s3 import BucketStore
 
-    objects = object_store(config)
+    objects = open_store(config).objects
     if not isinstance(objects, BucketStore):
-        raise ConfigError("the function needs objects.backend = 's3'")
+        raise ConfigError(f"the function needs objects.backend = {buckets()}")
     return objects
 
 
@@ -89,5 +90,5 @@ def clouds_own(config: Config) -> dict[str, bool]:
     """The settings that everything in the cloud needs, and whether they are made."""
     return {
         "mirror.backend = 'dynamodb'": config.mirror.backend == "dynamodb",
-        "objects.backend = 's3'": config.objects.backend == "s3",
+        f"objects.backend = {buckets()}": config.objects.facts.is_bucket,
     }

@@ -9,7 +9,7 @@ from gateway.config import Config
 def examine_aws(config: Config) -> Iterator[Check]:
     """Identity, clock, bucket, job queues, news and mirror, as far as they are used."""
     uses_batch, uses_news = config.queue.backend == "batch", config.news.backend == "sqs"
-    uses_bucket, uses_mirror = config.objects.backend == "s3", config.mirror.backend == "dynamodb"
+    uses_bucket, uses_mirror = config.objects.facts.is_bucket, config.mirror.backend == "dynamodb"
     if not (uses_batch or uses_news or uses_bucket or uses_mirror):
         return
     try:

@@ -41,6 +41,7 @@ from .sections import (
     Urgent,
     Watch,
 )
+from .stores import buckets
 
 UPLOAD_RULE = "upload"
 """Stands as the rule of jobs that no rule chose but a person, with a NIfTI."""
@@ -138,8 +139,9 @@ class Config(BaseSettings):
         return self
 
     def _aws_parts_fit_together(self) -> None:
-        if self.queue.backend == "batch" and self.objects.backend != "s3":
-            raise ValueError("queue.backend = 'batch' needs objects.backend = 's3': its jobs read a bucket")
+        if self.queue.backend == "batch" and not self.objects.facts.is_bucket:
+            needs = f"objects.backend = {buckets()}"
+            raise ValueError(f"queue.backend = 'batch' needs {needs}: its jobs read a bucket")
         if self.news.backend == "sqs" and self.queue.backend != "batch":
             raise ValueError("news.backend = 'sqs' needs queue.backend = 'batch': others send no news there")
 
@@ -151,7 +153,7 @@ class Config(BaseSettings):
     @property
     def leaves_site(self) -> bool:
         """Whether job folders, with the images in them, lie outside this machine."""
-        return self.objects.backend != "local"
+        return self.objects.facts.leaves_site
 
     @property
     def secret_path(self) -> Path:

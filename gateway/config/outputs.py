@@ -32,20 +32,16 @@ class Output:
         return bool(self.maker)
 
 
-OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType(
-    {
-        each.name: each
-        for each in (
-            Output("seg", "DICOM-SEG on the original slices", "gateway.making.makers.seg:SegMaker"),
-            Output("sr", "measurements as a structured report"),
-            Output("rtstruct", "contours for radiotherapy"),
-            Output("overlay", "the slices with the segments drawn in"),
-            Output("summary", "a picture with volumes"),
-            Output("pdf", "a report to read"),
-            Output("surface", "a surface of each structure, as a file of the job"),
-        )
-    }
+_OUTPUTS: Final = (
+    Output("seg", "DICOM-SEG on the original slices", "gateway.making.makers.seg:SegMaker"),
+    Output("sr", "measurements as a structured report"),
+    Output("rtstruct", "contours for radiotherapy"),
+    Output("overlay", "the slices with the segments drawn in"),
+    Output("summary", "a picture with volumes"),
+    Output("pdf", "a report to read"),
+    Output("surface", "a surface of each structure, as a file of the job"),
 )
+OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType({each.name: each for each in _OUTPUTS})
 
 
 def require_known(names: list[str]) -> None:

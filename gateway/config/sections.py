@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from batch_job.contract import engine_facts
 
 from .outputs import require_known
+from .stores import STORES, StoreFacts, require_store
 
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 """PS3.5 6.2, value representation AE: 1 to 16 characters, no backslash, not blank."""
@@ -208,17 +209,28 @@ class Queue(Section):
 class Objects(Section):
     """Where job folders lie."""
 
-    backend: Literal["local", "s3"] = "local"
+    backend: str = "local"
     bucket: str = ""
     prefix: str = Field("", pattern=r"^([A-Za-z0-9_.-]+/?)*$")
     kms_key: str = ""
     """The KMS key for what is stored; empty: the bucket's own default encryption."""
 
+    @field_validator("backend")
+    @classmethod
+    def _is_in_the_catalogue(cls, name: str) -> str:
+        return require_store(name)
+
     @model_validator(mode="after")
-    def _bucket_is_named(self) -> Self:
-        if self.backend == "s3" and not self.bucket:
-            raise ValueError("backend = 's3' needs bucket")
+    def _needs_are_given(self) -> Self:
+        missing = [key for key in self.facts.needs if not getattr(self, key)]
+        if missing:
+            raise ValueError(f"backend = '{self.backend}' needs {' and '.join(missing)}")
         return self
+
+    @property
+    def facts(self) -> StoreFacts:
+        """What the catalogue says of the store."""
+        return STORES[self.backend]
 
 
 class News(Section):

@@ -3,7 +3,7 @@
 Local runs die with this process and are settled at the next start; remote ones go on, and are followed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -69,6 +69,7 @@ class Site:
     ledger: Ledger
     bus: Bus
     objects: ObjectStore
+    job_variables: Mapping[str, str]
     results: JobResults
     secret: SiteSecret
     engine: EngineIdentity
@@ -91,7 +92,7 @@ class LocalComputing:
     workers: Sequence[Worker] = ()
 
     def __init__(self, config: Config, site: Site) -> None:
-        self._queue = local_queue(config, site.objects)
+        self._queue = local_queue(config, site.objects, site.job_variables)
         outcomes = Outcomes(site.ledger, site.results, {})
         runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
         self._runs = LocalRuns(site.ledger, site.bus, site.results, outcomes, runs, self._queue)

@@ -34,7 +34,7 @@ from gateway.adapters.checks import Verdict
 from gateway.adapters.errors import OutsideError
 from gateway.app import App
 from gateway.backends.aws import the_session
-from gateway.backends.job_folders import object_store
+from gateway.backends.stores import open_store
 from gateway.cloud.news import UploadNews
 from gateway.commands.doctor_aws import examine_aws
 from gateway.commands.mirror_rebuild import rebuild_mirror
@@ -234,7 +234,7 @@ def test_gateway_may_do_what_it_was_seen_to_do_and_nothing_else(
     large = tmp_path / "large"
     large.write_bytes(b"voxels" * 1000)
     with recording() as calls:
-        object_store(config).put_file(f"jobs/{KEY}/input.nii.gz", large)
+        open_store(config).objects.put_file(f"jobs/{KEY}/input.nii.gz", large)
         begin_upload(stack, f"{config.objects.prefix}/jobs/{KEY}/request.json")
         app = App(config)
         app.start()

@@ -17,6 +17,7 @@ from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.errors import Permanent
 from gateway.adapters.folder import FolderStore
 from gateway.adapters.objects import ObjectStore, job_object, job_prefix
+from gateway.config.stores import STORES
 
 KEY = job_object("abc", "manifest.json")
 LARGE = random.Random(0).randbytes(20_000_000)
@@ -34,10 +35,18 @@ def bucket_store(aws_environment: dict[str, str]) -> BucketStore:
     return BucketStore(AwsSession("us-east-1"), bucket, "site")
 
 
-@pytest.fixture(params=["folder", "bucket"])
+FIXTURES = {"local": "folder_store", "s3": "bucket_store"}
+"""What every store has to do is tried on each: by its name in the configuration, the fixture that gives one."""
+
+
+@pytest.fixture(params=FIXTURES)
 def store(request: pytest.FixtureRequest) -> ObjectStore:
-    found: ObjectStore = request.getfixturevalue(f"{request.param}_store")
+    found: ObjectStore = request.getfixturevalue(FIXTURES[request.param])
     return found
+
+
+def test_every_store_of_the_catalogue_is_tried() -> None:
+    assert set(FIXTURES) == set(STORES), "a store of gateway/config/stores.py without its fixture here"
 
 
 @pytest.mark.parametrize("content", [b"", b"voxels" * 1000, LARGE], ids=["empty", "small", "large"])

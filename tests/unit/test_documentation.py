@@ -17,6 +17,7 @@ from batch_job.contract import engine_facts, engines
 from gateway.cli import app
 from gateway.config import Config, load_config
 from gateway.config.outputs import OUTPUTS
+from gateway.config.stores import STORES
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "docs" / "operator.md"
@@ -108,6 +109,11 @@ def test_operators_guide_describes_every_output_as_the_catalogue_does() -> None:
         for of in OUTPUTS.values()
     ]
     assert re.findall(r"^\| `[a-z]+` \| .*$", section, re.MULTILINE) == expected
+
+
+def test_operators_guide_describes_every_object_store_as_the_catalogue_does() -> None:
+    kinds = "; ".join(f'`"{of.name}"`: {of.about}' for of in STORES.values())
+    assert f"Where job folders lie. {kinds}." in OPERATOR.read_text(encoding="utf-8")
 
 
 def test_operators_guide_names_the_tasks_that_need_a_licence_and_every_option_of_the_engine() -> None:

@@ -9,7 +9,8 @@ import pytest
 from gateway.adapters.aws.s3 import BucketStore
 from gateway.adapters.folder import FolderStore
 from gateway.backends.aws import the_session
-from gateway.backends.job_folders import aws_variables, kept_here, object_store, pictures_from
+from gateway.backends.job_folders import kept_here
+from gateway.backends.stores import open_store
 from gateway.config import Aws, Config, ConfigError, Objects, Rule, Site
 
 S3 = Objects(backend="s3", bucket="iris-data", prefix="site")
@@ -18,19 +19,19 @@ RULES = [Rule(name="head", leave_site=False), Rule(name="ct")]
 
 def test_local_store_is_a_folder_of_the_data_directory(tmp_path: Path) -> None:
     config = Config(site=Site(data_dir=tmp_path), rule=RULES)
-    store = object_store(config)
-    assert isinstance(store, FolderStore)
-    assert store.root == config.data_dir / "objects"
-    assert (aws_variables(config), kept_here(config), pictures_from(store)) == ({}, frozenset(), "")
+    store = open_store(config)
+    assert isinstance(store.objects, FolderStore)
+    assert store.objects.root == config.data_dir / "objects"
+    assert (store.job_variables, kept_here(config), store.origin()) == ({}, frozenset(), "")
 
 
 def test_s3_store_is_the_bucket_and_jobs_here_are_told_the_way(aws_environment: dict[str, str]) -> None:
     config = Config(objects=S3, aws=Aws(region="eu-west-1", endpoint_url="http://localhost:9"), rule=RULES)
-    store = object_store(config)
-    assert isinstance(store, BucketStore)
-    assert store.address("jobs/a/") == "s3://iris-data/site/jobs/a/"
-    assert pictures_from(store).startswith("http://")
-    assert aws_variables(config) == {
+    store = open_store(config)
+    assert isinstance(store.objects, BucketStore)
+    assert store.objects.address("jobs/a/") == "s3://iris-data/site/jobs/a/"
+    assert store.origin().startswith("http://")
+    assert store.job_variables == {
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": "http://localhost:9",
     }
@@ -43,12 +44,12 @@ def test_s3_without_boto3_is_refused_with_the_way_out(monkeypatch: pytest.Monkey
     for name in [name for name in sys.modules if name.startswith("gateway.adapters.aws")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ConfigError, match=r'pip install "iris-gateway\[aws\]"'):
-        object_store(Config(objects=S3))
+        open_store(Config(objects=S3))
 
 
 def test_s3_with_an_endpoint_that_is_none_is_refused_with_its_key() -> None:
     with pytest.raises(ConfigError, match=r"aws\.endpoint_url"):
-        object_store(Config(objects=S3, aws=Aws(endpoint_url="no address")))
+        open_store(Config(objects=S3, aws=Aws(endpoint_url="no address")))
 
 
 def test_gateway_without_s3_does_not_import_boto3() -> None:
