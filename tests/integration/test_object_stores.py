@@ -36,7 +36,7 @@ def bucket_store(aws_environment: dict[str, str]) -> BucketStore:
 
 
 FIXTURES = {"local": "folder_store", "s3": "bucket_store"}
-"""What every store has to do is tried on each: by its name in the configuration, the fixture that gives one."""
+"""What every store has to do is tried on each: its name in the configuration, and the fixture of one."""
 
 
 @pytest.fixture(params=FIXTURES)
