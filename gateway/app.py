@@ -36,7 +36,7 @@ from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAM
 from gateway.files.results import JobResults
 from gateway.files.site_secret import site_secret
 from gateway.files.workplace import Workplace
-from gateway.identity import EngineIdentity
+from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
@@ -113,16 +113,9 @@ class App:
             quiet_s=config.study.quiet_s,
             timeout_s=config.study.timeout_s,
         )
-        encode = Encode(ledger, workplace, results, config, secret.tracking_key())
-        steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
-            ("convert", JobState.PLANNED): Convert(ledger, workplace),
-            ("stage", JobState.CONVERTED): Stage(ledger, workplace, objects, kept_here(config)),
-            ("submit", JobState.STAGED): self._computing.submit,
-            ("encode", JobState.SEGMENTED): encode,
-        }
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
-            *(StepWorker(name, state, do, ledger, bus) for (name, state), do in steps.items()),
+            *self._step_workers(bus, workplace, results, secret),
             *(
                 DeliveryWorker(destination, carrier, ledger, bus, data_dir)
                 for destination, carrier in carriers_of(config)
@@ -133,21 +126,40 @@ class App:
             *([self._mirror] if self._mirror else []),
             *([watch] if watch else []),
         ]
-        self._uploads = uploads = NiftiUploads(config, ledger, secret, identity)
+        self._uploads = NiftiUploads(config, ledger, secret, identity)
+        self.api = self._api_server(bus)
+
+    def _step_workers(
+        self, bus: Bus, workplace: Workplace, results: JobResults, secret: SiteSecret
+    ) -> list[StepWorker]:
+        """One for each step that a job takes, in the order of the steps."""
+        ledger, config = self._ledger, self.config
+        stage = Stage(ledger, workplace, self._store.objects, kept_here(config))
+        encode = Encode(ledger, workplace, results, config, secret.tracking_key())
+        steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
+            ("convert", JobState.PLANNED): Convert(ledger, workplace),
+            ("stage", JobState.CONVERTED): stage,
+            ("submit", JobState.STAGED): self._computing.submit,
+            ("encode", JobState.SEGMENTED): encode,
+        }
+        return [StepWorker(name, state, do, ledger, bus) for (name, state), do in steps.items()]
+
+    def _api_server(self, bus: Bus) -> ApiServer:
+        ledger, config = self._ledger, self.config
         api = create_api(
             LedgerStore(ledger),
             LedgerActions(ledger),
             self.readiness,
             bus,
             Access(self.token),
-            JobFolderFiles(objects),
-            uploads,
-            pictures_from=store.origin(),
+            JobFolderFiles(self._store.objects),
+            self._uploads,
+            pictures_from=self._store.origin(),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             figures=self._computing.figures,
-            upload_room=uploads,
+            upload_room=self._uploads,
         )
-        self.api = ApiServer(api, config.api.host, config.api.port)
+        return ApiServer(api, config.api.host, config.api.port)
 
     @property
     def page_address(self) -> str:
