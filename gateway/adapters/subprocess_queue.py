@@ -1,38 +1,64 @@
 """The job queue on this machine: each run is a subprocess, which dies with this process.
 
-A run reads its standard input: when the pipe closes, because the gateway ended or was killed, it ends.
+It starts runs, ends them, and keeps what it saw of them to be looked at until it is told to forget them:
+whoever writes that down elsewhere can do so as often, and as late, as it takes. Of two runs of one job the
+second begins when the first has ended, also one that was cancelled.
 """
 
-import os
-import queue
-import subprocess
 import sys
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 
-from batch_job.contract import (
-    DIE_WITH_PARENT_VARIABLE,
-    EXIT_INTERRUPTED,
-    EXIT_TRANSIENT,
-    PROGRESS_NAME,
-    RUN_VARIABLE,
-    ContractError,
-    Progress,
-)
+from batch_job.contract import EXIT_INTERRUPTED, EXIT_TRANSIENT
 
-from .errors import OutsideError
-from .queue import JobNews, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
+from .queue import JobNews, JobTicket, RunEnded, RunQueued, RunStarted
+from .run_process import GRACE_S, ReadFile, RunProcess
 
 log = structlog.get_logger(__name__)
 
-LOOK_AT_PROGRESS_S = 1.0
-STOP_TIMEOUT_S = 15.0
-"""How long a run may take to end after SIGTERM before it is killed."""
-LAST_LINES = 200
+AFTER_A_DEFECT_S: Final = 1.0
+
+
+@dataclass
+class _Run:
+    """What is known of one run; changed under the queue's lock."""
+
+    ticket: JobTicket
+    number: int
+    """In the order in which they came."""
+    news: list[JobNews]
+    process: RunProcess | None = None
+    """None: it waits, or has ended."""
+    is_over: bool = False
+
+    @property
+    def waits(self) -> bool:
+        return self.process is None and not self.is_over
+
+    def tell(self, news: JobNews) -> None:
+        """Add news; of the same kind the newest alone is kept."""
+        self.news = [each for each in self.news if each.rank != news.rank] + [news]
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """How a run stands."""
+
+    job_key: str
+    run: int
+    news: tuple[JobNews, ...]
+    """What has become of it, from its beginning."""
+    is_over: bool
+    for_s: float
+    """How long it goes on; 0 where it does not."""
+    still_s: float
+    """How long ago it got further; 0 where it does not go on."""
 
 
 class SubprocessQueue:
@@ -42,9 +68,8 @@ class SubprocessQueue:
     ----------
     command
         What the address is appended to; the default is this Python's `-m batch_job`.
-    read_progress
-        Gives a run's `progress.json`, None where there is none (yet); the default reads the folder that its
-        address names.
+    read
+        The default reads the folder that the address names.
     environment
         Variables for the runs, beside this process's own.
     """
@@ -54,164 +79,167 @@ class SubprocessQueue:
         workers: int = 1,
         command: tuple[str, ...] = (),
         *,
-        read_progress: Callable[[JobTicket], bytes | None] | None = None,
+        read: ReadFile | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._command = command or (sys.executable, "-m", "batch_job")
-        self._read_progress = read_progress or _progress_in_folder
+        self._read = read or _read_in_folder
         self._environment = dict(environment or {})
-        self._waiting: queue.PriorityQueue[tuple[int, int, JobTicket | None]] = queue.PriorityQueue()
         self._count = 0
-        self._lock = threading.Lock()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._cancelled: set[JobTicket] = set()
-        self._open: dict[str, JobTicket] = {}
-        self._stopping = threading.Event()
-        self._on_news: Callable[[JobNews], None] = lambda news: None
+        self._changed = threading.Condition()
+        self._runs: dict[str, dict[int, _Run]] = {}
+        self._is_stopping = False
+        self._on_change: Callable[[], None] = lambda: None
         self._threads = [
             threading.Thread(target=self._work, name=f"local-queue-{n}", daemon=True) for n in range(workers)
         ]
 
-    def start(self, on_news: Callable[[JobNews], None]) -> None:
-        """Begin to run what is submitted."""
-        self._on_news = on_news
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Begin to run what is submitted.
+
+        Parameters
+        ----------
+        on_change
+            Told, in any thread, that something has changed that can be looked at; must return at once.
+        """
+        self._on_change = on_change
         for thread in self._threads:
             thread.start()
 
-    def submit(self, ticket: JobTicket) -> str:
-        """Put one run in line; that it waits is told before it can start."""
-        self._on_news(RunQueued(ticket.job_key, ticket.run))
-        with self._lock:
+    def submit(self, ticket: JobTicket) -> None:
+        """Put a run in line; one that is known already is left as it is."""
+        with self._changed:
             self._count += 1
-            self._open[ticket.job_key] = ticket
-            self._waiting.put((-ticket.priority, self._count, ticket))
-        return ""
+            run = _Run(ticket, self._count, [RunQueued(ticket.job_key, ticket.run)])
+            self._runs.setdefault(ticket.job_key, {}).setdefault(ticket.run, run)
+            self._changed.notify_all()
+        self._on_change()
 
-    def cancel(self, job_key: str, queue_id: str = "") -> None:
-        """End the run of a job, or take it out of the line."""
-        with self._lock:
-            ticket = self._open.get(job_key)
-            if ticket is None:
+    def cancel(self, job_key: str, run: int) -> None:
+        """End a run, or take it out of the line; one that has ended or is not known is no error."""
+        with self._changed:
+            known = self._runs.get(job_key, {}).get(run)
+            if known is None or known.is_over:
                 return
-            self._cancelled.add(ticket)
-            process = self._running.get(job_key)
-        if process is not None:
-            process.terminate()
+            if known.process is not None:
+                known.process.ask_to_end()
+            else:
+                self._end(known, RunEnded(job_key, run, EXIT_INTERRUPTED, "the run was cancelled"))
+        self._on_change()
 
-    def stop(self) -> None:
-        """End every run and wait for it."""
-        self._stopping.set()
-        with self._lock:
-            for process in self._running.values():
-                process.terminate()
-            for _ in self._threads:
-                self._count += 1
-                self._waiting.put((-sys.maxsize, self._count, None))
+    def look(self, job_key: str) -> list[KnownRun]:
+        """How the runs of a job stand that are known."""
+        with self._changed:
+            return [
+                KnownRun(
+                    job_key,
+                    number,
+                    tuple(run.news),
+                    run.is_over,
+                    for_s=run.process.for_s if run.process is not None else 0.0,
+                    still_s=run.process.still_s if run.process is not None else 0.0,
+                )
+                for number, run in self._runs.get(job_key, {}).items()
+            ]
+
+    def begun(self) -> set[str]:
+        """The jobs with a run that goes on, or that has ended and is not forgotten."""
+        with self._changed:
+            return {key for key, runs in self._runs.items() if not all(run.waits for run in runs.values())}
+
+    def forget(self, job_key: str, run: int) -> None:
+        """Forget a run that has ended: all that is to be known of it is written down."""
+        with self._changed:
+            runs = self._runs.get(job_key, {})
+            if run in runs and runs[run].is_over:
+                del runs[run]
+            if not runs:
+                self._runs.pop(job_key, None)
+
+    def stop(self, timeout_s: float = GRACE_S + 2.0) -> None:
+        """End every run and wait for it; one that hangs longer sees its standard input close."""
+        with self._changed:
+            self._is_stopping = True
+            for run in (run for runs in self._runs.values() for run in runs.values()):
+                if run.process is not None:
+                    run.process.ask_to_end()
+            self._changed.notify_all()
+        until = time.monotonic() + timeout_s
         for thread in self._threads:
             if thread.is_alive():
-                thread.join()
+                thread.join(max(0.0, until - time.monotonic()))
 
     # -- one worker ---------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while not self._stopping.is_set():
-            ticket = self._waiting.get()[2]
-            if ticket is None or self._stopping.is_set():
-                return
-            ended = self._run(ticket)
-            with self._lock:
-                self._cancelled.discard(ticket)
-                if self._open.get(ticket.job_key) is ticket:
-                    del self._open[ticket.job_key]
-            if not self._stopping.is_set():
-                self._on_news(ended)
-
-    def _run(self, ticket: JobTicket) -> RunEnded:
-        with self._lock:
-            if ticket in self._cancelled:
-                return RunEnded(ticket.job_key, ticket.run, EXIT_INTERRUPTED, "cancelled")
+        while not self._is_stopping:
             try:
-                process = self._begin(ticket)
-            except OSError as error:
-                reason = f"the job cannot be started ({error.strerror})"
-                return RunEnded(ticket.job_key, ticket.run, EXIT_TRANSIENT, reason)
-            self._running[ticket.job_key] = process
+                if (run := self._next()) is not None:
+                    self._follow(run)
+            except BaseException:  # only `stop` ends this thread
+                log.exception("local_queue_failed")
+                time.sleep(AFTER_A_DEFECT_S)
+
+    def _next(self) -> _Run | None:
+        """Start the most urgent run that may begin, or wait for a change; None: look again."""
+        with self._changed:
+            able = [
+                run
+                for runs in self._runs.values()
+                if not any(run.process for run in runs.values())
+                for run in runs.values()
+                if run.waits
+            ]
+            if self._is_stopping:
+                return None
+            if not able:
+                self._changed.wait()
+                return None
+            run = min(able, key=lambda run: (-run.ticket.priority, run.number))
+            self._begin(run)
+            return run if run.process is not None else None
+
+    def _begin(self, run: _Run) -> None:
+        """Start its process; where it cannot be, the run is over."""
+        ticket = run.ticket
         try:
-            self._on_news(RunStarted(ticket.job_key, ticket.run))
-            return self._follow(ticket, process)
-        finally:
-            with self._lock:
-                del self._running[ticket.job_key]
+            run.process = RunProcess(self._command, ticket, self._environment, self._read)
+            run.tell(RunStarted(ticket.job_key, ticket.run))
+        except Exception as error:
+            log.exception("run_not_started", job_key=ticket.job_key, run=ticket.run)
+            reason = f"the job cannot be started ({getattr(error, 'strerror', None) or 'the log says why'})"
+            self._end(run, RunEnded(ticket.job_key, ticket.run, EXIT_TRANSIENT, reason))
+        self._on_change()
 
-    def _begin(self, ticket: JobTicket) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            **self._environment,
-            RUN_VARIABLE: str(ticket.run),
-            DIE_WITH_PARENT_VARIABLE: "1",
-        }
-        return subprocess.Popen(
-            [*self._command, ticket.address],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-
-    def _follow(self, ticket: JobTicket, process: subprocess.Popen[bytes]) -> RunEnded:
-        last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        reader = threading.Thread(target=_read_lines, args=(process, last_lines), daemon=True)
-        reader.start()
-        seen: tuple[str, float] | None = None
-        terminated_for_s = 0.0
-        while True:
-            try:
-                exit_code = process.wait(LOOK_AT_PROGRESS_S)
-                break
-            except subprocess.TimeoutExpired:
-                seen = self._tell_progress(ticket, seen)
-            if self._stopping.is_set() or ticket in self._cancelled:
-                terminated_for_s += LOOK_AT_PROGRESS_S
-                if terminated_for_s >= STOP_TIMEOUT_S:
-                    process.kill()
-        reader.join()
-        if process.stdin is not None:
-            process.stdin.close()
-        return RunEnded(ticket.job_key, ticket.run, exit_code, _reason(list(last_lines)))
-
-    def _tell_progress(self, ticket: JobTicket, seen: tuple[str, float] | None) -> tuple[str, float] | None:
+    def _follow(self, run: _Run) -> None:
+        """See a run to its end, whatever happens meanwhile."""
+        process, ticket = run.process, run.ticket
+        assert process is not None
         try:
-            content = self._read_progress(ticket)
-            progress = Progress.from_json(content) if content is not None else None
-        except (OSError, OutsideError, ContractError) as error:
-            log.warning("progress_not_readable", job_key=ticket.job_key, error=type(error).__name__)
-            return seen
-        if progress is None or (progress.stage, progress.fraction) == seen:
-            return seen
-        self._on_news(RunProgressed(ticket.job_key, ticket.run, progress.stage, progress.fraction))
-        return progress.stage, progress.fraction
+            ended = process.see_to_the_end(lambda progress: self._note(run, progress))
+        except BaseException:
+            log.exception("run_not_followed", job_key=ticket.job_key, run=ticket.run)
+            process.kill()
+            reason = "the gateway lost sight of the run; the log names the place"
+            ended = RunEnded(ticket.job_key, ticket.run, EXIT_TRANSIENT, reason)
+        with self._changed:
+            self._end(run, ended)
+        self._on_change()
+
+    def _note(self, run: _Run, news: JobNews) -> None:
+        with self._changed:
+            run.tell(news)
+        self._on_change()
+
+    def _end(self, run: _Run, ended: RunEnded) -> None:
+        run.process = None
+        run.is_over = True
+        run.tell(ended)
+        self._changed.notify_all()
 
 
-def _progress_in_folder(ticket: JobTicket) -> bytes | None:
+def _read_in_folder(ticket: JobTicket, name: str) -> bytes | None:
     try:
-        return (Path(ticket.address) / PROGRESS_NAME).read_bytes()
+        return (Path(ticket.address) / name).read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _read_lines(process: subprocess.Popen[bytes], last_lines: deque[str]) -> None:
-    """Keep the last of what a run says, and never let its pipe fill."""
-    assert process.stderr is not None
-    with process.stderr:
-        for line in process.stderr:
-            text = line.decode("utf-8", "replace").strip()
-            if text:
-                last_lines.append(text[:300])
-
-
-def _reason(lines: list[str]) -> str:
-    """The one line that says why: the last, or the one that stands before a traceback."""
-    for number, line in enumerate(lines):
-        if number and line.startswith("Traceback "):
-            return lines[number - 1]
-    return lines[-1] if lines else ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from batch_job.contract import MANIFEST_NAME, PROGRESS_NAME, ContractError, Manifest
+from batch_job.contract import MANIFEST_NAME, ContractError, Manifest
 from gateway.adapters.objects import ObjectStore, job_object
 from gateway.adapters.subprocess_queue import SubprocessQueue
 from gateway.config import Config
@@ -40,7 +40,7 @@ def local_queue(config: Config, objects: ObjectStore, variables: Mapping[str, st
     """The queue on this machine, whose jobs work in that store; `variables` let them reach it."""
     return SubprocessQueue(
         config.queue.workers,
-        read_progress=lambda ticket: objects.get(job_object(ticket.job_key, PROGRESS_NAME)),
+        read=lambda ticket, name: objects.get(job_object(ticket.job_key, name)),
         environment=variables,
     )
 
