@@ -118,15 +118,37 @@ class Unanswered(Away):
     """Whether the run was taken in is not known: it is looked for before another is submitted."""
 
 
+WAITING_CODES = (
+    *("queue_missing", "queue_disabled", "queue_invalid", "environment_disabled", "environment_invalid"),
+    *("max_vcpus", "job_too_large", "quota", "service_role", "machine_unsupported", "undetermined"),
+    *("capacity", "line", "machine", "unknown", "starting", "running", "over"),
+)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why a run waits for a machine."""
+
+    code: str
+    """One of `WAITING_CODES`: for the mirror, and to tell one explanation from the next."""
+    sentence: str
+    """For the operator: what is wrong, with its numbers."""
+    fix: str
+    """The way out: a command where there is one; empty where there is nothing to do but wait."""
+
+
 class JobQueue(Protocol):
-    """Takes runs and tells news of them, in any thread."""
+    """A queue elsewhere: takes runs, which go on without this process, and tells news of them, in any thread.
+
+    They are found again, and asked after.
+    """
 
     def start(self, on_news: Callable[[JobNews], None]) -> None:
         """Begin; news go to `on_news`, which raises only where it could not take them in."""
         ...
 
     def submit(self, ticket: JobTicket) -> str:
-        """Hand over one run, once; the queue's own name of it, empty where it has none.
+        """Hand over one run, once; the queue's own name of it.
 
         Raises
         ------
@@ -148,31 +170,8 @@ class JobQueue(Protocol):
         ...
 
     def stop(self) -> None:
-        """Take no more; local runs end with `EXIT_INTERRUPTED`."""
+        """Take no more."""
         ...
-
-
-WAITING_CODES = (
-    *("queue_missing", "queue_disabled", "queue_invalid", "environment_disabled", "environment_invalid"),
-    *("max_vcpus", "job_too_large", "quota", "service_role", "machine_unsupported", "undetermined"),
-    *("capacity", "line", "machine", "unknown", "starting", "running", "over"),
-)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Why a run waits for a machine."""
-
-    code: str
-    """One of `WAITING_CODES`: for the mirror, and to tell one explanation from the next."""
-    sentence: str
-    """For the operator: what is wrong, with its numbers."""
-    fix: str
-    """The way out: a command where there is one; empty where there is nothing to do but wait."""
-
-
-class RemoteQueue(JobQueue, Protocol):
-    """A queue whose runs go on without this process: they are found again, and asked after."""
 
     def find(self, ticket: JobTicket) -> str | None:
         """Its name of a run that it took in under this ticket, over or not; None where it knows of none."""

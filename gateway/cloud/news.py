@@ -15,7 +15,7 @@ from gateway.adapters.errors import OutsideError
 from gateway.adapters.mirror import MirrorReader
 from gateway.adapters.queue import (
     JobNews,
-    RemoteQueue,
+    JobQueue,
     RunBlocked,
     RunEnded,
     RunNeverStarted,
@@ -52,7 +52,7 @@ class UploadNews:
     jobs: UploadJobs
     runs: UploadRuns
     results: UploadResults
-    queue: RemoteQueue
+    queue: JobQueue
     reader: MirrorReader
 
     def hear(self, news: JobNews) -> None:

@@ -16,7 +16,7 @@ import structlog
 from batch_job.contract import REQUEST_NAME, JobInput, JobRequest, Manifest
 from gateway.adapters.errors import OutsideError, Permanent
 from gateway.adapters.objects import job_object, job_prefix
-from gateway.adapters.queue import JobTicket, RemoteQueue, Unanswered
+from gateway.adapters.queue import JobQueue, JobTicket, Unanswered
 from gateway.ledger.records import utc_now, utc_time
 from gateway.ledger.states import AT_THE_QUEUE, JobState
 from gateway.mirror.codes import event_code
@@ -44,7 +44,7 @@ class UploadRuns:
 
     jobs: UploadJobs
     objects: "BucketStore"
-    queue: RemoteQueue
+    queue: JobQueue
     results: UploadResults
     unseen_s: float
 

@@ -183,6 +183,10 @@ class Queue(Section):
 
     backend: Literal["local", "batch"] = "local"
     workers: int = Field(1, ge=1)
+    local_timeout_s: float = Field(14400.0, ge=0)
+    """How long a local run may take before it is ended, and held against its job; 0: for ever."""
+    stall_s: float = Field(900.0, ge=0)
+    """How long a run may get no further before that is told, and it is started anew; 0: for ever."""
     max_jobs_per_hour: int = Field(0, ge=0)
     job_queue: str = ""
     job_definition: str = ""

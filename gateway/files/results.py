@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from batch_job.contract import LABELS_NAME, MANIFEST_NAME, OWNER_NAME, ContractError, Manifest, Owner
+from batch_job.contract import (
+    EXIT_NAME,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    OWNER_NAME,
+    ContractError,
+    Manifest,
+    Owner,
+    RunExit,
+)
 from gateway.adapters.durable import file_digest
 from gateway.adapters.objects import ObjectStore, job_object
 from gateway.ledger.records import JobRow, utc_text
@@ -94,6 +103,20 @@ class JobResults:
             return None if content is None else Owner.from_json(content).batch_job_id
         except ContractError:  # the job itself refuses to begin there
             return None
+
+    def exit_of(self, job_key: str, run: int) -> RunExit | None:
+        """How a run in a folder of this machine ended, where it could leave word of that.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        content = self._objects.get(job_object(job_key, EXIT_NAME))
+        try:
+            left = RunExit.from_json(content) if content is not None else None
+        except ContractError:
+            return None
+        return left if left is not None and left.run == run else None
 
     def _manifest_bytes(self, job: JobRow) -> bytes | None:
         return self._objects.get(job_object(job.job_key, MANIFEST_NAME))

@@ -223,26 +223,24 @@ def release(transaction: Transaction, job_key: str) -> None:
     transaction.move_job(job_key, JobEvent.RELEASED)
 
 
-def runs_lost_in_a_row(ledger: Ledger, job_key: str) -> int:
-    """How many runs of a job were lost by a fault of their own since a person last asked for it."""
+def runs_lost_in_a_row(ledger: Ledger, job_key: str, on: str = "work") -> int:
+    """How many runs of a job were lost since a person last asked for it.
+
+    Parameters
+    ----------
+    on
+        By whose fault: "work", its own; "machine"; "outside", where also that the queue took one begins anew.
+    """
+    anew = ["job.retried", "job.replanned", *(["job.accepted", "job.adopted"] if on == "outside" else [])]
     rows = ledger.read(
         "SELECT count(*) AS lost FROM events WHERE job_key = ? AND event = 'job.run_lost'"
-        " AND json_extract(detail, '$.blameless') IS NULL AND seq > (SELECT coalesce(max(seq), 0)"
-        " FROM events WHERE job_key = ? AND event IN ('job.retried', 'job.replanned'))",
-        (job_key, job_key),
+        " AND coalesce(json_extract(detail, '$.on'),"
+        " iif(json_extract(detail, '$.blameless'), '', 'work')) = ?"
+        " AND seq > (SELECT coalesce(max(seq), 0)"
+        f" FROM events WHERE job_key = ? AND event IN ({_marks(anew)}))",
+        (job_key, on, job_key, *anew),
     )
     return int(rows[0]["lost"])
-
-
-def runs_refused_in_a_row(ledger: Ledger, job_key: str) -> int:
-    """How many runs of a job the queue did not take since it last took one."""
-    rows = ledger.read(
-        "SELECT count(*) AS refused FROM events WHERE job_key = ? AND event = 'job.run_lost'"
-        " AND json_extract(detail, '$.blameless') AND seq > (SELECT coalesce(max(seq), 0) FROM events"
-        " WHERE job_key = ? AND event IN ('job.accepted', 'job.adopted', 'job.retried', 'job.replanned'))",
-        (job_key, job_key),
-    )
-    return int(rows[0]["refused"])
 
 
 def open_runs_of_ended_jobs(ledger: Ledger) -> list[JobRow]:
@@ -265,8 +263,8 @@ def is_next(job_row: JobRow, order: tuple[int, int, int]) -> bool:
     return job_row.state in AT_THE_QUEUE and order > (job_row.run, job_row.attempt, job_row.rank)
 
 
-def _marks(states: Collection[JobState]) -> str:
-    return ", ".join("?" for _ in states)
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" for _ in values)
 
 
 def _in(delay_s: float) -> str:

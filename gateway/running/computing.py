@@ -22,10 +22,11 @@ from gateway.workers.worker import Worker
 from .claims import Claims
 from .fallback import FallbackQueue
 from .following import Following, Intervals
+from .hanging import Hanging, Limits
 from .local_runs import LocalRuns
 from .news import RunNews
 from .outcomes import Outcomes
-from .remote_runs import RemoteSubmit
+from .remote_runs import HandOver, RemoteSubmit
 from .run import Runs
 
 if TYPE_CHECKING:
@@ -89,26 +90,27 @@ def computing(config: Config, site: Site) -> Computing:
 class LocalComputing:
     """Subprocesses of this machine."""
 
-    workers: Sequence[Worker] = ()
-
     def __init__(self, config: Config, site: Site) -> None:
         self._queue = local_queue(config, site.objects, site.job_variables)
         outcomes = Outcomes(site.ledger, site.results, {})
-        runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
-        self._runs = LocalRuns(site.ledger, site.bus, site.results, outcomes, runs, self._queue)
-        self._news = RunNews(site.ledger, site.results, outcomes, runs)
+        runs = Runs(site.ledger, site.results, outcomes, site.objects)
+        news = RunNews(site.ledger, site.results, outcomes, runs)
+        limits = Limits(config.queue.local_timeout_s, config.queue.stall_s)
+        hanging = Hanging(site.ledger, news, limits)
+        self._runs = LocalRuns(site.ledger, site.bus, site.results, runs, news, self._queue, hanging)
+        self.workers: Sequence[Worker] = (self._runs,)
 
     def submit(self, job: JobRow) -> None:
         """Take the step."""
         self._runs.submit(job)
 
     def start(self) -> None:
-        """Settle what died with an earlier process, then run what is submitted."""
-        self._runs.settle()
-        self._queue.start(self._news.hear)
+        """Begin to run what is submitted."""
+        self._runs.begin()
 
     def stop(self) -> None:
-        """End every run."""
+        """End every run; that they end so is not taken in any more."""
+        self._runs.stop()
         self._queue.stop()
 
     def trouble(self) -> str:
@@ -126,10 +128,11 @@ class RemoteComputing:
     def __init__(self, config: Config, site: Site) -> None:
         self._queue, self._source = _batch_queue(config)
         outcomes = Outcomes(site.ledger, site.results, config.queue.usd_per_hour)
-        runs = Runs(site.ledger, site.results, outcomes, site.objects, self._queue)
+        runs = Runs(site.ledger, site.results, outcomes, site.objects)
+        hand_over = HandOver(site.ledger, outcomes, runs, self._queue)
         claims = Claims(site.objects, config.site.name)
         fallback = FallbackQueue(site.ledger, config.queue.fallback, site.secret, site.engine)
-        self._submit = RemoteSubmit(runs, site.results, self._queue, claims)
+        self._submit = RemoteSubmit(runs, hand_over, site.results, self._queue, claims)
         self._news = RunNews(site.ledger, site.results, outcomes, runs, fallback)
         following = Following(
             site.ledger,
@@ -138,8 +141,10 @@ class RemoteComputing:
             self._queue,
             claims,
             runs,
+            hand_over,
             self._news,
             fallback,
+            Hanging(site.ledger, self._news, Limits(stall_s=config.queue.stall_s)),
             _intervals(config),
         )
         self.workers: Sequence[Worker] = (following,)

@@ -6,6 +6,7 @@ one that waited too long to the fallback queue, keeps our claims alive, and ends
 Each duty has its own interval; what fails because nobody answers is tried again with it.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +17,22 @@ import structlog
 from batch_job.contract import PROGRESS_NAME, ContractError, Progress
 from gateway.adapters.errors import OutsideError
 from gateway.adapters.objects import ObjectStore, job_object
-from gateway.adapters.queue import Lane, RemoteQueue, RunProgressed, Waiting
+from gateway.adapters.queue import JobQueue, Lane, RunProgressed, Waiting
 from gateway.events import Bus, Event, JobChanged
 from gateway.ledger.records import JobRow, utc_now, utc_time
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import jobs_in, newer_run, open_runs_of_ended_jobs
+from gateway.workers.waits import Waits
 from gateway.workers.worker import Worker
 
 from .claims import Claims
+from .duty import Duty
 from .fallback import FallbackQueue
+from .hanging import Hanging
 from .news import RunNews
+from .remote_runs import HandOver
 from .run import Runs
 
 log = structlog.get_logger(__name__)
@@ -49,31 +54,10 @@ class Intervals:
     """How long a run whose submission was not answered may stay unseen before it is submitted again."""
 
 
-class _Duty:
-    """One thing to do every so often."""
-
-    def __init__(self, name: str, every_s: float, do: Callable[[], None]) -> None:
-        self.name = name
-        self._every_s = every_s
-        self._do = do
-        self._next_at = 0.0
-        self.trouble = ""
-
-    def run_if_due(self) -> float:
-        """Do it when it is time; the seconds until it is again."""
-        if time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + self._every_s
-            self.trouble = ""
-            try:
-                self._do()
-            except OutsideError as error:
-                self.trouble = str(error)
-                log.warning("following_waits", duty=self.name, reason=self.trouble)
-        return max(0.0, self._next_at - time.monotonic())
-
-    def is_due(self) -> None:
-        """Do it at the next look."""
-        self._next_at = 0.0
+_UNSEEN, _EXPLAINED, _MOVED = _WAITS = ("unseen", "explained", "moved")
+"""Until what a run waits."""
+_Said = tuple[int, int, bytes | None]
+"""Run, attempt, and progress."""
 
 
 class Following(Worker):
@@ -84,11 +68,13 @@ class Following(Worker):
         ledger: Ledger,
         bus: Bus,
         objects: ObjectStore,
-        queue: RemoteQueue,
+        queue: JobQueue,
         claims: Claims,
         runs: Runs,
+        hand_over: HandOver,
         news: RunNews,
         fallback: FallbackQueue,
+        hanging: Hanging,
         intervals: Intervals,
     ) -> None:
         super().__init__("follow", bus)
@@ -97,18 +83,23 @@ class Following(Worker):
         self._queue = queue
         self._claims = claims
         self._runs = runs
+        self._hand_over = hand_over
         self._news = news
         self._fallback = fallback
+        self._hanging = hanging
         self._intervals = intervals
-        self._end = _Duty("end", intervals.end_s, self._end_the_unwanted)
-        self._find = _Duty("find", intervals.find_s, self._find_the_unanswered)
+        self._waits = Waits()
+        self._further: dict[str, tuple[_Said, float]] = {}
+        """What the run of a job said last, and since when, by the monotonic clock."""
+        self._end = Duty("end", intervals.end_s, self._end_the_unwanted)
+        self._find = Duty("find", intervals.find_s, self._find_the_unanswered)
         self._duties = (
             self._end,
             self._find,
-            _Duty("reconcile", intervals.reconcile_s, self._ask_after_all),
-            _Duty("progress", intervals.progress_s, self._read_progress),
-            _Duty("explain", intervals.explain_s, self._explain_and_move_on),
-            _Duty("renew", claims.lease_s / 3, self._renew_claims),
+            Duty("reconcile", intervals.reconcile_s, self._ask_after_all),
+            Duty("progress", intervals.progress_s, self._read_progress),
+            Duty("explain", intervals.explain_s, self._explain_and_move_on),
+            Duty("renew", claims.lease_s / 3, self._renew_claims),
         )
 
     def is_woken_by(self, event: Event) -> bool:
@@ -123,22 +114,39 @@ class Following(Worker):
 
     def work(self) -> float | None:
         """Do what is due; nothing is asked while nothing is at the queue."""
-        if not jobs_in(self._ledger, AT_THE_QUEUE) and not open_runs_of_ended_jobs(self._ledger):
-            self.trouble = ""
+        jobs = [*jobs_in(self._ledger, AT_THE_QUEUE), *open_runs_of_ended_jobs(self._ledger)]
+        self._waits.keep([f"{what} {job.job_key}" for what in _WAITS for job in jobs])
+        if not jobs:
+            self.trouble = self._hanging.complaint()
             return None
         wait_s = min(duty.run_if_due() for duty in self._duties)
-        self.trouble = next((duty.trouble for duty in self._duties if duty.trouble), "")
+        troubles = [duty.trouble for duty in self._duties if duty.trouble]
+        self.trouble = "; ".join(filter(None, (*troubles[:1], self._hanging.complaint())))
         return wait_s
 
     def _each(self, jobs: list[JobRow], do: Callable[[JobRow], object]) -> None:
-        """Do it for every job; one that moved meanwhile is somebody else's by now."""
+        """Do it for every job, also where it fails for one; it is done for that one the next time.
+
+        Raises
+        ------
+        OutsideError
+            Nobody answers: it would be the same for the others.
+        """
+        failed: list[Exception] = []
         for job in jobs:
             if self.is_stopping:
                 return
             try:
                 do(job)
-            except StaleRow:
+            except StaleRow:  # it is somebody else's by now
                 log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
+            except OutsideError:
+                raise
+            except Exception as error:
+                log.exception("following_failed", job_key=job.job_key)
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     # -- runs whose submission was not answered -----------------------------------------------------------
 
@@ -156,13 +164,17 @@ class Following(Worker):
             holder = self._claims.holder(job.job_key)
             if holder is None or holder.gateway == self._claims.gateway:
                 self._lose(job, f"the gateway {job.followed} gave the job up")
-        elif _seconds_since(job.submitted_at) > self._intervals.unseen_s and self._is_ours(job):
+        elif self._is_unseen(job) and self._is_ours(job):
             with self._ledger.transaction() as transaction:
                 if transaction.job(job.job_key).queue_id:
                     return
                 transaction.update("jobs", "job_key", job.job_key, {"submitted_at": utc_now()})
                 transaction.step("job.submitted_again", job, run=job.run)
-            self._runs.hand_over(ticket)
+            self._hand_over(ticket)
+
+    def _is_unseen(self, job: JobRow) -> bool:
+        """Whether a run did not show up for long enough."""
+        return self._is_over(_UNSEEN, job, job.submitted_at, self._intervals.unseen_s)
 
     def _is_ours(self, job: JobRow) -> bool:
         """Prolong our claim; where another gateway has taken it over, that one is followed from now on."""
@@ -196,10 +208,17 @@ class Following(Worker):
         return {item.queue_id for item in news}
 
     def _read_progress(self) -> None:
-        self._each(jobs_in(self._ledger, {JobState.RUNNING}), self._read_progress_of)
+        running = jobs_in(self._ledger, {JobState.RUNNING})
+        self._further = {
+            job.job_key: self._further[job.job_key] for job in running if job.job_key in self._further
+        }
+        self._each(running, self._read_progress_of)
 
     def _read_progress_of(self, job: JobRow) -> None:
         content = self._objects.get(job_object(job.job_key, PROGRESS_NAME))
+        still_s = self._still_s(job, content)
+        if not job.followed and self._hanging.is_to_end(job, still_s=still_s):
+            self._queue.cancel(job.job_key, job.queue_id)
         try:
             progress = Progress.from_json(content) if content is not None else None
         except ContractError:
@@ -209,6 +228,15 @@ class Following(Worker):
             self._news.hear(
                 RunProgressed(job.job_key, job.run, progress.stage, progress.fraction, attempt=job.attempt)
             )
+
+    def _still_s(self, job: JobRow, content: bytes | None) -> float:
+        """How long a run has said the same of its progress."""
+        said = (job.run, job.attempt, content)
+        before, since = self._further.get(job.job_key, (None, 0.0))
+        if said != before:
+            self._further[job.job_key] = said, time.monotonic()
+            return 0.0
+        return time.monotonic() - since
 
     def _renew_claims(self) -> None:
         jobs = [job for job in jobs_in(self._ledger, AT_THE_QUEUE) if not job.followed]
@@ -220,15 +248,24 @@ class Following(Worker):
         waiting = [
             job
             for job in jobs_in(self._ledger, {JobState.SUBMITTED, JobState.RUNNABLE})
-            if job.queue_id and _seconds_since(job.waiting_since) >= self._intervals.explain_s
+            if job.queue_id and self._waits_for(_EXPLAINED, job, self._intervals.explain_s)
         ]
         why: dict[tuple[Lane, int], Waiting] = {}
         for job in waiting:
             if (job.lane, job.priority) not in why:  # one look at the queue explains everybody in it
                 why[job.lane, job.priority] = self._queue.why_waiting(job.lane, job.priority, job.queue_id)
         self._each(waiting, lambda job: self._explain(job, why[job.lane, job.priority]))
-        late = [job for job in waiting if _seconds_since(job.waiting_since) >= self._fallback.after_s]
+        late = [job for job in waiting if self._waits_for(_MOVED, job, self._fallback.after_s)]
         self._each(late, self._withdraw)
+
+    def _waits_for(self, what: str, job: JobRow, length_s: float) -> bool:
+        return self._is_over(what, job, job.waiting_since, length_s)
+
+    def _is_over(self, what: str, job: JobRow, since: str | None, length_s: float) -> bool:
+        """Whether so much time has passed; a clock that is set neither stretches nor cuts that short."""
+        if since is None or math.isinf(length_s):
+            return False
+        return self._waits.left_after_s(f"{what} {job.job_key}", since, length_s) <= 0
 
     def _explain(self, job: JobRow, why: Waiting) -> None:
         if why.code == job.waiting_code:
@@ -260,7 +297,7 @@ class Following(Worker):
 
     def _end_run(self, job: JobRow) -> None:
         queue_id = job.queue_id or self._queue.find(self._runs.ticket(job)) or ""
-        if not queue_id and _seconds_since(job.submitted_at) <= self._intervals.unseen_s:
+        if not queue_id and not self._is_unseen(job):
             return  # it may still show up
         if not job.followed:
             if queue_id:

@@ -1,43 +1,68 @@
-"""Runs at the local queue, which die with this process."""
+"""Runs at the local queue: one worker brings ledger and queue together, one job after the other.
+
+It alone talks to the queue. For each job it looks what the ledger wants (this run, or none) and what the
+queue has, and starts, ends, or writes down what has become of a run; what the ledger does not take in now
+stays at the queue, and is looked at again. Runs die with this process: those of an earlier one are settled by
+what they left in the job folder.
+"""
+
+import queue
+import time
+from typing import Final
 
 import structlog
 
-from gateway.adapters.errors import Permanent, Retriable
-from gateway.adapters.queue import JobQueue
+from batch_job.contract import EXIT_INTERRUPTED
+from gateway.adapters.queue import RunEnded
+from gateway.adapters.subprocess_queue import KnownRun, SubprocessQueue
 from gateway.events import Bus, Event, JobChanged
 from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow
-from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
+from gateway.ledger.states import AT_THE_QUEUE
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import jobs_in
-from gateway.workers.attempts import CannotGoOn
+from gateway.ledger.transaction import StaleRow
+from gateway.ledger.work import job as job_of
+from gateway.ledger.work import jobs_in, open_runs_of_ended_jobs
+from gateway.workers import attempts
+from gateway.workers.attempts import fault_of
+from gateway.workers.waits import Rests
+from gateway.workers.worker import IDLE_S, Worker
 
-from .outcomes import Outcomes
+from .hanging import Hanging
+from .news import RunNews
 from .run import Runs
 
 log = structlog.get_logger(__name__)
 
-STOPPED = frozenset({JobState.CANCELLED, JobState.SUPERSEDED})
+LOOK_S: Final = 1.0
+"""How often runs that go on are looked at."""
 
 
-class LocalRuns:
-    """The step submit (staged > submitted), what an earlier process left, and ending what nobody wants."""
+class LocalRuns(Worker):
+    """The step submit (staged > submitted), and everything that comes of it."""
 
     def __init__(
         self,
         ledger: Ledger,
         bus: Bus,
         results: JobResults,
-        outcomes: Outcomes,
         runs: Runs,
-        queue: JobQueue,
+        news: RunNews,
+        local_queue: SubprocessQueue,
+        hanging: Hanging,
     ) -> None:
+        super().__init__("run", bus)
         self._ledger = ledger
         self._results = results
-        self._outcomes = outcomes
         self._runs = runs
-        self._queue = queue
-        bus.subscribe(self._on_event)
+        self._news = news
+        self._queue = local_queue
+        self._hanging = hanging
+        self._changed: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._due: set[str] = set()
+        self._look_at_all_at = 0.0
+        self._rests = Rests()
+        self._of_an_earlier_process: set[tuple[str, int]] = set()
 
     def submit(self, job: JobRow) -> None:
         """Take the step.
@@ -46,33 +71,97 @@ class LocalRuns:
         ------
         StaleRow, Retriable, Permanent
         """
-        if self._runs.is_done_already(job):
-            return
-        ticket = self._runs.ticket(job, job.run + 1)
-        self._runs.write_down(ticket)
-        self._runs.hand_over(ticket)
+        if not self._runs.is_done_already(job):
+            self._runs.write_down(self._runs.ticket(job, job.run + 1))
 
-    def settle(self) -> None:
-        """Decide about the runs that an earlier process handed over: they died with it."""
-        for job in jobs_in(self._ledger, AT_THE_QUEUE):
+    def begin(self) -> None:
+        """Start the queue; what the ledger has there now died with an earlier process."""
+        left = jobs_in(self._ledger, AT_THE_QUEUE)
+        self._of_an_earlier_process = {(job.job_key, job.run) for job in left}
+        self._queue.start(self.look_again)
+
+    def is_woken_by(self, event: Event) -> bool:
+        """Whether a run may be wanted, or not any more."""
+        if isinstance(event, JobChanged):
+            self._changed.put(event.job_key)
+        return isinstance(event, JobChanged)
+
+    def work(self) -> float | None:
+        """Look at every job that something may have happened to."""
+        self._note_what_changed()
+        resting = self._rests.left_s()
+        for job_key in sorted((self._due | self._queue.begun()) - resting.keys()):
+            if self.is_stopping:
+                break
+            with self.at(f"job {job_key[:12]}"):
+                self._look_at(job_key)
+        self.trouble = "; ".join(filter(None, (self._rests.complaint(), self._hanging.complaint())))
+        return LOOK_S if self._due or self._queue.begun() else None
+
+    def _note_what_changed(self) -> None:
+        while not self._changed.empty():
+            self._due.add(self._changed.get())
+        if time.monotonic() >= self._look_at_all_at:
+            everything = [*jobs_in(self._ledger, AT_THE_QUEUE), *open_runs_of_ended_jobs(self._ledger)]
+            self._due |= {job.job_key for job in everything}
+            self._look_at_all_at = time.monotonic() + IDLE_S
+
+    def _look_at(self, job_key: str) -> None:
+        """Bring ledger and queue together for one job; where that fails it is due still."""
+        self._due.add(job_key)
+        try:
+            self._bring_together(job_key)
+        except StaleRow:
+            log.info("job_moved_meanwhile", step=self.name, job_key=job_key)
+        except Exception as error:
+            fault = fault_of(error, "taking in what became of a run")
+            if fault.is_defect:
+                log.exception("run_not_taken_in", job_key=job_key)
+            self._rests.put_off(job_key, attempts.POLICY.machine, fault.sentence)
+        else:
+            self._due.discard(job_key)
+            self._rests.resume(job_key)
+
+    def _bring_together(self, job_key: str) -> None:
+        job = job_of(self._ledger, job_key)
+        known = {run.run: run for run in self._queue.look(job_key)}
+        wanted = job.run if job is not None and job.state in AT_THE_QUEUE else None
+        for run in known.values():
+            if run.run != wanted:
+                self._end(run, job)
+        self._hanging.look_at(job_key, job)
+        if job is None:
+            return
+        if wanted is None:
+            if job.run not in known:
+                self._news.close(job, job.run)
+        elif wanted in known:
+            self._take_in(job, known[wanted])
+        elif (job_key, wanted) in self._of_an_earlier_process:
             self._settle(job)
+        else:
+            self._queue.submit(self._runs.ticket(job))
+
+    def _end(self, run: KnownRun, job: JobRow | None) -> None:
+        """End a run that nobody wants, and forget it once it has ended."""
+        if not run.is_over:
+            self._queue.cancel(run.job_key, run.run)
+            return
+        if job is not None:
+            self._news.close(job, run.run)
+        self._queue.forget(run.job_key, run.run)
+
+    def _take_in(self, job: JobRow, run: KnownRun) -> None:
+        """Write down what has become of a run, as far as that is new."""
+        if not run.is_over and self._hanging.is_to_end(job, for_s=run.for_s, still_s=run.still_s):
+            self._queue.cancel(job.job_key, run.run)
+        for news in run.news:
+            self._news.hear(news)
 
     def _settle(self, job: JobRow) -> None:
-        """Decide about a run that an earlier process of ours handed over: it died with that process."""
-        try:
-            if self._results.is_there(job):
-                self._outcomes.take(job, {})
-                return
-        except (CannotGoOn, Permanent) as error:
-            self._outcomes.fail(job.job_key, job.run, str(error))
-            return
-        except (Retriable, OSError):
-            log.warning("result_not_readable", job_key=job.job_key)
-        with self._ledger.transaction() as transaction:
-            transaction.move_job(
-                job.job_key, JobEvent.RUN_LOST, reason="the gateway was restarted", blameless=True
-            )
-
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, JobChanged) and event.state in STOPPED:
-            self._queue.cancel(event.job_key)
+        """Decide about a run that died with an earlier process, by what it left."""
+        left = self._results.exit_of(job.job_key, job.run)
+        if left is None or left.code == EXIT_INTERRUPTED:
+            self._news.died_with_the_gateway(job)
+        else:
+            self._news.hear(RunEnded(job.job_key, job.run, left.code, left.sentence))

@@ -1,15 +1,24 @@
 """What the queue's news do to a job: it waits, runs, is segmented, or needs another run.
 
-News are ordered by (run, attempt, rank): what comes late or twice changes nothing.
+News are ordered by (run, attempt, rank): what comes late or twice changes nothing, so that whoever has them
+tells them again until the ledger took them in.
 """
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
-from batch_job.contract import EXIT_BAD_INPUT, EXIT_DONE, EXIT_NOT_SET_UP, EXIT_SOFTWARE_ERROR
-from gateway.adapters.errors import Permanent, Retriable
+from batch_job.contract import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_SET_UP,
+    EXIT_SOFTWARE_ERROR,
+    EXIT_TRANSIENT,
+)
+from gateway.adapters.errors import Permanent
 from gateway.adapters.queue import (
     JobNews,
     RunBlocked,
@@ -28,7 +37,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import is_next, newer_run
 from gateway.ledger.work import job as job_of
-from gateway.workers.attempts import CannotGoOn
+from gateway.workers.attempts import Blame, CannotGoOn
 
 from .fallback import FallbackQueue
 from .outcomes import Outcomes
@@ -38,6 +47,8 @@ log = structlog.get_logger(__name__)
 
 FINAL_EXITS = frozenset({EXIT_BAD_INPUT, EXIT_SOFTWARE_ERROR, EXIT_NOT_SET_UP})
 """The same would happen again: a person looks at it first."""
+THE_MACHINES_EXITS = frozenset({EXIT_TRANSIENT, EXIT_INTERRUPTED, -signal.SIGTERM, -signal.SIGINT})
+"""Not now, or not to the end: no fault of the run's."""
 
 
 class RunNews:
@@ -62,23 +73,22 @@ class RunNews:
         self._outcomes = outcomes
         self._runs = runs
         self._fallback = fallback
+        self._ended_for: dict[tuple[str, int], str] = {}
 
     def hear(self, news: JobNews) -> None:
-        """Act on news; what is late changes nothing.
-
-        A failure here never ends a local queue's thread. A remote queue tells again what was not taken in, so
-        there it is raised.
-        """
+        """Act on news; what is late changes nothing. Whatever it raises, it was not taken in."""
         try:
             self._act_on(news)
         except (StaleRow, UnknownTransition):
             log.info("news_came_late", job_key=news.job_key, run=news.run)
-        except Exception:
-            if self._fallback is not None:
-                raise
-            log.exception("news_failed", job_key=news.job_key, kind=type(news).__name__)
-            reason = "its news could not be taken in; the log names the place"
-            self._outcomes.lose(news.job_key, news.run, reason)
+
+    def will_be_ended(self, job_key: str, run: int, reason: str) -> None:
+        """Know why a run is about to be ended: of a fault of its own, whatever it then says itself."""
+        self._ended_for[job_key, run] = reason
+
+    def is_being_ended(self, job_key: str, run: int) -> bool:
+        """Whether it is known why this run is about to be ended."""
+        return (job_key, run) in self._ended_for
 
     def _act_on(self, news: JobNews) -> None:
         job = job_of(self._ledger, news.job_key)
@@ -89,18 +99,20 @@ class RunNews:
                 self._wait(missed)
         match news:
             case RunProgressed():
-                self._progress(news)
+                self._progress(job, news)
+            case RunBlocked():
+                self._wait(news)
+                self._block(news)
+            case RunEnded() | RunNeverStarted():
+                self._end(job, news)
+            case _ if not is_next(job, _order(news)):  # known already, as most of what is told again
+                return
             case RunQueued():
                 self._wait(news)
             case RunStarted():
                 self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE}, {})
             case RunStarting():
                 self._note_machine(news)
-            case RunBlocked():
-                self._wait(news)
-                self._block(news)
-            case RunEnded() | RunNeverStarted():
-                self._end(job, news)
 
     def _move(
         self, news: JobNews, event: JobEvent, states: set[JobState], columns: Mapping[str, Any]
@@ -137,7 +149,9 @@ class RunNews:
                 transaction.update("jobs", "job_key", news.job_key, _marks(news, job))
                 transaction.step("job.starting", job, run=news.run, **news.detail)
 
-    def _progress(self, news: RunProgressed) -> None:
+    def _progress(self, job: JobRow, news: RunProgressed) -> None:
+        if (job.stage, job.fraction) == (news.stage, news.fraction):
+            return
         with self._ledger.transaction() as transaction:
             job = transaction.job(news.job_key)
             if not newer_run(job, news.run):
@@ -150,7 +164,7 @@ class RunNews:
 
     def _end(self, job: JobRow, news: RunEnded | RunNeverStarted) -> None:
         if not newer_run(job, news.run):
-            self._close_run(job, news)
+            self.close(job, news.run)
             return
         is_done = isinstance(news, RunEnded) and news.exit_code == EXIT_DONE
         if is_done and self._results.is_there(job):
@@ -162,22 +176,29 @@ class RunNews:
             self._outcomes.lose(news.job_key, news.run, reason, detail=news.detail)
         elif isinstance(news, RunNeverStarted):
             self._never_started(job, news)
+        else:
+            self._ended_without_a_result(news)
+        self._ended_for.pop((news.job_key, news.run), None)
+
+    def _ended_without_a_result(self, news: RunEnded) -> None:
+        key, run, detail = news.job_key, news.run, {"exit_code": news.exit_code, **news.detail}
+        ended_for = self._ended_for.get((key, run))
+        if ended_for is not None:
+            self._outcomes.lose(key, run, ended_for, detail=detail)
         elif news.exit_code in FINAL_EXITS:
             reason = news.reason or f"the job ended with exit code {news.exit_code}"
-            self._outcomes.fail(news.job_key, news.run, reason, detail=_with_exit_code(news))
+            self._outcomes.fail(key, run, reason, detail=detail)
         else:
             reason = f"the run ended with exit code {news.exit_code}: {news.reason or 'it said nothing'}"
-            self._outcomes.lose(news.job_key, news.run, reason, detail=_with_exit_code(news))
+            blame = Blame.MACHINE if news.exit_code in THE_MACHINES_EXITS else Blame.WORK
+            self._outcomes.lose(key, run, reason, blame=blame, detail=detail)
 
     def _take_result(self, job: JobRow, news: JobNews) -> None:
+        """Where it cannot be read now, that is raised: it is there, and nobody computes it again."""
         try:
             self._outcomes.take(job, news.detail)
         except (CannotGoOn, Permanent) as error:
             self._outcomes.fail(news.job_key, news.run, str(error))
-        except (Retriable, OSError):
-            if self._fallback is not None:
-                raise  # the result is there: nobody computes it again because a network is away
-            self._outcomes.lose(news.job_key, news.run, "its result could not be read")
 
     def _never_started(self, job: JobRow, news: RunNeverStarted) -> None:
         moved = job.withdrawn_at is not None or news.by_time_limit
@@ -196,9 +217,9 @@ class RunNews:
         self._runs.accepted(self._runs.ticket(job, news.run), owner, "owned")
         return True
 
-    def _close_run(self, job: JobRow, news: JobNews) -> None:
+    def close(self, job: JobRow, run: int) -> None:
         """A run ended whose job does not wait for it any more."""
-        if job.run_open and news.run == job.run:
+        if job.run_open and run == job.run:
             with self._ledger.transaction() as transaction:
                 transaction.update("jobs", "job_key", job.job_key, {"run_open": 0})
 
@@ -209,15 +230,26 @@ class RunNews:
         ------
         Retriable, Permanent, OSError, StaleRow
         """
+        if not self._came_to_something(job):
+            self._outcomes.lose(job.job_key, job.run, "the queue does not know the run any more")
+
+    def died_with_the_gateway(self, job: JobRow) -> None:
+        """Settle a run that an earlier process had; nothing is wrong with it.
+
+        Raises
+        ------
+        Retriable, Permanent, OSError, StaleRow
+        """
+        if not self._came_to_something(job):
+            self._outcomes.run_anew(job.job_key, job.run, "the gateway was restarted")
+
+    def _came_to_something(self, job: JobRow) -> bool:
+        """Whether a run of which nothing was heard left a result, or goes on under another name."""
         news = RunEnded(job.job_key, job.run, EXIT_DONE, "", queue_id=job.queue_id)
         if self._results.is_there(job):
             self._take_result(job, news)
-        elif not self._goes_on_under_another_name(job, news):
-            self._outcomes.lose(job.job_key, job.run, "the queue does not know the run any more")
-
-
-def _with_exit_code(news: RunEnded) -> dict[str, Any]:
-    return {"exit_code": news.exit_code, **news.detail}
+            return True
+        return self._goes_on_under_another_name(job, news)
 
 
 def _order(news: JobNews) -> tuple[int, int, int]:

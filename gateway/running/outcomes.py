@@ -12,13 +12,13 @@ from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow, utc_text
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import newer_run, runs_lost_in_a_row, runs_refused_in_a_row
+from gateway.ledger.work import newer_run, runs_lost_in_a_row
+from gateway.workers.attempts import Backoff, Blame, Policy
 
 log = structlog.get_logger(__name__)
 
-RUNS_ALLOWED = 3
-FIRST_DELAY_S = 2.0
-LONGEST_DELAY_S = 300.0
+POLICY = Policy(failures_allowed=3, machine=Backoff(2.0, 300.0), outside=Backoff(2.0, 300.0))
+"""How often a run may be lost by a fault of its own, and how soon the next is planned."""
 
 
 class Outcomes:
@@ -74,40 +74,56 @@ class Outcomes:
         run: int,
         reason: str,
         *,
-        blameless: bool = False,
+        blame: Blame = Blame.WORK,
         detail: Detail | None = None,
     ) -> None:
-        """Plan another run, or give up after several.
+        """Plan another run; after several that were lost by faults of their own, give up.
 
         Parameters
         ----------
-        blameless
-            Whether it was no fault of the run's: it does not count.
+        blame
+            Whose fault it was: only the run's own counts.
         """
-        lost = runs_lost_in_a_row(self._ledger, job_key) + (not blameless)
-        if lost >= RUNS_ALLOWED:
-            self.fail(job_key, run, f"{reason} ({lost} runs were lost; retry when it is settled)", detail)
+        before = runs_lost_in_a_row(self._ledger, job_key, blame)
+        if blame is Blame.WORK and before + 1 >= POLICY.failures_allowed:
+            self.fail(
+                job_key, run, f"{reason} ({before + 1} runs were lost; retry when it is settled)", detail
+            )
             return
-        log.warning("run_lost", job_key=job_key, run=run, reason=reason)
-        said = {**(detail or {}), **({"blameless": True} if blameless else {})}
+        log.warning("run_lost", job_key=job_key, run=run, reason=reason, blame=blame)
+        backoff = POLICY.own if blame is Blame.WORK else POLICY.for_what_waits(blame)
+        self.run_anew(job_key, run, reason, backoff.delay_s(before), blame=blame, detail=detail)
+
+    def run_anew(
+        self,
+        job_key: str,
+        run: int,
+        reason: str,
+        delay_s: float = 0.0,
+        *,
+        blame: Blame | None = None,
+        detail: Detail | None = None,
+    ) -> None:
+        """Plan another run, unless the news are old.
+
+        Parameters
+        ----------
+        blame
+            None: nothing went wrong, the gateway was restarted.
+        """
+        said = dict(detail or {})
+        if blame is not Blame.WORK:
+            said |= {"blameless": True, **({"on": str(blame)} if blame is not None else {})}
         with self._ledger.transaction() as transaction:
             if newer_run(transaction.job(job_key), run):
-                again_at = datetime.now(UTC) + timedelta(seconds=self._delay_s(job_key, lost, blameless))
-                columns = {"not_before": utc_text(again_at), "run_open": 0}
+                again_at = datetime.now(UTC) + timedelta(seconds=delay_s)
+                columns = {"not_before": utc_text(again_at) if delay_s else None, "run_open": 0}
                 transaction.move_job(
                     job_key, JobEvent.RUN_LOST, reason=reason, columns=columns, run=run, **said
                 )
 
-    def _delay_s(self, job_key: str, lost: int, blameless: bool) -> float:
-        """How long until the next run: the longer, the more often it came to nothing."""
-        if not blameless:
-            return FIRST_DELAY_S * 4.0 ** (lost - 1)
-        refused = min(runs_refused_in_a_row(self._ledger, job_key), 10)
-        return min(FIRST_DELAY_S * 2.0**refused, LONGEST_DELAY_S)
-
     def fail(self, job_key: str, run: int, reason: str, detail: Detail | None = None) -> None:
         """Give up, unless the news are old."""
-        log.error("run_failed", job_key=job_key, run=run, reason=reason)
         with self._ledger.transaction() as transaction:
             if newer_run(transaction.job(job_key), run):
                 transaction.move_job(
@@ -118,3 +134,4 @@ class Outcomes:
                     run=run,
                     **(detail or {}),
                 )
+        log.error("run_failed", job_key=job_key, run=run, reason=reason)

@@ -6,20 +6,58 @@ the same number, so that of two that both took effect one finds the other's `own
 output.
 """
 
-from gateway.adapters.errors import Away
-from gateway.adapters.queue import RemoteQueue
+import structlog
+
+from gateway.adapters.errors import Away, Permanent, Retriable
+from gateway.adapters.queue import JobQueue, JobTicket, Unanswered
 from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow
+from gateway.ledger.store import Ledger
+from gateway.workers.attempts import Blame
 
 from .claims import Claims
+from .outcomes import Outcomes
 from .run import Runs
+
+log = structlog.get_logger(__name__)
+
+
+class HandOver:
+    """Hands runs that the ledger knows of to the queue."""
+
+    def __init__(self, ledger: Ledger, outcomes: Outcomes, runs: Runs, queue: JobQueue) -> None:
+        self._ledger = ledger
+        self._outcomes = outcomes
+        self._runs = runs
+        self._queue = queue
+
+    def __call__(self, ticket: JobTicket) -> None:
+        """Submit a run, and write down what the queue answered."""
+        try:
+            queue_id = self._queue.submit(ticket)
+        except Unanswered as error:
+            log.warning("submit_unanswered", job_key=ticket.job_key, run=ticket.run, reason=str(error))
+            with self._ledger.transaction() as transaction:
+                job = transaction.job(ticket.job_key)
+                transaction.step("job.unanswered", job, run=ticket.run, reason=str(error))
+        except Away as error:
+            self._outcomes.lose(ticket.job_key, ticket.run, str(error), blame=Blame.OUTSIDE)
+        except Retriable as error:
+            self._outcomes.lose(ticket.job_key, ticket.run, str(error))
+        except Permanent as error:
+            self._outcomes.fail(ticket.job_key, ticket.run, str(error))
+        else:
+            self._runs.accepted(ticket, queue_id, "accepted")
 
 
 class RemoteSubmit:
     """The step submit (staged > submitted) for a remote queue."""
 
-    def __init__(self, runs: Runs, results: JobResults, queue: RemoteQueue, claims: Claims) -> None:
+    def __init__(
+        self, runs: Runs, hand_over: HandOver, results: JobResults, queue: JobQueue, claims: Claims
+    ) -> None:
         self._runs = runs
+        self._hand_over = hand_over
         self._results = results
         self._queue = queue
         self._claims = claims
@@ -46,6 +84,6 @@ class RemoteSubmit:
             ticket = self._runs.ticket(job, self._claims.take(job.job_key, claim.run + 1).run)
         self._runs.write_down(ticket)
         if found is None:
-            self._runs.hand_over(ticket)
+            self._hand_over(ticket)
         else:
             self._runs.accepted(ticket, found, "adopted")

@@ -1,14 +1,13 @@
-"""Runs, wherever they run: written down in the ledger, then handed to the queue.
+"""Runs, wherever they run: written down in the ledger before the queue hears of them.
 
-The ledger knows of a run before the queue does: a crash between the two leaves a run that was lost, never one
-that nobody knows. What local and remote queues do not share is in `local_runs.py` and `remote_runs.py`.
+A crash between the two leaves a run that was lost, never one that nobody knows. What local and remote queues
+do not share is in `local_runs.py` and `remote_runs.py`.
 """
 
 import structlog
 
-from gateway.adapters.errors import Away, Permanent, Retriable
 from gateway.adapters.objects import ObjectStore, job_prefix
-from gateway.adapters.queue import JobQueue, JobTicket, Lane, Unanswered
+from gateway.adapters.queue import JobTicket, Lane
 from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow, utc_now
 from gateway.ledger.states import JobEvent, JobState
@@ -21,21 +20,13 @@ log = structlog.get_logger(__name__)
 
 
 class Runs:
-    """Hands runs to the queue."""
+    """What is written down of runs before they end."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        results: JobResults,
-        outcomes: Outcomes,
-        objects: ObjectStore,
-        queue: JobQueue,
-    ) -> None:
+    def __init__(self, ledger: Ledger, results: JobResults, outcomes: Outcomes, objects: ObjectStore) -> None:
         self._ledger = ledger
         self._results = results
         self._outcomes = outcomes
         self._objects = objects
-        self._queue = queue
 
     def ticket(self, job: JobRow, run: int | None = None) -> JobTicket:
         """What the queue is told of a job's present run."""
@@ -70,25 +61,6 @@ class Runs:
                 run=ticket.run,
                 **detail,
             )
-
-    def hand_over(self, ticket: JobTicket) -> None:
-        """Submit a run that the ledger knows of."""
-        try:
-            queue_id = self._queue.submit(ticket)
-        except Unanswered as error:
-            log.warning("submit_unanswered", job_key=ticket.job_key, run=ticket.run, reason=str(error))
-            with self._ledger.transaction() as transaction:
-                job = transaction.job(ticket.job_key)
-                transaction.step("job.unanswered", job, run=ticket.run, reason=str(error))
-        except Away as error:
-            self._outcomes.lose(ticket.job_key, ticket.run, str(error), blameless=True)
-        except Retriable as error:
-            self._outcomes.lose(ticket.job_key, ticket.run, str(error))
-        except Permanent as error:
-            self._outcomes.fail(ticket.job_key, ticket.run, str(error))
-        else:
-            if queue_id:
-                self.accepted(ticket, queue_id, "accepted")
 
     def accepted(self, ticket: JobTicket, queue_id: str, how: str) -> None:
         """Write down under which name the queue has a run; `how` is "accepted", "adopted" or "owned"."""

@@ -29,9 +29,10 @@ from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.running.claims import Claim, Claims
 from gateway.running.fallback import FallbackQueue
 from gateway.running.following import Following, Intervals
+from gateway.running.hanging import Hanging, Limits
 from gateway.running.news import RunNews
 from gateway.running.outcomes import Outcomes
-from gateway.running.remote_runs import RemoteSubmit
+from gateway.running.remote_runs import HandOver, RemoteSubmit
 from gateway.running.run import Runs
 from gateway.workers.attempts import Backoff, Policy
 from gateway.workers.steps import StepWorker
@@ -57,6 +58,7 @@ class Gateway:
         intervals: Intervals = OFTEN,
         fallback: Fallback | None = None,
         lease_s: float = 60.0,
+        limits: Limits | None = None,
     ) -> None:
         self.site, self.name = site, name
         fallback = fallback or Fallback()
@@ -66,17 +68,28 @@ class Gateway:
         self.queue = BatchQueue(session, settings, SqsNews(session, news_url))
         results = JobResults(objects, Workplace(site.ledger, site.data_dir))
         outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0})
-        runs = Runs(site.ledger, results, outcomes, objects, self.queue)
+        runs = Runs(site.ledger, results, outcomes, objects)
+        hand_over = HandOver(site.ledger, outcomes, runs, self.queue)
         self.claims = Claims(objects, name, lease_s)
         engine = EngineIdentity("threshold", "1", "", "1")
         secret = SiteSecret(site.data_dir / "secret")
         moving = FallbackQueue(site.ledger, fallback, secret, engine)
         self.news = RunNews(site.ledger, results, outcomes, runs, moving)
-        submit = RemoteSubmit(runs, results, self.queue, self.claims)
+        submit = RemoteSubmit(runs, hand_over, results, self.queue, self.claims)
         self.workers = (
             StepWorker("submit", JobState.STAGED, submit, site.ledger, site.bus),
             Following(
-                site.ledger, site.bus, objects, self.queue, self.claims, runs, self.news, moving, intervals
+                site.ledger,
+                site.bus,
+                objects,
+                self.queue,
+                self.claims,
+                runs,
+                hand_over,
+                self.news,
+                moving,
+                Hanging(site.ledger, self.news, limits or Limits()),
+                intervals,
             ),
         )
 
@@ -241,7 +254,7 @@ def test_job_waits_while_batch_does_not_take_it_and_goes_on_by_itself(
     sentence: str,
 ) -> None:
     monkeypatch.setattr("gateway.workers.attempts.POLICY", Policy(outside=Backoff(0.2, 0.2)))
-    monkeypatch.setattr("gateway.running.outcomes.FIRST_DELAY_S", 0.05)
+    monkeypatch.setattr("gateway.running.outcomes.POLICY", Policy(outside=Backoff(0.05, 300.0)))
     harm(double)
     gateway = make_gateway()
     gateway.start()
@@ -255,7 +268,7 @@ def test_job_waits_while_batch_does_not_take_it_and_goes_on_by_itself(
 def test_job_that_batch_refuses_again_and_again_is_tried_more_and_more_seldom(
     make_gateway: Callable[..., Gateway], double: BatchDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.running.outcomes.FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("gateway.running.outcomes.POLICY", Policy(outside=Backoff(0.01, 300.0)))
     double.deny("SubmitJob")
     gateway = make_gateway()
     gateway.start()

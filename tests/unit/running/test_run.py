@@ -1,57 +1,31 @@
-"""Runs: handed to the queue once the ledger knows of them; late or repeated news change nothing."""
+"""Runs: written down before the queue hears of them; late or repeated news change nothing."""
 
+import errno
 import hashlib
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
 from batch_job.contract import EngineInfo, Manifest, OutputFile
-from gateway.adapters.errors import Permanent, Retriable
+from gateway.adapters.errors import Away, Permanent, Retriable
 from gateway.adapters.folder import FolderStore
 from gateway.adapters.objects import job_object
-from gateway.adapters.queue import JobNews, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
+from gateway.adapters.queue import JobQueue, JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
 from gateway.backends.job_folders import JobFolderFiles
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
+from gateway.ledger.records import utc_time
 from gateway.ledger.states import JobEvent, JobState
-from gateway.running.local_runs import LocalRuns
+from gateway.ledger.work import runs_lost_in_a_row
 from gateway.running.news import RunNews
-from gateway.running.outcomes import RUNS_ALLOWED, Outcomes
+from gateway.running.outcomes import POLICY, Outcomes
+from gateway.running.remote_runs import HandOver
 from gateway.running.run import Runs
 
 LABELS = b"labels"
-
-
-@dataclass
-class RecordingQueue:
-    """Takes tickets, or raises what it is told to."""
-
-    tickets: list[JobTicket] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
-    error: Exception | None = None
-
-    def start(self, on_news: Callable[[JobNews], None]) -> None:
-        pass
-
-    def submit(self, ticket: JobTicket) -> str:
-        if self.error is not None:
-            raise self.error
-        self.tickets.append(ticket)
-        return ""
-
-    def cancel(self, job_key: str, queue_id: str = "") -> None:
-        self.cancelled.append(job_key)
-
-    def stop(self) -> None:
-        pass
-
-
-@pytest.fixture
-def queue() -> RecordingQueue:
-    return RecordingQueue()
 
 
 @pytest.fixture
@@ -59,27 +33,34 @@ def store(site: Any) -> FolderStore:
     return FolderStore(site.data_dir / "objects")
 
 
-class LocalQueueParts(LocalRuns):
-    """What the gateway does about a local queue: submits, settles, and hears."""
+class Parts:
+    """What the gateway does about runs, without a queue."""
 
-    def __init__(self, site: Any, store: FolderStore, queue: RecordingQueue) -> None:
+    def __init__(self, site: Any, store: FolderStore) -> None:
+        self.site = site
+        self.store = store
         results = JobResults(store, Workplace(site.ledger, site.data_dir))
-        outcomes = Outcomes(site.ledger, results, {})
-        runs = Runs(site.ledger, results, outcomes, store, queue)
-        super().__init__(site.ledger, site.bus, results, outcomes, runs, queue)
-        self.hear = RunNews(site.ledger, results, outcomes, runs).hear
+        self.outcomes = Outcomes(site.ledger, results, {})
+        self.runs = Runs(site.ledger, results, self.outcomes, store)
+        self.news = RunNews(site.ledger, results, self.outcomes, self.runs)
+        self.hear = self.news.hear
+
+    def submit(self) -> None:
+        job = self.site.job()
+        if not self.runs.is_done_already(job):
+            self.runs.write_down(self.runs.ticket(job, job.run + 1))
 
 
 @pytest.fixture
-def runs(site: Any, store: FolderStore, queue: RecordingQueue) -> LocalQueueParts:
+def staged(site: Any, store: FolderStore) -> Parts:
     site.move(JobEvent.STAGED)
-    return LocalQueueParts(site, store, queue)
+    return Parts(site, store)
 
 
 @pytest.fixture
-def submitted(site: Any, runs: LocalQueueParts) -> LocalQueueParts:
-    runs.submit(site.job())
-    return runs
+def submitted(staged: Parts) -> Parts:
+    staged.submit()
+    return staged
 
 
 def write_result(
@@ -99,34 +80,34 @@ def write_result(
     store.put(job_object(job_key, "manifest.json"), manifest.to_json())
 
 
-def test_submit_hands_over_a_numbered_run_that_the_ledger_knows(
-    site: Any, submitted: LocalQueueParts, queue: RecordingQueue, store: FolderStore
+def test_submit_writes_down_a_numbered_run_with_all_that_a_queue_is_told(
+    site: Any, submitted: Parts, store: FolderStore
 ) -> None:
     job = site.job()
     assert (job.state, job.run) == (JobState.SUBMITTED, 1)
-    assert queue.tickets == [JobTicket(job.job_key, 1, f"{store.root}/jobs/{job.job_key}/", 0, rule=job.rule)]
+    assert submitted.runs.ticket(job) == JobTicket(
+        job.job_key, 1, f"{store.root}/jobs/{job.job_key}/", 0, rule=job.rule
+    )
 
 
 def test_submit_of_a_job_whose_result_is_there_runs_nothing(
-    site: Any, runs: LocalQueueParts, queue: RecordingQueue, store: FolderStore
+    site: Any, staged: Parts, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key)
-    runs.submit(site.job())
-    assert site.job().state is JobState.SEGMENTED
-    assert queue.tickets == []
+    staged.submit()
+    assert (site.job().state, site.job().run) == (JobState.SEGMENTED, 0)
 
 
 def test_submit_of_a_job_whose_result_is_spoiled_runs_it(
-    site: Any, runs: LocalQueueParts, queue: RecordingQueue, store: FolderStore
+    site: Any, staged: Parts, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key, named=b"other labels")
-    runs.submit(site.job())
-    assert site.job().state is JobState.SUBMITTED
-    assert len(queue.tickets) == 1
+    staged.submit()
+    assert (site.job().state, site.job().run) == (JobState.SUBMITTED, 1)
 
 
 def test_result_is_taken_from_where_the_manifest_says(
-    site: Any, submitted: LocalQueueParts, store: FolderStore
+    site: Any, submitted: Parts, store: FolderStore
 ) -> None:
     key = site.job().job_key
     store.put(job_object(key, "labels.nii.gz"), b"another attempt's")
@@ -144,27 +125,46 @@ def test_files_for_the_api_are_those_that_the_manifest_names(store: FolderStore)
     assert files.located("key", "preview.png") is None
 
 
-def test_submit_that_the_queue_refuses_for_now_plans_another_run(
-    site: Any, runs: LocalQueueParts, queue: RecordingQueue
-) -> None:
-    queue.error = Retriable("the queue is away")
-    runs.submit(site.job())
+class Refusing:
+    """A queue elsewhere that takes nothing."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def submit(self, ticket: JobTicket) -> str:
+        raise self.error
+
+
+def refused(parts: Parts, error: Exception) -> None:
+    """Hand the present run over to a queue that refuses it."""
+    queue = cast("JobQueue", Refusing(error))
+    hand_over = HandOver(parts.site.ledger, parts.outcomes, parts.runs, queue)
+    hand_over(parts.runs.ticket(parts.site.job()))
+
+
+def test_run_that_the_queue_refuses_for_now_is_planned_anew(site: Any, submitted: Parts) -> None:
+    refused(submitted, Retriable("the queue is away"))
     job = site.job()
     assert job.state is JobState.STAGED
     assert job.not_before is not None
     assert job.reason == "the queue is away"
 
 
-def test_submit_that_the_queue_refuses_for_good_fails_the_job(
-    site: Any, runs: LocalQueueParts, queue: RecordingQueue
-) -> None:
-    queue.error = Permanent("there is no such queue")
-    runs.submit(site.job())
+def test_run_that_the_queue_refuses_for_good_fails_the_job(site: Any, submitted: Parts) -> None:
+    refused(submitted, Permanent("there is no such queue"))
     assert (site.job().state, site.job().reason) == (JobState.FAILED, "there is no such queue")
 
 
+def test_queue_that_is_not_there_is_held_against_nobody(site: Any, submitted: Parts) -> None:
+    for _ in range(2 * POLICY.failures_allowed):
+        refused(submitted, Away("nobody there"))
+        assert site.job().state is JobState.STAGED
+        submitted.submit()
+    assert runs_lost_in_a_row(site.ledger, site.job().job_key) == 0
+
+
 def test_news_of_a_good_run_lead_to_segmented_in_any_order(
-    site: Any, submitted: LocalQueueParts, store: FolderStore
+    site: Any, submitted: Parts, store: FolderStore
 ) -> None:
     key = site.job().job_key
     write_result(store, key)
@@ -183,11 +183,11 @@ def test_news_of_a_good_run_lead_to_segmented_in_any_order(
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_news_of_a_lost_run_change_nothing_about_the_next_one(
-    site: Any, submitted: LocalQueueParts, order: tuple[int, ...]
+    site: Any, submitted: Parts, order: tuple[int, ...]
 ) -> None:
     key = site.job().job_key
     submitted.hear(RunEnded(key, 1, 75, "busy"))
-    submitted.submit(site.job())
+    submitted.submit()
     before = site.job()
     assert (before.state, before.run) == (JobState.SUBMITTED, 2)
     old = [RunStarted(key, 1), RunProgressed(key, 1, "segment", 0.9), RunEnded(key, 1, 2, "bad")]
@@ -198,34 +198,54 @@ def test_news_of_a_lost_run_change_nothing_about_the_next_one(
 
 @pytest.mark.parametrize("exit_code", [2, 70, 78])
 def test_run_with_bad_input_or_a_defect_fails_the_job_with_its_reason(
-    site: Any, submitted: LocalQueueParts, exit_code: int
+    site: Any, submitted: Parts, exit_code: int
 ) -> None:
     submitted.hear(RunEnded(site.job().job_key, 1, exit_code, "no Hounsfield units"))
     assert (site.job().state, site.job().reason) == (JobState.FAILED, "no Hounsfield units")
 
 
-@pytest.mark.parametrize("exit_code", [75, 143, -9, 1])
+@pytest.mark.parametrize("exit_code", [-9, -11, 1, 137])
 def test_run_that_was_lost_is_run_again_and_given_up_in_the_end(
-    site: Any, submitted: LocalQueueParts, queue: RecordingQueue, exit_code: int
+    site: Any, submitted: Parts, exit_code: int
 ) -> None:
-    key = site.job().job_key
-    for run in range(1, RUNS_ALLOWED + 1):
+    key, allowed = site.job().job_key, POLICY.failures_allowed
+    for run in range(1, allowed + 1):
         assert site.job().run == run
         submitted.hear(RunEnded(key, run, exit_code, "gone"))
         if site.job().state is JobState.STAGED:
-            submitted.submit(site.job())
-    assert site.job().state is JobState.FAILED
-    assert len(queue.tickets) == RUNS_ALLOWED
-    assert f"{RUNS_ALLOWED} runs were lost" in site.job().reason
+            submitted.submit()
+    assert (site.job().state, site.job().run) == (JobState.FAILED, allowed)
+    assert f"{allowed} runs were lost" in site.job().reason
 
 
-def test_run_that_ends_well_without_a_manifest_is_lost(site: Any, submitted: LocalQueueParts) -> None:
+@pytest.mark.parametrize("exit_code", [75, 143, -15, -2])
+def test_run_that_the_machine_did_not_let_end_is_run_again_however_often_but_ever_later(
+    site: Any, submitted: Parts, exit_code: int
+) -> None:
+    key, waits_s = site.job().job_key, []
+    for run in range(1, 3 * POLICY.failures_allowed):
+        submitted.hear(RunEnded(key, run, exit_code, "the disk is full"))
+        job = site.job()
+        assert (job.state, job.reason) == (
+            JobState.STAGED,
+            f"the run ended with exit code {exit_code}: the disk is full",
+        )
+        waits_s.append((utc_time(job.not_before) - datetime.now(UTC)).total_seconds())
+        submitted.submit()
+    assert waits_s[0] < 3
+    assert waits_s[-1] > 60
+    assert runs_lost_in_a_row(site.ledger, key) == 0
+    submitted.hear(RunEnded(key, site.job().run, 1, "now of its own"))
+    assert site.job().state is JobState.STAGED
+
+
+def test_run_that_ends_well_without_a_manifest_is_lost(site: Any, submitted: Parts) -> None:
     submitted.hear(RunEnded(site.job().job_key, 1, 0, ""))
     assert site.job().state is JobState.STAGED
 
 
 def test_run_whose_labels_are_not_those_of_its_manifest_fails(
-    site: Any, submitted: LocalQueueParts, store: FolderStore
+    site: Any, submitted: Parts, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key, labels=b"cut short")
     submitted.hear(RunEnded(site.job().job_key, 1, 0, ""))
@@ -233,26 +253,63 @@ def test_run_whose_labels_are_not_those_of_its_manifest_fails(
     assert "not the one that the manifest names" in site.job().reason
 
 
-def test_start_after_a_crash_takes_the_result_that_is_there(
-    site: Any, submitted: LocalQueueParts, store: FolderStore
+def test_result_that_cannot_be_read_is_no_lost_run(
+    site: Any, submitted: Parts, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = site.job().job_key
+    write_result(store, key)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "fetch", raising(OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output"):
+            submitted.hear(RunEnded(key, 1, 0, ""))
+    assert site.job().state is JobState.SUBMITTED
+    submitted.hear(RunEnded(key, 1, 0, ""))
+    assert (site.job().state, site.job().run) == (JobState.SEGMENTED, 1)
+
+
+def test_run_that_was_ended_because_it_hung_counts_whatever_it_says(site: Any, submitted: Parts) -> None:
+    key = site.job().job_key
+    for run in range(1, POLICY.failures_allowed + 1):
+        submitted.news.will_be_ended(key, run, "it got no further")
+        submitted.hear(RunEnded(key, run, 143, "the run was interrupted"))
+        if site.job().state is JobState.STAGED:
+            assert site.job().reason == "it got no further"
+            submitted.submit()
+    assert site.job().state is JobState.FAILED
+    assert site.job().reason.startswith("it got no further (3 runs")
+
+
+def test_run_that_was_to_be_ended_but_was_done_is_taken(
+    site: Any, submitted: Parts, store: FolderStore
 ) -> None:
     write_result(store, site.job().job_key)
-    submitted.settle()
+    submitted.news.will_be_ended(site.job().job_key, 1, "it got no further")
+    submitted.hear(RunEnded(site.job().job_key, 1, 0, ""))
     assert site.job().state is JobState.SEGMENTED
 
 
-def test_start_after_a_crash_plans_another_run_that_does_not_count_as_lost(
-    site: Any, submitted: LocalQueueParts
-) -> None:
-    for _ in range(RUNS_ALLOWED + 1):
-        submitted.settle()
-        assert site.job().state is JobState.STAGED
-        submitted.submit(site.job())
-    assert site.job().run == RUNS_ALLOWED + 2
+def test_news_that_are_told_again_write_nothing(site: Any, submitted: Parts) -> None:
+    key = site.job().job_key
+    news = [RunQueued(key, 1), RunStarted(key, 1), RunProgressed(key, 1, "segment", 0.5)]
+    for each in news:
+        submitted.hear(each)
+    with site.ledger.transaction() as transaction:
+        changes = transaction.one("SELECT total_changes() AS number")["number"]
+    for each in news:
+        submitted.hear(each)
+    with site.ledger.transaction() as transaction:
+        assert transaction.one("SELECT total_changes() AS number")["number"] == changes
 
 
-def test_cancelled_job_ends_its_run(site: Any, submitted: LocalQueueParts, queue: RecordingQueue) -> None:
+def test_end_of_a_cancelled_jobs_run_closes_it(site: Any, submitted: Parts) -> None:
     site.move(JobEvent.CANCELLED)
-    assert queue.cancelled == [site.job().job_key]
+    assert site.job().run_open
     submitted.hear(RunEnded(site.job().job_key, 1, 143, "ended"))
-    assert site.job().state is JobState.CANCELLED
+    assert (site.job().state, site.job().run_open) == (JobState.CANCELLED, 0)
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail

@@ -1,0 +1,41 @@
+"""One thing that a worker does every so often."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from gateway.adapters.errors import OutsideError
+from gateway.workers.attempts import fault_of
+
+log = structlog.get_logger(__name__)
+
+
+class Duty:
+    """What is done when it is time, and what was in the way; it is tried again with its interval."""
+
+    def __init__(self, name: str, every_s: float, do: Callable[[], None]) -> None:
+        self.name = name
+        self._every_s = every_s
+        self._do = do
+        self._next_at = 0.0
+        self.trouble = ""
+
+    def run_if_due(self) -> float:
+        """Do it when it is time; the seconds until it is again."""
+        if time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + self._every_s
+            try:
+                self._do()
+                self.trouble = ""
+            except Exception as error:
+                self.trouble = fault_of(error, f"the duty {self.name}").sentence
+                if isinstance(error, OutsideError):
+                    log.warning("following_waits", duty=self.name, reason=self.trouble)
+                else:
+                    log.exception("following_failed", duty=self.name)
+        return max(0.0, self._next_at - time.monotonic())
+
+    def is_due(self) -> None:
+        """Do it at the next look."""
+        self._next_at = 0.0
