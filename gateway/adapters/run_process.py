@@ -30,8 +30,8 @@ from .queue import JobTicket, RunEnded, RunProgressed
 log = structlog.get_logger(__name__)
 
 LOOK_AT_PROGRESS_S: Final = 1.0
-GRACE_S: Final = 10.0
-"""How long a run may take to end after SIGTERM before it is killed."""
+GRACE_S: Final = 8.0
+"""How long a run may take to end after SIGTERM before it is killed: less than the gateway takes to stop."""
 LAST_WORDS_S: Final = 2.0
 """How long the standard error of a run that has ended is waited for: a child of it may hold it open."""
 LAST_LINES: Final = 200

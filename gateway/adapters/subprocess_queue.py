@@ -156,7 +156,7 @@ class SubprocessQueue:
             if not runs:
                 self._runs.pop(job_key, None)
 
-    def stop(self, timeout_s: float = GRACE_S + 2.0) -> None:
+    def stop(self, timeout_s: float = GRACE_S + 1.0) -> None:
         """End every run and wait for it; one that hangs longer sees its standard input close."""
         with self._changed:
             self._is_stopping = True

@@ -110,7 +110,7 @@ class LocalComputing:
 
     def stop(self) -> None:
         """End every run; that they end so is not taken in any more."""
-        self._runs.stop()
+        self._runs.stop(timeout_s=1.0)
         self._queue.stop()
 
     def trouble(self) -> str:
