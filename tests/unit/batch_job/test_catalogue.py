@@ -15,7 +15,7 @@ from batch_job.engines import load_engine
 from gateway.config import ConfigError, load_config
 
 ROOT = Path(__file__).parents[3]
-METHODS = {"info", "check", "segment"}
+METHODS = {"check", "segment"}
 """What makes a class an engine: `batch_job.engines.Engine`."""
 MAY_NAME_AN_ENGINE = {
     "gateway/config/sections.py",  # the default
