@@ -51,6 +51,7 @@ from gateway.making.encode import Encode
 from gateway.mirror.backend import mirror_worker
 from gateway.mirror.control import MirrorControl
 from gateway.running.computing import Site, computing
+from gateway.running.staged import SubmitWhatIsStaged
 from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
 from gateway.workers.ledger_watch import LedgerWatch
@@ -139,7 +140,7 @@ class App:
         steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
             ("convert", JobState.PLANNED): Convert(ledger, workplace),
             ("stage", JobState.CONVERTED): stage,
-            ("submit", JobState.STAGED): self._computing.submit,
+            ("submit", JobState.STAGED): SubmitWhatIsStaged(ledger, results, self._computing.submit),
             ("encode", JobState.SEGMENTED): encode,
         }
         return [StepWorker(name, state, do, ledger, bus) for (name, state), do in steps.items()]

@@ -13,11 +13,14 @@ import structlog
 
 from gateway.config import Destination
 from gateway.events import Bus, DeliveryChanged, Event
+from gateway.files.kept import is_whole
+from gateway.ledger.lost import WITH_OBJECTS, make_again
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
+from gateway.ledger.work import job as job_of
 from gateway.ledger.work import (
     next_delivery,
     pending_deliveries,
@@ -36,7 +39,7 @@ log = structlog.get_logger(__name__)
 POLICY = Policy(outside=Backoff(2.0, 60.0))
 LIMIT_S: Final = 1800.0
 """How long an object may be on its way; a large one takes minutes over a slow line."""
-GONE = "its file is gone from the results folder; cancel the job, then retry it"
+GONE = "its file is gone from the results folder, and its job is {state}; retry the job"
 _ALL = ""
 """What the destination as a whole, and the worker's own pauses, are counted under."""
 
@@ -131,6 +134,8 @@ class DeliveryWorker(Worker):
         try:
             self._patience.left_after_s(delivery.key, delivery.pending_since, self._give_up_after_s)
             receipt = self._untold.get(delivery.key) or self._carry(delivery)
+            if receipt is None:
+                return None
             if self.is_stopping and receipt.outcome is not Outcome.ARRIVED:
                 return None  # it may be the stop that broke it off
             self._untold[delivery.key] = receipt
@@ -142,12 +147,18 @@ class DeliveryWorker(Worker):
         self._untold.pop(delivery.key, None)
         return None
 
-    def _carry(self, delivery: DeliveryRow) -> Receipt:
+    def _carry(self, delivery: DeliveryRow) -> Receipt | None:
+        """Send the object; None where it is gone, and made again."""
         made = result_object(self._ledger, delivery.sop_instance_uid)
-        path = self._data_dir / made.path if made is not None else None
-        if path is None or not path.is_file():
-            return Receipt(Outcome.REFUSED, GONE)
-        return self._carrier.carry(path)
+        if made is not None and is_whole(self._data_dir, made):
+            return self._carrier.carry(self._data_dir / made.path)
+        job = job_of(self._ledger, delivery.job_key)
+        if job is None or job.state not in WITH_OBJECTS:
+            return Receipt(Outcome.REFUSED, GONE.format(state=job.state if job is not None else "gone"))
+        log.warning("result_gone", job_key=job.job_key)
+        with self._ledger.transaction() as transaction:
+            make_again(transaction, job, "an object of its result is gone from the results folder")
+        return None
 
     def _act_on(self, delivery: DeliveryRow, receipt: Receipt) -> None:
         self._away.resume(_ALL)

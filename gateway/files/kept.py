@@ -1,4 +1,4 @@
-"""Whether the files of kept instances are on the disk as the ledger says; what is said where they are not.
+"""Whether what was kept and made is on the disk as the ledger says; what is said where it is not.
 
 A disk loses files after the ledger took them: a bad block, a clean-up, a restore that was not whole. What
 needs them says so with the way out, and goes on when they are there again.
@@ -10,7 +10,8 @@ from pathlib import Path
 
 from converter.errors import ConverterError
 from converter.series import HeaderReader
-from gateway.ledger.records import InstanceRow
+from gateway.adapters.durable import file_digest
+from gateway.ledger.records import InstanceRow, ResultObjectRow
 from gateway.workers.attempts import CannotGoOn
 
 _SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR)
@@ -86,3 +87,19 @@ def lost_files(data_dir: Path, rows: Sequence[InstanceRow]) -> int:
 def unreadable_files(data_dir: Path, rows: Sequence[InstanceRow]) -> int:
     """How many of these instances' files are not there, or cannot be read to their end."""
     return sum(not (is_there(data_dir, row) and is_readable(data_dir, row)) for row in rows)
+
+
+def is_whole(data_dir: Path, made: ResultObjectRow) -> bool:
+    """Whether the file of a result object is there with the content that was recorded; reads all of it.
+
+    Raises
+    ------
+    OSError
+        The machine cannot tell.
+    """
+    try:
+        return made.sha256 in ("", file_digest(data_dir / made.path))
+    except OSError as error:
+        if is_lost(error):
+            return False
+        raise

@@ -7,7 +7,9 @@ from batch_job.contract import (
     LABELS_NAME,
     MANIFEST_NAME,
     OWNER_NAME,
+    REQUEST_NAME,
     ContractError,
+    JobRequest,
     Manifest,
     Owner,
     RunExit,
@@ -18,6 +20,20 @@ from gateway.ledger.records import JobRow, utc_text
 from gateway.workers.attempts import CannotGoOn
 
 from .workplace import Workplace
+
+
+class FilesGone(CannotGoOn):
+    """What a job had is gone from its folder, or damaged there: it can be made again.
+
+    Parameters
+    ----------
+    what
+        The beginning of a sentence: "its manifest is gone from the job folder".
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; retry the job")
+        self.what = what
 
 
 class JobResults:
@@ -36,6 +52,22 @@ class JobResults:
         """
         return self._manifest_bytes(job) is not None
 
+    def is_staged(self, job: JobRow) -> bool:
+        """Whether its request is there, and the input that it names.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        content = self._objects.get(job_object(job.job_key, REQUEST_NAME))
+        try:
+            request = JobRequest.from_json(content) if content is not None else None
+        except ContractError:
+            return False
+        if request is None:
+            return False
+        return self._objects.modified_at(job_object(job.job_key, request.input.name)) is not None
+
     def verified(self, job: JobRow) -> tuple[Manifest, str]:
         """Fetch manifest and labels and compare their digests; the manifest, and when it was stored.
 
@@ -47,7 +79,7 @@ class JobResults:
         self.fetch(job, manifest, LABELS_NAME).unlink()
         made_at = self._objects.modified_at(job_object(job.job_key, MANIFEST_NAME))
         if made_at is None:
-            raise CannotGoOn("its manifest is gone from the job folder; retry the job")
+            raise FilesGone("its manifest is gone from the job folder")
         return manifest, utc_text(made_at)
 
     def manifest(self, job: JobRow) -> Manifest:
@@ -61,11 +93,11 @@ class JobResults:
         """
         content = self._manifest_bytes(job)
         if content is None:
-            raise CannotGoOn("its manifest is gone from the job folder; retry the job")
+            raise FilesGone("its manifest is gone from the job folder")
         try:
             manifest = Manifest.from_json(content)
         except ContractError as error:
-            raise CannotGoOn(f"its manifest cannot be used: {error}") from None
+            raise FilesGone(f"its manifest cannot be used ({error})") from None
         if manifest.job_key != job.job_key or LABELS_NAME not in manifest.outputs:
             raise CannotGoOn("its manifest belongs to another job or names no labels; look at the engine")
         return manifest
@@ -86,9 +118,9 @@ class JobResults:
             raise CannotGoOn(f"its manifest names no {name}; look at the engine")
         target = self._workplace.work_folder(job) / name
         if not self._objects.fetch(job_object(job.job_key, manifest.where(name)), target):
-            raise CannotGoOn(f"its {name} is gone from the job folder; retry the job")
+            raise FilesGone(f"its {name} is gone from the job folder")
         if file_digest(target) != manifest.outputs[name].sha256:
-            raise CannotGoOn(f"its {name} is not the one that the manifest names; retry the job")
+            raise FilesGone(f"its {name} is not the one that the manifest names")
         return target
 
     def owner(self, job_key: str, run: int) -> str | None:

@@ -119,6 +119,8 @@ def _job_table() -> dict[tuple[JobState, JobEvent], JobState | object]:
         table[state, _JE.HEADER_CORRECTED] = _J.SEGMENTED
     for state in (_J.STAGED, _J.SEGMENTED):  # made anew of the instances
         table[state, _JE.FILES_GONE] = _J.PLANNED
+    for state in (_J.ENCODED, _J.DELIVERED):  # made anew of the labels
+        table[state, _JE.FILES_GONE] = _J.SEGMENTED
     for state in JOB_OPEN:
         table[state, _JE.FAILED] = _J.FAILED
         table[state, _JE.CANCELLED] = _J.CANCELLED

@@ -198,7 +198,7 @@ def cancel(transaction: Transaction, job_key: str) -> None:
         The job is over.
     """
     row = transaction.job(job_key)
-    if row.state in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED):
+    if row.state in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED):
         raise NotPossible(f"this job is {row.state}; there is nothing to cancel")
     not_arrived = transaction.execute(
         "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",

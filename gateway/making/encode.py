@@ -10,6 +10,8 @@ same UID; the files are on disk before the ledger says so.
 
 from functools import partial
 
+import structlog
+
 from batch_job.contract import LABELS_NAME, ContractError, Manifest, engine_facts
 from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
@@ -17,8 +19,9 @@ from converter.grid import require_own_grid
 from converter.results.settings import Algorithm, Terms, WrittenObject
 from converter.source_header import copied_header_digest
 from gateway.config import Config
-from gateway.files.results import JobResults
+from gateway.files.results import FilesGone, JobResults
 from gateway.files.workplace import Workplace
+from gateway.ledger.lost import make_again
 from gateway.ledger.records import JobRow, utc_time
 from gateway.ledger.results import Result, ResultObject, record_result
 from gateway.ledger.states import JobEvent, JobState
@@ -29,6 +32,8 @@ from gateway.workers.attempts import CannotGoOn
 from .makers import Making, load_maker
 from .naming import series_description, series_numbers
 from .terms import engine_terms
+
+log = structlog.get_logger(__name__)
 
 
 class Encode:
@@ -50,6 +55,15 @@ class Encode:
         ------
         ConverterError, CannotGoOn, OSError, Retriable, Permanent, StaleRow
         """
+        try:
+            self._encode(job)
+        except FilesGone as gone:
+            log.warning("result_of_a_run_gone", job_key=job.job_key)
+            with self._ledger.transaction() as transaction:
+                make_again(transaction, job, gone.what)
+        self._workplace.clear(job)
+
+    def _encode(self, job: JobRow) -> None:
         if job.is_upload:
             self._hand_over(job)
         elif making := self._making(job):
@@ -57,7 +71,6 @@ class Encode:
         else:
             with self._ledger.transaction() as transaction:
                 transaction.move_job(job.job_key, JobEvent.FOUND_NOTHING, expect=JobState.SEGMENTED)
-        self._workplace.clear(job)
 
     def _hand_over(self, job: JobRow) -> None:
         """Of an uploaded NIfTI the label map itself is the result, where it lies on the image."""

@@ -27,6 +27,7 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import Event
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from gateway.adapters.durable import file_digest
 from gateway.adapters.errors import Away
 from gateway.config import Destination
 from gateway.delivery.carriers.carrier import Outcome, Receipt
@@ -140,7 +141,7 @@ def _encoded_job(ledger: Ledger, data_dir: Path) -> str:
     uid = generate_uid(entropy_srcs=["delivery"])
     _write_seg(data_dir / "seg.dcm", uid)
     with ledger.transaction() as transaction:
-        result = result_of_one("seg.dcm", uid, "h")
+        result = result_of_one("seg.dcm", uid, "h", sha256=file_digest(data_dir / "seg.dcm"))
         record_result(transaction, transaction.job("job"), result, ["pacs"])
     return uid
 
@@ -271,13 +272,38 @@ def test_delivery_to_a_pacs_that_takes_implicit_vr_only_is_converted(
     assert pacs.received == [(site.sop_instance_uid, ImplicitVRLittleEndian)]
 
 
-def test_delivery_whose_file_is_gone_fails_and_says_so(
+def _cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _cut_short])
+def test_object_that_is_gone_or_damaged_is_not_sent_but_encoded_again_and_sent_then(
+    site: Site, deliver: Callable[..., ScriptedPacs], damage: Callable[[Path], None]
+) -> None:
+    path = site.data_dir / "seg.dcm"
+    content = path.read_bytes()
+    damage(path)
+    pacs = deliver(0x0000)
+    row = site.wait_for(lambda row: row.state is DeliveryState.SUPERSEDED)
+    assert site.job_state() is JobState.SEGMENTED
+    assert pacs.received == []
+    path.write_bytes(content)  # as the encoder does
+    with site.ledger.transaction() as transaction:
+        result = result_of_one("seg.dcm", site.sop_instance_uid, "h", sha256=file_digest(path))
+        record_result(transaction, transaction.job("job"), result, ["pacs"])
+    assert site.wait_for(lambda row: row.state is DeliveryState.SENT).key == row.key
+    assert site.job_state() is JobState.DELIVERED
+
+
+def test_object_that_is_gone_while_its_job_cannot_be_encoded_again_fails_with_the_way_out(
     site: Site, deliver: Callable[..., ScriptedPacs]
 ) -> None:
     (site.data_dir / "seg.dcm").unlink()
+    with site.ledger.transaction() as transaction:
+        transaction.move_job("job", JobEvent.FAILED, reason="a disk failed")
     deliver(0x0000)
     row = site.wait_for(lambda row: row.state is DeliveryState.FAILED)
-    assert "gone" in row.reason
+    assert row.reason == "its file is gone from the results folder, and its job is failed; retry the job"
 
 
 def test_two_workers_of_two_destinations_do_not_take_each_others_deliveries(
@@ -360,7 +386,8 @@ def add_encoded(site: Site, name: str, priority: int = 0) -> None:
         plan_job(transaction, STUDY_UID, planned)
         transaction.move_job(name, JobEvent.SEGMENTED)
         uid = generate_uid(entropy_srcs=[name])
-        made = ResultObject("seg", f"{name}.dcm", "s", str(SegmentationStorage), uid)
+        digest = file_digest(site.data_dir / f"{name}.dcm")
+        made = ResultObject("seg", f"{name}.dcm", digest, str(SegmentationStorage), uid)
         record_result(transaction, transaction.job(name), Result((made,), "h", ()), ["pacs"])
 
 

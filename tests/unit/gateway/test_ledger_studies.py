@@ -519,7 +519,16 @@ def test_cancel_of_a_held_job_ends_the_hold(book) -> None:
     assert book.state() is JobState.CANCELLED
 
 
-@pytest.mark.parametrize("event", [JobEvent.FAILED, JobEvent.CANCELLED, JobEvent.SUPERSEDED])
+def test_cancel_of_a_failed_job_ends_it_and_its_study_is_done(book) -> None:
+    book.begin_encoded()
+    book.move_delivery("pacs", DeliveryEvent.FAILED, reason="refused")
+    book.move("k1", JobEvent.FAILED, reason="a file was lost")
+    _ask(book, cancel)
+    assert (book.state(), book.delivery().state) == (JobState.CANCELLED, DeliveryState.CANCELLED)
+    assert (book.study().state, book.study().reason) == (StudyState.DONE, "cancelled")
+
+
+@pytest.mark.parametrize("event", [JobEvent.CANCELLED, JobEvent.SUPERSEDED])
 def test_cancel_of_a_job_that_is_over_is_refused_with_a_sentence(book, event: JobEvent) -> None:
     book.begin()
     book.move("k1", event)

@@ -95,3 +95,20 @@ def test_series_numbers_stay_out_of_each_others_way(segmented: Any) -> None:
     gone = site.job().model_copy(update={"job_key": "gone"})
     with pytest.raises(CannotGoOn, match="gone from the ledger"):
         series_numbers(site.ledger, 9000, gone)
+
+
+@pytest.mark.parametrize("name", [MANIFEST_NAME, LABELS_NAME])
+def test_result_of_a_run_that_is_gone_or_damaged_is_made_by_another_run(segmented: Any, name: str) -> None:
+    site = segmented("seg")
+    path = site.folder / "objects" / "jobs" / JOB_KEY / name
+    content = path.read_bytes()
+    for damaged in (None, content[: len(content) // 2]):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        site.encode(site.job())
+        assert site.job().state is JobState.PLANNED
+        assert site.job().reason.endswith(": it is made again")
+        with site.ledger.transaction() as transaction:
+            transaction.move_job(JOB_KEY, JobEvent.SEGMENTED)
+    path.write_bytes(content)
+    site.encode(site.job())
+    assert site.job().state is JobState.ENCODED
