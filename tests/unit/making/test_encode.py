@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from batch_job.contract import LABELS_NAME, MANIFEST_NAME
 from converter.results.header import is_our_own
 from gateway.config.outputs import OUTPUTS
-from gateway.ledger.states import JobState
+from gateway.ledger.states import JobEvent, JobState
 from gateway.making import makers
 from gateway.making.naming import series_numbers
 from gateway.workers.attempts import CannotGoOn
@@ -100,7 +101,7 @@ def test_series_numbers_stay_out_of_each_others_way(segmented: Any) -> None:
 @pytest.mark.parametrize("name", [MANIFEST_NAME, LABELS_NAME])
 def test_result_of_a_run_that_is_gone_or_damaged_is_made_by_another_run(segmented: Any, name: str) -> None:
     site = segmented("seg")
-    path = site.folder / "objects" / "jobs" / JOB_KEY / name
+    path = site.folder / "objects" / "jobs" / site.job().job_key / name
     content = path.read_bytes()
     for damaged in (None, content[: len(content) // 2]):
         path.unlink() if damaged is None else path.write_bytes(damaged)
@@ -108,7 +109,7 @@ def test_result_of_a_run_that_is_gone_or_damaged_is_made_by_another_run(segmente
         assert site.job().state is JobState.PLANNED
         assert site.job().reason.endswith(": it is made again")
         with site.ledger.transaction() as transaction:
-            transaction.move_job(JOB_KEY, JobEvent.SEGMENTED)
+            transaction.move_job(site.job().job_key, JobEvent.SEGMENTED)
     path.write_bytes(content)
     site.encode(site.job())
     assert site.job().state is JobState.ENCODED
