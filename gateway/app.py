@@ -23,7 +23,7 @@ from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
-from gateway.arrival.completeness import Completeness
+from gateway.arrival.completeness import LARGE, SMALL, Completeness
 from gateway.arrival.planning import Planner, TaskRule
 from gateway.arrival.rules import RuleError, compile_rule
 from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
@@ -106,14 +106,7 @@ class App:
         self.listener = Listener(
             config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger
         )
-        completeness = Completeness(
-            ledger,
-            Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site),
-            bus,
-            self.listener.has_open_association,
-            quiet_s=config.study.quiet_s,
-            timeout_s=config.study.timeout_s,
-        )
+        planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *self._step_workers(bus, workplace, results, secret),
@@ -122,13 +115,28 @@ class App:
                 for destination, carrier in carriers_of(config)
             ),
             *self._computing.workers,
-            completeness,
+            *self._completeness(bus, planner),
             Adoption(ledger, archive, intake, bus),
             *([self._mirror] if self._mirror else []),
             *([watch] if watch else []),
         ]
         self._uploads = NiftiUploads(config, ledger, secret, identity)
         self.api = self._api_server(bus)
+
+    def _completeness(self, bus: Bus, planner: Planner) -> list[Completeness]:
+        """Two, so that no study waits while a large one is planned."""
+        return [
+            Completeness(
+                self._ledger,
+                planner,
+                bus,
+                self.listener.has_open_association,
+                quiet_s=self.config.study.quiet_s,
+                timeout_s=self.config.study.timeout_s,
+                sizes=sizes,
+            )
+            for sizes in (SMALL, LARGE)
+        ]
 
     def _step_workers(
         self, bus: Bus, workplace: Workplace, results: JobResults, secret: SiteSecret

@@ -1,5 +1,6 @@
 """From a study's instances to the jobs it should have, and why every other volume has none."""
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Planner:
         FilesLost
             Kept files are gone or cannot be read.
         """
+        began_at = time.monotonic()
         rows = current_instances(self._ledger, study.study_uid)
         lost = lost_files(self._data_dir, [row for row in rows if row.of_use])
         if lost:  # before any header is read: a study that is sent again is looked at often
@@ -100,6 +102,7 @@ class Planner:
             volumes=(*decided, *(candidate.decision() for candidate in candidates)),
             given_up=tuple(given_up),
             choices_until=max((choice.chosen_at for choice in earlier.choices), default=""),
+            planning_s=time.monotonic() - began_at,
         )
 
     # -- judging ------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Completion in the ledger: one transaction freezes a study's membership and plans its jobs."""
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.events import CompletionRequested, JobChanged
@@ -65,6 +65,8 @@ class StudyPlan:
     given_up: tuple[GivenUp, ...] = ()
     choices_until: str = ""
     """When the last choice of a person was made that is in it; empty where there is none."""
+    planning_s: float = field(default=0.0, compare=False)
+    """How long it took."""
 
 
 def receiving_studies(ledger: Ledger) -> list[StudyRow]:
@@ -146,6 +148,7 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
         columns={"complete_requested": 0, "completed_at": utc_now()},
         evidence=evidence,
         jobs=len(plan.jobs),
+        planning_s=round(plan.planning_s, 2),
     )
     write_plan(transaction, plan)
 

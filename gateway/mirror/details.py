@@ -95,7 +95,7 @@ _OF_A_RUN: Final[Mapping[str, Keep]] = {
 _OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _configured("destinations")}
 
 DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
-    "study.completed": {"evidence": _EVIDENCE, "jobs": _number},
+    "study.completed": {"evidence": _EVIDENCE, "jobs": _number, "planning_s": _number},
     "study.replanned": {"jobs": _number},
     "instance.corrected": {"revision": _number},
     "instance.file_lost": {"revision": _number},

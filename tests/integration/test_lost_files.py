@@ -108,7 +108,7 @@ def test_study_whose_folder_is_gone_is_whole_again_after_it_was_sent_again(
 
 def test_complete_study_stays_complete_when_a_lost_file_is_kept_anew(gate, ct: Dataset) -> None:
     gate.send(ct)
-    job = PlannedJob("k", "s", "slot", "ct", "tissue", {}, "threshold", 0, (), (), "header")
+    job = PlannedJob("k", "s", "slot", "ct", "tissue", {}, "threshold", 0, (), (), ("seg",), "header")
     with gate.ledger.transaction() as transaction:
         complete_study(transaction, StudyPlan(ct.StudyInstanceUID, 1, (job,), ()), evidence="released")
     (before,) = gate.studies()

@@ -257,7 +257,7 @@ def looked_up(book, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return seen
 
 
-def _watch_without_a_thread(book, is_open: Callable[[str], bool], **times: float) -> Any:
+def _watch_without_a_thread(book, is_open: Callable[[str], bool], **times: Any) -> Any:
     planner = ScriptedPlanner()
     given: dict[str, Any] = {"quiet_s": 0.0, "timeout_s": LONG_S, **times}
     return Completeness(book.ledger, planner, book.ledger.bus, is_open, **given), planner  # type: ignore[arg-type]
@@ -378,3 +378,33 @@ def test_ledger_that_fails_in_the_middle_of_a_look_makes_nobody_forget_a_study(
 
 def _raise_full(*_: object) -> None:
     raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_study_that_is_large_is_planned_by_its_own_watch_and_holds_up_no_other(book) -> None:
+    for number in range(5):
+        book.store(f"1.9.{number}", study_uid="1.9", series_uid="1.9.0")
+    book.store()
+    small, small_planner = _watch_without_a_thread(book, lambda _: False, sizes=range(5))
+    large, large_planner = _watch_without_a_thread(book, lambda _: False, sizes=range(5, 100))
+    with book.ledger.transaction() as transaction:
+        for uid in ("1.9", book.study_uid):
+            request_completion(transaction, uid)
+    small.work()
+    assert small_planner.asked == [book.study_uid]
+    large.work()
+    assert large_planner.asked == ["1.9"]
+    assert (small.name, large.name) == ("completeness", "completeness-large")
+
+
+def test_study_that_grows_large_while_it_comes_in_passes_to_the_other_watch(book) -> None:
+    small, small_planner = _watch_without_a_thread(book, lambda _: False, sizes=range(2))
+    large, large_planner = _watch_without_a_thread(book, lambda _: False, sizes=range(2, 100))
+    for number in range(3):
+        book.store(f"1.2.3.4.{number}")
+        small.work()
+        large.work()
+    book.close_association()
+    small.work()
+    large.work()
+    assert (small_planner.asked, large_planner.asked) == ([], [book.study_uid])
+    assert book.study().state is StudyState.DONE
