@@ -35,7 +35,10 @@ def bucket_store(aws_environment: dict[str, str]) -> BucketStore:
     return BucketStore(AwsSession("us-east-1"), bucket, "site")
 
 
-FIXTURES = {"local": "folder_store", "s3": "bucket_store"}
+FIXTURES = {
+    "local": "folder_store",
+    "s3": "bucket_store",
+}
 """What every store has to do is tried on each: its name in the configuration, and the fixture of one."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batch_job.contract import engines
-from gateway.config import DESTINATION_KINDS, Config, ConfigError, load_config
+from gateway.config import DESTINATION_KINDS, Config, ConfigError, Destination, Objects, load_config
 from gateway.config.outputs import OUTPUTS
 from gateway.config.stores import STORES
 from gateway.delivery.carriers.catalogue import CARRIERS
@@ -61,9 +61,9 @@ def test_maker_of_an_output_is_made_of_the_configuration_alone(name: str) -> Non
 @pytest.mark.parametrize(
     ("outputs", "sentence"),
     [
-        ('["seg", "png"]', "rule.0.outputs: there is no output png; known: seg, sr, rtstruct"),
+        ('["seg", "png"]', f"rule.0.outputs: there is no output png; known: {', '.join(OUTPUTS)}"),
         ('["seg", "seg"]', "rule.0.outputs: an output stands there twice; name each once"),
-        ('["summary"]', "rule a: outputs summary: use ['seg'] (this version does not do that yet)"),
+        ('["summary"]', f"rule a: outputs summary: use {MADE} (this version does not do that yet)"),
     ],
 )
 def test_outputs_that_cannot_be_made_are_refused_at_start(
@@ -94,12 +94,18 @@ def test_every_opener_of_a_store_has_its_line_in_the_catalogue_and_the_other_way
         assert callable(getattr(import_module(module), attribute))
 
 
+def test_what_a_store_needs_can_be_said_in_the_configuration() -> None:
+    needs = {key for facts in STORES.values() for key in facts.needs}
+    assert needs - set(Objects.model_fields) == set(), "a key that Objects in config/sections.py lacks"
+
+
 def test_store_that_is_not_in_the_catalogue_is_refused_with_those_that_are(tmp_path: Path) -> None:
     path = tmp_path / "iris.toml"
     path.write_text("[objects]\nbackend = 'tape'\n")
     with pytest.raises(ConfigError) as raised:
         load_config(path)
-    assert str(raised.value) == 'objects.backend: there is no object store "tape"; known: local, s3'
+    known = ", ".join(STORES)
+    assert str(raised.value) == f'objects.backend: there is no object store "tape"; known: {known}'
 
 
 # -- destinations -------------------------------------------------------------------------------------------
@@ -114,6 +120,8 @@ def test_every_carrier_has_its_line_in_the_catalogue() -> None:
 
 def test_every_carrier_of_the_catalogue_is_a_kind_that_the_configuration_knows() -> None:
     assert set(CARRIERS) - set(DESTINATION_KINDS) == set(), "a kind that config/sections.py does not know"
+    keys = {key for keys in DESTINATION_KINDS.values() for key in keys}
+    assert keys - set(Destination.model_fields) == set(), "a key that Destination in config/sections.py lacks"
 
 
 # -- nowhere else -------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from gateway.cli import app
 from gateway.config import Config, load_config
 from gateway.config.outputs import OUTPUTS
 from gateway.config.stores import STORES
+from gateway.ledger.states import JobState
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = ROOT / "docs" / "operator.md"
@@ -92,28 +93,31 @@ def test_operators_guide_default_of_a_key_is_the_one_in_the_code(key: str, field
         assert _written(said) == _default(field)
 
 
+def _rows(heading: str) -> list[str]:
+    """The rows of the table under a heading of the operator's guide."""
+    section = OPERATOR.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `[a-z0-9_-]+` \| .*$", section, re.MULTILINE)
+
+
 def test_operators_guide_describes_every_engine_as_the_catalogue_does() -> None:
-    section = OPERATOR.read_text(encoding="utf-8").partition("\n## Engines\n")[2].partition("\n## ")[0]
-    expected = [
+    assert sorted(_rows("Engines")) == sorted(
         f"| `{of.name}` | {of.about} | `{of.default_task}` |"
-        f" {', '.join(f'`{option}`' for option in of.options)} | {of.algorithm_family[1]} |"
+        f" {', '.join(f'`{option}`' for option in of.options) or 'none'} | {of.algorithm_family[1]} |"
         for of in engines().values()
-    ]
-    assert re.findall(r"^\| `[a-z0-9_-]+` \| .*$", section, re.MULTILINE) == expected
+    )
 
 
 def test_operators_guide_describes_every_output_as_the_catalogue_does() -> None:
-    section = OPERATOR.read_text(encoding="utf-8").partition("\n## Outputs\n")[2].partition("\n## ")[0]
-    expected = [
+    assert sorted(_rows("Outputs")) == sorted(
         f"| `{of.name}` | {of.about} | {'yes' if of.is_made else 'no: refused at start'} |"
         for of in OUTPUTS.values()
-    ]
-    assert re.findall(r"^\| `[a-z]+` \| .*$", section, re.MULTILINE) == expected
+    )
 
 
 def test_operators_guide_describes_every_object_store_as_the_catalogue_does() -> None:
-    kinds = "; ".join(f'`"{of.name}"`: {of.about}' for of in STORES.values())
-    assert f"Where job folders lie. {kinds}." in OPERATOR.read_text(encoding="utf-8")
+    assert sorted(_rows("Object stores")) == sorted(
+        f"| `{of.name}` | {of.about} | {'yes' if of.leaves_site else 'no'} |" for of in STORES.values()
+    )
 
 
 def test_operators_guide_names_the_tasks_that_need_a_licence_and_every_option_of_the_engine() -> None:
@@ -149,6 +153,36 @@ def test_links_in_the_documents_lead_to_files_and_headings_that_exist(document: 
         if not target.exists() or (link["heading"] and link["heading"] not in _headings(target)):
             missing.append(link.group())
     assert missing == []
+
+
+TOUR = (
+    (ROOT / "CONTRIBUTING.md")
+    .read_text(encoding="utf-8")
+    .partition("\n## A study's way through the house\n")[2]
+    .partition("\n## ")[0]
+)
+ROOMS = ("gateway", "converter", "batch_job")
+
+
+def test_tour_names_modules_and_rooms_that_exist() -> None:
+    named = set(re.findall(r"(?<![\w/])[a-z_]+(?:/[a-z_]+)*(?:/|\.py)(?!\w)", TOUR))
+    assert len(named) > 25
+    missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "gateway"))]
+    assert missing == [], "in the tour of CONTRIBUTING.md"
+
+
+def test_tour_names_classes_that_exist() -> None:
+    picture = TOUR.partition("```")[2].partition("```")[0]
+    named = set(re.findall(r"\b(?:[A-Z][a-z]+)+(?=:)|\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b", picture))
+    text = "\n".join(path.read_text("utf-8") for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    assert {"Intake", "Planner", "Convert", "StepWorker", "InstanceStored"} <= named
+    assert [name for name in named if f"\nclass {name}" not in text] == [], "in the tour of CONTRIBUTING.md"
+
+
+def test_tour_passes_the_states_of_a_job_in_their_order() -> None:
+    states = [JobState(word) for word in re.findall(r"^ \|  ([a-z]+)$", TOUR, re.MULTILINE)]
+    assert (states[0], states[-1]) == (JobState.PLANNED, JobState.DELIVERED)
+    assert states == [state for state in JobState if state in states]
 
 
 def _commands(group: click.Group, before: str = "") -> dict[str, click.Command]:

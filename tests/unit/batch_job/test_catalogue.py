@@ -95,8 +95,10 @@ def test_label_tables_have_every_structure_of_their_task() -> None:
 def test_task_without_its_engine_is_found_where_one_engine_has_it() -> None:
     assert engine_of_task("tissue") is engine_facts("threshold")
     assert engine_of_task("total_mr") is engine_facts("totalsegmentator")
-    with pytest.raises(ContractError, match=r'no engine has a task "x\?y"; known: tissue, total, total_v3'):
+    with pytest.raises(ContractError) as raised:
         engine_of_task("x\ny")
+    known = ", ".join(task for facts in engines().values() for task in facts.tasks)
+    assert str(raised.value) == f'no engine has a task "x?y"; known: {known}'
 
 
 # -- what a file must be ------------------------------------------------------------------------------------
@@ -152,4 +154,5 @@ def test_engine_of_the_configuration_that_is_not_in_the_catalogue_is_refused_wit
     path.write_text("[engine]\nname = 'magic'\n")
     with pytest.raises(ConfigError) as raised:
         load_config(path)
-    assert str(raised.value) == 'engine.name: there is no engine "magic"; known: threshold, totalsegmentator'
+    known = ", ".join(engines())
+    assert str(raised.value) == f'engine.name: there is no engine "magic"; known: {known}'
