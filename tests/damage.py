@@ -29,12 +29,18 @@ def root_page(path: Path, table: str) -> int:
     return int(page)
 
 
-def page_in_the_middle(path: Path, table: str) -> int:
-    """A page of a table's rows, neither its first nor its last (SQLite's file format, 1.6)."""
+def pages_below(path: Path, table: str) -> list[int]:
+    """The pages below a table's first one but the last, in the order of its rows (SQLite's format, 1.6)."""
     with path.open("rb") as file:
         file.seek((root_page(path, table) - 1) * PAGE)
         content = file.read(PAGE)
-    assert content[0] == 5, "the table needs more rows than one page holds"
+    assert content[0] in (2, 5), "the table needs more rows than one page holds"
     cells = int.from_bytes(content[3:5], "big")
-    start = int.from_bytes(content[12 + 2 * (cells // 2) :][:2], "big")
-    return int.from_bytes(content[start : start + 4], "big")
+    starts = [int.from_bytes(content[12 + 2 * cell :][:2], "big") for cell in range(cells)]
+    return [int.from_bytes(content[start : start + 4], "big") for start in starts]
+
+
+def page_in_the_middle(path: Path, table: str) -> int:
+    """A page of a table's rows, neither its first nor its last."""
+    pages = pages_below(path, table)
+    return pages[len(pages) // 2]

@@ -37,6 +37,7 @@ EXPECTED_ERRORS: Final = (
     ("gateway.ledger.backup", "BackupError"),
     ("gateway.ledger.store", "LedgerError"),
     ("gateway.listener.application_entity", "ListenerError"),
+    ("gateway.commands.ledger_rebuild", "RebuildFailed"),
     ("gateway.commands.mirror_rebuild", "RebuildError"),
     ("gateway.commands.stack_config", "StackError"),
     ("gateway.commands.status_client", "StatusError"),
@@ -77,6 +78,16 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def progress_of_parts() -> Iterator[Callable[[str, int, int], None]]:
+    """The same for work of several parts: told what is being done, too."""
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda what, done, total: progress.update(
+            task, description=what, completed=done, total=total or None
+        )
 
 
 @contextmanager

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from .console import ConfigOption, JsonOption, fail, out, plain_errors, progress_bar, say_checks
+from .console import (
+    ConfigOption,
+    JsonOption,
+    fail,
+    out,
+    plain_errors,
+    progress_bar,
+    progress_of_parts,
+    say_checks,
+)
 
 ledger_commands = typer.Typer(name="ledger", help="The file that knows every study.", no_args_is_help=True)
 
@@ -24,6 +33,28 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         with progress_bar("looking at the ledger") as tell:
             checks = list(check_ledger(load_config(config), tell))
         say_checks(checks, as_json=as_json)
+
+
+@ledger_commands.command("rebuild")
+def rebuild(
+    config: ConfigOption = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Take rows of this backup, not of the present ledger"),
+    ] = None,
+) -> None:
+    """Make the ledger anew of what can be read of it and of what is kept; the old one is set aside."""
+    from gateway.commands.ledger_rebuild import rebuild_ledger
+    from gateway.config import load_config
+    from gateway.logs import silence_logging
+
+    silence_logging()
+    with plain_errors():
+        settings = load_config(config)
+        with progress_of_parts() as tell:
+            rebuilt = rebuild_ledger(settings, tell, source)
+    for line in rebuilt.lines():
+        out.print(line)
 
 
 @ledger_commands.command("backup")

@@ -17,6 +17,7 @@ from gateway.files.kept import is_there
 from gateway.files.names import LEDGER_NAME
 from gateway.files.site_secret import complaint_about
 from gateway.ledger.records import InstanceRow
+from gateway.ledger.salvage import JSON_TEXTS
 from gateway.ledger.soundness import damage_of, is_damage, look_at_all
 from gateway.ledger.states import JOB_OPEN, DeliveryState, StudyState
 from gateway.ledger.store import Ledger
@@ -27,11 +28,6 @@ OnProgress = Callable[[int, int], None]
 
 EXAMPLES: Final = 3
 REBUILD: Final = "stop the gateway, then `iris ledger rebuild`"
-JSON_COLUMNS: Final = {
-    "jobs": ("options", "send_to", "outputs", "warnings"),
-    "volumes": ("findings", "ranking"),
-    "events": ("detail",),
-}
 
 
 def check_ledger(config: Config, on_progress: OnProgress) -> Iterator[Check]:
@@ -96,8 +92,11 @@ class _Look:
         yield _verdict("images of open jobs", jobs, "each is known", fix)
 
     def _texts(self) -> Iterator[str]:
-        for table, columns in JSON_COLUMNS.items():
-            for column in columns:
+        columns = self._connection.execute(
+            "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table'"
+        )
+        for table, column in columns.fetchall():
+            if column in JSON_TEXTS:
                 sql = f"SELECT count(*) FROM {table} WHERE NOT json_valid({column})"
                 if number := self._number(sql):
                     yield f"{column} of {number} rows of {table} cannot be read"

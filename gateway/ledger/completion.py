@@ -199,6 +199,8 @@ def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
     job = JobRow.of(row)
     if job.slot != planned.slot:  # further volumes of the series were numbered before it
         transaction.update("jobs", "job_key", job.job_key, {"slot": planned.slot})
+    if transaction.one("SELECT 1 FROM job_images WHERE job_key = ? LIMIT 1", (job.job_key,)) is None:
+        _write_images(transaction, planned)  # they were lost with a ledger
     _correct_header(transaction, job, planned)
     taken_by = transaction.one("SELECT * FROM jobs WHERE fallback_of = ?", (job.job_key,))
     if taken_by is not None:
@@ -242,14 +244,18 @@ def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> N
             "updated_at": now,
         },
     )
-    for position, name in enumerate(planned.instance_uids):
-        transaction.insert("job_images", {"job_key": planned.job_key, "position": position, "name": name})
+    _write_images(transaction, planned)
     transaction.note(
         "job.planned", study_uid=study_uid, job_key=planned.job_key, rule=planned.rule, task=planned.task
     )
     transaction.publish(JobChanged(planned.job_key, study_uid, "planned", JobState.PLANNED))
     if planned.hold:
         transaction.move_job(planned.job_key, JobEvent.HELD, reason=planned.hold)
+
+
+def _write_images(transaction: Transaction, planned: PlannedJob) -> None:
+    for position, name in enumerate(planned.instance_uids):
+        transaction.insert("job_images", {"job_key": planned.job_key, "position": position, "name": name})
 
 
 def replace_job(

@@ -60,8 +60,15 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
     migrate(connection)
 
 
-def migrate(connection: sqlite3.Connection, to_version: int = len(SCHEMAS)) -> None:
+def migrate(
+    connection: sqlite3.Connection, to_version: int = len(SCHEMAS), *, must_hold: bool = True
+) -> None:
     """Bring a ledger up to a version.
+
+    Parameters
+    ----------
+    must_hold
+        Whether it is refused where rows refer to missing ones; else they are mended afterwards.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def migrate(connection: sqlite3.Connection, to_version: int = len(SCHEMAS)) -> N
     for number, name in enumerate(SCHEMAS[version:to_version], start=version + 1):
         script = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};")
-        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+        if must_hold and connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
             connection.execute("ROLLBACK")
             raise CannotUpgrade(
                 f"it cannot be brought to schema {number}, since rows refer to missing ones; {WAY_OUT}"

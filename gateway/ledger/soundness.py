@@ -77,7 +77,7 @@ def look_quickly(connection: sqlite3.Connection, expected: Names) -> str:
     for kind, name, table in sorted(found):
         if kind == "table":
             for order in ("ASC", "DESC"):
-                key = _key(connection, table)
+                key = key_of_table(connection, table)
                 connection.execute(f'SELECT * FROM "{table}" ORDER BY {key} {order} LIMIT 1').fetchall()
         elif kind == "index" and not _is_partial(connection, name, table):
             connection.execute(f'SELECT 1 FROM "{table}" INDEXED BY "{name}" LIMIT 1').fetchall()
@@ -140,8 +140,8 @@ def damage_in(path: Path, *, thoroughly: bool = False) -> list[str]:
         return look_at_all(connection, thoroughly=thoroughly)
 
 
-def _key(connection: sqlite3.Connection, table: str) -> str:
-    """By what a table's own rows are ordered."""
+def key_of_table(connection: sqlite3.Connection, table: str) -> str:
+    """By what a table's own rows are ordered: "rowid", or the columns of its key."""
     (without_rowid,) = connection.execute(
         "SELECT wr FROM pragma_table_list WHERE name = ?", (table,)
     ).fetchone()

@@ -26,6 +26,8 @@ from .soundness import damage_of, damage_sentence, is_damage, look_at_all, look_
 from .transaction import Transaction
 
 INTERRUPT_EVERY_S = 0.02
+REBUILT_NAME = "ledger.rebuilt.sqlite"
+"""A ledger that was made anew, whole, and is to take the place of the one beside it."""
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +94,11 @@ class Ledger:
                 )
             _check_schema(self.read("PRAGMA user_version")[0][0])
         else:
-            self._lock_file = _locked(self.path.with_suffix(".lock"))
+            self._lock_file = locked(self.path.with_suffix(".lock"))
+            if self.path.with_name(REBUILT_NAME).exists():
+                raise LedgerError(
+                    "a rebuild of the ledger was ended in its last step; `iris ledger rebuild` ends it"
+                )
             self._writer = self._connect()
             version = version_of(self._writer)
             _refuse_newer(version)
@@ -243,7 +249,14 @@ class Ledger:
                 self._lock_file = None
 
 
-def _locked(path: Path) -> IO[str]:
+def locked(path: Path) -> IO[str]:
+    """Take the lock that says who writes; it is held until the file is closed.
+
+    Raises
+    ------
+    LedgerError
+        Somebody else has it.
+    """
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -30,10 +30,19 @@ PLACES_NAMED = 3
 
 
 class Adoption(Worker):
-    """Files what the ledger does not know."""
+    """Files what the ledger does not know.
 
-    def __init__(self, ledger: Ledger, archive: Archive, intake: Intake, bus: Bus) -> None:
+    Parameters
+    ----------
+    is_alone
+        Whether nothing comes in meanwhile that would have to go before.
+    """
+
+    def __init__(
+        self, ledger: Ledger, archive: Archive, intake: Intake, bus: Bus, *, is_alone: bool = False
+    ) -> None:
         super().__init__("adoption", bus)
+        self._is_alone = is_alone
         self._ledger = ledger
         self._archive = archive
         self._intake = intake
@@ -59,7 +68,8 @@ class Adoption(Worker):
             began_at = time.monotonic()
             self._adopt_in(folder)
             self.heartbeat()
-            self._stopping.wait(time.monotonic() - began_at)  # what comes in goes before
+            if not self._is_alone:
+                self._stopping.wait(time.monotonic() - began_at)  # what comes in goes before
         self._is_done = True
         if self.adopted > adopted_before:
             log.warning("files_adopted", files=self.adopted - adopted_before)
