@@ -30,6 +30,7 @@ from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_he
 from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError, Rule
 from gateway.delivery.carriers.catalogue import carriers_of
+from gateway.delivery.unclaimed import UnclaimedDeliveries
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
@@ -114,6 +115,7 @@ class App:
                 DeliveryWorker(destination, carrier, ledger, bus, data_dir)
                 for destination, carrier in carriers_of(config)
             ),
+            UnclaimedDeliveries(ledger, bus, {destination.name for destination in config.destination}),
             *self._computing.workers,
             *self._completeness(bus, planner),
             Adoption(ledger, archive, intake, bus),

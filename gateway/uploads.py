@@ -28,8 +28,8 @@ from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import PlannedJob
 from gateway.ledger.instances import names_of_known_files
 from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import NotPossible
 from gateway.ledger.uploads import UploadedImage, record_upload, upload_job
-from gateway.ledger.work import NotPossible
 
 log = structlog.get_logger(__name__)
 

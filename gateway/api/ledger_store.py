@@ -11,9 +11,8 @@ from gateway.ledger.completion import request_completion
 from gateway.ledger.outbox import backlog_of, mirror_of
 from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
-from gateway.ledger.transaction import StaleRow, Transaction
+from gateway.ledger.transaction import NotPossible, StaleRow, Transaction
 from gateway.ledger.watched import kept_counts, oldest_open_study_age_s
-from gateway.ledger.work import NotPossible
 
 from .listings import find_study, list_studies, show_job, show_study
 from .quarantine_listing import list_quarantine

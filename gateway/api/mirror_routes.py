@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Security
 from fastapi.security import HTTPBearer
 
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 
 from . import models
 from .problems import DOCUMENTED, NOT_IN_THE_CLOUD

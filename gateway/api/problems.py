@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.adapters.errors import OutsideError, Retriable
 from gateway.ledger.store import LedgerError
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 
 from .cursors import BadCursor
 from .models import Problem

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 
 Json = dict[str, Any]
 """A dictionary of the shape that `gateway.api.models` describes."""

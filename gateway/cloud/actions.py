@@ -7,7 +7,7 @@ from gateway.adapters.mirror import MirrorReader
 from gateway.api.store import Json
 from gateway.api.table_store import TableActions
 from gateway.ledger.states import AT_THE_QUEUE, JobState
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 
 from .jobs import Decision, Line, UploadJob
 from .parts import CloudParts

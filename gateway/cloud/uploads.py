@@ -17,7 +17,7 @@ from gateway.adapters.objects import job_object
 from gateway.api.store import Json, NotHere, UploadWish
 from gateway.ledger.records import utc_now, utc_text
 from gateway.ledger.states import AT_THE_QUEUE, JobState
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 
 from .jobs import Line, UploadJob, UploadJobs
 from .nifti import ENOUGH_BYTES, why_no_image

@@ -3,10 +3,12 @@
 import json
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from batch_job.contract import EXIT_DONE, engine_facts
@@ -17,6 +19,7 @@ from gateway.app import task_rules, warnings_about
 from gateway.config import Config, ConfigError
 from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carriers_of
+from gateway.delivery.unclaimed import in_words, unclaimed
 from gateway.files.names import LEDGER_NAME
 from gateway.files.site_secret import complaint_about
 from gateway.ledger.store import Ledger, LedgerError
@@ -147,11 +150,22 @@ def _gateway(config: Config, *, running: bool) -> Iterator[Check]:
         yield from _running(StatusClient(config.data_dir).readiness() or {})
         return
     yield Check("gateway", Verdict.OK, "is not running; start it with `iris serve`")
+    yield from _unclaimed(config)
     for name, host, port in (
         ("dicom.port", config.dicom.host, config.dicom.port),
         ("api.port", config.api.host, config.api.port),
     ):
         yield _port(name, host, port)
+
+
+def _unclaimed(config: Config) -> Iterator[Check]:
+    """What waits for destinations that are not configured; a running gateway says it itself."""
+    with suppress(LedgerError, OSError, sqlite3.Error):  # said already
+        with Ledger(config.data_dir / LEDGER_NAME, read_only=True) as ledger:
+            found = unclaimed(ledger, {destination.name for destination in config.destination})
+        for backlog in found:
+            finding, _, fix = in_words(backlog).partition("; ")
+            yield Check("deliveries", Verdict.FAILED, finding, fix)
 
 
 def _running(readiness: dict[str, Any]) -> Iterator[Check]:

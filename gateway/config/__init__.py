@@ -7,6 +7,7 @@ when somebody switches them on (`Config.refuse_what_does_not_work_yet`).
 import ipaddress
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,20 @@ class Config(BaseSettings):
     def destinations_of(self, rule: Rule) -> list[Destination]:
         """Where a rule's results go: what it names, or every destination."""
         return [d for d in self.destination if rule.send_to is None or d.name in rule.send_to]
+
+    def names_for(self, rule_name: str, planned: Sequence[str]) -> tuple[str, ...]:
+        """The destinations of a job's results as configured now.
+
+        Parameters
+        ----------
+        planned
+            Where they were to go when the job was planned: holds, as far as it is still there, where there is
+            no rule of that name any more.
+        """
+        for rule in self.rule:
+            if rule.name == rule_name:
+                return tuple(destination.name for destination in self.destinations_of(rule))
+        return tuple(d.name for d in self.destination if d.name in planned)
 
     def refuse_what_does_not_work_yet(self) -> None:
         """Raise ConfigError where something is switched on that this version does not do."""

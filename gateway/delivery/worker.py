@@ -14,6 +14,13 @@ import structlog
 from gateway.config import Destination
 from gateway.events import Bus, DeliveryChanged, Event
 from gateway.files.kept import is_whole
+from gateway.ledger.deliveries import (
+    next_delivery,
+    pending_deliveries,
+    put_off_deliveries,
+    put_off_delivery,
+    say_why_it_waits,
+)
 from gateway.ledger.lost import WITH_OBJECTS, make_again
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import result_object
@@ -21,13 +28,6 @@ from gateway.ledger.states import DeliveryEvent, DeliveryState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
-from gateway.ledger.work import (
-    next_delivery,
-    pending_deliveries,
-    put_off_deliveries,
-    put_off_delivery,
-    say_why_it_waits,
-)
 from gateway.workers.attempts import Backoff, Blame, Fault, Policy, fault_of
 from gateway.workers.waits import Rests, Waits
 from gateway.workers.worker import Worker

@@ -1,7 +1,7 @@
 """The ledger's rows as frozen records, read by everybody, written by the ledger alone."""
 
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Json
@@ -26,6 +26,11 @@ def utc_time(text: str) -> datetime:
 def utc_now() -> str:
     """The present as the ledger keeps it."""
     return utc_text(datetime.now(UTC))
+
+
+def utc_in(delay_s: float) -> str:
+    """A time to come as the ledger keeps it."""
+    return utc_text(datetime.now(UTC) + timedelta(seconds=delay_s))
 
 
 class _Row(BaseModel):

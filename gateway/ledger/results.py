@@ -58,7 +58,7 @@ def record_result(transaction: Transaction, job: JobRow, result: Result, destina
     )
     for made in result.objects:
         for destination in destinations:
-            _plan_delivery(transaction, job, made, destination)
+            plan_delivery(transaction, job, made.sop_instance_uid, destination)
     transaction.deliver_job_when_all_arrived(job.job_key)
 
 
@@ -82,11 +82,12 @@ def _record_object(transaction: Transaction, job: JobRow, made: ResultObject, ma
     )
 
 
-def _plan_delivery(transaction: Transaction, job: JobRow, made: ResultObject, destination: str) -> None:
-    key = hashlib.sha256(f"{made.sop_instance_uid} {destination}".encode()).hexdigest()[:32]
+def plan_delivery(transaction: Transaction, job: JobRow, sop_instance_uid: str, destination: str) -> None:
+    """Have an object sent to a destination, unless that has it, or it is on its way there."""
+    key = hashlib.sha256(f"{sop_instance_uid} {destination}".encode()).hexdigest()[:32]
     row = transaction.one("SELECT * FROM deliveries WHERE key = ?", (key,))
     if row is not None:
-        if DeliveryRow.of(row).state in DELIVERY_ARRIVED:
+        if DeliveryRow.of(row).state in DELIVERY_ARRIVED | {DeliveryState.PENDING}:
             return
         # Superseded or cancelled, and now wanted again: its history stays in the timeline.
         transaction.execute("DELETE FROM deliveries WHERE key = ?", (key,))
@@ -98,7 +99,7 @@ def _plan_delivery(transaction: Transaction, job: JobRow, made: ResultObject, de
             "job_key": job.job_key,
             "study_uid": job.study_uid,
             "destination": destination,
-            "sop_instance_uid": made.sop_instance_uid,
+            "sop_instance_uid": sop_instance_uid,
             "state": DeliveryState.PENDING,
             "created_at": now,
             "pending_since": now,

@@ -28,6 +28,10 @@ class StaleRow(Exception):
     """Somebody else moved the row in between; read it again."""
 
 
+class NotPossible(Exception):
+    """What a person asked for cannot be done in the present state; the text says why and what can."""
+
+
 class WhyDone(StrEnum):
     """Why a study is done: its reason."""
 
@@ -317,14 +321,14 @@ class Transaction:
         return StudyState.DONE, self._why_done(jobs)
 
     def deliver_job_when_all_arrived(self, job_key: str) -> None:
-        """Move an encoded job on when every destination has each of its present objects."""
+        """Move an encoded job on when every destination that is to have its present objects has them."""
         job = self.job(job_key)
         if job.state is not JobState.ENCODED:
             return
         rows = self.execute(
             "SELECT d.state FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
-            " WHERE d.job_key = ? AND o.is_current = 1",
-            (job_key,),
+            " WHERE d.job_key = ? AND o.is_current = 1 AND d.state <> ?",
+            (job_key, DeliveryState.CANCELLED),
         )
         states = [DeliveryState(row["state"]) for row in rows]
         if states and all(state in DELIVERY_ARRIVED for state in states):

@@ -1,11 +1,11 @@
-"""Work in the ledger: what is due, what is put off, what a person may ask for (retry, cancel, release)."""
+"""Jobs in the ledger: which is next, what is put off, what a person may ask for (retry, cancel, release)."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
 
-from gateway.events import DeliveryChanged, JobChanged
+from gateway.events import JobChanged
 
-from .records import DeliveryRow, JobRow, utc_now, utc_text
+from .deliveries import retry_delivery
+from .records import JobRow, utc_in, utc_now
 from .states import (
     AT_THE_QUEUE,
     DeliveryEvent,
@@ -14,11 +14,7 @@ from .states import (
     JobState,
 )
 from .store import Ledger
-from .transaction import StaleRow, Transaction
-
-
-class NotPossible(Exception):
-    """What a person asked for cannot be done in the present state; the text says why and what can."""
+from .transaction import NotPossible, Transaction
 
 
 def job(ledger: Ledger, job_key: str) -> JobRow | None:
@@ -54,37 +50,6 @@ def put_off_jobs(ledger: Ledger, state: JobState) -> dict[str, str]:
     return {row["job_key"]: row["not_before"] for row in rows}
 
 
-def next_delivery(ledger: Ledger, destination: str, resting: Collection[str] = ()) -> DeliveryRow | None:
-    """What is to be sent to a destination now: of the most urgent job, but nothing that rests."""
-    rows = ledger.read(
-        "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key)"
-        " WHERE d.state = ? AND d.destination = ? ORDER BY j.priority DESC, d.created_at, d.rowid LIMIT ?",
-        (DeliveryState.PENDING, destination, len(resting) + 1),
-    )
-    key = next((row["key"] for row in rows if row["key"] not in resting), None)
-    rows = ledger.read("SELECT * FROM deliveries WHERE key = ?", (key,)) if key is not None else []
-    return DeliveryRow.of(rows[0]) if rows else None
-
-
-def pending_deliveries(ledger: Ledger, destination: str) -> list[DeliveryRow]:
-    """Everything that waits for a destination, oldest first."""
-    rows = ledger.read(
-        "SELECT * FROM deliveries WHERE state = ? AND destination = ? ORDER BY created_at",
-        (DeliveryState.PENDING, destination),
-    )
-    return [DeliveryRow.of(row) for row in rows]
-
-
-def put_off_deliveries(ledger: Ledger, destination: str) -> dict[str, str]:
-    """What is not to be sent to a destination before a time, each with it."""
-    rows = ledger.read(
-        "SELECT key, not_before FROM deliveries"
-        " WHERE state = ? AND destination = ? AND not_before IS NOT NULL",
-        (DeliveryState.PENDING, destination),
-    )
-    return {row["key"]: row["not_before"] for row in rows}
-
-
 def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reason: str) -> None:
     """Try this step again later; the state stays, the reason is shown."""
     row = transaction.job(job_key)
@@ -92,7 +57,12 @@ def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reaso
         "jobs",
         "job_key",
         job_key,
-        {"failures": row.failures + 1, "not_before": _in(delay_s), "reason": reason, "updated_at": utc_now()},
+        {
+            "failures": row.failures + 1,
+            "not_before": utc_in(delay_s),
+            "reason": reason,
+            "updated_at": utc_now(),
+        },
     )
     transaction.note(
         "job.put_off", study_uid=row.study_uid, job_key=job_key, reason=reason, delay_s=round(delay_s, 1)
@@ -109,7 +79,7 @@ def wait_with_job(transaction: Transaction, job_key: str, *, delay_s: float, rea
         Whom it waits for: "outside", "machine".
     """
     row = transaction.job(job_key)
-    transaction.update("jobs", "job_key", job_key, {"not_before": _in(delay_s)})
+    transaction.update("jobs", "job_key", job_key, {"not_before": utc_in(delay_s)})
     if reason != row.reason:
         transaction.update("jobs", "job_key", job_key, {"reason": reason, "updated_at": utc_now()})
         transaction.note(f"job.waits_{on}", study_uid=row.study_uid, job_key=job_key, reason=reason)
@@ -117,76 +87,42 @@ def wait_with_job(transaction: Transaction, job_key: str, *, delay_s: float, rea
         transaction.settle_later(row.study_uid)
 
 
-def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reason: str) -> None:
-    """Send again later; the state stays, the reason is shown.
-
-    Raises
-    ------
-    StaleRow
-        It does not wait any more.
-    """
-    row = transaction.delivery(key)
-    transaction.update(
-        "deliveries",
-        "key",
-        key,
-        {"attempts": row.attempts + 1, "not_before": _in(delay_s), "updated_at": utc_now()},
-    )
-    say_why_it_waits(transaction, key, reason)
-
-
-def say_why_it_waits(transaction: Transaction, key: str, reason: str) -> None:
-    """Show why a delivery waits; what was said already is not said again.
-
-    Raises
-    ------
-    StaleRow
-        It does not wait any more.
-    """
-    row = transaction.delivery(key)
-    if row.state is not DeliveryState.PENDING:
-        raise StaleRow(f"the delivery is {row.state}")
-    if reason == row.reason:  # a PACS that is away for a day makes one line, not a thousand
-        return
-    transaction.update("deliveries", "key", row.key, {"reason": reason, "updated_at": utc_now()})
-    transaction.note(
-        "delivery.put_off",
-        study_uid=row.study_uid,
-        job_key=row.job_key,
-        delivery_key=row.key,
-        reason=reason,
-        destination=row.destination,
-    )
-    transaction.publish(DeliveryChanged(row.key, row.study_uid, "put_off", row.state))
-    transaction.settle_later(row.study_uid)
-
-
 def retry(transaction: Transaction, key: str) -> None:
-    """Take up what failed under this key: a job, its deliveries, or one delivery.
+    """Take up what failed under this key, or try now what waits: a job, its deliveries, or one delivery.
 
     Raises
     ------
     NotPossible
-        Nothing under this key failed.
+        Nothing under this key failed or waits.
     """
-    delivery = transaction.one("SELECT state FROM deliveries WHERE key = ?", (key,))
-    if delivery is not None:
-        if delivery["state"] != DeliveryState.FAILED:
-            raise NotPossible(f"this delivery is {delivery['state']}; only a failed one can be retried")
-        transaction.move_delivery(key, DeliveryEvent.RETRIED)
+    if transaction.one("SELECT 1 FROM deliveries WHERE key = ?", (key,)) is not None:
+        retry_delivery(transaction, key)
         return
-    job_row = transaction.job(key)
-    failed = transaction.execute(
-        "SELECT key FROM deliveries WHERE job_key = ? AND state = ?", (key, DeliveryState.FAILED)
-    ).fetchall()
-    if job_row.state is JobState.FAILED:
+    row = transaction.job(key)
+    failed, waiting = (
+        transaction.execute(
+            "SELECT key FROM deliveries WHERE job_key = ? AND state = ?", (key, state)
+        ).fetchall()
+        for state in (DeliveryState.FAILED, DeliveryState.PENDING)
+    )
+    if row.state is JobState.FAILED:
         transaction.move_job(key, JobEvent.RETRIED)
-    elif job_row.state is JobState.CANCELLED:
+    elif row.state is JobState.CANCELLED:
         transaction.move_job(key, JobEvent.REPLANNED)
-    elif not failed:
-        raise NotPossible(f"this job is {job_row.state}; only a failed or cancelled one can be retried")
-    for row in failed:
-        transaction.move_delivery(row["key"], DeliveryEvent.RETRIED)
+    elif row.not_before is not None:
+        _try_now(transaction, row)
+    elif not (failed or waiting):
+        raise NotPossible(
+            f"this job is {row.state}; only one that failed, waits or was cancelled can be retried"
+        )
+    for delivery in (*failed, *waiting):
+        retry_delivery(transaction, delivery["key"])
+
+
+def _try_now(transaction: Transaction, row: JobRow) -> None:
+    """Do not wait any longer with the step that a job stands before."""
+    transaction.update("jobs", "job_key", row.job_key, {"not_before": None, "updated_at": utc_now()})
+    transaction.step("job.tried_now", row)
 
 
 def cancel(transaction: Transaction, job_key: str) -> None:
@@ -265,7 +201,3 @@ def is_next(job_row: JobRow, order: tuple[int, int, int]) -> bool:
 
 def _marks(values: Collection[str]) -> str:
     return ", ".join("?" for _ in values)
-
-
-def _in(delay_s: float) -> str:
-    return utc_text(datetime.now(UTC) + timedelta(seconds=delay_s))

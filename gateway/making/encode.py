@@ -1,8 +1,8 @@
 """The step encode (segmented > encoded, or delivered where nothing was found): label map to result objects.
 
 What a job is to give was frozen when it was planned (`outputs`); each output has its maker in `makers`, and
-all that they made is recorded at once. An uploaded NIfTI has no DICOM to go back to: its label map is the
-result (segmented > delivered).
+all that they made is recorded at once, and goes where its rule says now. An uploaded NIfTI has no DICOM to go
+back to: its label map is the result (segmented > delivered).
 
 An object's UID follows from all that goes into it, so the same work done twice gives the same bytes under the
 same UID; the files are on disk before the ledger says so.
@@ -95,7 +95,7 @@ class Encode:
                 warnings += [warning for warning in written.warnings if warning not in warnings]
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
         with self._ledger.transaction() as transaction:
-            record_result(transaction, job, result, job.send_to)
+            record_result(transaction, job, result, self._config.names_for(job.rule, job.send_to))
 
     def _recorded(self, output: str, written: WrittenObject) -> ResultObject:
         return ResultObject(

@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.ledger.outbox import backlog_of, begin_rebuild, mirror_of
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 
 from .worker import MirrorWorker
 

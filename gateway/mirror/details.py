@@ -136,6 +136,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "delivery.commitment_refused": _OF_A_DELIVERY,
     "delivery.failed": _OF_A_DELIVERY,
     "delivery.retried": _OF_A_DELIVERY,
+    "delivery.tried_now": _OF_A_DELIVERY,
     "delivery.cancelled": _OF_A_DELIVERY,
     "delivery.superseded": _OF_A_DELIVERY,
 }

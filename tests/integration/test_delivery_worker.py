@@ -35,13 +35,14 @@ from gateway.delivery.carriers.dicom import DicomCarrier
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus, DeliveryChanged
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study, plan_job
+from gateway.ledger.deliveries import put_off_delivery
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import Result, ResultObject, record_result
 from gateway.ledger.states import DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import job as job_of
-from gateway.ledger.work import put_off_delivery, retry
+from gateway.ledger.work import retry
 from gateway.workers.attempts import Backoff, Policy
 from gateway.workers.waits import Waits, wall_clock
 from tests.results import result_of_one

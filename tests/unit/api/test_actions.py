@@ -10,7 +10,7 @@ from gateway.api.ledger_store import LedgerActions
 from gateway.events import CompletionRequested, Event, VolumeChosen
 from gateway.ledger.choices import choices_of
 from gateway.ledger.states import DeliveryEvent, JobEvent
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 
 
 def test_retry_of_failed_job_takes_it_up(world, client: httpx.Client) -> None:
@@ -34,7 +34,9 @@ def test_retry_of_running_job_is_a_conflict_with_the_reason(world, client: httpx
     answer = client.post(f"/api/v1/jobs/{job_key}/retry")
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"] == "this job is planned; only a failed or cancelled one can be retried"
+    assert answer.json()["detail"] == (
+        "this job is planned; only one that failed, waits or was cancelled can be retried"
+    )
 
 
 def test_cancel_of_open_job_stops_it(world, client: httpx.Client) -> None:

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.events import Bus, DeliveryChanged, Event, JobChanged, StudyChanged
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study, jobs_of
+from gateway.ledger.deliveries import drop_delivery, redirect_delivery
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow, EventRow, JobRow, StudyRow
 from gateway.ledger.results import record_result
@@ -28,8 +29,8 @@ from gateway.ledger.states import (
     resume_state,
 )
 from gateway.ledger.store import Ledger
-from gateway.ledger.transaction import StaleRow
-from gateway.ledger.work import NotPossible, cancel, release, retry
+from gateway.ledger.transaction import NotPossible, StaleRow
+from gateway.ledger.work import cancel, release, retry
 from tests.results import result_of_one
 
 STUDY_UID = "1.2.3"
@@ -38,6 +39,8 @@ REFUSALS = (UnknownTransition, StaleRow, NotPossible)
 OVER = (JobState.SUPERSEDED, JobState.CANCELLED)
 NOT_BY_NEWS = (JobEvent.ENCODED, JobEvent.CANCELLED, JobEvent.SUPERSEDED, JobEvent.DELIVERED)
 NOT_BY_ANSWER = (DeliveryEvent.CANCELLED, DeliveryEvent.SUPERSEDED, DeliveryEvent.RESENT)
+IN_PLACE = ("tried_now",)
+"""What moves nothing."""
 OPEN_STATES = ["planned", "converted", "staged", "submitted", "runnable", "running", "segmented", "encoded"]
 
 
@@ -130,6 +133,18 @@ class Histories(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.known_jobs)))
         self._try(lambda transaction: wish(transaction, key))
 
+    @precondition(lambda self: self.deliveries())
+    @rule(data=st.data(), wish=st.sampled_from([retry, drop_delivery]))
+    def wish_of_a_delivery(self, data: st.DataObject, wish) -> None:
+        key = data.draw(st.sampled_from(sorted(self.deliveries())))
+        self._try(lambda transaction: wish(transaction, key))
+
+    @precondition(lambda self: self.deliveries())
+    @rule(data=st.data(), to=st.sampled_from(["pacs", "archive", "ward"]))
+    def redirect(self, data: st.DataObject, to: str) -> None:
+        key = data.draw(st.sampled_from(sorted(self.deliveries())))
+        self._try(lambda transaction: redirect_delivery(transaction, key, to))
+
     # -- what must hold -----------------------------------------------------------------------------------
 
     @invariant()
@@ -143,6 +158,8 @@ class Histories(RuleBasedStateMachine):
         study = StudyState.RECEIVING
         for line in self.timeline():
             kind, _, event = line.event.partition(".")
+            if event in IN_PLACE:
+                continue
             if line.event == "job.planned":
                 jobs[line.job_key] = (JobState.PLANNED, None)
             elif line.event == "delivery.planned":

@@ -2,13 +2,28 @@
 
 import pytest
 
-from gateway.events import CompletionRequested, InstanceStored, JobChanged, ObjectQuarantined, StudyChanged
+from gateway.events import (
+    CompletionRequested,
+    DeliveryChanged,
+    InstanceStored,
+    JobChanged,
+    ObjectQuarantined,
+    StudyChanged,
+)
 from gateway.ledger.completion import (
     DecidedVolume,
     StudyPlan,
     complete_study,
     receiving_studies,
     request_completion,
+)
+from gateway.ledger.deliveries import (
+    backlogs,
+    drop_delivery,
+    next_delivery,
+    put_off_deliveries,
+    put_off_delivery,
+    redirect_delivery,
 )
 from gateway.ledger.instances import (
     RefusedObject,
@@ -23,16 +38,12 @@ from gateway.ledger.instances import (
 from gateway.ledger.records import QuarantineRow, utc_now, utc_text, utc_time
 from gateway.ledger.results import revisions_delivered
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
-from gateway.ledger.transaction import StaleRow
+from gateway.ledger.transaction import NotPossible, StaleRow
 from gateway.ledger.work import (
-    NotPossible,
     cancel,
     job,
     newer_run,
-    next_delivery,
     next_job,
-    put_off_deliveries,
-    put_off_delivery,
     put_off_job,
     put_off_jobs,
     release,
@@ -43,9 +54,9 @@ from gateway.ledger.work import (
 TWO = ("pacs", "archive")
 
 
-def _ask(book, what, key: str = "k1") -> None:
+def _ask(book, what, key: str = "k1", *further: str) -> None:
     with book.ledger.transaction() as transaction:
-        what(transaction, key)
+        what(transaction, key, *further)
 
 
 # -- the study's state ------------------------------------------------------------------------------------
@@ -491,9 +502,10 @@ def test_retry_of_one_delivery_leaves_the_other(book) -> None:
 
 
 @pytest.mark.parametrize("key", ["k1", "delivery"])
-def test_retry_of_what_did_not_fail_is_refused_with_a_sentence(book, key: str) -> None:
+def test_retry_of_what_neither_failed_nor_waits_is_refused_with_a_sentence(book, key: str) -> None:
     book.begin_encoded()
-    with pytest.raises(NotPossible, match="only a failed"):
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    with pytest.raises(NotPossible, match="only one that failed"):
         _ask(book, retry, book.delivery().key if key == "delivery" else key)
 
 
@@ -638,3 +650,114 @@ def test_times_of_the_ledger_sort_as_text() -> None:
     now = utc_now()
     assert utc_text(utc_time(now)) == now
     assert len(now) == len("2026-01-02T03:04:05.000006Z")
+
+
+# -- deliveries that a person drops, redirects or wants now ----------------------------------------------
+
+
+def test_dropped_delivery_is_not_missed_and_its_job_is_delivered_with_the_others(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    with book.ledger.transaction() as transaction:
+        drop_delivery(transaction, book.delivery("archive").key)
+    assert book.delivery("archive").state is DeliveryState.CANCELLED
+    assert (book.state(), book.study().state) == (JobState.DELIVERED, StudyState.DONE)
+    assert book.timeline()[-3].detail["reason"] == "a person dropped it"
+
+
+def test_dropped_delivery_leaves_the_job_open_while_another_waits(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    with book.ledger.transaction() as transaction:
+        drop_delivery(transaction, book.delivery("archive").key)
+    assert (book.state(), book.study().state) == (JobState.ENCODED, StudyState.PROCESSING)
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    assert book.state() is JobState.DELIVERED
+
+
+def test_job_whose_deliveries_are_all_dropped_is_cancelled_and_says_why(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("archive", DeliveryEvent.FAILED, reason="refused")
+    for name in TWO:
+        with book.ledger.transaction() as transaction:
+            drop_delivery(transaction, book.delivery(name).key)
+    assert (book.state(), book.study().state) == (JobState.CANCELLED, StudyState.DONE)
+    assert book.job().reason == "every delivery of it was dropped"
+
+
+def test_redirected_delivery_goes_to_the_other_destination_instead(book) -> None:
+    book.begin_encoded(send_to=("old",))
+    with book.ledger.transaction() as transaction:
+        redirect_delivery(transaction, book.delivery("old").key, "pacs")
+    assert {d.destination: d.state for d in book.deliveries()} == {"old": "cancelled", "pacs": "pending"}
+    assert book.state() is JobState.ENCODED
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    assert (book.state(), book.study().reason) == (JobState.DELIVERED, "delivered")
+    assert "redirected to pacs" in [line.detail.get("reason") for line in book.timeline()]
+
+
+def test_delivery_redirected_to_where_its_object_is_already_ends_the_wait(book) -> None:
+    book.begin_encoded(send_to=("pacs", "old"))
+    book.move_delivery("pacs", DeliveryEvent.SENT)
+    with book.ledger.transaction() as transaction:
+        redirect_delivery(transaction, book.delivery("old").key, "pacs")
+    assert {d.destination: d.state for d in book.deliveries()} == {"pacs": "sent", "old": "cancelled"}
+    assert book.state() is JobState.DELIVERED
+
+
+def test_failed_delivery_can_be_redirected(book) -> None:
+    book.begin_encoded(send_to=("old",))
+    book.move_delivery("old", DeliveryEvent.FAILED, reason="refused")
+    with book.ledger.transaction() as transaction:
+        redirect_delivery(transaction, book.delivery("old").key, "pacs")
+    assert book.study().state is StudyState.PROCESSING
+
+
+@pytest.mark.parametrize("events", [(DeliveryEvent.SENT,), (DeliveryEvent.CANCELLED,)])
+def test_delivery_that_is_over_is_neither_dropped_nor_redirected_nor_retried(
+    book, events: tuple[DeliveryEvent, ...]
+) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("pacs", *events)
+    key = book.delivery("pacs").key
+    before = book.everything()
+    for ask, *where in ((drop_delivery,), (redirect_delivery, "archive"), (retry,)):
+        with pytest.raises(NotPossible, match="only one that failed or waits"):
+            _ask(book, ask, key, *where)
+    assert book.everything() == before
+
+
+def test_delivery_is_not_redirected_to_where_it_goes_anyway(book) -> None:
+    book.begin_encoded()
+    with pytest.raises(NotPossible, match="goes to pacs"), book.ledger.transaction() as transaction:
+        redirect_delivery(transaction, book.delivery().key, "pacs")
+
+
+def test_retry_of_a_delivery_that_waits_tries_it_now(book) -> None:
+    book.begin_encoded()
+    key = book.delivery().key
+    with book.ledger.transaction() as transaction:
+        put_off_delivery(transaction, key, delay_s=60, reason="the PACS is away")
+    book.heard.clear()
+    with book.ledger.transaction() as transaction:
+        retry(transaction, key)
+    assert (book.delivery().not_before, book.delivery().reason) == (None, "the PACS is away")
+    assert book.names()[-1] == "delivery.tried_now"
+    told = [event for event in book.heard if isinstance(event, DeliveryChanged)]
+    assert [(event.event, event.state) for event in told] == [("tried_now", "pending")]
+
+
+def test_retry_of_a_job_that_was_put_off_tries_it_now(book) -> None:
+    book.begin()
+    with book.ledger.transaction() as transaction:
+        put_off_job(transaction, "k1", delay_s=60, reason="busy")
+    _ask(book, retry)
+    assert (book.state(), book.job().not_before) == (JobState.PLANNED, None)
+    assert book.names()[-1] == "job.tried_now"
+
+
+def test_backlogs_say_how_many_wait_for_whom_and_since_when(book) -> None:
+    book.begin_encoded(send_to=TWO)
+    book.move_delivery("archive", DeliveryEvent.SENT)
+    [backlog] = backlogs(book.ledger)
+    assert (backlog.destination, backlog.number) == ("pacs", 1)
+    assert backlog.since == book.delivery("pacs").pending_since

@@ -20,7 +20,7 @@ from gateway.ledger.completion import jobs_of
 from gateway.ledger.outbox import due_changes, switch_mirror
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import NotPossible
+from gateway.ledger.transaction import NotPossible
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
 from gateway.running.fallback import FallbackQueue

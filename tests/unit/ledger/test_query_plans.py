@@ -26,6 +26,7 @@ from gateway.ledger.completion import (
     jobs_of,
     receiving_studies,
 )
+from gateway.ledger.deliveries import next_delivery
 from gateway.ledger.instances import (
     ArrivedInstance,
     StudyHeader,
@@ -42,7 +43,7 @@ from gateway.ledger.results import record_result, revisions_delivered
 from gateway.ledger.states import AT_THE_QUEUE, DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.watched import Stretch, happened, standing
-from gateway.ledger.work import job, jobs_in, next_delivery, next_job, open_runs_of_ended_jobs, put_off_jobs
+from gateway.ledger.work import job, jobs_in, next_job, open_runs_of_ended_jobs, put_off_jobs
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
 from tests.ledger_statements import (
@@ -66,6 +67,7 @@ ALLOWED = {
     "SELECT * FROM studies WHERE state = ?": OPEN,
     "SELECT * FROM deliveries WHERE state = ? AND destination = ?": OPEN,
     "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key) WHERE d.state = ?": OPEN,
+    "SELECT destination, count(*) AS number, min(pending_since)": OPEN,
     "SELECT key, not_before FROM deliveries WHERE state = ? AND destination = ?": OPEN,
     "SELECT * FROM jobs INDEXED BY jobs_by_open_run": "the index holds only jobs whose run may live",
     "SELECT s.* FROM choices c INDEXED BY choices_open": "the index holds only choices that are not planned",

@@ -60,12 +60,12 @@ def segmented(tmp_path: Path, small_study: Path) -> Iterator[Callable[..., Segme
     """Makes it, with these outputs."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
 
-        def make(*outputs: str, found: bool = True) -> Segmented:
+        def make(*outputs: str, found: bool = True, config: Config | None = None) -> Segmented:
             store = FolderStore(tmp_path / "objects")
             _fill(ledger, small_study, outputs)
             _put_result(store, small_study, tmp_path, found=found)
             workplace = Workplace(ledger, tmp_path)
-            step = Encode(ledger, workplace, JobResults(store, workplace), Config(), b"key")
+            step = Encode(ledger, workplace, JobResults(store, workplace), config or Config(), b"key")
             return Segmented(ledger, step, tmp_path)
 
         yield make
@@ -84,8 +84,9 @@ def _fill(ledger: Ledger, study: Path, outputs: tuple[str, ...]) -> None:
             store_instance(transaction, arrived, 1)
     names = tuple(str(header.SOPInstanceUID) for _, header in headers)
     planned = PlannedJob(
-        JOB_KEY, first.SeriesInstanceUID, "slot", "ct", "tissue", {}, "threshold", 0, names, (), outputs, "h"
-    )
+        JOB_KEY, first.SeriesInstanceUID, "slot", "ct", "tissue", {}, "threshold", 0, names, ("old", "kept"),
+        outputs, "h",
+    )  # fmt: skip
     with ledger.transaction() as transaction:
         complete_study(
             transaction, StudyPlan(first.StudyInstanceUID, len(names), (planned,), ()), evidence=""

@@ -6,6 +6,7 @@ import pytest
 
 from batch_job.contract import LABELS_NAME, MANIFEST_NAME
 from converter.results.header import is_our_own
+from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
 from gateway.ledger.states import JobEvent, JobState
 from gateway.making import makers
@@ -27,6 +28,26 @@ def test_encode_of_a_job_with_two_outputs_records_both_as_one_set(segmented: Any
     assert made["note"].EncapsulatedDocument.rstrip(b"\0") == b"bone"
     assert "a note" in site.job().warnings
     assert site.job().state is JobState.ENCODED
+
+
+@pytest.mark.parametrize(
+    ("rules", "names"),
+    [
+        ([{"name": "ct"}], {"new", "kept"}),
+        ([{"name": "ct", "send_to": ["new"]}], {"new"}),
+        ([{"name": "another"}], {"kept"}),
+    ],
+    ids=["as the rule says now", "as the changed rule says", "the rule is gone"],
+)
+def test_result_goes_where_its_rule_sends_it_when_it_is_encoded(
+    segmented: Any, rules: list[dict[str, Any]], names: set[str]
+) -> None:
+    """It was planned for `old`, which was renamed meanwhile, and `kept`."""
+    destinations = [{"name": name, "folder": "/srv"} for name in ("new", "kept")]
+    site = segmented("seg", "note", config=Config(destination=destinations, rule=rules))
+    site.encode(site.job())
+    rows = site.ledger.read("SELECT destination FROM deliveries WHERE state = 'pending'")
+    assert sorted(row["destination"] for row in rows) == sorted([*names, *names])
 
 
 def test_objects_of_one_job_share_patient_study_and_maker_and_differ_in_series(segmented: Any) -> None:
