@@ -6,8 +6,7 @@ from .completion import StudyPlan, write_plan
 from .records import ChoiceRow, StudyRow, VolumeRow, utc_now
 from .states import StudyState
 from .store import Ledger
-from .transaction import StaleRow, Transaction
-from .work import NotPossible
+from .transaction import NotPossible, StaleRow, Transaction
 
 
 def choose_volume(transaction: Transaction, study_uid: str, series_uid: str, number: int) -> None:

@@ -430,11 +430,12 @@ def test_delivery_that_raises_does_not_hold_up_the_others(
 
 
 def test_delivery_that_raises_again_and_again_fails_in_the_end(site: Site, carry: Callable[..., Any]) -> None:
-    carrier, _ = carry(("other", 0), raises={"seg.dcm": [KeyError("Doe^Jane")]})
+    policy = Policy(failures_allowed=2, own=Backoff(0.01, 0.01))
+    carrier, _ = carry(("other", 0), policy=policy, raises={"seg.dcm": [KeyError("Doe^Jane")]})
     row = site.wait_for(lambda row: row.state is DeliveryState.FAILED)
     assert "unforeseen error in the delivery to pacs" in row.reason
     assert "Doe" not in row.reason
-    assert carrier.carried.count("seg.dcm") == QUICK.failures_allowed
+    assert carrier.carried.count("seg.dcm") == policy.failures_allowed
     assert delivery_states(site)["other"] == "sent"
 
 

@@ -13,8 +13,8 @@ from gateway.identity import EngineIdentity
 from gateway.ledger.choices import choose_volume, replan_study
 from gateway.ledger.completion import PlannedJob, StudyPlan
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
-from gateway.ledger.transaction import StaleRow
-from gateway.ledger.work import NotPossible, cancel
+from gateway.ledger.transaction import NotPossible, StaleRow
+from gateway.ledger.work import cancel
 from tests.shelf import ENGINE, save_slice, store_slice
 
 Shelve = Callable[..., None]
