@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from gateway.ledger.deliveries import put_off_delivery
 from gateway.ledger.outbox import due_changes, switch_mirror
 from gateway.ledger.states import DeliveryEvent, JobEvent
-from gateway.ledger.work import put_off_delivery, put_off_job
+from gateway.ledger.work import put_off_job
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
 
