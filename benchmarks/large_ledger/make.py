@@ -74,6 +74,9 @@ def make_large_ledger(data_dir: Path, size: Size) -> Path:
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
+    secret = data_dir / "site-secret"  # a ledger that knows something must have one
+    secret.write_text(f"{_digest('secret')}\n")
+    secret.chmod(0o600)
     return path
 
 
