@@ -21,8 +21,7 @@ from converter.errors import ImageTooLarge, UnusableImage
 from converter.foreign_image import ForeignImage, stage_image
 from converter.uids import derived_uid
 from gateway.adapters.durable import make_folder, sync_folder
-from gateway.api.store import Json, NoRoom, TooLarge, UploadWish
-from gateway.api.upload_gate import NO_ROOM
+from gateway.api.store import NO_ROOM, Json, NoRoom, TooLarge, UploadWish
 from gateway.config import UPLOAD_RULE, Config
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import PlannedJob

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from gateway.ledger.transaction import NotPossible
 
@@ -18,6 +18,9 @@ class NotFound(Exception):
 
 class TooLarge(NotPossible):
     """A file is larger than is taken; the text says what is."""
+
+
+NO_ROOM: Final = "the disk has no room for this file above its low-water mark; make room, then send it again"
 
 
 class NoRoom(NotPossible):

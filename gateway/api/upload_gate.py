@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import problem
+from .store import NO_ROOM
 
 UPLOAD_PATH: Final = "/api/v1/nifti"
 FORM_BYTES: Final = 1 << 20
@@ -75,9 +76,6 @@ class UploadGate:
         if coming_bytes is not None and not self._room.has_room(coming_bytes):
             return HTTPException(507, NO_ROOM)
         return None
-
-
-NO_ROOM: Final = "the disk has no room for this file above its low-water mark; make room, then send it again"
 
 
 def too_large(most_bytes: int) -> str:

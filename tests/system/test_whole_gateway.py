@@ -155,7 +155,7 @@ def test_log_and_job_folder_say_nothing_of_the_patient(
     world.send(tmp_path / "study")
     slice_.save_as(tmp_path / "damaged.dcm")
     assert send_files([tmp_path / "damaged.dcm"], address_of(world), "SENDER")[0].status == 0xB007
-    study = world.until(study_uid, lambda study: study["state"] == "failed")
+    study = world.until(study_uid, lambda study: study["state"] == "held")
     world.post(f"/api/v1/quarantine/{study['jobs'][0]['job_key']}/release")
     world.until(study_uid, lambda study: study["state"] == "done")
     assert world.stop() == 0
