@@ -1,7 +1,8 @@
 """Every SQL statement of the gateway as it stands in its sources, and what SQLite would do to answer it.
 
-A statement that stands there whole is explained as it is, so that a new one is judged without anybody
-thinking of it. One that is put together at run time has to be run: `watched_connections` records its plan.
+A statement that stands there whole, or but for a list of values, is explained as it is, so that a new one is
+judged without anybody thinking of it. One that is put together at run time has to be run:
+`watched_connections` records its plan.
 """
 
 import ast
@@ -32,8 +33,13 @@ class Statement:
     """With `{}` for each part that is known at run time only."""
 
     @property
-    def is_whole(self) -> bool:
-        return "{}" not in self.text
+    def forms(self) -> tuple[str, ...]:
+        """The texts that it may have; empty where nobody knows before it is run.
+
+        Of a list of values, which stands in `IN (...)`, one of one value and one of two.
+        """
+        forms = dict.fromkeys(self.text.replace("IN ({})", f"IN ({marks})") for marks in ("?", "?, ?"))
+        return () if "{}" in "".join(forms) else tuple(forms)
 
     def is_form_of(self, ran: str) -> bool:
         """Whether a statement that was run may have been put together here."""

@@ -1,7 +1,5 @@
 """A gateway that knows a million instances is as quick as one that knows none, from outside."""
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks.large_ledger.make import Size
