@@ -11,6 +11,8 @@ import secrets
 import time
 from pathlib import Path
 
+from gateway.adapters.durable import sync_folder
+
 TOKEN_NAME = "admin-token"
 SESSION_S = 7 * 24 * 3600
 """How long a page stays signed in: a screen on the wall should not ask every morning."""
@@ -59,6 +61,7 @@ def _make_token(path: Path) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         path.hardlink_to(temporary)
+        sync_folder(path.parent)
     except FileExistsError:
         return  # another start was quicker: its token counts
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from converter.errors import ConverterError
 from converter.series import Volume, parse_frame_name, volume_of_frames
+from gateway.adapters.durable import make_folder
 from gateway.ledger.completion import images_of
 from gateway.ledger.instances import current_instances
 from gateway.ledger.records import InstanceRow, JobRow
@@ -104,5 +105,5 @@ class Workplace:
     def result_path(self, job: JobRow, sop_instance_uid: str) -> Path:
         """Where an encoded object lies; its UID is one that we made ourselves."""
         folder = self.data_dir / "results" / job.job_key
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         return folder / f"{sop_instance_uid}.dcm"
