@@ -159,8 +159,8 @@ class JobQueue(Protocol):
         """
         ...
 
-    def cancel(self, job_key: str, queue_id: str = "") -> None:
-        """End whatever runs or waits for this job, asked or not; unknown ones are no error.
+    def cancel(self, job_key: str, queue_id: str = "", run: int | None = None) -> None:
+        """End whatever runs or waits for this job, or only as this run of it; unknown ones are no error.
 
         Raises
         ------

@@ -13,10 +13,12 @@ from gateway.ledger.records import (
     DeliveryRow,
     EventRow,
     JobRow,
+    RunRow,
     StudyRow,
     VolumeRow,
     utc_text,
 )
+from gateway.ledger.runs import run_of
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 
@@ -107,7 +109,7 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
     timeline, _ = _timeline(ledger, row.study_uid, job_key)
     return {
-        **_job(row),
+        **_job(row, run_of(ledger, job_key, row.run)),
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
@@ -126,6 +128,10 @@ def find_study(ledger: Ledger, study: str) -> StudyRow | None:
 _JOBS_OF_STUDIES = (
     "SELECT * FROM jobs WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
 )
+_RUNS_OF_STUDIES = (
+    "SELECT r.* FROM jobs j JOIN runs r ON r.job_key = j.job_key AND r.run = j.run"
+    " WHERE j.study_uid IN (SELECT value FROM json_each(?))"
+)
 _DELIVERIES_OF_STUDIES = (
     "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
 )
@@ -134,8 +140,9 @@ _DELIVERIES_OF_STUDIES = (
 def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
     uids = json.dumps([study.study_uid for study in studies])
     jobs, deliveries = defaultdict[str, list[Json]](list), defaultdict[str, list[Json]](list)
+    runs = {row["job_key"]: RunRow.of(row) for row in ledger.read(_RUNS_OF_STUDIES, (uids,))}
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
-        jobs[row["study_uid"]].append(_job(JobRow.of(row)))
+        jobs[row["study_uid"]].append(_job(JobRow.of(row), runs.get(row["job_key"])))
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
     return [
@@ -158,7 +165,7 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
     ]
 
 
-def _job(row: JobRow) -> Json:
+def _job(row: JobRow, run: RunRow | None) -> Json:
     return {
         "job_key": row.job_key,
         "task": row.task,
@@ -167,9 +174,9 @@ def _job(row: JobRow) -> Json:
         "progress": {"stage": row.stage, "fraction": row.fraction},
         "attempts": row.run,
         "lane": row.lane,
-        "queue_id": row.queue_id or None,
-        "run_of": row.followed or None,
-        "waiting_since": row.waiting_since if row.state is JobState.RUNNABLE else None,
+        "queue_id": (run.queue_id if run is not None else "") or None,
+        "run_of": (run.followed if run is not None else "") or None,
+        "waiting_since": run.waiting_since if run is not None and row.state is JobState.RUNNABLE else None,
         "fallback_of": row.fallback_of,
         "series_uid": row.series_uid,
         "rule": row.rule,

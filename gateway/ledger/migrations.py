@@ -23,6 +23,7 @@ SCHEMAS: Final = (
     "schema_4.sql",
     "schema_5.sql",
     "schema_6.sql",
+    "schema_7.sql",
 )
 """One file for each schema version, applied in order."""
 

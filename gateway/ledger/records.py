@@ -118,17 +118,7 @@ class JobRow(_Row):
     warnings: Json[tuple[str, ...]]
     created_at: str
     updated_at: str
-    attempt: int
-    rank: int
-    queue_id: str
     lane: Lane
-    followed: str
-    run_open: int
-    submitted_at: str | None
-    waiting_since: str | None
-    waiting_code: str
-    blocked_code: str
-    withdrawn_at: str | None
     fallback_of: str | None
     outputs: Json[tuple[str, ...]]
     volume_sha256: str
@@ -143,6 +133,28 @@ class JobRow(_Row):
         """What a result of a fallback job says of its model: the options that are switched on."""
         chosen = [n for n, value in sorted(self.options.items()) if value is True and n != "statistics"]
         return ", ".join([*chosen, "fallback"])
+
+
+class RunRow(_Row):
+    """One run of a job."""
+
+    id: int
+    job_key: str
+    run: int
+    lane: Lane
+    queue_id: str
+    followed: str
+    is_open: int
+    submitted_at: str
+    attempt: int
+    rank: int
+    waiting_since: str | None
+    waiting_code: str
+    blocked_code: str
+    withdrawn_at: str | None
+    ended_at: str | None
+    exit_code: int | None
+    sentence: str
 
 
 class DeliveryRow(_Row):

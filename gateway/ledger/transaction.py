@@ -72,7 +72,7 @@ class Transaction:
             f"INSERT INTO {table} ({columns}) VALUES ({marks})", tuple(_plain(v) for v in values.values())
         )
 
-    def update(self, table: str, key: str, key_value: str, values: dict[str, Any]) -> None:
+    def update(self, table: str, key: str, key_value: str | int, values: dict[str, Any]) -> None:
         """Set columns of one row; a missing row raises StaleRow."""
         assignments = ", ".join(f"{column} = ?" for column in values)
         cursor = self.execute(

@@ -63,7 +63,9 @@ def standing(ledger: Ledger) -> Readings:
     """How things stand now; what there is no mirror of is left out."""
     kept = kept_counts(ledger)
     waiting_since = ledger.read(
-        "SELECT min(waiting_since) AS since FROM jobs WHERE state IN (?, ?)", _WAITING
+        "SELECT min(r.waiting_since) AS since FROM jobs j"
+        " JOIN runs r ON r.job_key = j.job_key AND r.run = j.run WHERE j.state IN (?, ?)",
+        _WAITING,
     )[0]["since"]
     numbers = {
         Measure.STUDIES_OPEN: sum(kept["study", state] for state in _OPEN),

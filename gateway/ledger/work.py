@@ -7,7 +7,6 @@ from gateway.events import JobChanged
 from .deliveries import retry_delivery
 from .records import JobRow, utc_in, utc_now
 from .states import (
-    AT_THE_QUEUE,
     DeliveryEvent,
     DeliveryState,
     JobEvent,
@@ -21,15 +20,6 @@ def job(ledger: Ledger, job_key: str) -> JobRow | None:
     """One job, or None."""
     rows = ledger.read("SELECT * FROM jobs WHERE job_key = ?", (job_key,))
     return JobRow.of(rows[0]) if rows else None
-
-
-def jobs_in(ledger: Ledger, states: Collection[JobState]) -> list[JobRow]:
-    """Every job in one of these states, the most urgent first."""
-    rows = ledger.read(
-        f"SELECT * FROM jobs WHERE state IN ({_marks(states)}) ORDER BY priority DESC, created_at",
-        tuple(states),
-    )
-    return [JobRow.of(row) for row in rows]
 
 
 def next_job(ledger: Ledger, state: JobState, resting: Collection[str] = ()) -> JobRow | None:
@@ -157,46 +147,6 @@ def release(transaction: Transaction, job_key: str) -> None:
     if row.state is not JobState.QUARANTINED:
         raise NotPossible(f"this job is {row.state}; only a quarantined one can be released")
     transaction.move_job(job_key, JobEvent.RELEASED)
-
-
-def runs_lost_in_a_row(ledger: Ledger, job_key: str, on: str = "work") -> int:
-    """How many runs of a job were lost since a person last asked for it.
-
-    Parameters
-    ----------
-    on
-        By whose fault: "work", its own; "machine"; "outside", where also that the queue took one begins anew.
-    """
-    anew = ["job.retried", "job.replanned", *(["job.accepted", "job.adopted"] if on == "outside" else [])]
-    rows = ledger.read(
-        "SELECT count(*) AS lost FROM events WHERE job_key = ? AND event = 'job.run_lost'"
-        " AND coalesce(json_extract(detail, '$.on'),"
-        " iif(json_extract(detail, '$.blameless'), '', 'work')) = ?"
-        " AND seq > (SELECT coalesce(max(seq), 0)"
-        f" FROM events WHERE job_key = ? AND event IN ({_marks(anew)}))",
-        (job_key, on, job_key, *anew),
-    )
-    return int(rows[0]["lost"])
-
-
-def open_runs_of_ended_jobs(ledger: Ledger) -> list[JobRow]:
-    """Jobs that nobody wants any more, whose run may still live at the queue."""
-    ended = (JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED)
-    rows = ledger.read(
-        f"SELECT * FROM jobs INDEXED BY jobs_by_open_run WHERE run_open = 1 AND state IN ({_marks(ended)})",
-        ended,
-    )
-    return [JobRow.of(row) for row in rows]
-
-
-def newer_run(job_row: JobRow, run: int) -> bool:
-    """Whether news of `run` still matters: late or repeated news of an older run changes nothing."""
-    return job_row.state in AT_THE_QUEUE and run >= job_row.run
-
-
-def is_next(job_row: JobRow, order: tuple[int, int, int]) -> bool:
-    """Whether news of this (run, attempt, rank) come after the last that were taken in."""
-    return job_row.state in AT_THE_QUEUE and order > (job_row.run, job_row.attempt, job_row.rank)
 
 
 def _marks(values: Collection[str]) -> str:

@@ -42,6 +42,8 @@ class _Look:
     reasoned: Mapping[str, EventRow]
     counts: Mapping[str, tuple[int, int]]
     events: Mapping[int, EventRow]
+    attempts: Mapping[str, int]
+    """The queue's own attempts at the present run, by job."""
 
     def coded_jobs(self, study_uid: str) -> list[tuple[JobRow, str]]:
         """The study's jobs, each with the code of its reason."""
@@ -118,7 +120,7 @@ class Items:
             "state": job.state.value,
             "reason": code,
             "run": job.run,
-            "attempt": job.attempt,
+            "attempt": look.attempts.get(job.job_key, 0),
             "lane": job.lane.value,
             "stage": job.stage,
             "fraction": job.fraction,
@@ -170,11 +172,16 @@ class Items:
                 for row in self._ledger.read(_COUNTS, (uids,))
             },
             events={event.seq: event for event in events},
+            attempts={row["job_key"]: row["attempt"] for row in self._ledger.read(_ATTEMPTS, (uids,))},
         )
 
 
 _STUDIES = "SELECT * FROM studies WHERE study_uid IN (SELECT value FROM json_each(?))"
 _JOBS = "SELECT * FROM jobs WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
+_ATTEMPTS = (
+    "SELECT r.job_key, r.attempt FROM jobs j JOIN runs r ON r.job_key = j.job_key AND r.run = j.run"
+    " WHERE j.study_uid IN (SELECT value FROM json_each(?))"
+)
 _DELIVERIES = "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY rowid"
 _EVENTS = "SELECT * FROM events WHERE seq IN (SELECT CAST(value AS INTEGER) FROM json_each(?))"
 _REASONED = (

@@ -142,6 +142,7 @@ class RemoteComputing:
             claims,
             runs,
             hand_over,
+            outcomes,
             self._news,
             fallback,
             Hanging(site.ledger, self._news, Limits(stall_s=config.queue.stall_s)),

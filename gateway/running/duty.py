@@ -1,11 +1,13 @@
-"""One thing that a worker does every so often."""
+"""One thing that a worker does every so often, for all the runs that there are."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from gateway.adapters.errors import OutsideError
+from gateway.ledger.runs import JobRun
+from gateway.ledger.transaction import StaleRow
 from gateway.workers.attempts import fault_of
 
 log = structlog.get_logger(__name__)
@@ -39,3 +41,30 @@ class Duty:
     def is_due(self) -> None:
         """Do it at the next look."""
         self._next_at = 0.0
+
+
+def for_each(runs: Iterable[JobRun], do: Callable[[JobRun], object], is_enough: Callable[[], bool]) -> None:
+    """Do it for every run, also where it fails for one: it is done for that one the next time.
+
+    Raises
+    ------
+    OutsideError
+        Nobody answers: it would be the same for the others.
+    Exception
+        The first that failed, once all are done.
+    """
+    failed: list[Exception] = []
+    for each in runs:
+        if is_enough():
+            return
+        try:
+            do(each)
+        except StaleRow:  # it is somebody else's by now
+            log.info("job_moved_meanwhile", job_key=each.job.job_key)
+        except OutsideError:
+            raise
+        except Exception as error:
+            log.exception("following_failed", job_key=each.job.job_key)
+            failed.append(error)
+    if failed:
+        raise failed[0]

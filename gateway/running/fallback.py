@@ -15,10 +15,10 @@ from gateway.config import Fallback
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import PlannedJob, images_of, replace_job
 from gateway.ledger.instances import current_instances
-from gateway.ledger.records import JobRow
+from gateway.ledger.records import JobRow, RunRow
+from gateway.ledger.runs import end_run, newer_run
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import newer_run
 
 
 class FallbackQueue:
@@ -44,9 +44,9 @@ class FallbackQueue:
         is_there = self._fallback.job_queue and self._fallback.after_s
         return self._fallback.after_s if is_there else float("inf")
 
-    def takes(self, job: JobRow) -> bool:
-        """Whether this job can go there: it is our own affair, and has not been there before."""
-        return bool(self._fallback.job_queue) and job.lane == Lane.MAIN and not job.followed
+    def takes(self, run: RunRow) -> bool:
+        """Whether the job of this run can go there: it is our own affair, and has not been there before."""
+        return bool(self._fallback.job_queue) and run.lane == Lane.MAIN and not run.followed
 
     def move(self, job: JobRow, reason: str) -> None:
         """Move a job whose run is over to the fallback queue, once."""
@@ -56,18 +56,18 @@ class FallbackQueue:
             now = transaction.job(job.job_key)
             if not newer_run(now, job.run) or now.lane != Lane.MAIN:
                 return
+            end_run(transaction, job.job_key, job.run, sentence=reason)
             if is_same:
                 transaction.move_job(
                     job.job_key,
                     JobEvent.RUN_LOST,
                     reason=reason,
-                    columns={"lane": Lane.FALLBACK, "run_open": 0},
+                    columns={"lane": Lane.FALLBACK},
                     run=job.run,
                     lane=Lane.FALLBACK,
                     blameless=True,
                 )
                 return
-            transaction.update("jobs", "job_key", job.job_key, {"run_open": 0})
             replace_job(transaction, now, self._planned(job, options), lane=Lane.FALLBACK, reason=reason)
 
     def _planned(self, job: JobRow, options: Mapping[str, Any]) -> PlannedJob:

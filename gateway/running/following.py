@@ -6,32 +6,30 @@ one that waited too long to the fallback queue, keeps our claims alive, and ends
 Each duty has its own interval; what fails because nobody answers is tried again with it.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
 from batch_job.contract import PROGRESS_NAME, ContractError, Progress
-from gateway.adapters.errors import OutsideError
 from gateway.adapters.objects import ObjectStore, job_object
-from gateway.adapters.queue import JobQueue, Lane, RunProgressed, Waiting
+from gateway.adapters.queue import JobQueue, RunProgressed
 from gateway.events import Bus, Event, JobChanged
-from gateway.ledger.records import JobRow, utc_now, utc_time
-from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
+from gateway.ledger.records import RunRow, utc_now
+from gateway.ledger.runs import JobRun, end_run, open_runs, written_run
+from gateway.ledger.states import AT_THE_QUEUE, JobState
 from gateway.ledger.store import Ledger
-from gateway.ledger.transaction import StaleRow
-from gateway.ledger.work import jobs_in, newer_run, open_runs_of_ended_jobs
 from gateway.workers.waits import Waits
 from gateway.workers.worker import Worker
 
 from .claims import Claims
-from .duty import Duty
+from .duty import Duty, for_each
 from .fallback import FallbackQueue
 from .hanging import Hanging
+from .machine_waits import MachineWaits
 from .news import RunNews
+from .outcomes import Outcomes
 from .remote_runs import HandOver
 from .run import Runs
 
@@ -54,10 +52,8 @@ class Intervals:
     """How long a run whose submission was not answered may stay unseen before it is submitted again."""
 
 
-_UNSEEN, _EXPLAINED, _MOVED = _WAITS = ("unseen", "explained", "moved")
-"""Until what a run waits."""
-_Said = tuple[int, int, bytes | None]
-"""Run, attempt, and progress."""
+_Said = tuple[int, bytes | None]
+"""Attempt, and progress."""
 
 
 class Following(Worker):
@@ -72,6 +68,7 @@ class Following(Worker):
         claims: Claims,
         runs: Runs,
         hand_over: HandOver,
+        outcomes: Outcomes,
         news: RunNews,
         fallback: FallbackQueue,
         hanging: Hanging,
@@ -84,13 +81,14 @@ class Following(Worker):
         self._claims = claims
         self._runs = runs
         self._hand_over = hand_over
+        self._outcomes = outcomes
         self._news = news
-        self._fallback = fallback
         self._hanging = hanging
         self._intervals = intervals
         self._waits = Waits()
-        self._further: dict[str, tuple[_Said, float]] = {}
-        """What the run of a job said last, and since when, by the monotonic clock."""
+        self._without_a_machine = MachineWaits(ledger, queue, fallback, self._waits, intervals.explain_s)
+        self._further: dict[int, tuple[_Said, float]] = {}
+        """What a run said last, and since when, by the monotonic clock."""
         self._end = Duty("end", intervals.end_s, self._end_the_unwanted)
         self._find = Duty("find", intervals.find_s, self._find_the_unanswered)
         self._duties = (
@@ -98,7 +96,7 @@ class Following(Worker):
             self._find,
             Duty("reconcile", intervals.reconcile_s, self._ask_after_all),
             Duty("progress", intervals.progress_s, self._read_progress),
-            Duty("explain", intervals.explain_s, self._explain_and_move_on),
+            Duty("explain", intervals.explain_s, self._look_at_waits),
             Duty("renew", claims.lease_s / 3, self._renew_claims),
         )
 
@@ -114,9 +112,8 @@ class Following(Worker):
 
     def work(self) -> float | None:
         """Do what is due; nothing is asked while nothing is at the queue."""
-        jobs = [*jobs_in(self._ledger, AT_THE_QUEUE), *open_runs_of_ended_jobs(self._ledger)]
-        self._waits.keep([f"{what} {job.job_key}" for what in _WAITS for job in jobs])
-        if not jobs:
+        if not open_runs(self._ledger):
+            self._waits.keep(())
             self.trouble = self._hanging.complaint()
             return None
         wait_s = min(duty.run_if_due() for duty in self._duties)
@@ -124,81 +121,59 @@ class Following(Worker):
         self.trouble = "; ".join(filter(None, (*troubles[:1], self._hanging.complaint())))
         return wait_s
 
-    def _each(self, jobs: list[JobRow], do: Callable[[JobRow], object]) -> None:
-        """Do it for every job, also where it fails for one; it is done for that one the next time.
+    def _wanted(self, *, with_a_name: bool | None = None) -> list[JobRun]:
+        """The runs that jobs wait for; all, or those whose name at the queue is known, or is not."""
+        wanted = [each for each in open_runs(self._ledger) if each.is_wanted]
+        return [each for each in wanted if with_a_name in (None, bool(each.run.queue_id))]
 
-        Raises
-        ------
-        OutsideError
-            Nobody answers: it would be the same for the others.
-        """
-        failed: list[Exception] = []
-        for job in jobs:
-            if self.is_stopping:
-                return
-            try:
-                do(job)
-            except StaleRow:  # it is somebody else's by now
-                log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
-            except OutsideError:
-                raise
-            except Exception as error:
-                log.exception("following_failed", job_key=job.job_key)
-                failed.append(error)
-        if failed:
-            raise failed[0]
+    def _each(self, runs: list[JobRun], do: Callable[[JobRun], object]) -> None:
+        for_each(runs, do, lambda: self.is_stopping)
 
     # -- runs whose submission was not answered -----------------------------------------------------------
 
     def _find_the_unanswered(self) -> None:
-        jobs = [job for job in jobs_in(self._ledger, AT_THE_QUEUE) if not job.queue_id]
-        self._each(jobs, self._find_or_submit_again)
+        self._each(self._wanted(with_a_name=False), self._find_or_submit_again)
 
-    def _find_or_submit_again(self, job: JobRow) -> None:
+    def _find_or_submit_again(self, each: JobRun) -> None:
+        job, run = each.job, each.run
         ticket = self._runs.ticket(job)
         found = self._queue.find(ticket)
         if found is not None:
             self._runs.accepted(ticket, found, "adopted")
             self._ask_after([found])
-        elif job.followed:
+        elif run.followed:
             holder = self._claims.holder(job.job_key)
             if holder is None or holder.gateway == self._claims.gateway:
-                self._lose(job, f"the gateway {job.followed} gave the job up")
-        elif self._is_unseen(job) and self._is_ours(job):
+                self._outcomes.run_anew(job.job_key, run.run, f"the gateway {run.followed} gave the job up")
+        elif self._is_unseen(run) and self._is_ours(each):
             with self._ledger.transaction() as transaction:
-                if transaction.job(job.job_key).queue_id:
+                if written_run(transaction, job, run.run).queue_id:
                     return
-                transaction.update("jobs", "job_key", job.job_key, {"submitted_at": utc_now()})
-                transaction.step("job.submitted_again", job, run=job.run)
+                transaction.update("runs", "id", run.id, {"submitted_at": utc_now()})
+                transaction.step("job.submitted_again", job, run=run.run)
             self._hand_over(ticket)
 
-    def _is_unseen(self, job: JobRow) -> bool:
-        """Whether a run did not show up for long enough."""
-        return self._is_over(_UNSEEN, job, job.submitted_at, self._intervals.unseen_s)
+    def _is_unseen(self, run: RunRow) -> bool:
+        """Whether a run did not show up for long enough; a clock that is set changes nothing about that."""
+        return self._waits.left_after_s(f"{run.id}", run.submitted_at, self._intervals.unseen_s) <= 0
 
-    def _is_ours(self, job: JobRow) -> bool:
+    def _is_ours(self, each: JobRun) -> bool:
         """Prolong our claim; where another gateway has taken it over, that one is followed from now on."""
-        claim = self._claims.take(job.job_key, job.run)
+        claim = self._claims.take(each.job.job_key, each.run.run)
         if claim.gateway == self._claims.gateway:
             return True
         with self._ledger.transaction() as transaction:
-            transaction.update("jobs", "job_key", job.job_key, {"followed": claim.gateway})
-            transaction.step("job.taken_over", job, gateway=claim.gateway)
+            transaction.update("runs", "id", each.run.id, {"followed": claim.gateway})
+            transaction.step("job.taken_over", each.job, gateway=claim.gateway)
         return False
-
-    def _lose(self, job: JobRow, reason: str) -> None:
-        with self._ledger.transaction() as transaction:
-            if newer_run(transaction.job(job.job_key), job.run):
-                transaction.move_job(
-                    job.job_key, JobEvent.RUN_LOST, reason=reason, columns={"run_open": 0}, blameless=True
-                )
 
     # -- all others ---------------------------------------------------------------------------------------
 
     def _ask_after_all(self) -> None:
-        jobs = [job for job in jobs_in(self._ledger, AT_THE_QUEUE) if job.queue_id]
-        seen = self._ask_after([job.queue_id for job in jobs])
-        self._each([job for job in jobs if job.queue_id not in seen], self._news.forgotten)
+        named = self._wanted(with_a_name=True)
+        seen = self._ask_after([each.run.queue_id for each in named])
+        forgotten = [each for each in named if each.run.queue_id not in seen]
+        self._each(forgotten, lambda each: self._news.forgotten(each.job, each.run.queue_id))
 
     def _ask_after(self, queue_ids: list[str]) -> set[str]:
         """Hear how these runs stand; those that the queue knows."""
@@ -208,106 +183,56 @@ class Following(Worker):
         return {item.queue_id for item in news}
 
     def _read_progress(self) -> None:
-        running = jobs_in(self._ledger, {JobState.RUNNING})
+        running = [each for each in self._wanted() if each.job.state is JobState.RUNNING]
         self._further = {
-            job.job_key: self._further[job.job_key] for job in running if job.job_key in self._further
+            run.id: self._further[run.id] for run in (each.run for each in running) if run.id in self._further
         }
         self._each(running, self._read_progress_of)
 
-    def _read_progress_of(self, job: JobRow) -> None:
+    def _read_progress_of(self, each: JobRun) -> None:
+        job, run = each.job, each.run
         content = self._objects.get(job_object(job.job_key, PROGRESS_NAME))
-        still_s = self._still_s(job, content)
-        if not job.followed and self._hanging.is_to_end(job, still_s=still_s):
-            self._queue.cancel(job.job_key, job.queue_id)
+        still_s = self._still_s(run, content)
+        if not run.followed and self._hanging.is_to_end(job, still_s=still_s):
+            self._queue.cancel(job.job_key, run.queue_id, run.run)
         try:
             progress = Progress.from_json(content) if content is not None else None
         except ContractError:
             log.warning("progress_not_readable", job_key=job.job_key)
             return
-        if progress is not None and (progress.stage, progress.fraction) != (job.stage, job.fraction):
-            self._news.hear(
-                RunProgressed(job.job_key, job.run, progress.stage, progress.fraction, attempt=job.attempt)
-            )
+        if progress is not None:
+            stage, fraction = progress.stage, progress.fraction
+            self._news.hear(RunProgressed(job.job_key, run.run, stage, fraction, attempt=run.attempt))
 
-    def _still_s(self, job: JobRow, content: bytes | None) -> float:
+    def _still_s(self, run: RunRow, content: bytes | None) -> float:
         """How long a run has said the same of its progress."""
-        said = (job.run, job.attempt, content)
-        before, since = self._further.get(job.job_key, (None, 0.0))
+        said = run.attempt, content
+        before, since = self._further.get(run.id, (None, 0.0))
         if said != before:
-            self._further[job.job_key] = said, time.monotonic()
+            self._further[run.id] = said, time.monotonic()
             return 0.0
         return time.monotonic() - since
 
     def _renew_claims(self) -> None:
-        jobs = [job for job in jobs_in(self._ledger, AT_THE_QUEUE) if not job.followed]
-        self._each(jobs, self._is_ours)
+        self._each([each for each in self._wanted() if not each.run.followed], self._is_ours)
 
-    # -- waiting for a machine ----------------------------------------------------------------------------
-
-    def _explain_and_move_on(self) -> None:
-        waiting = [
-            job
-            for job in jobs_in(self._ledger, {JobState.SUBMITTED, JobState.RUNNABLE})
-            if job.queue_id and self._waits_for(_EXPLAINED, job, self._intervals.explain_s)
-        ]
-        why: dict[tuple[Lane, int], Waiting] = {}
-        for job in waiting:
-            if (job.lane, job.priority) not in why:  # one look at the queue explains everybody in it
-                why[job.lane, job.priority] = self._queue.why_waiting(job.lane, job.priority, job.queue_id)
-        self._each(waiting, lambda job: self._explain(job, why[job.lane, job.priority]))
-        late = [job for job in waiting if self._waits_for(_MOVED, job, self._fallback.after_s)]
-        self._each(late, self._withdraw)
-
-    def _waits_for(self, what: str, job: JobRow, length_s: float) -> bool:
-        return self._is_over(what, job, job.waiting_since, length_s)
-
-    def _is_over(self, what: str, job: JobRow, since: str | None, length_s: float) -> bool:
-        """Whether so much time has passed; a clock that is set neither stretches nor cuts that short."""
-        if since is None or math.isinf(length_s):
-            return False
-        return self._waits.left_after_s(f"{what} {job.job_key}", since, length_s) <= 0
-
-    def _explain(self, job: JobRow, why: Waiting) -> None:
-        if why.code == job.waiting_code:
-            return
-        reason = f"{why.sentence}; {why.fix}" if why.fix else why.sentence
-        with self._ledger.transaction() as transaction:
-            now = transaction.job(job.job_key)
-            if (now.state, now.run) != (job.state, job.run):
-                return
-            transaction.update("jobs", "job_key", job.job_key, {"waiting_code": why.code, "reason": reason})
-            transaction.step("job.waiting", job, run=job.run, code=why.code, reason=reason)
-            transaction.settle_later(job.study_uid)
-
-    def _withdraw(self, job: JobRow) -> None:
-        """Take a run back that waited too long; it is moved on when the queue says that it ended."""
-        if not self._fallback.takes(job):
-            return
-        if job.withdrawn_at is None:
-            with self._ledger.transaction() as transaction:
-                transaction.update("jobs", "job_key", job.job_key, {"withdrawn_at": utc_now()})
-                waited_s = round(_seconds_since(job.waiting_since))
-                transaction.step("job.withdrawn", job, run=job.run, waited_s=waited_s)
-        self._queue.withdraw(job.queue_id)
+    def _look_at_waits(self) -> None:
+        self._without_a_machine.look_at(self._wanted(), lambda: self.is_stopping)
 
     # -- what nobody wants any more -----------------------------------------------------------------------
 
     def _end_the_unwanted(self) -> None:
-        self._each(open_runs_of_ended_jobs(self._ledger), self._end_run)
+        self._each([each for each in open_runs(self._ledger) if not each.is_wanted], self._end_run)
 
-    def _end_run(self, job: JobRow) -> None:
-        queue_id = job.queue_id or self._queue.find(self._runs.ticket(job)) or ""
-        if not queue_id and not self._is_unseen(job):
+    def _end_run(self, each: JobRun) -> None:
+        job, run = each.job, each.run
+        queue_id = run.queue_id or self._queue.find(self._runs.ticket(job, run.run)) or ""
+        if not queue_id and not self._is_unseen(run):
             return  # it may still show up
-        if not job.followed:
+        if not run.followed:
             if queue_id:
-                self._queue.cancel(job.job_key, queue_id)
-            self._claims.release(job.job_key)
+                self._queue.cancel(job.job_key, queue_id, run.run)
+            if job.state not in AT_THE_QUEUE:
+                self._claims.release(job.job_key)
         with self._ledger.transaction() as transaction:
-            now = transaction.job(job.job_key)
-            if (now.run, now.state) == (job.run, job.state):
-                transaction.update("jobs", "job_key", job.job_key, {"run_open": 0})
-
-
-def _seconds_since(at: str | None) -> float:
-    return (datetime.now(UTC) - utc_time(at)).total_seconds() if at is not None else 0.0
+            end_run(transaction, job.job_key, run.run, sentence="nobody waited for it any more")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.ledger.records import JobRow
+from gateway.ledger.runs import newer_run
 from gateway.ledger.states import AT_THE_QUEUE, JobState
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import newer_run
 
 from .news import RunNews
 

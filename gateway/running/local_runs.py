@@ -18,11 +18,11 @@ from gateway.adapters.subprocess_queue import KnownRun, SubprocessQueue
 from gateway.events import Bus, Event, JobChanged
 from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow
+from gateway.ledger.runs import end_run, open_runs, open_runs_of
 from gateway.ledger.states import AT_THE_QUEUE
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
-from gateway.ledger.work import jobs_in, open_runs_of_ended_jobs
 from gateway.workers import attempts
 from gateway.workers.attempts import fault_of
 from gateway.workers.waits import Rests
@@ -76,8 +76,7 @@ class LocalRuns(Worker):
 
     def begin(self) -> None:
         """Start the queue; what the ledger has there now died with an earlier process."""
-        left = jobs_in(self._ledger, AT_THE_QUEUE)
-        self._of_an_earlier_process = {(job.job_key, job.run) for job in left}
+        self._of_an_earlier_process = {(each.job.job_key, each.run.run) for each in open_runs(self._ledger)}
         self._queue.start(self.look_again)
 
     def is_woken_by(self, event: Event) -> bool:
@@ -102,8 +101,7 @@ class LocalRuns(Worker):
         while not self._changed.empty():
             self._due.add(self._changed.get())
         if time.monotonic() >= self._look_at_all_at:
-            everything = [*jobs_in(self._ledger, AT_THE_QUEUE), *open_runs_of_ended_jobs(self._ledger)]
-            self._due |= {job.job_key for job in everything}
+            self._due |= {each.job.job_key for each in open_runs(self._ledger)}
             self._look_at_all_at = time.monotonic() + IDLE_S
 
     def _look_at(self, job_key: str) -> None:
@@ -128,28 +126,31 @@ class LocalRuns(Worker):
         wanted = job.run if job is not None and job.state in AT_THE_QUEUE else None
         for run in known.values():
             if run.run != wanted:
-                self._end(run, job)
+                self._end(run)
+        self._close_the_rest(job_key, {wanted, *known})
         self._hanging.look_at(job_key, job)
-        if job is None:
+        if job is None or wanted is None:
             return
-        if wanted is None:
-            if job.run not in known:
-                self._news.close(job, job.run)
-        elif wanted in known:
+        if wanted in known:
             self._take_in(job, known[wanted])
         elif (job_key, wanted) in self._of_an_earlier_process:
             self._settle(job)
         else:
             self._queue.submit(self._runs.ticket(job))
 
-    def _end(self, run: KnownRun, job: JobRow | None) -> None:
-        """End a run that nobody wants, and forget it once it has ended."""
-        if not run.is_over:
+    def _end(self, run: KnownRun) -> None:
+        """End a run that nobody wants, and forget it once it has ended, and that is written down."""
+        if run.is_over:
+            self._news.hear(run.news[-1])
+            self._queue.forget(run.job_key, run.run)
+        else:
             self._queue.cancel(run.job_key, run.run)
-            return
-        if job is not None:
-            self._news.close(job, run.run)
-        self._queue.forget(run.job_key, run.run)
+
+    def _close_the_rest(self, job_key: str, known: set[int | None]) -> None:
+        """What the ledger takes for open, but nobody wants and the queue never had, or had before a crash."""
+        for run in open_runs_of(self._ledger, job_key) - known:
+            with self._ledger.transaction() as transaction:
+                end_run(transaction, job_key, run, sentence="nobody waited for it any more")
 
     def _take_in(self, job: JobRow, run: KnownRun) -> None:
         """Write down what has become of a run, as far as that is new."""

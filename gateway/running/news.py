@@ -5,7 +5,6 @@ tells them again until the ledger took them in.
 """
 
 import signal
-from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -31,11 +30,11 @@ from gateway.adapters.queue import (
 )
 from gateway.events import JobProgressed
 from gateway.files.results import JobResults
-from gateway.ledger.records import JobRow, utc_now
+from gateway.ledger.records import JobRow, RunRow, utc_now
+from gateway.ledger.runs import end_run, is_next, newer_run, run_of, written_run
 from gateway.ledger.states import JobEvent, JobState, UnknownTransition
 from gateway.ledger.store import Ledger
-from gateway.ledger.transaction import StaleRow
-from gateway.ledger.work import is_next, newer_run
+from gateway.ledger.transaction import StaleRow, Transaction
 from gateway.ledger.work import job as job_of
 from gateway.workers.attempts import Blame, CannotGoOn
 
@@ -92,10 +91,11 @@ class RunNews:
 
     def _act_on(self, news: JobNews) -> None:
         job = job_of(self._ledger, news.job_key)
-        if job is None or _is_of_another(job, news):
+        run = run_of(self._ledger, news.job_key, news.run)
+        if job is None or _is_of_another(run, news):
             return
         for missed in news.earlier:
-            if is_next(job, _order(missed)):
+            if is_next(job, run, _order(missed)):
                 self._wait(missed)
         match news:
             case RunProgressed():
@@ -104,49 +104,53 @@ class RunNews:
                 self._wait(news)
                 self._block(news)
             case RunEnded() | RunNeverStarted():
-                self._end(job, news)
-            case _ if not is_next(job, _order(news)):  # known already, as most of what is told again
+                self._end(job, run, news)
+            case _ if not is_next(job, run, _order(news)):  # known already, as most of what is told again
                 return
             case RunQueued():
                 self._wait(news)
             case RunStarted():
-                self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE}, {})
+                self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE})
             case RunStarting():
                 self._note_machine(news)
 
-    def _move(
-        self, news: JobNews, event: JobEvent, states: set[JobState], columns: Mapping[str, Any]
-    ) -> None:
+    def _note(self, transaction: Transaction, news: JobNews, **columns: Any) -> JobRow | None:
+        """Note how far the news of a run are; its job, or None where they came late."""
+        job = transaction.job(news.job_key)
+        run = written_run(transaction, job, news.run) if newer_run(job, news.run) else None
+        if run is None or not is_next(job, run, _order(news)):
+            return None
+        marks = {"attempt": news.attempt, "rank": news.rank, "queue_id": news.queue_id or run.queue_id}
+        transaction.update("runs", "id", run.id, {**marks, **columns})
+        transaction.update("jobs", "job_key", job.job_key, {"run": news.run})
+        return job
+
+    def _move(self, news: JobNews, event: JobEvent, states: set[JobState], **columns: Any) -> None:
         with self._ledger.transaction() as transaction:
-            job = transaction.job(news.job_key)
-            if not is_next(job, _order(news)):
-                return
-            marks = _marks(news, job)
-            if job.state in states:
-                transaction.move_job(
-                    news.job_key, event, columns={**marks, **columns}, run=news.run, **news.detail
-                )
-            else:  # it was missed that the run went back before
-                transaction.update("jobs", "job_key", news.job_key, marks)
+            job = self._note(transaction, news, **columns)
+            if job is not None and job.state in states:  # elsewhere: it was missed that it went back before
+                transaction.move_job(news.job_key, event, run=news.run, **news.detail)
 
     def _wait(self, news: RunQueued | RunBlocked) -> None:
         waiting = {"waiting_since": utc_now(), "waiting_code": "", "blocked_code": "", "withdrawn_at": None}
-        self._move(news, JobEvent.QUEUED, {JobState.SUBMITTED, JobState.RUNNING}, waiting)
+        self._move(news, JobEvent.QUEUED, {JobState.SUBMITTED, JobState.RUNNING}, **waiting)
 
     def _block(self, news: RunBlocked) -> None:
         """Note once what a queue says of a run that waits; the follower explains it in words."""
         with self._ledger.transaction() as transaction:
             job = transaction.job(news.job_key)
-            if job.state is JobState.RUNNABLE and job.blocked_code != news.code:
-                transaction.update("jobs", "job_key", news.job_key, {"blocked_code": news.code})
+            if job.state is not JobState.RUNNABLE or job.run != news.run:
+                return
+            run = written_run(transaction, job, news.run)
+            if run.blocked_code != news.code:
+                transaction.update("runs", "id", run.id, {"blocked_code": news.code})
                 transaction.step("job.blocked", job, run=news.run, code=news.code, **news.detail)
 
     def _note_machine(self, news: RunStarting) -> None:
         """Note that it has a machine, which is no state of its own."""
         with self._ledger.transaction() as transaction:
-            job = transaction.job(news.job_key)
-            if is_next(job, _order(news)):
-                transaction.update("jobs", "job_key", news.job_key, _marks(news, job))
+            job = self._note(transaction, news)
+            if job is not None:
                 transaction.step("job.starting", job, run=news.run, **news.detail)
 
     def _progress(self, job: JobRow, news: RunProgressed) -> None:
@@ -162,9 +166,9 @@ class RunNews:
 
     # -- the end of a run ---------------------------------------------------------------------------------
 
-    def _end(self, job: JobRow, news: RunEnded | RunNeverStarted) -> None:
+    def _end(self, job: JobRow, run: RunRow | None, news: RunEnded | RunNeverStarted) -> None:
         if not newer_run(job, news.run):
-            self.close(job, news.run)
+            self.close(run, news)
             return
         is_done = isinstance(news, RunEnded) and news.exit_code == EXIT_DONE
         if is_done and self._results.is_there(job):
@@ -175,7 +179,7 @@ class RunNews:
             reason = "the run ended without a manifest"
             self._outcomes.lose(news.job_key, news.run, reason, detail=news.detail)
         elif isinstance(news, RunNeverStarted):
-            self._never_started(job, news)
+            self._never_started(job, run, news)
         else:
             self._ended_without_a_result(news)
         self._ended_for.pop((news.job_key, news.run), None)
@@ -200,9 +204,9 @@ class RunNews:
         except (CannotGoOn, Permanent) as error:
             self._outcomes.fail(news.job_key, news.run, str(error))
 
-    def _never_started(self, job: JobRow, news: RunNeverStarted) -> None:
-        moved = job.withdrawn_at is not None or news.by_time_limit
-        if moved and self._fallback is not None and self._fallback.takes(job):
+    def _never_started(self, job: JobRow, run: RunRow | None, news: RunNeverStarted) -> None:
+        moved = run is not None and (run.withdrawn_at is not None or news.by_time_limit)
+        if run is not None and moved and self._fallback is not None and self._fallback.takes(run):
             self._fallback.move(job, f"moved to the fallback queue: {job.reason or news.reason}")
         else:
             self._outcomes.lose(news.job_key, news.run, news.reason, detail=news.detail)
@@ -217,20 +221,22 @@ class RunNews:
         self._runs.accepted(self._runs.ticket(job, news.run), owner, "owned")
         return True
 
-    def close(self, job: JobRow, run: int) -> None:
-        """A run ended whose job does not wait for it any more."""
-        if job.run_open and run == job.run:
+    def close(self, run: RunRow | None, news: RunEnded | RunNeverStarted) -> None:
+        """Write down that a run is over for which its job does not wait any more."""
+        self._ended_for.pop((news.job_key, news.run), None)
+        if run is not None and run.is_open:
+            exit_code = news.exit_code if isinstance(news, RunEnded) else None
             with self._ledger.transaction() as transaction:
-                transaction.update("jobs", "job_key", job.job_key, {"run_open": 0})
+                end_run(transaction, run.job_key, run.run, exit_code=exit_code, sentence=news.reason)
 
-    def forgotten(self, job: JobRow) -> None:
+    def forgotten(self, job: JobRow, queue_id: str) -> None:
         """Settle a run that the queue does not know any more.
 
         Raises
         ------
         Retriable, Permanent, OSError, StaleRow
         """
-        if not self._came_to_something(job):
+        if not self._came_to_something(job, queue_id):
             self._outcomes.lose(job.job_key, job.run, "the queue does not know the run any more")
 
     def died_with_the_gateway(self, job: JobRow) -> None:
@@ -243,9 +249,9 @@ class RunNews:
         if not self._came_to_something(job):
             self._outcomes.run_anew(job.job_key, job.run, "the gateway was restarted")
 
-    def _came_to_something(self, job: JobRow) -> bool:
+    def _came_to_something(self, job: JobRow, queue_id: str = "") -> bool:
         """Whether a run of which nothing was heard left a result, or goes on under another name."""
-        news = RunEnded(job.job_key, job.run, EXIT_DONE, "", queue_id=job.queue_id)
+        news = RunEnded(job.job_key, job.run, EXIT_DONE, "", queue_id=queue_id)
         if self._results.is_there(job):
             self._take_result(job, news)
             return True
@@ -256,12 +262,6 @@ def _order(news: JobNews) -> tuple[int, int, int]:
     return news.run, news.attempt, news.rank
 
 
-def _marks(news: JobNews, job: JobRow) -> dict[str, Any]:
-    """How far the news of a job are."""
-    marks = {"run": news.run, "attempt": news.attempt, "rank": news.rank}
-    return {**marks, "queue_id": news.queue_id or job.queue_id}
-
-
-def _is_of_another(job: JobRow, news: JobNews) -> bool:
+def _is_of_another(run: RunRow | None, news: JobNews) -> bool:
     """Whether news are of a second run under the same number, which does not own it."""
-    return bool(job.queue_id and news.queue_id and news.run == job.run and news.queue_id != job.queue_id)
+    return run is not None and bool(run.queue_id and news.queue_id) and run.queue_id != news.queue_id

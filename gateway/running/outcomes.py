@@ -6,13 +6,14 @@ from typing import Any
 
 import structlog
 
-from batch_job.contract import LABELS_NAME, Manifest
+from batch_job.contract import EXIT_DONE, LABELS_NAME, Manifest
 from gateway.adapters.queue import Detail
 from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow, utc_text
+from gateway.ledger.runs import end_run, newer_run, runs_lost_in_a_row
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import newer_run, runs_lost_in_a_row
+from gateway.ledger.transaction import Transaction
 from gateway.workers.attempts import Backoff, Blame, Policy
 
 log = structlog.get_logger(__name__)
@@ -51,13 +52,13 @@ class Outcomes:
                     "labels_sha256": manifest.outputs[LABELS_NAME].sha256,
                     "segmented_at": made_at,
                     "fraction": 1.0,
-                    "run_open": 0,
                 },
                 engine=f"{manifest.engine.name} {manifest.engine.version}",
                 peak_rss_mb=manifest.peak_rss_mb,
                 **{**detail, **self._cost(manifest, detail)},
                 stages_s=dict(manifest.seconds),
             )
+            end_run(transaction, job.job_key, job.run, exit_code=EXIT_DONE)
 
     def _cost(self, manifest: Manifest, detail: Detail) -> dict[str, Any]:
         """What the run cost, about: its duration at the configured price of its machine."""
@@ -117,21 +118,20 @@ class Outcomes:
         with self._ledger.transaction() as transaction:
             if newer_run(transaction.job(job_key), run):
                 again_at = datetime.now(UTC) + timedelta(seconds=delay_s)
-                columns = {"not_before": utc_text(again_at) if delay_s else None, "run_open": 0}
+                columns = {"not_before": utc_text(again_at) if delay_s else None}
                 transaction.move_job(
                     job_key, JobEvent.RUN_LOST, reason=reason, columns=columns, run=run, **said
                 )
+                _end(transaction, job_key, run, reason, detail)
 
     def fail(self, job_key: str, run: int, reason: str, detail: Detail | None = None) -> None:
         """Give up, unless the news are old."""
         with self._ledger.transaction() as transaction:
             if newer_run(transaction.job(job_key), run):
-                transaction.move_job(
-                    job_key,
-                    JobEvent.FAILED,
-                    reason=reason,
-                    columns={"run_open": 0},
-                    run=run,
-                    **(detail or {}),
-                )
+                transaction.move_job(job_key, JobEvent.FAILED, reason=reason, run=run, **(detail or {}))
+                _end(transaction, job_key, run, reason, detail)
         log.error("run_failed", job_key=job_key, run=run, reason=reason)
+
+
+def _end(transaction: Transaction, job_key: str, run: int, reason: str, detail: Detail | None) -> None:
+    end_run(transaction, job_key, run, exit_code=(detail or {}).get("exit_code"), sentence=reason)

@@ -9,7 +9,8 @@ import structlog
 from gateway.adapters.objects import ObjectStore, job_prefix
 from gateway.adapters.queue import JobTicket, Lane
 from gateway.files.results import JobResults
-from gateway.ledger.records import JobRow, utc_now
+from gateway.ledger.records import JobRow
+from gateway.ledger.runs import begin_run, written_run
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.workers.attempts import CannotGoOn
@@ -29,7 +30,7 @@ class Runs:
         self._objects = objects
 
     def ticket(self, job: JobRow, run: int | None = None) -> JobTicket:
-        """What the queue is told of a job's present run."""
+        """What the queue is told of a run of a job, its present one unless it is said."""
         address = self._objects.address(job_prefix(job.job_key))
         return JobTicket(
             job.job_key, run or job.run, address, job.priority, rule=job.rule, lane=Lane(job.lane)
@@ -47,29 +48,26 @@ class Runs:
         ------
         StaleRow
         """
-        now = utc_now()
-        columns = {"run": ticket.run, "stage": "", "fraction": 0.0, "attempt": 0, "rank": 0, "queue_id": ""}
-        columns |= {"followed": followed, "run_open": 1, "submitted_at": now, "waiting_since": now}
-        columns |= {"waiting_code": "", "blocked_code": "", "withdrawn_at": None}
         detail = {"followed": followed} if followed else {}
         with self._ledger.transaction() as transaction:
             transaction.move_job(
                 ticket.job_key,
                 JobEvent.SUBMITTED,
                 expect=JobState.STAGED,
-                columns=columns,
+                columns={"run": ticket.run, "stage": "", "fraction": 0.0},
                 run=ticket.run,
                 **detail,
             )
+            begin_run(transaction, ticket.job_key, ticket.run, ticket.lane, followed)
 
     def accepted(self, ticket: JobTicket, queue_id: str, how: str) -> None:
         """Write down under which name the queue has a run; `how` is "accepted", "adopted" or "owned"."""
         with self._ledger.transaction() as transaction:
             job = transaction.job(ticket.job_key)
-            if job.run != ticket.run or job.queue_id == queue_id:
+            run = written_run(transaction, job, ticket.run)
+            if job.run != ticket.run or run.queue_id == queue_id:
                 return
-            columns = {"queue_id": queue_id, "attempt": 0, "rank": 0}
-            transaction.update("jobs", "job_key", job.job_key, columns)
+            transaction.update("runs", "id", run.id, {"queue_id": queue_id, "attempt": 0, "rank": 0})
             transaction.step(f"job.{how}", job, run=job.run, queue_id=queue_id)
 
     def is_done_already(self, job: JobRow) -> bool:

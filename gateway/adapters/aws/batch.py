@@ -280,12 +280,13 @@ class BatchQueue:
 
     # -- ending -------------------------------------------------------------------------------------------
 
-    def cancel(self, job_key: str, queue_id: str = "") -> None:
-        """End the run that is named, and whatever else runs or waits for this job."""
+    def cancel(self, job_key: str, queue_id: str = "", run: int | None = None) -> None:
+        """End what is named, and whatever else runs or waits as this run of the job, or as any."""
         if queue_id:
             self._terminate(queue_id)
         for job in self._described(self._listed(job_key)):
-            if not job.is_over and job.run is not None and job.job_id != queue_id:
+            is_meant = job.run is not None and run in (None, job.run)
+            if is_meant and not job.is_over and job.job_id != queue_id:
                 self._terminate(job.job_id)
 
     def withdraw(self, queue_id: str) -> None:

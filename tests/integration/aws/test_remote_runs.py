@@ -24,7 +24,8 @@ from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import images_of, jobs_of
-from gateway.ledger.records import JobRow, utc_time
+from gateway.ledger.records import JobRow, RunRow, utc_time
+from gateway.ledger.runs import run_of
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.running.claims import Claim, Claims
 from gateway.running.fallback import FallbackQueue
@@ -86,6 +87,7 @@ class Gateway:
                 self.claims,
                 runs,
                 hand_over,
+                outcomes,
                 self.news,
                 moving,
                 Hanging(site.ledger, self.news, limits or Limits()),
@@ -115,6 +117,16 @@ class Gateway:
     def wait_until_happened(self, name: str) -> dict[str, Any]:
         self.site.wait_for(lambda _: bool(self.happened(name)))
         return self.happened(name)[0]
+
+    def run(self, number: int | None = None) -> RunRow:
+        """A run of the job, or its present one."""
+        run = run_of(self.site.ledger, JOB_KEY, number or self.site.job().run)
+        assert run is not None
+        return run
+
+    def wait_for_run(self, condition: Callable[[RunRow], bool]) -> RunRow:
+        self.site.wait_for(lambda job: job.run > 0 and condition(self.run()))
+        return self.run()
 
     def wait_for_state(self, *states: JobState) -> JobRow:
         return self.site.wait_for(lambda job: job.state in states)
@@ -183,7 +195,9 @@ def test_run_at_batch_is_followed_to_its_result_and_its_path_noted(
     job = gateway.wait_for_state(JobState.SEGMENTED)
     batch_job = double.jobs()[0]
     assert worked() == [f"1-{batch_job.job_id}-1"]
-    assert (job.queue_id, job.run, job.attempt, job.run_open) == (batch_job.job_id, 1, 1, 0)
+    run = gateway.run()
+    assert (run.queue_id, run.run, run.attempt, run.is_open) == (batch_job.job_id, 1, 1, 0)
+    assert (job.run, run.exit_code) == (1, 0)
     wanted = ["job.submitted", "job.accepted", "job.queued", "job.starting", "job.started", "job.segmented"]
     assert [name for name, _ in gateway.timeline() if name in wanted] == wanted
     ended = gateway.happened("job.segmented")[0]
@@ -287,9 +301,11 @@ def test_job_whose_queue_is_disabled_says_so_with_the_command_that_enables_it(
     double.set_environment(state="DISABLED")
     gateway = make_gateway()
     gateway.start()
-    job = gateway.site.wait_for(lambda job: job.state is JobState.RUNNABLE and bool(job.waiting_code))
+    job = gateway.site.wait_for(
+        lambda job: job.state is JobState.RUNNABLE and bool(gateway.run().waiting_code)
+    )
     assert "aws batch update-compute-environment" in job.reason
-    assert gateway.happened("job.waiting")[0]["code"] == job.waiting_code
+    assert gateway.happened("job.waiting")[0]["code"] == gateway.run().waiting_code
     double.set_environment(state="ENABLED")
     double.release_capacity()
     assert gateway.wait_for_state(JobState.SEGMENTED).reason == ""
@@ -303,7 +319,13 @@ def test_job_that_waited_too_long_is_run_once_more_at_the_fallback_queue(
     gateway.start()
     job = gateway.wait_for_state(JobState.SEGMENTED)
     first, second = double.jobs()
-    assert (job.run, job.lane, job.queue_id) == (2, "fallback", second.job_id)
+    runs = [gateway.run(number) for number in (1, 2)]
+    assert (job.run, job.lane) == (2, "fallback")
+    assert [(run.lane, run.queue_id, run.is_open) for run in runs] == [
+        ("main", first.job_id, 0),
+        ("fallback", second.job_id, 0),
+    ]
+    assert runs[0].withdrawn_at
     assert (first.status, first.queue.name) == ("FAILED", MAIN_QUEUE)
     assert (second.status, second.queue.name) == ("SUCCEEDED", FALLBACK_QUEUE)
     assert worked() == [f"2-{second.job_id}-1"]
@@ -363,7 +385,7 @@ def test_machine_that_is_taken_away_shows_in_the_timeline_and_the_run_goes_on(
     plan(seconds=0.0)
     double.interrupt(double.jobs()[0].job_id, notice_s=5.0)
     job = gateway.wait_for_state(JobState.SEGMENTED)
-    assert (job.run, job.attempt, len(double.jobs())) == (1, 2, 1)
+    assert (job.run, gateway.run().attempt, len(double.jobs())) == (1, 2, 1)
     assert gateway.happened("job.queued")[-1]["interruption"] == "spot"
 
 
@@ -413,7 +435,42 @@ def test_job_that_is_cancelled_ends_its_run_at_batch(
     gateway.wait_for_state(JobState.RUNNING)
     gateway.site.move(JobEvent.CANCELLED)
     double.wait_for(double.jobs()[0].job_id, "FAILED")
-    assert gateway.site.wait_for(lambda job: not job.run_open).state is JobState.CANCELLED
+    gateway.wait_for_run(lambda run: not run.is_open)
+    assert gateway.site.job().state is JobState.CANCELLED
+
+
+def test_job_that_is_cancelled_and_retried_at_once_ends_the_first_run_and_not_the_second(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=30.0)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNING)
+    plan(seconds=0.0)
+    with gateway.site.ledger.transaction() as transaction:  # before anybody could end the run
+        for event in (JobEvent.CANCELLED, JobEvent.REPLANNED, JobEvent.STAGED):
+            transaction.move_job(JOB_KEY, event)
+    gateway.wait_for_state(JobState.SEGMENTED)
+    first, second = double.jobs()
+    double.wait_for(first.job_id, "FAILED")
+    assert second.status == "SUCCEEDED"
+    gateway.site.wait_for(lambda _: not gateway.run(1).is_open)
+    assert (gateway.run(1).queue_id, gateway.run(2).queue_id) == (first.job_id, second.job_id)
+
+
+def test_run_at_batch_that_gets_no_further_is_told_by_name_and_started_anew(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=60.0)
+    gateway = make_gateway(limits=Limits(stall_s=1.5))
+    gateway.start()
+    stalled = gateway.wait_until_happened("job.stalled")
+    plan(seconds=0.0)
+    assert stalled["run"] == 1
+    gateway.site.wait_for(lambda _: JOB_KEY[:12] in gateway.workers[1].complaint())
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert "got no further" in gateway.run(1).sentence
+    assert [job.status for job in double.jobs()] == ["FAILED", "SUCCEEDED"]
 
 
 def test_job_that_is_cancelled_before_its_submission_was_answered_is_ended_too(
@@ -429,7 +486,7 @@ def test_job_that_is_cancelled_before_its_submission_was_answered_is_ended_too(
     gateway.site.move(JobEvent.CANCELLED)
     double.show_jobs()
     double.wait_for(double.jobs()[0].job_id, "FAILED")
-    gateway.site.wait_for(lambda job: not job.run_open)
+    gateway.wait_for_run(lambda run: not run.is_open)
 
 
 def test_gateway_that_was_away_finds_what_its_runs_became(
@@ -503,7 +560,7 @@ def test_two_gateways_with_one_bucket_share_one_run(
     for gateway in (north, south):
         gateway.wait_for_state(JobState.SEGMENTED)
     assert len(double.jobs()) == len(worked()) == 1
-    followed = {gateway.name: gateway.site.job().followed for gateway in (north, south)}
+    followed = {gateway.name: gateway.run().followed for gateway in (north, south)}
     assert sorted(followed.values()) in (["", "north"], ["", "south"])
 
 
@@ -513,9 +570,9 @@ def test_gateway_takes_a_job_over_whose_holder_is_gone(
     Claims(objects, "north", lease_s=6.0).take(JOB_KEY, 1)  # and died before it submitted anything
     south = make_gateway(second_site, name="south")
     south.start()
-    south.site.wait_for(lambda job: job.followed == "north")
-    job = south.wait_for_state(JobState.SEGMENTED)
-    assert (job.followed, len(double.jobs())) == ("", 1)
+    south.wait_for_run(lambda run: run.followed == "north")
+    south.wait_for_state(JobState.SEGMENTED)
+    assert (south.run().followed, len(double.jobs())) == ("", 1)
 
 
 def test_gateway_whose_claim_was_taken_over_follows_instead_of_submitting_again(

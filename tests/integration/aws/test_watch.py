@@ -13,8 +13,10 @@ import pytest
 from gateway.adapters.aws.cloudwatch import VALUES_A_DATUM, CloudWatchGauges
 from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.measures import SITE, Measure, unit_of
+from gateway.adapters.queue import Lane
 from gateway.app import App
 from gateway.config import load_config
+from gateway.ledger.runs import begin_run, written_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.watched import switch_watch
 from gateway.watch.worker import LINES_A_PUT, UNFORESEEN, WatchWorker
@@ -115,7 +117,11 @@ def test_studies_and_jobs_are_counted_as_they_stand_and_as_they_end(watched: Wat
 def test_job_that_waits_for_a_machine_is_seen_with_how_long(watched: Watched) -> None:
     job = watched.book.job(watched.book.study())
     since = (datetime.now(UTC) - timedelta(seconds=500)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    watched.book.move(job, JobEvent.SUBMITTED, columns={"waiting_since": since})
+    watched.book.move(job, JobEvent.SUBMITTED, columns={"run": 1})
+    with watched.book.ledger.transaction() as transaction:
+        begin_run(transaction, job, 1, Lane.MAIN)
+        run = written_run(transaction, transaction.job(job), 1)
+        transaction.update("runs", "id", run.id, {"waiting_since": since})
     found = watched.put()
     assert found["JobsWaiting"] == (1, 1)
     assert 500 <= found["LongestRunnableWait"][1] < 560

@@ -37,18 +37,17 @@ from gateway.ledger.instances import (
 )
 from gateway.ledger.records import QuarantineRow, utc_now, utc_text, utc_time
 from gateway.ledger.results import revisions_delivered
+from gateway.ledger.runs import newer_run, runs_lost_in_a_row
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
 from gateway.ledger.transaction import NotPossible, StaleRow
 from gateway.ledger.work import (
     cancel,
     job,
-    newer_run,
     next_job,
     put_off_job,
     put_off_jobs,
     release,
     retry,
-    runs_lost_in_a_row,
 )
 
 TWO = ("pacs", "archive")

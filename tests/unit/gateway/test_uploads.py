@@ -241,10 +241,10 @@ def test_upload_that_goes_to_the_fallback_is_the_job_that_its_options_would_have
     move(ledger, taken["job_key"], JobEvent.QUEUED)
     secret = SiteSecret(tmp_path / "site-secret")
     queue = Fallback(job_queue="cpu", options={"fast": True})
-    [job] = work.jobs_in(ledger, [JobState.RUNNABLE])
+    job = work.next_job(ledger, JobState.RUNNABLE)
     FallbackQueue(ledger, queue, secret, ENGINE).move(job, "it waited too long")
     fast = give(uploads, UploadWish("", '{"fast": true}', None, None))
-    [open_job] = work.jobs_in(ledger, [JobState.PLANNED])
+    open_job = work.next_job(ledger, JobState.PLANNED)
     assert (open_job.job_key, open_job.is_upload) == (fast["job_key"], True)
     assert open_job.fallback_of == taken["job_key"]
     assert give(uploads)["state"] == "superseded"

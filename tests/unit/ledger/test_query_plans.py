@@ -40,10 +40,11 @@ from gateway.ledger.instances import (
 )
 from gateway.ledger.outbox import backlog_of, due_changes
 from gateway.ledger.results import record_result, revisions_delivered
-from gateway.ledger.states import AT_THE_QUEUE, DeliveryEvent, JobEvent, JobState
+from gateway.ledger.runs import open_runs
+from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.watched import Stretch, happened, standing
-from gateway.ledger.work import job, jobs_in, next_job, open_runs_of_ended_jobs, put_off_jobs
+from gateway.ledger.work import job, next_job, put_off_jobs
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
 from tests.ledger_statements import (
@@ -61,15 +62,14 @@ from tests.results import result_of_one
 OPEN = "only what is open stands in these states, and what is open ends"
 PAGE = "in the order of its index, and no further than its LIMIT"
 ALLOWED = {
-    "SELECT * FROM jobs WHERE state IN (": OPEN,
     "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before": OPEN,
-    "SELECT min(waiting_since) AS since FROM jobs WHERE state IN (": OPEN,
+    "SELECT min(r.waiting_since) AS since FROM jobs j JOIN runs r": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
     "SELECT * FROM deliveries WHERE state = ? AND destination = ?": OPEN,
     "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key) WHERE d.state = ?": OPEN,
     "SELECT destination, count(*) AS number, min(pending_since)": OPEN,
     "SELECT key, not_before FROM deliveries WHERE state = ? AND destination = ?": OPEN,
-    "SELECT * FROM jobs INDEXED BY jobs_by_open_run": "the index holds only jobs whose run may live",
+    "SELECT * FROM runs INDEXED BY runs_open WHERE is_open = 1": "the index holds only runs that may live",
     "SELECT s.* FROM choices c INDEXED BY choices_open": "the index holds only choices that are not planned",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
@@ -232,11 +232,9 @@ QUESTIONS: dict[str, Deed] = {
     "instances": lambda ledger: current_instances(ledger, study_uid_of(3)),
     "images": lambda ledger: images_of_jobs(ledger, study_uid_of(3)),
     "receiving": receiving_studies,
-    "jobs in a state": lambda ledger: jobs_in(ledger, {JobState.RUNNING}),
-    "jobs in states": lambda ledger: jobs_in(ledger, AT_THE_QUEUE),
     "next job": lambda ledger: next_job(ledger, JobState.PLANNED),
     "put off": lambda ledger: put_off_jobs(ledger, JobState.PLANNED),
-    "open runs": open_runs_of_ended_jobs,
+    "open runs": open_runs,
     "next delivery": lambda ledger: next_delivery(ledger, "pacs"),
     "revisions": lambda ledger: revisions_delivered(ledger, jobs_of(ledger, study_uid_of(3))[0]),
     "backlog": backlog_of,

@@ -22,9 +22,9 @@ from gateway.events import Bus
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
 from gateway.ledger.records import utc_now
+from gateway.ledger.runs import open_runs_of, run_of, runs_lost_in_a_row
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import runs_lost_in_a_row
 from gateway.running.hanging import Hanging, Limits
 from gateway.running.local_runs import LocalRuns
 from gateway.running.news import RunNews
@@ -142,7 +142,10 @@ def test_job_is_run_once_and_its_path_noted(site: Site, gateway: Gateway) -> Non
     gateway.start()
     wait_for_state(site, JobState.SEGMENTED)
     assert gateway.worked() == ["1"]
-    assert site.job().run_open == 0
+    run = run_of(site.ledger, JOB_KEY, 1)
+    assert run is not None
+    assert (run.is_open, run.exit_code, run.sentence) == (0, 0, "")
+    assert run.ended_at is not None
     names = [row["event"] for row in site.ledger.read("SELECT event FROM events WHERE job_key IS NOT NULL")]
     wanted = ["job.submitted", "job.queued", "job.started", "job.segmented"]
     assert [name for name in names if name in wanted] == wanted
@@ -175,7 +178,7 @@ def test_job_that_is_cancelled_during_its_submission_never_runs(site: Site, gate
     gateway.submit(site.job())
     site.move(JobEvent.CANCELLED)
     gateway.worker.start()
-    site.wait_for(lambda job: not job.run_open)
+    until(lambda: open_runs_of(site.ledger, JOB_KEY) == set())
     site.move(JobEvent.REPLANNED)
     site.move(JobEvent.STAGED)
     gateway.step.start()
@@ -188,7 +191,8 @@ def test_job_that_is_cancelled_ends_its_run(site: Site, gateway: Gateway) -> Non
     gateway.start()
     until(gateway.worked)
     site.move(JobEvent.CANCELLED)
-    assert site.wait_for(lambda job: not job.run_open).state is JobState.CANCELLED
+    until(lambda: open_runs_of(site.ledger, JOB_KEY) == set())
+    assert site.job().state is JobState.CANCELLED
     until(lambda: gateway.queue.look(JOB_KEY) == [])
 
 
@@ -208,6 +212,7 @@ def test_job_that_is_taken_back_and_wanted_again_runs_anew_and_never_twice_at_on
         site.move(JobEvent.STAGED)
     wait_for_state(site, JobState.SEGMENTED)
     assert gateway.worked() == ["1", "2", "3", "4"]
+    until(lambda: open_runs_of(site.ledger, JOB_KEY) == set())
     assert not gateway.met()
     assert gateway.worker.is_running
     assert gateway.worker.complaint() == ""
@@ -224,10 +229,11 @@ def after_a_crash(site: Site, make_gateway: Callable[..., Gateway]) -> Gateway:
 
 
 def settled(gateway: Gateway) -> None:
-    """Begin, but submit nothing."""
+    """Begin, submit nothing, and end."""
     gateway.worker.begin()
     gateway.worker.start()
     gateway.site.wait_for(lambda job: job.state not in AT_THE_QUEUE)
+    gateway.stop()
 
 
 def test_start_after_a_crash_takes_what_a_run_left(site: Site, after_a_crash: Gateway) -> None:
@@ -270,8 +276,8 @@ def test_restarts_are_no_lost_runs_however_many(site: Site, make_gateway: Callab
     last = make_gateway()
     last.plan(kill=True)
     last.start()
-    site.wait_for(lambda job: job.run == POLICY.failures_allowed + 3)
-    assert site.job().state is not JobState.FAILED
+    wait_for_state(site, JobState.FAILED)
+    assert site.job().run == (POLICY.failures_allowed + 1) + POLICY.failures_allowed
 
 
 # -- runs that hang -----------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from gateway.backends.job_folders import JobFolderFiles
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
 from gateway.ledger.records import utc_time
+from gateway.ledger.runs import open_runs_of, run_of, runs_lost_in_a_row
 from gateway.ledger.states import JobEvent, JobState
-from gateway.ledger.work import runs_lost_in_a_row
 from gateway.running.news import RunNews
 from gateway.running.outcomes import POLICY, Outcomes
 from gateway.running.remote_runs import HandOver
@@ -215,6 +215,9 @@ def test_run_that_was_lost_is_run_again_and_given_up_in_the_end(
         if site.job().state is JobState.STAGED:
             submitted.submit()
     assert (site.job().state, site.job().run) == (JobState.FAILED, allowed)
+    runs = [run_of(site.ledger, key, run) for run in range(1, allowed + 1)]
+    assert [run.exit_code for run in runs if run is not None] == [exit_code] * allowed
+    assert [run.is_open for run in runs if run is not None] == [0] * allowed
     assert f"{allowed} runs were lost" in site.job().reason
 
 
@@ -303,9 +306,12 @@ def test_news_that_are_told_again_write_nothing(site: Any, submitted: Parts) -> 
 
 def test_end_of_a_cancelled_jobs_run_closes_it(site: Any, submitted: Parts) -> None:
     site.move(JobEvent.CANCELLED)
-    assert site.job().run_open
+    assert open_runs_of(site.ledger, site.job().job_key) == {1}
     submitted.hear(RunEnded(site.job().job_key, 1, 143, "ended"))
-    assert (site.job().state, site.job().run_open) == (JobState.CANCELLED, 0)
+    ended = run_of(site.ledger, site.job().job_key, 1)
+    assert ended is not None
+    assert (ended.is_open, ended.exit_code, ended.sentence) == (0, 143, "ended")
+    assert site.job().state is JobState.CANCELLED
 
 
 def raising(error: Exception) -> Callable[..., None]:

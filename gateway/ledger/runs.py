@@ -1,0 +1,123 @@
+"""Runs in the ledger: one row for each time that a job was handed to a queue."""
+
+import json
+from dataclasses import dataclass
+
+from gateway.adapters.queue import Lane
+
+from .records import JobRow, RunRow, utc_now
+from .states import AT_THE_QUEUE
+from .store import Ledger
+from .transaction import Transaction
+
+Order = tuple[int, int, int]
+"""Of news: (run, attempt, rank)."""
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A run with its job."""
+
+    job: JobRow
+    run: RunRow
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the job waits for this run; one that nobody wants has to end."""
+        return self.job.state in AT_THE_QUEUE and self.job.run == self.run.run
+
+
+def open_runs(ledger: Ledger) -> list[JobRun]:
+    """Every run that may live at a queue, those of the most urgent jobs first."""
+    rows = ledger.read("SELECT * FROM runs INDEXED BY runs_open WHERE is_open = 1")
+    runs = [RunRow.of(row) for row in rows]
+    keys = json.dumps(sorted({run.job_key for run in runs}))
+    rows = ledger.read("SELECT * FROM jobs WHERE job_key IN (SELECT value FROM json_each(?))", (keys,))
+    jobs = {job.job_key: job for job in map(JobRow.of, rows)}
+    found = [JobRun(jobs[run.job_key], run) for run in runs if run.job_key in jobs]
+    return sorted(found, key=lambda each: (-each.job.priority, each.job.created_at, each.run.run))
+
+
+def open_runs_of(ledger: Ledger, job_key: str) -> set[int]:
+    """The numbers of a job's runs that may live at a queue."""
+    rows = ledger.read("SELECT run FROM runs WHERE job_key = ? AND is_open = 1", (job_key,))
+    return {row["run"] for row in rows}
+
+
+def run_of(ledger: Ledger, job_key: str, run: int) -> RunRow | None:
+    """One run of a job; None where the ledger has none of that number."""
+    rows = ledger.read("SELECT * FROM runs WHERE job_key = ? AND run = ?", (job_key, run))
+    return RunRow.of(rows[0]) if rows else None
+
+
+def written_run(transaction: Transaction, job: JobRow, run: int) -> RunRow:
+    """One run of a job; it is written down where a queue knows of more than a ledger that was restored."""
+    sql, key = "SELECT * FROM runs WHERE job_key = ? AND run = ?", (job.job_key, run)
+    row = transaction.one(sql, key)
+    if row is None:
+        begin_run(transaction, job.job_key, run, job.lane)
+        row = transaction.one(sql, key)
+    assert row is not None
+    return RunRow.of(row)
+
+
+def begin_run(transaction: Transaction, job_key: str, run: int, lane: Lane, followed: str = "") -> None:
+    """Write down a run before the queue hears of it.
+
+    Parameters
+    ----------
+    followed
+        The other gateway whose run it is; empty: ours.
+    """
+    now = utc_now()
+    row = {"job_key": job_key, "run": run, "lane": lane, "followed": followed, "is_open": 1}
+    transaction.insert("runs", {**row, "submitted_at": now, "waiting_since": now})
+
+
+def end_run(
+    transaction: Transaction, job_key: str, run: int, *, exit_code: int | None = None, sentence: str = ""
+) -> None:
+    """Note that a run is over; of one that is over already it changes nothing."""
+    transaction.execute(
+        "UPDATE runs SET is_open = 0, ended_at = ?, exit_code = ?, sentence = ?"
+        " WHERE job_key = ? AND run = ? AND is_open = 1",
+        (utc_now(), exit_code, sentence, job_key, run),
+    )
+
+
+def newer_run(job: JobRow, run: int) -> bool:
+    """Whether news of `run` still matters: late or repeated news of an older run changes nothing."""
+    return job.state in AT_THE_QUEUE and run >= job.run
+
+
+def is_next(job: JobRow, known: RunRow | None, order: Order) -> bool:
+    """Whether news come after the last that were taken in.
+
+    Parameters
+    ----------
+    known
+        The run that they are of, as far as the ledger has it.
+    """
+    run, attempt, rank = order
+    before = (known.attempt, known.rank) if known is not None else (0, 0)
+    return newer_run(job, run) and (run > job.run or (attempt, rank) > before)
+
+
+def runs_lost_in_a_row(ledger: Ledger, job_key: str, on: str = "work") -> int:
+    """How many runs of a job were lost since a person last asked for it.
+
+    Parameters
+    ----------
+    on
+        By whose fault: "work", its own; "machine"; "outside", where also that the queue took one begins anew.
+    """
+    anew = ["job.retried", "job.replanned", *(["job.accepted", "job.adopted"] if on == "outside" else [])]
+    rows = ledger.read(
+        "SELECT count(*) AS lost FROM events WHERE job_key = ? AND event = 'job.run_lost'"
+        " AND coalesce(json_extract(detail, '$.on'),"
+        " iif(json_extract(detail, '$.blameless'), '', 'work')) = ?"
+        " AND seq > (SELECT coalesce(max(seq), 0) FROM events"
+        " WHERE job_key = ? AND event IN (SELECT value FROM json_each(?)))",
+        (job_key, on, job_key, json.dumps(anew)),
+    )
+    return int(rows[0]["lost"])
