@@ -3,6 +3,7 @@
 The cases are enumerated from the transition tables: one that no scenario reaches fails the first test.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,18 @@ def run_failed(case: Case) -> str:
     return study_uid
 
 
+def job_folder_gone(case: Case) -> str:
+    """Somebody cleans up while the gateway is down; the job folder is made anew of the instances."""
+    study_uid = case.write_study(case.folder / "study", seed=case.kill_at)
+    case.world.start("job.staged:after")
+    case.world.send(case.folder / "study")
+    case.world.until_dead()
+    shutil.rmtree(case.world.data_dir / "objects" / "jobs")
+    case.world.start(case.kill_at)
+    case.world.until(study_uid, done)
+    return study_uid
+
+
 def refused_then_taken(case: Case) -> str:
     case.pacs.status = 0xC000
     study_uid = case.begin()
@@ -209,17 +222,19 @@ SCENARIOS: dict[Callable[[Case], str], list[str]] = {
         "delivery.sent",
     ],
     nothing_found: ["job.found_nothing"],
-    gap_released: ["job.held", "job.released", "study.failed", "study.resumed"],
+    gap_released: ["job.held", "job.released", "study.held", "study.resumed"],
     gap_filled: ["job.superseded"],
     cancelled_and_wanted_again: ["job.cancelled", "job.replanned"],
     header_corrected: ["job.header_corrected"],
     run_lost: ["job.run_lost"],
-    run_failed: ["job.failed", "job.retried"],
+    run_failed: ["job.failed", "job.retried", "study.failed"],
+    job_folder_gone: ["job.files_gone"],
     refused_then_taken: ["delivery.failed", "delivery.retried"],
     cancelled_before_it_was_sent: ["delivery.cancelled"],
     corrected_before_it_was_sent: ["delivery.superseded"],
 }
 NOT_REACHED_YET = {
+    "delivery.resent": "sending again on request is not asked for by this version",
     "delivery.committed": "storage commitment is not asked for by this version",
     "delivery.commitment_refused": "storage commitment is not asked for by this version",
 }
