@@ -136,7 +136,7 @@ class World:
         self.data_dir = folder / "data"
         self.deaths = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._destinations = destinations
+        self.destinations = destinations
         self._client = httpx.Client(trust_env=False)
         self.log = folder / "gateway.log"
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ class World:
             f'[site]\nname = "{self._name}"\ndata_dir = "{self.data_dir}"\nlow_water_mb = 0\n'
             "[dicom]\nport = 0\n[api]\nport = 0\n[study]\nquiet_s = 0.2\ntimeout_s = 1.0\n"
         )
-        for name, ae_title, port in self._destinations:
+        for name, ae_title, port in self.destinations:
             text += f'[[destination]]\nname = "{name}"\nae_title = "{ae_title}"\n'
             text += f'host = "127.0.0.1"\nport = {port}\n'
         return text + self._further_config
@@ -216,12 +216,12 @@ class World:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 
-    def post(self, path: str) -> None:
+    def post(self, path: str, **content: Any) -> None:
         """POST to the API until it is answered; 409 means that it was done before the gateway died."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
             self._revive()
-            answer = self._request("POST", path)
+            answer = self._request("POST", path, **content)
             if answer is not None and (answer.is_success or answer.status_code == 409):
                 return
             assert time.monotonic() < deadline, (answer and answer.text, self.log.read_text())
@@ -249,6 +249,11 @@ class World:
         """What the API says of a study; None while it cannot be asked or does not know it."""
         answer = self._request("GET", f"/api/v1/studies/{study_uid}")
         return answer.json() if answer is not None and answer.is_success else None
+
+    def readyz(self) -> dict[str, Any]:
+        """What /readyz says; empty while it cannot be asked."""
+        answer = self._request("GET", "/readyz")
+        return dict(answer.json()) if answer is not None else {}
 
     def until(self, study_uid: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait, reviving the gateway when it dies, until the study satisfies the condition."""
@@ -292,8 +297,8 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     """Makes worlds and ends their gateways."""
     worlds: list[World] = []
 
-    def make(*destinations: tuple[str, str, int], **settings: str) -> World:
-        world = World(tmp_path / f"world-{len(worlds)}", list(destinations), **settings)
+    def make(*destinations: tuple[str, str, int], folder: Path = tmp_path, **settings: str) -> World:
+        world = World(folder / f"world-{len(worlds)}", list(destinations), **settings)
         worlds.append(world)
         return world
 
