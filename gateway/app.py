@@ -166,7 +166,7 @@ class App:
         ledger, config = self._ledger, self.config
         api = create_api(
             LedgerStore(ledger),
-            LedgerActions(ledger),
+            LedgerActions(ledger, destinations=[to.name for to in config.destination]),
             self.readiness,
             self._bus,
             Access(self.token),

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.commands.actions import cancel, complete, drop, redirect, release
 from gateway.commands.console import out
 from gateway.commands.converter import convert, decode, encode
 from gateway.commands.ledger import ledger_commands
@@ -44,7 +45,10 @@ def main() -> None:
     app()
 
 
-for command in (serve, demo, send, studies, study, retry, use, doctor, convert, encode, decode):
+for command in (
+    *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, redirect),
+    *(doctor, convert, encode, decode),
+):
     app.command()(command)
 for commands in (ledger_commands, mirror_commands, config_commands):
     app.add_typer(commands)

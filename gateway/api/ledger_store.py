@@ -1,13 +1,15 @@
 """The ledger behind the API's protocols: what is known, and what a person may ask for."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from gateway.ledger import work
 from gateway.ledger.choices import choose_volume
 from gateway.ledger.completion import request_completion
+from gateway.ledger.deliveries import drop_delivery, redirect_delivery
 from gateway.ledger.outbox import backlog_of, mirror_of
 from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
@@ -67,6 +69,10 @@ def _by_state(counted: Mapping[tuple[str, str], int], kind: str, states: type[St
     return {state.value: counted[kind, state.value] for state in states}
 
 
+_JOBS: Final = "SELECT job_key AS key FROM jobs WHERE job_key >= ? AND job_key < ? LIMIT 2"
+_DELIVERIES: Final = "SELECT key FROM deliveries WHERE key >= ? AND key < ? LIMIT 2"
+
+
 class LedgerActions:
     """Actions that write the ledger.
 
@@ -75,10 +81,18 @@ class LedgerActions:
     release_object
         Takes a quarantined object in after all, by its key; it raises NotPossible with the reason where it
         cannot. None where this gateway has no way to do so.
+    destinations
+        The names of those that are configured.
     """
 
-    def __init__(self, ledger: Ledger, release_object: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        release_object: Callable[[str], None] | None = None,
+        destinations: Collection[str] = (),
+    ) -> None:
         self._ledger = ledger
+        self._destinations = destinations
         self._release_object = release_object
 
     @property
@@ -88,13 +102,29 @@ class LedgerActions:
 
     def retry(self, key: str) -> Json:
         """Take up a failed or cancelled job with its deliveries, or one failed delivery."""
-        kind = self._kind(key)
+        kind, key = self._named(key)
         self._write(lambda transaction: work.retry(transaction, key))
         return self._outcome(kind, key)
 
+    def redirect(self, key: str, to: str) -> Json:
+        """Send a delivery that failed or waits to another destination instead."""
+        key = self._delivery(key)
+        if to not in self._destinations:
+            known = ", ".join(self._destinations) or "none is configured"
+            raise NotPossible(f"there is no destination of that name; there is: {known}")
+        self._write(lambda transaction: redirect_delivery(transaction, key, to))
+        return self._outcome("delivery", key)
+
+    def drop(self, key: str) -> Json:
+        """Do not send a delivery that failed or waits any more."""
+        key = self._delivery(key)
+        self._write(lambda transaction: drop_delivery(transaction, key))
+        return self._outcome("delivery", key)
+
     def cancel(self, job_key: str) -> Json:
         """Stop a job and what it has not delivered."""
-        if self._kind(job_key) != "job":
+        kind, job_key = self._named(job_key)
+        if kind != "job":
             raise NotFound("there is no such job")
         self._write(lambda transaction: work.cancel(transaction, job_key))
         return self._outcome("job", job_key)
@@ -125,10 +155,11 @@ class LedgerActions:
 
     def release(self, key: str) -> Json:
         """Let a held job go on, or take a quarantined object in."""
-        if self._row("jobs", "job_key", key) is not None:
-            self._write(lambda transaction: work.release(transaction, key))
-            return self._outcome("job", key)
-        if self._row("quarantine", "key", key) is None:
+        held = self._beginning(_JOBS, key)
+        if len(held) == 1:
+            self._write(lambda transaction: work.release(transaction, held[0]))
+            return self._outcome("job", held[0])
+        if not self._ledger.read("SELECT 1 FROM quarantine WHERE key = ?", (key,)):
             raise NotFound("there is nothing in quarantine under this key")
         if self._release_object is None:
             raise NotPossible(
@@ -137,16 +168,25 @@ class LedgerActions:
         self._release_object(key)
         return {"kind": "object", "key": key, "state": "released"}
 
-    def _kind(self, key: str) -> str:
-        if self._row("jobs", "job_key", key) is not None:
-            return "job"
-        if self._row("deliveries", "key", key) is not None:
-            return "delivery"
-        raise NotFound("there is no such job or delivery")
+    def _delivery(self, key: str) -> str:
+        kind, key = self._named(key)
+        if kind != "delivery":
+            raise NotFound("there is no such delivery")
+        return key
 
-    def _row(self, table: str, column: str, key: str) -> str | None:
-        rows = self._ledger.read(f"SELECT {column} AS key FROM {table} WHERE {column} = ?", (key,))
-        return rows[0]["key"] if rows else None
+    def _named(self, key: str) -> tuple[str, str]:
+        """What a key, or the beginning of one, stands for: a job or a delivery, and its whole key."""
+        found = [("job", job_key) for job_key in self._beginning(_JOBS, key)]
+        found += [("delivery", delivery) for delivery in self._beginning(_DELIVERIES, key)]
+        if not found:
+            raise NotFound("there is no such job or delivery")
+        if len(found) > 1 and found[0][1] != key:
+            raise NotPossible("several jobs or deliveries begin so; give more of the key")
+        return found[0]
+
+    def _beginning(self, sql: str, key: str) -> list[str]:
+        """The first two keys that begin so."""
+        return [row["key"] for row in self._ledger.read(sql, (key, f"{key}\U0010ffff"))]
 
     def _outcome(self, kind: str, key: str) -> Json:
         table, column = {"job": ("jobs", "job_key"), "delivery": ("deliveries", "key")}[kind]

@@ -81,6 +81,12 @@ class VolumeChoice(BaseModel):
     number: int = Field(ge=1, description="The volume's number in its series")
 
 
+class NewDestination(BaseModel):
+    """Where a delivery is to go instead."""
+
+    to: str = Field(min_length=1, max_length=100, description="The name of a configured destination")
+
+
 class Series(BaseModel):
     """One series; it has no volumes before its study is complete."""
 

@@ -90,7 +90,13 @@ class Actions(Protocol):
         """Whether quarantined objects can be taken in after all."""
 
     def retry(self, key: str) -> Json:
-        """Take up a failed or cancelled job, or a failed delivery."""
+        """Take up a failed or cancelled job, or a failed delivery; what waits is tried at once."""
+
+    def redirect(self, key: str, to: str) -> Json:
+        """Send a delivery that failed or waits to another destination instead."""
+
+    def drop(self, key: str) -> Json:
+        """Do not send a delivery that failed or waits any more."""
 
     def cancel(self, job_key: str) -> Json:
         """Stop a job and what it has not delivered."""

@@ -152,6 +152,14 @@ class TableActions:
             self._reader.job(key), "there is no such job here; a delivery is sent again at its gateway"
         )
 
+    def redirect(self, key: str, to: str) -> Json:
+        """Refuse; see `retry`."""
+        raise NotFound("a delivery cannot be found by its key here; its gateway redirects it")
+
+    def drop(self, key: str) -> Json:
+        """Refuse; see `retry`."""
+        raise NotFound("a delivery cannot be found by its key here; its gateway drops it")
+
     def cancel(self, job_key: str) -> Json:
         """Refuse."""
         self._refuse(self._reader.job(job_key), "there is no such job")

@@ -72,6 +72,16 @@ class StatusClient:
         if self._ask("POST", f"/api/v1/jobs/{key}/retry") is None:
             raise StatusError("the gateway is not running; start it with `iris serve`, then retry")
 
+    def act(self, path: str, body: dict[str, Any] | None = None) -> None:
+        """Ask for something that only a running gateway does: POST to this path below /api/v1.
+
+        Raises
+        ------
+        StatusError
+        """
+        if self._ask("POST", f"/api/v1/{path}", body=body) is None:
+            raise StatusError("the gateway is not running; start it with `iris serve`, then repeat")
+
     def use(self, study: str, series_uid: str, number: int) -> None:
         """Use a volume of a study in the place of the others of its scan.
 

@@ -45,7 +45,8 @@ def study(
     for job in item["jobs"]:
         out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
     for delivery in item["deliveries"]:
-        out.print(f"  to {delivery['destination']}: {delivery['state']}  {delivery['reason']}")
+        what = f"delivery {delivery['key'][:16]}  to {delivery['destination']}"
+        out.print(f"  {what}: {delivery['state']}  {delivery['reason']}")
     for line in item["timeline"]:
         detail = ", ".join(f"{key}: {value}" for key, value in line["detail"].items())
         out.print(f"  {_short(line['at'])}  {line['event']:<24}{detail}")

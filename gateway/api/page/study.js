@@ -6,6 +6,7 @@ import { fileLink, picture } from "./files.js";
 import { isUpload, nameOf, progress } from "./studies.js";
 
 const RETRIABLE = ["failed", "cancelled"];
+const WAITS = ["pending", "failed"];
 const OVER = ["delivered", "cancelled", "superseded", "failed"];
 const HAS_FILES = ["segmented", "encoded", "delivered"];
 const pictures = new Map();
@@ -145,8 +146,9 @@ function deliveries(answer, act) {
     make("td", {}, delivery.reason),
     make("td", {}, time(delivery.updated)),
     make("td", {}, delivery.next_try ? time(delivery.next_try) : ""),
-    make("td", {}, delivery.state === "failed"
-      ? button("Send again", path("jobs", delivery.key, "retry"), act) : null)));
+    make("td", { class: "actions" }, WAITS.includes(delivery.state)
+      ? [button("Send now", path("deliveries", delivery.key, "retry"), act),
+        button("Do not send", path("deliveries", delivery.key, "drop"), act)] : null)));
   return table("Deliveries", ["State", "Destination", "Reason", "Changed", "Next try", "Action"], rows);
 }
 

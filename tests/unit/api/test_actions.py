@@ -177,3 +177,50 @@ def test_action_by_get_is_not_allowed(client: httpx.Client, address: str) -> Non
     answer = client.get(f"/api/v1/{address}")
     assert answer.status_code == 405
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def _waiting(world) -> str:
+    """The key of a delivery that waits."""
+    return world.encode(world.job(world.study()))
+
+
+def test_delivery_that_waits_is_tried_at_once_on_request(world, client: httpx.Client) -> None:
+    delivery = _waiting(world)
+    answer = client.post(f"/api/v1/deliveries/{delivery}/retry")
+    assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+    events = [line["event"] for line in client.get("/api/v1/studies/key0001").json()["timeline"]]
+    assert events[-1] == "delivery.tried_now"
+
+
+def test_delivery_that_is_dropped_ends_its_job_and_its_study(world, client: httpx.Client) -> None:
+    delivery = _waiting(world)
+    answer = client.post(f"/api/v1/deliveries/{delivery}/drop")
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+    study = client.get("/api/v1/studies/key0001").json()
+    assert (study["state"], study["reason"]) == ("done", "cancelled")
+    assert client.post(f"/api/v1/deliveries/{delivery}/drop").status_code == 409
+
+
+def test_delivery_that_is_redirected_goes_to_a_configured_destination_only(world) -> None:
+    delivery = _waiting(world)
+    actions = LedgerActions(world.ledger, destinations=["archive"])
+    with pytest.raises(NotPossible, match="there is: archive"):
+        actions.redirect(delivery, "attic")
+    assert actions.redirect(delivery, "archive")["state"] == "cancelled"
+    rows = world.ledger.read("SELECT destination, state FROM deliveries ORDER BY destination")
+    assert [tuple(row) for row in rows] == [("archive", "pending"), ("pacs", "cancelled")]
+
+
+def test_key_may_be_cut_as_far_as_it_names_one_thing(world, client: httpx.Client) -> None:
+    delivery = _waiting(world)
+    assert client.post(f"/api/v1/deliveries/{delivery[:16]}/drop").json()["key"] == delivery
+    first, second = (world.job(world.study(number)) for number in (10, 15))
+    assert first[:2] == second[:2]  # their keys happen to begin alike
+    answer = client.post(f"/api/v1/jobs/{first[:2]}/cancel")
+    assert (answer.status_code, "give more of the key" in answer.json()["detail"]) == (409, True)
+    assert client.post(f"/api/v1/jobs/{second[:16]}/cancel").json()["key"] == second
+
+
+@pytest.mark.parametrize("verb", ["drop", "retry"])
+def test_delivery_that_nobody_knows_is_not_found(world, client: httpx.Client, verb: str) -> None:
+    assert client.post(f"/api/v1/deliveries/nothing/{verb}").status_code == 404
