@@ -436,7 +436,7 @@ def test_delivery_that_raises_again_and_again_fails_in_the_end(site: Site, carry
     assert "unforeseen error in the delivery to pacs" in row.reason
     assert "Doe" not in row.reason
     assert carrier.carried.count("seg.dcm") == policy.failures_allowed
-    assert delivery_states(site)["other"] == "sent"
+    until(lambda: delivery_states(site)["other"] == "sent")
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE])
