@@ -142,7 +142,7 @@ class MirroredLedger:
 
     def ship(self) -> None:
         """Let the worker look once, whatever it was refused before."""
-        self.worker._not_before = 0.0
+        self.worker.try_now()
         self.worker.work()
 
     def waiting(self) -> int:

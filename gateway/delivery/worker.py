@@ -61,7 +61,7 @@ class DeliveryWorker(Worker):
         bus: Bus,
         data_dir: Path,
         *,
-        policy: Policy = POLICY,
+        policy: Policy | None = None,
         waits: Waits | None = None,
     ) -> None:
         super().__init__(f"delivery-{destination.name}", bus, limit_s=LIMIT_S)
@@ -70,7 +70,7 @@ class DeliveryWorker(Worker):
         self._give_up_after_s = destination.give_up_after_h * 3600
         self._ledger = ledger
         self._data_dir = data_dir
-        self._policy = policy
+        self._policy = policy or POLICY
         self._waits = Waits()
         self._patience = waits or Waits()
         self._rests = Rests()

@@ -48,5 +48,5 @@ class MirrorControl:
             raise NotPossible(NO_MIRROR)
         with self._ledger.transaction() as transaction:
             begin_rebuild(transaction, self._keep_days)
-        self._worker.look_again()
+        self._worker.try_now()
         return self.state()

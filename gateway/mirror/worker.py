@@ -4,7 +4,6 @@ A change leaves the outbox after the table has it, so a kill in between ships it
 condition makes harmless. Nothing waits for this worker.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -28,6 +27,8 @@ from gateway.ledger.outbox import (
 )
 from gateway.ledger.records import OutboxRow
 from gateway.ledger.store import Ledger
+from gateway.workers.attempts import Backoff, fault_of
+from gateway.workers.waits import Rests
 from gateway.workers.worker import Worker
 
 from .items import Items
@@ -37,15 +38,16 @@ log = structlog.get_logger(__name__)
 BATCH: Final = 400
 """Changes that are read, shipped and taken out of the outbox together."""
 STUDIES_AT_ONCE: Final = 8
-FIRST_DELAY_S: Final = 2.0
-LONGEST_DELAY_S: Final = 60.0
+BACKOFF = Backoff(2.0, 60.0)
 LAG_WORTH_SAYING_S: Final = 60.0
 
 OVERTAKEN: Final = (
     "the table has later versions than this ledger gives (another gateway with this site.name, or a clock"
     " that was ahead); settle that, then `iris mirror rebuild`"
 )
-UNFORESEEN: Final = "an unforeseen error; the gateway's log names the place"
+
+_TABLE: Final = ""
+"""What the table's rest is counted under."""
 
 Shipment = tuple[OutboxRow, MirrorItem]
 
@@ -58,8 +60,7 @@ class MirrorWorker(Worker):
         self._ledger = ledger
         self._mirror = mirror
         self._items = items
-        self._delay_s = 0.0
-        self._not_before = 0.0
+        self._rests = Rests()
 
     def complaint(self) -> str:
         """Why the table does not have everything, how much, and for how long; empty when all is well."""
@@ -79,34 +80,40 @@ class MirrorWorker(Worker):
 
     def work(self) -> float | None:
         """Ship what is due; after a refusal nothing for a while, whatever happens meanwhile."""
-        now = time.monotonic()
-        if now < self._not_before:
-            return self._not_before - now
+        rest_s = self._rests.left_s().get(_TABLE)
+        if rest_s is not None:
+            return rest_s
         try:
             while not self.is_stopping and self._ship_some():
                 self._all_is_well()
+                self.heartbeat()
             rebuilding = mirror_of(self._ledger).rebuilding
             if rebuilding and not self.is_stopping:
                 self._end_rebuild(rebuilding)
-        except OutsideError as error:
-            return self._wait_out(str(error))
-        except Exception:
-            log.exception("mirror_failed")
-            return self._wait_out(UNFORESEEN)
+        except Exception as error:
+            fault = fault_of(error, "the mirror")
+            if fault.is_defect:
+                log.exception("mirror_failed")
+            return self._wait_out(fault.sentence)
+        self._all_is_well()
         return seconds_to_next_change(self._ledger)
 
     def _all_is_well(self) -> None:
         if self.trouble:
             log.info("mirror_goes_on")
-        self.trouble, self._delay_s, self._not_before = "", 0.0, 0.0
+        self.trouble = ""
+        self._rests.resume(_TABLE)
+
+    def try_now(self) -> None:
+        """Do not wait any longer: a person asks."""
+        self._rests.try_now(_TABLE)
+        self.look_again()
 
     def _wait_out(self, trouble: str) -> float:
         if trouble != self.trouble:
             log.warning("mirror_waits", reason=trouble)
         self.trouble = trouble
-        self._delay_s = min(LONGEST_DELAY_S, 2 * self._delay_s or FIRST_DELAY_S)
-        self._not_before = time.monotonic() + self._delay_s
-        return self._delay_s
+        return self._rests.put_off(_TABLE, BACKOFF, trouble)
 
     # -- shipping -----------------------------------------------------------------------------------------
 

@@ -8,18 +8,17 @@ from typing import Final
 
 import structlog
 
-from gateway.adapters.errors import OutsideError
 from gateway.adapters.measures import Gauges, Measure
 from gateway.events import Bus, Event
 from gateway.ledger.store import Ledger
 from gateway.ledger.watched import happened, mark_counted, next_stretch, standing
+from gateway.workers.attempts import fault_of
 from gateway.workers.worker import Worker
 
 log = structlog.get_logger(__name__)
 
 LINES_A_PUT: Final = 2000
 """Lines of the timeline that one put counts, so that a request stays small after days without one."""
-UNFORESEEN: Final = "an unforeseen error; the gateway's log names the place"
 
 
 class WatchWorker(Worker):
@@ -46,12 +45,11 @@ class WatchWorker(Worker):
         try:
             while not self._put_some() and not self.is_stopping:
                 pass
-        except OutsideError as error:
-            self._complain(str(error))
-        except Exception:
-            if self.trouble != UNFORESEEN:
+        except Exception as error:
+            fault = fault_of(error, "the watch")
+            if fault.is_defect and fault.sentence != self.trouble:
                 log.exception("watch_failed")
-            self.trouble = UNFORESEEN
+            self._complain(fault.sentence)
         else:
             if self.trouble:
                 log.info("watch_goes_on")

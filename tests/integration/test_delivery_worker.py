@@ -26,6 +26,7 @@ from pynetdicom import AE, evt
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import Event
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
+from structlog.testing import capture_logs
 
 from gateway.adapters.durable import file_digest
 from gateway.adapters.errors import Away
@@ -49,6 +50,13 @@ from tests.results import result_of_one
 
 STUDY_UID, SERIES_UID = "1.2.3", "1.2.3.4"
 DEADLINE_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _tracebacks_are_not_drawn() -> Iterator[None]:
+    """It takes seconds for each."""
+    with capture_logs():
+        yield
 
 
 @dataclass

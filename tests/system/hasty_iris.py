@@ -10,7 +10,7 @@ from gateway.workers import attempts
 from gateway.workers.attempts import Backoff, Policy
 
 attempts.POLICY = Policy(outside=Backoff(2.0, 2.0))
-mirror.LONGEST_DELAY_S = 2.0  # type: ignore[misc]
+mirror.BACKOFF = Backoff(2.0, 2.0)
 sqs_news.LONGEST_PAUSE_S = 2.0  # type: ignore[misc]
 
 main()

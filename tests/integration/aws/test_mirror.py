@@ -18,6 +18,7 @@ from gateway.adapters.mirror import ItemKey, ItemKind, Mirror, MirrorItem
 from gateway.events import JobChanged
 from gateway.ledger.outbox import EPOCH_FACTOR, mirror_of
 from gateway.ledger.states import DeliveryEvent, JobEvent
+from gateway.workers.attempts import Backoff
 from tests.doubles.recording_proxy import Answer, RecordingProxy
 from tests.mirrored_ledger import MirroredLedger, dynamodb, items_in, make_table
 
@@ -281,7 +282,7 @@ def test_fault_of_our_own_is_said_and_waited_out_like_any_other(
 def test_worker_is_woken_by_a_change_and_tries_again_by_itself(
     ledger: MirroredLedger, recording_proxy: RecordingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.mirror.worker.FIRST_DELAY_S", 0.05)
+    monkeypatch.setattr("gateway.mirror.worker.BACKOFF", Backoff(0.05, 60.0))
     refused = threading.Event()
 
     def refuse_once(_: Any) -> Answer | None:

@@ -19,7 +19,7 @@ from gateway.config import load_config
 from gateway.ledger.runs import begin_run, written_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.watched import switch_watch
-from gateway.watch.worker import LINES_A_PUT, UNFORESEEN, WatchWorker
+from gateway.watch.worker import LINES_A_PUT, WatchWorker
 from tests.cloud import REGION
 from tests.doubles.recording_proxy import RecordingProxy, traces_of
 from tests.mirrored_ledger import MirroredLedger
@@ -227,7 +227,7 @@ def test_long_timeline_is_put_in_parts_and_every_value_arrives(watched: Watched)
 def test_error_that_nobody_foresaw_stops_the_figures_alone(watched: Watched) -> None:
     watched.book.ledger.close()
     assert watched.worker.work() == 60.0
-    assert watched.worker.trouble == UNFORESEEN
+    assert watched.worker.trouble == "an unforeseen error in the watch; the log names the place"
 
 
 def test_nothing_of_a_patient_and_no_key_is_put(watched: Watched) -> None:

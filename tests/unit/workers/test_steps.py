@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from converter.errors import UnusableSeries
 from gateway.adapters.errors import Away, Permanent, Retriable
@@ -21,6 +22,13 @@ from tests.one_job import DEADLINE_S, SERIES_UID, STUDY_UID
 
 QUICK = Policy(own=Backoff(0.01, 0.01), machine=Backoff(0.01, 0.02), outside=Backoff(0.01, 0.01))
 """Tries again as often as everywhere, but at once."""
+
+
+@pytest.fixture(autouse=True)
+def _tracebacks_are_not_drawn() -> Iterator[None]:
+    """It takes seconds for each."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.events import Bus, CompletionRequested, Event, StudyChanged
 from gateway.workers import worker as workers
@@ -15,6 +16,13 @@ from gateway.workers.worker import Worker
 DEADLINE_S = 20.0
 WAKE = CompletionRequested("1.2.3")
 OTHER = StudyChanged("1.2.3", "done")
+
+
+@pytest.fixture(autouse=True)
+def _tracebacks_are_not_drawn() -> Iterator[None]:
+    """It takes seconds for each."""
+    with capture_logs():
+        yield
 
 
 class Looker(Worker):
