@@ -7,7 +7,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from converter.results.file import write_object
 from converter.results.header import ObjectKind, result_header
-from converter.results.settings import ResultSettings, WrittenObject
+from converter.results.settings import ResultSettings, WrittenObject, made_with
 from converter.source_header import source_header
 from gateway.config import Config
 from gateway.config.outputs import Output
@@ -22,7 +22,7 @@ class NoteMaker:
         self._base = config.seg.series_number
 
     def make(self, making: Making) -> tuple[WrittenObject]:
-        settings = ResultSettings(**making.said("note", "1"))
+        settings = ResultSettings(**making.said("note", made_with("1")))
         note = result_header(source_header(making.volume), settings, KIND)
         note.MIMETypeOfEncapsulatedDocument = "text/plain"
         note.EncapsulatedDocument = ", ".join(making.manifest.labels.values()).encode()

@@ -7,8 +7,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from batch_job.contract import engine_facts
-
 from .outputs import require_known
 from .stores import STORES, StoreFacts, require_store
 
@@ -153,6 +151,8 @@ class Engine(Section):
     @field_validator("name")
     @classmethod
     def _is_in_the_catalogue(cls, name: str) -> str:
+        from batch_job.contract import engine_facts  # late: who reads states needs no engine
+
         return engine_facts(name).name
 
 

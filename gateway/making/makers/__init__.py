@@ -53,7 +53,7 @@ class Making:
         Parameters
         ----------
         parts
-            What else goes into the object: its maker's version, how it is encoded.
+            What else goes into the object: its maker's version (`made_with`), how it is encoded.
         """
         said = {
             "series_number": self.series_numbers[output],
@@ -65,6 +65,7 @@ class Making:
             output,
             json.dumps({**said, "made_at": self.made_at.isoformat()}, sort_keys=True),
             f"{self.algorithm.name} {self.algorithm.version} {self.terms.identity()}",
+            json.dumps(self.manifest.labels, sort_keys=True),
             self.tracking_key.hex(),
             self.header_sha256,
             self.labels_sha256,
