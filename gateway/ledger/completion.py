@@ -221,7 +221,8 @@ def _take_up(transaction: Transaction, job: JobRow, planned: PlannedJob) -> None
 
 def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> None:
     """Write a new job; what its slot held before is superseded."""
-    supersede_slot(transaction, study_uid, planned.slot, "an instance came in later")
+    why = "a person asked for its volume anew" if planned.is_wished else "an instance came in later"
+    supersede_slot(transaction, study_uid, planned.slot, why)
     now = utc_now()
     transaction.insert(
         "jobs",

@@ -203,19 +203,22 @@ class Intake:
     ) -> int:
         key = file_digest(path)
         kept = self._archive.put_aside(path, key)
-        with self._ledger.transaction() as transaction:
-            put_aside(
-                transaction,
-                RefusedObject(
-                    key=key,
-                    reason=why.code,
-                    sentence=why.sentence,
-                    path=kept,
-                    study_uid=read.text("StudyInstanceUID") if read else None,
-                    sop_instance_uid=read.text("SOPInstanceUID") if read else None,
-                    sender=sender.ae_title,
-                ),
-            )
+        refused = RefusedObject(
+            key=key,
+            reason=why.code,
+            sentence=why.sentence,
+            path=kept,
+            study_uid=read.text("StudyInstanceUID") if read else None,
+            sop_instance_uid=read.text("SOPInstanceUID") if read else None,
+            sender=sender.ae_title,
+        )
+        try:
+            with self._ledger.transaction() as transaction:
+                put_aside(transaction, refused)
+        except BaseException:
+            if sender is FOUND:  # nobody else would find it in the quarantine
+                (self._archive.data_dir / kept).replace(path)
+            raise
         log.warning("object_quarantined", key=key[:16], reason=why.code)
         return status
 

@@ -104,17 +104,19 @@ def test_unknown_file_that_is_damaged_is_put_aside(gate) -> None:
     assert [row.reason for row in gate.quarantine()] == ["not_dicom"]
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
 def test_unknown_file_that_the_ledger_cannot_take_stays(
-    gate, slices: list[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gate, slices: list[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
 ) -> None:
     slices[0].save_as(tmp_path / "a.dcm")
-    _stray(gate, (tmp_path / "a.dcm").read_bytes())
+    _stray(gate, b"no DICOM" if is_damaged else (tmp_path / "a.dcm").read_bytes())
 
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("full")
 
     with monkeypatch.context() as patch:
         patch.setattr(intake_module, "store_instance", fail)
+        patch.setattr(intake_module, "put_aside", fail)
         with pytest.raises(sqlite3.OperationalError):
             gate.adopt()
     assert len(gate.files("instances")) == 1

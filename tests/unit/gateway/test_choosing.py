@@ -374,6 +374,21 @@ def test_person_who_asks_for_a_volume_gets_it_from_the_newer_version_once(
     assert _only(plan(engine=newest)).job_key == _only(second).job_key
 
 
+def test_job_that_failed_gives_way_when_a_person_asks_for_its_volume_from_a_newer_version(
+    shelve: Shelve, plan: Plan, complete: Complete, book
+) -> None:
+    shelve(**THIN)
+    first = plan()
+    complete(first)
+    book.move(_only(first).job_key, JobEvent.FAILED, reason="the engine has a defect")
+    _choose(book, 2)
+    second = plan(engine=NEWER)
+    _replan(book, second)
+    old = book.job(_only(first).job_key)
+    assert (old.state, old.reason) == (JobState.SUPERSEDED, "a person asked for its volume anew")
+    assert book.state(_only(second).job_key) is JobState.PLANNED
+
+
 def test_option_that_only_a_newer_engine_has_makes_no_other_job(
     shelve: Shelve, plan: Plan, complete: Complete, book
 ) -> None:
