@@ -87,7 +87,7 @@ def show_study(ledger: Ledger, study: str) -> Json | None:
     row = find_study(ledger, study)
     if row is None:
         return None
-    timeline, left_out = _timeline(ledger, row.study_uid)
+    timeline, left_out = _timeline_of_study(ledger, row.study_uid)
     return {
         **_summaries(ledger, [row])[0],
         "series": _series(ledger, row.study_uid),
@@ -107,13 +107,12 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     study_key = columns.pop("study_key")
     row = JobRow.model_validate(columns)
     deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
-    timeline, _ = _timeline(ledger, row.study_uid, job_key)
     return {
         **_job(row, run_of(ledger, job_key, row.run)),
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
-        "timeline": timeline,
+        "timeline": _lines(ledger, _LINES_OF_JOB, job_key),
     }
 
 
@@ -225,15 +224,19 @@ def _series(ledger: Ledger, study_uid: str) -> list[Json]:
     return [{**dict(row), "volumes": volumes[row["series_uid"]]} for row in rows]
 
 
-def _timeline(ledger: Ledger, study_uid: str, job_key: str | None = None) -> tuple[list[Json], int]:
+_LINES_OF_STUDY = "SELECT * FROM events WHERE study_uid = ? ORDER BY seq DESC LIMIT ?"
+_LINES_OF_JOB = "SELECT * FROM events WHERE job_key = ? ORDER BY seq DESC LIMIT ?"
+_COUNT_OF_STUDY = "SELECT count(*) AS lines FROM events WHERE study_uid = ?"
+
+
+def _timeline_of_study(ledger: Ledger, study_uid: str) -> tuple[list[Json], int]:
     """The newest lines in the order in which they happened, and how many older ones there are."""
-    condition, parameters = "study_uid = ?", tuple[str, ...]((study_uid,))
-    if job_key is not None:  # beside the study's: that is what the index is on
-        condition, parameters = "study_uid = ? AND job_key = ?", (study_uid, job_key)
-    count = ledger.read(f"SELECT count(*) AS lines FROM events WHERE {condition}", parameters)[0]["lines"]
-    rows = ledger.read(
-        f"SELECT * FROM events WHERE {condition} ORDER BY seq DESC LIMIT ?", (*parameters, MAX_TIMELINE)
-    )
+    count = ledger.read(_COUNT_OF_STUDY, (study_uid,))[0]["lines"]
+    return _lines(ledger, _LINES_OF_STUDY, study_uid), max(0, count - MAX_TIMELINE)
+
+
+def _lines(ledger: Ledger, newest_first: str, of: str) -> list[Json]:
+    rows = ledger.read(newest_first, (of, MAX_TIMELINE))
     lines = [EventRow.of(row) for row in reversed(rows)]
     return [
         {
@@ -244,4 +247,4 @@ def _timeline(ledger: Ledger, study_uid: str, job_key: str | None = None) -> tup
             "delivery_key": line.delivery_key,
         }
         for line in lines
-    ], max(0, count - MAX_TIMELINE)
+    ]
