@@ -41,7 +41,8 @@ class _Row(BaseModel):
     @classmethod
     def of(cls, row: sqlite3.Row) -> Self:
         """Read one row."""
-        return cls.model_validate(dict(row))
+        # Not dict(row): that looks for each column by its name, among forty.
+        return cls.model_validate(dict(zip(row.keys(), row, strict=True)))
 
 
 class StudyRow(_Row):
