@@ -118,6 +118,7 @@ class App:
                 for destination, carrier in carriers_of(config)
             ),
             UnclaimedDeliveries(ledger, bus, {destination.name for destination in config.destination}),
+            self.listener.endings,
             *self._computing.workers,
             *self._completeness(bus, planner),
             Adoption(ledger, archive, intake, bus),

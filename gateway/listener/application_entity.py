@@ -23,11 +23,10 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from gateway.config import Dicom
-from gateway.events import AssociationClosed
-from gateway.ledger.instances import association_closed
 from gateway.ledger.store import Ledger
 
 from .admission import LOCAL_LIMIT_EXCEEDED, Admission, Rejection
+from .endings import Ending, Endings
 from .incoming import IncomingFile, IncomingFolder
 from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Sender
 
@@ -72,6 +71,8 @@ class Listener:
         self._folder = folder
         self._intake = intake
         self._ledger = ledger
+        self.endings = Endings(ledger)
+        """Its own worker; whoever starts the listener starts it too."""
         self._open: dict[Association, _OpenAssociation] = {}
         self._lock = threading.Lock()
         self._count = 0
@@ -88,7 +89,8 @@ class Listener:
     @property
     def is_listening(self) -> bool:
         """Whether associations can come in."""
-        return self._server is not None
+        is_over = getattr(self._server, "_BaseServer__is_shut_down", None)  # its loop has ended, and says so
+        return self._server is not None and not (is_over is not None and is_over.is_set())
 
     def start(self, tls: ssl.SSLContext | None = None) -> None:
         """Listen.
@@ -147,7 +149,6 @@ class Listener:
     # -- what associations do -----------------------------------------------------------------------------
 
     def _on_requested(self, event: Event) -> None:
-        self._forget_the_dead()
         association = event.assoc
         request = association.requestor
         title = request.primitive.calling_ae_title if request.primitive else ""
@@ -158,6 +159,7 @@ class Listener:
             log.warning("association_rejected", reason=rejection.reason, address=request.address)
             association.acse.send_reject(*rejection.code)
             association.kill()
+        self._forget_the_dead()
 
     def _on_store(self, event: Event) -> int:
         request = event.request
@@ -217,13 +219,8 @@ class Listener:
             objects=association.stored,
             studies=len(association.study_uids),
         )
-        with self._ledger.transaction() as transaction:
-            association_closed(
-                transaction, sorted(association.study_uids), released=released, sender=association.sender
-            )
-            transaction.publish(
-                AssociationClosed(association.number, released, frozenset(association.study_uids))
-            )
+        study_uids = frozenset(association.study_uids)
+        self.endings.tell(Ending(association.number, association.sender, released, study_uids))
 
 
 class _Supported(PresentationContext):

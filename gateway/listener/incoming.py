@@ -49,6 +49,8 @@ class IncomingFile:
                 self._stream.write(data)
             except OSError as error:
                 self.error = error
+            except ValueError:  # closed meanwhile: its association is over
+                self._stream = None
         return len(data)
 
     def make_durable(self) -> None:

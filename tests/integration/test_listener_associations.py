@@ -23,6 +23,7 @@ from gateway.config import Dicom
 from gateway.events import AssociationClosed
 from gateway.listener.application_entity import Listener, ListenerError
 from gateway.listener.intake import SUCCESS
+from gateway.workers.attempts import Backoff
 
 CT_PLAIN = (CTImageStorage, ExplicitVRLittleEndian)
 KILLED = -signal.SIGKILL
@@ -57,6 +58,13 @@ ledger.close()
 @pytest.fixture
 def slices(small_study: Path) -> list[Dataset]:
     return [dcmread(path) for path in sorted(small_study.iterdir())]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _ended(gate) -> list[AssociationClosed]:
@@ -312,3 +320,48 @@ def _large_instance(path: Path, megabytes: int) -> Path:
 def _peak_mb(process_id: int) -> float:
     status = Path(f"/proc/{process_id}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+# -- the ledger fails when an association ends ------------------------------------------------------------
+
+
+def test_release_that_the_ledger_could_not_take_is_written_down_as_soon_as_it_can(
+    gate, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the study would wait for the long timeout, though its sender said that it was done."""
+    write = gate.ledger.transaction
+    is_full = False
+
+    def transaction() -> Any:
+        if is_full:
+            raise OSError(28, "No space left on device")
+        return write()
+
+    monkeypatch.setattr(gate.ledger, "transaction", transaction)
+    monkeypatch.setattr("gateway.workers.worker.AFTER_A_FAILURE", Backoff(0.01, 0.02))
+    endings = gate.listener.endings
+    endings.start()
+    try:
+        association = gate.associate([CT_PLAIN])
+        assert association.send_c_store(slices[0]).Status == SUCCESS
+        is_full = True
+        association.release()
+        until(lambda: endings.complaint())
+        assert "the disk is full" in endings.complaint()
+        assert gate.studies()[0].evidence is None
+        is_full = False
+        until(lambda: gate.studies()[0].evidence == "released")
+        until(lambda: endings.complaint() == "")
+    finally:
+        endings.stop()
+    assert [event.released for event in _ended(gate)] == [True]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_listener_whose_loop_has_ended_does_not_listen(gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end() -> None:
+        raise SystemExit
+
+    assert gate.listener.is_listening
+    monkeypatch.setattr(gate.listener._server, "service_actions", end)
+    until(lambda: not gate.listener.is_listening)
