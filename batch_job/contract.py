@@ -37,8 +37,8 @@ from .catalogue import EngineFacts as EngineFacts
 from .catalogue import StructureCodes as StructureCodes
 from .catalogue import TaskFacts as TaskFacts
 from .catalogue import engine_facts as engine_facts
-from .catalogue import engine_of_task as engine_of_task
 from .catalogue import engines as engines
+from .catalogue import find_task as find_task
 from .catalogue import task_facts as task_facts
 from .catalogue.options import canonical_options as canonical_options
 from .refusals import ContractError as ContractError

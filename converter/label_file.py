@@ -1,6 +1,7 @@
 """From a label map file to a DICOM-SEG file, without a gateway: what `iris encode` does."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -58,6 +59,7 @@ def encode_label_file(
     uid = derived_uid(
         "label file",
         table.task,
+        json.dumps(dict(table.names), sort_keys=True),
         table.terms.identity(),
         made_at.isoformat(),
         ENCODER_VERSION,

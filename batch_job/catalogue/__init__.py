@@ -180,20 +180,24 @@ def task_facts(engine: str, task: str) -> TaskFacts:
     return tasks[task]
 
 
-def engine_of_task(task: str) -> EngineFacts:
-    """Look up whose task that is, where it is said without the engine.
+def find_task(wish: str) -> tuple[EngineFacts, str]:
+    """Look a task up where it is said without its engine, or as ENGINE/TASK.
 
     Raises
     ------
     ContractError
         No engine has it, or more than one; the sentence names what there is.
     """
+    engine, slash, task = wish.rpartition("/")
+    if slash:
+        task_facts(engine, task)
+        return engine_facts(engine), task
     having = [facts for facts in engines().values() if task in facts.tasks]
     if len(having) == 1:
-        return having[0]
+        return having[0], task
     if having:
-        names = ", ".join(facts.name for facts in having)
-        raise ContractError(f'more than one engine has a task "{printable(task)}": {names}; say which')
+        ways = " or ".join(f"{facts.name}/{task}" for facts in having)
+        raise ContractError(f'more than one engine has a task "{printable(task)}"; write {ways}')
     known = ", ".join(name for facts in engines().values() for name in facts.tasks)
     raise ContractError(f'no engine has a task "{printable(task)}"; known: {known}')
 

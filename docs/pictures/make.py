@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from batch_job.contract import engine_of_task
+from batch_job.contract import find_task
 from converter.derived_series import write_series
 from converter.label_file import encode_label_file
 from converter.picture import draw_segmentation
@@ -32,7 +32,7 @@ def _draw_encoded(folder: Path) -> None:
     series = folder / "series"
     write_series(TORSO / "ct.nii.gz", series)
     seg = folder / "seg.dcm"
-    encode_label_file(series, TORSO / "labels.nii.gz", seg, label_table(engine_of_task("total"), "total"))
+    encode_label_file(series, TORSO / "labels.nii.gz", seg, label_table(*find_task("total")))
     draw_segmentation(
         seg,
         read_series(series),

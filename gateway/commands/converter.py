@@ -54,7 +54,9 @@ def encode(
     series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
     labels: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="LABELS.nii.gz")],
     target: Annotated[Path, typer.Argument(metavar="OUT.dcm")],
-    task: Annotated[str, typer.Option(help="Whose label table names the values")] = "total",
+    task: Annotated[
+        str, typer.Option(help="Whose label table names the values: TASK, or ENGINE/TASK")
+    ] = "total",
     kind: Annotated[str, typer.Option("--type", help="binary, or labelmap")] = "binary",
     syntax: Annotated[
         str,
@@ -67,7 +69,7 @@ def encode(
 ) -> None:
     """Make a DICOM-SEG of a label map on the slices of a series."""
     _ends_soon()
-    from batch_job.contract import ContractError, engine_of_task
+    from batch_job.contract import ContractError, find_task
     from converter.label_file import encode_label_file
     from converter.segmentation import Encoding
     from gateway.config.outputs import OUTPUTS
@@ -82,7 +84,7 @@ def encode(
     if form not in FORMATS:
         fail(f"this version makes --format {' or '.join(FORMATS)} only; leave that option out")
     try:
-        table = label_table(engine_of_task(task), task)
+        table = label_table(*find_task(task))
     except ContractError as error:
         fail(str(error))
     with plain_errors():

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydicom.sr import _cid_dict, _concepts_dict
 
+from batch_job import catalogue
 from batch_job.catalogue import ALGORITHM_FAMILIES, FOLDER, read_engine
-from batch_job.contract import ContractError, engine_facts, engine_of_task, engines, task_facts
+from batch_job.contract import ContractError, engine_facts, engines, find_task, task_facts
 from batch_job.engines import load_engine
 from gateway.config import ConfigError, load_config
 
@@ -93,12 +94,22 @@ def test_label_tables_have_every_structure_of_their_task() -> None:
 
 
 def test_task_without_its_engine_is_found_where_one_engine_has_it() -> None:
-    assert engine_of_task("tissue") is engine_facts("threshold")
-    assert engine_of_task("total_mr") is engine_facts("totalsegmentator")
+    assert find_task("tissue") == (engine_facts("threshold"), "tissue")
+    assert find_task("total_mr") == find_task("totalsegmentator/total_mr")
+    with pytest.raises(ContractError, match='threshold has no task "total"; it has: tissue'):
+        find_task("threshold/total")
     with pytest.raises(ContractError) as raised:
-        engine_of_task("x\ny")
+        find_task("x\ny")
     known = ", ".join(task for facts in engines().values() for task in facts.tasks)
     assert str(raised.value) == f'no engine has a task "x?y"; known: {known}'
+
+
+def test_task_of_several_engines_has_to_be_said_with_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = engine_facts("threshold").model_copy(update={"name": "second"})
+    monkeypatch.setattr(catalogue, "engines", lambda: {**engines(), "second": second})
+    with pytest.raises(ContractError, match="write threshold/tissue or second/tissue"):
+        find_task("tissue")
+    assert find_task("second/tissue") == (second, "tissue")
 
 
 # -- what a file must be ------------------------------------------------------------------------------------
