@@ -114,7 +114,7 @@ class BatchSettings:
 
 
 class BatchQueue:
-    """A `RemoteQueue`.
+    """A `JobQueue`.
 
     Parameters
     ----------

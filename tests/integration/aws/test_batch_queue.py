@@ -10,9 +10,9 @@ from gateway.adapters.aws.batch import BatchQueue, BatchSettings, LaneSettings
 from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.errors import Away, OutsideError, Permanent, Retriable
 from gateway.adapters.queue import (
+    JobQueue,
     JobTicket,
     Lane,
-    RemoteQueue,
     RunBlocked,
     RunEnded,
     RunNeverStarted,
@@ -47,7 +47,7 @@ def _sleeps(batch_double: BatchDouble) -> None:
 
 
 def test_batch_is_a_remote_queue(queue: BatchQueue) -> None:
-    remote: RemoteQueue = queue
+    remote: JobQueue = queue
     remote.start(lambda news: None)
     remote.stop()
 
