@@ -98,8 +98,8 @@ def test_studies_full_of_telling_values_leave_none_of_them_in_what_is_sent_to_th
     recording_pacs.status = 0xA900
     for folder in (gap, refused):
         _send(world, folder)
-    for name in ("gap", "refused"):
-        world.until(studies[name], lambda study: study["state"] == "failed")
+    world.until(studies["gap"], lambda study: study["state"] == "held")
+    world.until(studies["refused"], lambda study: study["state"] == "failed")
     recording_pacs.status = 0x0000
     _send(world, plain)
     world.until(studies["plain"], lambda study: study["state"] == "done")
