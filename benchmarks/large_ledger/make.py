@@ -2,7 +2,7 @@
 
 It is that of the version before the ledger was made for such numbers, so whoever opens it migrates it, too.
 What lies in it looks like a year of routine: almost everything is delivered, little failed or waits for a
-person, nothing is open. UIDs are as long as real ones and come in no order, which is the worst for an index.
+person, nothing is open. UIDs are as long as real ones, and those of different studies come in no order.
 """
 
 import hashlib
@@ -94,7 +94,7 @@ class _MadeUp:
         self.study_uid = study_uid_of(number)
         self.job_key = _digest("job", number)
         self.series_uids = [_uid("series", number, of) for of in range(2)]
-        self.instance_uids = [_uid("instance", number, of) for of in range(instances)]
+        self.instance_uids = [f"{self.series_uids[of >= instances / 2]}.{of + 1}" for of in range(instances)]
         self.result_uid = _uid("result", number)
         self.delivery_key = _digest("delivery", number)[:32]
         self.result_path = f"results/{self.job_key}/{self.result_uid}.dcm"
@@ -131,10 +131,11 @@ class _MadeUp:
         }
 
     def instances(self) -> Iterator[Row]:
-        folder = f"instances/{_digest('study', self.number)[:32]}"
+        digest_of_study = _digest("study", self.number)
+        folder = f"instances/{digest_of_study[:32]}"
         for of, uid in enumerate(self.instance_uids):
             second = of >= self.images / 2
-            digest = _digest("instance", self.number, of)
+            digest = f"{of * 2654435761 % 2**32:08x}{digest_of_study[8:]}"
             yield {
                 "sop_instance_uid": uid,
                 "revision": 1,
@@ -284,4 +285,4 @@ def _digest(*of: object) -> str:
 
 
 def _uid(*of: object) -> str:
-    return f"1.2.826.0.1.3680043.8.498.{int(_digest(*of)[:30], 16):037d}"
+    return f"1.2.826.0.1.3680043.8.498.{int(_digest(*of)[:28], 16):034d}"
