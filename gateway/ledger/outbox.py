@@ -114,18 +114,23 @@ def _begin_epoch(transaction: Transaction) -> None:
     transaction.execute("UPDATE mirror SET epoch = max(epoch + 1, seen_epoch + 1, ?)", (now,))
 
 
+_FILL: Final = (
+    "WITH kept AS (SELECT study_uid, received_at FROM studies WHERE state IN (?, ?, ?, ?)"
+    "  UNION ALL SELECT study_uid, received_at FROM studies WHERE done_at >= ?),"
+    " things AS ("
+    "  SELECT k.*, 'event' AS kind, e.seq AS key, 0 AS rank FROM kept k CROSS JOIN events e USING (study_uid)"
+    "   WHERE e.at >= ?"
+    "  UNION ALL SELECT k.*, 'job', j.job_key, 1 FROM kept k CROSS JOIN jobs j USING (study_uid)"
+    "  UNION ALL SELECT k.*, 'study', k.study_uid, 2 FROM kept k)"
+    " INSERT INTO mirror_outbox (study_uid, kind, key, since, is_urgent)"
+    " SELECT study_uid, kind, key, ?, 1 FROM things ORDER BY received_at DESC, study_uid, rank, key"
+)
+"""Study by study, so that what is too old is not even read."""
+
+
 def _fill(transaction: Transaction, keep_days: int) -> None:
     """Put everything in that is not too old, the latest studies first."""
     since = kept_since(keep_days)
+    open_states = [state for state in StudyState if state is not StudyState.DONE]
     transaction.execute("DELETE FROM mirror_outbox")
-    transaction.execute(
-        "WITH kept AS (SELECT * FROM studies WHERE state <> ? OR updated_at >= ?),"
-        " things (study_uid, kind, key, rank) AS ("
-        "  SELECT study_uid, 'event', seq, 0 FROM events WHERE at >= ?"
-        "  UNION ALL SELECT study_uid, 'job', job_key, 1 FROM jobs"
-        "  UNION ALL SELECT study_uid, 'study', study_uid, 2 FROM studies)"
-        " INSERT INTO mirror_outbox (study_uid, kind, key, since, is_urgent)"
-        " SELECT study_uid, kind, key, ?, 1 FROM things JOIN kept USING (study_uid)"
-        " ORDER BY received_at DESC, study_uid, rank, key",
-        (StudyState.DONE, since, since, utc_now()),
-    )
+    transaction.execute(_FILL, (*open_states, since, since, utc_now()))

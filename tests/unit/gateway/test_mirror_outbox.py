@@ -169,7 +169,9 @@ def test_rebuild_leaves_out_studies_that_were_done_too_long_ago(mirrored) -> Non
     mirrored.begin_encoded()
     mirrored.move_delivery("pacs", DeliveryEvent.SENT)
     with mirrored.ledger.transaction() as transaction:
-        transaction.execute("UPDATE studies SET updated_at = '2020-01-01T00:00:00.000000Z'")
+        transaction.execute(
+            "UPDATE studies SET updated_at = ?1, done_at = ?1", ("2020-01-01T00:00:00.000000Z",)
+        )
         begin_rebuild(transaction, keep_days=90)
     assert _due(mirrored) == []
 

@@ -75,7 +75,7 @@ ALLOWED = {
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
     "SELECT count(*) AS waiting, min(since) AS since FROM mirror_outbox": "what the mirror lacks",
-    "WITH kept AS (SELECT * FROM studies": "a mirror is filled once, or when a person asks",
+    "WITH kept AS (SELECT study_uid, received_at FROM studies": "a mirror is filled once, or on request",
 }
 """What begins so may read more than it is about."""
 IN_THE_BACKGROUND = (
