@@ -37,12 +37,14 @@ class Endings(Worker):
 
     def tell(self, ending: Ending) -> None:
         """Write it down, now or later; it never raises."""
-        try:
-            self._write(ending)
-        except Exception:
-            log.exception("ending_not_written", number=ending.number)
-            self._untold.append(ending)
-            self.look_again()
+        if not self._untold:  # else after those: an older release must not follow a newer abort
+            try:
+                self._write(ending)
+                return
+            except Exception:
+                log.exception("ending_not_written", number=ending.number)
+        self._untold.append(ending)
+        self.look_again()
 
     def work(self) -> None:
         """Write down what was not taken before, in order."""
