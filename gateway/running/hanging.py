@@ -12,6 +12,7 @@ from gateway.ledger.records import JobRow
 from gateway.ledger.runs import newer_run
 from gateway.ledger.states import AT_THE_QUEUE, JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.work import job as job_of
 
 from .news import RunNews
 
@@ -71,11 +72,10 @@ class Hanging:
         self._news.will_be_ended(job.job_key, job.run, reason)
         return True
 
-    def look_at(self, job_key: str, job: JobRow | None) -> None:
-        """Complain no more of a job that got further than its runs, or is gone."""
-        if job is None or job.state not in ON_THE_WAY:
-            self._stalled.pop(job_key, None)
-
     def complaint(self) -> str:
-        """Which jobs have, or had, a run that got no further; empty where none has."""
+        """Which jobs on their way have, or had, a run that got no further; empty where none has."""
+        for job_key in list(self._stalled):
+            job = job_of(self._ledger, job_key)
+            if job is None or job.state not in ON_THE_WAY:
+                del self._stalled[job_key]
         return "; ".join(self._stalled.values())

@@ -128,7 +128,6 @@ class LocalRuns(Worker):
             if run.run != wanted:
                 self._end(run)
         self._close_the_rest(job_key, {wanted, *known})
-        self._hanging.look_at(job_key, job)
         if job is None or wanted is None:
             return
         if wanted in known:

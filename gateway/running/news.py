@@ -56,7 +56,7 @@ class RunNews:
     Parameters
     ----------
     fallback
-        Where runs go that never got a machine; None for a local queue, which tells everything only once.
+        Where runs go that never got a machine; None for a local queue, which has machine and line in one.
     """
 
     def __init__(

@@ -471,6 +471,8 @@ def test_run_at_batch_that_gets_no_further_is_told_by_name_and_started_anew(
     gateway.wait_for_state(JobState.SEGMENTED)
     assert "got no further" in gateway.run(1).sentence
     assert [job.status for job in double.jobs()] == ["FAILED", "SUCCEEDED"]
+    gateway.workers[1].look_again()
+    gateway.site.wait_for(lambda _: gateway.workers[1].complaint() == "")
 
 
 def test_job_that_is_cancelled_before_its_submission_was_answered_is_ended_too(
