@@ -60,6 +60,8 @@ class Ledger:
         self.bus = bus or Bus()
         self.damage = ""
         """What is known of damage to the file, with the way out, in a sentence; empty: it seems whole."""
+        self.is_new = False
+        """Whether there was none before."""
         self._write_lock = threading.RLock()
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
@@ -102,6 +104,7 @@ class Ledger:
             self._writer = self._connect()
             version = version_of(self._writer)
             _refuse_newer(version)
+            self.is_new = version == 0
             if finding := look_quickly(self._writer, names_of(version)):
                 self.note_damage(finding)
                 raise LedgerDamaged(self.damage)

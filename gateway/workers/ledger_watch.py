@@ -5,6 +5,8 @@ import sys
 import threading
 from typing import Final
 
+import structlog
+
 from gateway.events import Bus, Event
 from gateway.ledger.store import Ledger
 
@@ -12,14 +14,27 @@ from .worker import Worker
 
 EVERY_S: Final = 24 * 3600.0
 LEAST_URGENT: Final = 19
+MADE_ANEW: Final = (
+    "there was no ledger: it is made anew of the files that are kept, and what was delivered is not known; a"
+    " backup is put back with `iris ledger rebuild --from BACKUP`"
+)
+
+log = structlog.get_logger(__name__)
 
 
 class LedgerWatch(Worker):
-    """Checks the file at the start and once a day; seconds for each gigabyte, when nobody else needs them."""
+    """Checks the file at the start and once a day; seconds for each gigabyte, when nobody else needs them.
+
+    Until the next start it also says that there was no ledger, though there are images.
+    """
 
     def __init__(self, ledger: Ledger, bus: Bus) -> None:
         super().__init__("ledger check", bus, limit_s=EVERY_S)
         self._ledger = ledger
+        images = ledger.path.parent / "instances"
+        if ledger.is_new and images.is_dir() and any(images.iterdir()):
+            log.warning("ledger_made_anew", sentence=MADE_ANEW)
+            self.trouble = MADE_ANEW
 
     def is_woken_by(self, event: Event) -> bool:
         """Nothing makes it more urgent."""

@@ -282,3 +282,19 @@ def test_watch_stops_in_the_middle_of_a_look(book: Book) -> None:
     stopping.join(60)
     assert not stopping.is_alive()
     assert not book.ledger.damage
+
+
+@pytest.mark.parametrize(
+    ("is_new", "has_images", "is_told"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_ledger_that_is_gone_while_images_are_there_is_told(
+    tmp_path: Path, is_new: bool, has_images: bool, is_told: bool
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    if not is_new:
+        Ledger(path).close()
+    if has_images:
+        (tmp_path / "instances" / "0a").mkdir(parents=True)
+    with Ledger(path) as ledger:
+        complaint = LedgerWatch(ledger, Bus()).complaint()
+    assert ("iris ledger rebuild --from" in complaint) == is_told
