@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -150,14 +150,14 @@ class Ledger:
         sqlite3.OperationalError
             `stop_checking` ended it, or the disk failed.
         """
-        with self._reader() as connection:
+        with suppress(LedgerDamaged), self._noticing_damage(), self._reader() as connection:
             self._checking = connection
             try:
                 findings = look_at_all(connection) if self._may_check else []
             finally:
                 self._checking = None
-        if findings:
-            self.note_damage(findings[0])
+            if findings:
+                self.note_damage(findings[0])
 
     def stop_checking(self) -> None:
         """End a `check` in another thread, which may take minutes; from now on there is none."""
