@@ -32,6 +32,7 @@ from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.unclaimed import UnclaimedDeliveries
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
+from gateway.files.locks import DataLocks
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME, LEDGER_NAME
 from gateway.files.results import JobResults
 from gateway.files.site_secret import site_secret
@@ -50,6 +51,8 @@ from gateway.making.convert import Convert, Stage
 from gateway.making.encode import Encode
 from gateway.mirror.backend import mirror_worker
 from gateway.mirror.control import MirrorControl
+from gateway.retention.remover import Remover
+from gateway.retention.worker import Retention
 from gateway.running.computing import Site, computing
 from gateway.running.staged import SubmitWhatIsStaged
 from gateway.uploads import NiftiUploads
@@ -103,16 +106,19 @@ class App:
         self._computing = computing(
             config, Site(ledger, bus, objects, store.job_variables, results, secret, identity)
         )
-        archive = Archive(data_dir)
-        intake = Intake(ledger, archive, lambda study_uid: secret.study_key(config.site.name, study_uid))
+        archive, locks = Archive(data_dir), DataLocks()
+        intake = Intake(
+            ledger, archive, lambda study_uid: secret.study_key(config.site.name, study_uid), locks
+        )
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
         self.listener = Listener(
             config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger
         )
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
+        takers = self._step_workers(bus, workplace, results, secret)
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
-            *self._step_workers(bus, workplace, results, secret),
+            *takers,
             *(
                 DeliveryWorker(destination, carrier, ledger, bus, data_dir)
                 for destination, carrier in carriers_of(config)
@@ -122,10 +128,18 @@ class App:
             *self._computing.workers,
             *self._completeness(bus, planner),
             Adoption(ledger, archive, intake, bus),
+            Retention(
+                config.retention,
+                ledger,
+                bus,
+                Remover(ledger, data_dir, objects, locks),
+                data_dir,
+                is_busy=lambda job_keys: any(taker.job_at_hand in job_keys for taker in takers),
+            ),
             *([self._mirror] if self._mirror else []),
             *([watch] if watch else []),
         ]
-        self._uploads = NiftiUploads(config, ledger, secret, identity)
+        self._uploads = NiftiUploads(config, ledger, secret, identity, locks)
         self._bus = bus
         self.api: ApiServer | None = None
 

@@ -10,7 +10,7 @@ from gateway.commands.converter import convert, decode, encode
 from gateway.commands.ledger import ledger_commands
 from gateway.commands.sending import send
 from gateway.commands.serve import serve
-from gateway.commands.studies import retry, studies, study, use
+from gateway.commands.studies import forget, retry, studies, study, use
 from gateway.commands.upkeep import config_commands, doctor, mirror_commands
 from gateway.demo.command import demo
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, redirect),
+    *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, redirect, forget),
     *(doctor, convert, encode, decode),
 ):
     app.command()(command)

@@ -50,8 +50,15 @@ class VolumeChosen(Event):
 
 
 @dataclass(frozen=True)
+class ForgetRequested(Event):
+    """A person said that a study is to be erased."""
+
+    study_uid: str
+
+
+@dataclass(frozen=True)
 class StudyChanged(Event):
-    """A study moved to another state."""
+    """A study moved to another state, or is gone: "forgotten"."""
 
     study_uid: str
     state: str

@@ -23,6 +23,7 @@ from converter.uids import derived_uid
 from gateway.adapters.durable import make_folder, sync_folder
 from gateway.api.store import NO_ROOM, Json, NoRoom, TooLarge, UploadWish
 from gateway.config import UPLOAD_RULE, Config
+from gateway.files.locks import DataLocks
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import PlannedJob
 from gateway.ledger.instances import names_of_known_files
@@ -53,9 +54,19 @@ class NiftiUploads:
     ----------
     config
         Checked already.
+    locks
+        Those of whoever else moves or removes files here; None: nobody does.
     """
 
-    def __init__(self, config: Config, ledger: Ledger, secret: SiteSecret, engine: EngineIdentity) -> None:
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        secret: SiteSecret,
+        engine: EngineIdentity,
+        locks: DataLocks | None = None,
+    ) -> None:
+        self._locks = locks or DataLocks()
         self._ledger = ledger
         self._secret = secret
         self._engine = engine
@@ -122,11 +133,13 @@ class NiftiUploads:
         """
         wanted = self._wanted(wish)
         _require_as_said(wish, file)
-        with self._one_at_a_time, self._as_refusals():
-            image = self._keep(file)
+        with self._one_at_a_time, self._as_refusals(), self._rewritten(file) as written:
+            image = self._image(written)
             planned = self._planned(image, wanted)
-            with self._ledger.transaction() as transaction:
-                job = record_upload(transaction, image, planned)
+            with self._locks.of(image.path):
+                self._keep(written, image)
+                with self._ledger.transaction() as transaction:
+                    job = record_upload(transaction, image, planned)
         log.info("nifti_taken", job_key=job.job_key, megabytes=round(image.size_bytes / 1e6, 1))
         return {"job_key": job.job_key, "study_key": image.study_key, "state": job.state.value, "put": None}
 
@@ -154,20 +167,23 @@ class NiftiUploads:
         except ContractError as error:
             raise NotPossible(str(error)) from None
 
-    def _keep(self, file: BinaryIO) -> UploadedImage:
-        """Write it anew, durably, under a name that follows from what it is."""
+    @contextmanager
+    def _rewritten(self, file: BinaryIO) -> Iterator[ForeignImage]:
+        """It written anew, durably, where nobody looks for it."""
         folder = self._data_dir / "work" / "temporary" / uuid.uuid4().hex
         try:
             written = stage_image(file, folder / "image.nii.gz", most_bytes=self._max_bytes)
             written.staged.commit()
-            image = self._image(written)
-            target = self._data_dir / image.path
-            make_folder(target.parent)
-            written.staged.out.replace(target)
-            sync_folder(target.parent)
-            return image
+            yield written
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep(self, written: ForeignImage, image: UploadedImage) -> None:
+        """Move it to its place, under a name that follows from what it is."""
+        target = self._data_dir / image.path
+        make_folder(target.parent)
+        written.staged.out.replace(target)
+        sync_folder(target.parent)
 
     def _image(self, written: ForeignImage) -> UploadedImage:
         key = self._secret.image_key(written.voxels_sha256, written.geometry_sha256)

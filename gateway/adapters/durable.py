@@ -63,6 +63,27 @@ def write_durably(target: Path, source: Path | bytes) -> None:
     sync_folder(target.parent)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, so that it stays away after a power cut; one that is not there is no error."""
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        sync_folder(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, so that it stays away after a power cut.
+
+    Raises
+    ------
+    OSError
+        Something in it cannot be removed; the rest may be gone.
+    """
+    if path.is_dir():
+        shutil.rmtree(path)
+    if path.parent.is_dir():
+        sync_folder(path.parent)
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, hex."""
     with path.open("rb") as stream:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .durable import in_one_step, make_folder, write_durably
+from .durable import in_one_step, make_folder, remove_file, remove_folder, write_durably
 from .errors import Permanent, Retriable
 
 
@@ -83,6 +83,17 @@ class FolderStore:
                 return datetime.fromtimestamp(self.path(key).stat().st_mtime, UTC)
             except FileNotFoundError:
                 return None
+
+    def remove(self, key: str) -> None:
+        """Remove an object, or all below a prefix that ends with a slash."""
+        if not key.strip("/"):
+            raise Permanent("nobody removes the whole object store")
+        with _understood():
+            path = self.path(key)
+            if key.endswith("/"):
+                remove_folder(path)
+            else:
+                remove_file(path)
 
     def located(self, key: str) -> Path | None:
         """The file itself."""

@@ -42,6 +42,10 @@ class ObjectStore(Protocol):
         """When an object was stored (UTC); None when there is none."""
         ...
 
+    def remove(self, key: str) -> None:
+        """Remove an object, or all below a prefix that ends with a slash; nothing there is no error."""
+        ...
+
     def located(self, key: str) -> Path | str | None:
         """Where a browser gets an object: a file here, or a URL that is good for minutes; None: no object."""
         ...

@@ -10,6 +10,7 @@ from gateway.ledger import work
 from gateway.ledger.choices import choose_volume
 from gateway.ledger.completion import request_completion
 from gateway.ledger.deliveries import drop_delivery, redirect_delivery
+from gateway.ledger.erasing import request_forget, tombstone
 from gateway.ledger.outbox import backlog_of, mirror_of
 from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
@@ -32,8 +33,12 @@ class LedgerStore:
         return list_studies(self._ledger, state=state, since=since, limit=cut.limit, cursor=cut.cursor)
 
     def study(self, study: str) -> Json | None:
-        """One study; see `listings.show_study`."""
-        return show_study(self._ledger, study)
+        """One study; see `listings.show_study`. Of one that is gone it is said when, by its key."""
+        found = show_study(self._ledger, study)
+        if found is None and (stone := tombstone(self._ledger, study)) is not None:
+            why = "as a person asked" if stone.why == "forgotten" else "for its age"
+            raise NotFound(f"this study was forgotten here on {stone.removed_at[:10]}, {why}")
+        return found
 
     def job(self, job_key: str) -> Json | None:
         """One job; see `listings.show_job`."""
@@ -152,6 +157,14 @@ class LedgerActions:
             raise NotFound("there is no such study")
         self._write(lambda transaction: choose_volume(transaction, row.study_uid, series_uid, number))
         return {"kind": "study", "key": row.study_key, "state": row.state.value}
+
+    def forget(self, study: str) -> Json:
+        """Record that a study is to be erased; whoever removes things takes it from there."""
+        row = find_study(self._ledger, study)
+        if row is None:
+            raise NotFound("there is no such study")
+        self._write(lambda transaction: request_forget(transaction, row.study_uid))
+        return {"kind": "study", "key": row.study_key, "state": "forgetting"}
 
     def release(self, key: str) -> Json:
         """Let a held job go on, or take a quarantined object in."""

@@ -5,7 +5,7 @@ The shapes are those of `gateway.api.models`.
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -157,11 +157,17 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
             "study_date": study.study_date,
             "study_description": study.study_description,
             "images": study.images,
+            "images_removed": study.images_removed_at,
+            "results_removed": _latest(job["results_removed"] for job in jobs[study.study_uid]),
             "jobs": jobs[study.study_uid],
             "deliveries": deliveries[study.study_uid],
         }
         for study in studies
     ]
+
+
+def _latest(times: Iterable[str | None]) -> str | None:
+    return max(filter(None, times), default=None)
 
 
 def _job(row: JobRow, run: RunRow | None) -> Json:
@@ -176,6 +182,7 @@ def _job(row: JobRow, run: RunRow | None) -> Json:
         "queue_id": (run.queue_id if run is not None else "") or None,
         "run_of": (run.followed if run is not None else "") or None,
         "waiting_since": run.waiting_since if run is not None and row.state is JobState.RUNNABLE else None,
+        "results_removed": row.results_removed_at,
         "fallback_of": row.fallback_of,
         "series_uid": row.series_uid,
         "rule": row.rule,

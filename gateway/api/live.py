@@ -22,6 +22,7 @@ from gateway.events import (
     ObjectQuarantined,
     StudyChanged,
 )
+from gateway.ledger.erasing import FORGOTTEN
 
 HEARTBEAT_S = 15.0
 GATHER_S = 0.1
@@ -141,6 +142,8 @@ class LiveFeed:
                 self._watchers.discard(watcher)
 
     async def _told(self, event: Event) -> dict[str, Any]:
+        if isinstance(event, StudyChanged) and event.state == FORGOTTEN:
+            return RELOAD  # it has no key any more
         content = _content(event)
         study_uid = getattr(event, "study_uid", None)
         if study_uid is not None:

@@ -29,6 +29,7 @@ class StudyJob(BaseModel):
     queue_id: str | None = Field(description="A remote queue's own name of the present run")
     run_of: str | None = Field(description="The other gateway whose run it is; null where it is ours")
     waiting_since: str | None = Field(description="Since when it waits for a machine; null while it does not")
+    results_removed: str | None = Field(description="When its results were removed; null: they are here")
     fallback_of: str | None = Field(description="The job whose place it took on the fallback queue")
     series_uid: str
     rule: str = Field(description="The rule that chose it")
@@ -112,6 +113,10 @@ class StudySummary(BaseModel):
     study_date: str
     study_description: str
     images: int = Field(description="Instances stored, of use or not")
+    images_removed: str | None = Field(description="When images of it were removed here; null: all are here")
+    results_removed: str | None = Field(
+        description="When results of it were removed here; null: all are here"
+    )
     jobs: list[StudyJob]
     deliveries: list[StudyDelivery]
 

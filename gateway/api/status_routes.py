@@ -96,6 +96,20 @@ def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> Non
         """
         return actions.use(study, choice.series_uid, choice.number)
 
+    @router.post(
+        "/studies/{study}/forget",
+        response_model=models.Outcome,
+        status_code=202,
+        tags=["studies"],
+        responses=NOT_IN_THE_CLOUD,
+    )
+    def forget_study(study: StudyName) -> Json:
+        """Erase a study here with all that was made of it; a tombstone of keys and times stays.
+
+        What is open of it is cancelled first. It is gone when the study is answered by 404.
+        """
+        return actions.forget(study)
+
 
 def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
     @router.get("/jobs/{job_key}", response_model=models.Job, tags=["jobs"])
@@ -228,8 +242,10 @@ def _add_file(router: APIRouter, store: StatusStore, files: JobFiles, name: str,
         },
     )
     def job_file(job_key: Key) -> Response:
-        _found(store.job(job_key), "job")
+        job = _found(store.job(job_key), "job")
         where = files.located(job_key, name)
+        if where is None and job["results_removed"]:
+            raise NotFound(f"this job's results were removed here on {job['results_removed'][:10]}")
         if where is None:
             raise NotFound(f"this job has no {name} (yet)")
         if isinstance(where, str):

@@ -107,6 +107,9 @@ class Actions(Protocol):
     def use(self, study: str, series_uid: str, number: int) -> Json:
         """Use this volume of a study, by its number in its series, in the place of the others of its scan."""
 
+    def forget(self, study: str) -> Json:
+        """Erase a study, by its key or its Study Instance UID, but for keys and times."""
+
     def release(self, key: str) -> Json:
         """Let a held job, or a quarantined object, go on."""
 

@@ -25,6 +25,8 @@ def summary_of(study: Item, jobs: Sequence[Item]) -> Json:
         "study_date": "",
         "study_description": "",
         "images": study["instances"],
+        "images_removed": None,
+        "results_removed": None,
         "jobs": [job_of(job) for job in ordered],
         "deliveries": [delivery for job in ordered for delivery in deliveries_of(job)],
     }
@@ -43,6 +45,7 @@ def job_of(job: Item) -> Json:
         "queue_id": None,
         "run_of": None,
         "waiting_since": None,
+        "results_removed": None,
         "fallback_of": job.get("fallback_of"),
         "series_uid": "",
         "rule": job["rule"],

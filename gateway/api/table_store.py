@@ -172,6 +172,10 @@ class TableActions:
         """Refuse; which volumes a study has is known to its gateway only."""
         self._refuse(self._reader.study(study).study, "there is no such study")
 
+    def forget(self, study: str) -> Json:
+        """Refuse: its gateway erases it, and what is mirrored of it here."""
+        self._refuse(self._reader.study(study).study, "there is no such study")
+
     def release(self, key: str) -> Json:
         """Refuse; objects that were put aside are known to their gateway only."""
         self._refuse(self._reader.job(key), "there is no such job here; an object is released at its gateway")

@@ -85,6 +85,7 @@ class Candidate:
 class Earlier:
     """What the ledger knows of a study's jobs and choices."""
 
+    study_uid: str
     jobs: tuple[JobRow, ...]
     """Oldest first."""
     images: Mapping[str, Sequence[str]]
@@ -98,6 +99,7 @@ class Earlier:
     def of(cls, ledger: Ledger, study_uid: str) -> "Earlier":
         """Read it."""
         return cls(
+            study_uid=study_uid,
             jobs=tuple(jobs_of(ledger, study_uid)),
             images=images_of_jobs(ledger, study_uid),
             delivered=delivered_slots(ledger, study_uid),

@@ -14,15 +14,22 @@ from converter.series import HeaderReader, Usability, Volume, judge_series
 from gateway.config import Rule
 from gateway.files.kept import FilesLost, is_lost, lost_files
 from gateway.identity import EngineIdentity, SiteSecret, volume_digest
-from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan
+from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, decided_volumes
 from gateway.ledger.instances import current_instances
-from gateway.ledger.records import InstanceRow, StudyRow
+from gateway.ledger.records import InstanceRow, JobRow, StudyRow
 from gateway.ledger.slots import GivenUp
 from gateway.ledger.store import Ledger
 
 from .attributes import attributes
 from .candidates import Candidate, Earlier, Slots
 from .choosing import Choosing, order_of, pick, scans, without_time_series
+from .removed import (
+    RemovedSeries,
+    decisions,
+    held_for_the_rest,
+    hold_what_cannot_be_compared,
+    set_apart,
+)
 from .rules import CompiledRule
 from .selection import why_never
 
@@ -80,7 +87,7 @@ class Planner:
             Kept files are gone or cannot be read.
         """
         began_at = time.monotonic()
-        rows = current_instances(self._ledger, study.study_uid)
+        rows, removed = set_apart(current_instances(self._ledger, study.study_uid))
         lost = lost_files(self._data_dir, [row for row in rows if row.of_use])
         if lost:  # before any header is read: a study that is sent again is looked at often
             raise FilesLost(lost)
@@ -95,6 +102,8 @@ class Planner:
         for task in dict.fromkeys(rule.task for rule in self._rules):
             choosing = Choosing(earlier, Slots.of(task, candidates, earlier), given_up)
             jobs += self._choose(task, candidates, choosing)
+        if removed:
+            self._deal_with_removed(removed, earlier, jobs, decided)
         return StudyPlan(
             study.study_uid,
             study.generation,
@@ -104,6 +113,25 @@ class Planner:
             choices_until=max((choice.chosen_at for choice in earlier.choices), default=""),
             planning_s=time.monotonic() - began_at,
         )
+
+    def _deal_with_removed(
+        self,
+        removed: Sequence[RemovedSeries],
+        earlier: Earlier,
+        jobs: list[PlannedJob],
+        decided: list[DecidedVolume],
+    ) -> None:
+        """Add what is said of series whose images are not here any more, and of what came late of them."""
+        takes_best = {rule.rule.name: rule.rule.choose == "best" for rule in self._rules}
+        jobs[:] = hold_what_cannot_be_compared(jobs, removed, earlier, takes_best)
+        volumes = decided_volumes(self._ledger, earlier.study_uid)
+        for series in removed:
+            held = held_for_the_rest(series, earlier, self._key_like)
+            jobs += held
+            decided += decisions(series, volumes, held)
+
+    def _key_like(self, instances: Sequence[tuple[str, str, str]], job: JobRow) -> str:
+        return self._secret.job_key(instances, job.task, job.options, self._engine)
 
     # -- judging ------------------------------------------------------------------------------------------
 

@@ -60,6 +60,13 @@ class CloudActions(TableActions):
             raise NotPossible("this is an upload: put its file, then start its job")
         return super().complete(study)
 
+    def forget(self, study: str) -> Json:
+        """Refuse: of an upload there is nothing but its files and items, which expire by themselves."""
+        found = self._reader.study(study).study
+        if found is not None and found["site"] == self._jobs.site:
+            raise NotPossible("this is an upload: the bucket's lifecycle and the table's expiry remove it")
+        return super().forget(study)
+
     def use(self, study: str, series_uid: str, number: int) -> Json:
         """Refuse: an upload is one image."""
         found = self._reader.study(study).study

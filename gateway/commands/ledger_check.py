@@ -148,8 +148,8 @@ class _Look:
         yield _verdict("quarantine", self._lost_from_quarantine(), "each file is there", fix)
 
     def _lost_images(self) -> Iterator[str]:
-        rows = self._connection.execute("SELECT * FROM instances WHERE is_current = 1")
-        total = self._number("SELECT count(*) FROM instances WHERE is_current = 1")
+        rows = self._connection.execute("SELECT * FROM instances WHERE is_current = 1 AND removed_at IS NULL")
+        total = self._number("SELECT count(*) FROM instances WHERE is_current = 1 AND removed_at IS NULL")
         lost: Counter[str] = Counter()
         for number, row in enumerate(rows):
             if number % 1000 == 0:

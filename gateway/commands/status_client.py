@@ -93,6 +93,28 @@ class StatusClient:
         if self._ask("POST", f"/api/v1/studies/{study}/use", body=body) is None:
             raise StatusError("the gateway is not running; start it with `iris serve`, then choose")
 
+    def forget(self, study: str) -> None:
+        """Let the gateway erase a study; it may take a moment until what runs of it has ended.
+
+        Raises
+        ------
+        StatusError
+        """
+        if self._ask("POST", f"/api/v1/studies/{study}/forget") is None:
+            raise StatusError("the gateway is not running; start it with `iris serve`, then forget the study")
+
+    def is_known(self, study: str) -> bool:
+        """Whether the gateway still knows a study.
+
+        Raises
+        ------
+        StatusError
+        """
+        answer = self._ask("GET", f"/api/v1/studies/{study}", accept=(200, 404))
+        if answer is None:
+            raise StatusError("the gateway has ended meanwhile; it goes on with that at its next start")
+        return answer.get("status") != 404
+
     def mirror(self) -> dict[str, Any] | None:
         """How far the mirror is; None with the gateway down."""
         return self._ask("GET", "/api/v1/mirror")

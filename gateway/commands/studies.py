@@ -1,6 +1,7 @@
 """The commands about studies: `iris studies`, `study`, `retry`, `use`."""
 
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,9 @@ import typer
 from rich.table import Column, Table
 
 from .console import ConfigOption, JsonOption, out, plain_errors, print_json
+
+WAIT_FOR_FORGOTTEN_S = 20.0
+"""How long `iris forget` waits until what runs of a study has ended."""
 
 
 def studies(
@@ -42,6 +46,9 @@ def study(
         return
     reason = f" ({item['reason']})" if item["reason"] else ""
     out.print(f"{item['study_uid']}: {item['state']}{reason}, received {_short(item['received'])}")
+    for what in ("images", "results"):
+        if item[f"{what}_removed"]:
+            out.print(f"  {what} of it were removed here at {_short(item[f'{what}_removed'])}")
     for job in item["jobs"]:
         out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
     for delivery in item["deliveries"]:
@@ -107,6 +114,30 @@ def _volume_named(study: dict[str, Any], volume: str) -> tuple[str, int]:
     if len(found) > 1:
         raise StatusError(f"several series have the number {wanted}; name one by its UID: {', '.join(found)}")
     return found[0], int(number) if number else 1
+
+
+def forget(
+    uid: Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID, or the study's key")],
+    config: ConfigOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+) -> None:
+    """Erase a study here, with all that was made of it; a tombstone of keys and times stays."""
+    with plain_errors():
+        client = _status_client(config)
+        item = client.study(uid)
+        images, jobs = item["images"], len(item["jobs"])
+        out.print(f"{item['study_uid']}: {item['state']}, {images} images, {jobs} jobs")
+        out.print("What was sent to destinations stays there. This cannot be undone.")
+        if not yes and not typer.confirm("Erase it here?"):
+            raise typer.Exit(1)
+        client.forget(item["study_key"])
+        deadline = time.monotonic() + WAIT_FOR_FORGOTTEN_S
+        while client.is_known(item["study_key"]):
+            if time.monotonic() > deadline:
+                out.print("it is forgotten as soon as what runs of it has ended")
+                return
+            time.sleep(0.2)
+    out.print("it is forgotten")
 
 
 def _status_client(config: Path | None) -> Any:

@@ -34,6 +34,7 @@ from .sections import (
     News,
     Objects,
     Queue,
+    Retention,
     Rule,
     Seg,
     Site,
@@ -64,6 +65,7 @@ __all__ = [
     "News",
     "Objects",
     "Queue",
+    "Retention",
     "Rule",
     "Seg",
     "Site",
@@ -91,6 +93,7 @@ class Config(BaseSettings):
     )
 
     site: Site = Site()
+    retention: Retention = Retention()
     dicom: Dicom = Dicom()
     study: StudyTimes = StudyTimes()
     destination: list[Destination] = []
@@ -134,6 +137,11 @@ class Config(BaseSettings):
             if missing:
                 raise ValueError(f"rule {rule.name}: send_to names no [[destination]]: {', '.join(missing)}")
         self._aws_parts_fit_together()
+        if 0 < self.retention.min_free_mb <= self.site.low_water_mb:
+            raise ValueError(
+                f"retention.min_free_mb = {self.retention.min_free_mb} must be above site.low_water_mb ="
+                f" {self.site.low_water_mb}: else senders are turned away before anything is removed"
+            )
         loopback = self.api.host == "localhost" or _is_loopback(self.api.host)
         if self.api.auth == "none" and not loopback:
             raise ValueError("api.auth = 'none' is allowed on loopback only; set api.auth = 'token'")

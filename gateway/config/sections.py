@@ -35,6 +35,18 @@ class Site(Section):
     """Free space below which new associations are rejected as transient."""
 
 
+class Retention(Section):
+    """For how long what is done is kept here; days, fractions allowed, 0: for ever."""
+
+    images_days: float = Field(0, ge=0, le=36500)
+    results_days: float = Field(0, ge=0, le=36500)
+    uploads_days: float = Field(0, ge=0, le=36500)
+    quarantine_days: float = Field(0, ge=0, le=36500)
+    ledger_days: float = Field(0, ge=0, le=36500)
+    min_free_mb: int = Field(0, ge=0)
+    """Free space below which the oldest done studies are removed; 0: whatever there is."""
+
+
 class AllowedSender(Section):
     """One sender that may open associations: both its AE title and its address must match."""
 

@@ -35,6 +35,19 @@ class FilesLost(CannotGoOn):
         self.files = files
 
 
+class ImagesRemoved(CannotGoOn):
+    """Images were removed for their age, or for room: when, and the way out.
+
+    Parameters
+    ----------
+    then
+        What is to be done when they are here again; empty where nobody needs to do anything.
+    """
+
+    def __init__(self, removed_at: str, then: str = "") -> None:
+        super().__init__(f"its images were removed on {removed_at[:10]}; send the study again{then}")
+
+
 def is_lost(error: OSError) -> bool:
     """Whether an error at a kept file says something of the file, and not of the machine."""
     return error.errno not in _OF_THE_MACHINE

@@ -14,7 +14,7 @@ from gateway.ledger.records import InstanceRow, JobRow
 from gateway.ledger.store import Ledger
 from gateway.workers.attempts import CannotGoOn
 
-from .kept import FilesLost, lost_files, unreadable_files
+from .kept import FilesLost, ImagesRemoved, lost_files, unreadable_files
 
 THEN_RETRY = ", then retry the job"
 
@@ -75,6 +75,9 @@ class Workplace:
         missing = len(wanted - current.keys())
         if missing:
             raise CannotGoOn(f"{missing} of its instances are gone; send the study again{THEN_RETRY}")
+        removed = [at for uid in wanted if (at := current[uid].removed_at) is not None]
+        if removed:
+            raise ImagesRemoved(max(removed), THEN_RETRY)
         return {uid: current[uid] for uid in wanted}, frames
 
     def uploaded_image(self, job: JobRow) -> Path:

@@ -20,8 +20,14 @@ def choose_volume(transaction: Transaction, study_uid: str, series_uid: str, num
     Raises
     ------
     NotPossible
-        There is no such volume, or no rule would take it.
+        There is no such volume, no rule would take it, or its study's images are not here any more.
     """
+    removed_at = transaction.study(study_uid).images_removed_at
+    if removed_at is not None:
+        raise NotPossible(
+            f"images of this study were removed here on {removed_at[:10]}; `iris forget` it, then send it"
+            " again: it is then taken as a new one"
+        )
     row = transaction.one(
         "SELECT * FROM volumes WHERE study_uid = ? AND series_uid = ? AND number = ?",
         (study_uid, series_uid, number),

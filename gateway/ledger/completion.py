@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.events import CompletionRequested, JobChanged
 
-from .records import JobRow, StudyRow, utc_now
+from .records import JobRow, StudyRow, VolumeRow, utc_now
 from .slots import GivenUp, give_up, supersede_deliveries, supersede_slot
 from .states import JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
@@ -111,6 +111,12 @@ def images_of(ledger: Ledger, job_key: str) -> tuple[str, ...]:
     """
     rows = ledger.read("SELECT name FROM job_images WHERE job_key = ? ORDER BY position", (job_key,))
     return tuple(row["name"] for row in rows)
+
+
+def decided_volumes(ledger: Ledger, study_uid: str) -> list[VolumeRow]:
+    """What was decided about each volume of a study at its last completion."""
+    rows = ledger.read("SELECT * FROM volumes WHERE study_uid = ? ORDER BY series_uid, number", (study_uid,))
+    return [VolumeRow.of(row) for row in rows]
 
 
 def request_completion(transaction: Transaction, study_uid: str) -> None:

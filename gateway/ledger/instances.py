@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gateway.events import InstanceStored, ObjectQuarantined
 
 from .records import InstanceRow, utc_now
+from .removals import Gone, keep_file, plan_removal
 from .states import StudyEvent, StudyState
 from .store import Ledger
 from .transaction import Transaction
@@ -46,6 +47,8 @@ class ArrivedInstance:
     of_use: bool
     why_not: str
     sender: str
+    identifying_sha256: str = ""
+    """Of what says whose image it is, in whatever transfer syntax; empty: not known."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,28 @@ def is_result_of_ours(ledger: Ledger, sop_instance_uid: str) -> bool:
 
 
 def names_of_known_files(ledger: Ledger, folder: str) -> set[str]:
-    """The names of the instances' files in one folder, below data_dir, that the ledger answers for."""
+    """The names of the files in one folder, below data_dir, that the ledger answers for or has removed."""
+    begins, ends = f"{folder}/", f"{folder}{_AFTER_SLASH}"
     rows = ledger.read(
-        "SELECT path FROM instances WHERE path > ? AND path < ?", (f"{folder}/", f"{folder}{_AFTER_SLASH}")
+        "SELECT path FROM instances WHERE path > ? AND path < ?"
+        " UNION SELECT name FROM removals WHERE kind = ? AND name > ? AND name < ?",
+        (begins, ends, Gone.FILE, begins, ends),
     )
     return {row["path"].removeprefix(f"{folder}/") for row in rows}
 
 
 def is_known_file(ledger: Ledger, path: str) -> bool:
-    """Whether the ledger answers for this file of an instance, below data_dir."""
-    return bool(ledger.read("SELECT 1 FROM instances WHERE path = ? LIMIT 1", (path,)))
+    """Whether the ledger answers for this file of an instance, below data_dir, or has it removed."""
+    sql = (
+        "SELECT 1 FROM instances WHERE path = ? UNION ALL SELECT 1 FROM removals WHERE kind = ? AND name = ?"
+    )
+    return bool(ledger.read(sql, (path, Gone.FILE, path)))
+
+
+def is_done(ledger: Ledger, study_uid: str) -> bool:
+    """Whether a study is done."""
+    rows = ledger.read("SELECT state FROM studies WHERE study_uid = ?", (study_uid,))
+    return bool(rows) and rows[0]["state"] == StudyState.DONE
 
 
 def store_instance(transaction: Transaction, arrived: ArrivedInstance, association: int) -> None:
@@ -140,8 +155,11 @@ def store_instance(transaction: Transaction, arrived: ArrivedInstance, associati
             "why_not": arrived.why_not,
             "sender": arrived.sender,
             "received_at": now,
+            "identifying_sha256": arrived.identifying_sha256,
         },
     )
+    keep_file(transaction, arrived.path)
+    _images_are_back(transaction, study_uid)
     transaction.publish(InstanceStored(study_uid, association))
 
 
@@ -158,10 +176,74 @@ def renew_file(
     It is the same instance: no revision, no other identity, and a study that is complete stays so. One that
     still waits for it is looked at again.
     """
+    if _is_removed(transaction, known):  # since the caller looked
+        bring_back(transaction, known, arrived, association)
+        return
     transaction.execute(
         "UPDATE instances SET path = ?, size_bytes = ? WHERE path = ?",
         (arrived.path, arrived.size_bytes, known.path),
     )
+    keep_file(transaction, arrived.path)
+    _look_again(transaction, known, association)
+
+
+def bring_back(
+    transaction: Transaction, known: InstanceRow, arrived: ArrivedInstance, association: int
+) -> bool:
+    """Record that a file that was removed for its age is here again, where its study waits for it.
+
+    Returns
+    -------
+    False where its study is done: nobody waits for it, and what came goes again.
+    """
+    study = transaction.study(known.study_uid)
+    if study.state is StudyState.DONE:
+        plan_removal(transaction, Gone.FILE, [arrived.path])
+        return False
+    transaction.execute(
+        "UPDATE instances SET path = ?, size_bytes = ?, transfer_syntax_uid = ?, header_sha256 = ?,"
+        " removed_at = NULL WHERE sop_instance_uid = ? AND revision = ?",
+        (
+            arrived.path,
+            arrived.size_bytes,
+            arrived.transfer_syntax_uid,  # its pixels' digest stays: it is the same image in another one
+            arrived.header_sha256,
+            known.sop_instance_uid,
+            known.revision,
+        ),
+    )
+    keep_file(transaction, arrived.path)
+    _images_are_back(transaction, known.study_uid)
+    if study.state is not StudyState.RECEIVING:
+        transaction.move_study(known.study_uid, StudyEvent.INSTANCE_STORED, sender=arrived.sender)
+    _look_again(transaction, known, association)
+    return True
+
+
+def _is_removed(transaction: Transaction, known: InstanceRow) -> bool:
+    row = transaction.one(
+        "SELECT removed_at FROM instances WHERE sop_instance_uid = ? AND revision = ?",
+        (known.sop_instance_uid, known.revision),
+    )
+    return row is not None and row["removed_at"] is not None
+
+
+def _images_are_back(transaction: Transaction, study_uid: str) -> None:
+    """Forget that images were removed when all that count are here again."""
+    missing = transaction.one(
+        "SELECT 1 FROM instances WHERE study_uid = ? AND removed_at IS NOT NULL AND is_current = 1 LIMIT 1",
+        (study_uid,),
+    )
+    if missing is None:
+        transaction.execute(
+            "UPDATE studies SET images_removed_at = NULL"
+            " WHERE study_uid = ? AND images_removed_at IS NOT NULL",
+            (study_uid,),
+        )
+
+
+def _look_again(transaction: Transaction, known: InstanceRow, association: int) -> None:
+    """Let a study that is receiving wait for its sender anew."""
     now = utc_now()
     cursor = transaction.execute(
         "UPDATE studies SET last_instance_at = ?, updated_at = ?, evidence = NULL, evidence_at = NULL,"
@@ -222,6 +304,7 @@ def note_our_own_result(transaction: Transaction, study_uid: str) -> None:
 def put_aside(transaction: Transaction, refused: RefusedObject) -> None:
     """Record an object in quarantine; the same bytes again only count up (a sender may try for ever)."""
     now = utc_now()
+    keep_file(transaction, refused.path)
     row = transaction.one(
         "INSERT INTO quarantine (key, reason, sentence, path, study_uid, sop_instance_uid, sender,"
         " first_at, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

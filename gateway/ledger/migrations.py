@@ -5,6 +5,7 @@ Each version is one transaction: a process that is killed in between leaves the 
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ SCHEMAS: Final = (
     "schema_5.sql",
     "schema_6.sql",
     "schema_7.sql",
+    "schema_8.sql",
 )
 """One file for each schema version, applied in order."""
 
@@ -37,6 +39,7 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+@cache
 def names_of(version: int) -> Names:
     """Everything that the schema of this version holds."""
     with closing(sqlite3.connect(":memory:")) as empty:

@@ -66,6 +66,11 @@ class StudyRow(_Row):
     generation: int
     images: int
     done_at: str | None
+    images_removed_at: str | None
+    images_here: int
+    results_here: int
+    is_upload: int
+    forget_at: str | None
 
 
 class InstanceRow(_Row):
@@ -90,6 +95,8 @@ class InstanceRow(_Row):
     why_not: str
     sender: str
     received_at: str
+    removed_at: str | None
+    identifying_sha256: str
 
 
 class JobRow(_Row):
@@ -123,6 +130,7 @@ class JobRow(_Row):
     fallback_of: str | None
     outputs: Json[tuple[str, ...]]
     volume_sha256: str
+    results_removed_at: str | None
 
     @property
     def is_upload(self) -> bool:
@@ -250,6 +258,27 @@ class OutboxRow(_Row):
     key: str
     since: str
     is_urgent: int
+
+
+class RemovalRow(_Row):
+    """Something that is to be removed from here."""
+
+    number: int
+    kind: str
+    name: str
+    job_key: str
+    since: str
+
+
+class TombstoneRow(_Row):
+    """What is left of a study that is gone."""
+
+    study_key: str
+    job_keys: Json[tuple[str, ...]]
+    received_at: str
+    done_at: str | None
+    removed_at: str
+    why: str
 
 
 class MirrorRow(_Row):

@@ -231,6 +231,12 @@ class Ledger:
         for event in transaction.events:
             self.bus.publish(event)
 
+    def checkpoint(self) -> None:
+        """Bring the log of changes into the file, and empty it as far as nobody reads there."""
+        with self._write_lock:
+            if self._writer is not None:
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def __enter__(self) -> Self:
         return self
 

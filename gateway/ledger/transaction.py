@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from gateway.events import DeliveryChanged, Event, JobChanged, StudyChanged
@@ -42,6 +42,14 @@ class WhyDone(StrEnum):
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
     NO_DESTINATION = "encoded, but no destination is configured"
+
+
+class ResultsHere(IntEnum):
+    """Whether results of a study may lie here that retention may remove."""
+
+    GONE = 0
+    MAY_GO = 1
+    ONLY = 2  # no destination has them
 
 
 class Transaction:
@@ -114,6 +122,12 @@ class Transaction:
         self.note(event, study_uid=job.study_uid, job_key=job.job_key, **detail)
         self.publish(JobChanged(job.job_key, job.study_uid, event.removeprefix("job."), job.state))
 
+    def step_of_study(self, event: str, study_uid: str, **detail: Any) -> None:
+        """Note what happened to a study without moving it, where the gateway may also be made to die."""
+        self.transitions.append(event)
+        self.note(event, study_uid=study_uid, **detail)
+        self.publish(StudyChanged(study_uid, self.study(study_uid).state))
+
     # -- rows ---------------------------------------------------------------------------------------------
 
     def job(self, job_key: str) -> JobRow:
@@ -182,6 +196,7 @@ class Transaction:
                 "failures": 0,
                 "not_before": None,
                 "updated_at": utc_now(),
+                **({"results_removed_at": None} if state in JOB_OPEN else {}),
                 **(columns or {}),
             },
         )
@@ -262,6 +277,7 @@ class Transaction:
                 "reason": reason,
                 "updated_at": now,
                 "done_at": now if state is StudyState.DONE else None,
+                **({"images_here": 1, **_results_here(reason)} if state is StudyState.DONE else {}),
                 **(columns or {}),
             },
         )
@@ -293,7 +309,8 @@ class Transaction:
             }[target]
             self.move_study(study_uid, event, reason=reason)
         elif reason != study.reason:
-            self.update("studies", "study_uid", study_uid, {"reason": reason})
+            here = _results_here(reason) if target is StudyState.DONE else {}
+            self.update("studies", "study_uid", study_uid, {"reason": reason, **here})
 
     def derived_state(self, study_uid: str) -> tuple[StudyState, str]:
         """Where a complete study is by its jobs and deliveries, and why."""
@@ -366,6 +383,12 @@ class Transaction:
         if reason:
             detail["reason"] = reason
         self.note(f"{kind}.{event}", study_uid=study_uid, **keys, **detail)
+
+
+def _results_here(reason: str) -> dict[str, int]:
+    """What of a study that is done now retention has to look at, whatever it looked at before."""
+    only_here = reason == WhyDone.NO_DESTINATION
+    return {"results_here": ResultsHere.ONLY if only_here else ResultsHere.MAY_GO}
 
 
 def _plain(value: Any) -> Any:

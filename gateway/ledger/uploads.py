@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from gateway.config import UPLOAD_RULE
 
 from .completion import PlannedJob, plan_job
-from .records import JobRow, utc_now
+from .erasing import erase_study
+from .records import JobRow, StudyRow, utc_now
+from .removals import keep_file
 from .states import StudyEvent, StudyState
 from .store import Ledger
-from .transaction import Transaction
+from .transaction import NotPossible, Transaction
 
 DESCRIPTION = "NIfTI upload"
 WHY_NO_RULE_TAKES_IT = "a NIfTI that was uploaded: its tasks are asked for by hand"
@@ -34,10 +36,26 @@ class UploadedImage:
 
 
 def record_upload(transaction: Transaction, image: UploadedImage, planned: PlannedJob) -> JobRow:
-    """Write the image's study, where it is new, and its job, where that is; the job as it stands now."""
+    """Write the image's study, where it is new, and its job, where that is; the job as it stands now.
+
+    An image that was removed for its age, with its label maps, is a new one.
+
+    Raises
+    ------
+    NotPossible
+        It is being forgotten at this moment.
+    """
+    keep_file(transaction, image.path)
+    row = transaction.one("SELECT * FROM studies WHERE study_uid = ?", (image.study_uid,))
+    study = StudyRow.of(row) if row is not None else None
+    if study is not None and study.forget_at is not None:
+        raise NotPossible("this image is being forgotten, as a person asked; upload it again in a minute")
+    if study is not None and study.images_removed_at is not None and study.state is StudyState.DONE:
+        erase_study(transaction, study, why="age")
+        study = None
     known = transaction.one("SELECT 1 FROM jobs WHERE job_key = ?", (planned.job_key,))
     if known is None:
-        if transaction.one("SELECT 1 FROM studies WHERE study_uid = ?", (image.study_uid,)) is None:
+        if study is None:
             _add_study(transaction, image)
         plan_job(transaction, image.study_uid, planned)
         transaction.settle_later(image.study_uid)
@@ -57,6 +75,7 @@ def _add_study(transaction: Transaction, image: UploadedImage) -> None:
             "last_instance_at": now,
             "updated_at": now,
             "images": 1,
+            "is_upload": 1,
         },
     )
     _add_image(transaction, image, now)

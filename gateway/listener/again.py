@@ -15,7 +15,7 @@ from gateway.files.kept import is_there
 from gateway.ledger.records import InstanceRow
 
 from .archive import Archive, content_digest
-from .header import Damaged, ReadInstance, identifying, read_instance
+from .header import Damaged, ReadInstance, identifying, identifying_digest, read_instance
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,7 @@ class Again(Enum):
     LOST = auto()  # the same bytes; the file that was kept of them is gone or damaged
     CORRECTED = auto()  # another header with the same pixels
     REPLACED = auto()  # it differs, and what it should be compared with is lost: it takes its place
+    REMOVED = auto()  # the same; its file was removed for its age, or for room
 
 
 def came_again(archive: Archive, known: InstanceRow, read: ReadInstance, path: Path) -> Again:
@@ -41,6 +42,8 @@ def came_again(archive: Archive, known: InstanceRow, read: ReadInstance, path: P
         The machine cannot tell.
     """
     _check_place(known, read)
+    if known.removed_at is not None:
+        return _again_after_removal(archive, known, read)
     is_same_syntax = known.transfer_syntax_uid == read.transfer_syntax_uid
     if is_same_syntax and archive.is_named_for(known.path, content_digest(read)):
         return Again.SAME if _is_sound(archive, known) else Again.LOST
@@ -55,6 +58,24 @@ def came_again(archive: Archive, known: InstanceRow, read: ReadInstance, path: P
     if not _decode_alike(kept, path):
         raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
     return Again.SAME if is_same_header else Again.CORRECTED
+
+
+def _again_after_removal(archive: Archive, known: InstanceRow, read: ReadInstance) -> Again:
+    """Compare what came with what is known of a file that was removed: its digests.
+
+    Raises
+    ------
+    Damaged
+        It contradicts them.
+    """
+    if known.transfer_syntax_uid != read.transfer_syntax_uid:
+        is_recoded = known.identifying_sha256 in ("", identifying_digest(read.header))
+        return Again.REMOVED if is_recoded else Again.CORRECTED
+    if archive.is_named_for(known.path, content_digest(read)):
+        return Again.REMOVED
+    if known.pixel_sha256 == read.pixel_sha256:
+        return Again.CORRECTED
+    raise Damaged("same_uid_other_pixels", "the same SOP Instance UID was kept with other pixels")
 
 
 def _check_place(known: InstanceRow, read: ReadInstance) -> None:

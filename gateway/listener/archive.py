@@ -32,7 +32,11 @@ class Archive:
         folder = self.instances / _digest(study_uid)[:_UID_LETTERS]
         make_folder(folder)
         target = folder / f"{uid_part(sop_instance_uid)}-{content_sha256[:_DIGEST_LETTERS]}.dcm"
-        return self._move(source, target)
+        try:
+            return self._move(source, target)
+        except FileNotFoundError:  # the folder was empty, and has just been removed
+            make_folder(folder)
+            return self._move(source, target)
 
     def is_named_for(self, kept: str, content_sha256: str) -> bool:
         """Whether a file was kept with this content: its name says so."""
@@ -73,11 +77,6 @@ class Archive:
 def uid_part(sop_instance_uid: str) -> str:
     """The part of a kept file's name that says whose it is."""
     return _digest(sop_instance_uid)[:_UID_LETTERS]
-
-
-def uid_part_of(path: Path) -> str:
-    """That part of the name of a kept file, or of one that somebody put there."""
-    return path.name[:_UID_LETTERS]
 
 
 def content_digest(read: ReadInstance) -> str:

@@ -273,6 +273,11 @@ def identifying(header: Dataset) -> tuple[str, ...]:
     return tuple(header_text(header, keyword) for keyword in _IDENTIFYING)
 
 
+def identifying_digest(header: Dataset) -> str:
+    """A digest of the same, to compare with when the file is not here any more."""
+    return hashlib.sha256(repr(identifying(header)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def _normal(value: Any) -> str:
     """A value as text that does not depend on how its number was written or encoded."""
     if value is None:

@@ -5,8 +5,6 @@ put into quarantine in the same way; what cannot be made durable is answered 0xA
 """
 
 import sqlite3
-import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,14 @@ from pydicom.uid import UID
 
 from converter.results.header import is_our_own
 from gateway.adapters.durable import file_digest
+from gateway.files.locks import DataLocks
 from gateway.ledger.instances import (
     ArrivedInstance,
     RefusedObject,
     StudyHeader,
+    bring_back,
     current_instance,
+    is_done,
     is_known_file,
     is_result_of_ours,
     note_lost_file,
@@ -35,13 +36,14 @@ from gateway.ledger.records import InstanceRow
 from gateway.ledger.store import Ledger
 
 from .again import Again, came_again
-from .archive import Archive, content_digest, uid_part, uid_part_of
+from .archive import Archive, content_digest, uid_part
 from .header import (
     IMAGES_OF_USE,
     Damaged,
     NotReadable,
     ReadInstance,
     header_number,
+    identifying_digest,
     read_instance,
 )
 from .incoming import IncomingFile
@@ -53,8 +55,6 @@ SUCCESS = 0x0000
 KEPT_ASIDE = 0xB007  # warning: data set does not match SOP class, here: kept, a person will look at it
 CANNOT_UNDERSTAND = 0xC000
 OUT_OF_RESOURCES = 0xA700
-
-_LOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,23 @@ class Intake:
     ----------
     study_key_of
         Makes the opaque study key of a Study Instance UID.
+    locks
+        Those of whoever else moves or removes files here; None: nobody does.
     """
 
-    def __init__(self, ledger: Ledger, archive: Archive, study_key_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        archive: Archive,
+        study_key_of: Callable[[str], str],
+        locks: DataLocks | None = None,
+    ) -> None:
         self._ledger = ledger
         self._archive = archive
         self._study_key_of = study_key_of
         # Two associations may send the same instance at once: one after the other, by the name of its file.
         # An association holds one at a time; who adopts a file under a strange name holds two.
-        self._locks = [threading.RLock() for _ in range(_LOCKS)]
+        self._locks = locks or DataLocks()
 
     def take(
         self, incoming: IncomingFile, sender: Sender, *, command_uids: tuple[str, str] | None = None
@@ -124,16 +132,13 @@ class Intake:
             It stays where it is.
         """
         name = str(path.relative_to(self._archive.data_dir))
-        with self._lock(uid_part_of(path)):
+        with self._locks.instances.of(path.name):
             if is_known_file(self._ledger, name) or not path.exists():
                 return False
             self._take_file(path, FOUND, None)
             if path.exists() and not is_known_file(self._ledger, name):
                 path.unlink()  # the same as a known one, whose own file is sound
             return True
-
-    def _lock(self, uid_part: str) -> threading.RLock:
-        return self._locks[zlib.crc32(uid_part.encode("utf-8", "surrogateescape")) % _LOCKS]
 
     def _take_file(
         self, path: Path, sender: Sender, command_uids: tuple[str, str] | None
@@ -148,7 +153,7 @@ class Intake:
             _check_command(read, command_uids)
         except Damaged as contradiction:
             return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
-        with self._lock(uid_part(read.text("SOPInstanceUID"))):
+        with self._locks.instances.of(uid_part(read.text("SOPInstanceUID"))):
             return self._file(path, read, sender)
 
     def _file(self, path: Path, read: ReadInstance, sender: Sender) -> tuple[int, str | None]:
@@ -166,6 +171,8 @@ class Intake:
         if again is Again.RECODED:
             with self._ledger.transaction() as transaction:
                 note_same_instance(transaction, study_uid, read.transfer_syntax_uid)
+        if again is Again.REMOVED and is_done(self._ledger, study_uid):
+            return SUCCESS, study_uid  # it did its part: the same again would do the same again
         if again not in (Again.SAME, Again.RECODED):
             self._keep(path, read, sender, known, again)
         return SUCCESS, study_uid
@@ -184,9 +191,11 @@ class Intake:
         )
         try:
             with self._ledger.transaction() as transaction:
-                if known is not None and again is not Again.CORRECTED:
+                if known is not None and again in (Again.LOST, Again.REPLACED):
                     note_lost_file(transaction, known)
-                if known is not None and again is Again.LOST:
+                if known is not None and again is Again.REMOVED:
+                    bring_back(transaction, known, arrived, sender.association)
+                elif known is not None and again is Again.LOST:
                     renew_file(transaction, known, arrived, sender.association)
                 else:
                     store_instance(transaction, arrived, sender.association)
@@ -202,23 +211,24 @@ class Intake:
         self, path: Path, why: NotReadable, sender: Sender, status: int, read: ReadInstance | None = None
     ) -> int:
         key = file_digest(path)
-        kept = self._archive.put_aside(path, key)
-        refused = RefusedObject(
-            key=key,
-            reason=why.code,
-            sentence=why.sentence,
-            path=kept,
-            study_uid=read.text("StudyInstanceUID") if read else None,
-            sop_instance_uid=read.text("SOPInstanceUID") if read else None,
-            sender=sender.ae_title,
-        )
-        try:
-            with self._ledger.transaction() as transaction:
-                put_aside(transaction, refused)
-        except BaseException:
-            if sender is FOUND:  # nobody else would find it in the quarantine
-                (self._archive.data_dir / kept).replace(path)
-            raise
+        with self._locks.quarantine.of(key):
+            kept = self._archive.put_aside(path, key)
+            refused = RefusedObject(
+                key=key,
+                reason=why.code,
+                sentence=why.sentence,
+                path=kept,
+                study_uid=read.text("StudyInstanceUID") if read else None,
+                sop_instance_uid=read.text("SOPInstanceUID") if read else None,
+                sender=sender.ae_title,
+            )
+            try:
+                with self._ledger.transaction() as transaction:
+                    put_aside(transaction, refused)
+            except BaseException:
+                if sender is FOUND:  # nobody else would find it in the quarantine
+                    (self._archive.data_dir / kept).replace(path)
+                raise
         log.warning("object_quarantined", key=key[:16], reason=why.code)
         return status
 
@@ -249,6 +259,7 @@ class Intake:
             of_use=of_use,
             why_not=why_not,
             sender=sender.ae_title,
+            identifying_sha256=identifying_digest(read.header),
         )
 
 

@@ -13,8 +13,9 @@ from typing import Final
 import structlog
 
 from gateway.adapters.errors import OutsideError
-from gateway.adapters.mirror import Mirror, MirrorItem
+from gateway.adapters.mirror import ItemKey, ItemKind, Mirror, MirrorItem
 from gateway.events import Bus, Event, InstanceStored
+from gateway.ledger.erasing import is_known
 from gateway.ledger.outbox import (
     EPOCH_FACTOR,
     backlog_of,
@@ -26,6 +27,7 @@ from gateway.ledger.outbox import (
     seconds_to_next_change,
 )
 from gateway.ledger.records import OutboxRow
+from gateway.ledger.removals import Gone, removals_of, strike_out
 from gateway.ledger.store import Ledger
 from gateway.workers.attempts import Backoff, fault_of
 from gateway.workers.waits import Rests
@@ -84,7 +86,7 @@ class MirrorWorker(Worker):
         if rest_s is not None:
             return rest_s
         try:
-            while not self.is_stopping and self._ship_some():
+            while not self.is_stopping and (self._forget_some() or self._ship_some()):
                 self._all_is_well()
                 self.heartbeat()
             rebuilding = mirror_of(self._ledger).rebuilding
@@ -123,7 +125,13 @@ class MirrorWorker(Worker):
         if not changes:
             return False
         epoch = mirror_of(self._ledger).epoch
-        shipments = list(zip(changes, self._items.of(changes, epoch), strict=True))
+        try:
+            items = self._items.of(changes, epoch)
+        except (LookupError, StopIteration):
+            if all(is_known(self._ledger, change.study_uid) for change in changes):
+                raise
+            return True  # one of them was forgotten between two looks, and its changes with it
+        shipments = list(zip(changes, items, strict=True))
         shipped, newest, refusal = self._ship(shipments)
         with self._ledger.transaction() as transaction:
             mark_shipped(transaction, shipped)
@@ -131,6 +139,19 @@ class MirrorWorker(Worker):
                 note_newer_epoch(transaction, newest // EPOCH_FACTOR)
         if refusal is not None:
             raise refusal
+        return True
+
+    def _forget_some(self) -> bool:
+        """Remove items of studies that were forgotten here; False where there was none."""
+        rows = removals_of(self._ledger, Gone.MIRROR, 0, BATCH)
+        if not rows:
+            return False
+        below = (mirror_of(self._ledger).epoch + 1) * EPOCH_FACTOR
+        for row in rows:
+            study_key, kind, name = row.name.split("/")
+            self._mirror.remove(ItemKey(study_key, ItemKind(kind), name), below)
+        with self._ledger.transaction() as transaction:
+            strike_out(transaction, [row.number for row in rows])
         return True
 
     def _ship(self, shipments: Sequence[Shipment]) -> tuple[list[int], int, OutsideError | None]:

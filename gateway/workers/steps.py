@@ -5,12 +5,14 @@ time: a crash in the middle of it leaves the job where it was. What the ledger c
 full) is known in memory until it can be: the job only waits, and the step is taken again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 
 from gateway.events import Bus, Event, JobChanged
 from gateway.ledger.records import JobRow
+from gateway.ledger.removals import is_being_cleared
 from gateway.ledger.states import JobEvent, JobState, UnknownTransition
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
@@ -18,12 +20,15 @@ from gateway.ledger.work import job as job_of
 from gateway.ledger.work import next_job, put_off_job, put_off_jobs, wait_with_job
 
 from . import attempts
-from .attempts import Blame, Fault, Policy, fault_of
+from .attempts import Backoff, Blame, Fault, Policy, fault_of
 from .waits import Rests, Waits
 from .worker import LIMIT_S, Worker
 
 log = structlog.get_logger(__name__)
 
+CLEARING = Backoff(0.1, 15.0)
+"""How soon a job is taken of which something is still to be removed."""
+BEING_CLEARED = "what an earlier run of it left is being removed first"
 _OF_THE_WORKER = ""
 """What the worker's own pauses are counted under."""
 
@@ -62,6 +67,8 @@ class StepWorker(Worker):
         self._waits = Waits()
         self._rests = Rests()
         self._pauses = Rests()
+        self.job_at_hand = ""
+        """The key of the job that it is at; empty when it is at none."""
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether a job came to stand before the step, or a person wants it tried now."""
@@ -80,8 +87,8 @@ class StepWorker(Worker):
             job = next_job(self._ledger, self._state, resting)
             if job is None:
                 return min(resting.values(), default=None)
-            with self.at(f"job {job.job_key[:12]}"):
-                fault = self._take(job)
+            with self.at(f"job {job.job_key[:12]}"), self._having_in_hand(job):
+                fault = self._take(job) if self._may_begin(job) else None
             if fault is not None and fault.blame is Blame.MACHINE and fault.is_everywhere:
                 self.trouble = fault.sentence
                 self.pause(self._pauses.put_off(_OF_THE_WORKER, self._policy.machine, fault.sentence))
@@ -97,6 +104,24 @@ class StepWorker(Worker):
             key: self._waits.left_s(key, until, self._policy.longest_s) for key, until in put_off.items()
         }
         return {key: left for key, left in left_s.items() if left > 0} | self._rests.left_s()
+
+    @contextmanager
+    def _having_in_hand(self, job: JobRow) -> Iterator[None]:
+        """Say that nobody else may remove anything of the job."""
+        self.job_at_hand = job.job_key
+        try:
+            yield
+        finally:
+            self.job_at_hand = ""
+
+    def _may_begin(self, job: JobRow) -> bool:
+        """Whether the step may write: the job was not called off since, nor is its folder being removed."""
+        if not self._stands_here(job.job_key):
+            return False
+        if is_being_cleared(self._ledger, job.job_key):
+            self._rests.put_off(job.job_key, CLEARING, BEING_CLEARED)
+            return False
+        return True
 
     def _stands_here(self, job_key: str) -> bool:
         job = job_of(self._ledger, job_key)

@@ -24,7 +24,9 @@ TABLE = f"arn:aws:dynamodb:{HERE}:table/iris-oculus-backend-studies"
 JOB = f"arn:aws:batch:{HERE}:job/00000000-0000-4000-8000-000000000000"
 
 GATEWAY_MAY_NOT = [
-    ("s3:DeleteObject", f"{BUCKET}/gateway/jobs/KEY/input.nii.gz"),
+    ("s3:DeleteObject", f"{BUCKET}/gateway/anything"),  # only what retention removes, and doctor's probe
+    ("s3:DeleteObject", f"{BUCKET}/jobs/KEY/input.nii.gz"),
+    ("s3:DeleteObject", f"{BUCKET}/uploads/aws-0123456789ab/image"),
     ("s3:GetObject", f"{BUCKET}/uploads/aws-0123456789ab/image"),
     ("s3:ListBucket", "arn:aws:s3:::another"),
     ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/another"),

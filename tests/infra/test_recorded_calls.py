@@ -235,6 +235,7 @@ def test_gateway_may_do_what_it_was_seen_to_do_and_nothing_else(
     large.write_bytes(b"voxels" * 1000)
     with recording() as calls:
         open_store(config).objects.put_file(f"jobs/{KEY}/input.nii.gz", large)
+        open_store(config).objects.remove(f"jobs/{KEY}/")
         begin_upload(stack, f"{config.objects.prefix}/jobs/{KEY}/request.json")
         app = App(config)
         app.start()

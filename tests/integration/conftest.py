@@ -23,6 +23,7 @@ from pynetdicom.presentation import build_context
 
 from gateway.config import AllowedSender, Dicom
 from gateway.events import Bus, Event
+from gateway.files.locks import DataLocks
 from gateway.ledger.records import EventRow, InstanceRow, QuarantineRow, StudyRow
 from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
@@ -54,7 +55,8 @@ class Gate:
         bus.subscribe(self.heard.append)
         self.ledger = Ledger(self.data_dir / "ledger.sqlite", bus)
         self.archive = Archive(self.data_dir)
-        self.intake = Intake(self.ledger, self.archive, _study_key)
+        self.locks = DataLocks()
+        self.intake = Intake(self.ledger, self.archive, _study_key, self.locks)
         self.admission = Admission(self.allow, self.data_dir, self.low_water_mb)
         self.listener = Listener(
             Dicom(port=0, max_associations=self.max_associations),

@@ -249,6 +249,7 @@ def test_listings_without_a_gateway_or_ledger_say_to_start_it(iris: Iris) -> Non
         ["study", "1.2.3"],
         ["retry", "abc"],
         ["use", "1.2.3", "--volume", "2"],
+        ["forget", "1.2.3", "--yes"],
     ):
         answer = iris(*arguments)
         assert answer.returncode == 1

@@ -148,6 +148,41 @@ def test_located_object_can_be_read_where_it_says(store: ObjectStore) -> None:
         assert answer.headers["content-type"].startswith("application/json")
 
 
+def test_removed_object_is_gone_and_what_begins_like_it_is_not(store: ObjectStore) -> None:
+    store.put(KEY, b"it")
+    store.put(f"{KEY}.bak", b"another")
+    store.remove(KEY)
+    assert store.get(KEY) is None
+    assert store.get(f"{KEY}.bak") == b"another"
+
+
+def test_removed_prefix_takes_all_below_it_and_nothing_beside_it(store: ObjectStore) -> None:
+    below = [job_object("abc", name) for name in ("input.nii.gz", "runs/1/owner.json", "checkpoint/a/b")]
+    beside = [job_object("abcd", "manifest.json"), "jobs/ab/c"]
+    for key in (*below, *beside):
+        store.put(key, b"{}")
+    store.remove(job_prefix("abc"))
+    assert [store.get(key) for key in below] == [None] * 3
+    assert [store.get(key) for key in beside] == [b"{}"] * 2
+    store.put(KEY, b"anew")
+    assert store.get(KEY) == b"anew"
+
+
+def test_removing_what_is_not_there_changes_nothing(store: ObjectStore) -> None:
+    store.put(job_object("other", "manifest.json"), b"{}")
+    for key in (KEY, job_prefix("abc"), "nothing/of/the/kind"):
+        store.remove(key)
+    assert store.get(job_object("other", "manifest.json")) == b"{}"
+
+
+@pytest.mark.parametrize("key", ["", "/"])
+def test_whole_store_is_removed_by_nobody(store: ObjectStore, key: str) -> None:
+    store.put(KEY, b"{}")
+    with pytest.raises(Permanent):
+        store.remove(key)
+    assert store.get(KEY) == b"{}"
+
+
 @pytest.mark.parametrize("key", ["jobs/../../elsewhere", "../elsewhere", "/elsewhere"])
 def test_key_that_leads_out_of_the_store_is_refused(store: ObjectStore, key: str, tmp_path: Path) -> None:
     calls: list[Callable[[], Any]] = [
@@ -157,6 +192,7 @@ def test_key_that_leads_out_of_the_store_is_refused(store: ObjectStore, key: str
         lambda: store.settle(key, b"", None),
         lambda: store.modified_at(key),
         lambda: store.located(key),
+        lambda: store.remove(key),
         lambda: store.address(key),
     ]
     for call in calls:

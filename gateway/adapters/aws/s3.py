@@ -198,14 +198,26 @@ class BucketStore:
         return len(uploads_below(self._bucket, self._prefix))
 
     def remove(self, key: str) -> None:
-        """Remove an object; the gateway itself removes none.
+        """Remove an object, or all below a prefix that ends with a slash; earlier versions are the bucket's.
 
         Raises
         ------
         Away, Permanent
         """
+        if not key.endswith("/"):
+            self._remove(self._key(key))
+            return
+        with asking("s3:ListBucket", self._bucket.resource):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket.name, Prefix=self._key(key)
+            )
+            found = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        for each in found:
+            self._remove(each)
+
+    def _remove(self, whole_key: str) -> None:
         with asking("s3:DeleteObject", self._bucket.resource):
-            self._client.delete_object(Bucket=self._bucket.name, Key=self._key(key))
+            self._client.delete_object(Bucket=self._bucket.name, Key=whole_key)
 
     # -- reading ------------------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ function head(answer, act) {
     make("div", { class: "bar" },
       make("h1", {}, nameOf(answer)), badge(answer.state)),
     answer.reason ? make("p", {}, answer.reason) : null,
+    answer.images_removed ? make("p", {}, "Images of it were removed here: ", time(answer.images_removed)) : null,
+    answer.results_removed ? make("p", {}, "Results of it were removed here: ", time(answer.results_removed)) : null,
     make("dl", { class: "facts" },
       facts.filter(([, value]) => value).map(([name, value]) => fact(name, value)),
       fact("Received", time(answer.received))),

@@ -313,6 +313,7 @@ def test_actions_that_do_not_fit_are_refused(cloud: Cloud, planned: str) -> None
     for path, words in (
         (f"jobs/{planned}/retry", "the job is planned"),
         (f"studies/{study_key}/complete", "this is an upload"),
+        (f"studies/{study_key}/forget", "the bucket's lifecycle"),
     ):
         answer = cloud.status.post(f"/api/v1/{path}")
         assert (answer.status, words in answer.json()["detail"]) == (409, True)

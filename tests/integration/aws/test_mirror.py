@@ -16,6 +16,7 @@ import pytest
 from gateway.adapters.aws.dynamodb import DynamoMirror
 from gateway.adapters.mirror import ItemKey, ItemKind, Mirror, MirrorItem
 from gateway.events import JobChanged
+from gateway.ledger.erasing import forget, request_forget
 from gateway.ledger.outbox import EPOCH_FACTOR, mirror_of
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.workers.attempts import Backoff
@@ -389,6 +390,61 @@ def test_process_killed_while_it_ships_is_made_up_for_by_the_next(
     items = ledger.items()
     assert len(items) == len(ledger.event_numbers()) + 20
     assert {item["state"] for (_, sort), item in items.items() if sort == "STUDY"} == {"processing"}
+
+
+# -- studies that are forgotten ---------------------------------------------------------------------------
+
+
+def _forget(ledger: MirroredLedger, study_uid: str) -> None:
+    for _ in range(2):  # the first calls off what is open
+        with ledger.ledger.transaction() as transaction:
+            request_forget(transaction, study_uid)
+            is_gone = forget(transaction, study_uid, lambda _: False)
+    assert is_gone
+
+
+def test_forgotten_study_is_gone_from_the_table_and_no_other(ledger: MirroredLedger) -> None:
+    gone, kept = ledger.study(1), ledger.study(2)
+    ledger.job(gone)
+    ledger.job(kept)
+    ledger.ship()
+    before = {keys for keys in ledger.items() if "key0002" in keys[0]}
+    _forget(ledger, gone)
+    ledger.ship()
+    assert set(ledger.items()) == before
+    assert (ledger.worker.complaint(), ledger.waiting()) == ("", 0)
+    assert ledger.ledger.read("SELECT * FROM removals WHERE kind = 'mirror'") == []
+
+
+def test_forgotten_study_waits_for_a_table_that_is_away(
+    ledger: MirroredLedger, recording_proxy: RecordingProxy
+) -> None:
+    study_uid = ledger.study()
+    ledger.ship()
+    recording_proxy.is_away = True
+    _forget(ledger, study_uid)
+    ledger.ship()
+    assert ledger.worker.trouble != ""
+    recording_proxy.is_away = False
+    ledger.restart()
+    ledger.ship()
+    assert ledger.items() == {}
+
+
+def test_study_that_is_forgotten_between_two_looks_at_it_is_not_shipped(
+    ledger: MirroredLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_uid = ledger.study()
+    of = ledger.worker._items.of
+
+    def forget_first(*given: Any) -> Any:
+        monkeypatch.setattr(ledger.worker._items, "of", of)
+        _forget(ledger, study_uid)
+        return of(*given)
+
+    monkeypatch.setattr(ledger.worker._items, "of", forget_first)
+    ledger.ship()
+    assert (ledger.items(), ledger.worker.complaint()) == ({}, "")
 
 
 # -- ledgers that were put back, lost, rebuilt ------------------------------------------------------------

@@ -209,6 +209,7 @@ def test_action_in_the_cloud_names_the_gateway_that_does_it(job: str, function: 
         f"jobs/{job}/retry",
         f"jobs/{job}/cancel",
         "studies/key0001/complete",
+        "studies/key0001/forget",
         f"quarantine/{job}/release",
     )
     for path in paths:

@@ -25,3 +25,10 @@ def test_put_where_the_folder_cannot_be_made_is_retriable(store: FolderStore) ->
     store.put("jobs/a", b"a file where a folder is needed")
     with pytest.raises(Retriable, match="see to its disk"):
         store.put("jobs/a/request.json", b"{}")
+
+
+def test_removing_what_cannot_be_removed_is_retriable(store: FolderStore) -> None:
+    store.put("jobs/a/request.json", b"{}")
+    with pytest.raises(Retriable, match="see to its disk"):
+        store.remove("jobs/a")  # a folder, where an object is meant
+    assert store.get("jobs/a/request.json") == b"{}"

@@ -31,6 +31,14 @@ def test_config_without_file_has_the_documented_defaults() -> None:
     config = load_config()
     assert config.model_dump(mode="json") == {
         "site": {"name": "demo", "data_dir": "iris-data", "secret_file": "", "low_water_mb": 1024},
+        "retention": {
+            "images_days": 0,
+            "results_days": 0,
+            "uploads_days": 0,
+            "quarantine_days": 0,
+            "ledger_days": 0,
+            "min_free_mb": 0,
+        },
         "dicom": {
             "ae_title": "IRIS",
             "host": "127.0.0.1",

@@ -27,6 +27,7 @@ from gateway.ledger.completion import (
     receiving_studies,
 )
 from gateway.ledger.deliveries import next_delivery
+from gateway.ledger.erasing import forget
 from gateway.ledger.instances import (
     ArrivedInstance,
     StudyHeader,
@@ -39,7 +40,9 @@ from gateway.ledger.instances import (
     study_of_series,
 )
 from gateway.ledger.outbox import backlog_of, due_changes
+from gateway.ledger.removals import is_being_cleared
 from gateway.ledger.results import record_result, revisions_delivered
+from gateway.ledger.retention import DoneStudy, Part, Terms, oldest_with, remove_part
 from gateway.ledger.runs import open_runs
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
@@ -75,6 +78,9 @@ ALLOWED = {
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
     "SELECT count(*) AS waiting, min(since) AS since FROM mirror_outbox": "what the mirror lacks",
+    "SELECT study_uid, study_key, done_at FROM studies s WHERE (done_at, study_uid) > (": PAGE,
+    "SELECT study_uid FROM studies WHERE forget_at IS NOT NULL": OPEN,
+    "SELECT name FROM sqlite_master": "the schema itself",
     "WITH kept AS (SELECT study_uid, received_at FROM studies": "a mirror is filled once, or on request",
 }
 """What begins so may read more than it is about."""
@@ -239,6 +245,8 @@ QUESTIONS: dict[str, Deed] = {
     "revisions": lambda ledger: revisions_delivered(ledger, jobs_of(ledger, study_uid_of(3))[0]),
     "backlog": backlog_of,
     "changes to ship": _ship,
+    **{f"oldest with {part}": lambda ledger, p=part: oldest_with(ledger, p) for part in Part},
+    "cleared": lambda ledger: is_being_cleared(ledger, "a" * 64),
 }
 
 
@@ -302,6 +310,20 @@ def _stop_and_go_on(ledger: Ledger) -> None:
         act(held["job_key"])
 
 
+def _remove(ledger: Ledger) -> None:
+    rows = ledger.read("SELECT study_uid, study_key, done_at FROM studies WHERE study_uid = '9.1'")
+    study = DoneStudy(**dict(rows[0]))
+    for part in (Part.IMAGES, Part.RESULTS):
+        with ledger.transaction() as transaction:
+            assert remove_part(transaction, study, part, Terms(), why="age")
+
+
+def _forget(ledger: Ledger) -> None:
+    LedgerActions(ledger).forget("9.1")
+    with ledger.transaction() as transaction:
+        assert forget(transaction, "9.1", lambda _: False)
+
+
 STEPS_OF_WORK: dict[str, Deed] = {
     "an instance": _receive,
     "completion": _complete,
@@ -309,6 +331,8 @@ STEPS_OF_WORK: dict[str, Deed] = {
     "a result": _encode,
     "deliveries": _deliver,
     "a person": _stop_and_go_on,
+    "its age": _remove,
+    "forgotten": _forget,
 }
 """In this order, each once."""
 

@@ -1,0 +1,1 @@
+"""What is removed from here: by age, for room, and on request."""
