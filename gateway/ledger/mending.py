@@ -31,7 +31,10 @@ def mend_rows(transaction: Transaction, study_key_of: Callable[[str], str]) -> N
     """
     transaction.execute("PRAGMA defer_foreign_keys = ON")
     # What came in under a study that is not known is filed anew from its files, which say whose it is.
-    transaction.execute("DELETE FROM instances WHERE study_uid NOT IN (SELECT study_uid FROM studies)")
+    transaction.execute(
+        "DELETE FROM instances WHERE sender <> ? AND study_uid NOT IN (SELECT study_uid FROM studies)",
+        (UPLOAD_RULE,),
+    )
     now = utc_now()
     missing = transaction.execute(
         "SELECT DISTINCT study_uid FROM jobs WHERE study_uid NOT IN (SELECT study_uid FROM studies)"
@@ -45,6 +48,10 @@ def mend_rows(transaction: Transaction, study_key_of: Callable[[str], str]) -> N
     _drop_halves_of_jobs(transaction)
     while sum(_drop_references(transaction)):
         pass
+    transaction.execute(
+        "UPDATE studies SET is_upload = 1 WHERE study_uid IN (SELECT study_uid FROM jobs WHERE rule = ?)",
+        (UPLOAD_RULE,),
+    )
     transaction.execute(
         "UPDATE studies SET images = (SELECT count(*) FROM instances i"
         " WHERE i.study_uid = studies.study_uid AND i.is_current = 1)"
@@ -121,7 +128,8 @@ def _jobs_without_objects(ledger: Ledger, has_files: Callable[[str], bool]) -> l
         " count(DISTINCT o.sop_instance_uid) AS objects, count(d.key) AS deliveries FROM jobs j"
         " LEFT JOIN result_objects o ON o.job_key = j.job_key AND o.is_current = 1"
         " LEFT JOIN deliveries d ON d.sop_instance_uid = o.sop_instance_uid"
-        " WHERE j.state IN (?, ?) AND j.rule <> ? GROUP BY j.job_key",
+        " JOIN studies s ON s.study_uid = j.study_uid AND s.images_removed_at IS NULL"
+        " WHERE j.state IN (?, ?) AND j.rule <> ? AND j.results_removed_at IS NULL GROUP BY j.job_key",
         (JobState.ENCODED, JobState.DELIVERED, UPLOAD_RULE),
     )
     lacking = []
@@ -137,10 +145,10 @@ def _jobs_without_objects(ledger: Ledger, has_files: Callable[[str], bool]) -> l
 
 
 def _studies_that_lack_something(ledger: Ledger) -> list[str]:
-    """Complete studies of whose volumes, jobs or images of jobs something is not known."""
+    """Complete studies whose files are here, and of whose volumes, jobs or images something is not known."""
     over = (JobState.CANCELLED, JobState.SUPERSEDED)
     rows = ledger.read(
-        "SELECT study_uid FROM studies s WHERE state <> ? AND images > 0"
+        "SELECT study_uid FROM studies s WHERE state <> ? AND images > 0 AND images_removed_at IS NULL"
         " AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.study_uid = s.study_uid AND j.rule = ?)"
         " AND (NOT EXISTS (SELECT 1 FROM volumes v WHERE v.study_uid = s.study_uid)"
         " OR EXISTS (SELECT 1 FROM volumes v WHERE v.study_uid = s.study_uid AND v.job_key IS NOT NULL"
