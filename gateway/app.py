@@ -321,6 +321,7 @@ def warnings_about(config: Config) -> list[str]:
         sentences.append("dicom.allow is empty: anyone who reaches the port may send; name the PACS there")
     if not config.destination:
         sentences.append("there is no [[destination]]: results are encoded and stay here; name the PACS")
+    sentences += config.retention.sentences_about(has_destination=bool(config.destination))
     if config.queue.backend == "batch" and config.news.backend == "local":
         sentences.append(
             f"job news are asked for every {config.queue.reconcile_s:g} s only; set news.backend = 'sqs'"

@@ -34,7 +34,6 @@ class Place:
     locks: DataLocks = field(default_factory=DataLocks)
     busy: set[str] = field(default_factory=set)
     free_mb: int = 1_000_000
-    workers: list[Retention] = field(default_factory=list)
 
     # -- what there is ------------------------------------------------------------------------------------
 
@@ -161,7 +160,7 @@ class Place:
     # -- retention ----------------------------------------------------------------------------------------
 
     def worker(self, **settings: Any) -> Retention:
-        worker = Retention(
+        return Retention(
             Settings(**settings),
             self.ledger,
             self.bus,
@@ -170,8 +169,6 @@ class Place:
             is_busy=lambda keys: bool(self.busy & set(keys)),
             free=lambda _: self.free_mb * 1_000_000,
         )
-        self.workers.append(worker)
-        return worker
 
     def look(self, **settings: Any) -> Retention:
         """One look of a worker with these settings."""

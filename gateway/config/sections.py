@@ -46,6 +46,20 @@ class Retention(Section):
     min_free_mb: int = Field(0, ge=0)
     """Free space below which the oldest done studies are removed; 0: whatever there is."""
 
+    def sentences_about(self, *, has_destination: bool) -> list[str]:
+        """What is set and removes nothing, one sentence each."""
+        sentences = []
+        if self.ledger_days and not (self.images_days and self.results_days):
+            sentences.append(
+                "retention.ledger_days removes nothing by itself: the ledger knows a study as long as its images"
+                " or results are here; set images_days and results_days too"
+            )
+        if self.results_days and not has_destination:
+            sentences.append(
+                "retention.results_days removes nothing: without [[destination]] results are here only"
+            )
+        return sentences
+
 
 class AllowedSender(Section):
     """One sender that may open associations: both its AE title and its address must match."""

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.instances import bring_back, current_instance
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
+from gateway.ledger.store import Ledger
 from gateway.ledger.work import cancel
 from gateway.retention.worker import Retention
 from tests.place import Place, open_place
@@ -24,6 +26,15 @@ from tests.place import Place, open_place
 STUDIES = ("1.1", "1.2")
 DESTINATIONS = st.sampled_from([("pacs",), ("pacs", "archive"), ()])
 DAYS = st.sampled_from([0, 1, 3])
+
+
+@cache
+def _empty_ledger() -> bytes:
+    """Its migrations would take longer than a history."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.sqlite"
+        Ledger(path).close()
+        return path.read_bytes()
 
 
 class Killed(BaseException):
@@ -47,6 +58,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         in_memory = Path("/dev/shm")  # tens of thousands of commits, each flushed
         self.folder = Path(tempfile.mkdtemp(dir=in_memory if in_memory.is_dir() else None))
+        (self.folder / "ledger.sqlite").write_bytes(_empty_ledger())
         self.place: Place = open_place(self.folder)
         self.known: dict[str, Known] = {}
         self.settings: dict[str, float] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.errors import Away
+from gateway.app import warnings_about
 from gateway.config import Config, ConfigError, read_config
 from gateway.events import InstanceStored
 from gateway.ledger.erasing import request_forget
@@ -290,6 +291,24 @@ def test_room_to_keep_must_be_above_the_low_water_mark(
             read_config()
     else:
         assert isinstance(read_config(), Config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"LEDGER_DAYS": "9", "IMAGES_DAYS": "1"}, "retention.ledger_days removes nothing by itself"),
+        ({"RESULTS_DAYS": "9"}, "retention.results_days removes nothing: without"),
+        ({"LEDGER_DAYS": "9", "IMAGES_DAYS": "1", "RESULTS_DAYS": "1"}, "retention.results_days removes"),
+        ({"IMAGES_DAYS": "1"}, ""),
+    ],
+)
+def test_setting_that_removes_nothing_is_told_at_start(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], says: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"IRIS_RETENTION__{name}", value)
+    about = [sentence for sentence in warnings_about(read_config()) if "retention" in sentence]
+    assert [sentence.startswith(says) for sentence in about] == ([True] if says else [])
 
 
 # -- killed, hindered ---------------------------------------------------------------------------------------
