@@ -51,8 +51,8 @@ class Retention(Section):
         sentences = []
         if self.ledger_days and not (self.images_days and self.results_days):
             sentences.append(
-                "retention.ledger_days removes nothing by itself: the ledger knows a study as long as its images"
-                " or results are here; set images_days and results_days too"
+                "retention.ledger_days removes nothing by itself: the ledger knows a study as long as its"
+                " images or results are here; set images_days and results_days too"
             )
         if self.results_days and not has_destination:
             sentences.append(
