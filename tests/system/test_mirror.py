@@ -118,7 +118,7 @@ def test_studies_full_of_telling_values_leave_none_of_them_in_what_is_sent_to_th
 
     items = items_in(recording_proxy.target, table)
     of_studies = {item["reason"]: item["state"] for (_, sort), item in items.items() if sort == "STUDY"}
-    assert of_studies == {"delivered": "done", "job_held": "failed", "delivery_failed attempts=0": "failed"}
+    assert of_studies == {"delivered": "done", "job_held": "held", "delivery_failed attempts=0": "failed"}
     events = {item["event"] for (_, sort), item in items.items() if sort.startswith("EVENT#")}
     assert {"study.completed", "job.segmented", "job.held", "delivery.sent", "delivery.failed"} <= events
     sent = recording_proxy.everything()

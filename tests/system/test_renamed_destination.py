@@ -34,7 +34,7 @@ def test_result_for_a_renamed_destination_waits_by_name_and_goes_on_when_the_nam
     world.until(study_uid, lambda study: pending(study, "old"))
     assert world.stop() == 0
 
-    world._destinations = [("new", "RECORDER", recording_pacs.port)]
+    world.destinations = [("new", "RECORDER", recording_pacs.port)]
     world.start()
     study = world.until(study_uid, lambda study: "old is no [[destination]]" in study["reason"])
     assert study["state"] == "processing"
@@ -42,7 +42,7 @@ def test_result_for_a_renamed_destination_waits_by_name_and_goes_on_when_the_nam
     assert sentence.startswith("deliveries: 1 result waits for old, which is no [[destination]], since ")
     assert world.stop() == 0
 
-    world._destinations = [("old", "RECORDER", recording_pacs.port)]
+    world.destinations = [("old", "RECORDER", recording_pacs.port)]
     world.start()
     world.until(study_uid, lambda study: study["state"] == "done")
     assert degraded(world) == []
@@ -60,7 +60,7 @@ def test_job_that_is_encoded_after_its_destination_was_renamed_goes_to_the_new_n
     study_uid = write_study(tmp_path / "study")
     world.send(tmp_path / "study")
     world.until_dead()
-    world._destinations = [("new", "RECORDER", recording_pacs.port)]
+    world.destinations = [("new", "RECORDER", recording_pacs.port)]
     world.start()
     study = world.until(study_uid, lambda study: study["state"] == "done")
     assert [delivery["destination"] for delivery in study["deliveries"]] == ["new"]

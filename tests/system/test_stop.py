@@ -89,7 +89,7 @@ def test_pacs_that_does_not_answer_does_not_hold_up_the_stop_and_gets_its_result
     world.send(tmp_path / "study")
     assert silent.is_called.wait(120), world.log.read_text()
     stop_in_time(world)
-    world._destinations = [("pacs", "RECORDER", recording_pacs.port)]
+    world.destinations = [("pacs", "RECORDER", recording_pacs.port)]
     world.start()
     world.until(study_uid, lambda study: study["state"] == "done")
     assert len(recording_pacs.sends) == 1
