@@ -1,7 +1,7 @@
 """The operations under /api/v1: lists, one of each, what a person may ask for, the live stream, job files."""
 
 import mimetypes
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Security
 from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
@@ -35,6 +35,12 @@ FILES = {
     "statistics.json": "Volume and mean intensity of each structure",
 }
 
+ASKED_FOR: Final[Json] = {
+    "response_model": models.Outcome,
+    "status_code": 202,
+    "responses": NOT_IN_THE_CLOUD,
+}
+"""Of every operation by which a person asks for something."""
 
 NO_STREAM = "changes are not streamed from the cloud; ask for the lists again, every 5 seconds or less often"
 
@@ -71,24 +77,12 @@ def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> Non
         """One study: its series with what was decided and why, its jobs, deliveries and timeline."""
         return _found(store.study(study), "study")
 
-    @router.post(
-        "/studies/{study}/complete",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["studies"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/studies/{study}/complete", tags=["studies"], **ASKED_FOR)
     def complete_study(study: StudyName) -> Json:
         """Say that a study has arrived, so that nothing more is waited for."""
         return actions.complete(study)
 
-    @router.post(
-        "/studies/{study}/use",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["studies"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/studies/{study}/use", tags=["studies"], **ASKED_FOR)
     def use_volume(study: StudyName, choice: models.VolumeChoice) -> Json:
         """Use this volume in the place of the others of its scan, now and at every later completion.
 
@@ -96,13 +90,7 @@ def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> Non
         """
         return actions.use(study, choice.series_uid, choice.number)
 
-    @router.post(
-        "/studies/{study}/forget",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["studies"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/studies/{study}/forget", tags=["studies"], **ASKED_FOR)
     def forget_study(study: StudyName) -> Json:
         """Erase a study here with all that was made of it; a tombstone of keys and times stays.
 
@@ -117,59 +105,29 @@ def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
         """One job with its deliveries and timeline."""
         return _found(store.job(job_key), "job")
 
-    @router.post(
-        "/jobs/{job_key}/retry",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["jobs"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/jobs/{job_key}/retry", tags=["jobs"], **ASKED_FOR)
     def retry_job(job_key: Key) -> Json:
         """Take up a failed or cancelled job with its failed deliveries; or one delivery, by its key."""
         return actions.retry(job_key)
 
-    @router.post(
-        "/jobs/{job_key}/cancel",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["jobs"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/jobs/{job_key}/cancel", tags=["jobs"], **ASKED_FOR)
     def cancel_job(job_key: Key) -> Json:
         """Stop a job and what it has not delivered."""
         return actions.cancel(job_key)
 
 
 def _add_deliveries(router: APIRouter, actions: Actions) -> None:
-    @router.post(
-        "/deliveries/{key}/retry",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["deliveries"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/deliveries/{key}/retry", tags=["deliveries"], **ASKED_FOR)
     def retry_delivery(key: Key) -> Json:
         """Send at once what failed or waits."""
         return actions.retry(key)
 
-    @router.post(
-        "/deliveries/{key}/redirect",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["deliveries"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/deliveries/{key}/redirect", tags=["deliveries"], **ASKED_FOR)
     def redirect_delivery(key: Key, new: models.NewDestination) -> Json:
         """Send what failed or waits to another destination instead."""
         return actions.redirect(key, new.to)
 
-    @router.post(
-        "/deliveries/{key}/drop",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["deliveries"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/deliveries/{key}/drop", tags=["deliveries"], **ASKED_FOR)
     def drop_delivery(key: Key) -> Json:
         """Do not send what failed or waits any more; a job is over with the last of its deliveries."""
         return actions.drop(key)
@@ -184,13 +142,7 @@ def _add_quarantine(router: APIRouter, store: StatusStore, actions: Actions) -> 
             item["releasable"] = item["kind"] == "job" or actions.can_release_objects
         return content
 
-    @router.post(
-        "/quarantine/{key}/release",
-        response_model=models.Outcome,
-        status_code=202,
-        tags=["quarantine"],
-        responses=NOT_IN_THE_CLOUD,
-    )
+    @router.post("/quarantine/{key}/release", tags=["quarantine"], **ASKED_FOR)
     def release(key: Key) -> Json:
         """Let a held job go on, or take an object in after all."""
         return actions.release(key)

@@ -62,16 +62,6 @@ class StatusClient:
             raise StatusError("there is no such study here; `iris studies` lists them")
         return answer
 
-    def retry(self, key: str) -> None:
-        """Take up a failed job or delivery.
-
-        Raises
-        ------
-        StatusError
-        """
-        if self._ask("POST", f"/api/v1/jobs/{key}/retry") is None:
-            raise StatusError("the gateway is not running; start it with `iris serve`, then retry")
-
     def act(self, path: str, body: dict[str, Any] | None = None) -> None:
         """Ask for something that only a running gateway does: POST to this path below /api/v1.
 
@@ -81,27 +71,6 @@ class StatusClient:
         """
         if self._ask("POST", f"/api/v1/{path}", body=body) is None:
             raise StatusError("the gateway is not running; start it with `iris serve`, then repeat")
-
-    def use(self, study: str, series_uid: str, number: int) -> None:
-        """Use a volume of a study in the place of the others of its scan.
-
-        Raises
-        ------
-        StatusError
-        """
-        body = {"series_uid": series_uid, "number": number}
-        if self._ask("POST", f"/api/v1/studies/{study}/use", body=body) is None:
-            raise StatusError("the gateway is not running; start it with `iris serve`, then choose")
-
-    def forget(self, study: str) -> None:
-        """Let the gateway erase a study; it may take a moment until what runs of it has ended.
-
-        Raises
-        ------
-        StatusError
-        """
-        if self._ask("POST", f"/api/v1/studies/{study}/forget") is None:
-            raise StatusError("the gateway is not running; start it with `iris serve`, then forget the study")
 
     def is_known(self, study: str) -> bool:
         """Whether the gateway still knows a study.

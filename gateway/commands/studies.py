@@ -64,7 +64,7 @@ def retry(
 ) -> None:
     """Take up what failed under this key."""
     with plain_errors():
-        _status_client(config).retry(key)
+        _status_client(config).act(f"jobs/{key}/retry")
     out.print("it is taken up again")
 
 
@@ -90,7 +90,7 @@ def use(
     with plain_errors():
         client = _status_client(config)
         series_uid, number = _volume_named(client.study(uid), volume)
-        client.use(uid, series_uid, number)
+        client.act(f"studies/{uid}/use", {"series_uid": series_uid, "number": number})
     out.print("it is used from now on; what is not delivered of the others is given up")
 
 
@@ -130,7 +130,7 @@ def forget(
         out.print("What was sent to destinations stays there. This cannot be undone.")
         if not yes and not typer.confirm("Erase it here?"):
             raise typer.Exit(1)
-        client.forget(item["study_key"])
+        client.act(f"studies/{item['study_key']}/forget")
         deadline = time.monotonic() + WAIT_FOR_FORGOTTEN_S
         while client.is_known(item["study_key"]):
             if time.monotonic() > deadline:
