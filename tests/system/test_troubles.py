@@ -88,31 +88,6 @@ def test_kept_file_that_is_lost_is_healed_by_sending_the_study_again(
     assert len(recording_pacs.objects) == 1
 
 
-def test_destination_that_is_renamed_gets_new_results_and_what_waits_for_the_old_name_is_said(
-    make_world: Callable[..., Any], recording_pacs: Any, write_study: Callable[..., str], tmp_path: Path
-) -> None:
-    world = make_world(("old-name", "RECORDER", recording_pacs.port))
-    recording_pacs.status = 0xA700
-    waiting = write_study(tmp_path / "waiting", seed="waiting")
-    world.start()
-    world.send(tmp_path / "waiting")
-    world.until(waiting, lambda s: any(d["reason"] for d in s["deliveries"]))
-    assert world.stop() == 0
-    recording_pacs.status = 0x0000
-    world.destinations[:] = [("new-name", "RECORDER", recording_pacs.port)]
-    world.start()
-    until(lambda: any("old-name" in reason for reason in world.readyz()["degraded"]), world.readyz)
-    study = world.until(waiting, lambda s: "old-name" in s["reason"])
-    (delivery,) = study["deliveries"]
-    new = write_study(tmp_path / "new", seed="new")
-    world.send(tmp_path / "new")
-    world.until(new, done)
-    world.post(f"/api/v1/deliveries/{delivery['key']}/redirect", json={"to": "new-name"})
-    world.until(waiting, done)
-    assert len(recording_pacs.objects) == 2
-    until(lambda: world.readyz()["degraded"] == [], world.readyz)
-
-
 def test_result_that_cannot_be_read_does_not_hold_up_the_others(
     make_world: Callable[..., Any], recording_pacs: Any, write_study: Callable[..., str], tmp_path: Path
 ) -> None:
