@@ -55,8 +55,10 @@ def is_to_be_removed(ledger: Ledger, row: RemovalRow) -> bool:
     return bool(ledger.read("SELECT 1 FROM removals WHERE number = ?", (row.number,)))
 
 
-def strike_out(transaction: Transaction, numbers: Collection[int]) -> None:
-    """Say that these are gone."""
+def strike_out(transaction: Transaction, kind: Gone, numbers: Collection[int]) -> None:
+    """Say that these, all of one kind, are gone."""
+    if numbers:
+        transaction.transitions.append(f"removals.{kind}_gone")
     for number in numbers:
         transaction.execute("DELETE FROM removals WHERE number = ?", (number,))
 

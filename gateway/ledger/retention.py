@@ -113,6 +113,7 @@ def remove_put_aside(transaction: Transaction, last_before: str, limit: int) -> 
         "SELECT key, path FROM quarantine WHERE last_at <= ? ORDER BY last_at LIMIT ?", (last_before, limit)
     ).fetchall()
     plan_removal(transaction, Gone.FILE, [row["path"] for row in rows])
+    transaction.transitions.append("quarantine.emptied")
     for row in rows:
         transaction.execute("DELETE FROM quarantine WHERE key = ?", (row["key"],))
     return len(rows)

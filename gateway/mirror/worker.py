@@ -151,7 +151,7 @@ class MirrorWorker(Worker):
             study_key, kind, name = row.name.split("/")
             self._mirror.remove(ItemKey(study_key, ItemKind(kind), name), below)
         with self._ledger.transaction() as transaction:
-            strike_out(transaction, [row.number for row in rows])
+            strike_out(transaction, Gone.MIRROR, [row.number for row in rows])
         return True
 
     def _ship(self, shipments: Sequence[Shipment]) -> tuple[list[int], int, OutsideError | None]:

@@ -65,7 +65,7 @@ class Remover:
                 break
             finally:
                 with self._ledger.transaction() as transaction:
-                    strike_out(transaction, gone)
+                    strike_out(transaction, kind, gone)
             after = rows[-1].number
         if complaint:
             log.warning("not_removed", kind=kind, reason=complaint)

@@ -190,7 +190,7 @@ class World:
             self.stop()
         self._client.close()
 
-    def _revive(self) -> None:
+    def revive(self) -> None:
         """Start it again after it killed itself; any other end is a failure."""
         if self._process is None or (exit_code := self._process.poll()) is None:
             return
@@ -205,7 +205,7 @@ class World:
         paths = sorted(files.rglob("*.dcm"))
         deadline = time.monotonic() + DEADLINE_S
         while True:
-            self._revive()
+            self.revive()
             try:
                 peer = parse_peer((self.data_dir / "dicom-address").read_text().strip())
                 results = send_files(paths, peer, "SENDER")
@@ -216,13 +216,13 @@ class World:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 
-    def post(self, path: str, **content: Any) -> None:
-        """POST to the API until it is answered; 409 means that it was done before the gateway died."""
+    def post(self, path: str, *, was_done: tuple[int, ...] = (409,), **content: Any) -> None:
+        """POST to the API until it is answered; `was_done` says that it was done before the gateway died."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
-            self._revive()
+            self.revive()
             answer = self._request("POST", path, **content)
-            if answer is not None and (answer.is_success or answer.status_code == 409):
+            if answer is not None and (answer.is_success or answer.status_code in was_done):
                 return
             assert time.monotonic() < deadline, (answer and answer.text, self.log.read_text())
             time.sleep(0.05)
@@ -231,7 +231,7 @@ class World:
         """Upload a NIfTI, again and again until it is answered; the answer."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
-            self._revive()
+            self.revive()
             answer = self._request("POST", "/api/v1/nifti", files={"file": image.read_bytes()})
             if answer is not None and answer.is_success:
                 return dict(answer.json())
@@ -259,7 +259,7 @@ class World:
         """Wait, reviving the gateway when it dies, until the study satisfies the condition."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
-            self._revive()
+            self.revive()
             study = self.study(study_uid)
             if study is not None and condition(study):
                 return study
@@ -278,7 +278,7 @@ class World:
         """
         deadline = time.monotonic() + DEADLINE_S
         while self.deaths == 0:
-            self._revive()
+            self.revive()
             assert time.monotonic() < deadline, "the transition was never reached"
             time.sleep(0.02)
 
