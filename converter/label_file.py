@@ -1,24 +1,19 @@
-"""From a label map file to a DICOM-SEG file, without a gateway: what `iris encode` does."""
+"""From a label map file to result objects, without a gateway: what `iris encode` does."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from .geometry import labels_on_frames
-from .results.settings import SERIES_NUMBER, Algorithm, Terms, free_series_number
-from .segmentation import (
-    ENCODER_VERSION,
-    Encoded,
-    Encoding,
-    SegmentationSettings,
-    copied_header_digest,
-    encode_segmentation,
-)
-from .series import read_series
+from .results.labelled import Labelled, Writer
+from .results.settings import SERIES_NUMBER, Algorithm, ResultSettings, Terms, WrittenObject
+from .segmentation import Encoding, segmentation_writer
+from .series import Volume, read_series
+from .source_header import copied_header_digest
 from .uids import derived_uid
 
 
@@ -34,17 +29,47 @@ class LabelTable:
     terms: Terms
 
 
-def encode_label_file(
-    series_dir: Path, labels: Path, out: Path, table: LabelTable, encoding: Encoding | None = None
-) -> Encoded:
-    """Encode a label map NIfTI on the slices of a series.
+@dataclass(frozen=True)
+class Wording:
+    """What a user may say otherwise than it is said by itself.
 
-    The object is dated by the label map's file, so that the same files give the same object.
+    `algorithm` is a name and a version. A series number that is not given is that of results, the source's
+    and `number_of_kind`, so that objects of several kinds of one source differ.
+    """
+
+    algorithm: tuple[str, str] | None = None
+    series_description: str = ""
+    series_number: int | None = None
+    number_of_kind: int = 0
+
+
+@dataclass(frozen=True)
+class EncodedFile:
+    """What was made of a label map file: objects, the names of what was found, and warnings."""
+
+    objects: Sequence[WrittenObject]
+    found: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def encode_label_file(
+    series_dir: Path,
+    labels: Path,
+    out: Path,
+    table: LabelTable,
+    writer: Writer | None = None,
+    wording: Wording | None = None,
+) -> EncodedFile:
+    """Make result objects of a label map NIfTI on the slices of a series.
+
+    They are dated by the label map's file, so that the same files give the same objects.
 
     Parameters
     ----------
     table
         What the values mean.
+    writer
+        What makes them; without one a BINARY segmentation is made.
 
     Raises
     ------
@@ -52,9 +77,20 @@ def encode_label_file(
         The series is no volume, or the labels do not fit it or the table.
     OSError
     """
-    encoding = encoding or Encoding()
+    writer, wording = writer or segmentation_writer(Encoding()), wording or Wording()
     volume = read_series(series_dir)
-    carried = labels_on_frames(labels, volume)
+    labelled = Labelled(volume, labels_on_frames(labels, volume), table.names)
+    settings = _settings(volume, labels, table, writer, wording)
+    objects = writer.write(labelled, settings, out)
+    warnings = [finding.sentence for finding in volume.findings]
+    warnings += [warning for made in objects for warning in made.warnings]
+    found = tuple(table.names[value] for value in labelled.values)
+    return EncodedFile(objects, found, tuple(dict.fromkeys(warnings)))
+
+
+def _settings(
+    volume: Volume, labels: Path, table: LabelTable, writer: Writer, wording: Wording
+) -> ResultSettings:
     made_at = datetime.fromtimestamp(labels.stat().st_mtime, UTC)
     uid = derived_uid(
         "label file",
@@ -62,24 +98,22 @@ def encode_label_file(
         json.dumps(dict(table.names), sort_keys=True),
         table.terms.identity(),
         made_at.isoformat(),
-        ENCODER_VERSION,
-        str(encoding),
+        writer.version,
+        json.dumps(asdict(wording)),
         copied_header_digest(volume),
         hashlib.sha256(labels.read_bytes()).hexdigest(),
     )
     source_number = volume.header.get("SeriesNumber")
     source = "?" if source_number is None else source_number
-    settings = SegmentationSettings(
+    number = SERIES_NUMBER + int(source_number or 0) + wording.number_of_kind
+    name, version = wording.algorithm or (f"label map {table.task}", metadata.version("iris-gateway"))
+    return ResultSettings(
         sop_instance_uid=uid,
         series_uid=derived_uid(uid, "series"),
-        series_number=free_series_number(SERIES_NUMBER, int(source_number or 0), ()),
-        series_description=f"{table.task} of {source} (research use)",
+        series_number=number if wording.series_number is None else wording.series_number,
+        series_description=wording.series_description or f"{table.task} of {source} (research use)",
         made_at=made_at,
         task=table.task,
-        algorithm=Algorithm(f"label map {table.task}", metadata.version("iris-gateway"), table.terms.family),
+        algorithm=Algorithm(name, version, table.terms.family),
         structures=table.terms.structures,
-        encoding=encoding,
     )
-    encoded = encode_segmentation(volume, carried, table.names, settings, out)
-    found = tuple(finding.sentence for finding in volume.findings)
-    return replace(encoded, warnings=(*found, *encoded.warnings))

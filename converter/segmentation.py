@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from pydicom import config
 
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
-from .results.settings import made_with
+from .results.labelled import Labelled, Writer
+from .results.settings import ResultSettings, made_with
 from .seg.file import SegmentationFile, open_segmentation
 from .seg.header import Header, segmentation_header
 from .seg.places import Place, Places
@@ -41,6 +42,7 @@ __all__ = [
     "copied_header_digest",
     "encode_masks",
     "encode_segmentation",
+    "segmentation_writer",
 ]
 
 ENCODER_VERSION = made_with("4")
@@ -85,6 +87,17 @@ def encode_segmentation(
             f"the label table has no name for {', '.join(map(str, nameless))}; it belongs to another task"
         )
     return _encode(volume, planes, values, [names[value] for value in values], settings, out)
+
+
+def segmentation_writer(encoding: Encoding) -> Writer:
+    """What writes segmentations of one encoding."""
+
+    def write(labelled: Labelled, settings: ResultSettings, out: Path) -> tuple[Encoded]:
+        said = {each.name: getattr(settings, each.name) for each in fields(ResultSettings)}
+        seg = SegmentationSettings(**said, encoding=encoding)
+        return (encode_segmentation(labelled.volume, labelled.labels, labelled.names, seg, out),)
+
+    return Writer(f"{ENCODER_VERSION} {encoding}", write)
 
 
 def encode_masks(

@@ -2,9 +2,11 @@
 
 import atexit
 import gc
+import json
 import signal
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -12,8 +14,12 @@ from .console import err, fail, out, plain_errors
 
 # Each command imports what it needs when it runs.
 
-FORMATS = ("seg",)
-"""The outputs that `iris encode` makes without a gateway."""
+if TYPE_CHECKING:
+    from converter.label_file import LabelTable
+    from converter.results.labelled import Writer
+
+LONGEST_TEXT: Final = 64
+"""PS3.5 6.2, value representation LO."""
 
 
 def _ends_soon() -> None:
@@ -53,45 +59,122 @@ def convert(
 def encode(
     series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
     labels: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="LABELS.nii.gz")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.dcm")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="OUT.dcm, or a folder for many objects")],
     task: Annotated[
         str, typer.Option(help="Whose label table names the values: TASK, or ENGINE/TASK")
     ] = "total",
-    kind: Annotated[str, typer.Option("--type", help="binary, or labelmap")] = "binary",
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", exists=True, dir_okay=False, metavar="NAMES.json", help="Names of the values instead"
+        ),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="What to make: an output, as a rule has it")] = "seg",
+    kind: Annotated[str, typer.Option("--type", help="Of seg: binary, or labelmap")] = "binary",
     syntax: Annotated[
         str,
         typer.Option(
-            "--syntax", help="explicit, deflated, deflated_frame; a label map also rle (its default), jpegls"
+            "--syntax",
+            help="Of seg: explicit, deflated, deflated_frame; a label map also rle (its default), jpegls",
         ),
     ] = "",
-    crop: Annotated[bool, typer.Option("--crop", help="Frames hold only what has labels")] = False,
-    form: Annotated[str, typer.Option("--format", help="What to make: seg")] = "seg",
+    crop: Annotated[bool, typer.Option("--crop", help="Of seg: frames hold only what has labels")] = False,
+    algorithm_name: Annotated[str, typer.Option(help="What found the structures; with its version")] = "",
+    algorithm_version: Annotated[str, typer.Option(help="Of what found the structures")] = "",
+    series_description: Annotated[str, typer.Option(help="At most 64 characters")] = "",
+    series_number: Annotated[int | None, typer.Option(min=0, max=2**31 - 1)] = None,
 ) -> None:
-    """Make a DICOM-SEG of a label map on the slices of a series."""
+    """Make a DICOM-SEG, or another result, of a label map on the slices of a series."""
     _ends_soon()
-    from batch_job.contract import ContractError, find_task
-    from converter.label_file import encode_label_file
+    from converter.label_file import Wording, encode_label_file
+
+    writer = _writer(form, kind, syntax, is_cropped=crop)
+    algorithm = _algorithm(algorithm_name, algorithm_version)
+    _require_text(series_description, "--series-description")
+    table = _label_table(task, names)
+    wording = Wording(algorithm, series_description, series_number, _number_of(form))
+    with plain_errors():
+        encoded = encode_label_file(series_dir, labels, target, table, writer, wording)
+    for warning in encoded.warnings:
+        err.print(f"warning: {warning}")
+    out.print(f"{target}: {len(encoded.found)} segments ({', '.join(encoded.found)})")
+
+
+def _writer(form: str, kind: str, syntax: str, *, is_cropped: bool) -> "Writer":
+    """What makes that output of files; how it is encoded is said of a segmentation only."""
     from converter.segmentation import Encoding
     from gateway.config.outputs import OUTPUTS
-    from gateway.making.terms import label_table
 
     if form not in OUTPUTS:
         raise typer.BadParameter(f"--format is one of {', '.join(OUTPUTS)}")
     try:
-        encoding = Encoding.named(kind, syntax, is_cropped=crop)
+        encoding = Encoding.named(kind, syntax, is_cropped=is_cropped)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if form not in FORMATS:
-        fail(f"this version makes --format {' or '.join(FORMATS)} only; leave that option out")
+    output = OUTPUTS[form]
+    if not output.writer:
+        made = [name for name, other in OUTPUTS.items() if other.writer]
+        fail(f"this version makes --format {' or '.join(made)} only; leave that option out")
+    if encoding != Encoding() and not output.has_encoding:
+        raise typer.BadParameter(f"--type, --syntax and --crop are not for --format {form}")
+    module, _, attribute = output.writer.partition(":")
+    loaded = getattr(import_module(module), attribute)
+    writer: Writer = loaded(encoding) if output.has_encoding else loaded
+    return writer
+
+
+def _number_of(form: str) -> int:
+    """Its place in the catalogue: by that objects of one source have series numbers of their own."""
+    from gateway.config.outputs import OUTPUTS
+
+    return list(OUTPUTS).index(form)
+
+
+def _algorithm(name: str, version: str) -> tuple[str, str] | None:
+    if bool(name) != bool(version):
+        raise typer.BadParameter("--algorithm-name and --algorithm-version belong together; give both")
+    _require_text(name, "--algorithm-name")
+    _require_text(version, "--algorithm-version")
+    return (name, version) if name else None
+
+
+def _require_text(text: str, option: str) -> None:
+    """Refuse what the value representation LO does not take (PS3.5 6.2)."""
+    if len(text) > LONGEST_TEXT or "\\" in text or not text.isprintable():
+        raise typer.BadParameter(f"{option} is a text of at most {LONGEST_TEXT} characters without backslash")
+
+
+def _label_table(task: str, names: Path | None) -> "LabelTable":
+    """What the values mean: as a task of an engine has it, or as a file says."""
+    from dataclasses import replace
+
+    from batch_job.contract import ContractError, find_task
+    from gateway.making.terms import label_table
+
     try:
         table = label_table(*find_task(task))
     except ContractError as error:
         fail(str(error))
-    with plain_errors():
-        encoded = encode_label_file(series_dir, labels, target, table, encoding)
-    for warning in encoded.warnings:
-        err.print(f"warning: {warning}")
-    out.print(f"{target}: {len(encoded.segments)} segments ({', '.join(encoded.segments)})")
+    return table if names is None else replace(table, names=_read_names(names))
+
+
+def _read_names(path: Path) -> dict[int, str]:
+    """Value to name, of a file as `{"1": "liver"}`."""
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(value): name for value, name in read.items()}
+    except (ValueError, AttributeError):
+        fail(
+            f'{path.name} is no JSON object of values and names; write it as {{"1": "liver", "2": "spleen"}}'
+        )
+    wrong = [value for value, name in names.items() if not 1 <= value <= 255 or not _is_name(name)]
+    if wrong:
+        fail(f"{path.name}: {wrong[0]} is no value from 1 to 255 with a name; correct that line")
+    return names
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip()) and name.isprintable()
 
 
 def decode(

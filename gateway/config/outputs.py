@@ -1,9 +1,9 @@
 """The catalogue of outputs: what can be made of a job's labels, and where what makes it is loaded from.
 
-One line an output: configuration, the step encode, the operator's guide and tests read it.
+One line an output: configuration, the step encode, `iris encode`, the operator's guide and tests read it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -20,11 +20,23 @@ class Output:
     maker
         `module:attribute` of what gives its maker when it is called with the configuration
         (`gateway.making.makers.Maker`). Empty: the name is known, this version does not make it.
+    writer
+        `module:attribute` of the `converter.results.labelled.Writer` with which `iris encode` makes it of
+        files, or with `has_encoding` of what gives it when it is called with an `Encoding`. Empty: it is only
+        made of a job.
+    is_folder
+        Whether `iris encode` writes several files of it into a folder.
+    says_nothing_found
+        Whether it is also made where nothing was found, and says so.
     """
 
     name: str
     about: str
     maker: str = ""
+    writer: str = ""
+    has_encoding: bool = False
+    is_folder: bool = False
+    says_nothing_found: bool = False
 
     @property
     def is_made(self) -> bool:
@@ -33,7 +45,13 @@ class Output:
 
 
 _OUTPUTS: Final = (
-    Output("seg", "DICOM-SEG on the original slices", "gateway.making.makers.seg:SegMaker"),
+    Output(
+        "seg",
+        "DICOM-SEG on the original slices",
+        "gateway.making.makers.seg:SegMaker",
+        "converter.segmentation:segmentation_writer",
+        has_encoding=True,
+    ),
     Output("sr", "measurements as a structured report"),
     Output("rtstruct", "contours for radiotherapy"),
     Output("overlay", "the slices with the segments drawn in"),
@@ -42,6 +60,12 @@ _OUTPUTS: Final = (
     Output("surface", "a surface of each structure, as a file of the job"),
 )
 OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType({each.name: each for each in _OUTPUTS})
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Outputs in the order of the catalogue: a later one may refer to an earlier one."""
+    order = list(OUTPUTS)
+    return sorted(names, key=lambda name: order.index(name) if name in OUTPUTS else len(order))
 
 
 def require_known(names: list[str]) -> None:

@@ -1,4 +1,6 @@
-"""The step encode (segmented > encoded, or delivered where nothing was found): label map to result objects.
+"""The step encode (segmented > encoded): label map to result objects.
+
+Where nothing was found only those are made that say so; where none does the job is delivered.
 
 What a job is to give was frozen when it was planned (`outputs`); each output has its maker in `makers`, and
 all that they made is recorded at once, and goes where its rule says now. An uploaded NIfTI has no DICOM to go
@@ -8,6 +10,8 @@ An object's UID follows from all that goes into it, so the same work done twice 
 same UID; the files are on disk before the ledger says so.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -19,6 +23,7 @@ from converter.grid import require_own_grid
 from converter.results.settings import Algorithm, Terms, WrittenObject
 from converter.source_header import copied_header_digest
 from gateway.config import Config
+from gateway.config.outputs import OUTPUTS, in_order
 from gateway.files.results import FilesGone, JobResults
 from gateway.files.workplace import Workplace
 from gateway.ledger.lost import make_again
@@ -86,11 +91,15 @@ class Encode:
 
     def _make(self, job: JobRow, making: Making) -> None:
         """Make every output, then record the set."""
-        makers = {output: load_maker(output, self._config) for output in job.outputs}
+        outputs = in_order(job.outputs if making.labels.any() else _say_nothing_found(job))
+        makers = {output: load_maker(output, self._config) for output in outputs}
         objects: list[ResultObject] = []
         warnings = list(job.warnings)
+        made: dict[str, Sequence[WrittenObject]] = {}
+        making = replace(making, written=made)
         for output, maker in makers.items():
-            for written in maker.make(making):
+            made[output] = maker.make(making)
+            for written in made[output]:
                 objects.append(self._recorded(output, written))
                 warnings += [warning for warning in written.warnings if warning not in warnings]
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
@@ -107,7 +116,7 @@ class Encode:
         )
 
     def _making(self, job: JobRow) -> Making | None:
-        """What the outputs are made of; None where nothing was found."""
+        """What the outputs are made of; None where nothing was found, and none of them says so."""
         if job.segmented_at is None or job.labels_sha256 is None:
             raise CannotGoOn("the ledger does not say when it was segmented; cancel and retry the job")
         volume = self._workplace.volume(job)
@@ -115,7 +124,7 @@ class Encode:
         labels_path = self._results.fetch(job, manifest, LABELS_NAME)
         require_own_grid(labels_path, volume)
         labels = labels_on_frames(labels_path, volume)
-        if not labels.any():
+        if not labels.any() and not _say_nothing_found(job):
             return None
         terms = _terms_of(job)
         return Making(
@@ -134,6 +143,11 @@ class Encode:
             tracking_key=self._tracking_key,
             path_of=partial(self._workplace.result_path, job),
         )
+
+
+def _say_nothing_found(job: JobRow) -> list[str]:
+    """The job's outputs that are made where nothing was found, too."""
+    return [output for output in job.outputs if output in OUTPUTS and OUTPUTS[output].says_nothing_found]
 
 
 def _terms_of(job: JobRow) -> Terms:

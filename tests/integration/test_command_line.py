@@ -113,6 +113,45 @@ def test_encode_twice_gives_the_same_bytes(iris: Iris, torso: Path, data: Path, 
     assert (tmp_path / "one.dcm").read_bytes() == (tmp_path / "two.dcm").read_bytes()
 
 
+def test_encode_says_what_its_options_say(iris: Iris, torso: Path, data: Path, tmp_path: Path) -> None:
+    names = {value: f"part {value}" for value in range(1, 118)}
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    said = ("--algorithm-name", "our model", "--algorithm-version", "7", "--labels", "names.json")
+    series = ("--series-description", "Parts", "--series-number", "41")
+    answer = iris("encode", torso, data / "ct-torso-3mm" / "labels.nii.gz", "seg.dcm", *said, *series)
+    assert answer.returncode == 0, answer.stderr
+    seg = dcmread(tmp_path / "seg.dcm")
+    assert (seg.SeriesDescription, seg.SeriesNumber) == ("Parts", 41)
+    algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("our model", "7")
+    assert {segment.SegmentLabel for segment in seg.SegmentSequence} <= set(names.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--format", "hologram"), 2, "--format is one of seg"),
+        (("--format", "surface"), 1, "this version makes --format seg"),
+        (("--algorithm-name", "ours"), 2, "belong together"),
+        (("--series-description", "x" * 65), 2, "at most 64 characters"),
+        (("--series-number", "-1"), 2, "--series-number"),
+        (("--labels", "gone.json"), 2, "gone.json"),
+        (("--labels", "list.json"), 1, "is no JSON object of values and names"),
+        (("--labels", "wrong.json"), 1, "300 is no value from 1 to 255 with a name"),
+        (("--labels", "few.json"), 1, "the label table has no name for"),
+    ],
+)
+def test_encode_with_wrong_options_says_which(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    for name, content in (("list", []), ("wrong", {"300": "liver"}), ("few", {"1": "spleen"})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    answer = iris("encode", torso, data / "ct-torso-3mm" / "labels.nii.gz", "seg.dcm", *arguments)
+    assert answer.returncode == code
+    assert words in " ".join(answer.stderr.split())
+    assert not (tmp_path / "seg.dcm").exists()
+
+
 def test_convert_of_a_series_writes_a_nifti(iris: Iris, demo_study: Path, tmp_path: Path) -> None:
     answer = iris("convert", demo_study, "ct.nii.gz")
     assert answer.returncode == 0, answer.stderr

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from batch_job.contract import Manifest
+from batch_job.contract import STATISTICS_NAME, Manifest
+from converter.measures import Measurement
+from converter.results.labelled import Labelled, QualityFlag
 from converter.results.settings import Algorithm, Terms, WrittenObject
 from converter.series import Volume
 from converter.uids import derived_uid
@@ -29,7 +32,7 @@ class Making:
     volume: Volume
     """The images, as the ledger froze them."""
     labels: NDArray[np.uint8]
-    """(frames, rows, columns), on the volume's frames; not empty."""
+    """(frames, rows, columns), on the volume's frames; all 0 only for what says that nothing was found."""
     labels_sha256: str
     manifest: Manifest
     """With the names of the labels, flags, and the names of the job's other files."""
@@ -46,6 +49,39 @@ class Making:
     tracking_key: bytes
     path_of: Callable[[str], Path]
     """Where an object with this SOP Instance UID is to lie."""
+    written: Mapping[str, Sequence[WrittenObject]] = field(default_factory=dict)
+    """What was made before, by output, in the order of the catalogue: what an object may refer to."""
+
+    @cached_property
+    def labelled(self) -> Labelled:
+        """The labels with their names, what the job measured of them, and its flags.
+
+        Raises
+        ------
+        CannotGoOn, LabelsDoNotFit, OSError
+        """
+        flags = tuple(QualityFlag(**flag.model_dump()) for flag in self.manifest.flags)
+        return Labelled(self.volume, self.labels, self.manifest.labels, flags, self._measured())
+
+    def _measured(self) -> Mapping[str, Measurement]:
+        """What `statistics.json` has, by structure; a job that wrote none has none."""
+        if STATISTICS_NAME not in self.manifest.outputs:
+            return {}
+        try:
+            statistics = json.loads(self.file_of_job(STATISTICS_NAME).read_bytes())
+            return {
+                name: Measurement(
+                    volume_ml=float(of["volume_ml"]),
+                    mean=float(of["mean_intensity"]),
+                    sd=float(of["std_intensity"]),
+                    unit=str(of.get("intensity_unit", "")),
+                    is_truncated=bool(of["truncated"]),
+                )
+                for name, of in statistics.items()
+                if {"volume_ml", "mean_intensity", "std_intensity", "truncated"} <= of.keys()
+            }
+        except (ValueError, TypeError, AttributeError):
+            raise CannotGoOn("its statistics are not as the contract says; look at the engine") from None
 
     def said(self, output: str, *parts: str) -> dict[str, Any]:
         """What `ResultSettings` want of an object; its UIDs follow from all that its bytes follow from.

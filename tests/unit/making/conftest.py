@@ -1,7 +1,8 @@
 """A ledger with one segmented job whose images and label map lie on the disk, and the step encode."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from batch_job.contract import LABELS_NAME, MANIFEST_NAME, EngineInfo, Manifest, OutputFile
+from batch_job.contract import (
+    LABELS_NAME,
+    MANIFEST_NAME,
+    STATISTICS_NAME,
+    EngineInfo,
+    Flag,
+    Manifest,
+    OutputFile,
+)
 from converter.nifti import convert_volume
 from converter.series import read_series
 from gateway.adapters.folder import FolderStore
@@ -60,10 +69,16 @@ def segmented(tmp_path: Path, small_study: Path) -> Iterator[Callable[..., Segme
     """Makes it, with these outputs."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
 
-        def make(*outputs: str, found: bool = True, config: Config | None = None) -> Segmented:
+        def make(
+            *outputs: str,
+            found: bool = True,
+            config: Config | None = None,
+            statistics: Mapping[str, Any] | None = None,
+            flags: Sequence[Flag] = (),
+        ) -> Segmented:
             store = FolderStore(tmp_path / "objects")
             _fill(ledger, small_study, outputs)
-            _put_result(store, small_study, tmp_path, found=found)
+            _put_result(store, small_study, tmp_path, statistics, flags, found=found)
             workplace = Workplace(ledger, tmp_path)
             step = Encode(ledger, workplace, JobResults(store, workplace), config or Config(), b"key")
             return Segmented(ledger, step, tmp_path)
@@ -98,23 +113,39 @@ def _fill(ledger: Ledger, study: Path, outputs: tuple[str, ...]) -> None:
         transaction.move_job(JOB_KEY, JobEvent.SEGMENTED, columns=columns)
 
 
-def _put_result(store: FolderStore, study: Path, folder: Path, *, found: bool) -> None:
+def _put_result(
+    store: FolderStore,
+    study: Path,
+    folder: Path,
+    statistics: Mapping[str, Any] | None,
+    flags: Sequence[Flag],
+    *,
+    found: bool,
+) -> None:
     convert_volume(read_series(study), folder / "image.nii.gz")
     image: Any = nib.load(folder / "image.nii.gz")
     labels = np.zeros(image.shape, np.uint8)
     labels[20:30, 20:30, 2:5] = 1 if found else 0
     nib.save(nib.Nifti1Image(labels, image.affine), folder / LABELS_NAME)
-    content = (folder / LABELS_NAME).read_bytes()
-    output = OutputFile(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+    names = [LABELS_NAME]
+    if statistics is not None:
+        (folder / STATISTICS_NAME).write_text(json.dumps(statistics))
+        names.append(STATISTICS_NAME)
     manifest = Manifest(
         job_key=JOB_KEY,
-        outputs={LABELS_NAME: output},
+        outputs={name: _output(folder / name) for name in names},
         labels={1: "bone"},
         engine=EngineInfo(name="threshold", version="1", weights=""),
         seconds={},
         peak_rss_mb=1,
         attempt=1,
+        flags=tuple(flags),
     )
-    store.put(job_object(JOB_KEY, LABELS_NAME), folder / LABELS_NAME)
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
-    store.put(job_object(JOB_KEY, MANIFEST_NAME), folder / MANIFEST_NAME)
+    for name in (*names, MANIFEST_NAME):
+        store.put(job_object(JOB_KEY, name), folder / name)
+
+
+def _output(path: Path) -> OutputFile:
+    content = path.read_bytes()
+    return OutputFile(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))

@@ -1,18 +1,30 @@
 """The step encode: every output that a job was planned with, recorded as one set or not at all."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from batch_job.contract import LABELS_NAME, MANIFEST_NAME
+from converter.measures import Measurement, measure_labels
 from converter.results.header import is_our_own
 from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
 from gateway.ledger.states import JobEvent, JobState
-from gateway.making import makers
+from gateway.making import encode, makers
 from gateway.making.naming import series_numbers
 from gateway.workers.attempts import CannotGoOn
 from tests.note_output import NOTE
+
+STATISTICS = {
+    "bone": {
+        "volume_ml": 12.5,
+        "mean_intensity": 301.25,
+        "std_intensity": 17.5,
+        "intensity_unit": "HU",
+        "truncated": True,
+    }
+}
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +79,53 @@ def test_objects_of_one_job_share_patient_study_and_maker_and_differ_in_series(s
     assert is_our_own(note)
     assert (seg.SeriesNumber, note.SeriesNumber) == (9003, 9004)
     assert len({seg.SeriesInstanceUID, note.SeriesInstanceUID, seg.SOPInstanceUID, note.SOPInstanceUID}) == 4
+
+
+def test_maker_sees_what_was_made_before_it_whatever_the_rule_names_first(segmented: Any) -> None:
+    site = segmented("note", "seg")
+    seen: dict[str, Any] = {}
+
+    class Looking:
+        def make(self, making: Any) -> tuple[()]:
+            seen.update(making.written)
+            return ()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tests.note_output.NoteMaker", lambda config: Looking())
+        site.encode(site.job())
+    assert list(seen) == ["seg"]
+    assert seen["seg"][0].sop_instance_uid == site.objects()["seg"].SOPInstanceUID
+
+
+def test_labels_without_anything_are_a_result_for_an_output_that_says_so(
+    segmented: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = {**OUTPUTS, "note": replace(NOTE, says_nothing_found=True)}
+    for module in (makers, encode):
+        monkeypatch.setattr(module, "OUTPUTS", catalogue)
+    site = segmented("seg", "note", found=False)
+    site.encode(site.job())
+    assert list(site.objects()) == ["note"]
+    assert site.job().state is JobState.ENCODED
+
+
+def test_figures_are_those_that_the_job_measured(segmented: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("tests.note_output.NoteMaker.make", lambda _, making: seen.append(making) or ())
+    site = segmented("note", statistics=STATISTICS)
+    site.encode(site.job())
+    (measured,) = seen[0].labelled.measurements.values()
+    assert measured == Measurement(12.5, 301.25, 17.5, "HU", is_truncated=True)
+
+
+def test_figures_that_the_job_lacks_are_measured_here(
+    segmented: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("tests.note_output.NoteMaker.make", lambda _, making: seen.append(making) or ())
+    site = segmented("note", statistics={"bone": {"volume_ml": 812.5}})
+    site.encode(site.job())
+    assert seen[0].labelled.measurements == measure_labels(seen[0].volume, seen[0].labels)
 
 
 def test_encode_that_is_repeated_gives_the_same_objects(segmented: Any) -> None:

@@ -1,0 +1,56 @@
+"""The intensities of a volume's frames, one frame at a time: for who measures or draws them.
+
+Without dcm2niix as second opinion: nothing is segmented on them.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converter.errors import ConversionFailed
+from converter.series import Volume
+
+from .dcm2niix import TIMEOUT_S
+from .decoding import NoDecoder
+from .intensities import Frames, Rescale
+from .pixels import StoredFrames
+from .placing import place_all, placing
+
+
+class SourceFrames:
+    """Frames as they come from the scanner: (rows, columns), float64, rescaled (PS3.3 C.11.1); HU in a CT."""
+
+    def __init__(self, stored: Frames, rescale: Rescale) -> None:
+        self._stored, self._rescale = stored, rescale
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, number: int) -> NDArray[np.float64]:
+        stored: NDArray[Any] = self._stored[number]
+        return np.asarray(stored * self._rescale.slopes[number] + self._rescale.intercepts[number])
+
+
+@contextmanager
+def source_frames(volume: Volume, *, timeout_s: float = TIMEOUT_S) -> Iterator[SourceFrames]:
+    """Read a volume's pixels; what has to be decoded lies in a temporary folder meanwhile.
+
+    Raises
+    ------
+    ConversionFailed
+        A file is gone, damaged, or cannot be decoded here.
+    OSError
+    """
+    with tempfile.TemporaryDirectory(prefix="iris-frames-") as name:
+        folder = Path(name)
+        files = place_all(volume.frames, placing(volume), folder / "in")
+        try:
+            stored = StoredFrames(volume, files, folder, timeout_s)
+        except NoDecoder as missing:
+            raise ConversionFailed(f"no decoder for {missing} is installed; install its codec") from None
+        yield SourceFrames(stored, Rescale.of(volume.headers))
