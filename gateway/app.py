@@ -258,8 +258,6 @@ class App:
         degraded = [
             f"{worker.name}: {complaint}" for worker in self._workers if (complaint := worker.complaint())
         ]
-        if self._computing.trouble():
-            degraded.append(f"job news: {self._computing.trouble()}")
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
 
     def _write(self, name: str, text: str) -> None:

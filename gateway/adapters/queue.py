@@ -1,6 +1,6 @@
 """The job queue: who runs `python -m batch_job ADDRESS`, and the news that come of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -138,14 +138,7 @@ class Waiting:
 
 
 class JobQueue(Protocol):
-    """A queue elsewhere: takes runs, which go on without this process, and tells news of them, in any thread.
-
-    They are found again, and asked after.
-    """
-
-    def start(self, on_news: Callable[[JobNews], None]) -> None:
-        """Begin; news go to `on_news`, which raises only where it could not take them in."""
-        ...
+    """A queue elsewhere: takes runs, which go on without this process, are found again, and asked after."""
 
     def submit(self, ticket: JobTicket) -> str:
         """Hand over one run, once; the queue's own name of it.
@@ -167,10 +160,6 @@ class JobQueue(Protocol):
         Retriable, Permanent
             The queue did not take the wish.
         """
-        ...
-
-    def stop(self) -> None:
-        """Take no more."""
         ...
 
     def find(self, ticket: JobTicket) -> str | None:

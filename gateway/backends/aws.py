@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gateway.config import Config, ConfigError
 
 if TYPE_CHECKING:
-    from gateway.adapters.aws.batch import BatchQueue, NewsSource
+    from gateway.adapters.aws.batch import BatchQueue
     from gateway.adapters.aws.session import AwsSession
 
 
@@ -39,7 +39,7 @@ def the_session(region: str, endpoint_url: str) -> "AwsSession":
     return AwsSession(region, endpoint_url)
 
 
-def batch_queue(config: Config, news: "NewsSource | None" = None) -> "BatchQueue":
+def batch_queue(config: Config) -> "BatchQueue":
     """The job queue of AWS Batch.
 
     Raises
@@ -62,4 +62,4 @@ def batch_queue(config: Config, news: "NewsSource | None" = None) -> "BatchQueue
         timeout_s=queue.timeout_s,
         attempts=queue.attempts,
     )
-    return BatchQueue(session, settings, news)
+    return BatchQueue(session, settings)

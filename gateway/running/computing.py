@@ -23,6 +23,7 @@ from .claims import Claims
 from .fallback import FallbackQueue
 from .following import Following, Intervals
 from .hanging import Hanging, Limits
+from .hearing import Hearing
 from .local_runs import LocalRuns
 from .news import RunNews
 from .outcomes import Outcomes
@@ -30,7 +31,6 @@ from .remote_runs import HandOver, RemoteSubmit
 from .run import Runs
 
 if TYPE_CHECKING:
-    from gateway.adapters.aws.batch import BatchQueue
     from gateway.adapters.aws.sqs_news import SqsNews
 
 
@@ -47,15 +47,11 @@ class Computing(Protocol):
         ...
 
     def start(self) -> None:
-        """Take up what an earlier process left, then news."""
+        """Take up what an earlier process left."""
         ...
 
     def stop(self) -> None:
-        """Take no more news."""
-        ...
-
-    def trouble(self) -> str:
-        """Why no news come, in a sentence; empty when all is well."""
+        """End what does not go on without this process."""
         ...
 
     def figures(self) -> Sequence[Figure]:
@@ -113,10 +109,6 @@ class LocalComputing:
         self._runs.stop(timeout_s=1.0)
         self._queue.stop()
 
-    def trouble(self) -> str:
-        """There is nobody to wait for."""
-        return ""
-
     def figures(self) -> Sequence[Figure]:
         """Nothing: the states of jobs tell all."""
         return ()
@@ -126,14 +118,14 @@ class RemoteComputing:
     """AWS Batch, with the fallback queue and the claims of gateways that share the bucket."""
 
     def __init__(self, config: Config, site: Site) -> None:
-        self._queue, self._source = _batch_queue(config)
+        self._queue, self._source = batch_queue(config), _news_source(config)
         outcomes = Outcomes(site.ledger, site.results, config.queue.usd_per_hour)
         runs = Runs(site.ledger, site.results, outcomes, site.objects)
         hand_over = HandOver(site.ledger, outcomes, runs, self._queue)
         claims = Claims(site.objects, config.site.name)
         fallback = FallbackQueue(site.ledger, config.queue.fallback, site.secret, site.engine)
         self._submit = RemoteSubmit(runs, hand_over, site.results, self._queue, claims)
-        self._news = RunNews(site.ledger, site.results, outcomes, runs, fallback)
+        news = RunNews(site.ledger, site.results, outcomes, runs, fallback)
         following = Following(
             site.ledger,
             site.bus,
@@ -143,28 +135,23 @@ class RemoteComputing:
             runs,
             hand_over,
             outcomes,
-            self._news,
+            news,
             fallback,
-            Hanging(site.ledger, self._news, Limits(stall_s=config.queue.stall_s)),
+            Hanging(site.ledger, news, Limits(stall_s=config.queue.stall_s)),
             _intervals(config),
         )
-        self.workers: Sequence[Worker] = (following,)
+        hearing = [Hearing(site.bus, self._source, news.hear)] if self._source is not None else []
+        self.workers: Sequence[Worker] = (following, *hearing)
 
     def submit(self, job: JobRow) -> None:
         """Take the step."""
         self._submit(job)
 
     def start(self) -> None:
-        """Begin to take news; the follower asks after everything that is open."""
-        self._queue.start(self._news.hear)
+        """Nothing: the follower asks after everything that is open."""
 
     def stop(self) -> None:
-        """Take no more news; the runs go on."""
-        self._queue.stop()
-
-    def trouble(self) -> str:
-        """Why no news come."""
-        return self._source.trouble if self._source is not None else ""
+        """Nothing: the runs go on."""
 
     def figures(self) -> Sequence[Figure]:
         """Messages of the news queue, and those that nobody could read."""
@@ -187,10 +174,11 @@ def _intervals(config: Config) -> Intervals:
     return replace(usual, explain_s=min(usual.explain_s, deadline_s / 2))
 
 
-def _batch_queue(config: Config) -> "tuple[BatchQueue, SqsNews | None]":
-    """The job queue of AWS Batch, and where its news come from."""
-    session = aws_session(config, "queue.backend = 'batch'")
+def _news_source(config: Config) -> "SqsNews | None":
+    """Where news of the runs come from; None: they are only asked after."""
+    if config.news.backend != "sqs":
+        return None
+    session = aws_session(config, "news.backend = 'sqs'")
     from gateway.adapters.aws.sqs_news import SqsNews
 
-    news = SqsNews(session, config.news.queue_url) if config.news.backend == "sqs" else None
-    return batch_queue(config, news), news
+    return SqsNews(session, config.news.queue_url)

@@ -43,7 +43,9 @@ from gateway.commands.status_client import StatusClient
 from gateway.config import Config, load_config
 from gateway.delivery.peer import parse_peer
 from gateway.delivery.sending import send_files
+from gateway.events import Bus
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME
+from gateway.running.hearing import Hearing
 from tests.cloud import DEADLINE_S, REGION
 from tests.cloud_status import Function, load_handler
 from tests.cloud_uploads import NEWS_HANDLER, QUICK_JOB, Cloud, event_of, image
@@ -197,9 +199,10 @@ def stop_while_news_come(stack: Stack, config: Config) -> None:
         stopped.wait(DEADLINE_S)
 
     source = SqsNews(the_session(config.aws.region, config.aws.endpoint_url), config.news.queue_url)
-    source.start(take)
+    hearing = Hearing(Bus(), source, take)
+    hearing.start()
     assert begun.wait(DEADLINE_S)
-    source.stop()
+    hearing.stop()
     stopped.set()
 
 

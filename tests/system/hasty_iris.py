@@ -3,14 +3,14 @@
 What is done then, and in which order, is the same.
 """
 
-from gateway.adapters.aws import sqs_news
 from gateway.cli import main
 from gateway.mirror import worker as mirror
+from gateway.running import hearing
 from gateway.workers import attempts
 from gateway.workers.attempts import Backoff, Policy
 
 attempts.POLICY = Policy(outside=Backoff(2.0, 2.0))
 mirror.BACKOFF = Backoff(2.0, 2.0)
-sqs_news.LONGEST_PAUSE_S = 2.0  # type: ignore[misc]
+hearing.AFTER_TROUBLE = Backoff(1.0, 2.0)  # type: ignore[misc]
 
 main()

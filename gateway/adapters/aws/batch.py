@@ -1,4 +1,4 @@
-"""The job queue that is AWS Batch: runs are submitted, found again, asked after, ended; a news source tells.
+"""The job queue that is AWS Batch: runs are submitted, found again, asked after, ended.
 
 SubmitJob has no token, so that a request whose answer was lost may have made a job. It is sent once, and what
 leaves open whether it was taken in is raised as `Unanswered`; `find` then looks for it. Batch starts a run
@@ -6,10 +6,10 @@ again whose machine was taken away, or which asked for it (`RETRIES`); every oth
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from botocore.exceptions import (
@@ -54,18 +54,6 @@ _HIGHEST_PRIORITY: Final = 9999
 _CUT_OFF: Final = (HTTPClientError, IncompleteReadError, SSLError)
 """A connection that broke or was silent; where none came about, botocore says ConnectionError."""
 _NO_TAG_CHARACTER: Final = re.compile(r"[^A-Za-z0-9 _.:/=+@-]")
-
-
-class NewsSource(Protocol):
-    """Where news of Batch's jobs come from."""
-
-    def start(self, on_news: Callable[[JobNews], None]) -> None:
-        """Begin to pass news on."""
-        ...
-
-    def stop(self) -> None:
-        """Pass no more on."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -114,32 +102,15 @@ class BatchSettings:
 
 
 class BatchQueue:
-    """A `JobQueue`.
+    """A `JobQueue`."""
 
-    Parameters
-    ----------
-    news
-        What tells of the jobs' states; None: they are only looked at (`look`).
-    """
-
-    def __init__(self, session: AwsSession, settings: BatchSettings, news: NewsSource | None = None) -> None:
+    def __init__(self, session: AwsSession, settings: BatchSettings) -> None:
         self._settings = settings
-        self._news = news
         self._batch = session.batch()
         self._submitting = session.batch_for_submitting()
         self._submitting.meta.events.register("before-send.batch.SubmitJob", _on_its_own_connection)
         self._reader = BatchReader(session)
         self._fair_share: dict[str, bool] = {}
-
-    def start(self, on_news: Callable[[JobNews], None]) -> None:
-        """Begin to tell news."""
-        if self._news is not None:
-            self._news.start(on_news)
-
-    def stop(self) -> None:
-        """Tell no more; the runs go on."""
-        if self._news is not None:
-            self._news.stop()
 
     # -- handing over -------------------------------------------------------------------------------------
 

@@ -1,11 +1,10 @@
-"""News of Batch's jobs: EventBridge puts its events into an SQS queue of ours, and a thread takes them out.
+"""News of Batch's jobs: EventBridge puts its events into an SQS queue of ours, out of which they are taken.
 
 A message is deleted once its news was taken in, or where it is of nobody's interest here. One that cannot be
 read is left: SQS shows it again after its visibility timeout and, as its redrive policy says, then moves it
 to the dead-letter queue, where an operator finds it. Lost events are no harm: runs are also asked after.
 """
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MESSAGES_A_CALL: Final = 10
-FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 1.0
-"""How long `stop` waits for a poll that is under way; it ends by itself, and hands back what it then gets."""
 LOOK_AT_DEAD_LETTERS_S: Final = 60.0
 POISON_REMEMBERED: Final = 1000
 
@@ -74,8 +69,12 @@ def news_in(body: str) -> JobNews | None:
         raise NotUnderstood("a message of the news queue is no event that we can read") from None
 
 
+class _NotTakenIn(Exception):
+    """The ledger did not take in some of the news; they come again."""
+
+
 class SqsNews:
-    """A thread that waits at an SQS queue.
+    """An SQS queue with news (`gateway.running.hearing.NewsSource`).
 
     Parameters
     ----------
@@ -87,9 +86,6 @@ class SqsNews:
         self._sqs = session.sqs()
         self._url = queue_url
         self._name = queue_url.rpartition("/")[2]
-        self._on_news: Callable[[JobNews], None] = lambda news: None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="sqs-news", daemon=True)
         self._poisonous: OrderedDict[str, None] = OrderedDict()
         self._dead_letter_url = ""
         self._look_at_dead_letters_at = 0.0
@@ -102,42 +98,17 @@ class SqsNews:
         self.dead_letters: int | None = None
         """How many messages lie in the dead-letter queue; None: not known, or there is no such queue."""
 
-    def start(self, on_news: Callable[[JobNews], None]) -> None:
-        """Begin to wait for messages."""
-        self._on_news = on_news
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take no more; what is being taken in is finished."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_TIMEOUT_S)
-
-    # -- the thread ---------------------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        pause_s = FIRST_PAUSE_S
-        while not self._stopping.is_set():
-            trouble = self._poll()
-            if self._stopping.is_set():
-                return
-            self._say(trouble)
-            if not trouble:
-                pause_s = FIRST_PAUSE_S
-                continue
-            self._stopping.wait(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-    def _poll(self) -> str:
-        """Wait for messages once and take them in; what is in the way."""
+    def look(self, hear: Callable[[JobNews], None], is_stopping: Callable[[], bool]) -> bool:
+        """Wait for messages once and take them in; whether more may be had at once."""
         try:
             self._count_dead_letters()
-            return "" if self._take(self._receive()) else "news of jobs cannot be taken in; the log says why"
+            goes_on = self._take(self._receive(), hear, is_stopping)
+            self.trouble = ""
+        except _NotTakenIn:
+            goes_on, self.trouble = False, "news of jobs cannot be taken in; the log says why"
         except OutsideError as error:
-            return str(error)
-        except Exception:
-            log.exception("news_queue_failed")
-            return "the news queue could not be read because of a defect; the log names the place"
+            goes_on, self.trouble = False, str(error)
+        return goes_on
 
     def _receive(self) -> Sequence["MessageTypeDef"]:
         with asking("sqs:ReceiveMessage", f"the news queue {self._name}"):
@@ -146,19 +117,24 @@ class SqsNews:
             )
         return answer.get("Messages", [])
 
-    def _take(self, messages: Sequence["MessageTypeDef"]) -> bool:
-        """Pass on what is news, in the order in which it came; whether there was no failure."""
+    def _take(
+        self,
+        messages: Sequence["MessageTypeDef"],
+        hear: Callable[[JobNews], None],
+        is_stopping: Callable[[], bool],
+    ) -> bool:
+        """Pass on what is news, in its order; False where all was poison, which may come again at once."""
         done: list[MessageTypeDef] = []
         has_failed = False
         for message in messages:
-            if self._stopping.is_set():
+            if is_stopping():
                 self._hand_back(message)
                 continue
             self.messages += 1
             try:
                 news = news_in(message["Body"])
                 if news is not None:
-                    self._on_news(news)
+                    hear(news)
                 done.append(message)
             except NotUnderstood:
                 self._note_poison(message)
@@ -166,9 +142,9 @@ class SqsNews:
                 log.exception("news_not_taken_in")
                 has_failed = True
         self._delete(done)
-        if messages and not done:
-            self._stopping.wait(FIRST_PAUSE_S)  # nothing but poison, which may come again at once
-        return not has_failed
+        if has_failed:
+            raise _NotTakenIn
+        return bool(done) or not messages
 
     def _delete(self, messages: Sequence["MessageTypeDef"]) -> None:
         """Delete what was taken in; what stays nevertheless comes again, which changes nothing."""
@@ -199,11 +175,6 @@ class SqsNews:
             self._poisonous.popitem(last=False)
         self.poison += 1
         log.warning("message_not_understood", message_id=message_id)
-
-    def _say(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            log.log(30 if trouble else 20, "news_queue", trouble=trouble or "none")
-        self.trouble = trouble
 
     # -- dead letters -------------------------------------------------------------------------------------
 

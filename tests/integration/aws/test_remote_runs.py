@@ -31,6 +31,7 @@ from gateway.running.claims import Claim, Claims
 from gateway.running.fallback import FallbackQueue
 from gateway.running.following import Following, Intervals
 from gateway.running.hanging import Hanging, Limits
+from gateway.running.hearing import Hearing
 from gateway.running.news import RunNews
 from gateway.running.outcomes import Outcomes
 from gateway.running.remote_runs import HandOver, RemoteSubmit
@@ -66,7 +67,7 @@ class Gateway:
         lanes = [LaneSettings(queue, DEFINITION) for queue in (MAIN_QUEUE, FALLBACK_QUEUE)]
         session = AwsSession("us-east-1")
         settings = BatchSettings(lanes[0], lanes[1] if fallback.job_queue else None, name)
-        self.queue = BatchQueue(session, settings, SqsNews(session, news_url))
+        self.queue = BatchQueue(session, settings)
         results = JobResults(objects, Workplace(site.ledger, site.data_dir))
         outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0})
         runs = Runs(site.ledger, results, outcomes, objects)
@@ -93,16 +94,15 @@ class Gateway:
                 Hanging(site.ledger, self.news, limits or Limits()),
                 intervals,
             ),
+            Hearing(site.bus, SqsNews(session, news_url), self.news.hear),
         )
 
     def start(self) -> None:
-        self.queue.start(self.news.hear)
         for worker in self.workers:
             worker.start()
 
     def stop(self) -> None:
-        self.queue.stop()
-        for worker in self.workers:
+        for worker in reversed(self.workers):
             worker.stop()
 
     def timeline(self) -> list[tuple[str, dict[str, Any]]]:

@@ -22,6 +22,10 @@ from gateway.adapters.queue import (
     RunStarted,
     RunStarting,
 )
+from gateway.events import Bus
+from gateway.running import hearing
+from gateway.running.hearing import Hearing
+from gateway.workers.attempts import Backoff
 from tests.doubles.batch import DEFINITION, MAIN_QUEUE, BatchDouble
 from tests.doubles.batch_faults import EXPIRED, Fault, Faults, Harm, Refusal
 from tests.doubles.batch_server import Server
@@ -38,8 +42,8 @@ def listen(
 ) -> Iterator[Callable[..., tuple[SqsNews, list[JobNews]]]]:
     """Begin to listen at a queue; what comes is in the list."""
     monkeypatch.setattr(sqs_news, "LONG_POLL_S", 1)
-    monkeypatch.setattr(sqs_news, "STOP_TIMEOUT_S", 0.1)
-    listening: list[SqsNews] = []
+    monkeypatch.setattr(hearing, "AFTER_TROUBLE", Backoff(0.05, 2.0))
+    listening: list[Hearing] = []
 
     def listen(
         url: str, take: Callable[[JobNews], None] = lambda news: None
@@ -50,13 +54,13 @@ def listen(
             take(news)
             heard.append(news)
 
-        listening.append(source)
-        source.start(on_news)
+        listening.append(Hearing(Bus(), source, on_news))
+        listening[-1].start()
         return source, heard
 
     yield listen
-    for source in listening:
-        source.stop()
+    for each in listening:
+        each.stop(timeout_s=0.1)
 
 
 @pytest.fixture
@@ -195,7 +199,6 @@ def test_poison_ends_in_the_dead_letter_queue_and_holds_nothing_up(
     eventually: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sqs_news, "FIRST_PAUSE_S", 0.1)
     monkeypatch.setattr(sqs_news, "LOOK_AT_DEAD_LETTERS_S", 0.2)
     news_queue = make_news_queue(visibility_s=1, receives=2)
     for body in ("not json", "{}", "[1]", envelope({"status": "RUNNABLE"}), envelope(detail(attempts=7))):
@@ -216,7 +219,6 @@ def test_news_that_cannot_be_taken_in_come_again(
     eventually: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sqs_news, "FIRST_PAUSE_S", 0.1)
     failures = [OSError("disk full")]
 
     def take(news: JobNews) -> None:
@@ -236,12 +238,13 @@ def test_news_that_cannot_be_taken_in_come_again(
 def test_stop_does_not_wait_for_a_long_poll(
     aws_session: AwsSession, news_queue: NewsQueue, eventually: Callable[..., None]
 ) -> None:
-    source, heard = SqsNews(aws_session, news_queue.url), []
-    source.start(heard.append)
+    heard: list[JobNews] = []
+    worker = Hearing(Bus(), SqsNews(aws_session, news_queue.url), heard.append)
+    worker.start()
     news_queue.send(envelope(detail()))
     eventually(lambda: len(heard) == 1)
     begun = time.monotonic()
-    source.stop()
+    worker.stop()
     assert time.monotonic() - begun < 1.5
     news_queue.send(envelope(detail()))
     eventually(lambda: len(news_queue.receive()) == 1)  # the poll that was under way has handed it back
@@ -281,7 +284,6 @@ def test_trouble_is_a_sentence_and_is_waited_out(
     refusal: Refusal,
     words: str,
 ) -> None:
-    monkeypatch.setattr(sqs_news, "FIRST_PAUSE_S", 0.05)
     answers = [{"Messages": [{"MessageId": "1", "ReceiptHandle": "r", "Body": envelope(detail())}]}]
     faults = Faults()
     faults.add(Fault("ReceiveMessage", Harm.REFUSED, refusal, 3))
@@ -299,7 +301,6 @@ def test_trouble_is_a_sentence_and_is_waited_out(
         eventually(lambda: source.trouble != "")
         assert words in source.trouble
         eventually(lambda: len(heard) == 1 and source.trouble == "")
-        source.stop()
     finally:
         server.close()
 
