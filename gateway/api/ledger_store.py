@@ -97,7 +97,7 @@ class LedgerActions:
         destinations: Collection[str] = (),
     ) -> None:
         self._ledger = ledger
-        self._destinations = destinations
+        self.destinations = destinations
         self._release_object = release_object
 
     @property
@@ -114,8 +114,8 @@ class LedgerActions:
     def redirect(self, key: str, to: str) -> Json:
         """Send a delivery that failed or waits to another destination instead."""
         key = self._delivery(key)
-        if to not in self._destinations:
-            known = ", ".join(self._destinations) or "none is configured"
+        if to not in self.destinations:
+            known = ", ".join(self.destinations) or "none is configured"
             raise NotPossible(f"there is no destination of that name; there is: {known}")
         self._write(lambda transaction: redirect_delivery(transaction, key, to))
         return self._outcome("delivery", key)

@@ -19,7 +19,7 @@ from gateway.ledger.records import (
     utc_text,
 )
 from gateway.ledger.runs import run_of
-from gateway.ledger.states import JobState
+from gateway.ledger.states import DeliveryState, JobState
 from gateway.ledger.store import Ledger
 
 from .cursors import read_cursor, write_cursor
@@ -202,6 +202,7 @@ def _delivery(row: DeliveryRow) -> Json:
         "reason": row.reason,
         "job_key": row.job_key,
         "attempts": row.attempts,
+        "waiting_since": row.pending_since if row.state is DeliveryState.PENDING else None,
         "next_try": row.not_before,
         "updated": row.updated_at,
     }

@@ -49,6 +49,7 @@ class StudyDelivery(BaseModel):
     reason: str
     job_key: str
     attempts: int
+    waiting_since: str | None = Field(description="Since when it is to be sent; null where it does not wait")
     next_try: str | None
     updated: str
 
@@ -86,6 +87,18 @@ class NewDestination(BaseModel):
     """Where a delivery is to go instead."""
 
     to: str = Field(min_length=1, max_length=100, description="The name of a configured destination")
+
+
+class DestinationName(BaseModel):
+    """Somewhere results can be sent."""
+
+    name: str
+
+
+class DestinationList(BaseModel):
+    """Where a delivery can be redirected to; empty in the cloud, which sends nothing itself."""
+
+    items: list[DestinationName]
 
 
 class Series(BaseModel):
@@ -166,7 +179,7 @@ class QuarantineList(BaseModel):
     """One page of the quarantine, the latest first.
 
     Always empty in the cloud: what was put aside is not mirrored, and a held job stands with its study, which
-    is `failed`. Both are released at the gateway.
+    is `held`. Both are released at the gateway.
     """
 
     items: list[Quarantined]

@@ -117,6 +117,11 @@ def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
 
 
 def _add_deliveries(router: APIRouter, actions: Actions) -> None:
+    @router.get("/destinations", response_model=models.DestinationList, tags=["deliveries"])
+    def list_destinations() -> Json:
+        """The destinations that are configured, by name: a delivery can be redirected there."""
+        return {"items": [{"name": name} for name in actions.destinations]}
+
     @router.post("/deliveries/{key}/retry", tags=["deliveries"], **ASKED_FOR)
     def retry_delivery(key: Key) -> Json:
         """Send at once what failed or waits."""

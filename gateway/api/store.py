@@ -1,6 +1,6 @@
 """What the API needs of whoever knows the studies, as protocols: the ledger here, another store elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -88,6 +88,10 @@ class Actions(Protocol):
     @property
     def can_release_objects(self) -> bool:
         """Whether quarantined objects can be taken in after all."""
+
+    @property
+    def destinations(self) -> Collection[str]:
+        """The names that `redirect` takes."""
 
     def retry(self, key: str) -> Json:
         """Take up a failed or cancelled job, or a failed delivery; what waits is tried at once."""

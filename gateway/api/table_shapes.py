@@ -67,6 +67,7 @@ def deliveries_of(job: Item) -> list[Json]:
             "reason": delivery["reason"],
             "job_key": job["job_key"],
             "attempts": delivery["attempts"],
+            "waiting_since": None,
             "next_try": None,
             "updated": delivery["changed_at"],
         }

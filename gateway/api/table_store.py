@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -142,6 +142,7 @@ class TableActions:
     """Actions on what gateways elsewhere have: each says which of them to ask."""
 
     can_release_objects = False
+    destinations: Collection[str] = ()
 
     def __init__(self, reader: MirrorReader) -> None:
         self._reader = reader

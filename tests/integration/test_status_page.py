@@ -23,10 +23,12 @@ from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.events import Bus, JobProgressed
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
+from gateway.ledger.deliveries import say_why_it_waits
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
 from gateway.ledger.results import record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
+from gateway.ledger.work import wait_with_job
 from tests.nifti import uploads_of
 from tests.results import result_of_one
 
@@ -57,6 +59,7 @@ class Gateway:
     folder: Path
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
     mirror: Mirror = field(default_factory=Mirror)
+    destinations: list[str] = field(default_factory=lambda: ["pacs", "archive", "research"])
     address: str = ""
     elsewhere: str = ""
     """The origin of another server that serves `folder`."""
@@ -91,7 +94,14 @@ class Gateway:
         ranking = ("series 1: axial, 1 mm", "series 2: axial, 5 mm")
         volumes = (
             DecidedVolume(f"{uid}.1", 1, 3, job_key, "taken by rule ct for task tissue", (), ranking),
-            DecidedVolume(f"{uid}.2", 1, 3, None, "rule ct: series 1 of the same scan ranks higher"),
+            DecidedVolume(
+                f"{uid}.2",
+                1,
+                3,
+                None,
+                "rule ct: series 1 of the same scan ranks higher",
+                can_be_used=True,
+            ),
         )
         [row] = self.ledger.read("SELECT generation FROM studies WHERE study_uid = ?", (uid,))
         with self.ledger.transaction() as transaction:
@@ -117,6 +127,16 @@ class Gateway:
             record_result(transaction, transaction.job(job_key), result, ["pacs"])
         rows = self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))
         return str(rows[0]["key"])
+
+    def deliveries(self) -> list[tuple[str, str, str]]:
+        rows = self.ledger.read("SELECT job_key, destination, state FROM deliveries ORDER BY rowid")
+        return [tuple(row) for row in rows]
+
+    def picture(self, job_key: str) -> str:
+        """Give the job a preview; its key."""
+        (self.folder / job_key).mkdir(parents=True)
+        (self.folder / job_key / "preview.png").write_bytes(_png(480, 240))
+        return job_key
 
     def state(self, job_key: str) -> str:
         return str(self.ledger.read("SELECT state FROM jobs WHERE job_key = ?", (job_key,))[0]["state"])
@@ -157,7 +177,7 @@ def gateway(tmp_path: Path, bucket: str) -> Iterator[Gateway]:
         gateway = Gateway(ledger, bus, tmp_path / "jobs")
         api = create_api(
             LedgerStore(ledger),
-            LedgerActions(ledger),
+            LedgerActions(ledger, destinations=gateway.destinations),
             lambda: gateway.readiness,
             bus,
             Access(TOKEN),
@@ -281,8 +301,7 @@ def test_preview_in_the_cloud_is_shown(
     page: Page, gateway: Gateway, bucket: str, troubles: list[str]
 ) -> None:
     job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
-    (gateway.folder / job_key).mkdir(parents=True)
-    (gateway.folder / job_key / "preview.png").write_bytes(_png(480, 240))
+    gateway.picture(job_key)
     gateway.elsewhere = bucket
     gateway.encode(job_key)
     page.get_by_role("link", name="CT ABDOMEN").click()
@@ -295,8 +314,7 @@ def test_study_shows_decisions_result_deliveries_and_timeline(
 ) -> None:
     uid = gateway.study(1, "CT ABDOMEN", series=2)
     job_key = gateway.job(uid)
-    (gateway.folder / job_key).mkdir(parents=True)
-    (gateway.folder / job_key / "preview.png").write_bytes(_png(480, 240))
+    gateway.picture(job_key)
     page.get_by_role("link", name="CT ABDOMEN").click()
     jobs = page.get_by_role("region", name="Jobs")
     expect(jobs.get_by_text("planned")).to_be_visible()
@@ -332,6 +350,108 @@ def test_study_retry_of_failed_job_takes_it_up(page: Page, gateway: Gateway, tro
     expect(page.locator(f'[data-job="{job_key}"][data-state="cancelled"]')).to_be_visible()
     assert gateway.state(job_key) == "cancelled"
     assert troubles == []
+
+
+def test_delivery_for_a_destination_that_is_gone_is_redirected(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    gateway.destinations.remove("pacs")
+    key = gateway.encode(gateway.picture(gateway.job(gateway.study(1, "CT ABDOMEN"))))
+    with gateway.ledger.transaction() as transaction:
+        say_why_it_waits(transaction, key, "pacs is no [[destination]]; redirect or drop it")
+    page.goto(f"{gateway.address}#/studies/key0001")
+    row = page.locator(f'[data-delivery="{key}"]')
+    expect(row.get_by_text("pacs is no [[destination]]")).to_be_visible()
+    expect(row.get_by_role("time").first).to_be_visible()  # since when
+    expect(row.get_by_role("button", name="Send now")).to_have_count(0)  # there is nobody
+    row.get_by_label("Another destination").select_option("research")
+    _picture(page, "redirect")
+    with gateway.ledger.transaction() as transaction:
+        say_why_it_waits(transaction, key, "pacs is gone")
+    expect(row.get_by_text("pacs is gone")).to_be_visible()  # shown anew, the choice stays
+    row.get_by_role("button", name="Send there instead").click()
+    expect(page.get_by_text("Send there instead: it goes to research.")).to_be_visible()
+    expect(row.get_by_text("redirected to research")).to_be_visible()
+    expect(row.get_by_role("button")).to_have_count(0)
+    assert [(to, state) for _, to, state in gateway.deliveries()] == [
+        ("pacs", "cancelled"),
+        ("research", "pending"),
+    ]
+    assert troubles == []
+
+
+def test_delivery_that_failed_is_sent_now_or_not_at_all(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    key = gateway.encode(gateway.picture(gateway.job(gateway.study(1, "CT ABDOMEN"))))
+    with gateway.ledger.transaction() as transaction:
+        transaction.move_delivery(key, DeliveryEvent.FAILED, reason="pacs refused it")
+    page.goto(f"{gateway.address}#/studies/key0001")
+    row = page.locator(f'[data-delivery="{key}"]')
+    expect(row.get_by_text("pacs refused it")).to_be_visible()
+    row.get_by_role("button", name="Send now").click()
+    expect(row.get_by_text("Waits to be sent to pacs.")).to_be_visible()
+    row.get_by_role("button", name="Do not send").click()
+    expect(row.get_by_text("cancelled", exact=True)).to_be_visible()
+    assert gateway.deliveries()[0][2] == "cancelled"
+    assert troubles == []
+
+
+def test_volume_that_lost_is_used_by_its_button(page: Page, gateway: Gateway, troubles: list[str]) -> None:
+    gateway.job(gateway.study(1, "CT ABDOMEN", series=2))
+    page.goto(f"{gateway.address}#/studies/key0001")
+    series = page.get_by_role("region", name="Series")
+    expect(series.get_by_text("rule ct: series 1 of the same scan ranks higher")).to_be_visible()
+    _picture(page, "use")
+    series.get_by_role("button", name="Use this one").click()  # the one that is used has none
+    expect(page.get_by_text("Use this one: it takes the place of the others")).to_be_visible()
+    expect(page.get_by_text("study.volume_chosen")).to_be_visible()
+    [chosen] = gateway.ledger.read("SELECT series_uid, number FROM choices WHERE is_open = 1")
+    assert tuple(chosen) == ("1.2.826.0.1.1.2", 1)
+    assert troubles == []
+
+
+def test_job_that_waits_says_for_what_and_since_when_and_is_tried_now(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    with gateway.ledger.transaction() as transaction:
+        wait_with_job(transaction, job_key, delay_s=3600, reason="the disk is full", on="machine")
+    page.goto(f"{gateway.address}#/studies/key0001")
+    job = page.locator(f'[data-job="{job_key}"]')
+    expect(job.get_by_text("the disk is full")).to_be_visible()
+    expect(job.get_by_text("Waits to be prepared, since ")).to_be_visible()
+    expect(job.get_by_text("It is tried again: ")).to_be_visible()
+    _picture(page, "job-waits")
+    job.get_by_role("button", name="Try now").click()
+    expect(job.get_by_role("button", name="Try now")).to_have_count(0)
+    [row] = gateway.ledger.read("SELECT not_before FROM jobs")
+    assert row["not_before"] is None
+    assert troubles == []
+
+
+@pytest.mark.parametrize(
+    ("event", "waits_for", "buttons"),
+    [
+        (JobEvent.CONVERTED, "Waits to be put into its job folder", ["Cancel"]),
+        (JobEvent.STAGED, "Waits to be handed to the queue", ["Cancel"]),
+        (JobEvent.SUBMITTED, "Waits at the queue for its turn", ["Cancel"]),
+        (JobEvent.QUEUED, "Waits for a machine", ["Cancel"]),
+        (JobEvent.SEGMENTED, "Waits for its results to be made", ["Cancel"]),
+        (JobEvent.FAILED, "Waits for a person", ["Retry", "Cancel"]),
+        (JobEvent.HELD, "Waits for a person", ["Release", "Cancel"]),
+    ],
+)
+def test_every_state_in_which_a_job_waits_has_its_sentence_and_buttons(
+    page: Page, gateway: Gateway, event: JobEvent, waits_for: str, buttons: list[str]
+) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    gateway.move(job_key, event, reason="a reason")
+    page.goto(f"{gateway.address}#/studies/key0001")
+    job = page.locator(f'[data-job="{job_key}"]')
+    expect(job.get_by_text(waits_for)).to_be_visible()
+    expect(job.get_by_role("time").first).to_be_visible()
+    expect(job.get_by_role("button")).to_have_text(buttons)
 
 
 def test_study_called_complete_is_requested(page: Page, gateway: Gateway) -> None:

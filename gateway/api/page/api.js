@@ -25,4 +25,8 @@ export const get = (address) => ask(address);
 // The header tells the gateway that this page asks, and no form of another site.
 export const post = (address, body) => ask(address, { method: "POST", headers: { "X-IRIS-Page": "1" }, body });
 
+export const postJson = (address, content) => ask(address, {
+  method: "POST", headers: { "X-IRIS-Page": "1", "Content-Type": "application/json" }, body: JSON.stringify(content),
+});
+
 export const path = (...parts) => `/api/v1/${parts.map(encodeURIComponent).join("/")}`;

@@ -1,7 +1,7 @@
 // Chooses the view by the address, keeps it fresh by the gateway's events (in the cloud, which has none, by
 // asking again), and does what buttons ask.
 
-import { get, post } from "./api.js";
+import { get, post, postJson } from "./api.js";
 import { make, show } from "./dom.js";
 import { quarantine } from "./quarantine.js";
 import { isOn, leave, signOut, trouble, who } from "./sign-in.js";
@@ -47,10 +47,10 @@ function soon() {
   waiting ??= setTimeout(() => { waiting = null; refresh(); }, GATHER_MS);
 }
 
-async function act(address, label) {
+async function act(address, label, { content, said: done } = {}) {
   try {
-    const outcome = await post(address);
-    said.textContent = `${label}: the ${outcome.kind} is ${outcome.state} now.`;
+    const outcome = await (content ? postJson(address, content) : post(address));
+    said.textContent = `${label}: ${done ?? `the ${outcome.kind} is ${outcome.state} now.`}`;
   } catch (error) {
     said.textContent = `${label}: ${error.message}`;
   }

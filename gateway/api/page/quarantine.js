@@ -1,5 +1,6 @@
 // What waits for a person: objects that were put aside, and jobs that are held.
 
+import { button } from "./actions.js";
 import { get, path } from "./api.js";
 import { make, show, table, time } from "./dom.js";
 
@@ -26,6 +27,6 @@ function row(one, act) {
       : (one.study_uid ?? "")),
     make("td", {}, time(one.first)),
     make("td", {}, one.releasable
-      ? make("button", { type: "button", "data-focus": address, onclick: () => act(address, "Release") }, "Release")
+      ? button("Release", address, act)
       : make("span", { class: "why" }, "Correct it where it comes from, then send it again.")));
 }

@@ -1,18 +1,30 @@
 // One study: what was decided, what runs, what was sent, what happened.
 
+import { button } from "./actions.js";
 import { get, path } from "./api.js";
-import { badge, day, make, show, table, time } from "./dom.js";
+import { deliveries, destinationsFor } from "./deliveries.js";
+import { badge, day, make, show, time } from "./dom.js";
 import { fileLink, picture } from "./files.js";
 import { isUpload, nameOf, progress } from "./studies.js";
 
 const RETRIABLE = ["failed", "cancelled"];
-const WAITS = ["pending", "failed"];
-const OVER = ["delivered", "cancelled", "superseded", "failed"];
+const OVER = ["delivered", "cancelled", "superseded"];
+const WAITS_FOR = {
+  planned: "Waits to be prepared",
+  converted: "Waits to be put into its job folder",
+  staged: "Waits to be handed to the queue",
+  submitted: "Waits at the queue for its turn",
+  runnable: "Waits for a machine",
+  segmented: "Waits for its results to be made",
+  failed: "Waits for a person, who settles what is said above, then retries or cancels it",
+  quarantined: "Waits for a person, who looks at what is said above, then releases or cancels it",
+};
 const HAS_FILES = ["segmented", "encoded", "delivered"];
 const pictures = new Map();
 
 export async function study(content, stillHere, key, act) {
   const answer = await get(path("studies", key));
+  const names = await destinationsFor(answer);
   if (!stillHere()) return;
   const jobs = answer.jobs.map((job) => jobCard(job, answer, act));
   const hasDicom = !answer.jobs.some(isUpload);
@@ -20,8 +32,8 @@ export async function study(content, stillHere, key, act) {
     make("p", {}, make("a", { href: "#/", "data-focus": "back" }, "← All studies")),
     head(answer, act),
     section("Jobs", jobs, "No job was planned."),
-    hasDicom ? section("Series", answer.series.map(seriesCard), "No series.") : null,
-    hasDicom ? section("Deliveries", deliveries(answer, act), "Nothing was sent.") : null,
+    hasDicom ? section("Series", answer.series.map((series) => seriesCard(series, answer, act)), "No series.") : null,
+    hasDicom ? section("Deliveries", deliveries(answer, names, act), "Nothing was sent.") : null,
     section("Timeline", timeline(answer), "Nothing happened yet."));
 }
 
@@ -39,12 +51,15 @@ function head(answer, act) {
     ["Study Instance UID", answer.jobs.some(isUpload) ? "" : answer.study_uid ?? ""], // of an upload it is ours
   ];
   const complete = answer.state === "receiving"
-    ? button("It is complete", path("studies", answer.study_key, "complete"), act)
+    ? button("It is complete", path("studies", answer.study_key, "complete"), act, { title: "Do not wait for more images" })
     : null;
   return make("div", { class: "card" },
     make("div", { class: "bar" },
       make("h1", {}, nameOf(answer)), badge(answer.state)),
     answer.reason ? make("p", {}, answer.reason) : null,
+    answer.state === "receiving"
+      ? make("p", { class: "why" }, "Waits until all of its images have arrived; its last change: ", time(answer.updated))
+      : null,
     answer.images_removed ? make("p", {}, "Images of it were removed here: ", time(answer.images_removed)) : null,
     answer.results_removed ? make("p", {}, "Results of it were removed here: ", time(answer.results_removed)) : null,
     make("dl", { class: "facts" },
@@ -55,10 +70,6 @@ function head(answer, act) {
 
 const fact = (name, value) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
 
-function button(label, address, act) {
-  return make("button", { type: "button", "data-focus": address, onclick: () => act(address, label) }, label);
-}
-
 function jobCard(job, answer, act) {
   const of = (series) => series.series_uid === job.series_uid;
   const series = answer.series.find(of);
@@ -67,12 +78,20 @@ function jobCard(job, answer, act) {
     make("div", { class: "bar" },
       make("h3", {}, `${job.task} on ${source}`), progress(job)),
     job.reason ? make("p", {}, job.reason) : null,
-    job.next_try ? make("p", { class: "why" }, "Tried again: ", time(job.next_try)) : null,
+    waits(job, answer),
     job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
     HAS_FILES.includes(job.state) ? results(job) : null,
-    job.waiting_since ? make("p", { class: "why" }, "Waits for a machine since: ", time(job.waiting_since)) : null,
     make("p", { class: "why" }, whereabouts(job)),
     make("div", { class: "actions" }, actions(job, answer, act)));
+}
+
+// For what it waits, since when, and when it is tried again.
+function waits(job, answer) {
+  const goesSomewhere = answer.deliveries.some((one) => one.job_key === job.job_key && one.state === "pending");
+  const what = job.state === "encoded" && goesSomewhere ? "Waits for its deliveries, below" : WAITS_FOR[job.state];
+  if (!what) return null;
+  return make("p", { class: "why" }, `${what}, since `, time(job.waiting_since ?? job.updated),
+    job.next_try ? [". It is tried again: ", time(job.next_try)] : null);
 }
 
 function actions(job, answer, act) {
@@ -80,6 +99,7 @@ function actions(job, answer, act) {
   const refused = answer.deliveries.some((one) => one.job_key === job.job_key && one.state === "failed");
   return [
     RETRIABLE.includes(job.state) || refused ? button("Retry", base("retry"), act) : null,
+    job.next_try ? button("Try now", base("retry"), act, { title: "Do not wait any longer for the next try" }) : null,
     job.state === "quarantined" ? button("Release", path("quarantine", job.job_key, "release"), act) : null,
     OVER.includes(job.state) ? null : button("Cancel", base("cancel"), act),
   ];
@@ -116,17 +136,17 @@ function seriesName(series) {
   return series.number === null ? "a series without number" : `series ${series.number}`;
 }
 
-function seriesCard(series) {
+function seriesCard(series, answer, act) {
   const title = [seriesName(series), series.description, series.modality].filter(Boolean).join(" · ");
   return make("article", { class: "card" },
     make("h3", {}, title),
     make("p", { class: "why" }, `${series.images} images`),
     series.volumes.length
-      ? series.volumes.map((volume) => decision(volume, series))
+      ? series.volumes.map((volume) => decision(volume, series, answer, act))
       : make("p", { class: "quiet" }, "Decided when the study is complete."));
 }
 
-function decision(volume, series) {
+function decision(volume, series, answer, act) {
   const keep = `${series.series_uid} ${volume.number}`;
   const prefix = series.volumes.length > 1 ? `Volume ${volume.number} (${volume.images} images): ` : "";
   return make("div", { class: volume.job_key ? "taken" : "left" },
@@ -137,21 +157,18 @@ function decision(volume, series) {
     volume.ranking.length
       ? make("details", { "data-keep": keep }, make("summary", {}, "Ranking"),
         make("ol", {}, volume.ranking.map((line) => make("li", {}, line))))
-      : null);
+      : null,
+    volume.can_be_used && !volume.job_key ? use(volume, series, answer, act) : null);
 }
 
-function deliveries(answer, act) {
-  if (!answer.deliveries.length) return null;
-  const rows = answer.deliveries.map((delivery) => make("tr", {},
-    make("td", {}, badge(delivery.state)),
-    make("td", {}, delivery.destination),
-    make("td", {}, delivery.reason),
-    make("td", {}, time(delivery.updated)),
-    make("td", {}, delivery.next_try ? time(delivery.next_try) : ""),
-    make("td", { class: "actions" }, WAITS.includes(delivery.state)
-      ? [button("Send now", path("deliveries", delivery.key, "retry"), act),
-        button("Do not send", path("deliveries", delivery.key, "drop"), act)] : null)));
-  return table("Deliveries", ["State", "Destination", "Reason", "Changed", "Next try", "Action"], rows);
+function use(volume, series, answer, act) {
+  const address = path("studies", answer.study_key, "use");
+  return make("div", { class: "actions" }, button("Use this one", address, act, {
+    content: { series_uid: series.series_uid, number: volume.number },
+    title: "Segment it in the place of the other volumes of its scan; what is not delivered of those is given up",
+    said: "it takes the place of the others of its scan.",
+    focus: `${address} ${series.series_uid} ${volume.number}`,
+  }));
 }
 
 function timeline(answer) {

@@ -235,6 +235,10 @@ def test_stream_and_rebuild_in_the_cloud_are_refused_with_the_way_out(job: str, 
     assert function.get("/api/v1/mirror").json()["on"] is False
 
 
+def test_destinations_of_gateways_are_not_known_in_the_cloud(function: Function) -> None:
+    assert function.get("/api/v1/destinations").json() == {"items": []}
+
+
 # -- files ------------------------------------------------------------------------------------------------
 
 

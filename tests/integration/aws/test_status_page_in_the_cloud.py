@@ -74,6 +74,22 @@ def page(ledger: MirroredLedger, troubles: list[str], browser: Browser) -> Itera
     server.stop()
 
 
+def test_delivery_that_waits_at_a_gateway_is_acted_on_there(
+    page: Page, ledger: MirroredLedger, troubles: list[str]
+) -> None:
+    ledger.encode(ledger.job(ledger.study(1)))
+    ledger.ship()
+    page.clock.run_for(POLL_MS)
+    page.get_by_role("link", name="key0001").click()
+    deliveries = page.get_by_role("region", name="Deliveries", exact=True).first
+    expect(deliveries.get_by_text("pending")).to_be_visible()
+    expect(deliveries.get_by_role("combobox")).to_have_count(0)  # the cloud does not know where else
+    expect(deliveries.get_by_role("time").first).to_be_visible()
+    deliveries.get_by_role("button", name="Do not send").click()
+    expect(page.locator("#said")).to_contain_text("Do not send: ")
+    assert all("the server responded with a status of" in trouble for trouble in troubles), troubles
+
+
 def test_page_without_a_stream_asks_again_and_shows_what_changed(
     page: Page, ledger: MirroredLedger, troubles: list[str]
 ) -> None:

@@ -211,6 +211,27 @@ def test_delivery_that_is_redirected_goes_to_a_configured_destination_only(world
     assert [tuple(row) for row in rows] == [("archive", "pending"), ("pacs", "cancelled")]
 
 
+def test_destinations_are_listed_for_who_redirects(world) -> None:
+    server = world.serve(Access(None), LedgerActions(world.ledger, destinations=["pacs", "archive"]))
+    server.start()
+    try:
+        host, port = server.address
+        answer = httpx.get(f"http://{host}:{port}/api/v1/destinations", trust_env=False)
+    finally:
+        server.stop()
+    assert answer.json() == {"items": [{"name": "pacs"}, {"name": "archive"}]}
+
+
+def test_delivery_says_since_when_it_waits_and_no_more_once_it_is_over(world, client: httpx.Client) -> None:
+    delivery = _waiting(world)
+    [row] = world.ledger.read("SELECT pending_since FROM deliveries")
+    [shown] = client.get("/api/v1/studies/key0001").json()["deliveries"]
+    assert shown["waiting_since"] == row["pending_since"]
+    client.post(f"/api/v1/deliveries/{delivery}/drop")
+    [shown] = client.get("/api/v1/studies/key0001").json()["deliveries"]
+    assert shown["waiting_since"] is None
+
+
 def test_key_may_be_cut_as_far_as_it_names_one_thing(world, client: httpx.Client) -> None:
     delivery = _waiting(world)
     assert client.post(f"/api/v1/deliveries/{delivery[:16]}/drop").json()["key"] == delivery

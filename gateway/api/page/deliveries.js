@@ -1,0 +1,53 @@
+// What of a study goes where, what waits there, and what can be done about it.
+
+import { button } from "./actions.js";
+import { get, path } from "./api.js";
+import { badge, make, table, time } from "./dom.js";
+
+const WAITS = ["pending", "failed"];
+const HEADS = ["State", "Destination", "Reason", "Since", "Next try", "Action"];
+const chosen = new Map(); // what is chosen stays so while the page is shown anew
+
+const waits = (delivery) => WAITS.includes(delivery.state);
+
+// The names that something can be redirected to; asked for where something waits only.
+export async function destinationsFor(answer) {
+  if (!answer.deliveries.some(waits)) return [];
+  return (await get(path("destinations"))).items.map((one) => one.name);
+}
+
+export function deliveries(answer, names, act) {
+  if (!answer.deliveries.length) return null;
+  return table("Deliveries", HEADS, answer.deliveries.map((one) => row(one, names, act)));
+}
+
+function row(delivery, names, act) {
+  return make("tr", { "data-delivery": delivery.key },
+    make("td", {}, badge(delivery.state)),
+    make("td", {}, delivery.destination),
+    make("td", {}, delivery.reason || (delivery.state === "pending" ? `Waits to be sent to ${delivery.destination}.` : "")),
+    make("td", {}, time(delivery.waiting_since ?? delivery.updated)),
+    make("td", {}, delivery.next_try ? time(delivery.next_try) : ""),
+    make("td", {}, waits(delivery) ? make("div", { class: "actions" }, actions(delivery, names, act)) : null));
+}
+
+function actions(delivery, names, act) {
+  const at = (verb) => path("deliveries", delivery.key, verb);
+  const isGone = names.length > 0 && !names.includes(delivery.destination);
+  const others = names.filter((name) => name !== delivery.destination);
+  return [
+    isGone ? null : button("Send now", at("retry"), act, { title: "Do not wait any longer for the next try" }),
+    others.length ? redirect(delivery, others, at("redirect"), act) : null,
+    button("Do not send", at("drop"), act, { title: `Give up sending it to ${delivery.destination}` }),
+  ];
+}
+
+function redirect(delivery, others, address, act) {
+  const to = () => chosen.get(delivery.key) ?? others[0];
+  const choose = (event) => chosen.set(delivery.key, event.target.value);
+  const asked = { get content() { return { to: to() }; }, get said() { return `it goes to ${to()}.`; } };
+  const options = others.map((name) => make("option", { value: name, selected: name === to() }, name));
+  return make("span", { class: "field" },
+    make("select", { "aria-label": "Another destination", "data-focus": `${address} to`, onchange: choose }, options),
+    button("Send there instead", address, act, asked));
+}
