@@ -1,5 +1,6 @@
 """Completion in the ledger: one transaction freezes a study's membership and plans its jobs."""
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -261,8 +262,10 @@ def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> N
 
 
 def _write_images(transaction: Transaction, planned: PlannedJob) -> None:
-    for position, name in enumerate(planned.instance_uids):
-        transaction.insert("job_images", {"job_key": planned.job_key, "position": position, "name": name})
+    transaction.execute(
+        "INSERT INTO job_images (job_key, position, name) SELECT ?, key, value FROM json_each(?)",
+        (planned.job_key, json.dumps(planned.instance_uids)),
+    )
 
 
 def replace_job(

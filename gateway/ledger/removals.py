@@ -4,6 +4,7 @@ A kill in between leaves nothing half: what stands in the table is removed at th
 lie at a name again is struck out in the transaction that records it: nothing that is wanted is removed.
 """
 
+import json
 from collections.abc import Collection, Iterable
 from enum import StrEnum
 
@@ -29,12 +30,10 @@ def plan_removal(transaction: Transaction, kind: Gone, names: Iterable[str], job
     job_key
         Whose steps wait until it is gone: they would write to the same place.
     """
-    now = utc_now()
-    for name in names:
-        transaction.execute(
-            "INSERT OR IGNORE INTO removals (kind, name, job_key, since) VALUES (?, ?, ?, ?)",
-            (kind, name, job_key, now),
-        )
+    transaction.execute(
+        "INSERT OR IGNORE INTO removals (kind, name, job_key, since) SELECT ?, value, ?, ? FROM json_each(?)",
+        (kind, job_key, utc_now(), json.dumps(list(names))),
+    )
 
 
 def keep_file(transaction: Transaction, path: str) -> None:
