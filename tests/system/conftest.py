@@ -133,6 +133,7 @@ class World:
         self._name = name
         self._further_config = config
         self.program = ["-m", "gateway.cli"]
+        self.python = quick_python(IRIS)
         self.data_dir = folder / "data"
         self.deaths = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,19 +145,23 @@ class World:
     # -- the process --------------------------------------------------------------------------------------
 
     def start(self, kill_at: str = "", **settings: str) -> None:
-        """Start the gateway; it kills itself at the transition named."""
+        """Start the gateway, and wait until it listens; it kills itself at the transition named."""
+        self.launch(kill_at, **settings)
+        self._await_addresses()
+
+    def launch(self, kill_at: str = "", **settings: str) -> None:
+        """Start the gateway, and wait for nothing."""
         config = self.folder / "iris.toml"
         config.write_text(self._config())
         environment = {k: v for k, v in os.environ.items() if not k.startswith("IRIS_")}
         environment |= {"IRIS_KILL_AT": kill_at, **settings}
         for name in ("dicom-address", "api-address"):  # what a killed one left
             (self.data_dir / name).unlink(missing_ok=True)
-        command = [quick_python(IRIS), *self.program, "serve", "--config", str(config)]
+        command = [self.python, *self.program, "serve", "--config", str(config)]
         with self.log.open("ab") as said:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
             )
-        self._await_addresses()
 
     def _config(self) -> str:
         text = (
@@ -174,6 +179,11 @@ class World:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether the DICOM port is open."""
+        return (self.data_dir / "dicom-address").exists()
+
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -183,6 +193,12 @@ class World:
             return 0
         self._process.terminate()
         return self._process.wait(DEADLINE_S)
+
+    def kill(self) -> None:
+        """Kill the gateway, which must not have ended by itself."""
+        assert self._process is not None
+        self._process.kill()
+        assert self._process.wait(DEADLINE_S) == -signal.SIGKILL, self.log.read_text()
 
     def close(self) -> None:
         """Leave nothing running."""
