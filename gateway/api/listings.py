@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from batch_job.contract import EXIT_DONE
 from gateway.ledger.records import (
     DeliveryRow,
     EventRow,
@@ -18,7 +19,7 @@ from gateway.ledger.records import (
     VolumeRow,
     utc_text,
 )
-from gateway.ledger.runs import run_of
+from gateway.ledger.runs import runs_of
 from gateway.ledger.states import DeliveryState, JobState
 from gateway.ledger.store import Ledger
 
@@ -108,7 +109,7 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     row = JobRow.model_validate(columns)
     deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
     return {
-        **_job(row, run_of(ledger, job_key, row.run)),
+        **_job(row, runs_of(ledger, job_key)),
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
@@ -128,8 +129,8 @@ _JOBS_OF_STUDIES = (
     "SELECT * FROM jobs WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
 )
 _RUNS_OF_STUDIES = (
-    "SELECT r.* FROM jobs j JOIN runs r ON r.job_key = j.job_key AND r.run = j.run"
-    " WHERE j.study_uid IN (SELECT value FROM json_each(?))"
+    "SELECT r.* FROM jobs j JOIN runs r USING (job_key)"
+    " WHERE j.study_uid IN (SELECT value FROM json_each(?)) ORDER BY r.run"
 )
 _DELIVERIES_OF_STUDIES = (
     "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
@@ -139,9 +140,11 @@ _DELIVERIES_OF_STUDIES = (
 def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
     uids = json.dumps([study.study_uid for study in studies])
     jobs, deliveries = defaultdict[str, list[Json]](list), defaultdict[str, list[Json]](list)
-    runs = {row["job_key"]: RunRow.of(row) for row in ledger.read(_RUNS_OF_STUDIES, (uids,))}
+    runs = defaultdict[str, list[RunRow]](list)
+    for row in ledger.read(_RUNS_OF_STUDIES, (uids,)):
+        runs[row["job_key"]].append(RunRow.of(row))
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
-        jobs[row["study_uid"]].append(_job(JobRow.of(row), runs.get(row["job_key"])))
+        jobs[row["study_uid"]].append(_job(JobRow.of(row), runs[row["job_key"]]))
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
     return [
@@ -170,7 +173,8 @@ def _latest(times: Iterable[str | None]) -> str | None:
     return max(filter(None, times), default=None)
 
 
-def _job(row: JobRow, run: RunRow | None) -> Json:
+def _job(row: JobRow, runs: Sequence[RunRow]) -> Json:
+    run = next((each for each in runs if each.run == row.run), None)
     return {
         "job_key": row.job_key,
         "task": row.task,
@@ -178,6 +182,7 @@ def _job(row: JobRow, run: RunRow | None) -> Json:
         "reason": row.reason,
         "progress": {"stage": row.stage, "fraction": row.fraction},
         "attempts": row.run,
+        "runs": [_run(each) for each in runs],
         "lane": row.lane,
         "queue_id": (run.queue_id if run is not None else "") or None,
         "run_of": (run.followed if run is not None else "") or None,
@@ -192,6 +197,28 @@ def _job(row: JobRow, run: RunRow | None) -> Json:
         "created": row.created_at,
         "updated": row.updated_at,
     }
+
+
+def _run(row: RunRow) -> Json:
+    return {
+        "run": row.run,
+        "where": row.backend or None,
+        "lane": row.lane,
+        "queue_id": row.queue_id or None,
+        "run_of": row.followed or None,
+        "submitted": row.submitted_at,
+        "started": row.started_at,
+        "ended": row.ended_at,
+        "exit_code": row.exit_code,
+        "how": row.sentence or _how(row),
+    }
+
+
+def _how(row: RunRow) -> str:
+    """How a run ended of which nothing was written down but its exit code."""
+    if row.is_open:
+        return ""
+    return "its result was taken" if row.exit_code == EXIT_DONE else "it is not known how"
 
 
 def _delivery(row: DeliveryRow) -> Json:

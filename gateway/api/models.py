@@ -16,6 +16,21 @@ class Progress(BaseModel):
     fraction: float = Field(ge=0, le=1, description="Of the whole run")
 
 
+class Run(BaseModel):
+    """One time that a job was handed to a queue."""
+
+    run: int = Field(description="From 1; one that another gateway had in between may be left out")
+    where: Literal["local", "batch"] | None = Field(description="The queue; null: not known any more")
+    lane: Literal["main", "fallback"]
+    queue_id: str | None = Field(description="A remote queue's own name of it")
+    run_of: str | None = Field(description="The other gateway whose run it is; null where it is ours")
+    submitted: str = Field(description="When it was last handed over")
+    started: str | None = Field(description="When it began, the first time; null: it did not, or not known")
+    ended: str | None = Field(description="When it ended; null while it may go on")
+    exit_code: int | None = Field(description="null: it has none, or is not known")
+    how: str = Field(description="How it ended, in a sentence; empty while it may go on")
+
+
 class StudyJob(BaseModel):
     """One volume x one task."""
 
@@ -25,6 +40,7 @@ class StudyJob(BaseModel):
     reason: str
     progress: Progress
     attempts: int = Field(description="Runs begun so far")
+    runs: list[Run] = Field(description="Each of them, the first one first; empty in the cloud")
     lane: Literal["main", "fallback"] = Field(description="The job queue that its runs go to")
     queue_id: str | None = Field(description="A remote queue's own name of the present run")
     run_of: str | None = Field(description="The other gateway whose run it is; null where it is ours")

@@ -41,6 +41,7 @@ def job_of(job: Item) -> Json:
         "reason": job["reason"],
         "progress": {"stage": job["stage"], "fraction": job["fraction"]},
         "attempts": job["run"],
+        "runs": [],
         "lane": job["lane"],
         "queue_id": None,
         "run_of": None,

@@ -51,12 +51,21 @@ def study(
             out.print(f"  {what} of it were removed here at {_short(item[f'{what}_removed'])}")
     for job in item["jobs"]:
         out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
+        for run in job["runs"]:
+            out.print(f"    run {run['run']}{_run_in_words(run)}")
     for delivery in item["deliveries"]:
         what = f"delivery {delivery['key'][:16]}  to {delivery['destination']}"
         out.print(f"  {what}: {delivery['state']}  {delivery['reason']}")
     for line in item["timeline"]:
         detail = ", ".join(f"{key}: {value}" for key, value in line["detail"].items())
         out.print(f"  {_short(line['at'])}  {line['event']:<24}{detail}")
+
+
+def _run_in_words(run: dict[str, Any]) -> str:
+    where = f" ({run['where']})" if run["where"] else ""
+    began = f"started {_short(run['started'])}" if run["started"] else f"submitted {_short(run['submitted'])}"
+    ended = f", ended {_short(run['ended'])}: {run['how']}" if run["ended"] else ""
+    return f"{where}: {began}{ended}"
 
 
 def retry(

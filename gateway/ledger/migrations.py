@@ -26,6 +26,7 @@ SCHEMAS: Final = (
     "schema_6.sql",
     "schema_7.sql",
     "schema_8.sql",
+    "schema_9.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -131,6 +131,7 @@ class JobRow(_Row):
     outputs: Json[tuple[str, ...]]
     volume_sha256: str
     results_removed_at: str | None
+    counted_after: int
 
     @property
     def is_upload(self) -> bool:
@@ -164,6 +165,9 @@ class RunRow(_Row):
     ended_at: str | None
     exit_code: int | None
     sentence: str
+    backend: str
+    started_at: str | None
+    lost_on: str
 
 
 class DeliveryRow(_Row):

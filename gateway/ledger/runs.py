@@ -61,27 +61,43 @@ def written_run(transaction: Transaction, job: JobRow, run: int) -> RunRow:
     return RunRow.of(row)
 
 
-def begin_run(transaction: Transaction, job_key: str, run: int, lane: Lane, followed: str = "") -> None:
+def begin_run(
+    transaction: Transaction, job_key: str, run: int, lane: Lane, followed: str = "", backend: str = ""
+) -> None:
     """Write down a run before the queue hears of it.
 
     Parameters
     ----------
+    backend
+        The queue, as `queue.backend` names it; empty: not known.
     followed
         The other gateway whose run it is; empty: ours.
     """
     now = utc_now()
-    row = {"job_key": job_key, "run": run, "lane": lane, "followed": followed, "is_open": 1}
-    transaction.insert("runs", {**row, "submitted_at": now, "waiting_since": now})
+    row = {"job_key": job_key, "run": run, "lane": lane, "followed": followed, "backend": backend}
+    transaction.insert("runs", {**row, "is_open": 1, "submitted_at": now, "waiting_since": now})
 
 
 def end_run(
-    transaction: Transaction, job_key: str, run: int, *, exit_code: int | None = None, sentence: str = ""
+    transaction: Transaction,
+    job_key: str,
+    run: int,
+    *,
+    exit_code: int | None = None,
+    sentence: str = "",
+    lost_on: str = "",
 ) -> None:
-    """Note that a run is over; of one that is over already it changes nothing."""
+    """Note that a run is over; of one that is over already it changes nothing.
+
+    Parameters
+    ----------
+    lost_on
+        By whose fault it has to be done again; see `lost_runs`.
+    """
     transaction.execute(
-        "UPDATE runs SET is_open = 0, ended_at = ?, exit_code = ?, sentence = ?"
+        "UPDATE runs SET is_open = 0, ended_at = ?, exit_code = ?, sentence = ?, lost_on = ?"
         " WHERE job_key = ? AND run = ? AND is_open = 1",
-        (utc_now(), exit_code, sentence, job_key, run),
+        (utc_now(), exit_code, sentence, lost_on, job_key, run),
     )
 
 
@@ -103,21 +119,27 @@ def is_next(job: JobRow, known: RunRow | None, order: Order) -> bool:
     return newer_run(job, run) and (run > job.run or (attempt, rank) > before)
 
 
-def runs_lost_in_a_row(ledger: Ledger, job_key: str, on: str = "work") -> int:
-    """How many runs of a job were lost since a person last asked for it.
+def runs_of(ledger: Ledger, job_key: str) -> list[RunRow]:
+    """Every run of a job, the first one first."""
+    rows = ledger.read("SELECT * FROM runs WHERE job_key = ? ORDER BY run", (job_key,))
+    return [RunRow.of(row) for row in rows]
+
+
+def lost_runs(ledger: Ledger, job_key: str, on: str = "work") -> list[RunRow]:
+    """The runs of a job that were lost since it was last asked for anew, the first one first.
 
     Parameters
     ----------
     on
         By whose fault: "work", its own; "machine"; "outside", where also that the queue took one begins anew.
     """
-    anew = ["job.retried", "job.replanned", *(["job.accepted", "job.adopted"] if on == "outside" else [])]
     rows = ledger.read(
-        "SELECT count(*) AS lost FROM events WHERE job_key = ? AND event = 'job.run_lost'"
-        " AND coalesce(json_extract(detail, '$.on'),"
-        " iif(json_extract(detail, '$.blameless'), '', 'work')) = ?"
-        " AND seq > (SELECT coalesce(max(seq), 0) FROM events"
-        " WHERE job_key = ? AND event IN (SELECT value FROM json_each(?)))",
-        (job_key, on, job_key, json.dumps(anew)),
+        "SELECT r.* FROM jobs j JOIN runs r ON r.job_key = j.job_key AND r.run > j.counted_after"
+        " WHERE j.job_key = ? ORDER BY r.run",
+        (job_key,),
     )
-    return int(rows[0]["lost"])
+    runs = [RunRow.of(row) for row in rows]
+    if on == "outside":
+        taken = max((run.run for run in runs if run.queue_id), default=0)
+        runs = [run for run in runs if run.run > taken]
+    return [run for run in runs if run.lost_on == on]

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Final
 
 from gateway.events import DeliveryChanged, Event, JobChanged, StudyChanged
 
@@ -22,6 +22,9 @@ from .states import (
     next_study_state,
     resume_state,
 )
+
+ASKED_ANEW: Final = frozenset({JobEvent.RETRIED, JobEvent.REPLANNED})
+"""By these a person, or a new plan, asks for a job once more: what was lost before counts no more."""
 
 
 class StaleRow(Exception):
@@ -197,6 +200,7 @@ class Transaction:
                 "not_before": None,
                 "updated_at": utc_now(),
                 **({"results_removed_at": None} if state in JOB_OPEN else {}),
+                **({"counted_after": job.run} if event in ASKED_ANEW else {}),
                 **(columns or {}),
             },
         )

@@ -20,13 +20,14 @@ from gateway.ledger.store import Ledger
 from gateway.workers.worker import Worker
 
 from .claims import Claims
+from .complaints import Complaints
 from .fallback import FallbackQueue
 from .following import Following, Intervals
 from .hanging import Hanging, Limits
 from .hearing import Hearing
 from .local_runs import LocalRuns
 from .news import RunNews
-from .outcomes import Outcomes
+from .outcomes import ELSEWHERE, Outcomes
 from .remote_runs import HandOver, RemoteSubmit
 from .run import Runs
 
@@ -88,12 +89,15 @@ class LocalComputing:
 
     def __init__(self, config: Config, site: Site) -> None:
         self._queue = local_queue(config, site.objects, site.job_variables)
-        outcomes = Outcomes(site.ledger, site.results, {})
-        runs = Runs(site.ledger, site.results, outcomes, site.objects)
+        complaints = Complaints(site.ledger)
+        self._outcomes = outcomes = Outcomes(site.ledger, site.results, {}, complaints)
+        runs = Runs(site.ledger, site.results, outcomes, site.objects, config.queue.backend)
         news = RunNews(site.ledger, site.results, outcomes, runs)
         limits = Limits(config.queue.local_timeout_s, config.queue.stall_s)
-        hanging = Hanging(site.ledger, news, limits)
-        self._runs = LocalRuns(site.ledger, site.bus, site.results, runs, news, self._queue, hanging)
+        hanging = Hanging(site.ledger, news, limits, complaints)
+        self._runs = LocalRuns(
+            site.ledger, site.bus, site.results, runs, news, self._queue, hanging, complaints
+        )
         self.workers: Sequence[Worker] = (self._runs,)
 
     def submit(self, job: JobRow) -> None:
@@ -102,6 +106,7 @@ class LocalComputing:
 
     def start(self) -> None:
         """Begin to run what is submitted."""
+        self._outcomes.take_up()
         self._runs.begin()
 
     def stop(self) -> None:
@@ -119,8 +124,10 @@ class RemoteComputing:
 
     def __init__(self, config: Config, site: Site) -> None:
         self._queue, self._source = batch_queue(config), _news_source(config)
-        outcomes = Outcomes(site.ledger, site.results, config.queue.usd_per_hour)
-        runs = Runs(site.ledger, site.results, outcomes, site.objects)
+        complaints = Complaints(site.ledger)
+        prices = config.queue.usd_per_hour
+        self._outcomes = outcomes = Outcomes(site.ledger, site.results, prices, complaints, ELSEWHERE)
+        runs = Runs(site.ledger, site.results, outcomes, site.objects, config.queue.backend)
         hand_over = HandOver(site.ledger, outcomes, runs, self._queue)
         claims = Claims(site.objects, config.site.name)
         fallback = FallbackQueue(site.ledger, config.queue.fallback, site.secret, site.engine)
@@ -137,7 +144,8 @@ class RemoteComputing:
             outcomes,
             news,
             fallback,
-            Hanging(site.ledger, news, Limits(stall_s=config.queue.stall_s)),
+            Hanging(site.ledger, news, Limits(stall_s=config.queue.stall_s), complaints),
+            complaints,
             _intervals(config),
         )
         hearing = [Hearing(site.bus, self._source, news.hear)] if self._source is not None else []
@@ -148,7 +156,8 @@ class RemoteComputing:
         self._submit(job)
 
     def start(self) -> None:
-        """Nothing: the follower asks after everything that is open."""
+        """The follower asks after everything that is open."""
+        self._outcomes.take_up()
 
     def stop(self) -> None:
         """Nothing: the runs go on."""

@@ -24,6 +24,7 @@ from gateway.workers.waits import Waits
 from gateway.workers.worker import Worker
 
 from .claims import Claims
+from .complaints import ON_THE_WAY, Complaints
 from .duty import Duty, for_each
 from .fallback import FallbackQueue
 from .hanging import Hanging
@@ -72,6 +73,7 @@ class Following(Worker):
         news: RunNews,
         fallback: FallbackQueue,
         hanging: Hanging,
+        complaints: Complaints,
         intervals: Intervals,
     ) -> None:
         super().__init__("follow", bus)
@@ -84,6 +86,7 @@ class Following(Worker):
         self._outcomes = outcomes
         self._news = news
         self._hanging = hanging
+        self._complaints = complaints
         self._intervals = intervals
         self._waits = Waits()
         self._without_a_machine = MachineWaits(ledger, queue, fallback, self._waits, intervals.explain_s)
@@ -108,17 +111,17 @@ class Following(Worker):
             self._end.is_due()
         elif event.event in ("unanswered", "owned"):
             self._find.is_due()
-        return event.state in ENDED | AT_THE_QUEUE
+        return event.state in ENDED | ON_THE_WAY | {JobState.SEGMENTED}
 
     def work(self) -> float | None:
         """Do what is due; nothing is asked while nothing is at the queue."""
         if not open_runs(self._ledger):
             self._waits.keep(())
-            self.trouble = self._hanging.complaint()
+            self.trouble = str(self._complaints)
             return None
         wait_s = min(duty.run_if_due() for duty in self._duties)
         troubles = [duty.trouble for duty in self._duties if duty.trouble]
-        self.trouble = "; ".join(filter(None, (*troubles[:1], self._hanging.complaint())))
+        self.trouble = "; ".join(filter(None, (*troubles[:1], str(self._complaints))))
         return wait_s
 
     def _wanted(self, *, with_a_name: bool | None = None) -> list[JobRun]:

@@ -10,15 +10,12 @@ import structlog
 
 from gateway.ledger.records import JobRow
 from gateway.ledger.runs import newer_run
-from gateway.ledger.states import AT_THE_QUEUE, JobState
 from gateway.ledger.store import Ledger
-from gateway.ledger.work import job as job_of
 
+from .complaints import Complaints
 from .news import RunNews
 
 log = structlog.get_logger(__name__)
-
-ON_THE_WAY = AT_THE_QUEUE | {JobState.STAGED}
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,11 @@ class Limits:
 class Hanging:
     """Judges runs that go on."""
 
-    def __init__(self, ledger: Ledger, news: RunNews, limits: Limits) -> None:
+    def __init__(self, ledger: Ledger, news: RunNews, limits: Limits, complaints: Complaints) -> None:
         self._ledger = ledger
         self._news = news
         self._limits = limits
-        self._stalled: dict[str, str] = {}
+        self._complaints = complaints
 
     def is_to_end(self, job: JobRow, *, for_s: float = 0.0, still_s: float = 0.0) -> bool:
         """Whether the present run of a job has to be ended; the first time that is written down.
@@ -58,7 +55,7 @@ class Hanging:
             where = f"in its stage {job.stage}" if job.stage else "since it began"
             reason = f"the run got no further for {limits.stall_s:g} s {where}"
             if self._tell(job, "stalled", reason, limits.stall_s):
-                self._stalled[job.job_key] = f"job {job.job_key[:12]}: {reason}; it is started anew"
+                self._complaints.say(job.job_key, f"{reason}; it is started anew")
                 return True
         return False
 
@@ -71,11 +68,3 @@ class Hanging:
         log.warning("run_hangs", job_key=job.job_key, run=job.run, reason=reason)
         self._news.will_be_ended(job.job_key, job.run, reason)
         return True
-
-    def complaint(self) -> str:
-        """Which jobs on their way have, or had, a run that got no further; empty where none has."""
-        for job_key in list(self._stalled):
-            job = job_of(self._ledger, job_key)
-            if job is None or job.state not in ON_THE_WAY:
-                del self._stalled[job_key]
-        return "; ".join(self._stalled.values())

@@ -28,6 +28,7 @@ from gateway.workers.attempts import fault_of
 from gateway.workers.waits import Rests
 from gateway.workers.worker import IDLE_S, Worker
 
+from .complaints import Complaints
 from .hanging import Hanging
 from .news import RunNews
 from .run import Runs
@@ -50,6 +51,7 @@ class LocalRuns(Worker):
         news: RunNews,
         local_queue: SubprocessQueue,
         hanging: Hanging,
+        complaints: Complaints,
     ) -> None:
         super().__init__("run", bus)
         self._ledger = ledger
@@ -58,6 +60,7 @@ class LocalRuns(Worker):
         self._news = news
         self._queue = local_queue
         self._hanging = hanging
+        self._complaints = complaints
         self._changed: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._due: set[str] = set()
         self._look_at_all_at = 0.0
@@ -94,7 +97,7 @@ class LocalRuns(Worker):
                 break
             with self.at(f"job {job_key[:12]}"):
                 self._look_at(job_key)
-        self.trouble = "; ".join(filter(None, (self._rests.complaint(), self._hanging.complaint())))
+        self.trouble = "; ".join(filter(None, (self._rests.complaint(), str(self._complaints))))
         return LOOK_S if self._due or self._queue.begun() else None
 
     def _note_what_changed(self) -> None:

@@ -110,7 +110,8 @@ class RunNews:
             case RunQueued():
                 self._wait(news)
             case RunStarted():
-                self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE})
+                started = {} if run is not None and run.started_at else {"started_at": utc_now()}
+                self._move(news, JobEvent.STARTED, {JobState.SUBMITTED, JobState.RUNNABLE}, **started)
             case RunStarting():
                 self._note_machine(news)
 

@@ -1,25 +1,34 @@
 """How a run can end for its job: its result is taken, another run is planned, or the job failed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
-from batch_job.contract import EXIT_DONE, LABELS_NAME, Manifest
+from batch_job.contract import EXIT_DONE, EXIT_TRANSIENT, LABELS_NAME, Manifest
 from gateway.adapters.queue import Detail
 from gateway.files.results import JobResults
-from gateway.ledger.records import JobRow, utc_text
-from gateway.ledger.runs import end_run, newer_run, runs_lost_in_a_row
-from gateway.ledger.states import JobEvent
+from gateway.ledger.records import JobRow, RunRow, utc_text
+from gateway.ledger.runs import end_run, lost_runs, newer_run, written_run
+from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import Transaction
+from gateway.ledger.work import job as job_of
+from gateway.ledger.work import put_off_jobs
 from gateway.workers.attempts import Backoff, Blame, Policy
+
+from .complaints import ON_THE_WAY, Complaints
 
 log = structlog.get_logger(__name__)
 
 POLICY = Policy(failures_allowed=3, machine=Backoff(2.0, 300.0), outside=Backoff(2.0, 300.0))
 """How often a run may be lost by a fault of its own, and how soon the next is planned."""
+ELSEWHERE = replace(POLICY, machine_failures_allowed=8, machine=Backoff(15.0, 1800.0))
+"""The same at a queue elsewhere, where each run costs: a job that its machines never let run to the end waits
+for a person after eight of them. One whose machines are taken away (Spot) goes on, however often."""
+WITHOUT_A_RUN: Final = ON_THE_WAY - {JobState.RUNNING}
 
 
 class Outcomes:
@@ -29,12 +38,30 @@ class Outcomes:
     ----------
     usd_per_hour
         Prices of instance types, for the estimate of what a run cost.
+    policy
+        How often runs may be lost; None: as here, on this machine.
     """
 
-    def __init__(self, ledger: Ledger, results: JobResults, usd_per_hour: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        results: JobResults,
+        usd_per_hour: Mapping[str, float],
+        complaints: Complaints,
+        policy: Policy | None = None,
+    ) -> None:
         self._ledger = ledger
         self._results = results
         self._usd_per_hour = usd_per_hour
+        self._complaints = complaints
+        self._policy = policy or POLICY
+
+    def take_up(self) -> None:
+        """Say again of what waits for its next run why an earlier process saw the last ones lost."""
+        for job_key in put_off_jobs(self._ledger, JobState.STAGED):
+            job = job_of(self._ledger, job_key)
+            if job is not None and len(lost_runs(self._ledger, job_key, Blame.MACHINE)) > 1:
+                self._complaints.say(job_key, job.reason, WITHOUT_A_RUN)
 
     def take(self, job: JobRow, detail: Detail) -> None:
         """Check manifest and labels, and move the job to segmented.
@@ -85,15 +112,31 @@ class Outcomes:
         blame
             Whose fault it was: only the run's own counts.
         """
-        before = runs_lost_in_a_row(self._ledger, job_key, blame)
-        if blame is Blame.WORK and before + 1 >= POLICY.failures_allowed:
-            self.fail(
-                job_key, run, f"{reason} ({before + 1} runs were lost; retry when it is settled)", detail
-            )
+        earlier = lost_runs(self._ledger, job_key, blame)
+        allowed, counted = self._allowed(blame, earlier, detail)
+        if allowed is not None and counted >= allowed:
+            lost = f"{counted} runs were lost{_since(earlier)}; retry when it is settled"
+            self.fail(job_key, run, f"{reason} ({lost})", detail)
             return
         log.warning("run_lost", job_key=job_key, run=run, reason=reason, blame=blame)
-        backoff = POLICY.own if blame is Blame.WORK else POLICY.for_what_waits(blame)
-        self.run_anew(job_key, run, reason, backoff.delay_s(before), blame=blame, detail=detail)
+        backoff = self._policy.own if blame is Blame.WORK else self._policy.for_what_waits(blame)
+        delay_s = backoff.delay_s(len(earlier))
+        if blame is Blame.MACHINE and earlier:
+            gives_up = f"; after {allowed} it waits for a person" if allowed is not None else ""
+            reason = f"{reason} ({counted} runs were lost{_since(earlier)}{gives_up})"
+            self._complaints.say(job_key, reason, WITHOUT_A_RUN)
+        self.run_anew(job_key, run, reason, delay_s, blame=blame, detail=detail)
+
+    def _allowed(
+        self, blame: Blame, earlier: Sequence[RunRow], detail: Detail | None
+    ) -> tuple[int | None, int]:
+        """After how many runs lost so the job is given up, and how many there are with the present one."""
+        if blame is Blame.WORK:
+            return self._policy.failures_allowed, len(earlier) + 1
+        if blame is Blame.OUTSIDE or (detail or {}).get("exit_code") != EXIT_TRANSIENT:
+            return None, len(earlier) + 1
+        counted = sum(run.exit_code == EXIT_TRANSIENT for run in earlier) + 1
+        return self._policy.machine_failures_allowed, counted
 
     def run_anew(
         self,
@@ -122,7 +165,7 @@ class Outcomes:
                 transaction.move_job(
                     job_key, JobEvent.RUN_LOST, reason=reason, columns=columns, run=run, **said
                 )
-                _end(transaction, job_key, run, reason, detail)
+                _end(transaction, job_key, run, reason, detail, lost_on=blame or "")
 
     def fail(self, job_key: str, run: int, reason: str, detail: Detail | None = None) -> None:
         """Give up, unless the news are old."""
@@ -133,5 +176,15 @@ class Outcomes:
         log.error("run_failed", job_key=job_key, run=run, reason=reason)
 
 
-def _end(transaction: Transaction, job_key: str, run: int, reason: str, detail: Detail | None) -> None:
-    end_run(transaction, job_key, run, exit_code=(detail or {}).get("exit_code"), sentence=reason)
+def _end(
+    transaction: Transaction, job_key: str, run: int, reason: str, detail: Detail | None, lost_on: str = ""
+) -> None:
+    written_run(transaction, transaction.job(job_key), run)
+    exit_code = (detail or {}).get("exit_code")
+    end_run(transaction, job_key, run, exit_code=exit_code, sentence=reason, lost_on=lost_on)
+
+
+def _since(lost: Sequence[RunRow]) -> str:
+    """Since when runs are lost; empty where there were none before."""
+    ended_at = lost[0].ended_at if lost else None
+    return f" since {ended_at[:16].replace('T', ' ')} UTC" if ended_at else ""

@@ -21,13 +21,22 @@ log = structlog.get_logger(__name__)
 
 
 class Runs:
-    """What is written down of runs before they end."""
+    """What is written down of runs before they end.
 
-    def __init__(self, ledger: Ledger, results: JobResults, outcomes: Outcomes, objects: ObjectStore) -> None:
+    Parameters
+    ----------
+    backend
+        The queue that they are handed to, as `queue.backend` names it.
+    """
+
+    def __init__(
+        self, ledger: Ledger, results: JobResults, outcomes: Outcomes, objects: ObjectStore, backend: str
+    ) -> None:
         self._ledger = ledger
         self._results = results
         self._outcomes = outcomes
         self._objects = objects
+        self._backend = backend
 
     def ticket(self, job: JobRow, run: int | None = None) -> JobTicket:
         """What the queue is told of a run of a job, its present one unless it is said."""
@@ -58,7 +67,7 @@ class Runs:
                 run=ticket.run,
                 **detail,
             )
-            begin_run(transaction, ticket.job_key, ticket.run, ticket.lane, followed)
+            begin_run(transaction, ticket.job_key, ticket.run, ticket.lane, followed, self._backend)
 
     def accepted(self, ticket: JobTicket, queue_id: str, how: str) -> None:
         """Write down under which name the queue has a run; `how` is "accepted", "adopted" or "owned"."""

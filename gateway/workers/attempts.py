@@ -72,9 +72,13 @@ class Policy:
     ----------
     failures_allowed
         Faults of its own in a row; with the last of them it is given up.
+    machine_failures_allowed
+        The same for faults of the machine, where that is one elsewhere, which costs; None: they are waited
+        out, however many.
     """
 
     failures_allowed: int = 5
+    machine_failures_allowed: int | None = None
     own: Backoff = Backoff(2.0, 300.0)
     machine: Backoff = Backoff(1.0, 30.0)
     outside: Backoff = Backoff(15.0, 15.0)

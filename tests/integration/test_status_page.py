@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import struct
 import threading
 import zlib
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from gateway.adapters.queue import Lane
 from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
@@ -26,6 +28,7 @@ from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, comp
 from gateway.ledger.deliveries import say_why_it_waits
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
 from gateway.ledger.results import record_result
+from gateway.ledger.runs import begin_run, end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import wait_with_job
@@ -349,6 +352,29 @@ def test_study_retry_of_failed_job_takes_it_up(page: Page, gateway: Gateway, tro
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(f'[data-job="{job_key}"][data-state="cancelled"]')).to_be_visible()
     assert gateway.state(job_key) == "cancelled"
+    assert troubles == []
+
+
+def test_job_shows_each_of_its_runs_and_how_it_ended(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    for run in (1, 2):
+        with gateway.ledger.transaction() as transaction:
+            transaction.move_job(job_key, JobEvent.SUBMITTED, columns={"run": run})
+            begin_run(transaction, job_key, run, Lane.MAIN, backend="local")
+            if run == 1:
+                transaction.move_job(job_key, JobEvent.RUN_LOST, reason="the disk is full")
+                end_run(
+                    transaction, job_key, run, exit_code=75, sentence="the disk is full", lost_on="machine"
+                )
+    page.goto(f"{gateway.address}#/studies/key0001")
+    job = page.locator(f'[data-job="{job_key}"]')
+    job.get_by_text("2 runs").click()
+    first, second = job.get_by_role("listitem").all()
+    expect(first).to_contain_text(re.compile(r"on this machine, handed over .*, ended .*: the disk is full"))
+    expect(second).to_contain_text("goes on")
+    _picture(page, "runs")
     assert troubles == []
 
 

@@ -82,7 +82,17 @@ function jobCard(job, answer, act) {
     job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
     HAS_FILES.includes(job.state) ? results(job) : null,
     make("p", { class: "why" }, whereabouts(job)),
+    job.runs.length ? runs(job) : null,
     make("div", { class: "actions" }, actions(job, answer, act)));
+}
+
+function runs(job) {
+  const lines = job.runs.map((run) => make("li", { value: run.run },
+    run.where === "batch" ? "at AWS Batch, " : run.where === "local" ? "on this machine, " : "",
+    ...(run.started ? ["started ", time(run.started)] : ["handed over ", time(run.submitted)]),
+    ...(run.ended ? [", ended ", time(run.ended), `: ${run.how}`] : [": goes on"])));
+  return make("details", { "data-keep": `runs ${job.job_key}` },
+    make("summary", {}, job.runs.length === 1 ? "1 run" : `${job.runs.length} runs`), make("ol", { class: "why" }, lines));
 }
 
 // For what it waits, since when, and when it is tried again.

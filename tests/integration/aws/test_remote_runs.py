@@ -28,6 +28,7 @@ from gateway.ledger.records import JobRow, RunRow, utc_time
 from gateway.ledger.runs import run_of
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.running.claims import Claim, Claims
+from gateway.running.complaints import Complaints
 from gateway.running.fallback import FallbackQueue
 from gateway.running.following import Following, Intervals
 from gateway.running.hanging import Hanging, Limits
@@ -69,8 +70,9 @@ class Gateway:
         settings = BatchSettings(lanes[0], lanes[1] if fallback.job_queue else None, name)
         self.queue = BatchQueue(session, settings)
         results = JobResults(objects, Workplace(site.ledger, site.data_dir))
-        outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0})
-        runs = Runs(site.ledger, results, outcomes, objects)
+        complaints = Complaints(site.ledger)
+        outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0}, complaints)
+        runs = Runs(site.ledger, results, outcomes, objects, "batch")
         hand_over = HandOver(site.ledger, outcomes, runs, self.queue)
         self.claims = Claims(objects, name, lease_s)
         engine = EngineIdentity("threshold", "1", "", "1")
@@ -91,7 +93,8 @@ class Gateway:
                 outcomes,
                 self.news,
                 moving,
-                Hanging(site.ledger, self.news, limits or Limits()),
+                Hanging(site.ledger, self.news, limits or Limits(), complaints),
+                complaints,
                 intervals,
             ),
             Hearing(site.bus, SqsNews(session, news_url), self.news.hear),

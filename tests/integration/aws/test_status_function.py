@@ -35,6 +35,7 @@ NOT_MIRRORED: dict[str, Any] = {
     **dict.fromkeys(("patient_id", "accession_number", "study_date", "study_description", "series_uid"), ""),
     "series": [],
     "warnings": [],
+    "runs": [],
 }
 """What the cloud does not know, and says instead."""
 

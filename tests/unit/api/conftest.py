@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from gateway.adapters.errors import OutsideError
+from gateway.adapters.queue import Lane
 from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.ledger_store import LedgerActions, LedgerStore
@@ -19,6 +20,7 @@ from gateway.events import Bus
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
 from gateway.ledger.results import record_result
+from gateway.ledger.runs import begin_run, end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.uploads import NiftiUploads
@@ -91,6 +93,16 @@ class World:
         for event in events:
             with self.ledger.transaction() as transaction:
                 transaction.move_job(job_key, event, reason=reason)
+
+    def runs(self, job_key: str) -> None:
+        """The job's first run lost, its second one under way."""
+        for run in (1, 2):
+            with self.ledger.transaction() as transaction:
+                transaction.move_job(job_key, JobEvent.SUBMITTED, columns={"run": run})
+                begin_run(transaction, job_key, run, Lane.MAIN, backend="batch")
+                if run == 1:
+                    transaction.move_job(job_key, JobEvent.RUN_LOST)
+                    end_run(transaction, job_key, run, exit_code=137, sentence="memory ran out")
 
     def encode(self, job_key: str) -> str:
         """The job segmented and encoded; the key of its delivery."""

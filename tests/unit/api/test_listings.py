@@ -8,6 +8,7 @@ import pytest
 
 from gateway.adapters.errors import Away, OutsideError, Permanent, Retriable
 from gateway.api.listings import list_studies, show_study
+from gateway.ledger.runs import end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 
@@ -135,6 +136,24 @@ def test_job_running_shows_stage_and_fraction(world, client: httpx.Client) -> No
     assert job["progress"] == {"stage": "segment", "fraction": 0.25}
     assert (job["state"], job["attempts"], job["study_key"]) == ("running", 2, "key0001")
     assert [line["event"] for line in job["timeline"]] == ["job.planned", "job.started"]
+
+
+def test_job_lists_its_runs_with_how_each_ended(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    world.runs(job_key)
+    job = client.get(f"/api/v1/jobs/{job_key}").json()
+    rows = world.ledger.read("SELECT submitted_at, ended_at FROM runs ORDER BY run")
+    same = {"where": "batch", "lane": "main", "queue_id": None, "run_of": None, "started": None}
+    lost = {"run": 1, **same, "exit_code": 137, "how": "memory ran out"}
+    present = {"run": 2, **same, "exit_code": None, "how": ""}
+    assert job["runs"] == [
+        {**lost, "submitted": rows[0]["submitted_at"], "ended": rows[0]["ended_at"]},
+        {**present, "submitted": rows[1]["submitted_at"], "ended": None},
+    ]
+    assert client.get("/api/v1/studies/key0001").json()["jobs"][0]["runs"] == job["runs"]
+    with world.ledger.transaction() as transaction:
+        end_run(transaction, job_key, 2, exit_code=0)
+    assert client.get(f"/api/v1/jobs/{job_key}").json()["runs"][1]["how"] == "its result was taken"
 
 
 def test_job_files_are_served_with_their_types(world, client: httpx.Client) -> None:

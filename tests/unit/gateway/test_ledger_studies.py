@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.adapters.queue import Lane
 from gateway.events import (
     CompletionRequested,
     DeliveryChanged,
@@ -37,7 +38,7 @@ from gateway.ledger.instances import (
 )
 from gateway.ledger.records import QuarantineRow, utc_now, utc_text, utc_time
 from gateway.ledger.results import revisions_delivered
-from gateway.ledger.runs import newer_run, runs_lost_in_a_row
+from gateway.ledger.runs import begin_run, end_run, lost_runs, newer_run, runs_of
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
 from gateway.ledger.transaction import NotPossible, StaleRow
 from gateway.ledger.work import (
@@ -621,15 +622,35 @@ def test_put_off_delivery_is_not_due_and_a_repeated_reason_is_one_line(book) -> 
     assert book.names().count("delivery.put_off") == 1
 
 
-def test_runs_lost_in_a_row_leave_out_restarts_and_what_a_person_retried(book) -> None:
+def _lose(book, run: int, lost_on: str = "work", queue_id: str = "") -> None:
+    """The job's next run, which comes to nothing."""
+    book.move("k1", JobEvent.SUBMITTED, columns={"run": run})
+    with book.ledger.transaction() as transaction:
+        begin_run(transaction, "k1", run, Lane.MAIN, backend="local")
+        transaction.execute("UPDATE runs SET queue_id = ? WHERE run = ?", (queue_id, run))
+        transaction.move_job("k1", JobEvent.RUN_LOST)
+        end_run(transaction, "k1", run, sentence="gone", lost_on=lost_on)
+
+
+def test_lost_runs_leave_out_restarts_and_what_a_person_retried(book) -> None:
     book.begin()
-    book.move("k1", JobEvent.SUBMITTED, JobEvent.RUN_LOST)
-    book.move("k1", JobEvent.SUBMITTED)
-    book.move("k1", JobEvent.RUN_LOST, blameless=True)
-    assert runs_lost_in_a_row(book.ledger, "k1") == 1
+    for run, on in enumerate(("work", "", "machine", "work"), start=1):
+        _lose(book, run, on)
+    assert [run.run for run in lost_runs(book.ledger, "k1")] == [1, 4]
+    assert [run.run for run in lost_runs(book.ledger, "k1", "machine")] == [3]
     book.move("k1", JobEvent.FAILED)
     _ask(book, retry)
-    assert runs_lost_in_a_row(book.ledger, "k1") == 0
+    assert lost_runs(book.ledger, "k1") == lost_runs(book.ledger, "k1", "machine") == []
+    _lose(book, 5)
+    assert [run.run for run in lost_runs(book.ledger, "k1")] == [5]
+    assert [run.run for run in runs_of(book.ledger, "k1")] == [1, 2, 3, 4, 5]
+
+
+def test_runs_that_the_outside_did_not_take_count_since_it_last_took_one(book) -> None:
+    book.begin()
+    for run, queue_id in enumerate(("", "b-2", "", ""), start=1):
+        _lose(book, run, "outside", queue_id)
+    assert [run.run for run in lost_runs(book.ledger, "k1", "outside")] == [3, 4]
 
 
 def test_news_of_an_older_run_does_not_matter(book) -> None:

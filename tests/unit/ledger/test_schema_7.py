@@ -65,6 +65,9 @@ def test_run_that_waits_keeps_all_that_is_known_of_it(migrated: Ledger) -> None:
         "ended_at": None,
         "exit_code": None,
         "sentence": "",
+        "backend": "batch",
+        "started_at": None,
+        "lost_on": "",
     }
 
 

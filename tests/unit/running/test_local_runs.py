@@ -22,9 +22,10 @@ from gateway.events import Bus
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
 from gateway.ledger.records import utc_now
-from gateway.ledger.runs import open_runs_of, run_of, runs_lost_in_a_row
+from gateway.ledger.runs import lost_runs, open_runs_of, run_of
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.ledger.store import Ledger
+from gateway.running.complaints import Complaints
 from gateway.running.hanging import Hanging, Limits
 from gateway.running.local_runs import LocalRuns
 from gateway.running.news import RunNews
@@ -45,12 +46,13 @@ class Gateway:
         self.site = site
         self.store = FolderStore(site.data_dir / "objects")
         results = JobResults(self.store, Workplace(site.ledger, site.data_dir))
-        outcomes = Outcomes(site.ledger, results, {})
-        runs = Runs(site.ledger, results, outcomes, self.store)
+        complaints = Complaints(site.ledger)
+        outcomes = Outcomes(site.ledger, results, {}, complaints)
+        runs = Runs(site.ledger, results, outcomes, self.store, "local")
         news = RunNews(site.ledger, results, outcomes, runs)
         self.queue = SubprocessQueue(workers, command=(sys.executable, str(JOB)))
-        hanging = Hanging(site.ledger, news, limits or Limits())
-        self.worker = LocalRuns(site.ledger, site.bus, results, runs, news, self.queue, hanging)
+        hanging = Hanging(site.ledger, news, limits or Limits(), complaints)
+        self.worker = LocalRuns(site.ledger, site.bus, results, runs, news, self.queue, hanging, complaints)
         self.submit = self.worker.submit
         self.step = StepWorker("submit", JobState.STAGED, self.submit, site.ledger, site.bus)
         self.plan()
@@ -166,7 +168,7 @@ def test_run_that_the_machine_does_not_let_end_is_run_until_it_does(site: Site, 
     assert "the disk is full" in happened(site, "job.run_lost")[0]["reason"]
     gateway.plan()
     wait_for_state(site, JobState.SEGMENTED)
-    assert runs_lost_in_a_row(site.ledger, JOB_KEY) == 0
+    assert lost_runs(site.ledger, JOB_KEY) == []
 
 
 # -- cancelled, retried, superseded -------------------------------------------------------------------------
@@ -272,7 +274,7 @@ def test_restarts_are_no_lost_runs_however_many(site: Site, make_gateway: Callab
         make_gateway().submit(site.job())
         settled(make_gateway())
         assert site.job().state is JobState.STAGED
-    assert runs_lost_in_a_row(site.ledger, JOB_KEY) == 0
+    assert lost_runs(site.ledger, JOB_KEY) == []
     last = make_gateway()
     last.plan(kill=True)
     last.start()

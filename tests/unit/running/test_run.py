@@ -18,12 +18,15 @@ from gateway.backends.job_folders import JobFolderFiles
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
 from gateway.ledger.records import utc_time
-from gateway.ledger.runs import open_runs_of, run_of, runs_lost_in_a_row
+from gateway.ledger.runs import lost_runs, open_runs_of, run_of
 from gateway.ledger.states import JobEvent, JobState
+from gateway.ledger.work import retry
+from gateway.running.complaints import Complaints
 from gateway.running.news import RunNews
-from gateway.running.outcomes import POLICY, Outcomes
+from gateway.running.outcomes import ELSEWHERE, POLICY, Outcomes
 from gateway.running.remote_runs import HandOver
 from gateway.running.run import Runs
+from gateway.workers.attempts import Policy
 
 LABELS = b"labels"
 
@@ -36,12 +39,13 @@ def store(site: Any) -> FolderStore:
 class Parts:
     """What the gateway does about runs, without a queue."""
 
-    def __init__(self, site: Any, store: FolderStore) -> None:
+    def __init__(self, site: Any, store: FolderStore, policy: Policy = POLICY) -> None:
         self.site = site
         self.store = store
         results = JobResults(store, Workplace(site.ledger, site.data_dir))
-        self.outcomes = Outcomes(site.ledger, results, {})
-        self.runs = Runs(site.ledger, results, self.outcomes, store)
+        self.complaints = Complaints(site.ledger)
+        self.outcomes = Outcomes(site.ledger, results, {}, self.complaints, policy)
+        self.runs = Runs(site.ledger, results, self.outcomes, store, "local")
         self.news = RunNews(site.ledger, results, self.outcomes, self.runs)
         self.hear = self.news.hear
 
@@ -160,7 +164,7 @@ def test_queue_that_is_not_there_is_held_against_nobody(site: Any, submitted: Pa
         refused(submitted, Away("nobody there"))
         assert site.job().state is JobState.STAGED
         submitted.submit()
-    assert runs_lost_in_a_row(site.ledger, site.job().job_key) == 0
+    assert lost_runs(site.ledger, site.job().job_key) == []
 
 
 def test_news_of_a_good_run_lead_to_segmented_in_any_order(
@@ -226,20 +230,114 @@ def test_run_that_the_machine_did_not_let_end_is_run_again_however_often_but_eve
     site: Any, submitted: Parts, exit_code: int
 ) -> None:
     key, waits_s = site.job().job_key, []
+    reason = f"the run ended with exit code {exit_code}: the disk is full"
     for run in range(1, 3 * POLICY.failures_allowed):
         submitted.hear(RunEnded(key, run, exit_code, "the disk is full"))
         job = site.job()
-        assert (job.state, job.reason) == (
-            JobState.STAGED,
-            f"the run ended with exit code {exit_code}: the disk is full",
-        )
+        how_often = "" if run == 1 else f" ({run} runs were lost since {first_end(site, key)} UTC)"
+        assert (job.state, job.reason) == (JobState.STAGED, reason + how_often)
         waits_s.append((utc_time(job.not_before) - datetime.now(UTC)).total_seconds())
         submitted.submit()
     assert waits_s[0] < 3
     assert waits_s[-1] > 60
-    assert runs_lost_in_a_row(site.ledger, key) == 0
+    assert lost_runs(site.ledger, key) == []
     submitted.hear(RunEnded(key, site.job().run, 1, "now of its own"))
     assert site.job().state is JobState.STAGED
+
+
+def first_end(site: Any, key: str) -> str:
+    """When the job's first run ended, to the minute."""
+    run = run_of(site.ledger, key, 1)
+    assert run is not None
+    assert run.ended_at is not None
+    return run.ended_at[:16].replace("T", " ")
+
+
+def test_fault_of_the_machine_that_repeats_is_complained_of_until_a_run_goes_on(
+    site: Any, store: FolderStore, submitted: Parts
+) -> None:
+    key = site.job().job_key
+    submitted.hear(RunEnded(key, 1, 75, "the disk is full"))
+    assert str(submitted.complaints) == ""  # once is no pattern
+    submitted.submit()
+    submitted.hear(RunEnded(key, 2, 75, "the disk is full"))
+    complaint = f"job {key[:12]}: {site.job().reason}"
+    assert str(submitted.complaints) == complaint
+    after_a_restart = Parts(site, store)
+    after_a_restart.outcomes.take_up()
+    assert str(after_a_restart.complaints) == complaint
+    submitted.submit()
+    assert str(submitted.complaints) == complaint
+    submitted.hear(RunStarted(key, 3))
+    assert str(submitted.complaints) == ""
+
+
+def test_complaints_of_very_many_jobs_name_a_few(site: Any, submitted: Parts) -> None:
+    [row] = site.ledger.read("SELECT * FROM jobs")
+    for number in range(5):
+        with site.ledger.transaction() as transaction:
+            transaction.insert("jobs", {**dict(row), "job_key": f"{number}" * 64, "slot": f"{number}"})
+        submitted.complaints.say(f"{number}" * 64, "it stands still")
+    said = str(submitted.complaints)
+    assert [part.split(":")[0] for part in said.split("; ")] == [
+        f"job {'0' * 12}",
+        f"job {'1' * 12}",
+        f"job {'2' * 12}",
+        "and 2 more",
+    ]
+
+
+def test_run_that_a_machine_elsewhere_never_lets_end_waits_for_a_person_in_the_end(
+    site: Any, store: FolderStore, submitted: Parts
+) -> None:
+    parts, key = Parts(site, store, ELSEWHERE), site.job().job_key
+    allowed, waits_s = ELSEWHERE.machine_failures_allowed, []
+    assert allowed is not None
+    for run in range(1, allowed):
+        parts.hear(RunEnded(key, run, 75, "the bucket does not let it in"))
+        waits_s.append((utc_time(site.job().not_before) - datetime.now(UTC)).total_seconds())
+        assert site.job().reason.endswith(f"; after {allowed} it waits for a person)") is (run > 1)
+        parts.submit()
+    assert sum(waits_s) > 1400  # what is away for a while fails nothing
+    parts.hear(RunEnded(key, allowed, 75, "the bucket does not let it in"))
+    job = site.job()
+    lost = f"{allowed} runs were lost since {first_end(site, key)} UTC; retry when it is settled"
+    assert job.state is JobState.FAILED
+    assert job.reason == f"the run ended with exit code 75: the bucket does not let it in ({lost})"
+    assert str(parts.complaints) == ""  # the job says it
+    with site.ledger.transaction() as transaction:
+        retry(transaction, key)
+    assert lost_runs(site.ledger, key, "machine") == []
+    parts.submit()
+    parts.hear(RunEnded(key, site.job().run, 75, "busy"))
+    assert site.job().state is JobState.STAGED
+
+
+def test_run_whose_machines_elsewhere_are_taken_away_goes_on_however_often(
+    site: Any, store: FolderStore, submitted: Parts
+) -> None:
+    parts, key = Parts(site, store, ELSEWHERE), site.job().job_key
+    for run in range(1, 2 * (ELSEWHERE.machine_failures_allowed or 0)):
+        parts.hear(RunEnded(key, run, 143, "its machine was taken away", detail={"interruption": "spot"}))
+        assert site.job().state is JobState.STAGED
+        parts.submit()
+
+
+def test_run_that_began_and_ended_is_kept_with_its_times_and_how_it_ended(
+    site: Any, submitted: Parts
+) -> None:
+    key = site.job().job_key
+    submitted.hear(RunStarted(key, 1))
+    first = run_of(site.ledger, key, 1)
+    submitted.hear(RunStarted(key, 1, attempt=2))  # on another machine: it began before
+    submitted.hear(RunEnded(key, 1, 75, "busy", attempt=2))
+    run = run_of(site.ledger, key, 1)
+    assert first is not None
+    assert run is not None
+    assert (run.backend, run.exit_code, run.lost_on) == ("local", 75, "machine")
+    assert run.sentence == "the run ended with exit code 75: busy"
+    assert run.submitted_at <= (run.started_at or "") <= (run.ended_at or "")
+    assert run.started_at == first.started_at
 
 
 def test_run_that_ends_well_without_a_manifest_is_lost(site: Any, submitted: Parts) -> None:
