@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from gateway.delivery.peer import NotReached, parse_peer
@@ -26,8 +27,8 @@ SENDERS = 4
 ASSOCIATIONS = 2
 """Of each sender, at once."""
 SLICES = (6, 12)
-STARTS_LONG = 4.0
-"""An instant is drawn from so many times what a start takes."""
+STARTS_LONG = 3.5
+"""An instant is drawn from so many times what a start took lately."""
 LOOK_S = 0.01
 DEADLINE_S = 300.0
 
@@ -174,27 +175,24 @@ class Killer:
 
     def kill(self, times: int) -> None:
         """Do it so often; a last gateway is left running."""
-        start_s = self._run(None)
+        self._run(None)
         for left in reversed(range(times)):
             self._world.kill()
             self._look()
-            if left:
-                self._run(self._chance.uniform(0, STARTS_LONG * start_s))
+            if left:  # what a start takes changes with what else the machine does
+                self._run(self._chance.uniform(0, STARTS_LONG * median(self._figures.listening_s[-5:])))
         self._world.start()
 
-    def _run(self, seconds: float | None) -> float:
-        """Let a gateway live for so long, or until it listens; how long that took, or 0."""
+    def _run(self, seconds: float | None) -> None:
+        """Let a gateway live for so long, or until it listens."""
         self._world.launch()
-        began, listening_s = time.monotonic(), 0.0
-        while seconds is None or time.monotonic() < began + seconds:
+        began, listens = time.monotonic(), False
+        while not listens if seconds is None else time.monotonic() < began + seconds:
             assert self._world.is_alive(), self._world.log.read_text()
-            if not listening_s and self._world.is_listening:
-                listening_s = time.monotonic() - began
-                self._figures.listening_s.append(listening_s)
-            if seconds is None and listening_s:
-                break
+            if not listens and self._world.is_listening:
+                listens = True
+                self._figures.listening_s.append(time.monotonic() - began)
             time.sleep(LOOK_S)
-        return listening_s
 
     def _look(self) -> None:
         """What was acknowledged is there; what was open is counted."""
