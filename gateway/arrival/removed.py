@@ -75,19 +75,10 @@ def held_for_the_rest(
         return []
     newest = {job.slot: job for job in earlier.jobs if job.series_uid == series.series_uid}
     held = {
-        (key := key_of(series.instances, job)): PlannedJob(
+        (key := key_of(series.instances, job)): PlannedJob.like(
+            job,
             job_key=key,
-            series_uid=series.series_uid,
-            slot=job.slot,
-            rule=job.rule,
-            task=job.task,
-            options=job.options,
-            engine=job.engine,
-            priority=job.priority,
             instance_uids=tuple(name for name, _, _ in series.instances),
-            send_to=job.send_to,
-            outputs=job.outputs,
-            header_sha256=job.header_sha256,
             hold=series.sentence,
             volume_sha256=volume_digest(series.instances),
         )
@@ -102,17 +93,7 @@ def decisions(
 ) -> list[DecidedVolume]:
     """What was decided about a series before its images were removed, and about what came late."""
     decided = [
-        DecidedVolume(
-            series_uid=volume.series_uid,
-            number=volume.number,
-            images=volume.images,
-            job_key=volume.job_key,
-            why=volume.why,
-            findings=volume.findings,
-            ranking=volume.ranking,
-            first_image=volume.first_image,
-            can_be_used=False,
-        )
+        DecidedVolume(**volume.model_dump(exclude={"study_uid"}) | {"can_be_used": False})
         for volume in volumes
         if volume.series_uid == series.series_uid and volume.why != series.sentence
     ]

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from gateway.events import CompletionRequested, JobChanged
 
@@ -36,6 +36,13 @@ class PlannedJob:
     """Digest of its images, by which the volume is known again; empty: only its key tells."""
     is_wished: bool = False
     """A person asks for it now: it is taken up even where it was cancelled."""
+
+    @classmethod
+    def like(cls, job: JobRow, **changes: Any) -> Self:
+        """What an earlier job was to do, but for these changes: its key and its images at least."""
+        same = ("series_uid", "slot", "rule", "task", "options", "engine", "priority", "send_to", "outputs")
+        kept = {name: getattr(job, name) for name in (*same, "header_sha256", "volume_sha256")}
+        return cls(**kept | changes)
 
 
 @dataclass(frozen=True)

@@ -78,18 +78,5 @@ class FallbackQueue:
             for name in images
             for uid, _ in [parse_frame_name(name)]
         ]
-        return PlannedJob(
-            job_key=self._secret.job_key(digests, job.task, options, self._engine),
-            series_uid=job.series_uid,
-            slot=job.slot,
-            rule=job.rule,
-            task=job.task,
-            options=dict(options),
-            engine=job.engine,
-            priority=job.priority,
-            instance_uids=images,
-            send_to=job.send_to,
-            outputs=job.outputs,
-            header_sha256=job.header_sha256,
-            volume_sha256=job.volume_sha256,
-        )
+        key = self._secret.job_key(digests, job.task, options, self._engine)
+        return PlannedJob.like(job, job_key=key, instance_uids=images, options=dict(options))
