@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -74,7 +75,7 @@ class StagedFile(io.RawIOBase):
         try:
             self._raise_if_lost()
             self.temporary.replace(self.out)
-            _flush_folder(self.out.parent)
+            flush_folder(self.out.parent)
         finally:
             self.discard()
 
@@ -117,7 +118,34 @@ class StagedFile(io.RawIOBase):
             flushed.result()
 
 
-def _flush_folder(folder: Path) -> None:
+def write_whole(out: Path, parts: Sequence[bytes]) -> str:
+    """Write one of many small files of a folder that is there; `flush_folder` brings their names to the disk.
+
+    Returns
+    -------
+    The digest of all bytes, SHA-256, in lower-case hex.
+
+    Raises
+    ------
+    OSError
+        Nothing is left of it.
+    """
+    temporary = out.with_name(f".{out.name}.part")
+    digest = hashlib.sha256()
+    try:
+        with temporary.open("wb") as stream:
+            for part in parts:
+                digest.update(part)
+                stream.write(part)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def flush_folder(folder: Path) -> None:
     """Bring names to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

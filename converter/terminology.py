@@ -40,6 +40,15 @@ class Structure:
     rgb: tuple[int, int, int]
     is_private: bool
 
+    @property
+    def words(self) -> str:
+        """What people call it, by its codes: "Kidney, right", "Cyst of kidney, left"."""
+        if self.is_private:
+            return self.name.replace("_", " ").strip().capitalize() or "unnamed"
+        where = f" of {self.region.meaning.lower()}" if self.region else ""
+        sides = [code.meaning.lower() for code in (self.type_modifier, self.region_modifier) if code]
+        return ", ".join([f"{self.type.meaning}{where}", *sides])
+
 
 PRIVATE_CATEGORY: Final = Code("STRUCTURE", PRIVATE_SCHEME, "Segmented structure")
 """A name alone does not say whether it is an organ, a lesion or a thing; to choose one would be a guess."""

@@ -14,8 +14,9 @@ from pydicom.charset import encode_string
 from converter.colours import cielab_of
 from converter.explicit_vr import element, sequence, text_element
 from converter.reading.headers import text_of
+from converter.results.bytes import coded
 from converter.series import Volume
-from converter.terminology import Code, Structure
+from converter.terminology import Structure
 from converter.uids import derived_uid
 
 from .settings import LABEL_VALUE, SegmentationSettings
@@ -67,19 +68,6 @@ def tracked_subject(volume: Volume) -> tuple[str, ...]:
     if issuer and patient and text_of(volume.header, "PatientIdentityRemoved").upper() != "YES":
         return ("patient", issuer, patient)
     return ("study", volume.study_uid)
-
-
-def coded(tag: int, code: Code, more: bytes = b"") -> bytes:
-    """A sequence with one coded concept (PS3.3 8.8), and in its item what modifies that."""
-    return sequence(
-        tag,
-        [
-            text_element(0x00080100, "SH", code.value)
-            + text_element(0x00080102, "SH", code.scheme)
-            + text_element(0x00080104, "LO", code.meaning)
-            + more
-        ],
-    )
 
 
 def _algorithm(settings: SegmentationSettings, text: Text) -> tuple[bytes, bytes]:

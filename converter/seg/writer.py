@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
@@ -28,21 +26,27 @@ from converter.explicit_vr import (
     sequence,
     text_element,
 )
-from converter.reading.mosaic import TILED
+from converter.results.bytes import (
+    coded,
+    element_bytes,
+    instances_of,
+    meta_bytes,
+    reference,
+    referenced_series,
+    source_image,
+)
 from converter.series import Frame, Volume
 from converter.terminology import Code
 
 from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
 from .header import Header
 from .planes import LabelPlanes, MaskedRows, Planes
-from .segments import SEGMENT_SEQUENCE, coded
+from .segments import SEGMENT_SEQUENCE
 from .settings import SegmentationType
 
 BYTE_BITS: Final = 8
 SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")
 """How frames are derived (PS3.16 CID 7203)."""
-SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")
-"""What a referenced image is for (PS3.16 CID 7202)."""
 
 
 class Writable(Protocol):
@@ -99,7 +103,7 @@ def write_segmentation(
     header.elements.NumberOfFrames = len(order.frames)
     syntax = header.elements.file_meta.TransferSyntaxUID
     sink = _Sink(stream)
-    sink.write(PREAMBLE + _meta_bytes(header.elements))
+    sink.write(PREAMBLE + meta_bytes(header.elements.file_meta))
     if syntax == DeflatedExplicitVRLittleEndian:
         sink.begin_deflating()
     for part in _data_set(header, planes, volume, order):
@@ -130,17 +134,11 @@ class _Sink:
             self._stream.write(rest + bytes((self._deflated + len(rest)) % 2))
 
 
-def _meta_bytes(elements: Dataset) -> bytes:
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, elements.file_meta)
-    return buffer.getvalue()
-
-
 def _data_set(header: Header, planes: Planes, volume: Volume, order: FrameOrder) -> Iterator[bytes]:
     """The data set's bytes in order: elements that pydicom writes, and between them those made here."""
-    references = [_reference(frame) for frame in _instances(volume)]
+    references = [reference(frame) for frame in instances_of(volume)]
     made_here = {
-        0x00081115: [_referenced_series(volume, references)],
+        0x00081115: [referenced_series(volume, references)],
         0x00082112: [sequence(0x00082112, references)],
         SEGMENT_SEQUENCE: [header.segments],
         0x52009230: [_frame_groups(header, planes, volume, order)],
@@ -148,36 +146,12 @@ def _data_set(header: Header, planes: Planes, volume: Volume, order: FrameOrder)
     }
     begin = 0
     for tag, parts in made_here.items():
-        yield _element_bytes(header.elements[Tag(begin) : Tag(tag)], header.encodings)
+        yield element_bytes(header.elements[Tag(begin) : Tag(tag)], header.encodings)
         yield from parts
         begin = tag + 1
 
 
-def _element_bytes(dataset: Dataset, encodings: list[str]) -> bytes:
-    buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    write_dataset(buffer, dataset, encodings)
-    return buffer.getvalue()
-
-
 # -- references and functional groups -----------------------------------------------------------------------
-
-
-def _instances(volume: Volume) -> list[Frame]:
-    """One frame for each instance: those of a multi-frame image share theirs."""
-    return list({frame.sop_instance_uid: frame for frame in volume.frames}.values())
-
-
-def _reference(frame: Frame) -> bytes:
-    return text_element(0x00081150, "UI", frame.sop_class_uid) + text_element(
-        0x00081155, "UI", frame.sop_instance_uid
-    )
-
-
-def _referenced_series(volume: Volume, references: list[bytes]) -> bytes:
-    """The Common Instance Reference Module (PS3.3 C.12.2)."""
-    series = sequence(0x0008114A, references) + text_element(0x0020000E, "UI", volume.series_uid)
-    return sequence(0x00081115, [series])
 
 
 def _frame_groups(header: Header, planes: Planes, volume: Volume, order: FrameOrder) -> bytes:
@@ -209,16 +183,9 @@ def _identification(segment: int) -> bytes:
 
 
 def _derivation(volume: Volume, number: int, are_places_kept: bool) -> bytes:
-    """The Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame.
-
-    The tiles of a mosaic are no frames that could be named.
-    """
-    frame = volume.frames[number]
-    frame_number = b""
-    if frame.frame_number is not None and not volume.has_finding(TILED.code):
-        frame_number = text_element(0x00081160, "IS", str(frame.frame_number))
+    """The Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame."""
     kept = text_element(0x0028135A, "CS", "YES" if are_places_kept else "NO")
-    source = _reference(frame) + frame_number + kept + coded(0x0040A170, SOURCE_IMAGE)
+    source = source_image(volume, number, kept)
     return sequence(0x00089124, [sequence(0x00082112, [source]) + coded(0x00089215, SEGMENTATION)])
 
 

@@ -1,0 +1,196 @@
+"""The output overlay: a series of colour pictures, a slice each, with structures as lines over the grey.
+
+Each says where it lies, so that it scrolls along with the images. The legend stands beside the image, on the
+right, so that the first pixel is where it was.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from converter.errors import EncodingFailed
+from converter.results.labelled import Labelled, Writer
+from converter.results.settings import ResultSettings, WrittenObject, made_with
+from converter.staged_file import flush_folder, write_whole
+from converter.uids import derived_uid
+
+from .contours import contours, line_width
+from .grey import brightness_of
+from .ink import BACKGROUND, INK, font
+from .instances import Instances, OwnFacts, add_plane, picture_header
+from .legend import Entry, Legend
+from .planes import Planes, ends_of, planes_of
+from .settings import Drawing
+
+OVERLAY_VERSION: Final = f"{made_with('1')} {metadata.version('pillow')}"
+"""Changes whenever the bytes would."""
+
+THREADS: Final = 2
+SAMPLES: Final = 5
+"""As many pictures are made to learn how large one gets compressed."""
+LONGEST_DESCRIPTION: Final = 64
+BYTES_IN_MB: Final = 1e6
+
+
+def overlay_writer(drawing: Drawing) -> Writer:
+    """What writes such series into a folder."""
+
+    def write(labelled: Labelled, settings: ResultSettings, folder: Path) -> Sequence[WrittenObject]:
+        return encode_overlay(labelled, settings, drawing, folder)
+
+    return Writer(f"{OVERLAY_VERSION} {drawing}", write)
+
+
+def encode_overlay(
+    labelled: Labelled, settings: ResultSettings, drawing: Drawing, folder: Path
+) -> tuple[WrittenObject, ...]:
+    """Write a series of pictures, `UID.dcm` each; the first has the settings' UID.
+
+    Raises
+    ------
+    EncodingFailed
+        Nothing to draw, or planes that these images do not have.
+    ConversionFailed
+        The images' pixels cannot be read.
+    OSError
+    """
+    if not labelled.values:
+        raise EncodingFailed("the label map is empty; there is nothing to draw")
+    with brightness_of(labelled.volume) as grey:
+        planes = planes_of(labelled.volume, labelled.labels, grey, drawing.cut)
+        return _Series(labelled, settings, drawing, planes, folder).written()
+
+
+class _Series:
+    """One series in the making."""
+
+    def __init__(
+        self, labelled: Labelled, settings: ResultSettings, drawing: Drawing, planes: Planes, folder: Path
+    ) -> None:
+        self._labelled, self._settings, self._drawing = labelled, settings, drawing
+        self._planes, self._folder = planes, folder
+        self._counts = [np.bincount(planes.labels(n).ravel(), minlength=256) for n in range(len(planes))]
+        self._legend = self._made_legend()
+        self._line = line_width(*planes.shape)
+        self._shape = (self._legend.height, planes.shape[1] + self._legend.width)
+        self._colours = np.zeros((256, 3), np.uint8)
+        for value in labelled.values:
+            self._colours[value] = settings.structure(labelled.names[value]).rgb
+        self._sides = _Sides(planes)
+        self._every = 1
+        self._instances = self._made_instances()
+
+    def written(self) -> tuple[WrittenObject, ...]:
+        """All of them; several are made at a time."""
+        self._every = self._step()
+        self._instances = self._made_instances()
+        numbers = range(self._every // 2, len(self._planes), self._every)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(THREADS) as pool:
+            written = list(pool.map(self._write, numbers, [n == numbers[0] for n in numbers]))
+        flush_folder(self._folder)
+        if self._every == 1:
+            return tuple(written)
+        warning = (
+            f"the overlay shows every {_ordinal(self._every)} slice: all {len(self._planes)} would be more "
+            f"than {self._drawing.most_mb:g} MB (overlay.max_mb)"
+        )
+        return (replace(written[0], warnings=(warning,)), *written[1:])
+
+    def _made_legend(self) -> Legend:
+        entries = {}
+        for value in self._labelled.values:
+            found = self._settings.structure(self._labelled.names[value])
+            entries[value] = Entry(found.words, found.rgb)
+        algorithm = self._settings.algorithm
+        most = max(int(np.count_nonzero(counts[1:])) for counts in self._counts)
+        return Legend(entries, [algorithm.name, algorithm.version], self._planes.shape, most)
+
+    def _made_instances(self) -> Instances:
+        planes, settings, volume = self._planes, self._settings, self._labelled.volume
+        said = f"Contours of {len(self._labelled.values)} structures drawn on the images; research use only"
+        if self._every > 1:
+            said = f"Every {_ordinal(self._every)} slice only. {said}"
+            description = f"1 of {self._every}: {settings.series_description}"[:LONGEST_DESCRIPTION].rstrip()
+            settings = replace(settings, series_description=description)
+        shared = picture_header(volume, settings, self._shape, self._drawing.transfer_syntax_uid, said)
+        add_plane(shared, volume, planes.orientation_lps, planes.pixel_spacing_mm, planes.thickness_mm)
+        return Instances(shared, volume)
+
+    def _step(self) -> int:
+        """1 for every slice, n for every n-th."""
+        count = len(self._planes)
+        size = self._shape[0] * self._shape[1] * 3
+        if self._drawing.transfer_syntax_uid.is_encapsulated:
+            sample = np.unique(np.linspace(0, count - 1, SAMPLES).astype(int)).tolist()
+            uid = self._settings.sop_instance_uid
+            size = max(sum(map(len, self._file(number, uid))) for number in sample)
+        return max(1, int(np.ceil(size * count / (self._drawing.most_mb * BYTES_IN_MB))))
+
+    def _write(self, number: int, is_first: bool) -> WrittenObject:
+        first = self._settings.sop_instance_uid
+        uid = first if is_first else derived_uid(first, "picture", str(number))
+        out = self._folder / f"{uid}.dcm"
+        return WrittenObject(
+            path=out,
+            sha256=write_whole(out, self._file(number, uid)),
+            sop_instance_uid=uid,
+            sop_class_uid=self._instances.sop_class_uid,
+        )
+
+    def _file(self, number: int, uid: str) -> list[bytes]:
+        planes = self._planes
+        own = OwnFacts(uid, planes.numbers[number], planes.sources(number), planes.position_lps_mm(number))
+        return self._instances.file(own, self._picture(number))
+
+    def _picture(self, number: int) -> NDArray[np.uint8]:
+        """The image with its lines, and the strip beside it, (rows, columns, 3)."""
+        grey, labels = self._planes.plane(number)
+        rows, columns = grey.shape
+        canvas = np.empty((*self._shape, 3), np.uint8)
+        coloured = np.array(Image.fromarray(grey).convert("RGB"))
+        at = np.flatnonzero(contours(labels, self._line))
+        coloured.reshape(-1, 3)[at] = self._colours[labels.reshape(-1)[at]]
+        self._sides.draw(coloured)
+        canvas[:rows, :columns] = coloured
+        canvas[rows:, :columns] = BACKGROUND
+        self._legend.draw(self._counts[number], canvas[:, columns:])
+        return canvas
+
+
+class _Sides:
+    """Small letters at the edges that say which side is which, as viewers that know no directions need."""
+
+    def __init__(self, planes: Planes) -> None:
+        rows, columns = planes.shape
+        size = 16 if max(rows, columns) >= 512 else 11
+        left, right, top, bottom = ends_of(planes.orientation_lps)
+        inner = Image.new("L", (columns, rows))
+        outer = Image.new("L", (columns, rows))
+        places = [
+            (left, (3, rows / 2), "lm"),
+            (right, (columns - 3, rows / 2), "rm"),
+            (top, (columns / 2, 2), "mt"),
+            (bottom, (columns / 2, rows - 3), "mb"),
+        ]
+        for letter, at, anchor in places:
+            ImageDraw.Draw(inner).text(at, letter, 255, font(size), anchor=anchor)
+            ImageDraw.Draw(outer).text(at, letter, 255, font(size), anchor=anchor, stroke_width=1)
+        self._around, self._letters = (np.flatnonzero(np.asarray(mask) > 127) for mask in (outer, inner))
+
+    def draw(self, image: NDArray[np.uint8]) -> None:
+        """Put them on an image, (rows, columns, 3), contiguous."""
+        image.reshape(-1, 3)[self._around] = BACKGROUND
+        image.reshape(-1, 3)[self._letters] = INK
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number // 10 % 10 != 1 else "th"
+    return f"{number}{ending}"
