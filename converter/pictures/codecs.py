@@ -1,6 +1,8 @@
 """A colour picture as the Pixel Data of a DICOM object, plain or compressed without loss."""
 
 import io
+from contextlib import nullcontext
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -19,6 +21,10 @@ from converter.explicit_vr import (
 STRIP_OFFSETS: Final = 273
 STRIP_BYTES: Final = 279
 """Tags of TIFF."""
+
+
+_one_at_a_time = Lock()
+"""pylibjpeg-openjpeg 2.6 ends the process when two threads encode (seen)."""
 
 
 def photometric_of(syntax: UID) -> str:
@@ -44,18 +50,19 @@ def pixel_data(picture: NDArray[np.uint8], syntax: UID) -> list[bytes]:
 def _compressed(picture: NDArray[np.uint8], syntax: UID) -> bytes:
     from pydicom.pixels.encoders.base import get_encoder  # late: most pictures are not compressed
 
-    encoded: bytes = get_encoder(syntax).encode(
-        np.ascontiguousarray(picture),
-        rows=picture.shape[0],
-        columns=picture.shape[1],
-        samples_per_pixel=3,
-        bits_allocated=8,
-        bits_stored=8,
-        pixel_representation=0,
-        photometric_interpretation=photometric_of(syntax),
-        planar_configuration=0,
-        number_of_frames=1,
-    )
+    with _one_at_a_time if syntax == JPEG2000Lossless else nullcontext():
+        encoded: bytes = get_encoder(syntax).encode(
+            np.ascontiguousarray(picture),
+            rows=picture.shape[0],
+            columns=picture.shape[1],
+            samples_per_pixel=3,
+            bits_allocated=8,
+            bits_stored=8,
+            pixel_representation=0,
+            photometric_interpretation=photometric_of(syntax),
+            planar_configuration=0,
+            number_of_frames=1,
+        )
     return encoded
 
 

@@ -29,9 +29,6 @@ from .legend import Entry, Legend
 from .planes import Planes, ends_of, planes_of
 from .settings import Drawing
 
-OVERLAY_VERSION: Final = f"{made_with('1')} {metadata.version('pillow')}"
-"""Changes whenever the bytes would."""
-
 THREADS: Final = 2
 SAMPLES: Final = 5
 """As many pictures are made to learn how large one gets compressed."""
@@ -39,13 +36,17 @@ LONGEST_DESCRIPTION: Final = 64
 BYTES_IN_MB: Final = 1e6
 
 
-def overlay_writer(drawing: Drawing) -> Writer:
-    """What writes such series into a folder."""
+def overlay_version(drawing: Drawing) -> str:
+    """Changes whenever the bytes would."""
+    return f"{made_with('1')} pillow {metadata.version('pillow')} {drawing}"
 
-    def write(labelled: Labelled, settings: ResultSettings, folder: Path) -> Sequence[WrittenObject]:
-        return encode_overlay(labelled, settings, drawing, folder)
 
-    return Writer(f"{OVERLAY_VERSION} {drawing}", write)
+def _write_overlay(labelled: Labelled, settings: ResultSettings, folder: Path) -> Sequence[WrittenObject]:
+    return encode_overlay(labelled, settings, Drawing(), folder)
+
+
+OVERLAY: Final = Writer(overlay_version(Drawing()), _write_overlay)
+"""What `iris encode` makes it with."""
 
 
 def encode_overlay(
@@ -63,6 +64,7 @@ def encode_overlay(
     """
     if not labelled.values:
         raise EncodingFailed("the label map is empty; there is nothing to draw")
+    folder.mkdir(parents=True, exist_ok=True)
     with brightness_of(labelled.volume) as grey:
         planes = planes_of(labelled.volume, labelled.labels, grey, drawing.cut)
         return _Series(labelled, settings, drawing, planes, folder).written()
@@ -92,7 +94,6 @@ class _Series:
         self._every = self._step()
         self._instances = self._made_instances()
         numbers = range(self._every // 2, len(self._planes), self._every)
-        self._folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(THREADS) as pool:
             written = list(pool.map(self._write, numbers, [n == numbers[0] for n in numbers]))
         flush_folder(self._folder)

@@ -23,17 +23,23 @@ from .placing import place_all, placing
 
 
 class SourceFrames:
-    """Frames as they come from the scanner: (rows, columns), float64, rescaled (PS3.3 C.11.1); HU in a CT."""
+    """Frames as they come from the scanner: (rows, columns), float64, rescaled (PS3.3 C.11.1); HU in a CT.
+
+    Attributes
+    ----------
+    stored, rescale
+        What they are made of, for who wants a table of the values instead.
+    """
 
     def __init__(self, stored: Frames, rescale: Rescale) -> None:
-        self._stored, self._rescale = stored, rescale
+        self.stored, self.rescale = stored, rescale
 
     def __len__(self) -> int:
-        return len(self._stored)
+        return len(self.stored)
 
     def __getitem__(self, number: int) -> NDArray[np.float64]:
-        stored: NDArray[Any] = self._stored[number]
-        return np.asarray(stored * self._rescale.slopes[number] + self._rescale.intercepts[number])
+        stored: NDArray[Any] = self.stored[number]
+        return np.asarray(stored * self.rescale.slopes[number] + self.rescale.intercepts[number])
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from .sections import (
     Mirror,
     News,
     Objects,
+    Overlay,
     Queue,
     Retention,
     Rule,
@@ -64,6 +65,7 @@ __all__ = [
     "Mirror",
     "News",
     "Objects",
+    "Overlay",
     "Queue",
     "Retention",
     "Rule",
@@ -107,6 +109,7 @@ class Config(BaseSettings):
     aws: Aws = Aws()
     api: Api = Api()
     seg: Seg = Seg()
+    overlay: Overlay = Overlay()
 
     @classmethod
     def settings_customise_sources(

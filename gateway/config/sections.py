@@ -357,3 +357,12 @@ class Seg(Section):
                 f"cannot be filled in ({error}); known: {{task}}, {{source_number}}, {{source_description}}"
             ) from None
         return value
+
+
+class Overlay(Section):
+    """How slices with contours are made."""
+
+    plane: Literal["source", "axial", "coronal", "sagittal"] = "source"
+    transfer_syntax: Literal["explicit", "rle", "jpegls", "jpeg2000"] = "explicit"
+    max_mb: float = Field(500, gt=0)
+    """A series that would be larger shows every second, third, ... slice only."""

@@ -1,6 +1,7 @@
 """What a job's objects are called in the PACS: number and description of their series."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from converter.results.settings import free_series_number
 from converter.series import Volume
@@ -43,6 +44,11 @@ def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume) ->
     )
     delivered = revisions_delivered(ledger, job)
     return fit_description(f"{text} rev {delivered + 1}" if delivered else text)
+
+
+def titled(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of an object, its description begun with what kind it is: viewers show the first words."""
+    return {**said, "series_description": fit_description(f"{kind} {said['series_description']}")}
 
 
 def fit_description(text: str) -> str:

@@ -127,6 +127,16 @@ def test_encode_says_what_its_options_say(iris: Iris, torso: Path, data: Path, t
     assert {segment.SegmentLabel for segment in seg.SegmentSequence} <= set(names.values())
 
 
+def test_encode_as_overlay_fills_a_folder_with_pictures(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path
+) -> None:
+    answer = iris("encode", torso, data / "ct-torso-3mm" / "labels.nii.gz", "out", "--format", "overlay")
+    assert answer.returncode == 0, answer.stderr
+    pictures = [dcmread(path) for path in (tmp_path / "out").iterdir()]
+    assert len(pictures) == len(list(torso.iterdir()))
+    assert {picture.SOPClassUID.name for picture in pictures} == {"Secondary Capture Image Storage"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
