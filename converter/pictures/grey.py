@@ -20,11 +20,12 @@ Window = tuple[float, float]
 """The values shown black and white."""
 
 SOFT_TISSUE_HU: Final = (-160.0, 240.0)
+PROJECTION_HU: Final = (-100.0, 900.0)
 MIDDLE: Final = (1.0, 99.0)
 """Percentiles."""
 SAMPLED_FRAMES: Final = 24
-SAMPLED_PIXELS: Final = 8
-"""Of each sampled frame every eighth row and column."""
+SAMPLED_LINES: Final = 64
+"""Of each sampled frame about so many rows and columns are looked at."""
 _WINDOW: Final = ("WindowCenter", "WindowWidth")
 FEWEST_GREYS: Final = 0.02
 """A window in which less of the pixels is neither black nor white shows nothing."""
@@ -36,6 +37,7 @@ class Brightness:
     def __init__(self, volume: Volume, frames: SourceFrames) -> None:
         self._frames = frames
         self._is_inverse = text_of(volume.header, "PhotometricInterpretation") == "MONOCHROME1"
+        self._is_ct = text_of(volume.header, "Modality") == "CT"
         self.window = self._chosen_window(volume)
 
     def __len__(self) -> int:
@@ -43,12 +45,34 @@ class Brightness:
 
     def plane(self, number: int) -> NDArray[np.uint8]:
         """One frame."""
-        stored, rescale = self._frames.stored[number], self._frames.rescale
+        return self.shown(self._frames.stored[number], number, self.window)
+
+    def stored(self, number: int) -> NDArray[Any]:
+        """One frame's values before rescaling."""
+        return self._frames.stored[number]
+
+    def brightest(self, number: int, axis: int) -> NDArray[Any]:
+        """Along an axis of a frame the stored value that is shown brightest."""
+        is_falling = (self._frames.rescale.slopes[number] < 0) != self._is_inverse
+        stored = self._frames.stored[number]
+        return np.asarray(stored.min(axis=axis) if is_falling else stored.max(axis=axis))
+
+    def shown(self, stored: NDArray[Any], number: int, window: Window) -> NDArray[np.uint8]:
+        """Stored values of a frame through a window."""
+        rescale = self._frames.rescale
         slope, intercept = float(rescale.slopes[number]), float(rescale.intercepts[number])
         if stored.dtype.itemsize > 2:
-            return _shown(stored * slope + intercept, self.window, self._is_inverse)
-        table = _table(stored.dtype.str, slope, intercept, self.window, self._is_inverse)
+            return _shown(stored * slope + intercept, window, self._is_inverse)
+        table = _table(stored.dtype.str, slope, intercept, window, self._is_inverse)
         return np.take(table, np.ascontiguousarray(stored).view(f"<u{stored.dtype.itemsize}"))
+
+    @property
+    def projection_window(self) -> Window:
+        """For the brightest value along a ray: nearly every one meets bone."""
+        if self._is_ct:
+            return PROJECTION_HU
+        low, high = self.window
+        return low, high + (high - low) / 2
 
     def _chosen_window(self, volume: Volume) -> Window:
         sample = self._sample()
@@ -57,14 +81,14 @@ class Brightness:
             shown = (sample > own[0]) & (sample < own[1])
             if shown.mean() >= FEWEST_GREYS:
                 return own
-        if text_of(volume.header, "Modality") == "CT":
+        if self._is_ct:
             return SOFT_TISSUE_HU
         low, high = (float(value) for value in np.percentile(sample, MIDDLE))
         return low, max(high, low + 1e-3)
 
     def _sample(self) -> NDArray[np.float64]:
         numbers = np.unique(np.linspace(0, len(self) - 1, SAMPLED_FRAMES).astype(int)).tolist()
-        step = SAMPLED_PIXELS
+        step = max(1, min(self._frames.stored[0].shape) // SAMPLED_LINES)
         return np.concatenate([self._frames[number][::step, ::step].ravel() for number in numbers])
 
 

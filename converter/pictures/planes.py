@@ -22,11 +22,11 @@ from .settings import Cut
 
 Vector = NDArray[np.float64]
 
-_ACROSS: Final = {Cut.SAGITTAL: 0, Cut.CORONAL: 1, Cut.AXIAL: 2}
+ACROSS: Final = {Cut.SAGITTAL: 0, Cut.CORONAL: 1, Cut.AXIAL: 2}
 """The patient axis (to the left, to the back, up) that planes lie across."""
-_TO_THE_RIGHT: Final = {Cut.SAGITTAL: (0, 1, 0), Cut.CORONAL: (1, 0, 0), Cut.AXIAL: (1, 0, 0)}
+TO_THE_RIGHT: Final = {Cut.SAGITTAL: (0, 1, 0), Cut.CORONAL: (1, 0, 0), Cut.AXIAL: (1, 0, 0)}
 """Where their columns go, in LPS."""
-_DOWN: Final = {Cut.SAGITTAL: (0, 0, -1), Cut.CORONAL: (0, 0, -1), Cut.AXIAL: (0, 1, 0)}
+DOWN: Final = {Cut.SAGITTAL: (0, 0, -1), Cut.CORONAL: (0, 0, -1), Cut.AXIAL: (0, 1, 0)}
 """Where their rows go."""
 _ENDS: Final = (("R", "L"), ("A", "P"), ("F", "H"))
 LEAST_SHARE: Final = 0.1
@@ -72,7 +72,7 @@ def planes_of(volume: Volume, labels: NDArray[np.uint8], grey: Brightness, cut: 
     EncodingFailed
         Slices lean or are uneven: other planes than theirs would not be where they say.
     """
-    if cut is Cut.SOURCE or _axes(volume)[_ACROSS[cut]] == 2:
+    if cut is Cut.SOURCE or patient_axes(volume)[ACROSS[cut]] == 2:
         return Slices(volume, labels, grey)
     if needs_another_grid(volume):
         raise EncodingFailed(
@@ -114,7 +114,7 @@ class Slices:
 
 
 @dataclass(frozen=True, eq=False)
-class _Axis:
+class Axis:
     """One axis of a stack as a picture's axis or as that across it."""
 
     stack: int
@@ -132,15 +132,15 @@ class Reformatted:
     """Planes across columns or rows of a straight stack, with square pixels where slices are the thicker."""
 
     def __init__(self, volume: Volume, labels: NDArray[np.uint8], grey: Brightness, cut: Cut) -> None:
-        axes, order = _stack_axes(volume), _axes(volume)
-        through = axes[order[_ACROSS[cut]]]
+        axes, order = stack_axes(volume), patient_axes(volume)
+        through = axes[order[ACROSS[cut]]]
         across, down = (
-            axes[order[int(np.argmax(np.abs(wanted)))]] for wanted in (_TO_THE_RIGHT[cut], _DOWN[cut])
+            axes[order[int(np.argmax(np.abs(wanted)))]] for wanted in (TO_THE_RIGHT[cut], DOWN[cut])
         )
         corner = positions_lps_mm(volume)[0]
         finest = min(across.step_mm, down.step_mm)
-        self._columns, column_dir, corner = _samples(across, _TO_THE_RIGHT[cut], finest, corner)
-        self._rows, row_dir, corner = _samples(down, _DOWN[cut], finest, corner)
+        self._columns, column_dir, corner = _samples(across, TO_THE_RIGHT[cut], finest, corner)
+        self._rows, row_dir, corner = _samples(down, DOWN[cut], finest, corner)
         self._corner, self._through, self._down = corner, through, down
         self.shape = (len(self._rows), len(self._columns))
         self.orientation_lps: Sequence[float] = (*column_dir.tolist(), *row_dir.tolist())
@@ -216,7 +216,8 @@ def _end(direction: Vector) -> tuple[str, str]:
     return (low, high) if direction[axis] > 0 else (high, low)
 
 
-def _stack_axes(volume: Volume) -> list[_Axis]:
+def stack_axes(volume: Volume) -> list[Axis]:
+    """Columns, rows and frames, as if the stack were straight."""
     across, down = directions_lps(volume)
     row_mm, column_mm = volume.pixel_spacing_mm
     positions = positions_lps_mm(volume)
@@ -224,15 +225,15 @@ def _stack_axes(volume: Volume) -> list[_Axis]:
     count = len(positions)
     step_mm = float(np.linalg.norm(way)) / max(count - 1, 1)
     return [
-        _Axis(0, across, column_mm, volume.columns),
-        _Axis(1, down, row_mm, volume.rows),
-        _Axis(2, volume.normal_lps, step_mm or 1.0, count),
+        Axis(0, across, column_mm, volume.columns),
+        Axis(1, down, row_mm, volume.rows),
+        Axis(2, volume.normal_lps, step_mm or 1.0, count),
     ]
 
 
-def _axes(volume: Volume) -> list[int]:
+def patient_axes(volume: Volume) -> list[int]:
     """For each patient axis the stack's axis that follows it; each is taken once."""
-    left = np.abs(np.stack([axis.direction for axis in _stack_axes(volume)]))
+    left = np.abs(np.stack([axis.direction for axis in stack_axes(volume)]))
     order = [-1, -1, -1]
     for _ in range(3):
         stack, patient = np.unravel_index(int(left.argmax()), left.shape)
@@ -241,13 +242,13 @@ def _axes(volume: Volume) -> list[int]:
     return order
 
 
-def _step(axis: _Axis, finest_mm: float) -> float:
+def _step(axis: Axis, finest_mm: float) -> float:
     """The distance of samples: slices that are thicker than pixels are wide are sampled as pixels are."""
     return finest_mm if axis.stack == 2 else axis.step_mm
 
 
 def _samples(
-    axis: _Axis, wanted: Sequence[int], finest_mm: float, corner: Vector
+    axis: Axis, wanted: Sequence[int], finest_mm: float, corner: Vector
 ) -> tuple[Vector, Vector, Vector]:
     """Indices along an axis in the order of a picture, its direction there, and the corner moved to it."""
     step = _step(axis, finest_mm) / axis.step_mm

@@ -100,6 +100,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "series_description": "{task} of {source_number} (research use)",
             "series_number": 9000,
         },
+        "overlay": {"plane": "source", "transfer_syntax": "explicit", "max_mb": 500.0},
     }
 
 
