@@ -168,7 +168,7 @@ function decision(volume, series, answer, act) {
       ? make("details", { "data-keep": keep }, make("summary", {}, "Ranking"),
         make("ol", {}, volume.ranking.map((line) => make("li", {}, line))))
       : null,
-    volume.can_be_used && !volume.job_key ? use(volume, series, answer, act) : null);
+    volume.can_be_used && !volume.job_key && !answer.images_removed ? use(volume, series, answer, act) : null);
 }
 
 function use(volume, series, answer, act) {

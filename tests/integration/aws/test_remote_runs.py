@@ -27,6 +27,7 @@ from gateway.ledger.completion import images_of, jobs_of
 from gateway.ledger.records import JobRow, RunRow, utc_time
 from gateway.ledger.runs import run_of
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
+from gateway.ledger.work import retry
 from gateway.running.claims import Claim, Claims
 from gateway.running.complaints import Complaints
 from gateway.running.fallback import FallbackQueue
@@ -34,7 +35,7 @@ from gateway.running.following import Following, Intervals
 from gateway.running.hanging import Hanging, Limits
 from gateway.running.hearing import Hearing
 from gateway.running.news import RunNews
-from gateway.running.outcomes import Outcomes
+from gateway.running.outcomes import ELSEWHERE, Outcomes
 from gateway.running.remote_runs import HandOver, RemoteSubmit
 from gateway.running.run import Runs
 from gateway.workers.attempts import Backoff, Policy
@@ -62,6 +63,7 @@ class Gateway:
         fallback: Fallback | None = None,
         lease_s: float = 60.0,
         limits: Limits | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.site, self.name = site, name
         fallback = fallback or Fallback()
@@ -71,7 +73,7 @@ class Gateway:
         self.queue = BatchQueue(session, settings)
         results = JobResults(objects, Workplace(site.ledger, site.data_dir))
         complaints = Complaints(site.ledger)
-        outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0}, complaints)
+        outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0}, complaints, policy)
         runs = Runs(site.ledger, results, outcomes, objects, "batch")
         hand_over = HandOver(site.ledger, outcomes, runs, self.queue)
         self.claims = Claims(objects, name, lease_s)
@@ -459,6 +461,25 @@ def test_job_that_is_cancelled_and_retried_at_once_ends_the_first_run_and_not_th
     assert second.status == "SUCCEEDED"
     gateway.site.wait_for(lambda _: not gateway.run(1).is_open)
     assert (gateway.run(1).queue_id, gateway.run(2).queue_id) == (first.job_id, second.job_id)
+
+
+def test_run_that_batch_ends_with_75_again_and_again_is_told_and_waits_for_a_person(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(exit=75)
+    quick = replace(ELSEWHERE, machine_failures_allowed=3, machine=Backoff(0.2, 0.2))
+    gateway = make_gateway(policy=quick)
+    gateway.start()
+    gateway.site.wait_for(lambda _: "; after 3 it waits for a person" in gateway.workers[1].complaint())
+    job = gateway.wait_for_state(JobState.FAILED)
+    assert "exit code 75" in job.reason
+    assert "3 runs were lost since " in job.reason
+    assert [job.status for job in double.jobs()] == ["FAILED"] * 3
+    gateway.site.wait_for(lambda _: gateway.workers[1].complaint() == "")
+    plan(exit=0)
+    with gateway.site.ledger.transaction() as transaction:
+        retry(transaction, JOB_KEY)
+    gateway.wait_for_state(JobState.SEGMENTED)
 
 
 def test_run_at_batch_that_gets_no_further_is_told_by_name_and_started_anew(
