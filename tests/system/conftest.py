@@ -200,15 +200,21 @@ class World:
         assert self._process is not None
         if self.python == sys.executable:
             return self._process.pid
-        saying = {int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_heard(path)}
-        of_others = (pid for pid in saying - {self._process.pid} if _parent(pid) not in saying)
-        return next(of_others, None)
+        return next((int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_gateway(path)), None)
+
+    def _is_gateway(self, process: Path) -> bool:
+        """Whether what it says comes into our log, and its parent is one that brings forks about."""
+        try:
+            parent = Path("/proc", (process / "stat").read_text().rpartition(")")[2].split()[1])
+            is_fork = b"tests.quick_start.server" in (parent / "cmdline").read_bytes()
+            return is_fork and self._is_heard(process) and not self._is_heard(parent)
+        except OSError:  # it has just ended
+            return False
 
     def _is_heard(self, process: Path) -> bool:
-        """Whether what a process says comes into our log: it is the gateway, or started by it."""
         try:
             return (process / "fd" / "1").readlink() == self.log
-        except OSError:
+        except FileNotFoundError:  # it says nothing
             return False
 
     def kill(self) -> None:
@@ -325,14 +331,6 @@ class World:
             return self._client.request(method, address + path, headers=headers, **content)
         except (httpx.HTTPError, OSError):
             return None
-
-
-def _parent(pid: int) -> int:
-    """The parent of a process; 0 where it has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 @pytest.fixture
