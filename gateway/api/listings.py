@@ -29,6 +29,8 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_TIMELINE = 1000
 """Lines of one study's timeline that are shown; the newest stay."""
+MAX_RUNS = 20
+"""Runs of one job that are shown; the newest stay."""
 
 Json = dict[str, Any]
 
@@ -109,7 +111,7 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     row = JobRow.model_validate(columns)
     deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
     return {
-        **_job(row, runs_of(ledger, job_key)),
+        **_job(row, runs_of(ledger, job_key, row.run - MAX_RUNS)),
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
@@ -130,7 +132,7 @@ _JOBS_OF_STUDIES = (
 )
 _RUNS_OF_STUDIES = (
     "SELECT r.* FROM jobs j JOIN runs r USING (job_key)"
-    " WHERE j.study_uid IN (SELECT value FROM json_each(?)) ORDER BY r.run"
+    " WHERE j.study_uid IN (SELECT value FROM json_each(?)) AND r.run > j.run - ? ORDER BY r.run"
 )
 _DELIVERIES_OF_STUDIES = (
     "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
@@ -141,7 +143,7 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
     uids = json.dumps([study.study_uid for study in studies])
     jobs, deliveries = defaultdict[str, list[Json]](list), defaultdict[str, list[Json]](list)
     runs = defaultdict[str, list[RunRow]](list)
-    for row in ledger.read(_RUNS_OF_STUDIES, (uids,)):
+    for row in ledger.read(_RUNS_OF_STUDIES, (uids, MAX_RUNS)):
         runs[row["job_key"]].append(RunRow.of(row))
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
         jobs[row["study_uid"]].append(_job(JobRow.of(row), runs[row["job_key"]]))

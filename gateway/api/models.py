@@ -40,7 +40,7 @@ class StudyJob(BaseModel):
     reason: str
     progress: Progress
     attempts: int = Field(description="Runs begun so far")
-    runs: list[Run] = Field(description="Each of them, the first one first; empty in the cloud")
+    runs: list[Run] = Field(description="The last 20 of them, the first one first; empty in the cloud")
     lane: Literal["main", "fallback"] = Field(description="The job queue that its runs go to")
     queue_id: str | None = Field(description="A remote queue's own name of the present run")
     run_of: str | None = Field(description="The other gateway whose run it is; null where it is ours")

@@ -119,9 +119,9 @@ def is_next(job: JobRow, known: RunRow | None, order: Order) -> bool:
     return newer_run(job, run) and (run > job.run or (attempt, rank) > before)
 
 
-def runs_of(ledger: Ledger, job_key: str) -> list[RunRow]:
-    """Every run of a job, the first one first."""
-    rows = ledger.read("SELECT * FROM runs WHERE job_key = ? ORDER BY run", (job_key,))
+def runs_of(ledger: Ledger, job_key: str, after: int = 0) -> list[RunRow]:
+    """The runs of a job after one of this number, the first one first."""
+    rows = ledger.read("SELECT * FROM runs WHERE job_key = ? AND run > ? ORDER BY run", (job_key, after))
     return [RunRow.of(row) for row in rows]
 
 

@@ -92,7 +92,7 @@ function runs(job) {
     ...(run.started ? ["started ", time(run.started)] : ["handed over ", time(run.submitted)]),
     ...(run.ended ? [", ended ", time(run.ended), `: ${run.how}`] : [": goes on"])));
   return make("details", { "data-keep": `runs ${job.job_key}` },
-    make("summary", {}, job.runs.length === 1 ? "1 run" : `${job.runs.length} runs`), make("ol", { class: "why" }, lines));
+    make("summary", {}, job.attempts === 1 ? "1 run" : `${job.attempts} runs`), make("ol", { class: "why" }, lines));
 }
 
 // For what it waits, since when, and when it is tried again.

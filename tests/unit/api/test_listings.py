@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from gateway.adapters.errors import Away, OutsideError, Permanent, Retriable
+from gateway.adapters.queue import Lane
 from gateway.api.listings import list_studies, show_study
-from gateway.ledger.runs import end_run
+from gateway.ledger.runs import begin_run, end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 
@@ -154,6 +155,19 @@ def test_job_lists_its_runs_with_how_each_ended(world, client: httpx.Client) -> 
     with world.ledger.transaction() as transaction:
         end_run(transaction, job_key, 2, exit_code=0)
     assert client.get(f"/api/v1/jobs/{job_key}").json()["runs"][1]["how"] == "its result was taken"
+
+
+def test_job_with_very_many_runs_shows_the_last_ones(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    with world.ledger.transaction() as transaction:
+        for run in range(1, 51):
+            begin_run(transaction, job_key, run, Lane.MAIN)
+        transaction.move_job(job_key, JobEvent.STARTED, columns={"run": 50})
+    for job in (
+        client.get(f"/api/v1/jobs/{job_key}").json(),
+        client.get("/api/v1/studies").json()["items"][0]["jobs"][0],
+    ):
+        assert [run["run"] for run in job["runs"]] == list(range(31, 51))
 
 
 def test_job_files_are_served_with_their_types(world, client: httpx.Client) -> None:
