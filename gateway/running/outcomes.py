@@ -105,38 +105,37 @@ class Outcomes:
         blame: Blame = Blame.WORK,
         detail: Detail | None = None,
     ) -> None:
-        """Plan another run; after several that were lost by faults of their own, give up.
+        """Plan another run; after as many as the policy allows, give up.
 
         Parameters
         ----------
         blame
-            Whose fault it was: only the run's own counts.
+            Whose fault it was: the run's own counts, and where the policy says so its machine's.
         """
         earlier = lost_runs(self._ledger, job_key, blame)
-        allowed, counted = self._allowed(blame, earlier, detail)
-        if allowed is not None and counted >= allowed:
-            lost = f"{counted} runs were lost{_since(earlier)}; retry when it is settled"
-            self.fail(job_key, run, f"{reason} ({lost})", detail)
+        left = self._left(blame, earlier, detail)
+        lost = f"{len(earlier) + 1} runs were lost{_since(earlier)}"
+        if left is not None and left <= 0:
+            self.fail(job_key, run, f"{reason} ({lost}; retry when it is settled)", detail)
             return
         log.warning("run_lost", job_key=job_key, run=run, reason=reason, blame=blame)
         backoff = self._policy.own if blame is Blame.WORK else self._policy.for_what_waits(blame)
         delay_s = backoff.delay_s(len(earlier))
         if blame is Blame.MACHINE and earlier:
-            gives_up = f"; after {allowed} it waits for a person" if allowed is not None else ""
-            reason = f"{reason} ({counted} runs were lost{_since(earlier)}{gives_up})"
+            reason += (
+                f" ({lost}; after {left} more it waits for a person)" if left is not None else f" ({lost})"
+            )
             self._complaints.say(job_key, reason, WITHOUT_A_RUN)
         self.run_anew(job_key, run, reason, delay_s, blame=blame, detail=detail)
 
-    def _allowed(
-        self, blame: Blame, earlier: Sequence[RunRow], detail: Detail | None
-    ) -> tuple[int | None, int]:
-        """After how many runs lost so the job is given up, and how many there are with the present one."""
+    def _left(self, blame: Blame, earlier: Sequence[RunRow], detail: Detail | None) -> int | None:
+        """How many more runs may be lost so before the job is given up; None: it never is."""
         if blame is Blame.WORK:
-            return self._policy.failures_allowed, len(earlier) + 1
-        if blame is Blame.OUTSIDE or (detail or {}).get("exit_code") != EXIT_TRANSIENT:
-            return None, len(earlier) + 1
-        counted = sum(run.exit_code == EXIT_TRANSIENT for run in earlier) + 1
-        return self._policy.machine_failures_allowed, counted
+            return self._policy.failures_allowed - len(earlier) - 1
+        allowed = self._policy.machine_failures_allowed
+        if allowed is None or blame is Blame.OUTSIDE or (detail or {}).get("exit_code") != EXIT_TRANSIENT:
+            return None
+        return allowed - sum(run.exit_code == EXIT_TRANSIENT for run in earlier) - 1
 
     def run_anew(
         self,

@@ -470,7 +470,7 @@ def test_run_that_batch_ends_with_75_again_and_again_is_told_and_waits_for_a_per
     quick = replace(ELSEWHERE, machine_failures_allowed=3, machine=Backoff(0.2, 0.2))
     gateway = make_gateway(policy=quick)
     gateway.start()
-    gateway.site.wait_for(lambda _: "; after 3 it waits for a person" in gateway.workers[1].complaint())
+    gateway.site.wait_for(lambda _: "; after 1 more it waits for a person" in gateway.workers[1].complaint())
     job = gateway.wait_for_state(JobState.FAILED)
     assert "exit code 75" in job.reason
     assert "3 runs were lost since " in job.reason
