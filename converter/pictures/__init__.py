@@ -8,5 +8,9 @@
     instances     a picture as a DICOM object           codecs     its pixels, compressed
     overlay       the series of all slices with contours
 
+    views         the planes and the projection of a summary
+    sheet         a page as a picture               pdf_sheet  a page as PDF
+    page          the layout of a summary           summary    its objects
+
 No patient's name is drawn: who it is stands in the header, as the PACS has it.
 """

@@ -1,5 +1,6 @@
 """What texts in pictures are written with, and in which colours."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
@@ -29,12 +30,17 @@ def text_width(text: str, size: int) -> float:
 
 
 def fitted(text: str, size: int, width: float) -> str:
+    """A text cut to a width in pixels, as `cut_to` does."""
+    return cut_to(text, width, lambda part: text_width(part, size))
+
+
+def cut_to(text: str, width: float, width_of: Callable[[str], float]) -> str:
     """A text cut to a width; what stands behind its last comma, a side, is kept."""
-    if text_width(text, size) <= width:
+    if width_of(text) <= width:
         return text
     head, comma, side = text.rpartition(",")
     head, ending = (head, comma + side) if comma else (text, "")
-    while head and text_width(head.rstrip() + ELLIPSIS + ending, size) > width:
+    while head and width_of(head.rstrip() + ELLIPSIS + ending) > width:
         head = head[:-1]
     return head.rstrip() + ELLIPSIS + ending
 

@@ -51,6 +51,25 @@ _OWN: Final = {
 """What differs from picture to picture; the pixels come last."""
 
 
+def result_object(volume: Volume, settings: ResultSettings, kind: ObjectKind) -> Dataset:
+    """Begin an object with what its source says of patient and study.
+
+    Raises
+    ------
+    EncodingFailed
+        It cannot be made with this series' header.
+    """
+    try:
+        with config.disable_value_validation():
+            return result_header(source_header(volume), settings, kind)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        # The text may quote the header.
+        raise EncodingFailed(
+            f"a picture cannot be made with this series' header ({type(error).__name__}); "
+            "correct patient and study at the sender"
+        ) from None
+
+
 def picture_header(
     volume: Volume, settings: ResultSettings, shape: tuple[int, int], syntax: UID, derivation: str
 ) -> Dataset:
@@ -61,18 +80,8 @@ def picture_header(
     EncodingFailed
         It cannot be said with this series' header.
     """
-    kind = ObjectKind(SecondaryCaptureImageStorage, "OT", syntax)
-    try:
-        with config.disable_value_validation():
-            source = source_header(volume)
-            picture = result_header(source, settings, kind)
-            add_lossy_compression(picture, source)
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        # The text may quote the header.
-        raise EncodingFailed(
-            f"a picture cannot be made with this series' header ({type(error).__name__}); "
-            "correct patient and study at the sender"
-        ) from None
+    picture = result_object(volume, settings, ObjectKind(SecondaryCaptureImageStorage, "OT", syntax))
+    add_lossy_compression(picture, source_header(volume))
     picture.Laterality = ""
     picture.ConversionType, picture.ImageType = "WSD", ["DERIVED", "SECONDARY"]
     picture.BurnedInAnnotation = "NO"  # nothing that tells who it is (PS3.3 C.7.6.1.1)
@@ -104,6 +113,20 @@ def add_plane(
     picture.SliceThickness = (
         source.SliceThickness if thickness_mm is None else format_number_as_ds(float(thickness_mm))
     )
+
+
+def add_references(result: Dataset, volume: Volume, keyword: str) -> None:
+    """Name all source images in a sequence, and in the Common Instance Reference Module (PS3.3 C.12.2)."""
+    references = []
+    for frame in instances_of(volume):
+        item = Dataset()
+        item.ReferencedSOPClassUID = frame.sop_class_uid
+        item.ReferencedSOPInstanceUID = frame.sop_instance_uid
+        references.append(item)
+    setattr(result, keyword, references)
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedInstanceSequence = volume.series_uid, references
+    result.ReferencedSeriesSequence = [series]
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,20 @@ _OUTPUTS: Final = (
         "converter.pictures.overlay:OVERLAY",
         is_folder=True,
     ),
-    Output("summary", "a picture with volumes"),
-    Output("pdf", "a report to read"),
+    Output(
+        "summary",
+        "a page as a picture: planes, projection, volumes and flags",
+        "gateway.making.makers.summary:SummaryMaker",
+        "converter.pictures.summary:SUMMARY",
+        says_nothing_found=True,
+    ),
+    Output(
+        "pdf",
+        "the same page as a document",
+        "gateway.making.makers.summary:PdfMaker",
+        "converter.pictures.summary:PDF",
+        says_nothing_found=True,
+    ),
     Output("surface", "a surface of each structure, as a file of the job"),
 )
 OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType({each.name: each for each in _OUTPUTS})

@@ -63,7 +63,7 @@ def test_maker_of_an_output_is_made_of_the_configuration_alone(name: str) -> Non
     [
         ('["seg", "png"]', f"rule.0.outputs: there is no output png; known: {', '.join(OUTPUTS)}"),
         ('["seg", "seg"]', "rule.0.outputs: an output stands there twice; name each once"),
-        ('["summary"]', f"rule a: outputs summary: use {MADE} (this version does not do that yet)"),
+        ('["surface"]', f"rule a: outputs surface: use {MADE} (this version does not do that yet)"),
     ],
 )
 def test_outputs_that_cannot_be_made_are_refused_at_start(

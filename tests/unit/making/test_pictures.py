@@ -1,11 +1,14 @@
 """The outputs that are pictures, made of a job."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydicom import dcmread
 
+from batch_job.contract import Flag
 from gateway.config import Config
 from gateway.ledger.results import current_objects
+from gateway.making.makers import load_maker
 from tests.unit.making.conftest import JOB_KEY
 
 
@@ -27,3 +30,32 @@ def test_overlay_that_is_too_large_is_thinned_as_configured_and_the_job_says_so(
     site.encode(site.job())
     assert len(current_objects(site.ledger, JOB_KEY)) < 8
     assert any("overlay.max_mb" in warning for warning in site.job().warnings)
+
+
+def test_summary_and_pdf_of_a_job_are_series_of_their_own_with_its_flags(segmented: Any) -> None:
+    flag = Flag(code="wide_spacing", structure=None, number=6.0, unit="mm", sentence="slices are 6 mm apart")
+    site = segmented("seg", "summary", "pdf", flags=[flag])
+    site.encode(site.job())
+    made = site.objects()
+    assert {name: one.Modality for name, one in made.items()} == {"seg": "SEG", "summary": "OT", "pdf": "DOC"}
+    assert len({one.SeriesInstanceUID for one in made.values()}) == 3
+    assert {one.SeriesNumber for one in made.values()} == {9003, 9004, 9005}
+    assert made["summary"].SeriesDescription == "Summary tissue of 3 (research use)"
+    assert made["pdf"].SeriesDescription == "Report tissue of 3 (research use)"
+
+
+def test_summary_of_other_flags_is_another_object(segmented: Any) -> None:
+    flag = Flag(code="wide_spacing", structure=None, number=6.0, unit="mm", sentence="slices are 6 mm apart")
+    site = segmented("summary", flags=[flag])
+    site.encode(site.job())
+    first = site.objects()["summary"].SOPInstanceUID
+    making = site.encode._making(site.job())
+    plain = replace(making, manifest=making.manifest.model_copy(update={"flags": []}))
+    (made,) = load_maker("summary", Config()).make(plain)
+    assert made.sop_instance_uid != first
+
+
+def test_summary_of_a_job_that_found_nothing_says_so(segmented: Any) -> None:
+    site = segmented("seg", "overlay", "summary", "pdf", found=False)
+    site.encode(site.job())
+    assert set(site.objects()) == {"summary", "pdf"}
