@@ -201,6 +201,22 @@ class EngineInfo(_Record):
     weights: str
 
 
+FLAG_CODES: Final = (
+    "air_not_minus_1000",
+    "highest_value_implausible",
+    "spacing_above_5_mm",
+    "situs_inversus",
+    "sides_contradict",
+    "regions_contradict",
+    "order_contradicts",
+    "gap",
+    "volume_out_of_range",
+    "fragments",
+    "truncated",
+)
+"""What a result can be flagged with; others are of later versions."""
+
+
 class Flag(_Record):
     """What a person should know before trusting the result; `docs/quality.md` lists the codes."""
 

@@ -45,7 +45,7 @@ __all__ = [
     "segmentation_writer",
 ]
 
-ENCODER_VERSION = made_with("4")
+ENCODER_VERSION = made_with("5")
 """Changes whenever the bytes would."""
 
 NOTHING_TO_ENCODE = "the label map is empty; there is nothing to encode"
@@ -94,7 +94,7 @@ def segmentation_writer(encoding: Encoding) -> Writer:
 
     def write(labelled: Labelled, settings: ResultSettings, out: Path) -> tuple[Encoded]:
         said = {each.name: getattr(settings, each.name) for each in fields(ResultSettings)}
-        seg = SegmentationSettings(**said, encoding=encoding)
+        seg = SegmentationSettings(**said, encoding=encoding, flags=labelled.flags)
         return (encode_segmentation(labelled.volume, labelled.labels, labelled.names, seg, out),)
 
     return Writer(f"{ENCODER_VERSION} {encoding}", write)

@@ -25,6 +25,7 @@ CODES: Final = (
     acquisition.SPACING,
     sides.SITUS_INVERSUS,
     sides.CONTRADICTION,
+    order.REGIONS_CONTRADICT,
     order.ORDER,
     order.GAP,
     volumes.CODE,

@@ -9,6 +9,7 @@ from batch_job.contract import Flag
 
 from .structures import Scan, Structure
 
+REGIONS_CONTRADICT: Final = "regions_contradict"
 ORDER: Final = "order_contradicts"
 GAP: Final = "gap"
 
@@ -36,7 +37,11 @@ RIBS: Final = {side: tuple(f"rib_{side}_{number}" for number in range(1, 13)) fo
 
 
 def order(scan: Scan) -> Iterator[Flag]:
-    """Flag, for each two regions, the organs that contradict most; and the vertebrae as one row."""
+    """Flag, for each two regions, the organs that contradict most; and the vertebrae as one row.
+
+    Regions stand in one order in everybody, so that is a wrong image or result; of vertebrae it is often a
+    wrong number.
+    """
     found = {
         region: [s for name, s in scan.structures.items() if pattern.fullmatch(name)]
         for region, pattern in REGIONS.items()
@@ -46,12 +51,12 @@ def order(scan: Scan) -> Iterator[Flag]:
         if pairs:
             upper, lower = max(pairs, key=_below_mm)
             if _below_mm((upper, lower)) > ORGAN_TOLERANCE_MM:
-                yield _flag(upper, lower, "")
+                yield _flag(REGIONS_CONTRADICT, upper, lower)
     row = [scan.structures[name] for name in VERTEBRAE if name in scan.structures]
     wrong = [pair for pair in pairwise(row) if _below_mm(pair) > VERTEBRA_TOLERANCE_MM]
     if wrong:
         places = f" The vertebrae are out of order at {len(wrong)} place{'s' if len(wrong) > 1 else ''}."
-        yield _flag(*max(wrong, key=_below_mm), places)
+        yield _flag(ORDER, *max(wrong, key=_below_mm), places)
 
 
 def gaps(scan: Scan, names: Mapping[int, str]) -> Iterator[Flag]:
@@ -96,10 +101,10 @@ def _below_mm(pair: tuple[Structure, Structure]) -> float:
     return lower.middle_mm[2] - upper.middle_mm[2]
 
 
-def _flag(upper: Structure, lower: Structure, more: str) -> Flag:
+def _flag(code: str, upper: Structure, lower: Structure, more: str = "") -> Flag:
     mm = _below_mm((upper, lower))
     return Flag(
-        code=ORDER,
+        code=code,
         structure=upper.name,
         number=round(mm, 1),
         unit="mm",

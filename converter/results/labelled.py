@@ -13,22 +13,7 @@ from converter.measures import Measurement, measure_labels
 from converter.seg.planes import run_starts
 from converter.series import Volume
 
-from .settings import ResultSettings, WrittenObject
-
-
-@dataclass(frozen=True)
-class QualityFlag:
-    """What a person should know before trusting the result.
-
-    `structure` is None where it is about the whole image; `sentence` says the same as `code` and `number`, in
-    words, and holds nothing of the patient's header.
-    """
-
-    code: str
-    structure: str | None
-    number: float
-    unit: str
-    sentence: str
+from .settings import QualityFlag, ResultSettings, WrittenObject
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,25 @@ SERIES_NUMBER: Final = 9000
 """Results stand behind their source: its series number, and this."""
 
 
+MARK: Final = "CHECK:"
+"""Stands first in what a flagged result says of itself."""
+
+
+@dataclass(frozen=True)
+class QualityFlag:
+    """What a person should know before trusting the result.
+
+    `structure` is None where it is about the whole image; `sentence` says the same as `code` and `number`, in
+    words, and holds nothing of the patient's header.
+    """
+
+    code: str
+    structure: str | None
+    number: float
+    unit: str
+    sentence: str
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """What found the structures (PS3.3 10.16): its name, version, and family, a code of PS3.16 CID 7162."""

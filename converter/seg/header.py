@@ -25,6 +25,7 @@ from converter.results.header import (
     private_scheme,
     result_header,
 )
+from converter.results.settings import MARK
 from converter.series import Volume
 from converter.source_header import source_header
 from converter.terminology import Structure
@@ -37,6 +38,10 @@ SAME_STEP: Final = 0.01
 """Slices count as evenly spaced where each step is within this share of the mean one."""
 SAME_LINE: Final = 1e-3
 """And as a straight stack where the cosine between slice normal and line of positions is as near to 1."""
+
+
+LONGEST_DESCRIPTION: Final = 64
+"""PS3.5 6.2, value representation LO."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +119,18 @@ def segmentation_header(
 
 def _add_content(seg: Dataset, settings: SegmentationSettings) -> None:
     """What it is called (PS3.3 10.9, Content Identification)."""
-    validate_value("LO", settings.task[:64], config.RAISE)
-    seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", settings.task[:64]
+    description = _marked(settings)[:LONGEST_DESCRIPTION]
+    validate_value("LO", description, config.RAISE)
+    seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", description
     seg.ContentCreatorName = "Gateway^IRIS"
+
+
+def _marked(settings: SegmentationSettings) -> str:
+    """The task; of a flagged result first that, and for what."""
+    if not settings.flags:
+        return settings.task
+    codes = dict.fromkeys(flag.code.replace("_", " ") for flag in settings.flags)
+    return f"{MARK} {', '.join(codes)}; {settings.task}"
 
 
 def _describe_pixels(seg: Dataset, volume: Volume, kind: SegmentationType) -> None:

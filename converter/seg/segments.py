@@ -15,6 +15,7 @@ from converter.colours import cielab_of
 from converter.explicit_vr import element, sequence, text_element
 from converter.reading.headers import text_of
 from converter.results.bytes import coded
+from converter.results.settings import MARK
 from converter.series import Volume
 from converter.terminology import Structure
 from converter.uids import derived_uid
@@ -23,6 +24,8 @@ from .settings import LABEL_VALUE, SegmentationSettings
 
 LONGEST_LABEL: Final = 64
 """PS3.5 6.2, value representation LO."""
+LONGEST_DOUBTS: Final = 800
+"""Of 1024 characters that value representation ST has."""
 SEGMENT_SEQUENCE: Final = 0x00620002
 
 Text = Callable[[int, str, str], bytes]
@@ -100,7 +103,7 @@ def _segment(
             coded(0x00620003, found.category),
             element(0x00620004, "US", pack("<H", number)),
             text(0x00620005, "LO", found.name[:LONGEST_LABEL]),
-            text(0x00620006, "ST", f"{settings.task} {LABEL_VALUE} {value}"),
+            text(0x00620006, "ST", f"{_doubts(found.name, settings)}{settings.task} {LABEL_VALUE} {value}"),
             *algorithm,
             element(0x0062000D, "US", pack("<3H", *cielab_of(found.rgb))),
             coded(0x0062000F, found.type, type_modifier),
@@ -108,6 +111,12 @@ def _segment(
             text_element(0x00620021, "UI", tracking_uid),
         )
     )
+
+
+def _doubts(name: str, settings: SegmentationSettings) -> str:
+    """What is to be known of a structure before trusting it, with a space behind; empty for most."""
+    sentences = [flag.sentence for flag in settings.flags if flag.structure == name]
+    return f"{MARK} {' '.join(sentences)[:LONGEST_DOUBTS]} " if sentences else ""
 
 
 def _region(found: Structure) -> bytes:

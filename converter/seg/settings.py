@@ -13,7 +13,7 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from converter.results.settings import ResultSettings, WrittenObject
+from converter.results.settings import QualityFlag, ResultSettings, WrittenObject
 
 from .codecs import DEFLATED_IMAGE_FRAME
 
@@ -116,6 +116,8 @@ class SegmentationSettings(ResultSettings):
     """What is said about a segmentation."""
 
     encoding: Encoding = field(default_factory=Encoding)
+    flags: tuple[QualityFlag, ...] = ()
+    """Said in Content Description, and in the description of each segment that one names."""
 
 
 @dataclass(frozen=True, kw_only=True)

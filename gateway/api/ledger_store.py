@@ -6,11 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from batch_job.contract import FLAG_CODES
 from gateway.ledger import work
 from gateway.ledger.choices import choose_volume
 from gateway.ledger.completion import request_completion
 from gateway.ledger.deliveries import drop_delivery, redirect_delivery
 from gateway.ledger.erasing import request_forget, tombstone
+from gateway.ledger.flags import ARRIVAL_CODES
 from gateway.ledger.outbox import backlog_of, mirror_of
 from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
@@ -61,6 +63,7 @@ class LedgerStore:
             studies=_by_state(counted, "study", StudyState),
             jobs=_by_state(counted, "job", JobState),
             deliveries=_by_state(counted, "delivery", DeliveryState),
+            flags={code: counted["flag", code] for code in (*ARRIVAL_CODES, *FLAG_CODES)},
             quarantined_objects=counted["quarantine", ""],
             instances_stored=counted["instance", ""],
             oldest_open_study_age_s=oldest_open_study_age_s(self._ledger),

@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from batch_job.contract import EXIT_DONE
+from gateway.ledger.flags import flags_of, flags_of_studies
 from gateway.ledger.records import (
     DeliveryRow,
     EventRow,
+    JobFlagRow,
     JobRow,
     RunRow,
     StudyRow,
@@ -111,7 +113,7 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     row = JobRow.model_validate(columns)
     deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
     return {
-        **_job(row, runs_of(ledger, job_key, row.run - MAX_RUNS)),
+        **_job(row, runs_of(ledger, job_key, row.run - MAX_RUNS), flags_of(ledger, job_key)),
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
@@ -145,8 +147,10 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
     runs = defaultdict[str, list[RunRow]](list)
     for row in ledger.read(_RUNS_OF_STUDIES, (uids, MAX_RUNS)):
         runs[row["job_key"]].append(RunRow.of(row))
+    flags = flags_of_studies(ledger, [study.study_uid for study in studies])
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
-        jobs[row["study_uid"]].append(_job(JobRow.of(row), runs[row["job_key"]]))
+        job = JobRow.of(row)
+        jobs[job.study_uid].append(_job(job, runs[job.job_key], flags.get(job.job_key, [])))
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
     return [
@@ -175,7 +179,7 @@ def _latest(times: Iterable[str | None]) -> str | None:
     return max(filter(None, times), default=None)
 
 
-def _job(row: JobRow, runs: Sequence[RunRow]) -> Json:
+def _job(row: JobRow, runs: Sequence[RunRow], flags: Sequence[JobFlagRow]) -> Json:
     run = next((each for each in runs if each.run == row.run), None)
     return {
         "job_key": row.job_key,
@@ -194,11 +198,15 @@ def _job(row: JobRow, runs: Sequence[RunRow]) -> Json:
         "series_uid": row.series_uid,
         "rule": row.rule,
         "engine": row.engine,
+        "flags": [flag.model_dump(include=_FLAG_SHOWN) for flag in flags],
         "warnings": list(row.warnings),
         "next_try": row.not_before,
         "created": row.created_at,
         "updated": row.updated_at,
     }
+
+
+_FLAG_SHOWN = {"code", "structure", "number", "unit", "sentence"}
 
 
 def _run(row: RunRow) -> Json:

@@ -24,9 +24,10 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One family for each thing that is counted."""
         counts = self._counts()
-        yield _by_state("iris_studies", "Studies by state.", counts.studies)
-        yield _by_state("iris_jobs", "Jobs by state.", counts.jobs)
-        yield _by_state("iris_deliveries", "Deliveries by state.", counts.deliveries)
+        yield _by("state", "iris_studies", "Studies by state.", counts.studies)
+        yield _by("state", "iris_jobs", "Jobs by state.", counts.jobs)
+        yield _by("state", "iris_deliveries", "Deliveries by state.", counts.deliveries)
+        yield _by("code", "iris_flags", "Doubts about results of jobs, by code.", counts.flags)
         yield _one("iris_quarantined_objects", "Objects put aside for a person.", counts.quarantined_objects)
         yield _one(
             "iris_instances_stored", "Instances kept, every revision counted.", counts.instances_stored
@@ -78,10 +79,10 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def _by_state(name: str, what: str, numbers: Mapping[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, what, labels=["state"])
-    for state, number in numbers.items():
-        family.add_metric([state], number)
+def _by(label: str, name: str, what: str, numbers: Mapping[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, what, labels=[label])
+    for value, number in numbers.items():
+        family.add_metric([value], number)
     return family
 
 

@@ -31,6 +31,16 @@ class Run(BaseModel):
     how: str = Field(description="How it ended, in a sentence; empty while it may go on")
 
 
+class JobFlag(BaseModel):
+    """What a person should know before trusting a result (docs/quality.md)."""
+
+    code: str
+    structure: str | None = Field(description="The structure; null where it is about all that was segmented")
+    number: float = Field(description="What was measured, in `unit`")
+    unit: str
+    sentence: str = Field(description="The same in words; empty in the cloud")
+
+
 class StudyJob(BaseModel):
     """One volume x one task."""
 
@@ -50,6 +60,7 @@ class StudyJob(BaseModel):
     series_uid: str
     rule: str = Field(description="The rule that chose it")
     engine: str
+    flags: list[JobFlag] = Field(description="Doubts about the result: of its arrival first, then its own")
     warnings: list[str] = Field(description="What the encoder noted about the result")
     next_try: str | None = Field(description="When the present step is tried again, where it was put off")
     created: str

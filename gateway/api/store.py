@@ -46,6 +46,8 @@ class Counts:
     studies: Mapping[str, int]
     jobs: Mapping[str, int]
     deliveries: Mapping[str, int]
+    flags: Mapping[str, int]
+    """By code."""
     quarantined_objects: int
     instances_stored: int
     oldest_open_study_age_s: float

@@ -51,6 +51,9 @@ def job_of(job: Item) -> Json:
         "series_uid": "",
         "rule": job["rule"],
         "engine": job["engine"],
+        "flags": [
+            {**flag, "structure": flag["structure"] or None, "sentence": ""} for flag in job.get("flags", [])
+        ],
         "warnings": [],
         "next_try": None,
         "created": job["created_at"],

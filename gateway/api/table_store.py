@@ -98,6 +98,7 @@ class TableStore:
             studies=_by_state(StudyState, studies),
             jobs=_by_state(JobState, jobs),
             deliveries=_by_state(DeliveryState, (one for job in jobs for one in job["deliveries"])),
+            flags=Counter(flag["code"] for job in jobs for flag in job.get("flags", [])),
             quarantined_objects=0,
             instances_stored=sum(study["instances"] for study in studies),
             oldest_open_study_age_s=max(0.0, age_s),

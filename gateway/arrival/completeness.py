@@ -30,7 +30,13 @@ from gateway.ledger.choices import (
     studies_with_an_open_choice,
     study_with_an_open_choice,
 )
-from gateway.ledger.completion import StudyPlan, complete_study, receiving_studies, receiving_study
+from gateway.ledger.completion import (
+    WITHOUT_RELEASE,
+    StudyPlan,
+    complete_study,
+    receiving_studies,
+    receiving_study,
+)
 from gateway.ledger.records import StudyRow
 from gateway.ledger.states import StudyState
 from gateway.ledger.store import Ledger
@@ -217,7 +223,7 @@ class Completeness(Worker):
             return _Due(left_s, "released", only_if_whole=True)
         since = max(study.last_instance_at, study.evidence_at or "")
         left_s = self._waits.left_after_s(study.study_uid, since, self._timeout_s)
-        evidence = "timeout with a gap" if released_at is not None else "timeout without release"
+        evidence = "timeout with a gap" if released_at is not None else WITHOUT_RELEASE
         return _Due(left_s, evidence, only_if_whole=False)
 
     def _complete(self, study: StudyRow, due: _Due) -> bool:

@@ -53,6 +53,8 @@ def study(
         out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
         for run in job["runs"]:
             out.print(f"    run {run['run']}{_run_in_words(run)}")
+        for flag in job["flags"]:
+            out.print(f"    flag {flag['code']}: {flag['sentence']}")
     for delivery in item["deliveries"]:
         what = f"delivery {delivery['key'][:16]}  to {delivery['destination']}"
         out.print(f"  {what}: {delivery['state']}  {delivery['reason']}")

@@ -187,10 +187,14 @@ class Config(BaseSettings):
             Where they were to go when the job was planned: holds, as far as it is still there, where there is
             no rule of that name any more.
         """
-        for rule in self.rule:
-            if rule.name == rule_name:
-                return tuple(destination.name for destination in self.destinations_of(rule))
+        rule = self.rule_named(rule_name)
+        if rule is not None:
+            return tuple(destination.name for destination in self.destinations_of(rule))
         return tuple(d.name for d in self.destination if d.name in planned)
+
+    def rule_named(self, name: str) -> Rule | None:
+        """The rule of this name as configured now, or None."""
+        return next((rule for rule in self.rule if rule.name == name), None)
 
     def refuse_what_does_not_work_yet(self) -> None:
         """Raise ConfigError where something is switched on that this version does not do."""
@@ -225,7 +229,6 @@ def _not_yet(config: Config) -> list[str]:
         made = [name for name, output in OUTPUTS.items() if output.is_made]
         switched_on += [
             (bool(others), f"rule {rule.name}: outputs {', '.join(others)}: use {made}"),
-            (rule.on_flags == "hold", f"rule {rule.name}: on_flags = 'hold': use 'mark'"),
             (rule.leave_site == "no_head", f"rule {rule.name}: leave_site = 'no_head': use true or false"),
         ]
     return [f"{sentence} (this version does not do that yet)" for on, sentence in switched_on if on]

@@ -158,6 +158,8 @@ class Rule(Section):
     send_to: list[str] | None = None
     priority: int = 0
     on_flags: Literal["deliver", "mark", "hold"] = "mark"
+    hold_flags: list[str] = ["sides_contradict", "regions_contradict", "air_not_minus_1000"]
+    """Flags that hold a result whatever `on_flags` says."""
     choose: Literal["best", "all"] = "best"
     leave_site: bool | Literal["no_head"] = True
 
@@ -166,6 +168,16 @@ class Rule(Section):
     def _are_in_the_catalogue(cls, outputs: list[str]) -> list[str]:
         require_known(outputs)
         return outputs
+
+    @field_validator("hold_flags")
+    @classmethod
+    def _are_flags(cls, codes: list[str]) -> list[str]:
+        from batch_job.contract import FLAG_CODES  # late: who reads states needs no contract
+
+        unknown = [code for code in codes if code not in FLAG_CODES]
+        if unknown:
+            raise ValueError(f"there is no flag {', '.join(unknown)}; known: {', '.join(FLAG_CODES)}")
+        return codes
 
 
 class Engine(Section):

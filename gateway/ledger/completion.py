@@ -3,15 +3,19 @@
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from gateway.events import CompletionRequested, JobChanged
 
+from .flags import note_how_it_arrived
 from .records import JobRow, StudyRow, VolumeRow, utc_now
 from .slots import GivenUp, give_up, supersede_deliveries, supersede_slot
 from .states import JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
+
+WITHOUT_RELEASE: Final = "timeout without release"
+"""The evidence of a study that was closed although its sender never said that it had no more."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,9 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
         planning_s=round(plan.planning_s, 2),
     )
     write_plan(transaction, plan)
+    note_how_it_arrived(
+        transaction, study, [job.job_key for job in plan.jobs], is_by_timeout=evidence == WITHOUT_RELEASE
+    )
 
 
 def write_plan(transaction: Transaction, plan: StudyPlan) -> None:

@@ -27,6 +27,7 @@ SCHEMAS: Final = (
     "schema_7.sql",
     "schema_8.sql",
     "schema_9.sql",
+    "schema_10.sql",
 )
 """One file for each schema version, applied in order."""
 

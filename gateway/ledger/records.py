@@ -132,6 +132,7 @@ class JobRow(_Row):
     volume_sha256: str
     results_removed_at: str | None
     counted_after: int
+    released_labels: str
 
     @property
     def is_upload(self) -> bool:
@@ -168,6 +169,19 @@ class RunRow(_Row):
     backend: str
     started_at: str | None
     lost_on: str
+
+
+class JobFlagRow(_Row):
+    """What a person should know before trusting a job's result."""
+
+    job_key: str
+    source: str
+    position: int
+    code: str
+    structure: str | None
+    number: float
+    unit: str
+    sentence: str
 
 
 class DeliveryRow(_Row):

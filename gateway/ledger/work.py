@@ -5,6 +5,7 @@ from collections.abc import Collection
 from gateway.events import JobChanged
 
 from .deliveries import retry_delivery
+from .flags import FlagSource, add_flag, released_by_a_person
 from .records import JobRow, utc_in, utc_now
 from .states import (
     DeliveryEvent,
@@ -146,7 +147,9 @@ def release(transaction: Transaction, job_key: str) -> None:
     row = transaction.job(job_key)
     if row.state is not JobState.QUARANTINED:
         raise NotPossible(f"this job is {row.state}; only a quarantined one can be released")
-    transaction.move_job(job_key, JobEvent.RELEASED)
+    if row.resume_state is JobState.PLANNED:
+        add_flag(transaction, job_key, FlagSource.ARRIVAL, released_by_a_person(row.reason))
+    transaction.move_job(job_key, JobEvent.RELEASED, columns={"released_labels": row.labels_sha256 or ""})
 
 
 def _marks(values: Collection[str]) -> str:

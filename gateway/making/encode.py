@@ -34,6 +34,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
 from gateway.workers.attempts import CannotGoOn
 
+from .doubts import Doubts, doubts_about
 from .makers import Making, load_maker
 from .naming import series_description, series_numbers
 from .terms import engine_terms
@@ -71,7 +72,15 @@ class Encode:
     def _encode(self, job: JobRow) -> None:
         if job.is_upload:
             self._hand_over(job)
-        elif making := self._making(job):
+            return
+        manifest = self._results.manifest(job)
+        doubts = doubts_about(self._ledger, self._config, job, manifest)
+        if doubts.held_for:
+            with self._ledger.transaction() as transaction:
+                transaction.move_job(
+                    job.job_key, JobEvent.HELD, expect=JobState.SEGMENTED, reason=doubts.held_for
+                )
+        elif making := self._making(job, manifest, doubts):
             self._make(job, making)
         else:
             with self._ledger.transaction() as transaction:
@@ -115,12 +124,11 @@ class Encode:
             sop_instance_uid=written.sop_instance_uid,
         )
 
-    def _making(self, job: JobRow) -> Making | None:
+    def _making(self, job: JobRow, manifest: Manifest, doubts: Doubts) -> Making | None:
         """What the outputs are made of; None where nothing was found, and none of them says so."""
         if job.segmented_at is None or job.labels_sha256 is None:
             raise CannotGoOn("the ledger does not say when it was segmented; cancel and retry the job")
         volume = self._workplace.volume(job)
-        manifest = self._results.manifest(job)
         labels_path = self._results.fetch(job, manifest, LABELS_NAME)
         require_own_grid(labels_path, volume)
         labels = labels_on_frames(labels_path, volume)
@@ -133,13 +141,16 @@ class Encode:
             labels=labels,
             labels_sha256=job.labels_sha256,
             manifest=manifest,
+            flags=doubts.shown,
             file_of_job=partial(self._results.fetch, job, manifest),
             header_sha256=copied_header_digest(volume),
             algorithm=_algorithm(job, manifest, terms),
             terms=terms,
             made_at=utc_time(job.segmented_at),
             series_numbers=series_numbers(self._ledger, self._config.seg.series_number, job),
-            series_description=series_description(self._ledger, self._config.seg, job, volume),
+            series_description=series_description(
+                self._ledger, self._config.seg, job, volume, is_marked=bool(doubts.shown)
+            ),
             tracking_key=self._tracking_key,
             path_of=partial(self._workplace.result_path, job),
         )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from converter.results.settings import free_series_number
+from converter.results.settings import MARK, free_series_number
 from converter.series import Volume
 from gateway.config import Seg
 from gateway.ledger.completion import jobs_of
@@ -34,8 +34,11 @@ def series_numbers(ledger: Ledger, base: int, job: JobRow) -> Mapping[str, int]:
     raise CannotGoOn("the job is gone from the ledger")
 
 
-def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume) -> str:
-    """As configured; a result that is not the first of its volume and task says which one it is."""
+def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume, *, is_marked: bool) -> str:
+    """As configured; a result that is not the first of its volume and task says which one it is.
+
+    One with flags begins with a mark: viewers show 25 characters or so.
+    """
     source_number = volume.header.get("SeriesNumber")
     text = seg.series_description.format(
         task=f"{job.task} ({job.model_name})" if job.fallback_of else job.task,
@@ -43,7 +46,8 @@ def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume) ->
         source_description=volume.header.get("SeriesDescription") or "",
     )
     delivered = revisions_delivered(ledger, job)
-    return fit_description(f"{text} rev {delivered + 1}" if delivered else text)
+    marked = f"{MARK} {text}" if is_marked else text
+    return fit_description(f"{marked} rev {delivered + 1}" if delivered else marked)
 
 
 def titled(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:

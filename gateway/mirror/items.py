@@ -13,10 +13,12 @@ from typing import Final, TypeVar
 
 from batch_job.contract import LABELS_NAME, PREVIEW_NAME, STATISTICS_NAME
 from gateway.adapters.mirror import ItemKey, ItemKind, MirrorItem, Value
+from gateway.ledger.flags import flags_of_studies
 from gateway.ledger.outbox import EPOCH_FACTOR
 from gateway.ledger.records import (
     DeliveryRow,
     EventRow,
+    JobFlagRow,
     JobRow,
     OutboxRow,
     StudyRow,
@@ -44,6 +46,8 @@ class _Look:
     events: Mapping[int, EventRow]
     attempts: Mapping[str, int]
     """The queue's own attempts at the present run, by job."""
+    flags: Mapping[str, list[JobFlagRow]]
+    """By job."""
 
     def coded_jobs(self, study_uid: str) -> list[tuple[JobRow, str]]:
         """The study's jobs, each with the code of its reason."""
@@ -129,6 +133,15 @@ class Items:
             "changed_at": job.updated_at,
             **({"segmented_at": job.segmented_at} if job.segmented_at else {}),
             "outputs": list(_OUTPUTS) if job.labels_sha256 else [],
+            "flags": [
+                {
+                    "code": flag.code,
+                    "structure": flag.structure or "",
+                    "number": flag.number,
+                    "unit": flag.unit,
+                }
+                for flag in look.flags.get(job.job_key, [])
+            ],
             "deliveries": [
                 {
                     "key": delivery.key,
@@ -173,6 +186,7 @@ class Items:
             },
             events={event.seq: event for event in events},
             attempts={row["job_key"]: row["attempt"] for row in self._ledger.read(_ATTEMPTS, (uids,))},
+            flags=flags_of_studies(self._ledger, [study.study_uid for study in studies]),
         )
 
 

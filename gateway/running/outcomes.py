@@ -10,6 +10,7 @@ import structlog
 from batch_job.contract import EXIT_DONE, EXIT_TRANSIENT, LABELS_NAME, Manifest
 from gateway.adapters.queue import Detail
 from gateway.files.results import JobResults
+from gateway.ledger.flags import Flag, FlagSource, write_flags
 from gateway.ledger.records import JobRow, RunRow, utc_text
 from gateway.ledger.runs import end_run, lost_runs, newer_run, written_run
 from gateway.ledger.states import JobEvent, JobState
@@ -85,6 +86,7 @@ class Outcomes:
                 **{**detail, **self._cost(manifest, detail)},
                 stages_s=dict(manifest.seconds),
             )
+            write_flags(transaction, job.job_key, FlagSource.RESULT, _flags_in(manifest))
             end_run(transaction, job.job_key, job.run, exit_code=EXIT_DONE)
 
     def _cost(self, manifest: Manifest, detail: Detail) -> dict[str, Any]:
@@ -187,3 +189,8 @@ def _since(lost: Sequence[RunRow]) -> str:
     """Since when runs are lost; empty where there were none before."""
     ended_at = lost[0].ended_at if lost else None
     return f" since {ended_at[:16].replace('T', ' ')} UTC" if ended_at else ""
+
+
+def _flags_in(manifest: Manifest) -> list[Flag]:
+    """What the engine's side says of the result."""
+    return [Flag(**flag.model_dump()) for flag in manifest.flags]

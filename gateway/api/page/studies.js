@@ -50,7 +50,14 @@ function row(study) {
       make("span", { class: "why" }, day(study.study_date))),
     make("td", { class: "number" }, String(study.images)),
     make("td", {}, time(study.received)),
-    make("td", {}, study.jobs.map((job) => make("div", { class: "line" }, `${job.task} `, progress(job)))));
+    make("td", {}, study.jobs.map((job) => make("div", { class: "line" }, `${job.task} `, progress(job), flagged(job)))));
+}
+
+// How many doubts there are about a result; the study says which.
+function flagged(job) {
+  if (!job.flags.length) return null;
+  const codes = [...new Set(job.flags.map((flag) => flag.code.replaceAll("_", " ")))].join(", ");
+  return [" ", make("span", { class: "badge flag", title: codes }, `check: ${job.flags.length}`)];
 }
 
 // Of an image that a person uploaded: chosen by no rule, and without DICOM.

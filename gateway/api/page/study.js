@@ -79,8 +79,9 @@ function jobCard(job, answer, act) {
       make("h3", {}, `${job.task} on ${source}`), progress(job)),
     job.reason ? make("p", {}, job.reason) : null,
     waits(job, answer),
+    flags(job),
     job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
-    HAS_FILES.includes(job.state) ? results(job) : null,
+    HAS_FILES.includes(job.state) || isHeldResult(job) ? results(job) : null,
     make("p", { class: "why" }, whereabouts(job)),
     job.runs.length ? runs(job) : null,
     make("div", { class: "actions" }, actions(job, answer, act)));
@@ -93,6 +94,17 @@ function runs(job) {
     ...(run.ended ? [", ended ", time(run.ended), `: ${run.how}`] : [": goes on"])));
   return make("details", { "data-keep": `runs ${job.job_key}` },
     make("summary", {}, job.attempts === 1 ? "1 run" : `${job.attempts} runs`), make("ol", { class: "why" }, lines));
+}
+
+// A person who is to release it looks at it first.
+const isHeldResult = (job) => job.state === "quarantined" && job.progress.fraction === 1;
+
+// What is to be known before trusting the result; the cloud knows no sentences.
+function flags(job) {
+  if (!job.flags.length) return null;
+  const words = (flag) => flag.sentence || [flag.structure, flag.number, flag.unit].filter((part) => part !== null).join(" ");
+  return make("ul", { class: "flags", "aria-label": `Doubts about ${job.task}` }, job.flags.map((flag) => make("li", {},
+    make("span", { class: "badge flag" }, flag.code.replaceAll("_", " ")), " ", words(flag))));
 }
 
 // For what it waits, since when, and when it is tried again.

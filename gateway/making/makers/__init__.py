@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from importlib import import_module
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from batch_job.contract import STATISTICS_NAME, Manifest
 from converter.measures import Measurement
-from converter.results.labelled import Labelled, QualityFlag
-from converter.results.settings import Algorithm, Terms, WrittenObject
+from converter.results.labelled import Labelled
+from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
 from converter.series import Volume
 from converter.uids import derived_uid
 from gateway.config import Config
@@ -35,7 +35,9 @@ class Making:
     """(frames, rows, columns), on the volume's frames; all 0 only for what says that nothing was found."""
     labels_sha256: str
     manifest: Manifest
-    """With the names of the labels, flags, and the names of the job's other files."""
+    """With the names of the labels, and the names of the job's other files."""
+    flags: tuple[QualityFlag, ...]
+    """Those that every object shows."""
     file_of_job: Callable[[str], Path]
     """Fetches another file of the job by its name ("statistics.json"), its digest compared."""
     header_sha256: str
@@ -60,8 +62,7 @@ class Making:
         ------
         CannotGoOn, LabelsDoNotFit, OSError
         """
-        flags = tuple(QualityFlag(**flag.model_dump()) for flag in self.manifest.flags)
-        return Labelled(self.volume, self.labels, self.manifest.labels, flags, self._measured())
+        return Labelled(self.volume, self.labels, self.manifest.labels, self.flags, self._measured())
 
     def _measured(self) -> Mapping[str, Measurement]:
         """What `statistics.json` has, by structure; a job that wrote none has none."""
@@ -102,6 +103,7 @@ class Making:
             json.dumps({**said, "made_at": self.made_at.isoformat()}, sort_keys=True),
             f"{self.algorithm.name} {self.algorithm.version} {self.terms.identity()}",
             json.dumps(self.manifest.labels, sort_keys=True),
+            json.dumps([astuple(flag) for flag in self.flags]),
             self.tracking_key.hex(),
             self.header_sha256,
             self.labels_sha256,

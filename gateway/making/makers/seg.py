@@ -22,7 +22,7 @@ class SegMaker:
         ConverterError, OSError
         """
         said = making.said("seg", str(self._encoding), ENCODER_VERSION)
-        settings = SegmentationSettings(encoding=self._encoding, **said)
+        settings = SegmentationSettings(encoding=self._encoding, flags=making.flags, **said)
         path = making.path_of(settings.sop_instance_uid)
         names = making.manifest.labels
         return (encode_segmentation(making.volume, making.labels, names, settings, path),)

@@ -59,6 +59,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
                 "send_to": None,
                 "priority": 0,
                 "on_flags": "mark",
+                "hold_flags": ["sides_contradict", "regions_contradict", "air_not_minus_1000"],
                 "choose": "best",
                 "leave_site": True,
             }
@@ -284,6 +285,11 @@ def test_api_without_auth_is_allowed_on_loopback(load: Loader, host: str) -> Non
     assert load(f"[api]\nhost = '{host}'\nauth = 'none'").api.auth == "none"
 
 
+def test_flag_that_does_not_exist_is_refused_with_those_that_do(load: Loader) -> None:
+    with pytest.raises(ConfigError, match=r"there is no flag upside_down; known: air_not_minus_1000"):
+        load("[[rule]]\nname = 'a'\nhold_flags = ['upside_down']")
+
+
 _PACS = "[[destination]]\nname = 'pacs'\n"
 
 
@@ -297,7 +303,6 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
         (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
         (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),
         ("[[rule]]\nname = 'a'\noutputs = ['seg', 'sr']", "rule a"),
-        ("[[rule]]\nname = 'a'\non_flags = 'hold'", "rule a"),
         ("[[rule]]\nname = 'a'\nleave_site = 'no_head'", "rule a"),
     ],
 )
