@@ -44,6 +44,14 @@ def open_runs_of(ledger: Ledger, job_key: str) -> set[int]:
     return {row["run"] for row in rows}
 
 
+def jobs_at_the_queue(ledger: Ledger) -> set[str]:
+    """The jobs that wait for a run."""
+    rows = ledger.read(
+        f"SELECT job_key FROM jobs WHERE state IN ({', '.join('?' for _ in AT_THE_QUEUE)})", (*AT_THE_QUEUE,)
+    )
+    return {row["job_key"] for row in rows}
+
+
 def run_of(ledger: Ledger, job_key: str, run: int) -> RunRow | None:
     """One run of a job; None where the ledger has none of that number."""
     rows = ledger.read("SELECT * FROM runs WHERE job_key = ? AND run = ?", (job_key, run))

@@ -18,7 +18,7 @@ from gateway.adapters.subprocess_queue import KnownRun, SubprocessQueue
 from gateway.events import Bus, Event, JobChanged
 from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow
-from gateway.ledger.runs import end_run, open_runs, open_runs_of
+from gateway.ledger.runs import end_run, jobs_at_the_queue, open_runs, open_runs_of
 from gateway.ledger.states import AT_THE_QUEUE
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
@@ -105,6 +105,7 @@ class LocalRuns(Worker):
             self._due.add(self._changed.get())
         if time.monotonic() >= self._look_at_all_at:
             self._due |= {each.job.job_key for each in open_runs(self._ledger)}
+            self._due |= jobs_at_the_queue(self._ledger)  # also one whose run was taken for over
             self._look_at_all_at = time.monotonic() + IDLE_S
 
     def _look_at(self, job_key: str) -> None:
@@ -124,13 +125,15 @@ class LocalRuns(Worker):
             self._rests.resume(job_key)
 
     def _bring_together(self, job_key: str) -> None:
+        # Before the job: a run that is submitted between the two is none that nobody waits for.
+        are_open = open_runs_of(self._ledger, job_key)
         job = job_of(self._ledger, job_key)
         known = {run.run: run for run in self._queue.look(job_key)}
         wanted = job.run if job is not None and job.state in AT_THE_QUEUE else None
         for run in known.values():
             if run.run != wanted:
                 self._end(run)
-        self._close_the_rest(job_key, {wanted, *known})
+        self._close(job_key, are_open - {wanted, *known})
         if job is None or wanted is None:
             return
         if wanted in known:
@@ -148,9 +151,9 @@ class LocalRuns(Worker):
         else:
             self._queue.cancel(run.job_key, run.run)
 
-    def _close_the_rest(self, job_key: str, known: set[int | None]) -> None:
-        """What the ledger takes for open, but nobody wants and the queue never had, or had before a crash."""
-        for run in open_runs_of(self._ledger, job_key) - known:
+    def _close(self, job_key: str, runs: set[int]) -> None:
+        """What the ledger took for open, but nobody wants and the queue never had, or had before a crash."""
+        for run in runs:
             with self._ledger.transaction() as transaction:
                 end_run(transaction, job_key, run, sentence="nobody waited for it any more")
 

@@ -117,8 +117,9 @@ def header_corrected(case: Case) -> str:
 
 
 def run_lost(case: Case) -> str:
+    """Killed before the queue hears of the run: what had begun may leave its result all the same."""
     study_uid = case.write_study(case.folder / "study", seed=case.kill_at)
-    case.world.start("job.started:after")
+    case.world.start("job.submitted:after")
     case.world.send(case.folder / "study")
     case.world.until_dead()
     case.world.start(case.kill_at)

@@ -66,6 +66,7 @@ OPEN = "only what is open stands in these states, and what is open ends"
 PAGE = "in the order of its index, and no further than its LIMIT"
 ALLOWED = {
     "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before": OPEN,
+    "SELECT job_key FROM jobs WHERE state IN (": OPEN,
     "SELECT min(r.waiting_since) AS since FROM jobs j JOIN runs r": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
     "SELECT * FROM deliveries WHERE state = ? AND destination = ?": OPEN,

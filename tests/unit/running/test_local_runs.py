@@ -21,10 +21,11 @@ from gateway.adapters.subprocess_queue import SubprocessQueue
 from gateway.events import Bus
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
-from gateway.ledger.records import utc_now
-from gateway.ledger.runs import lost_runs, open_runs_of, run_of
+from gateway.ledger.records import JobRow, utc_now
+from gateway.ledger.runs import end_run, lost_runs, open_runs_of, run_of
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.ledger.store import Ledger
+from gateway.running import local_runs
 from gateway.running.complaints import Complaints
 from gateway.running.hanging import Hanging, Limits
 from gateway.running.local_runs import LocalRuns
@@ -188,6 +189,24 @@ def test_job_that_is_cancelled_during_its_submission_never_runs(site: Site, gate
     assert gateway.worked() == ["2"]
 
 
+def test_run_that_is_submitted_during_a_look_at_its_job_is_not_taken_for_one_that_nobody_wants(
+    site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed just then, the job would wait for it for ever."""
+    read = local_runs.job_of
+
+    def read_and_submit(ledger: Ledger, job_key: str) -> JobRow | None:
+        job = read(ledger, job_key)
+        if site.job().state is JobState.STAGED:
+            gateway.submit(site.job())
+        return job
+
+    monkeypatch.setattr(local_runs, "job_of", read_and_submit)
+    gateway.worker._bring_together(JOB_KEY)
+    assert site.job().state is JobState.SUBMITTED
+    assert open_runs_of(site.ledger, JOB_KEY) == {1}
+
+
 def test_job_that_is_cancelled_ends_its_run(site: Site, gateway: Gateway) -> None:
     gateway.plan(seconds=60)
     gateway.start()
@@ -236,6 +255,17 @@ def settled(gateway: Gateway) -> None:
     gateway.worker.start()
     gateway.site.wait_for(lambda job: job.state not in AT_THE_QUEUE)
     gateway.stop()
+
+
+def test_job_at_the_queue_without_a_run_that_is_open_runs_all_the_same(
+    site: Site, after_a_crash: Gateway
+) -> None:
+    with site.ledger.transaction() as transaction:
+        end_run(transaction, JOB_KEY, 1)
+    after_a_crash.worker.begin()
+    after_a_crash.worker.start()
+    wait_for_state(site, JobState.SEGMENTED)
+    assert after_a_crash.worked() == ["1"]
 
 
 def test_start_after_a_crash_takes_what_a_run_left(site: Site, after_a_crash: Gateway) -> None:
