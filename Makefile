@@ -14,6 +14,8 @@ PEERS := .venv-peers
 MINISTACK := .venv-ministack
 SAM := .venv-sam
 CHECKOV := .venv-checkov
+# What reads structure sets in radiotherapy, with an older pydicom than ours: for the tests of that output only.
+RTSTRUCT := .venv-rtstruct
 ARGS ?=
 # Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
 # their order, which puts what takes long first (container, integration) and what is done at once last (unit).
@@ -60,7 +62,7 @@ test-long: lint environments  ## Every test, those of minutes too, and many more
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
 # Side by side with `make --jobs environments`: most of it is waiting.
-environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV)) $(VENV)/.installed-dev
+environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT)) $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
@@ -100,7 +102,7 @@ clean:  ## Remove caches and the demo's working folder
 	find . -name __pycache__ -not -path './.venv*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove the virtual environments too
-	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV)
+	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT)
 
 # Stamps: installation runs again only when what it reads has changed.
 $(VENV)/.made $(ENGINE_VENV)/.made:
@@ -129,6 +131,12 @@ $(MINISTACK)/.installed $(SAM)/.installed $(CHECKOV)/.installed: .venv-%/.instal
 	@echo "installing into $(@D) what the tests of infra/ need ..."
 	@$(BIN)/python -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
+	@touch $@
+
+$(RTSTRUCT)/.installed: tests/readers/rtstruct.txt $(VENV)/.made
+	@echo "installing into $(RTSTRUCT) what reads structure sets ..."
+	@$(BIN)/python -m venv $(RTSTRUCT)
+	@$(RTSTRUCT)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
 	@touch $@
 
 # Every package is named with its version, so nothing is resolved; what is never imported is never compiled.

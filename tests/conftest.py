@@ -52,9 +52,11 @@ collect_ignore = ["engine"]
 
 CALLERS = ("IRIS", "IRIS-DEMO", "DEMOPACS", "IRIS-TEST", "STORESCU")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PIXELMED = Path("/usr/share/java/pixelmed.jar")
 IMAGE_TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 
 ROOT = Path(__file__).parents[1]
+RTSTRUCT = ROOT / ".venv-rtstruct" / "bin" / "python"
 
 
 def program_of(environment: str) -> str | None:
@@ -72,8 +74,13 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
     "dcmtk": (lambda: shutil.which("storescu"), "apt-get install dcmtk"),
     "dicom3tools": (lambda: shutil.which("dciodvfy"), "apt-get install dicom3tools"),
     "chromium": (find_chromium, "apt-get install chromium"),
+    "pixelmed": (
+        lambda: shutil.which("java") if PIXELMED.exists() else None,
+        "apt-get install libpixelmed-java default-jre-headless",
+    ),
     "ministack": (lambda: program_of("ministack"), "make .venv-ministack/.installed"),
     "checkov": (lambda: program_of("checkov"), "make .venv-checkov/.installed"),
+    "rtstruct": (lambda: str(RTSTRUCT) if RTSTRUCT.exists() else None, "make .venv-rtstruct/.installed"),
     "sam": (lambda: program_of("sam"), "make .venv-sam/.installed"),
     "images": (
         lambda: "all" if os.geteuid() == 0 and all(map(shutil.which, IMAGE_TOOLS)) else None,

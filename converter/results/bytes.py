@@ -19,6 +19,9 @@ from converter.terminology import Code
 SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")
 """What a referenced image is for (PS3.16 CID 7202)."""
 
+LONGEST_CODE_VALUE: Final = 16
+"""PS3.5 6.2, value representation SH; a longer one is a Long Code Value."""
+
 
 def element_bytes(dataset: Dataset, encodings: list[str]) -> bytes:
     """Elements as pydicom writes them, explicit VR little endian; `encodings` are Python's names."""
@@ -37,15 +40,11 @@ def meta_bytes(meta: FileMetaDataset) -> bytes:
 
 def coded(tag: int, code: Code, more: bytes = b"") -> bytes:
     """A sequence with one coded concept (PS3.3 8.8), and in its item what modifies that."""
-    return sequence(
-        tag,
-        [
-            text_element(0x00080100, "SH", code.value)
-            + text_element(0x00080102, "SH", code.scheme)
-            + text_element(0x00080104, "LO", code.meaning)
-            + more
-        ],
-    )
+    is_long = len(code.value) > LONGEST_CODE_VALUE
+    value = b"" if is_long else text_element(0x00080100, "SH", code.value)
+    named = text_element(0x00080102, "SH", code.scheme) + text_element(0x00080104, "LO", code.meaning)
+    long_value = text_element(0x00080119, "UC", code.value) if is_long else b""
+    return sequence(tag, [value + named + long_value + more])
 
 
 def instances_of(volume: Volume) -> list[Frame]:
@@ -60,15 +59,16 @@ def reference(frame: Frame) -> bytes:
     )
 
 
-def source_image(volume: Volume, number: int, said: bytes = b"") -> bytes:
-    """The item of a Source Image Sequence for one frame (PS3.3 C.7.6.1.1.4); `said` stands in it too.
+def frame_named(volume: Volume, frame: Frame) -> int | None:
+    """The number by which a frame is named in its object; the tiles of a mosaic are no frames."""
+    return None if volume.has_finding(TILED.code) else frame.frame_number
 
-    The tiles of a mosaic are no frames that could be named.
-    """
+
+def source_image(volume: Volume, number: int, said: bytes = b"") -> bytes:
+    """The item of a Source Image Sequence for one frame (PS3.3 C.7.6.1.1.4); `said` stands in it too."""
     frame = volume.frames[number]
-    frame_number = b""
-    if frame.frame_number is not None and not volume.has_finding(TILED.code):
-        frame_number = text_element(0x00081160, "IS", str(frame.frame_number))
+    named = frame_named(volume, frame)
+    frame_number = b"" if named is None else text_element(0x00081160, "IS", str(named))
     return reference(frame) + frame_number + said + coded(0x0040A170, SOURCE_IMAGE)
 
 

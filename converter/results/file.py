@@ -10,8 +10,15 @@ from converter.staged_file import StagedFile
 from .settings import WrittenObject
 
 
-def write_object(result: Dataset, out: Path, warnings: tuple[str, ...] = ()) -> WrittenObject:
+def write_object(
+    result: Dataset, out: Path, warnings: tuple[str, ...] = (), *, tail: bytes = b""
+) -> WrittenObject:
     """Write what `header.result_header` began, durably: under its name it is whole.
+
+    Parameters
+    ----------
+    tail
+        Elements behind the last one of `result`, encoded in its transfer syntax.
 
     Raises
     ------
@@ -23,6 +30,7 @@ def write_object(result: Dataset, out: Path, warnings: tuple[str, ...] = ()) -> 
     staged = StagedFile(out)
     try:
         staged.write(content.getvalue())
+        staged.write(tail)
         staged.finish()
         staged.commit()
     finally:

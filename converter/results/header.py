@@ -23,6 +23,7 @@ from .settings import MANUFACTURER, MODEL_NAME, ResultSettings
 
 IMPLEMENTATION_CLASS_UID: Final = derived_uid(MANUFACTURER, "implementation class")
 LONGEST_VERSION_NAME: Final = 16
+DEVICE_SERIAL_NUMBER: Final = "1"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,10 @@ def _add_series(result: Dataset, settings: ResultSettings, kind: ObjectKind) -> 
 def _add_equipment(result: Dataset) -> None:
     """What made it (PS3.3 C.7.5.1, C.7.5.2): by that `is_our_own` knows it."""
     result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL_NAME
-    result.DeviceSerialNumber, result.SoftwareVersions = "1", metadata.version("iris-gateway")
+    result.DeviceSerialNumber, result.SoftwareVersions = (
+        DEVICE_SERIAL_NUMBER,
+        metadata.version("iris-gateway"),
+    )
 
 
 def _add_dates(result: Dataset, settings: ResultSettings) -> None:

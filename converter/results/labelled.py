@@ -52,13 +52,21 @@ class Labelled:
             )
 
     @cached_property
+    def present(self) -> tuple[tuple[int, ...], ...]:
+        """The label values on each frame, ascending."""
+        found = []
+        for plane in self.labels:
+            is_there = np.zeros(256, bool)
+            flat = np.ascontiguousarray(plane).reshape(-1)
+            is_there[flat[run_starts(flat, self.volume.columns)]] = True
+            is_there[0] = False
+            found.append(tuple(np.flatnonzero(is_there).tolist()))
+        return tuple(found)
+
+    @cached_property
     def values(self) -> tuple[int, ...]:
         """The label values that occur, ascending; segments are numbered in this order, from 1."""
-        present = np.zeros(256, bool)
-        for plane in self.labels:
-            flat = np.ascontiguousarray(plane).reshape(-1)
-            present[flat[run_starts(flat, self.volume.columns)]] = True
-        return tuple(value for value in np.flatnonzero(present).tolist() if value)
+        return tuple(sorted({value for values in self.present for value in values}))
 
     @cached_property
     def measurements(self) -> Mapping[int, Measurement]:

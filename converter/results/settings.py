@@ -66,7 +66,8 @@ class ResultSettings:
 
     `structures` are codes that the caller hands over, by structure name; what is not among them is looked up
     in the terminology. `tracking_key` keeps tracking UIDs from being guessed from a Patient ID; where results
-    of one patient shall have equal ones it is the same key.
+    of one patient shall have equal ones it is the same key. `parameters` are what the algorithm was told, a
+    text each.
     """
 
     sop_instance_uid: str
@@ -77,6 +78,7 @@ class ResultSettings:
     task: str
     algorithm: Algorithm
     structures: Mapping[str, Structure] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
     instance_number: int = 1
     tracking_key: bytes = b"iris"
 

@@ -15,7 +15,7 @@ from converter.colours import cielab_of
 from converter.explicit_vr import element, sequence, text_element
 from converter.reading.headers import text_of
 from converter.results.bytes import coded
-from converter.results.settings import MARK
+from converter.results.settings import MARK, ResultSettings
 from converter.series import Volume
 from converter.terminology import Structure
 from converter.uids import derived_uid
@@ -73,6 +73,12 @@ def tracked_subject(volume: Volume) -> tuple[str, ...]:
     return ("study", volume.study_uid)
 
 
+def tracking_uid(name: str, subject: tuple[str, ...], settings: ResultSettings) -> str:
+    """Equal for one structure of one subject (PS3.3 C.8.20.4); keyed: it leads nobody to the patient."""
+    message = "\x00".join((settings.task, name, *subject)).encode("utf-8", "surrogateescape")
+    return derived_uid("tracking", hmac.new(settings.tracking_key, message, hashlib.sha256).hexdigest())
+
+
 def _algorithm(settings: SegmentationSettings, text: Text) -> tuple[bytes, bytes]:
     """Its identification (PS3.3 10.16), then type and name."""
     algorithm = settings.algorithm
@@ -96,7 +102,6 @@ def _segment(
 ) -> bytes:
     """One item, its elements in the order of their tags."""
     type_modifier = coded(0x00620011, found.type_modifier) if found.type_modifier else b""
-    tracking_uid = _tracking_uid(found.name, subject, settings)
     return b"".join(
         (
             _region(found),
@@ -108,7 +113,7 @@ def _segment(
             element(0x0062000D, "US", pack("<3H", *cielab_of(found.rgb))),
             coded(0x0062000F, found.type, type_modifier),
             text(0x00620020, "UT", found.name[:LONGEST_LABEL]),
-            text_element(0x00620021, "UI", tracking_uid),
+            text_element(0x00620021, "UI", tracking_uid(found.name, subject, settings)),
         )
     )
 
@@ -124,9 +129,3 @@ def _region(found: Structure) -> bytes:
         return b""
     modifier = coded(0x00082220, found.region_modifier) if found.region_modifier else b""
     return coded(0x00082218, found.region, modifier)
-
-
-def _tracking_uid(name: str, subject: tuple[str, ...], settings: SegmentationSettings) -> str:
-    """Equal for one structure of one subject (PS3.3 C.8.20.4); keyed: it leads nobody to the patient."""
-    message = "\x00".join((settings.task, name, *subject)).encode("utf-8", "surrogateescape")
-    return derived_uid("tracking", hmac.new(settings.tracking_key, message, hashlib.sha256).hexdigest())

@@ -52,8 +52,19 @@ _OUTPUTS: Final = (
         "converter.segmentation:segmentation_writer",
         has_encoding=True,
     ),
-    Output("sr", "measurements as a structured report"),
-    Output("rtstruct", "contours for radiotherapy"),
+    Output(
+        "sr",
+        "measurements as a structured report",
+        "gateway.making.makers.sr:SrMaker",
+        "converter.report.document:WRITER",
+        says_nothing_found=True,
+    ),
+    Output(
+        "rtstruct",
+        "contours for radiotherapy",
+        "gateway.making.makers.rtstruct:RtStructMaker",
+        "converter.contours.document:WRITER",
+    ),
     Output(
         "overlay",
         "a colour picture of each slice with the contours, for viewers that draw no segmentations",

@@ -40,10 +40,15 @@ def address_of(world: Any) -> Any:
 
 
 def segs_in(orthanc: Any, study_uid: str, folder: Path) -> list[Path]:
-    """The segmentations that Orthanc holds of a study, fetched over its REST API."""
+    """The segmentations that Orthanc holds of a study."""
+    return objects_in(orthanc, study_uid, "SEG", folder)
+
+
+def objects_in(orthanc: Any, study_uid: str, modality: str, folder: Path) -> list[Path]:
+    """What Orthanc holds of a study in series of a modality, fetched over its REST API."""
     address, user = orthanc.rest
     with httpx.Client(base_url=address, auth=user, trust_env=False) as client:
-        query = {"Level": "Series", "Query": {"StudyInstanceUID": study_uid, "Modality": "SEG"}}
+        query = {"Level": "Series", "Query": {"StudyInstanceUID": study_uid, "Modality": modality}}
         files = []
         for series in client.post("/tools/find", json=query).json():
             for instance in client.get(f"/series/{series}").json()["Instances"]:
@@ -84,6 +89,41 @@ def test_real_study_sent_by_storescu_comes_back_as_a_segmentation_beside_its_ct(
     read_by_dcmqi(seg_path, tmp_path / "dcmqi", segments=seg.number_of_segments)
     (result,) = (world.data_dir / "results").glob("*/*.dcm")
     assert dcmread(result).PixelData == dcmread(seg_path).PixelData
+    assert world.stop() == 0
+
+
+def test_report_and_contours_come_back_beside_the_segmentation_and_are_never_taken_as_input(
+    make_world: Callable[..., Any],
+    orthanc: Any,
+    storescu: Callable[..., Any],
+    demo_study: Path,
+    tmp_path: Path,
+) -> None:
+    files = sorted(demo_study.glob("*.dcm"))
+    study_uid = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
+    rule = '[[rule]]\nname = "ct"\noutputs = ["sr", "rtstruct", "seg"]\n'
+    world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port), config=rule)
+    world.start()
+    assert storescu(files, address_of(world)).returncode == 0
+    study = world.until(study_uid, done)
+    assert study["reason"] == "delivered", study
+
+    made = {dcmread(path).Modality: path for path in (world.data_dir / "results").glob("*/*.dcm")}
+    assert set(made) == {"SEG", "SR", "RTSTRUCT"}
+    for modality, path in made.items():
+        (came,) = objects_in(orthanc, study_uid, modality, tmp_path)
+        assert dcmread(came) == dcmread(path)
+    numbers = [dcmread(path).SeriesNumber for path in made.values()]
+    assert len(set(numbers)) == 3
+    groups = hd.sr.srread(made["SR"]).content.get_volumetric_roi_measurement_groups()
+    assert [group.tracking_identifier for group in groups] == [
+        segment.SegmentLabel for segment in dcmread(made["SEG"]).SegmentSequence
+    ]
+    # An auto-routing rule that is too wide sends them to the gateway.
+    sent = send_files(list(made.values()), address_of(world), "STORESCU")
+    assert [each.status for each in sent] == [0x0000] * 3
+    again = world.until(study_uid, done)
+    assert len(again["jobs"]) == len(study["jobs"]) == 1
     assert world.stop() == 0
 
 

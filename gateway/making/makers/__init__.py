@@ -112,12 +112,18 @@ class Making:
         return {
             **said,
             "sop_instance_uid": uid,
-            "series_uid": derived_uid(uid, "series"),
+            "series_uid": series_uid_of(uid),
             "made_at": self.made_at,
             "algorithm": self.algorithm,
             "structures": self.terms.structures,
+            "parameters": tuple(f"{name} = {json.dumps(value)}" for name, value in self.job.options.items()),
             "tracking_key": self.tracking_key,
         }
+
+
+def series_uid_of(sop_instance_uid: str) -> str:
+    """The series of an object that a job was made: each output has its own."""
+    return derived_uid(sop_instance_uid, "series")
 
 
 class Maker(Protocol):

@@ -302,7 +302,7 @@ _PACS = "[[destination]]\nname = 'pacs'\n"
         ("[api]\nauth = 'cognito'", "api.auth"),
         (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
         (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),
-        ("[[rule]]\nname = 'a'\noutputs = ['seg', 'sr']", "rule a"),
+        ("[[rule]]\nname = 'a'\noutputs = ['seg', 'surface']", "rule a"),
         ("[[rule]]\nname = 'a'\nleave_site = 'no_head'", "rule a"),
     ],
 )

@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from highdicom import sr
+from pydicom.sr.codedict import codes
 
-from batch_job.contract import LABELS_NAME, MANIFEST_NAME
+from batch_job.contract import LABELS_NAME, MANIFEST_NAME, Flag, Manifest
 from converter.measures import Measurement, measure_labels
 from converter.results.header import is_our_own
 from gateway.config import Config
@@ -128,6 +130,47 @@ def test_figures_that_the_job_lacks_are_measured_here(
     assert seen[0].labelled.measurements == measure_labels(seen[0].volume, seen[0].labels)
 
 
+@pytest.mark.parametrize("outputs", [("seg", "sr"), ("sr", "seg")])
+def test_report_of_a_job_has_its_figures_and_flags_and_refers_to_its_segmentation(
+    segmented: Any, outputs: tuple[str, ...]
+) -> None:
+    flag = Flag(code="gap", structure="bone", number=1, unit="", sentence="A rib is missing.")
+    site = segmented(*outputs, statistics=STATISTICS, flags=[flag])
+    site.encode(site.job())
+    made = site.objects()
+    (group,) = sr.MeasurementReport.from_sequence([made["sr"]]).get_volumetric_roi_measurement_groups()
+    assert [each.value for each in group.get_measurements()] == [12.5, 301.25, 17.5]
+    said = {each.name.value: each.value.value for each in group.get_qualitative_evaluations()}
+    assert (said["TRUNCATED"], said["FLAG"]) == (codes.SCT.Yes.value, "gap")
+    assert group.tracking_uid == made["seg"].SegmentSequence[0].TrackingUID
+    listed = made["sr"].CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    evidence = {series.SeriesInstanceUID: series.ReferencedSOPSequence for series in listed}
+    assert evidence[made["seg"].SeriesInstanceUID][0].ReferencedSOPInstanceUID == made["seg"].SOPInstanceUID
+    assert len(evidence) == 2
+
+
+def test_reports_with_other_flags_have_other_uids(segmented: Any) -> None:
+    site = segmented("sr", statistics=STATISTICS)
+    site.encode(site.job())
+    before = site.objects()["sr"].SOPInstanceUID
+    manifest = Manifest.from_json((site.folder / MANIFEST_NAME).read_bytes())
+    flag = Flag(code="gap", structure="bone", number=1, unit="", sentence="A rib is missing.")
+    changed = manifest.model_copy(update={"flags": (flag,)})
+    (site.folder / "objects" / "jobs" / site.job().job_key / MANIFEST_NAME).write_bytes(changed.to_json())
+    with site.ledger.transaction() as transaction:
+        transaction.update("jobs", "job_key", site.job().job_key, {"state": JobState.SEGMENTED})
+    site.encode(site.job())
+    assert site.objects()["sr"].SOPInstanceUID != before
+
+
+def test_report_where_nothing_was_found_is_the_only_object_and_says_so(segmented: Any) -> None:
+    site = segmented("seg", "sr", "rtstruct", found=False)
+    site.encode(site.job())
+    assert list(site.objects()) == ["sr"]
+    assert "No structure was found" in str(site.objects()["sr"])
+    assert site.job().state is JobState.ENCODED
+
+
 def test_encode_that_is_repeated_gives_the_same_objects(segmented: Any) -> None:
     site = segmented("seg", "note")
     before = site.job()
@@ -154,7 +197,7 @@ def test_encode_where_one_maker_fails_records_nothing(
     assert site.job().state is JobState.SEGMENTED
 
 
-@pytest.mark.parametrize("output", ["sr", "hologram"])
+@pytest.mark.parametrize("output", ["surface", "hologram"])
 def test_encode_of_an_output_that_is_not_made_here_says_so(segmented: Any, output: str) -> None:
     site = segmented("seg", output)
     with pytest.raises(CannotGoOn, match=f"does not make the output {output}"):
