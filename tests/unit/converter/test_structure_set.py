@@ -304,9 +304,9 @@ def test_real_anatomy_is_read_by_readers_of_radiotherapy_as_it_was_marked(
     side = min(volume.rows, volume.columns)  # rt-utils sees no more of a slice that is not square
     for reader in READERS:
         found = [
-            dice(masks[reader][region][:, :side, :side], (labels == value)[:, :side, :side])
+            dice(masks[reader][region], labels == value)
             for region, value in zip(regions, labelled.values, strict=True)
-            if (labels == value)[:, :side, :side].any()
+            if reader == "dicompyler" or not (labels == value)[:, :, side:].any()
         ]
-        assert len(found) > 30
+        assert len(found) > 25
         assert min(found) >= 0.99
