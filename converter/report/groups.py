@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from converter.measures import Measurement
 from converter.reading.headers import text_of
 from converter.results.bytes import frame_named
-from converter.results.labelled import Labelled, QualityFlag
-from converter.results.settings import ResultSettings
+from converter.results.labelled import Labelled
+from converter.results.settings import QualityFlag, ResultSettings
 from converter.seg.segments import tracked_subject, tracking_uid
 from converter.series import Volume
 from converter.terminology import Structure

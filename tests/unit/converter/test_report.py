@@ -19,8 +19,8 @@ from pydicom.sr.codedict import codes
 from converter.measures import measure_labels
 from converter.report.document import write_report
 from converter.report.groups import SegmentationReference
-from converter.results.labelled import Labelled, QualityFlag
-from converter.results.settings import ResultSettings
+from converter.results.labelled import Labelled
+from converter.results.settings import QualityFlag, ResultSettings
 from converter.segmentation import Encoded, SegmentationSettings, encode_segmentation
 from converter.series import read_series
 from converter.terminology import Code, structure
