@@ -137,6 +137,23 @@ def test_encode_as_overlay_fills_a_folder_with_pictures(
     assert {picture.SOPClassUID.name for picture in pictures} == {"Secondary Capture Image Storage"}
 
 
+@pytest.mark.parametrize(("form", "modality"), [("sr", "SR"), ("rtstruct", "RTSTRUCT")])
+def test_encode_makes_other_outputs_of_the_same_labels_in_series_of_their_own(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path, form: str, modality: str
+) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    for name, said in (("seg.dcm", ()), ("one.dcm", ("--format", form)), ("two.dcm", ("--format", form))):
+        assert iris("encode", torso, labels, name, *said).returncode == 0
+    seg, made = dcmread(tmp_path / "seg.dcm"), dcmread(tmp_path / "one.dcm")
+    assert (made.Modality, made.StudyInstanceUID) == (modality, seg.StudyInstanceUID)
+    assert made.SeriesNumber != seg.SeriesNumber
+    assert made.SeriesInstanceUID != seg.SeriesInstanceUID
+    assert (tmp_path / "one.dcm").read_bytes() == (tmp_path / "two.dcm").read_bytes()
+    wrong = iris("encode", torso, labels, "three.dcm", "--format", form, "--type", "labelmap")
+    assert wrong.returncode == 2
+    assert f"are not for --format {form}" in " ".join(wrong.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
