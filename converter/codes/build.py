@@ -24,6 +24,7 @@ from .corrections import (
     CodePair,
     Row,
 )
+from .palette import PALETTE
 
 PACKAGE: Final = "TotalSegmentator"
 TARGET: Final = Path(__file__).with_name("codes.json")
@@ -110,7 +111,12 @@ def _corrected(upstream: Mapping[str, Record]) -> dict[str, Record]:
     _refuse("rows need no replacing", (name for name, record in replaced.items() if record == rows.get(name)))
     _refuse("added rows are there already", ADDED_ROWS.keys() & rows.keys())
     added = {name: _of_row(row, None) for name, row in ADDED_ROWS.items()}
-    return {**rows, **replaced, **added}
+    return _recoloured({**rows, **replaced, **added})
+
+
+def _recoloured(rows: Mapping[str, Record]) -> dict[str, Record]:
+    _refuse("there are colours of what is not there", PALETTE.keys() - rows.keys())
+    return {name: {**row, "rgb": list(PALETTE.get(name, row["rgb"]))} for name, row in rows.items()}
 
 
 def _of_row(row: Row, before: Record | None) -> Record:

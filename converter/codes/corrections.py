@@ -63,13 +63,13 @@ REPLACED_ROWS: Final[Mapping[str, Row]] = {
 ADDED_ROWS: Final[Mapping[str, Row]] = {
     # Structures of total_mr without a row. The fourth, intervertebral_discs, stays without: DICOM's
     # dictionaries have codes of single discs only, and a code is never guessed.
-    "lung_left": Row(ANATOMY, ("39607008", "Lung"), LEFT, rgb=(96, 196, 160)),
-    "lung_right": Row(ANATOMY, ("39607008", "Lung"), RIGHT, rgb=(168, 126, 214)),
+    "lung_left": Row(ANATOMY, ("39607008", "Lung"), LEFT, rgb=(110, 215, 140)),
+    "lung_right": Row(ANATOMY, ("39607008", "Lung"), RIGHT, rgb=(190, 130, 235)),
     "vertebrae": Row(ANATOMY, ("51282000", "Vertebra"), rgb=(226, 202, 134)),
     # Tissues, in the categories under which CID 7191 and 7197 list them.
-    "bone": Row(TISSUE, ("3138006", "Bone"), rgb=(241, 214, 145)),
-    "adipose_tissue": Row(TISSUE, ("55603005", "Fat"), rgb=(230, 160, 40)),
-    "soft_tissue": Row(TISSUE, ("87784001", "Soft tissue"), rgb=(177, 82, 76)),
-    "gas": Row(SUBSTANCE, ("74947009", "Gas"), rgb=(70, 160, 220)),
+    "bone": Row(TISSUE, ("3138006", "Bone"), rgb=(241, 232, 200)),
+    "adipose_tissue": Row(TISSUE, ("55603005", "Fat"), rgb=(232, 190, 70)),
+    "soft_tissue": Row(TISSUE, ("87784001", "Soft tissue"), rgb=(190, 84, 78)),
+    "gas": Row(SUBSTANCE, ("74947009", "Gas"), rgb=(70, 190, 240)),
 }
 """Rows that upstream lacks."""

@@ -10,6 +10,7 @@ from collections import defaultdict
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,8 +18,11 @@ import pytest
 from pydicom.sr import _concepts_dict
 
 from batch_job.contract import engines
+from batch_job.preview import colours as preview_colours
 from converter.codes import corrections
 from converter.codes.build import UpstreamChanged, build
+from converter.codes.palette import PALETTE
+from converter.colours import cielab_of
 from converter.terminology import (
     PRIVATE_CATEGORY,
     PRIVATE_SCHEME,
@@ -32,6 +36,8 @@ TEXT = resources.files("converter.codes").joinpath("codes.json").read_text(encod
 CODED = [structure(name) for name in structure_names()]
 TABLES = {name: task.labels for facts in engines().values() for name, task in facts.tasks.items()}
 """Label value to structure name, by task, of all engines."""
+FAR_APART = 20.0
+"""In CIELab."""
 SIDES = {"left": Code("7771000", "SCT", "Left"), "right": Code("24028007", "SCT", "Right")}
 
 ORDINALS = ["First", "Second", "Third", "Fourth", "Fifth", "Sixth"]
@@ -398,3 +404,58 @@ def test_build_refuses_another_licence(upstream: Path) -> None:
     about.write_text(about.read_text().replace("Apache 2.0", "Proprietary"))
     with pytest.raises(UpstreamChanged, match="Proprietary"):
         build(upstream)
+
+
+# -- colours ------------------------------------------------------------------------------------------------
+
+
+def test_organs_have_the_colours_of_the_preview() -> None:
+    assert {name: structure(name).rgb for name in preview_colours.COLOURS} == preview_colours.COLOURS
+
+
+def test_structures_that_touch_in_a_real_patient_have_colours_far_apart(data: Path) -> None:
+    image: Any = nib.load(data / "ct-torso-3mm" / "labels.nii.gz")
+    labels = np.asanyarray(image.dataobj).astype(np.int64)
+    touching: set[tuple[int, int]] = set()
+    for axis in range(3):
+        along = np.moveaxis(labels, axis, 0)
+        for apart in (1, 2):
+            numbers = np.unique(along[:-apart] * 256 + along[apart:])
+            touching |= {divmod(int(number), 256) for number in numbers}
+    names = TABLES["total"]
+    pairs = {(names[a], names[b]) for a, b in touching if a and b and a != b}
+    assert len(pairs) > 100
+    near = {pair: _difference(*(structure(name).rgb for name in pair)) for pair in pairs}
+    assert {pair: apart for pair, apart in near.items() if apart < FAR_APART} == {}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("liver", "spleen", "pancreas", "stomach", "kidney_left", "kidney_right", "gallbladder"),
+        ("vertebrae_T11", "vertebrae_T12", "vertebrae_L1", "rib_left_12", "rib_right_12"),
+        ("rib_left_6", "rib_left_7", "rib_left_8"),
+        ("gluteus_maximus_left", "gluteus_medius_left", "gluteus_minimus_left", "hip_left"),
+    ],
+    ids=lambda names: names[0],
+)
+def test_neighbours_have_colours_far_apart(names: tuple[str, ...]) -> None:
+    for one, other in combinations(names, 2):
+        assert _difference(structure(one).rgb, structure(other).rgb) >= FAR_APART, (one, other)
+
+
+def test_colours_are_seen_on_grey_and_on_black() -> None:
+    for name in PALETTE:
+        lightness, *chroma = _cielab(structure(name).rgb)
+        assert lightness > 40, name
+        assert np.hypot(*chroma) > 15, name
+
+
+def _difference(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Of two colours in CIELab; 2 is just seen side by side."""
+    return float(np.linalg.norm(np.subtract(_cielab(one), _cielab(other))))
+
+
+def _cielab(rgb: tuple[int, ...]) -> list[float]:
+    lightness, a, b = cielab_of(rgb)
+    return [lightness / 655.35, a / 257 - 128, b / 257 - 128]
