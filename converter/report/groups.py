@@ -22,12 +22,11 @@ VOLUMETRIC_ROI, ANY_MEASUREMENT = "1411", "1501"
 
 @dataclass(frozen=True)
 class SegmentationReference:
-    """The segmentation of the same labels; `segments` are their names in the order of their numbers."""
+    """The segmentation of the same labels; its segments are numbered in the order of the values there."""
 
     sop_class_uid: str
     sop_instance_uid: str
     series_uid: str
-    segments: Sequence[str]
 
 
 def measurement_groups(
@@ -40,11 +39,9 @@ def measurement_groups(
     """
     algorithm = list(_algorithm(items, settings))
     subject = tracked_subject(labelled.volume)
-    names = segmentation.segments if segmentation is not None else ()
-    numbers = {name: number for number, name in enumerate(names, start=1)}
     images = {} if segmentation is not None else _frames_of(labelled)
     modality = text_of(labelled.volume.header, "Modality")
-    for value in labelled.values:
+    for number, value in enumerate(labelled.values, start=1):
         name, measured = labelled.names[value], labelled.measurements[value]
         content = [
             items.text(Relation.HAS_OBSERVATION_CONTEXT, concepts.TRACKING_IDENTIFIER, name),
@@ -62,7 +59,7 @@ def measurement_groups(
         if segmentation is None:
             content += _source_images(items, labelled.volume, images[value])
         else:
-            content += _segment(items, segmentation, numbers[name], labelled.volume.series_uid)
+            content += _segment(items, segmentation, number, labelled.volume.series_uid)
         template = ANY_MEASUREMENT if segmentation is None else VOLUMETRIC_ROI
         yield items.container(concepts.MEASUREMENT_GROUP, content, template)
 

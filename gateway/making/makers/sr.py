@@ -39,6 +39,5 @@ def _segmentation(making: Making) -> SegmentationReference | None:
                 written.sop_class_uid,
                 written.sop_instance_uid,
                 series_uid_of(written.sop_instance_uid),
-                written.segments,
             )
     return None

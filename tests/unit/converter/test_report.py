@@ -48,7 +48,7 @@ def segmented(labelled: Labelled, said: SegmentationSettings, path: Path) -> Seg
     made: Encoded = encode_segmentation(
         labelled.volume, labelled.labels, labelled.names, replace(said, sop_instance_uid="2.25.7"), path
     )
-    return SegmentationReference(made.sop_class_uid, made.sop_instance_uid, said.series_uid, made.segments)
+    return SegmentationReference(made.sop_class_uid, made.sop_instance_uid, said.series_uid)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def by_highdicom(
     found = structure(name)
     side = concept(found.type_modifier) if found.type_modifier else None
     unit, attenuation = codes.UCUM.HounsfieldUnit, concept(Code("112031", "DCM", "Attenuation Coefficient"))
-    number = list(reference.segments).index(name) + 1
+    number = labelled.values.index(value) + 1
     seg = dcmread(labelled.volume.frames[0].path.parent.parent / "seg.dcm")
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(seg.SegmentSequence[number - 1].TrackingUID, name),
