@@ -80,8 +80,12 @@ def _addition(block: re.Match[str]) -> Addition:
 
 def copy_of_the_checkout(target: Path) -> Path:
     """Copy what the gateway and its tests need."""
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        large = {Path(each).name for each in LARGE if (ROOT / each).parent == Path(folder)}
+        return {name for name in names if name == "__pycache__" or name.endswith(".pyc")} | large
+
     for part in PARTS:
-        ignored = shutil.ignore_patterns("__pycache__", "*.pyc", *(Path(large).name for large in LARGE))
         shutil.copytree(ROOT / part, target / part, ignore=ignored, symlinks=True)
     for large in LARGE:
         (target / large).symlink_to(ROOT / large)
