@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 
 POLICY = Policy(failures_allowed=3, machine=Backoff(2.0, 300.0), outside=Backoff(2.0, 300.0))
 """How often a run may be lost by a fault of its own, and how soon the next is planned."""
-ELSEWHERE = replace(POLICY, machine_failures_allowed=8, machine=Backoff(15.0, 1800.0))
+ELSEWHERE = replace(POLICY, machine_failures_allowed=12, machine=Backoff(2.0, 1800.0))
 """The same at a queue elsewhere, where each run costs: a job that its machines never let run to the end waits
-for a person after eight of them. One whose machines are taken away (Spot) goes on, however often."""
+for a person after twelve of them, about an hour. One whose machines are taken away (Spot) goes on."""
 WITHOUT_A_RUN: Final = ON_THE_WAY - {JobState.RUNNING}
 
 

@@ -299,7 +299,7 @@ def test_run_that_a_machine_elsewhere_never_lets_end_waits_for_a_person_in_the_e
         waits = f"; after {allowed - run} more it waits for a person)"
         assert site.job().reason.endswith(waits) is (run > 1)
         parts.submit()
-    assert sum(waits_s) > 1400  # what is away for a while fails nothing
+    assert sum(waits_s) > 3000  # what is away for a while fails nothing
     parts.hear(RunEnded(key, allowed, 75, "the bucket does not let it in"))
     job = site.job()
     lost = f"{allowed} runs were lost since {first_end(site, key)} UTC; retry when it is settled"
