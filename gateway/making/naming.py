@@ -51,8 +51,13 @@ def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume, *,
 
 
 def titled(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of an object, its description begun with what kind it is: viewers show the first words."""
-    return {**said, "series_description": fit_description(f"{kind} {said['series_description']}")}
+    """What is said of an object, with what kind it is in front, since viewers show the first words.
+
+    Only the mark of a result with flags stands before it.
+    """
+    text = str(said["series_description"])
+    marked = f"{MARK} {kind} {text.removeprefix(MARK)}" if text.startswith(MARK) else f"{kind} {text}"
+    return {**said, "series_description": fit_description(marked)}
 
 
 def fit_description(text: str) -> str:

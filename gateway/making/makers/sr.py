@@ -8,6 +8,7 @@ from converter.report.groups import SegmentationReference
 from converter.results.settings import ResultSettings, WrittenObject
 from converter.seg.settings import Encoded
 from gateway.config import Config
+from gateway.making.naming import titled
 
 from . import Making, series_uid_of
 
@@ -28,7 +29,8 @@ class SrMaker:
         segmentation = _segmentation(making)
         labelled = making.labelled
         content = (labelled.flags, labelled.measurements, segmentation)
-        settings = ResultSettings(**making.said("sr", WRITER.version, json.dumps(content, default=asdict)))
+        said = making.said("sr", WRITER.version, json.dumps(content, default=asdict))
+        settings = ResultSettings(**titled("Measurements", said))
         return write_report(labelled, settings, making.path_of(settings.sop_instance_uid), segmentation)
 
 

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from pydicom import dcmread
 
 from batch_job.contract import Flag
 from gateway.config import Config
 from gateway.ledger.results import current_objects
-from gateway.making.makers import load_maker
+from gateway.making.makers.summary import SummaryMaker
 from tests.unit.making.conftest import JOB_KEY
 
 
@@ -40,18 +41,21 @@ def test_summary_and_pdf_of_a_job_are_series_of_their_own_with_its_flags(segment
     assert {name: one.Modality for name, one in made.items()} == {"seg": "SEG", "summary": "OT", "pdf": "DOC"}
     assert len({one.SeriesInstanceUID for one in made.values()}) == 3
     assert {one.SeriesNumber for one in made.values()} == {9003, 9004, 9005}
-    assert made["summary"].SeriesDescription == "Summary tissue of 3 (research use)"
-    assert made["pdf"].SeriesDescription == "Report tissue of 3 (research use)"
+    assert made["summary"].SeriesDescription == "CHECK: Summary tissue of 3 (research use)"
+    assert made["pdf"].SeriesDescription == "CHECK: Report tissue of 3 (research use)"
 
 
-def test_summary_of_other_flags_is_another_object(segmented: Any) -> None:
+def test_summary_of_other_flags_is_another_object(segmented: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    makings: list[Any] = []
+    make = SummaryMaker.make
+    monkeypatch.setattr(
+        SummaryMaker, "make", lambda self, making: makings.append(making) or make(self, making)
+    )
     flag = Flag(code="wide_spacing", structure=None, number=6.0, unit="mm", sentence="slices are 6 mm apart")
     site = segmented("summary", flags=[flag])
     site.encode(site.job())
     first = site.objects()["summary"].SOPInstanceUID
-    making = site.encode._making(site.job())
-    plain = replace(making, manifest=making.manifest.model_copy(update={"flags": []}))
-    (made,) = load_maker("summary", Config()).make(plain)
+    (made,) = make(SummaryMaker(Config()), replace(makings[0], flags=()))
     assert made.sop_instance_uid != first
 
 
