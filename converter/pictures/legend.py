@@ -55,7 +55,8 @@ class Legend:
         self._mark = self._size - 3
         widest = self._size * WIDEST
         texts = [text_width(entry.text, self._size) for entry in entries.values()]
-        needed = [*texts, text_width(RESEARCH_USE, self._size + 1) - self._indent]
+        head = [text_width(RESEARCH_USE, self._size + 1), *(text_width(line, self._size) for line in said)]
+        needed = [*texts, *(width - self._indent for width in head)]
         self._text_width = int(min(max(needed), widest)) + 1
         self.height = max(shape[0], LEAST_ROWS)
         self._lines = (self.height - 2 * self._gap) // self._line - HEAD_LINES - 1

@@ -19,7 +19,14 @@ import httpx
 import numpy as np
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EncapsulatedPDFStorage,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+    generate_uid,
+)
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
@@ -85,7 +92,10 @@ def _slice_hu(*, air: bool) -> np.ndarray:
 
 @dataclass
 class RecordingPacs:
-    """Takes segmentations and remembers every send: SOP Instance UID and digest of the data set's bytes."""
+    """Takes segmentations, pictures and documents, and remembers every send.
+
+    A send is the SOP Instance UID and the digest of the data set's bytes.
+    """
 
     status: int = 0x0000
     sends: list[tuple[str, str]] = field(default_factory=list)
@@ -95,7 +105,8 @@ class RecordingPacs:
         entity = AE("RECORDER")
         entity.maximum_pdu_size = 0
         entity.add_supported_context(Verification)
-        entity.add_supported_context(SegmentationStorage, ExplicitVRLittleEndian)
+        for sop_class in (SegmentationStorage, SecondaryCaptureImageStorage, EncapsulatedPDFStorage):
+            entity.add_supported_context(sop_class, ExplicitVRLittleEndian)
         server = entity.start_server(
             ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._on_store)]
         )

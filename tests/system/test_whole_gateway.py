@@ -127,6 +127,32 @@ def test_report_and_contours_come_back_beside_the_segmentation_and_are_never_tak
     assert world.stop() == 0
 
 
+def test_pictures_and_document_come_back_and_are_never_taken_as_input(
+    make_world: Callable[..., Any], recording_pacs: Any, small_study: Path
+) -> None:
+    study_uid = dcmread(next(small_study.glob("*.dcm")), stop_before_pixels=True).StudyInstanceUID
+    rule = '[[rule]]\nname = "ct"\noutputs = ["seg", "overlay", "summary", "pdf"]\n'
+    world = make_world(("pacs", "RECORDER", recording_pacs.port), config=rule)
+    world.start()
+    world.send(small_study)
+    study = world.until(study_uid, done)
+    assert study["reason"] == "delivered", study
+
+    made = [dcmread(path) for path in (world.data_dir / "results").glob("*/*.dcm")]
+    assert sorted(one.Modality for one in made) == ["DOC", *["OT"] * 9, "SEG"]
+    assert len({one.SeriesInstanceUID for one in made}) == 4
+    assert len({one.SeriesNumber for one in made}) == 4
+    assert recording_pacs.objects == {one.SOPInstanceUID for one in made}
+    # An auto-routing rule that is too wide sends them to the gateway.
+    sent = send_files(sorted((world.data_dir / "results").glob("*/*.dcm")), address_of(world), "STORESCU")
+    assert {each.status for each in sent} == {0x0000}
+    again = world.until(study_uid, done)
+    assert len(again["jobs"]) == len(study["jobs"]) == 1
+    told = [line["event"] for line in again["timeline"]]
+    assert told.count("instance.our_own_result") == len(made)
+    assert world.stop() == 0
+
+
 def test_label_map_goes_to_the_pacs_and_shows_the_same_as_bits_do(
     make_world: Callable[..., Any],
     orthanc: Any,
