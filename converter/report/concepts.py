@@ -53,8 +53,21 @@ ROWS = Code("110910", DCM, "Pixel Data Rows")
 COLUMNS = Code("110911", DCM, "Pixel Data Columns")
 HORIZONTAL_SPACING = Code("111026", DCM, "Horizontal Pixel Spacing")
 VERTICAL_SPACING = Code("111066", DCM, "Vertical Pixel Spacing")
+_MODALITIES: Final = {
+    "CT": "Computed Tomography",
+    "MR": "Magnetic Resonance",
+    "PT": "Positron emission tomography",
+    "NM": "Nuclear Medicine",
+}
+"""CID 29; another one is called by its value."""
 PIXELS = Code("{pixels}", UCUM, "pixels")
 MILLIMETRE = Code("mm", UCUM, "millimeter")
+
+
+def modality_code(modality: str) -> Code:
+    """A modality, coded."""
+    return Code(modality, DCM, _MODALITIES.get(modality, modality))
+
 
 # -- a measurement group ------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from converter.reading.headers import text_of
 from converter.series import Volume
 from converter.source_header import source_header
-from converter.terminology import Code
 
 from . import concepts
 from .items import Items, Relation
@@ -25,7 +24,7 @@ def _descriptors(items: Items, volume: Volume) -> Iterator[bytes]:
     context = Relation.HAS_ACQUISITION_CONTEXT
     modality = text_of(volume.header, "Modality")
     if modality:
-        yield items.code(context, concepts.MODALITY, Code(modality, concepts.DCM, modality))
+        yield items.code(context, concepts.MODALITY, concepts.modality_code(modality))
     uid = str(source_header(volume).FrameOfReferenceUID)
     yield items.uid(context, concepts.FRAME_OF_REFERENCE_UID, uid)
     row_mm, column_mm = volume.pixel_spacing_mm
