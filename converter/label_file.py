@@ -91,7 +91,7 @@ def encode_label_file(
 def _settings(
     volume: Volume, labels: Path, table: LabelTable, writer: Writer, wording: Wording
 ) -> ResultSettings:
-    made_at = datetime.fromtimestamp(labels.stat().st_mtime, UTC)
+    made_at = datetime.fromtimestamp(labels.stat().st_mtime, UTC).astimezone()
     uid = derived_uid(
         "label file",
         table.task,

@@ -45,7 +45,7 @@ __all__ = [
     "segmentation_writer",
 ]
 
-ENCODER_VERSION = made_with("5")
+ENCODER_VERSION = made_with("6")
 """Changes whenever the bytes would."""
 
 NOTHING_TO_ENCODE = "the label map is empty; there is nothing to encode"
@@ -169,10 +169,10 @@ def _warnings(
     for found in structures:
         if found.is_private:
             yield f"{found.name} has no standard code and got a private one ({PRIVATE_SCHEME})"
-    if settings.encoding.type is SegmentationType.BINARY and shown.rows * shown.columns % BYTE_BITS:
+    if settings.encoding.type is SegmentationType.BINARY and shown.columns % BYTE_BITS:
         yield (
-            f"frames of {shown.rows} x {shown.columns} pixels end within a byte, which some viewers draw "
-            "wrongly (OHIF 3.13 does); a label map they draw right"
+            f"rows of {shown.columns} pixels end within a byte, which some viewers draw wrongly (OHIF 3.13, "
+            "Weasis up to 4.6.6); a label map they draw right"
         )
 
 

@@ -156,4 +156,5 @@ def _segment(item: Dataset) -> Segment:
     value = int(match[1]) if match and 1 <= int(match[1]) <= 255 else None
     lab = numbers_of(item, "RecommendedDisplayCIELabValue", 3)
     cielab = (int(lab[0]), int(lab[1]), int(lab[2])) if lab else None
-    return Segment(int(item.SegmentNumber), str(item.SegmentLabel), value, cielab)
+    name = str(item.get("TrackingID") or "") if value is not None else ""
+    return Segment(int(item.SegmentNumber), name or str(item.SegmentLabel), value, cielab)

@@ -113,10 +113,14 @@ LOSSY_COMPRESSION = (
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 )
+NOT_IN_THE_DIGEST = ("BodyPartExamined",)
+"""Of the General Series Module (C.7.3.1): taken over since later than results whose digests are known. In the
+digest it would make a revision of each of them; a correction of it alone makes none."""
 OPTIONAL = (
     *PATIENT_AND_STUDY,
     *SCANNER,
     *LOSSY_COMPRESSION,
+    *NOT_IN_THE_DIGEST,
     "Modality",
     "SeriesNumber",
     "SeriesDescription",
@@ -134,10 +138,12 @@ def source_header(volume: Volume) -> Dataset:
 
 
 def copied_header_digest(volume: Volume) -> str:
-    """SHA-256, lower-case hex, of exactly what a result takes over from its source, or refers to."""
+    """SHA-256, lower-case hex, of what a result takes over from its source, or refers to."""
     digest = hashlib.sha256()
     with config.disable_value_validation():
         for element in _common(volume):
+            if element.keyword in NOT_IN_THE_DIGEST:
+                continue
             text = f"{element.tag} {element.VR} {_text(element.value)}\n"
             digest.update(text.encode("utf-8", "surrogateescape"))
     for frame in volume.frames:

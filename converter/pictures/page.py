@@ -5,7 +5,7 @@ Every structure that was found has its line; nothing is cut but long names, and 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import metadata
 from typing import Final, Generic, TypeVar
 
@@ -107,7 +107,7 @@ class Pages(Generic[S]):
         sheet.text((MARGIN, MARGIN), fitted(sheet, summary.algorithm, 28, 780), 28, Tone.PLAIN)
         said = f"{ink.RESEARCH_USE}, not for diagnosis"
         sheet.text((WIDTH - MARGIN, MARGIN + 4), said, 20, Tone.WARNING, is_right=True)
-        made = summary.made_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        made = summary.made_at.strftime("%Y-%m-%d %H:%M UTC%z").removesuffix("+0000")
         version = fitted(sheet, f"version {summary.version}", 16, 700)
         sheet.text((MARGIN, MARGIN + 42), version, 16, Tone.FAINT)
         sheet.text((WIDTH - MARGIN, MARGIN + 42), f"made {made}", 16, Tone.FAINT, is_right=True)

@@ -11,7 +11,7 @@ from converter.errors import EncodingFailed
 from converter.explicit_vr import sequence
 from converter.reading.headers import text_of
 from converter.results.file import write_object
-from converter.results.header import DEVICE_SERIAL_NUMBER, ObjectKind, private_scheme, result_header
+from converter.results.header import ObjectKind, private_scheme, result_header
 from converter.results.labelled import Labelled, Writer
 from converter.results.settings import MANUFACTURER, MODEL_NAME, ResultSettings, WrittenObject, made_with
 from converter.series import Volume
@@ -106,7 +106,7 @@ def _content(
     """What the root of the content tree holds (TID 1500)."""
     modality = text_of(labelled.volume.header, "Modality")
     yield items.code(MODIFIES, concepts.LANGUAGE, concepts.ENGLISH)
-    yield from _observer(items)
+    yield from _observer(items, settings)
     yield items.code(MODIFIES, concepts.PROCEDURE_REPORTED, concepts.procedure(modality))
     yield image_library(items, labelled.volume)
     for name, within in (
@@ -117,16 +117,16 @@ def _content(
             yield items.container(name, within)
 
 
-def _observer(items: Items) -> Iterator[bytes]:
+def _observer(items: Items, settings: ResultSettings) -> Iterator[bytes]:
     """The gateway, not a person, looked at the images (TID 1004)."""
     context = Relation.HAS_OBSERVATION_CONTEXT
-    uid = derived_uid(MANUFACTURER, MODEL_NAME, "device", DEVICE_SERIAL_NUMBER)
+    uid = derived_uid(MANUFACTURER, MODEL_NAME, "device", settings.device_serial_number)
     yield items.code(context, concepts.OBSERVER_TYPE, concepts.DEVICE)
     yield items.uid(context, concepts.DEVICE_UID, uid)
     yield items.text(context, concepts.DEVICE_NAME, MODEL_NAME)
     yield items.text(context, concepts.DEVICE_MANUFACTURER, MANUFACTURER)
     yield items.text(context, concepts.DEVICE_MODEL_NAME, MODEL_NAME)
-    yield items.text(context, concepts.DEVICE_SERIAL_NUMBER, DEVICE_SERIAL_NUMBER)
+    yield items.text(context, concepts.DEVICE_SERIAL_NUMBER, settings.device_serial_number)
 
 
 def _evaluations(items: Items, labelled: Labelled) -> Iterator[bytes]:

@@ -38,7 +38,7 @@ def measurement_groups(
     that refers to the images (TID 1501).
     """
     algorithm = list(_algorithm(items, settings))
-    subject = tracked_subject(labelled.volume)
+    subject = tracked_subject(labelled.volume, settings.issuer_of_patient_id)
     images = {} if segmentation is not None else _frames_of(labelled)
     modality = text_of(labelled.volume.header, "Modality")
     for number, value in enumerate(labelled.values, start=1):

@@ -1,11 +1,12 @@
 """What stands in every result object: patient, study, series, equipment, dates, and the file's own header.
 
 Patient and study are what `source_header` takes over from the images. Times are in the source's time zone
-where it names one, since that counts for the study's date and time too (PS3.3 C.12.1.1.8); else in UTC.
+where it names one, since that counts for the study's date and time too (PS3.3 C.12.1.1.8); else in that of
+the caller's time, which should be the site's: a result must not lie before its scan.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, timedelta, timezone, tzinfo
+from datetime import timedelta, timezone, tzinfo
 from importlib import metadata
 from typing import Final
 
@@ -15,7 +16,14 @@ from pydicom.uid import UID
 from pydicom.valuerep import validate_value
 
 from converter.reading.headers import text_of
-from converter.source_header import FRAME_OF_REFERENCE, LOSSY_COMPRESSION, PATIENT_AND_STUDY, SCANNER, TYPE_2
+from converter.source_header import (
+    FRAME_OF_REFERENCE,
+    LOSSY_COMPRESSION,
+    NOT_IN_THE_DIGEST,
+    PATIENT_AND_STUDY,
+    SCANNER,
+    TYPE_2,
+)
 from converter.terminology import PRIVATE_SCHEME
 from converter.uids import derived_uid
 
@@ -23,7 +31,7 @@ from .settings import MANUFACTURER, MODEL_NAME, ResultSettings
 
 IMPLEMENTATION_CLASS_UID: Final = derived_uid(MANUFACTURER, "implementation class")
 LONGEST_VERSION_NAME: Final = 16
-DEVICE_SERIAL_NUMBER: Final = "1"
+RESEARCH: Final = "Automatic segmentation; research use only, not for diagnosis"
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,10 @@ def result_header(source: Dataset, settings: ResultSettings, kind: ObjectKind) -
     """
     result = Dataset()
     result.file_meta = _file_meta(settings, kind)
-    take_over(result, source, ("SpecificCharacterSet", *TYPE_2, *PATIENT_AND_STUDY))
+    take_over(result, source, ("SpecificCharacterSet", *TYPE_2, *PATIENT_AND_STUDY, *NOT_IN_THE_DIGEST))
     _add_scanner(result, source)
     _add_series(result, settings, kind)
-    _add_equipment(result)
+    _add_equipment(result, settings)
     _add_dates(result, settings)
     return result
 
@@ -104,17 +112,26 @@ def _file_meta(settings: ResultSettings, kind: ObjectKind) -> FileMetaDataset:
 
 
 def _add_scanner(result: Dataset, source: Dataset) -> None:
-    """What made the images (PS3.3 C.12.1, Contributing Equipment)."""
-    if not source.get("Manufacturer"):
-        return
-    scanner = Dataset()
-    take_over(scanner, source, SCANNER)
-    scanner.ContributionDescription = "Acquisition equipment of the source image(s)"
+    """What made the images, and what made the result of them (PS3.3 C.12.1, Contributing Equipment)."""
+    ours = Dataset()
+    ours.Manufacturer, ours.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    ours.SoftwareVersions = metadata.version("iris-gateway")
+    ours.ContributionDescription = RESEARCH
+    ours.PurposeOfReferenceCodeSequence = [_purpose("109102", "Processing Equipment")]
+    result.ContributingEquipmentSequence = [ours]
+    if source.get("Manufacturer"):
+        scanner = Dataset()
+        take_over(scanner, source, SCANNER)
+        scanner.ContributionDescription = "Acquisition equipment of the source image(s)"
+        scanner.PurposeOfReferenceCodeSequence = [_purpose("109101", "Acquisition Equipment")]
+        result.ContributingEquipmentSequence.insert(0, scanner)
+
+
+def _purpose(value: str, meaning: str) -> Dataset:
+    """What equipment was for (PS3.16 CID 7005)."""
     purpose = Dataset()
-    purpose.CodeValue, purpose.CodingSchemeDesignator = "109101", "DCM"
-    purpose.CodeMeaning = "Acquisition Equipment"
-    scanner.PurposeOfReferenceCodeSequence = [purpose]
-    result.ContributingEquipmentSequence = [scanner]
+    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = value, "DCM", meaning
+    return purpose
 
 
 def _add_series(result: Dataset, settings: ResultSettings, kind: ObjectKind) -> None:
@@ -125,25 +142,24 @@ def _add_series(result: Dataset, settings: ResultSettings, kind: ObjectKind) -> 
     result.SeriesDescription = settings.series_description
 
 
-def _add_equipment(result: Dataset) -> None:
+def _add_equipment(result: Dataset, settings: ResultSettings) -> None:
     """What made it (PS3.3 C.7.5.1, C.7.5.2): by that `is_our_own` knows it."""
     result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL_NAME
-    result.DeviceSerialNumber, result.SoftwareVersions = (
-        DEVICE_SERIAL_NUMBER,
-        metadata.version("iris-gateway"),
-    )
+    result.DeviceSerialNumber = settings.device_serial_number
+    result.SoftwareVersions = metadata.version("iris-gateway")
 
 
 def _add_dates(result: Dataset, settings: ResultSettings) -> None:
-    made_at = settings.made_at.astimezone(_time_zone(result))
+    made_at = settings.made_at.astimezone(_time_zone(result) or settings.made_at.tzinfo)
     for prefix in ("Content", "Series", "InstanceCreation"):
         setattr(result, f"{prefix}Date", made_at.strftime("%Y%m%d"))
         setattr(result, f"{prefix}Time", made_at.strftime("%H%M%S.%f"))
 
 
-def _time_zone(result: Dataset) -> tzinfo:
+def _time_zone(result: Dataset) -> tzinfo | None:
+    """The one that the images name."""
     offset = str(result.get("TimezoneOffsetFromUTC") or "")
     if not offset:
-        return UTC
+        return None
     minutes = int(offset[1:3]) * 60 + int(offset[3:])
     return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))

@@ -62,7 +62,7 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultSettings:
-    """What is said about any result object; `made_at` is aware of its time zone.
+    """What is said about any result object; `made_at` is aware of its time zone, which its dates are in.
 
     `structures` are codes that the caller hands over, by structure name; what is not among them is looked up
     in the terminology. `tracking_key` keeps tracking UIDs from being guessed from a Patient ID; where results
@@ -81,6 +81,10 @@ class ResultSettings:
     parameters: tuple[str, ...] = ()
     instance_number: int = 1
     tracking_key: bytes = b"iris"
+    issuer_of_patient_id: str = ""
+    """Whose Patient IDs are, where the images do not say: with it tracking UIDs are equal over studies."""
+    device_serial_number: str = "1"
+    """Which of several such systems made it (PS3.3 C.7.5.2)."""
 
     def structure(self, name: str) -> Structure:
         """How a structure is described: as handed over, else as the terminology has it."""

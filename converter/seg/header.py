@@ -126,11 +126,12 @@ def _add_content(seg: Dataset, settings: SegmentationSettings) -> None:
 
 
 def _marked(settings: SegmentationSettings) -> str:
-    """The task; of a flagged result first that, and for what."""
+    """The task, and that it is for research; of a flagged result first that, and for what."""
+    said = f"{settings.task} (research use only)"
     if not settings.flags:
-        return settings.task
+        return said
     codes = dict.fromkeys(flag.code.replace("_", " ") for flag in settings.flags)
-    return f"{MARK} {', '.join(codes)}; {settings.task}"
+    return f"{MARK} {', '.join(codes)}; {said}"
 
 
 def _describe_pixels(seg: Dataset, volume: Volume, kind: SegmentationType) -> None:

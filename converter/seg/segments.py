@@ -51,7 +51,7 @@ def segment_sequence(
         return element(tag, vr, encode_string(value, encodings))
 
     algorithm = _algorithm(settings, text)
-    subject = tracked_subject(volume)
+    subject = tracked_subject(volume, settings.issuer_of_patient_id)
     return sequence(
         SEGMENT_SEQUENCE,
         (
@@ -61,13 +61,19 @@ def segment_sequence(
     )
 
 
-def tracked_subject(volume: Volume) -> tuple[str, ...]:
+def tracked_subject(volume: Volume, otherwise_issuer: str = "") -> tuple[str, ...]:
     """Whose structures are the same over time: the patient's, where issuer and number say who that is.
 
     Without an issuer two patients may have one number, and a de-identified one (Patient Identity Removed,
     PS3.3 C.7.1.1) may be anybody: then the structures are the same within the study only.
+
+    Parameters
+    ----------
+    otherwise_issuer
+        Who issued Patient IDs of images that do not say it; empty: that is not known.
     """
     issuer, patient = (text_of(volume.header, keyword) for keyword in ("IssuerOfPatientID", "PatientID"))
+    issuer = issuer or otherwise_issuer
     if issuer and patient and text_of(volume.header, "PatientIdentityRemoved").upper() != "YES":
         return ("patient", issuer, patient)
     return ("study", volume.study_uid)
@@ -102,13 +108,14 @@ def _segment(
 ) -> bytes:
     """One item, its elements in the order of their tags."""
     type_modifier = coded(0x00620011, found.type_modifier) if found.type_modifier else b""
+    doubts = _doubts(found.name, settings)
     return b"".join(
         (
             _region(found),
             coded(0x00620003, found.category),
             element(0x00620004, "US", pack("<H", number)),
-            text(0x00620005, "LO", found.name[:LONGEST_LABEL]),
-            text(0x00620006, "ST", f"{_doubts(found.name, settings)}{settings.task} {LABEL_VALUE} {value}"),
+            text(0x00620005, "LO", found.words[:LONGEST_LABEL]),
+            text(0x00620006, "ST", f"{doubts}{settings.task} {found.name} {LABEL_VALUE} {value}"),
             *algorithm,
             element(0x0062000D, "US", pack("<3H", *cielab_of(found.rgb))),
             coded(0x0062000F, found.type, type_modifier),

@@ -2,8 +2,10 @@
 
 import ipaddress
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -31,8 +33,23 @@ class Site(Section):
     name: str = Field("demo", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     data_dir: Path = Path("./iris-data")
     secret_file: str = ""
+    time_zone: str = ""
+    """Of the dates in results, by its name in the IANA database; empty: the system's."""
+    issuer_of_patient_id: str = ""
+    """Who issued the Patient IDs of images that do not say it."""
     low_water_mb: int = Field(1024, ge=0)
     """Free space below which new associations are rejected as transient."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name and name not in available_timezones():
+            raise ValueError(f"there is no time zone {name}; it is named as in Europe/Berlin")
+        return name
+
+    def local(self, at: datetime) -> datetime:
+        """A time, aware, in the site's time zone."""
+        return at.astimezone(ZoneInfo(self.time_zone) if self.time_zone else None)
 
 
 class Retention(Section):
@@ -347,7 +364,7 @@ class Seg(Section):
     type: Literal["binary", "labelmap"] = "binary"
     transfer_syntax: Literal["", "explicit", "deflated", "deflated_frame", "rle", "jpegls"] = ""
     crop: bool = False
-    series_description: str = "{task} of {source_number} (research use)"
+    series_description: str = "IRIS {task} (research) {source_description}"
     series_number: int = Field(9000, ge=0)
 
     @model_validator(mode="after")

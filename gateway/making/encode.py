@@ -146,7 +146,8 @@ class Encode:
             header_sha256=copied_header_digest(volume),
             algorithm=_algorithm(job, manifest, terms),
             terms=terms,
-            made_at=utc_time(job.segmented_at),
+            made_at=self._config.site.local(utc_time(job.segmented_at)),
+            site=self._config.site,
             series_numbers=series_numbers(self._ledger, self._config.seg.series_number, job),
             series_description=series_description(
                 self._ledger, self._config.seg, job, volume, is_marked=bool(doubts.shown)

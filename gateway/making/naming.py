@@ -1,5 +1,6 @@
 """What a job's objects are called in the PACS: number and description of their series."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +16,16 @@ from gateway.workers.attempts import CannotGoOn
 
 LONGEST_DESCRIPTION = 64
 """PS3.5 6.2, value representation LO."""
+REVISION_STEP = 1000
+"""Between the series numbers of two revisions of one result."""
+REVISION = re.compile(r" rev \d+$")
 
 
 def series_numbers(ledger: Ledger, base: int, job: JobRow) -> Mapping[str, int]:
     """The series number of each output: `base` plus the source's, the next free one where two would share it.
 
-    All jobs of the study are counted through in their order, so that each finds the same numbers again.
+    All jobs of the study are counted through in their order, so that each finds the same numbers again. A
+    later revision of a result is a series of its own, `REVISION_STEP` above the one before.
     """
     sources = {row.series_uid: row.series_number or 0 for row in current_instances(ledger, job.study_uid)}
     taken = set(sources.values())
@@ -30,7 +35,9 @@ def series_numbers(ledger: Ledger, base: int, job: JobRow) -> Mapping[str, int]:
             numbers[output] = free_series_number(base, sources.get(other.series_uid), taken)
             taken.add(numbers[output])
         if other.job_key == job.job_key:
-            return numbers
+            above = REVISION_STEP * revisions_delivered(ledger, job)
+            others = taken - set(numbers.values())
+            return {each: free_series_number(number + above, 0, others) for each, number in numbers.items()}
     raise CannotGoOn("the job is gone from the ledger")
 
 
@@ -47,7 +54,7 @@ def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume, *,
     )
     delivered = revisions_delivered(ledger, job)
     marked = f"{MARK} {text}" if is_marked else text
-    return fit_description(f"{marked} rev {delivered + 1}" if delivered else marked)
+    return fit_description(marked, f"rev {delivered + 1}" if delivered else "")
 
 
 def titled(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,16 +62,18 @@ def titled(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
 
     Only the mark of a result with flags stands before it.
     """
-    text = str(said["series_description"])
-    marked = f"{MARK} {kind} {text.removeprefix(MARK)}" if text.startswith(MARK) else f"{kind} {text}"
-    return {**said, "series_description": fit_description(marked)}
+    text = said["series_description"]
+    if text.startswith(MARK):
+        kind, text = f"{MARK} {kind}", text.removeprefix(MARK)
+    revision = REVISION.search(text)
+    ending = revision[0].strip() if revision else ""
+    return {**said, "series_description": fit_description(f"{kind} {text.removesuffix(ending)}", ending)}
 
 
-def fit_description(text: str) -> str:
-    """Cut a description to 64 characters, keeping its first and last words: they say what it is for."""
+def fit_description(text: str, ending: str = "") -> str:
+    """Cut a description to 64 characters, at a word where there is one; the ending stays whole."""
     text = " ".join(text.split())
-    if len(text) <= LONGEST_DESCRIPTION:
-        return text
-    ending = text[text.rfind("(") :] if "(" in text else text.split(" ")[-1]
-    ending = ending[-LONGEST_DESCRIPTION + 20 :]
-    return f"{text[: LONGEST_DESCRIPTION - len(ending) - 1].rstrip()} {ending}"
+    room = LONGEST_DESCRIPTION - len(ending) - 1 if ending else LONGEST_DESCRIPTION
+    if len(text) > room:
+        text = text[:room] if text[room] == " " or " " not in text[:room] else text[:room].rpartition(" ")[0]
+    return f"{text.rstrip()} {ending}".strip()

@@ -124,7 +124,7 @@ def test_encode_says_what_its_options_say(iris: Iris, torso: Path, data: Path, t
     assert (seg.SeriesDescription, seg.SeriesNumber) == ("Parts", 41)
     algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("our model", "7")
-    assert {segment.SegmentLabel for segment in seg.SegmentSequence} <= set(names.values())
+    assert {segment.TrackingID for segment in seg.SegmentSequence} <= set(names.values())
 
 
 def test_encode_as_overlay_fills_a_folder_with_pictures(

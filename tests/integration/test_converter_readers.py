@@ -91,7 +91,7 @@ def values_by_number(path: Path) -> np.ndarray:
     by_name = {name: value for value, name in TOTAL.names.items()}
     values = np.zeros(256, np.uint8)
     for segment in dcmread(path).SegmentSequence:
-        values[segment.SegmentNumber] = by_name[segment.SegmentLabel]
+        values[segment.SegmentNumber] = by_name[segment.TrackingID]
     return values
 
 

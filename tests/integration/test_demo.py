@@ -91,7 +91,7 @@ def test_demo_as_it_comes_brings_the_segmentation_of_the_real_study_back(demo: C
     segmentation = dcmread(fetched)
     assert segmentation.Modality == "SEG"
     names = {segment.SegmentLabel for segment in segmentation.SegmentSequence}
-    assert {"bone", "adipose tissue", "soft tissue", "gas"} == {name.replace("_", " ") for name in names}
+    assert names == {"Bone", "Fat", "Soft tissue", "Gas"}
     volume_ml = float(running.found(r"soft.tissue\W+([\d,.]+) ml").replace(",", ""))
     assert 2000 < volume_ml < 2600  # 38 mm of a trunk, with arms
 

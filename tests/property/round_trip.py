@@ -68,7 +68,7 @@ def label_values(seg: hd.seg.Segmentation) -> np.ndarray:
     """Segment number to label value, by the segment's name."""
     values = np.zeros(256, np.uint8)
     for segment in seg.SegmentSequence:
-        values[segment.SegmentNumber] = int(segment.SegmentLabel.removeprefix("part "))
+        values[segment.SegmentNumber] = int(segment.TrackingID.removeprefix("part "))
     return values
 
 

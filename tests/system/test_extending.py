@@ -106,7 +106,7 @@ def test_study_goes_through_what_the_guide_adds(extended: Path, small_study: Pat
     (segment,) = dcmread(fetched).SegmentSequence
     (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
     assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Histogram Analysis"
-    assert segment.SegmentLabel == "bright_region"
+    assert segment.TrackingID == "bright_region"
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "3138006"
     results = {path.name for path in (demo / "iris-data" / "results").rglob("*.dcm")}
     assert len(results) == 2

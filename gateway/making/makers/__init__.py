@@ -18,7 +18,7 @@ from converter.results.labelled import Labelled
 from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
 from converter.series import Volume
 from converter.uids import derived_uid
-from gateway.config import Config
+from gateway.config import Config, Site
 from gateway.config.outputs import OUTPUTS
 from gateway.ledger.records import JobRow
 from gateway.workers.attempts import CannotGoOn
@@ -45,6 +45,8 @@ class Making:
     algorithm: Algorithm
     terms: Terms
     made_at: datetime
+    """In the site's time zone."""
+    site: Site
     series_numbers: Mapping[str, int]
     """By output."""
     series_description: str
@@ -104,7 +106,7 @@ class Making:
             f"{self.algorithm.name} {self.algorithm.version} {self.terms.identity()}",
             json.dumps(self.manifest.labels, sort_keys=True),
             json.dumps([astuple(flag) for flag in self.flags]),
-            self.tracking_key.hex(),
+            f"{self.tracking_key.hex()} {self.site.name} {self.site.issuer_of_patient_id}",
             self.header_sha256,
             self.labels_sha256,
             *parts,
@@ -118,6 +120,8 @@ class Making:
             "structures": self.terms.structures,
             "parameters": tuple(f"{name} = {json.dumps(value)}" for name, value in self.job.options.items()),
             "tracking_key": self.tracking_key,
+            "issuer_of_patient_id": self.site.issuer_of_patient_id,
+            "device_serial_number": self.site.name,
         }
 
 

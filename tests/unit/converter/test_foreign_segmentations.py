@@ -79,7 +79,12 @@ def test_segmentation_whose_segments_overlap_is_refused(
 
 
 @pytest.mark.parametrize(
-    "descriptions", [(None, None), ("liver", "lung"), ("label value 4", "label value 4")]
+    ("descriptions", "names"),
+    [
+        ((None, None), ("Bone", "Lung, right")),
+        (("liver", "lung"), ("Bone", "Lung, right")),
+        (("label value 4", "label value 4"), ("bone", "lung_right")),
+    ],
 )
 def test_segmentation_without_label_values_of_its_own_is_decoded_to_segment_numbers(
     edited: Callable[[Edit], Path],
@@ -87,6 +92,7 @@ def test_segmentation_without_label_values_of_its_own_is_decoded_to_segment_numb
     two_boxes: np.ndarray,
     tmp_path: Path,
     descriptions: tuple[str | None, str | None],
+    names: tuple[str, str],
 ) -> None:
     def edit(seg: Dataset) -> None:
         for segment, description in zip(seg.SegmentSequence, descriptions, strict=True):
@@ -94,7 +100,7 @@ def test_segmentation_without_label_values_of_its_own_is_decoded_to_segment_numb
             if description is not None:
                 segment.SegmentDescription = description
 
-    assert decode_segmentation(edited(edit), volume, tmp_path / "back.nii") == {1: "bone", 2: "lung_right"}
+    assert decode_segmentation(edited(edit), volume, tmp_path / "back.nii") == {1: names[0], 2: names[1]}
     back = labels_on_frames(tmp_path / "back.nii", volume)
     assert np.array_equal(back == 1, two_boxes == 1)
     assert np.array_equal(back == 2, two_boxes == 6)

@@ -43,11 +43,12 @@ def code_in(item: Dataset, keyword: str) -> Code | None:
 @pytest.mark.parametrize("task", ["total", "total_mr", "kidney_cysts"])
 def test_segment_has_every_code_of_its_structure(segments: Callable[[str], list[Dataset]], task: str) -> None:
     found = segments(task)
-    assert [segment.SegmentLabel for segment in found] == [
+    assert [segment.TrackingID for segment in found] == [
         TASKS[task].labels[v] for v in sorted(TASKS[task].labels)
     ]
     for segment in found:
-        expected = structure(segment.SegmentLabel)
+        expected = structure(segment.TrackingID)
+        assert segment.SegmentLabel == expected.words
         kind = segment.SegmentedPropertyTypeCodeSequence[0]
         region = segment.AnatomicRegionSequence[0] if "AnatomicRegionSequence" in segment else Dataset()
         assert code_in(segment, "SegmentedPropertyCategoryCodeSequence") == expected.category
@@ -59,7 +60,7 @@ def test_segment_has_every_code_of_its_structure(segments: Callable[[str], list[
 
 def test_segments_of_two_sides_say_their_side(segments: Callable[[str], list[Dataset]]) -> None:
     """Whatever the table says: no left structure has all the codes of its right one."""
-    by_name = {segment.SegmentLabel: segment for segment in segments("total")}
+    by_name = {segment.TrackingID: segment for segment in segments("total")}
     other_side = {name: name.replace("_left", "_right") for name in by_name if "_left" in name}
     pairs = [(left, right) for left, right in other_side.items() if right in by_name]
     assert len(pairs) > 30

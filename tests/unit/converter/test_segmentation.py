@@ -64,7 +64,7 @@ def test_segments_are_numbered_without_gaps_in_order_of_label_values(encoded: En
     seg = dcmread(encoded.path)
     assert seg.SOPClassUID == SegmentationStorage
     assert [segment.SegmentNumber for segment in seg.SegmentSequence] == [1, 2]
-    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["bone", "lung_right"]
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["Bone", "Lung, right"]
     assert encoded.segments == ("bone", "lung_right")
 
 

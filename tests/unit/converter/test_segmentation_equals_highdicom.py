@@ -37,6 +37,7 @@ CHANCE = {"DimensionOrganizationUID"}
 AUTHOR = {"FileMetaInformationGroupLength", "ImplementationClassUID", "ImplementationVersionName"}
 """Who wrote the file."""
 SET_IN_THE_END = (
+    "BodyPartExamined",
     "SpecificCharacterSet",
     "PatientName",
     "TimezoneOffsetFromUTC",
@@ -77,7 +78,7 @@ def described(
     found = structure(NAMES[value])
     description = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=found.name,
+        segment_label=found.words,
         segmented_property_category=concept(found.category),
         segmented_property_type=concept(found.type),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -93,7 +94,7 @@ def described(
     if found.region and found.region_modifier:
         region = description.AnatomicRegionSequence[0]
         region.AnatomicRegionModifierSequence = [concept(found.region_modifier)]
-    description.SegmentDescription = f"{settings.task} label value {value}"
+    description.SegmentDescription = f"{settings.task} {found.name} label value {value}"
     return description
 
 
@@ -130,7 +131,7 @@ def by_highdicom(volume: Volume, labels: np.ndarray, settings: SegmentationSetti
             software_versions="0.1.0",
             device_serial_number="1",
             content_label="SEGMENTATION",
-            content_description=settings.task,
+            content_description=f"{settings.task} (research use only)",
             content_creator_name="Gateway^IRIS",
             series_description=settings.series_description,
             transfer_syntax_uid=syntax,
@@ -187,6 +188,12 @@ def compress_lossily(header: Dataset, number: int) -> None:
     header.SoftwareVersions = ["1", "2"]
 
 
+def says_what_it_is_for(equipment: Dataset) -> None:
+    """The item that highdicom has not: what made the segmentation."""
+    assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
+    assert "research use only" in equipment.ContributionDescription
+
+
 @pytest.fixture
 def many_boxes() -> np.ndarray:
     """Nine structures on the default series, one of them on a single slice; nothing on the first slice."""
@@ -237,6 +244,7 @@ def test_object_equals_highdicoms(
     theirs = by_highdicom(volume, labels, settings, ExplicitVRLittleEndian)
     if kind is LABELMAP:  # the item for background, which is left out on purpose
         del theirs.SegmentSequence[0]
+    says_what_it_is_for(ours.ContributingEquipmentSequence.pop())
     found = differences(ours, theirs)
     assert not found, "\n".join(found)
     assert differences(ours.file_meta, theirs.file_meta) == []
@@ -252,7 +260,8 @@ def test_object_of_a_scanner_without_a_maker_names_no_scanner(
     settings = replace(settings, task="total")
     ours = dcmread(encode_segmentation(volume, one_box, NAMES, settings, tmp_path / "seg.dcm").path)
     theirs = by_highdicom(volume, one_box, settings, ExplicitVRLittleEndian)
-    assert "ContributingEquipmentSequence" not in ours
+    (equipment,) = ours.ContributingEquipmentSequence
+    says_what_it_is_for(equipment)
     assert len(theirs.ContributingEquipmentSequence) == 0
 
 

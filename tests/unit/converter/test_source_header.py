@@ -8,7 +8,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from converter.segmentation import SegmentationSettings, encode_segmentation
-from converter.series import read_series
+from converter.series import Volume, read_series
+from converter.source_header import copied_header_digest
 
 MakeSeries = Callable[..., Path]
 Encode = Callable[..., Dataset]
@@ -120,11 +121,24 @@ def test_missing_frame_of_reference_is_derived_from_the_series(encode: Encode) -
     assert first.FrameOfReferenceUID.startswith("2.25.")
 
 
-@pytest.mark.parametrize(
-    "keyword", ["BodyPartExamined", "Laterality", "KVP", "ProtocolName", "DeviceSerialNumber"]
-)
+@pytest.mark.parametrize("keyword", ["Laterality", "KVP", "ProtocolName", "DeviceSerialNumber"])
 def test_what_belongs_to_the_acquisition_is_not_copied(encode: Encode, keyword: str) -> None:
     assert encode(**{keyword: "77"}).get(keyword) != "77"
+
+
+def test_body_part_is_taken_over_and_a_correction_of_it_alone_makes_no_revision(
+    encode: Encode, make_series: Callable[..., Path]
+) -> None:
+    assert encode(BodyPartExamined="ABDOMEN").BodyPartExamined == "ABDOMEN"
+    assert "BodyPartExamined" not in encode()
+
+    def with_part(part: str) -> Volume:
+        def edit(header: Dataset, number: int) -> None:
+            header.BodyPartExamined = part
+
+        return read_series(make_series(edit=edit))
+
+    assert copied_header_digest(with_part("ABDOMEN")) == copied_header_digest(with_part("CHEST"))
 
 
 def test_result_has_an_equipment_of_its_own(encode: Encode) -> None:

@@ -30,7 +30,14 @@ def load(tmp_path: Path) -> Loader:
 def test_config_without_file_has_the_documented_defaults() -> None:
     config = load_config()
     assert config.model_dump(mode="json") == {
-        "site": {"name": "demo", "data_dir": "iris-data", "secret_file": "", "low_water_mb": 1024},
+        "site": {
+            "name": "demo",
+            "data_dir": "iris-data",
+            "secret_file": "",
+            "time_zone": "",
+            "issuer_of_patient_id": "",
+            "low_water_mb": 1024,
+        },
         "retention": {
             "images_days": 0,
             "results_days": 0,
@@ -98,7 +105,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "type": "binary",
             "transfer_syntax": "",
             "crop": False,
-            "series_description": "{task} of {source_number} (research use)",
+            "series_description": "IRIS {task} (research) {source_description}",
             "series_number": 9000,
         },
         "overlay": {"plane": "source", "transfer_syntax": "explicit", "max_mb": 500.0},

@@ -27,10 +27,10 @@ def test_flags_are_marked_in_description_content_and_segment(segmented: Any) -> 
     site = segmented("seg", flags=(CUT,))
     site.encode(site.job())
     seg = site.objects()["seg"]
-    assert seg.SeriesDescription.startswith("CHECK: tissue of 3")
-    assert seg.ContentDescription == "CHECK: truncated; tissue"
+    assert seg.SeriesDescription.startswith("CHECK: IRIS tissue (research)")
+    assert seg.ContentDescription == "CHECK: truncated; tissue (research use only)"
     assert [item.SegmentDescription for item in seg.SegmentSequence] == [
-        "CHECK: The bone touches the feet end. tissue label value 1"
+        "CHECK: The bone touches the feet end. tissue bone label value 1"
     ]
 
 
@@ -39,7 +39,7 @@ def test_flag_of_another_structure_leaves_a_segment_unmarked(segmented: Any) -> 
     site = segmented("seg", flags=(other,))
     site.encode(site.job())
     (item,) = site.objects()["seg"].SegmentSequence
-    assert item.SegmentDescription == "tissue label value 1"
+    assert item.SegmentDescription == "tissue bone label value 1"
 
 
 def test_result_without_flags_carries_no_mark(segmented: Any) -> None:
@@ -55,7 +55,7 @@ def test_flag_of_the_arrival_is_marked_too(segmented: Any) -> None:
     with site.ledger.transaction() as transaction:
         write_flags(transaction, site.job().job_key, FlagSource.ARRIVAL, [LATE])
     site.encode(site.job())
-    assert site.objects()["seg"].ContentDescription == "CHECK: closed by timeout; tissue"
+    assert site.objects()["seg"].ContentDescription == "CHECK: closed by timeout; tissue (research use only)"
 
 
 def test_deliver_makes_objects_without_marks(segmented: Any) -> None:

@@ -10,9 +10,11 @@ from pydicom.sr.codedict import codes
 from batch_job.contract import LABELS_NAME, MANIFEST_NAME, Flag, Manifest
 from converter.measures import Measurement, measure_labels
 from converter.results.header import is_our_own
+from converter.seg.segments import tracked_subject
 from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
-from gateway.ledger.states import JobEvent, JobState
+from gateway.ledger.results import plan_delivery
+from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.making import encode, makers
 from gateway.making.naming import series_numbers
 from gateway.workers.attempts import CannotGoOn
@@ -237,3 +239,42 @@ def test_result_of_a_run_that_is_gone_or_damaged_is_made_by_another_run(segmente
     path.write_bytes(content)
     site.encode(site.job())
     assert site.job().state is JobState.ENCODED
+
+
+def test_dates_of_a_result_are_the_sites_and_its_maker_is_the_site(segmented: Any) -> None:
+    """It was segmented at 03:04 UTC on 2026-01-02, which is noon in Tokyo."""
+    config = Config(site={"name": "north", "time_zone": "Asia/Tokyo"})
+    site = segmented("seg", "note", config=config)
+    site.encode(site.job())
+    for one in site.objects().values():
+        assert (one.ContentDate, one.ContentTime[:4]) == ("20260102", "1204")
+        assert one.DeviceSerialNumber == "north"
+        assert "research use only" in one.ContributingEquipmentSequence[-1].ContributionDescription
+
+
+def test_tracking_uids_follow_the_patient_where_the_site_names_who_issued_the_id(segmented: Any) -> None:
+    site = segmented("seg", config=Config(site={"issuer_of_patient_id": "HOSPITAL"}))
+    site.encode(site.job())
+    (of_patient,) = site.objects()["seg"].SegmentSequence
+    volume = site.encode._workplace.volume(site.job())
+    assert tracked_subject(volume, "HOSPITAL")[:2] == ("patient", "HOSPITAL")
+    assert tracked_subject(volume)[0] == "study"
+    assert of_patient.TrackingID == "bone"
+
+
+def test_later_revision_has_a_series_number_of_its_own(segmented: Any) -> None:
+    site = segmented("seg", "note")
+    site.encode(site.job())
+    first = site.objects()["seg"]
+    with site.ledger.transaction() as transaction:
+        plan_delivery(transaction, site.job(), first.SOPInstanceUID, "pacs")
+        (key,) = transaction.execute("SELECT key FROM deliveries").fetchone()
+        transaction.move_delivery(key, DeliveryEvent.SENT)
+        transaction.update("jobs", "job_key", site.job().job_key, {"header_sha256": "corrected"})
+    if site.job().state is not JobState.SEGMENTED:
+        with site.ledger.transaction() as transaction:
+            transaction.move_job(site.job().job_key, JobEvent.HEADER_CORRECTED)
+    site.encode(site.job())
+    second = site.objects()["seg"]
+    assert (first.SeriesNumber, second.SeriesNumber) == (9003, 10003)
+    assert second.SeriesDescription.endswith("rev 2")

@@ -22,7 +22,7 @@ def test_overlay_of_a_job_is_a_series_of_its_own_with_a_picture_a_slice(segmente
     assert len(pictures) == 8
     assert {picture.SeriesInstanceUID for picture in pictures} != {seg.SeriesInstanceUID}
     assert {picture.SeriesNumber for picture in pictures} == {9004}
-    assert pictures[0].SeriesDescription == "Overlay tissue of 3 (research use)"
+    assert pictures[0].SeriesDescription == "Overlay IRIS tissue (research) Derived series"
     assert {picture.StudyInstanceUID for picture in pictures} == {seg.StudyInstanceUID}
 
 
@@ -41,8 +41,8 @@ def test_summary_and_pdf_of_a_job_are_series_of_their_own_with_its_flags(segment
     assert {name: one.Modality for name, one in made.items()} == {"seg": "SEG", "summary": "OT", "pdf": "DOC"}
     assert len({one.SeriesInstanceUID for one in made.values()}) == 3
     assert {one.SeriesNumber for one in made.values()} == {9003, 9004, 9005}
-    assert made["summary"].SeriesDescription == "CHECK: Summary tissue of 3 (research use)"
-    assert made["pdf"].SeriesDescription == "CHECK: Report tissue of 3 (research use)"
+    assert made["summary"].SeriesDescription == "CHECK: Summary IRIS tissue (research) Derived series"
+    assert made["pdf"].SeriesDescription == "CHECK: Report IRIS tissue (research) Derived series"
 
 
 def test_summary_of_other_flags_is_another_object(segmented: Any, monkeypatch: pytest.MonkeyPatch) -> None:
