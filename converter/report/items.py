@@ -1,7 +1,7 @@
 """Content items of a structured report (PS3.3 C.17.3) as bytes, their elements in the order of their tags.
 
-Composed, as a segmentation's frames are: highdicom takes five seconds for the report on a hundred structures,
-this some milliseconds. A test compares the two, item by item.
+Composed, as a segmentation's frames are: highdicom takes 3.5 s of processor time for the report on a hundred
+structures, this 0.15 s. A test compares the two, item by item.
 """
 
 from collections.abc import Sequence
