@@ -1,6 +1,8 @@
 """The gateway is killed before and after every transition there is, and every study still ends well.
 
-The cases are enumerated from the transition tables: one that no scenario reaches fails the first test.
+The cases are enumerated from the transition tables: one that no scenario reaches fails the first test. Of
+each transition one moment is tried in `make test`, by turns the one before and the one after, and both in
+`make test-long`.
 """
 
 import shutil
@@ -241,11 +243,16 @@ NOT_REACHED_YET = {
 }
 UPLOADED = ["study.completed:before", "study.completed:after", "job.delivered:before"]
 """Where an upload goes another way than a study does."""
+_PLACES = [(scenario, transition) for scenario, found in SCENARIOS.items() for transition in found]
 CASES = [
-    pytest.param(scenario, f"{transition}:{moment}", id=f"{transition}-{moment}")
-    for scenario, transitions in SCENARIOS.items()
-    for transition in transitions
-    for moment in ("before", "after")
+    pytest.param(
+        scenario,
+        f"{transition}:{moment}",
+        id=f"{transition}-{moment}",
+        marks=() if number % 2 == is_after else pytest.mark.long,
+    )
+    for number, (scenario, transition) in enumerate(_PLACES)
+    for is_after, moment in enumerate(("before", "after"))
 ] + [pytest.param(uploaded, kill_at, id=f"uploaded-{kill_at.replace(':', '-')}") for kill_at in UPLOADED]
 
 
