@@ -27,7 +27,7 @@ CAPTION: Final = 22
 GAP: Final = 14
 LARGEST_SCALE: Final = 4.0
 """Pixels a millimetre: an image of a few voxels is not blown up further."""
-ROOM_FOR_MARKS: Final = 80
+ROOM_FOR_MARKS: Final = 60
 ABOUT_AS_LARGE: Final = 0.85
 NARROWEST: Final = 110
 """Pixels of a picture's place: its caption must find room."""
@@ -218,7 +218,9 @@ def _drawn(view: View, size: tuple[int, int], colours: NDArray[np.uint8]) -> NDA
     draw = ImageDraw.Draw(picture)
     wide, high = picture.size
     left, right, above, below = view.sides
-    marks = [((4, high // 2), "lm", left), ((wide - 4, high // 2), "rm", right)]
+    marks = []
+    if wide >= ROOM_FOR_MARKS:
+        marks += [((4, high // 2), "lm", left), ((wide - 4, high // 2), "rm", right)]
     if high >= ROOM_FOR_MARKS:
         marks += [((wide // 2, 3), "mt", above), ((wide // 2, high - 3), "mb", below)]
     for at, anchor, side in marks:

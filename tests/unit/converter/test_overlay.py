@@ -266,3 +266,22 @@ def test_patients_name_is_not_drawn(body: Labelled, tmp_path: Path) -> None:
     one, other = (pictures_in(tmp_path / name) for name in ("one", "other"))
     assert other[0].PatientName == "Somebody^Else"
     assert all(np.array_equal(a.pixel_array, b.pixel_array) for a, b in zip(one, other, strict=True))
+
+
+def test_frames_of_a_multi_frame_image_are_named_by_their_number(
+    make_multiframe: Callable[..., Path], tmp_path: Path
+) -> None:
+    volume = read_series(make_multiframe())
+    labels = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
+    labels[2:4, 4:9, 5:12] = 2
+    made = encode_overlay(Labelled(volume, labels, NAMES), settings(), Drawing(), tmp_path)
+    pictures = pictures_in(tmp_path)
+    assert [picture.InstanceNumber for picture in pictures] == [1, 2, 3, 4, 5, 6]
+    for picture in pictures:
+        (source,) = picture.SourceImageSequence
+        assert source.ReferencedSOPInstanceUID == volume.frames[0].sop_instance_uid
+        frame = volume.frames[[f.frame_number for f in volume.frames].index(source.ReferencedFrameNumber)]
+        assert [float(v) for v in picture.ImagePositionPatient] == pytest.approx(frame.position_lps_mm)
+        (series,) = picture.ReferencedSeriesSequence
+        assert len(series.ReferencedInstanceSequence) == 1
+    assert errors_of(made[0].path) == []
