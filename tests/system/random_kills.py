@@ -28,8 +28,10 @@ SENDERS = 4
 ASSOCIATIONS = 2
 """Of each sender, at once."""
 SLICES = (6, 12)
-STARTS_LONG = 3.5
-"""An instant is drawn from so many times what a start took lately."""
+EARLY = 0.25
+"""So many of the gateways die within their start."""
+LONGEST = 4.0
+"""The others live on for up to so many times what it took."""
 AFRESH_EVERY = 10
 """One in so many gateways is started as an operator does; the others are forked, which is quicker."""
 LOOK_S = 0.01
@@ -187,19 +189,25 @@ class Killer:
         self._world.start()
 
     def _live(self) -> None:
-        """Let a gateway live for a while from its beginning; the first of its kind until it listens."""
+        """Let a gateway live: one in four dies within its start, the others a while after they listen."""
         starts_s = self._figures.listening_s[self._world.python]
-        share = self._chance.uniform(0, STARTS_LONG)
-        lives_s = share * median(starts_s[-5:]) if starts_s else None
+        dies_early, share = self._chance.random() < EARLY, self._chance.random()
+        start_s = median(starts_s[-5:]) if starts_s else None
         self._world.launch()
         while self._world.gateway_pid() is None:
             time.sleep(LOOK_S)
-        began, listens = time.monotonic(), False
-        while not listens if lives_s is None else time.monotonic() < began + lives_s:
+        began = time.monotonic()
+        if dies_early and start_s is not None:
+            self._wait_until(lambda: time.monotonic() >= began + share * start_s)
+            return
+        self._wait_until(lambda: self._world.is_listening)
+        starts_s.append(time.monotonic() - began)
+        ends_at = time.monotonic() + share * LONGEST * starts_s[-1]
+        self._wait_until(lambda: time.monotonic() >= ends_at)
+
+    def _wait_until(self, is_time: Callable[[], bool]) -> None:
+        while not is_time():
             assert self._world.is_alive(), self._world.log.read_text()
-            if not listens and self._world.is_listening:
-                listens = True
-                starts_s.append(time.monotonic() - began)
             time.sleep(LOOK_S)
 
     def _look(self) -> None:
