@@ -116,8 +116,8 @@ def test_report_and_contours_come_back_beside_the_segmentation_and_are_never_tak
     numbers = [dcmread(path).SeriesNumber for path in made.values()]
     assert len(set(numbers)) == 3
     groups = hd.sr.srread(made["SR"]).content.get_volumetric_roi_measurement_groups()
-    assert [group.tracking_identifier for group in groups] == [
-        segment.SegmentLabel for segment in dcmread(made["SEG"]).SegmentSequence
+    assert [group.tracking_uid for group in groups] == [
+        segment.TrackingUID for segment in dcmread(made["SEG"]).SegmentSequence
     ]
     # An auto-routing rule that is too wide sends them to the gateway.
     sent = send_files(list(made.values()), address_of(world), "STORESCU")
