@@ -100,7 +100,7 @@ def test_study_goes_through_what_the_guide_adds(extended: Path, small_study: Pat
     options = ("--study", str(small_study), "--pacs", "builtin", "--config", str(own), "--folder", str(demo))
     done = _run(extended, "gateway.cli", "demo", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Also came back OT: CHECK: bright of" in done.stdout  # it has a flag
+    assert "Also came back OT: CHECK: IRIS bright (research)" in done.stdout  # it has a flag
 
     (fetched,) = (demo / "fetched").glob("*.dcm")
     (segment,) = dcmread(fetched).SegmentSequence

@@ -149,7 +149,7 @@ def test_report_of_a_job_has_its_figures_and_flags_and_refers_to_its_segmentatio
     evidence = {series.SeriesInstanceUID: series.ReferencedSOPSequence for series in listed}
     assert evidence[made["seg"].SeriesInstanceUID][0].ReferencedSOPInstanceUID == made["seg"].SOPInstanceUID
     assert len(evidence) == 2
-    assert made["sr"].SeriesDescription == "CHECK: Measurements tissue of 3 (research use)"
+    assert made["sr"].SeriesDescription == "CHECK: Measurements IRIS tissue (research) Derived series"
 
 
 def test_reports_with_other_flags_have_other_uids(segmented: Any) -> None:
