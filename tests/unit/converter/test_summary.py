@@ -3,6 +3,7 @@
 import re
 import zlib
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -64,6 +65,15 @@ def test_page_has_structures_with_figures_flags_engine_and_research_use(
     assert "! the liver has 9000 ml (usual: 900 to 2500)" in said
     assert "* cut off at the edge of the scan" in said  # the spine goes through all slices
     assert "Small" not in said  # the patient's name
+
+
+def test_page_is_dated_in_the_time_zone_of_its_site(body: Labelled, tmp_path: Path) -> None:
+    tokyo = settings().made_at.astimezone(ZoneInfo("Asia/Tokyo"))
+    (made,) = PDF.write(body, settings(made_at=tokyo), tmp_path / "report.dcm")
+    document = dcmread(made.path)
+    said = texts(bytes(document.EncapsulatedDocument[: document.EncapsulatedDocumentLength]))
+    assert "made 2024-05-06 16:08 UTC+0900" in said.splitlines()
+    assert document.ContentTime.startswith("1608")
 
 
 def test_page_of_nothing_says_that_nothing_was_found(body: Labelled, tmp_path: Path) -> None:
