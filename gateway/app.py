@@ -285,7 +285,7 @@ def task_rules(config: Config, facts: EngineFacts) -> list[TaskRule]:
             raise ConfigError(text if text.startswith("rule ") else f"rule {rule.name}: {text}") from None
         _refuse_wrong_modality(rule, task, modality)
         send_to = tuple(destination.name for destination in config.destinations_of(rule))
-        rules.append(TaskRule(compiled, task, modality, send_to))
+        rules.append(TaskRule(compiled, task, modality, send_to, config.outputs_of(rule)))
     return rules
 
 

@@ -118,7 +118,7 @@ class Place:
         )  # fmt: skip
         self.write(made.path)
         with self.ledger.transaction() as transaction:
-            record_result(transaction, job, Result((made,), "header", ()), job.send_to)
+            record_result(transaction, job, Result((made,), "header", ()), lambda _: job.send_to)
 
     def deliver(self, study: str, event: DeliveryEvent = DeliveryEvent.SENT) -> None:
         for delivery in self.deliveries(study):

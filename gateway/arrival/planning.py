@@ -42,6 +42,7 @@ class TaskRule:
     task: str
     modality: str
     send_to: tuple[str, ...]
+    outputs: tuple[str, ...]
 
     @property
     def rule(self) -> Rule:
@@ -264,7 +265,7 @@ class Planner:
             priority=rule.rule.priority,
             instance_uids=candidate.names,
             send_to=rule.send_to,
-            outputs=tuple(rule.rule.outputs),
+            outputs=rule.outputs,
             header_sha256=copied_header_digest(volume),
             hold=" ".join(gaps),
             volume_sha256=volume_digest(candidate.instances),

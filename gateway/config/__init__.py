@@ -19,7 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from .outputs import OUTPUTS
+from .outputs import OUTPUTS, in_order
 from .sections import (
     DESTINATION_KINDS,
     AllowedSender,
@@ -178,19 +178,29 @@ class Config(BaseSettings):
         """Where a rule's results go: what it names, or every destination."""
         return [d for d in self.destination if rule.send_to is None or d.name in rule.send_to]
 
-    def names_for(self, rule_name: str, planned: Sequence[str]) -> tuple[str, ...]:
-        """The destinations of a job's results as configured now.
+    def outputs_of(self, rule: Rule) -> tuple[str, ...]:
+        """What is made of a rule's results: what one of its destinations wants, in the catalogue's order.
+
+        A destination that names none wants what the rule says; without destinations that is made, too.
+        """
+        wanted = [to.outputs or rule.outputs for to in self.destinations_of(rule)] or [rule.outputs]
+        return tuple(in_order({output for outputs in wanted for output in outputs}))
+
+    def names_for(self, rule_name: str, planned: Sequence[str], output: str) -> tuple[str, ...]:
+        """Where an output of a job goes, as configured now.
 
         Parameters
         ----------
         planned
-            Where they were to go when the job was planned: holds, as far as it is still there, where there is
-            no rule of that name any more.
+            Where it was to go when the job was planned: holds, as far as it is still there, where there is no
+            rule of that name any more.
         """
         rule = self.rule_named(rule_name)
-        if rule is not None:
-            return tuple(destination.name for destination in self.destinations_of(rule))
-        return tuple(d.name for d in self.destination if d.name in planned)
+        if rule is None:
+            found, otherwise = [to for to in self.destination if to.name in planned], [output]
+        else:
+            found, otherwise = self.destinations_of(rule), rule.outputs
+        return tuple(to.name for to in found if output in (to.outputs or otherwise))
 
     def rule_named(self, name: str) -> Rule | None:
         """The rule of this name as configured now, or None."""
@@ -221,17 +231,23 @@ def _not_yet(config: Config) -> list[str]:
     for destination in config.destination:
         where = f"destination {destination.name}"
         switched_on += [
+            _not_made(where, destination.outputs),
             (bool(destination.stow), f"{where}: stow: use ae_title, host and port"),
             (destination.supersede != "add", f"{where}: supersede = '{destination.supersede}': use 'add'"),
         ]
     for rule in config.rule:
-        others = [output for output in rule.outputs if not OUTPUTS[output].is_made]
-        made = [name for name, output in OUTPUTS.items() if output.is_made]
         switched_on += [
-            (bool(others), f"rule {rule.name}: outputs {', '.join(others)}: use {made}"),
+            _not_made(f"rule {rule.name}", rule.outputs),
             (rule.leave_site == "no_head", f"rule {rule.name}: leave_site = 'no_head': use true or false"),
         ]
     return [f"{sentence} (this version does not do that yet)" for on, sentence in switched_on if on]
+
+
+def _not_made(where: str, outputs: Sequence[str]) -> tuple[bool, str]:
+    """Whether outputs are named that are not made yet, and the sentence that says so."""
+    others = [output for output in outputs if not OUTPUTS[output].is_made]
+    made = [name for name, output in OUTPUTS.items() if output.is_made]
+    return bool(others), f"{where}: outputs {', '.join(others)}: use {made}"
 
 
 def load_config(path: Path | None = None) -> Config:

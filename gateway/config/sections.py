@@ -144,6 +144,8 @@ class Destination(Section):
     folder: str = ""
     """An existing folder that results are written into."""
     stow: str = ""
+    outputs: list[str] = []
+    """What of a result goes there; empty: what its rule makes."""
     supersede: Literal["add", "iocm", "delete"] = "add"
     give_up_after_h: float = Field(72.0, gt=0)
     """How long an unreachable destination is retried before the delivery is failed."""
@@ -152,6 +154,12 @@ class Destination(Section):
     def kind(self) -> str:
         """Which of `DESTINATION_KINDS` it is."""
         return next(kind for kind, keys in DESTINATION_KINDS.items() if getattr(self, keys[0]))
+
+    @field_validator("outputs")
+    @classmethod
+    def _are_in_the_catalogue(cls, outputs: list[str]) -> list[str]:
+        require_known(outputs)
+        return outputs
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> "Destination":

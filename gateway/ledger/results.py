@@ -1,7 +1,7 @@
 """Results in the ledger: the objects that were made of a job and their deliveries, in one transaction."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.events import DeliveryChanged
@@ -33,10 +33,17 @@ class Result:
     warnings: tuple[str, ...]
 
 
-def record_result(transaction: Transaction, job: JobRow, result: Result, destinations: Sequence[str]) -> None:
+def record_result(
+    transaction: Transaction, job: JobRow, result: Result, where: Callable[[str], Sequence[str]]
+) -> None:
     """Move a segmented job to encoded, with one delivery for each object and destination.
 
     An object that a destination has already is not sent there again.
+
+    Parameters
+    ----------
+    where
+        Names the destinations of an output.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def record_result(transaction: Transaction, job: JobRow, result: Result, destina
         columns={"header_sha256": result.header_sha256, "warnings": result.warnings},
     )
     for made in result.objects:
-        for destination in destinations:
+        for destination in where(made.output):
             plan_delivery(transaction, job, made.sop_instance_uid, destination)
     transaction.deliver_job_when_all_arrived(job.job_key)
 

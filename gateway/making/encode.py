@@ -112,8 +112,9 @@ class Encode:
                 objects.append(self._recorded(output, written))
                 warnings += [warning for warning in written.warnings if warning not in warnings]
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
+        where = partial(self._config.names_for, job.rule, job.send_to)
         with self._ledger.transaction() as transaction:
-            record_result(transaction, job, result, self._config.names_for(job.rule, job.send_to))
+            record_result(transaction, job, result, where)
 
     def _recorded(self, output: str, written: WrittenObject) -> ResultObject:
         return ResultObject(

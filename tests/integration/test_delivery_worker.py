@@ -151,7 +151,7 @@ def _encoded_job(ledger: Ledger, data_dir: Path) -> str:
     _write_seg(data_dir / "seg.dcm", uid)
     with ledger.transaction() as transaction:
         result = result_of_one("seg.dcm", uid, "h", sha256=file_digest(data_dir / "seg.dcm"))
-        record_result(transaction, transaction.job("job"), result, ["pacs"])
+        record_result(transaction, transaction.job("job"), result, lambda _: ["pacs"])
     return uid
 
 
@@ -299,7 +299,7 @@ def test_object_that_is_gone_or_damaged_is_not_sent_but_encoded_again_and_sent_t
     path.write_bytes(content)  # as the encoder does
     with site.ledger.transaction() as transaction:
         result = result_of_one("seg.dcm", site.sop_instance_uid, "h", sha256=file_digest(path))
-        record_result(transaction, transaction.job("job"), result, ["pacs"])
+        record_result(transaction, transaction.job("job"), result, lambda _: ["pacs"])
     assert site.wait_for(lambda row: row.state is DeliveryState.SENT).key == row.key
     assert site.job_state() is JobState.DELIVERED
 
@@ -397,7 +397,7 @@ def add_encoded(site: Site, name: str, priority: int = 0) -> None:
         uid = generate_uid(entropy_srcs=[name])
         digest = file_digest(site.data_dir / f"{name}.dcm")
         made = ResultObject("seg", f"{name}.dcm", digest, str(SegmentationStorage), uid)
-        record_result(transaction, transaction.job(name), Result((made,), "h", ()), ["pacs"])
+        record_result(transaction, transaction.job(name), Result((made,), "h", ()), lambda _: ["pacs"])
 
 
 def delivery_states(site: Site) -> dict[str, str]:

@@ -523,7 +523,7 @@ def _pretend_to_have_made(gate, study_uid: str, sop_instance_uid: str) -> None:
         plan = StudyPlan(study_uid, transaction.study(study_uid).generation, (planned,), ())
         complete_study(transaction, plan, evidence="released")
         transaction.move_job("k", JobEvent.SEGMENTED)
-        record_result(transaction, transaction.job("k"), result, ())
+        record_result(transaction, transaction.job("k"), result, lambda _: ())
 
 
 # -- no room ----------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ class House:
 
     def plan(self) -> StudyPlan:
         rule = Rule(name="ct", when={"Modality": "CT"}, choose=self.choose)  # type: ignore[arg-type]
-        rules = [TaskRule(compile_rule(rule), "tissue", "CT", ("pacs",))]
+        rules = [TaskRule(compile_rule(rule), "tissue", "CT", ("pacs",), ("seg",))]
         secret = SiteSecret(self.gate.data_dir / "site-secret")
         return Planner(self.gate.ledger, self.gate.data_dir, rules, secret, ENGINE).plan(self.study())
 
@@ -60,7 +60,9 @@ class House:
         (job,) = (each for each in self.jobs() if each.job_key == job.job_key)
         with ledger.transaction() as transaction:
             uid = f"2.25.{int(job.job_key[:12], 16)}"
-            record_result(transaction, job, result_of_one("r.dcm", uid, job.header_sha256), ["pacs"])
+            record_result(
+                transaction, job, result_of_one("r.dcm", uid, job.header_sha256), lambda _: ["pacs"]
+            )
         for row in ledger.read("SELECT key FROM deliveries WHERE state = 'pending'"):
             with ledger.transaction() as transaction:
                 transaction.move_delivery(row["key"], DeliveryEvent.SENT)

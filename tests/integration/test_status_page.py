@@ -127,7 +127,7 @@ class Gateway:
         uid = f"2.25.{int(job_key[:12], 16)}"
         result = result_of_one("results/a.dcm", uid, "h" * 64)
         with self.ledger.transaction() as transaction:
-            record_result(transaction, transaction.job(job_key), result, ["pacs"])
+            record_result(transaction, transaction.job(job_key), result, lambda _: ["pacs"])
         rows = self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))
         return str(rows[0]["key"])
 

@@ -110,7 +110,7 @@ class Book:
         header = job.header_sha256
         result = result_of_one(f"results/{uid}.dcm", uid, header)
         with self.ledger.transaction() as transaction:
-            record_result(transaction, job, result, job.send_to)
+            record_result(transaction, job, result, lambda _: job.send_to)
 
     def move_delivery(self, destination: str, *events: DeliveryEvent, **given: Any) -> None:
         for event in events:
@@ -242,7 +242,7 @@ def planner(book, tmp_path: Path) -> Callable[..., Planner]:
         engine: EngineIdentity = ENGINE,
     ) -> Planner:
         chosen = rules or (Rule(name="ct", when={"Modality": "CT"}),)
-        compiled = [TaskRule(compile_rule(r), r.task or task, modality, ("pacs",)) for r in chosen]
+        compiled = [TaskRule(compile_rule(r), r.task or task, modality, ("pacs",), ("seg",)) for r in chosen]
         secret = SiteSecret(tmp_path / "site-secret")
         return Planner(book.ledger, tmp_path, compiled, secret, engine, leaves_site=leaves_site)
 

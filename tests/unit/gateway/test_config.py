@@ -332,3 +332,29 @@ def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
 def test_config_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_config().dicom.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("destinations", "made"),
+    [
+        ("", ("seg", "sr")),
+        ("[[destination]]\nname = 'a'\nfolder = '/a'\n", ("seg", "sr")),
+        ("[[destination]]\nname = 'a'\nfolder = '/a'\noutputs = ['pdf', 'overlay']\n", ("overlay", "pdf")),
+        (
+            "[[destination]]\nname = 'a'\nfolder = '/a'\noutputs = ['overlay']\n"
+            "[[destination]]\nname = 'b'\nfolder = '/b'\n",
+            ("seg", "sr", "overlay"),
+        ),
+    ],
+    ids=["no destination", "as the rule says", "the destination wins", "either"],
+)
+def test_rule_makes_what_its_destinations_want(
+    load: Loader, destinations: str, made: tuple[str, ...]
+) -> None:
+    config = load(f"{destinations}[[rule]]\nname = 'ct'\noutputs = ['sr', 'seg']\n")
+    assert config.outputs_of(config.rule[0]) == made
+
+
+def test_destination_that_wants_what_is_not_made_yet_is_refused(load: Loader) -> None:
+    with pytest.raises(ConfigError, match=r"destination a: outputs surface: use \['seg'"):
+        load("[[destination]]\nname = 'a'\nfolder = '/a'\noutputs = ['surface']\n")

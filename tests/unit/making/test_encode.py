@@ -66,6 +66,25 @@ def test_result_goes_where_its_rule_sends_it_when_it_is_encoded(
     assert sorted(row["destination"] for row in rows) == sorted([*names, *names])
 
 
+@pytest.mark.parametrize("rule", ["ct", "another"], ids=["the rule is there", "the rule is gone"])
+def test_output_goes_to_the_destinations_that_want_it(segmented: Any, rule: str) -> None:
+    """`old` was renamed since; `kept` wants the note alone, `new` what the rule makes."""
+    config = Config(
+        destination=[
+            {"name": "new", "folder": "/srv"},
+            {"name": "kept", "folder": "/srv", "outputs": ["sr", "pdf"]},
+        ],
+        rule=[{"name": rule, "outputs": ["seg"]}],
+    )
+    site = segmented("seg", "sr", config=config)
+    site.encode(site.job())
+    rows = site.ledger.read(
+        "SELECT output, destination FROM deliveries JOIN result_objects USING (sop_instance_uid)"
+    )
+    found = sorted((row["output"], row["destination"]) for row in rows)
+    assert found == ([("seg", "new"), ("sr", "kept")] if rule == "ct" else [("sr", "kept")])
+
+
 def test_objects_of_one_job_share_patient_study_and_maker_and_differ_in_series(segmented: Any) -> None:
     site = segmented("seg", "note")
     site.encode(site.job())
