@@ -43,7 +43,8 @@ def _segmentation(files: CaseFiles, path: Path) -> str:
     value_of = np.zeros(256, np.uint8)
     for item in seg.SegmentSequence:
         if item.SegmentNumber:  # highdicom describes the background too
-            value_of[item.SegmentNumber] = numbers[item.SegmentLabel]
+            # Ours says the name in Tracking ID, and words in the label.
+            value_of[item.SegmentNumber] = numbers.get(item.SegmentLabel) or numbers[item.TrackingID]
     wanted = _frames(files)
     written = np.zeros_like(wanted)
     heights = _heights_mm(files)
