@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Final
 
+from .instances import FOUND_AT_START
 from .records import JobFlagRow, StudyRow, utc_now, utc_time
 from .states import JobState
 from .store import Ledger
@@ -85,8 +86,10 @@ def note_how_it_arrived(
 ) -> None:
     """Let jobs of a study that was just closed say whether its sender ever said that it had no more.
 
-    What is delivered keeps what was said then.
+    What is delivered keeps what was said then. Of a study all of whose files were found here (the ledger was
+    made anew) nobody knows, and nothing is said: its results are those that it had.
     """
+    is_by_timeout = is_by_timeout and _has_a_sender(transaction, study)
     for job_key in job_keys:
         row = transaction.one("SELECT state FROM jobs WHERE job_key = ?", (job_key,))
         if row is None or row["state"] == JobState.DELIVERED:
@@ -97,6 +100,11 @@ def note_how_it_arrived(
         )
         if is_by_timeout:
             add_flag(transaction, job_key, FlagSource.ARRIVAL, _closed_without_release(study))
+
+
+def _has_a_sender(transaction: Transaction, study: StudyRow) -> bool:
+    sql = "SELECT 1 FROM instances WHERE study_uid = ? AND sender <> ? LIMIT 1"
+    return transaction.one(sql, (study.study_uid, FOUND_AT_START)) is not None
 
 
 def _closed_without_release(study: StudyRow) -> Flag:

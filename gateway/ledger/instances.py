@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.events import InstanceStored, ObjectQuarantined
 
@@ -13,6 +14,9 @@ from .transaction import Transaction
 
 _AFTER_SLASH = chr(ord("/") + 1)
 """Paths below a folder lie, in order, between it with a slash and with what comes after the slash."""
+
+FOUND_AT_START: Final = "(found at start)"
+"""The sender of files that lay here unknown: after a crash, or where the ledger was made anew."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from converter.results.header import is_our_own
 from gateway.adapters.durable import file_digest
 from gateway.files.locks import DataLocks
 from gateway.ledger.instances import (
+    FOUND_AT_START,
     ArrivedInstance,
     RefusedObject,
     StudyHeader,
@@ -65,7 +66,7 @@ class Sender:
     association: int
 
 
-FOUND = Sender("(found at start)", 0)
+FOUND = Sender(FOUND_AT_START, 0)
 """Of what lies in the archive without the ledger knowing it: nobody else has it to send it again."""
 
 

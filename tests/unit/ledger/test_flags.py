@@ -6,7 +6,13 @@ import pytest
 
 from gateway.ledger.completion import WITHOUT_RELEASE, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.flags import Flag, FlagSource, flags_of, flags_of_studies, write_flags
-from gateway.ledger.instances import ArrivedInstance, StudyHeader, association_closed, store_instance
+from gateway.ledger.instances import (
+    FOUND_AT_START,
+    ArrivedInstance,
+    StudyHeader,
+    association_closed,
+    store_instance,
+)
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.watched import kept_counts
 from gateway.ledger.work import release
@@ -15,12 +21,12 @@ from tests.one_job import JOB_KEY, SERIES_UID, STUDY_UID, Site
 CUT = Flag("truncated", "liver", 12.5, "%", "The liver touches the feet end.")
 
 
-def arrive(site: Site, number: int) -> None:
+def arrive(site: Site, number: int, sender: str = "PACS") -> None:
     """One more image of the study, of a series that no rule takes."""
     arrived = ArrivedInstance(
         StudyHeader(STUDY_UID, "key", "", "", "", ""), "1.2.3.9", f"1.2.3.9.{number}",
         "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", "SR", 9, "", f"instances/{number}.dcm", 1,
-        "h", "p", "g", False, "no image", "PACS",
+        "h", "p", "g", False, "no image", sender,
     )  # fmt: skip
     with site.ledger.transaction() as transaction:
         store_instance(transaction, arrived, 1)
@@ -79,6 +85,18 @@ def test_study_closed_by_evidence_says_nothing(site: Site, evidence: str) -> Non
     arrive(site, 1)
     close(site, evidence)
     assert codes(site) == []
+
+
+def test_study_whose_files_were_all_found_here_says_nothing(site: Site) -> None:
+    """The ledger was made anew: results must be those that it had."""
+    with site.ledger.transaction() as transaction:
+        transaction.execute("UPDATE instances SET sender = ?", (FOUND_AT_START,))
+    arrive(site, 1, FOUND_AT_START)
+    close(site, WITHOUT_RELEASE)
+    assert codes(site) == []
+    arrive(site, 2)
+    close(site, WITHOUT_RELEASE)
+    assert codes(site) == ["closed_by_timeout"]
 
 
 def test_better_evidence_takes_the_flag_away_and_leaves_those_of_the_result(site: Site) -> None:
