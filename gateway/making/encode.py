@@ -148,7 +148,7 @@ class Encode:
             algorithm=_algorithm(job, manifest, terms),
             terms=terms,
             made_at=self._config.site.local(utc_time(job.segmented_at)),
-            site=self._config.site,
+            issuer_of_patient_id=self._config.site.issuer_of_patient_id,
             series_numbers=series_numbers(self._ledger, self._config.seg.series_number, job),
             series_description=series_description(
                 self._ledger, self._config.seg, job, volume, is_marked=bool(doubts.shown)

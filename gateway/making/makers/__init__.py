@@ -1,5 +1,6 @@
 """The makers: each makes one output of a job; the catalogue (`gateway.config.outputs`) names them."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -18,7 +19,7 @@ from converter.results.labelled import Labelled
 from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
 from converter.series import Volume
 from converter.uids import derived_uid
-from gateway.config import Config, Site
+from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
 from gateway.ledger.records import JobRow
 from gateway.workers.attempts import CannotGoOn
@@ -46,7 +47,7 @@ class Making:
     terms: Terms
     made_at: datetime
     """In the site's time zone."""
-    site: Site
+    issuer_of_patient_id: str
     series_numbers: Mapping[str, int]
     """By output."""
     series_description: str
@@ -106,7 +107,7 @@ class Making:
             f"{self.algorithm.name} {self.algorithm.version} {self.terms.identity()}",
             json.dumps(self.manifest.labels, sort_keys=True),
             json.dumps([astuple(flag) for flag in self.flags]),
-            f"{self.tracking_key.hex()} {self.site.name} {self.site.issuer_of_patient_id}",
+            f"{self.tracking_key.hex()} {self.issuer_of_patient_id}",
             self.header_sha256,
             self.labels_sha256,
             *parts,
@@ -120,14 +121,19 @@ class Making:
             "structures": self.terms.structures,
             "parameters": tuple(f"{name} = {json.dumps(value)}" for name, value in self.job.options.items()),
             "tracking_key": self.tracking_key,
-            "issuer_of_patient_id": self.site.issuer_of_patient_id,
-            "device_serial_number": self.site.name,
+            "issuer_of_patient_id": self.issuer_of_patient_id,
+            "device_serial_number": _serial_number(self.tracking_key),
         }
 
 
 def series_uid_of(sop_instance_uid: str) -> str:
     """The series of an object that a job was made: each output has its own."""
     return derived_uid(sop_instance_uid, "series")
+
+
+def _serial_number(site_key: bytes) -> str:
+    """The site's: the same at all gateways that share its secret, whose results are the same objects."""
+    return hashlib.sha256(b"device " + site_key).hexdigest()[:16]
 
 
 class Maker(Protocol):
