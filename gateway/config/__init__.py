@@ -197,10 +197,12 @@ class Config(BaseSettings):
         """
         rule = self.rule_named(rule_name)
         if rule is None:
-            found, otherwise = [to for to in self.destination if to.name in planned], [output]
+            found, said = [to for to in self.destination if to.name in planned], [output]
         else:
-            found, otherwise = self.destinations_of(rule), rule.outputs
-        return tuple(to.name for to in found if output in (to.outputs or otherwise))
+            found, said = self.destinations_of(rule), rule.outputs
+        # What neither the rule nor a destination names now, the rule named when the job was planned.
+        is_for_all = output in said or not any(output in to.outputs for to in found)
+        return tuple(to.name for to in found if (output in to.outputs if to.outputs else is_for_all))
 
     def rule_named(self, name: str) -> Rule | None:
         """The rule of this name as configured now, or None."""
