@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 NOT_INSTALLED = "not installed"
+pytestmark = pytest.mark.long
+"""A change of how objects are written shows in the faster tests, too."""
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,10 @@ def test_demo_with_a_line_that_is_no_key_ends_with_the_sentence(
     assert "enigne: unknown key" in running.said
 
 
-@pytest.mark.parametrize("pacs", ["builtin", pytest.param("orthanc", marks=pytest.mark.peer("orthanc"))])
+@pytest.mark.parametrize(
+    "pacs",
+    ["builtin", pytest.param("orthanc", marks=[pytest.mark.peer("orthanc"), pytest.mark.long])],
+)
 def test_demo_that_is_kept_runs_until_it_is_told_to_end_and_leaves_no_process(
     demo: Callable[..., Demo], small_study: Path, pacs: str
 ) -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: F401
 
 import numpy.ma
+import pydantic.v1
 import rich.progress
 import rich.table
 import typer.rich_utils

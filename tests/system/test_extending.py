@@ -67,6 +67,7 @@ def test_guide_adds_one_of_each_kind_with_a_test() -> None:
         assert any(each.path == "docs/operator.md" for each in places)
 
 
+@pytest.mark.long
 def test_copy_with_all_that_the_guide_adds_passes_its_tests_and_linter(extended: Path) -> None:
     new = [each.path for places in ADDITIONS.values() for each in places if each.is_new_file]
     tests = [path for path in new if path.startswith("tests/")]

@@ -183,7 +183,9 @@ def trouble_batch(double: BatchDouble) -> None:
     double.events.repeat(2)
 
 
-@pytest.mark.parametrize("studies_sent", [14, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "studies_sent", [6, pytest.param(14, marks=pytest.mark.long), pytest.param(50, marks=pytest.mark.long)]
+)
 def test_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     make_gateway: Callable[..., Any],
     write_study: Callable[..., str],
@@ -224,7 +226,7 @@ def test_studies_with_a_fault_at_every_call_site_are_each_delivered_once(
     assert [study["reason"] for study in studies if not is_delivered(study)] == []
     assert len(recording_pacs.objects) == studies_sent
     assert recording_pacs.every_send_of_an_object_had_the_same_bytes()
-    assert set(misfortunes.done) == set(S3_SITES)
+    assert len(misfortunes.done) == min(studies_sent, len(S3_SITES))
     keys = bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET).search("Contents[].Key")
     times_worked = Counter(key.split("/")[2] for key in keys if "/worked/" in key)
     assert len(times_worked) == studies_sent
@@ -323,8 +325,16 @@ def test_study_whose_gpu_queue_has_no_machines_is_segmented_by_the_fast_model_el
 @pytest.mark.parametrize(
     "transition",
     [
-        *("job.submitted:before", "job.submitted:after", "job.accepted:before", "job.accepted:after"),
-        *("job.queued:before", "job.started:after", "job.segmented:before", "job.segmented:after"),
+        *("job.submitted:after", "job.accepted:before", "job.started:after", "job.segmented:before"),
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in (
+                "job.submitted:before",
+                "job.accepted:after",
+                "job.queued:before",
+                "job.segmented:after",
+            )
+        ),
     ],
 )
 def test_gateway_killed_around_its_run_costs_no_second_one(

@@ -20,8 +20,8 @@ from tests.quick_start import IRIS, quick_python
 
 Study = dict[str, Any]
 
-TABLES = ("studies", "instances", "jobs", "deliveries")
-FURTHER_TABLES = ("volumes", "job_images", "result_objects", "events", "facts")
+TABLES = ("instances", "jobs")
+FURTHER_TABLES = ("studies", "deliveries", "volumes", "job_images", "result_objects", "events", "facts")
 KILLS = 10
 
 

@@ -301,6 +301,7 @@ def test_report_is_valid_by_pixelmed(report: Path) -> None:
     assert pixelmed_errors(report) == []
 
 
+@pytest.mark.long
 @pytest.mark.peer("pixelmed")
 @pytest.mark.parametrize("count", [1, 0], ids=["without a segmentation", "nothing found"])
 def test_report_without_segments_is_valid_by_pixelmed(
