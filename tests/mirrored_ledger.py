@@ -126,7 +126,7 @@ class MirroredLedger:
         self.move(job_key, JobEvent.SEGMENTED, columns={"labels_sha256": "s" * 64})
         result = result_of_one("results/a.dcm", "2.25.7", "h" * 64)
         with self.ledger.transaction() as transaction:
-            record_result(transaction, transaction.job(job_key), result, ["pacs"])
+            record_result(transaction, transaction.job(job_key), result, lambda _: ["pacs"])
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])
 
     def age(self, seconds: float) -> None:

@@ -110,7 +110,7 @@ class World:
         uid = f"2.25.{int(job_key[:12], 16)}"
         result = result_of_one("results/a.dcm", uid, "h" * 64, ("a warning",))
         with self.ledger.transaction() as transaction:
-            record_result(transaction, transaction.job(job_key), result, ["pacs"])
+            record_result(transaction, transaction.job(job_key), result, lambda _: ["pacs"])
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])
 
     def move_delivery(self, key: str, event: DeliveryEvent, reason: str = "") -> None:

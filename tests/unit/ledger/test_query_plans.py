@@ -287,7 +287,9 @@ def _encode(ledger: Ledger) -> None:
     made = job(ledger, "a" * 64)
     assert made is not None
     with ledger.transaction() as transaction:
-        record_result(transaction, made, result_of_one("results/a.dcm", "2.25.1", "h"), ["pacs", "archive"])
+        record_result(
+            transaction, made, result_of_one("results/a.dcm", "2.25.1", "h"), lambda _: ["pacs", "archive"]
+        )
 
 
 def _deliver(ledger: Ledger) -> None:
