@@ -14,6 +14,7 @@ from pydicom import config
 
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
+from .results.header import of_this_header
 from .results.labelled import Labelled, Writer
 from .results.settings import ResultSettings, made_with
 from .seg.file import SegmentationFile, open_segmentation
@@ -202,17 +203,10 @@ def _header(
     planes: Planes,
 ) -> Header:
     is_overlapping = isinstance(planes, MaskPlanes) and planes.overlap()
-    try:
-        with config.disable_value_validation():
-            return segmentation_header(
-                shown, values, structures, order.used_frames, settings, is_overlapping=is_overlapping
-            )
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        # The text may quote the header.
-        raise EncodingFailed(
-            f"a segmentation cannot be made with this series' header ({type(error).__name__}); "
-            "correct patient and study at the sender"
-        ) from None
+    with of_this_header("a segmentation"):
+        return segmentation_header(
+            shown, values, structures, order.used_frames, settings, is_overlapping=is_overlapping
+        )
 
 
 # -- writing ------------------------------------------------------------------------------------------------

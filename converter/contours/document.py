@@ -9,7 +9,7 @@ from pathlib import Path
 from struct import pack
 from typing import Final
 
-from pydicom import Dataset, config
+from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
@@ -19,12 +19,19 @@ from converter.explicit_vr import item
 from converter.geometry import frame_affine_lps
 from converter.results.bytes import frame_named
 from converter.results.file import write_object
-from converter.results.header import ObjectKind, add_frame_of_reference, private_scheme, result_header
+from converter.results.header import (
+    ObjectKind,
+    add_frame_of_reference,
+    code_item,
+    of_this_header,
+    private_scheme,
+    result_header,
+)
 from converter.results.labelled import Labelled, Writer
 from converter.results.settings import ResultSettings, WrittenObject, made_with
 from converter.series import Frame, Volume
 from converter.source_header import source_header
-from converter.terminology import Code, Structure
+from converter.terminology import Structure
 
 from .names import region_names
 from .numbers import point_texts
@@ -49,19 +56,12 @@ def write_structure_set(labelled: Labelled, settings: ResultSettings, out: Path)
         raise EncodingFailed("the label map is empty; there is nothing to draw")
     found = [settings.structure(labelled.names[value]) for value in labelled.values]
     contours = _contours(labelled)
-    try:
-        with config.disable_value_validation():
-            header = _header(labelled.volume, found, settings)
-            tags = list(header.keys())
-            before = Dataset({tag: header[tag] for tag in tags if tag < ROI_CONTOURS})
-            before.file_meta = header.file_meta
-            behind = _encoded(Dataset({tag: header[tag] for tag in tags if tag > ROI_CONTOURS}))
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        # The text may quote the header.
-        raise EncodingFailed(
-            f"a structure set cannot be made with this series' header ({type(error).__name__}); "
-            "correct patient and study at the sender"
-        ) from None
+    with of_this_header("a structure set"):
+        header = _header(labelled.volume, found, settings)
+        tags = list(header.keys())
+        before = Dataset({tag: header[tag] for tag in tags if tag < ROI_CONTOURS})
+        before.file_meta = header.file_meta
+        behind = _encoded(Dataset({tag: header[tag] for tag in tags if tag > ROI_CONTOURS}))
     regions = (
         _region(number, each, contours[value])
         for number, (value, each) in enumerate(zip(labelled.values, found, strict=True), start=1)
@@ -202,16 +202,10 @@ def _observed(number: int, name: str, found: Structure) -> Dataset:
     observed = Dataset()
     observed.ObservationNumber = observed.ReferencedROINumber = number
     observed.ROIObservationLabel = name
-    identified = _coded(found.type)
+    identified = code_item(found.type)
     if found.type_modifier is not None:
-        identified.SegmentedPropertyTypeModifierCodeSequence = [_coded(found.type_modifier)]
-    observed.SegmentedPropertyCategoryCodeSequence = [_coded(found.category)]
+        identified.SegmentedPropertyTypeModifierCodeSequence = [code_item(found.type_modifier)]
+    observed.SegmentedPropertyCategoryCodeSequence = [code_item(found.category)]
     observed.RTROIIdentificationCodeSequence = [identified]
     observed.RTROIInterpretedType, observed.ROIInterpreter = "ORGAN", ""
     return observed
-
-
-def _coded(code: Code) -> Dataset:
-    coded = Dataset()
-    coded.CodeValue, coded.CodingSchemeDesignator, coded.CodeMeaning = code.value, code.scheme, code.meaning
-    return coded

@@ -5,6 +5,7 @@ What all pictures of a series share is composed once; a series has hundreds of t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -15,9 +16,9 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, SecondaryCaptureImageStorage
 from pydicom.valuerep import format_number_as_ds
 
-from converter.errors import EncodingFailed
 from converter.explicit_vr import GROUP_LENGTH, PREAMBLE, element, elements, sequence, text_element
 from converter.results.bytes import (
+    SEGMENTATION,
     element_bytes,
     instances_of,
     meta_bytes,
@@ -29,6 +30,8 @@ from converter.results.header import (
     ObjectKind,
     add_frame_of_reference,
     add_lossy_compression,
+    code_item,
+    of_this_header,
     result_header,
 )
 from converter.results.settings import ResultSettings
@@ -38,8 +41,6 @@ from converter.source_header import source_header
 from .codecs import photometric_of, pixel_data, planar_configuration_of
 from .planes import patient_orientation
 
-SEGMENTATION: Final = ("113076", "DCM", "Segmentation")
-"""How pictures are derived (PS3.16 CID 7203)."""
 _META_UID: Final = 0x00020003
 _OWN: Final = {
     "SOPInstanceUID": 0x00080018,
@@ -59,15 +60,8 @@ def result_object(volume: Volume, settings: ResultSettings, kind: ObjectKind) ->
     EncodingFailed
         It cannot be made with this series' header.
     """
-    try:
-        with config.disable_value_validation():
-            return result_header(source_header(volume), settings, kind)
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        # The text may quote the header.
-        raise EncodingFailed(
-            f"a picture cannot be made with this series' header ({type(error).__name__}); "
-            "correct patient and study at the sender"
-        ) from None
+    with of_this_header("a picture"):
+        return result_header(source_header(volume), settings, kind)
 
 
 def picture_header(
@@ -86,9 +80,7 @@ def picture_header(
     picture.ConversionType, picture.ImageType = "WSD", ["DERIVED", "SECONDARY"]
     picture.BurnedInAnnotation = "NO"  # nothing that tells who it is (PS3.3 C.7.6.1.1)
     picture.DerivationDescription = derivation
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = SEGMENTATION
-    picture.DerivationCodeSequence = [code]
+    picture.DerivationCodeSequence = [code_item(SEGMENTATION)]
     picture.Rows, picture.Columns = shape
     picture.SamplesPerPixel, picture.PhotometricInterpretation = 3, photometric_of(syntax)
     picture.PlanarConfiguration = planar_configuration_of(syntax)
@@ -160,7 +152,11 @@ class Instances:
             for tag in (*_OWN.values(), 0x7FE00010):
                 self._parts.append(element_bytes(shared[Tag(begin) : Tag(tag)], encodings))
                 begin = tag + 1
-        self._all = self._referring(range(len(volume.frames)))
+
+    @cached_property
+    def _all(self) -> tuple[bytes, bytes]:
+        """What a picture of all frames refers to."""
+        return self._referring(range(len(self._volume.frames)))
 
     def file(self, own: OwnFacts, picture: NDArray[np.uint8]) -> list[bytes]:
         """The file of one picture, (rows, columns, 3), in parts."""

@@ -92,7 +92,8 @@ class _Series:
     def written(self) -> tuple[WrittenObject, ...]:
         """All of them; several are made at a time."""
         self._every = self._step()
-        self._instances = self._made_instances()
+        if self._every > 1:  # which they say
+            self._instances = self._made_instances()
         numbers = range(self._every // 2, len(self._planes), self._every)
         with ThreadPoolExecutor(THREADS) as pool:
             written = list(pool.map(self._write, numbers, [n == numbers[0] for n in numbers]))

@@ -3,20 +3,18 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydicom import Dataset, config
+from pydicom import Dataset
 from pydicom.charset import convert_encodings
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
-from converter.errors import EncodingFailed
 from converter.explicit_vr import sequence
 from converter.reading.headers import text_of
 from converter.results.file import write_object
-from converter.results.header import ObjectKind, private_scheme, result_header
+from converter.results.header import ObjectKind, code_item, of_this_header, private_scheme, result_header
 from converter.results.labelled import Labelled, Writer
 from converter.results.settings import MANUFACTURER, MODEL_NAME, ResultSettings, WrittenObject, made_with
 from converter.series import Volume
 from converter.source_header import source_header
-from converter.terminology import Code
 from converter.uids import derived_uid
 
 from . import concepts
@@ -45,18 +43,11 @@ def write_report(
     ------
     ConverterError, OSError
     """
-    try:
-        with config.disable_value_validation():
-            report = result_header(source_header(labelled.volume), settings, KIND)
-            _add_document(report, labelled.volume, segmentation)
-            items = Items(convert_encodings(report.get("SpecificCharacterSet", "ISO_IR 6")))
-            content = sequence(CONTENT_SEQUENCE, _content(items, labelled, settings, segmentation))
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        # The text may quote the header.
-        raise EncodingFailed(
-            f"a report cannot be made with this series' header ({type(error).__name__}); "
-            "correct patient and study at the sender"
-        ) from None
+    with of_this_header("a report"):
+        report = result_header(source_header(labelled.volume), settings, KIND)
+        _add_document(report, labelled.volume, segmentation)
+        items = Items(convert_encodings(report.get("SpecificCharacterSet", "ISO_IR 6")))
+        content = sequence(CONTENT_SEQUENCE, _content(items, labelled, settings, segmentation))
     return (write_object(report, out, tail=content),)
 
 
@@ -70,7 +61,7 @@ def _add_document(report: Dataset, volume: Volume, segmentation: SegmentationRef
     report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
     report.CodingSchemeIdentificationSequence = [private_scheme()]
     report.ValueType, report.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    report.ConceptNameCodeSequence = [_coded(concepts.IMAGING_MEASUREMENT_REPORT)]
+    report.ConceptNameCodeSequence = [code_item(concepts.IMAGING_MEASUREMENT_REPORT)]
     template = Dataset()
     template.MappingResource, template.TemplateIdentifier = "DCMR", REPORT
     report.ContentTemplateSequence = [template]
@@ -82,12 +73,6 @@ def _add_document(report: Dataset, volume: Volume, segmentation: SegmentationRef
     study = Dataset()
     study.StudyInstanceUID, study.ReferencedSeriesSequence = volume.study_uid, series
     report.CurrentRequestedProcedureEvidenceSequence = [study]
-
-
-def _coded(code: Code) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
-    return item
 
 
 def _series(series_uid: str, objects: Sequence[tuple[str, str]]) -> Dataset:

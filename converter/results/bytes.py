@@ -16,6 +16,8 @@ from converter.reading.mosaic import TILED
 from converter.series import Frame, Volume
 from converter.terminology import Code
 
+SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")
+"""How results are derived of images (PS3.16 CID 7203)."""
 SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")
 """What a referenced image is for (PS3.16 CID 7202)."""
 

@@ -5,6 +5,8 @@ where it names one, since that counts for the study's date and time too (PS3.3 C
 the caller's time, which should be the site's: a result must not lie before its scan.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
 from importlib import metadata
@@ -15,6 +17,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 from pydicom.valuerep import validate_value
 
+from converter.errors import EncodingFailed
 from converter.reading.headers import text_of
 from converter.source_header import (
     FRAME_OF_REFERENCE,
@@ -24,13 +27,16 @@ from converter.source_header import (
     SCANNER,
     TYPE_2,
 )
-from converter.terminology import PRIVATE_SCHEME
+from converter.terminology import PRIVATE_SCHEME, Code
 from converter.uids import derived_uid
 
 from .settings import MANUFACTURER, MODEL_NAME, ResultSettings
 
 IMPLEMENTATION_CLASS_UID: Final = derived_uid(MANUFACTURER, "implementation class")
 LONGEST_VERSION_NAME: Final = 16
+ACQUISITION_EQUIPMENT: Final = Code("109101", "DCM", "Acquisition Equipment")
+PROCESSING_EQUIPMENT: Final = Code("109102", "DCM", "Processing Equipment")
+"""What equipment was for (PS3.16 CID 7005)."""
 RESEARCH: Final = "Automatic segmentation; research use only, not for diagnosis"
 
 
@@ -41,6 +47,38 @@ class ObjectKind:
     sop_class_uid: UID
     modality: str
     transfer_syntax_uid: UID
+
+
+@contextmanager
+def of_this_header(what: str) -> Iterator[None]:
+    """Make an object of a series' header: identifiers are kept as the PACS holds them, whatever they are.
+
+    Parameters
+    ----------
+    what
+        What is made: "a report".
+
+    Raises
+    ------
+    EncodingFailed
+        It cannot be made; the sentence quotes nothing of the header.
+    """
+    try:
+        with config.disable_value_validation():
+            yield
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        # The text may quote the header.
+        raise EncodingFailed(
+            f"{what} cannot be made with this series' header ({type(error).__name__}); "
+            "correct patient and study at the sender"
+        ) from None
+
+
+def code_item(code: Code) -> Dataset:
+    """A coded concept as an item (PS3.3 8.8)."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
+    return item
 
 
 def result_header(source: Dataset, settings: ResultSettings, kind: ObjectKind) -> Dataset:
@@ -117,21 +155,14 @@ def _add_scanner(result: Dataset, source: Dataset) -> None:
     ours.Manufacturer, ours.ManufacturerModelName = MANUFACTURER, MODEL_NAME
     ours.SoftwareVersions = metadata.version("iris-gateway")
     ours.ContributionDescription = RESEARCH
-    ours.PurposeOfReferenceCodeSequence = [_purpose("109102", "Processing Equipment")]
+    ours.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
     result.ContributingEquipmentSequence = [ours]
     if source.get("Manufacturer"):
         scanner = Dataset()
         take_over(scanner, source, SCANNER)
         scanner.ContributionDescription = "Acquisition equipment of the source image(s)"
-        scanner.PurposeOfReferenceCodeSequence = [_purpose("109101", "Acquisition Equipment")]
+        scanner.PurposeOfReferenceCodeSequence = [code_item(ACQUISITION_EQUIPMENT)]
         result.ContributingEquipmentSequence.insert(0, scanner)
-
-
-def _purpose(value: str, meaning: str) -> Dataset:
-    """What equipment was for (PS3.16 CID 7005)."""
-    purpose = Dataset()
-    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = value, "DCM", meaning
-    return purpose
 
 
 def _add_series(result: Dataset, settings: ResultSettings, kind: ObjectKind) -> None:

@@ -27,6 +27,7 @@ from converter.explicit_vr import (
     text_element,
 )
 from converter.results.bytes import (
+    SEGMENTATION,
     coded,
     element_bytes,
     instances_of,
@@ -36,7 +37,6 @@ from converter.results.bytes import (
     source_image,
 )
 from converter.series import Frame, Volume
-from converter.terminology import Code
 
 from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
 from .header import Header
@@ -45,8 +45,6 @@ from .segments import SEGMENT_SEQUENCE
 from .settings import SegmentationType
 
 BYTE_BITS: Final = 8
-SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")
-"""How frames are derived (PS3.16 CID 7203)."""
 
 
 class Writable(Protocol):
