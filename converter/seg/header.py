@@ -137,8 +137,7 @@ def _marked(settings: SegmentationSettings) -> str:
 def _describe_pixels(seg: Dataset, volume: Volume, kind: SegmentationType) -> None:
     """The Segmentation Image Module (PS3.3 C.8.20.2).
 
-    Background is what Pixel Padding Value says (Supplement 243). A segment for it would shift the colours of
-    all others in OHIF, although PS3.3 C.8.20.2.3.3 wants one for each value that pixels have.
+    Background is what Pixel Padding Value says (Supplement 243), with an item for it and without.
     """
     is_labelmap = kind is SegmentationType.LABELMAP
     seg.ImageType = ["DERIVED", "PRIMARY"]

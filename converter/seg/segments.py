@@ -17,7 +17,7 @@ from converter.reading.headers import text_of
 from converter.results.bytes import coded
 from converter.results.settings import MARK, ResultSettings
 from converter.series import Volume
-from converter.terminology import Structure
+from converter.terminology import Code, Structure
 from converter.uids import derived_uid
 
 from .settings import LABEL_VALUE, SegmentationSettings
@@ -27,6 +27,7 @@ LONGEST_LABEL: Final = 64
 LONGEST_DOUBTS: Final = 800
 """Of 1024 characters that value representation ST has."""
 SEGMENT_SEQUENCE: Final = 0x00620002
+BACKGROUND: Final = Code("125040", "DCM", "Background")
 
 Text = Callable[[int, str, str], bytes]
 """Makes an element of a tag, a value representation and a text."""
@@ -41,6 +42,8 @@ def segment_sequence(
 ) -> bytes:
     """Describe segments, numbered from 1 in the order of `structures`; `values` are the engine's numbers.
 
+    Before them stands segment 0, the background, where the encoding describes it.
+
     Parameters
     ----------
     encodings
@@ -52,12 +55,14 @@ def segment_sequence(
 
     algorithm = _algorithm(settings, text)
     subject = tracked_subject(volume, settings.issuer_of_patient_id)
+    background = [_background(algorithm)] if settings.encoding.describes_background else []
     return sequence(
         SEGMENT_SEQUENCE,
-        (
+        background
+        + [
             _segment(number, value, found, algorithm, subject, settings, text)
             for number, (value, found) in enumerate(zip(values, structures, strict=True), start=1)
-        ),
+        ],
     )
 
 
@@ -121,6 +126,20 @@ def _segment(
             coded(0x0062000F, found.type, type_modifier),
             text(0x00620020, "UT", found.name[:LONGEST_LABEL]),
             text_element(0x00620021, "UI", tracking_uid(found.name, subject, settings)),
+        )
+    )
+
+
+def _background(algorithm: tuple[bytes, bytes]) -> bytes:
+    """The item for pixels of value 0 (PS3.3 C.8.20.2.3.3): no anatomy, nothing that is tracked."""
+    return b"".join(
+        (
+            coded(0x00620003, BACKGROUND),
+            element(0x00620004, "US", pack("<H", 0)),
+            text_element(0x00620005, "LO", BACKGROUND.meaning),
+            algorithm[1],
+            element(0x0062000D, "US", pack("<3H", *cielab_of((0, 0, 0)))),
+            coded(0x0062000F, BACKGROUND),
         )
     )
 

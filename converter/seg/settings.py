@@ -70,6 +70,9 @@ class Encoding:
         that takes it.
     is_cropped
         Whether frames show only the smallest part of the slices that holds all segments.
+    has_background_item
+        Whether a label map describes its background as segment 0, beside Pixel Padding Value (PS3.3
+        C.8.20.2.3.3); of no meaning to other types.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class Encoding:
     type: SegmentationType = SegmentationType.BINARY
     transfer_syntax_uid: UID | None = None
     is_cropped: bool = False
+    has_background_item: bool = True
 
     def __post_init__(self) -> None:
         if self.syntax not in TRANSFER_SYNTAXES[self.type]:
@@ -87,7 +91,9 @@ class Encoding:
             raise ValueError(f"a {self.type} segmentation can be written as {', '.join(can)} only")
 
     @classmethod
-    def named(cls, kind: str, syntax: str = "", *, is_cropped: bool = False) -> Self:
+    def named(
+        cls, kind: str, syntax: str = "", *, is_cropped: bool = False, has_background_item: bool = True
+    ) -> Self:
         """Make one of the names that users give; an empty `syntax` is the type's default.
 
         Raises
@@ -100,10 +106,16 @@ class Encoding:
         if syntax and syntax not in SYNTAX_NAMES:
             raise ValueError(f"there is no transfer syntax {syntax!r}; there are {', '.join(SYNTAX_NAMES)}")
         uid = SYNTAX_NAMES[syntax] if syntax else None
-        return cls(SegmentationType(kind.upper()), uid, is_cropped)
+        return cls(SegmentationType(kind.upper()), uid, is_cropped, has_background_item)
 
     def __str__(self) -> str:
-        return f"{self.type} {self.syntax} {'cropped' if self.is_cropped else 'whole'}"
+        said = f"{self.type} {self.syntax} {'cropped' if self.is_cropped else 'whole'}"
+        return f"{said} background" if self.describes_background else said
+
+    @property
+    def describes_background(self) -> bool:
+        """Whether there is a segment 0."""
+        return self.has_background_item and self.type is SegmentationType.LABELMAP
 
     @property
     def syntax(self) -> UID:

@@ -79,6 +79,9 @@ def encode(
         ),
     ] = "",
     crop: Annotated[bool, typer.Option("--crop", help="Of seg: frames hold only what has labels")] = False,
+    background_item: Annotated[
+        bool, typer.Option(help="Of a label map: background is described as segment 0")
+    ] = True,
     algorithm_name: Annotated[str, typer.Option(help="What found the structures; with its version")] = "",
     algorithm_version: Annotated[str, typer.Option(help="Of what found the structures")] = "",
     series_description: Annotated[str, typer.Option(help="At most 64 characters")] = "",
@@ -88,7 +91,7 @@ def encode(
     _ends_soon()
     from converter.label_file import Wording, encode_label_file
 
-    writer = _writer(form, kind, syntax, is_cropped=crop)
+    writer = _writer(form, kind, syntax, is_cropped=crop, has_background_item=background_item)
     algorithm = _algorithm(algorithm_name, algorithm_version)
     _require_text(series_description, "--series-description")
     table = _label_table(task, names)
@@ -100,7 +103,7 @@ def encode(
     out.print(f"{target}: {len(encoded.found)} segments ({', '.join(encoded.found)})")
 
 
-def _writer(form: str, kind: str, syntax: str, *, is_cropped: bool) -> "Writer":
+def _writer(form: str, kind: str, syntax: str, *, is_cropped: bool, has_background_item: bool) -> "Writer":
     """What makes that output of files; how it is encoded is said of a segmentation only."""
     from converter.segmentation import Encoding
     from gateway.config.outputs import OUTPUTS
@@ -108,7 +111,9 @@ def _writer(form: str, kind: str, syntax: str, *, is_cropped: bool) -> "Writer":
     if form not in OUTPUTS:
         raise typer.BadParameter(f"--format is one of {', '.join(OUTPUTS)}")
     try:
-        encoding = Encoding.named(kind, syntax, is_cropped=is_cropped)
+        encoding = Encoding.named(
+            kind, syntax, is_cropped=is_cropped, has_background_item=has_background_item
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     output = OUTPUTS[form]
@@ -116,7 +121,9 @@ def _writer(form: str, kind: str, syntax: str, *, is_cropped: bool) -> "Writer":
         made = [name for name, other in OUTPUTS.items() if other.writer]
         fail(f"this version makes --format {' or '.join(made)} only; leave that option out")
     if encoding != Encoding() and not output.has_encoding:
-        raise typer.BadParameter(f"--type, --syntax and --crop are not for --format {form}")
+        raise typer.BadParameter(
+            f"--type, --syntax, --crop and --background-item are not for --format {form}"
+        )
     module, _, attribute = output.writer.partition(":")
     loaded = getattr(import_module(module), attribute)
     writer: Writer = loaded(encoding) if output.has_encoding else loaded

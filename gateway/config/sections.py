@@ -372,6 +372,7 @@ class Seg(Section):
     type: Literal["binary", "labelmap"] = "binary"
     transfer_syntax: Literal["", "explicit", "deflated", "deflated_frame", "rle", "jpegls"] = ""
     crop: bool = False
+    background_item: bool = True
     series_description: str = "IRIS {task} (research) {source_description}"
     series_number: int = Field(9000, ge=0)
 

@@ -90,7 +90,7 @@ def test_encode_and_decode_give_the_labels_back_voxel_for_voxel(
     "form",
     [
         ["--type", "labelmap"],
-        ["--type", "labelmap", "--syntax", "jpegls"],
+        ["--type", "labelmap", "--syntax", "jpegls", "--no-background-item"],
         ["--syntax", "deflated", "--crop"],
     ],
 )

@@ -12,7 +12,9 @@ class SegMaker:
 
     def __init__(self, config: Config) -> None:
         seg = config.seg
-        self._encoding = Encoding.named(seg.type, seg.transfer_syntax, is_cropped=seg.crop)
+        self._encoding = Encoding.named(
+            seg.type, seg.transfer_syntax, is_cropped=seg.crop, has_background_item=seg.background_item
+        )
 
     def make(self, making: Making) -> tuple[WrittenObject]:
         """Write it and read it back.

@@ -105,14 +105,30 @@ def test_form_that_the_standard_does_not_have_is_refused() -> None:
         Encoding(BINARY, RLELossless)
 
 
-def test_label_map_has_no_item_for_background_and_says_its_value(
-    volume: Volume, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+@pytest.mark.parametrize(("has_item", "numbers"), [(True, [0, 1, 2]), (False, [1, 2])])
+def test_label_map_says_its_background_with_an_item_and_without(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    has_item: bool,
+    numbers: list[int],
 ) -> None:
-    settings = replace(settings, encoding=Encoding(LABELMAP))
-    seg = dcmread(encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm").path)
-    assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2]
+    settings = replace(settings, encoding=Encoding(LABELMAP, has_background_item=has_item))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    assert encoded.segments == ("bone", "lung_right")
+    seg = dcmread(encoded.path)
+    assert [item.SegmentNumber for item in seg.SegmentSequence] == numbers
+    assert [segment.number for segment in read_segmentation(encoded.path, volume).segments] == [1, 2]
+    assert hd.seg.segread(encoded.path).segment_numbers == [1, 2]  # without a background
     assert (seg.PixelPaddingValue, seg.SegmentationType, seg.BitsAllocated) == (0, "LABELMAP", 8)
     assert seg.NumberOfFrames == 3
+
+
+def test_encodings_that_differ_in_the_background_have_names_of_their_own() -> None:
+    with_item, without = (Encoding(LABELMAP, has_background_item=has_item) for has_item in (True, False))
+    assert str(with_item) != str(without)
+    assert str(Encoding(BINARY)) == str(Encoding(BINARY, has_background_item=False))
 
 
 def test_label_map_of_highdicom_is_read_without_its_background(
