@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,7 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
+from gateway.making.choosing import Takes
 from gateway.making.convert import Convert, Stage
 from gateway.making.encode import Encode
 from gateway.mirror.backend import mirror_worker
@@ -115,13 +116,15 @@ class App:
             config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger
         )
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
-        takers = self._step_workers(bus, workplace, results, secret)
+        carriers = carriers_of(config)
+        takes = {destination.name: carrier.takes for destination, carrier in carriers}
+        takers = self._step_workers(bus, workplace, results, secret, takes)
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *takers,
             *(
                 DeliveryWorker(destination, carrier, ledger, bus, data_dir)
-                for destination, carrier in carriers_of(config)
+                for destination, carrier in carriers
             ),
             UnclaimedDeliveries(ledger, bus, {destination.name for destination in config.destination}),
             self.listener.endings,
@@ -159,12 +162,17 @@ class App:
         ]
 
     def _step_workers(
-        self, bus: Bus, workplace: Workplace, results: JobResults, secret: SiteSecret
+        self,
+        bus: Bus,
+        workplace: Workplace,
+        results: JobResults,
+        secret: SiteSecret,
+        takes: Mapping[str, Takes],
     ) -> list[StepWorker]:
         """One for each step that a job takes, in the order of the steps."""
         ledger, config = self._ledger, self.config
         stage = Stage(ledger, workplace, self._store.objects, kept_here(config))
-        encode = Encode(ledger, workplace, results, config, secret.tracking_key())
+        encode = Encode(ledger, workplace, results, config, secret.tracking_key(), takes)
         steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
             ("convert", JobState.PLANNED): Convert(ledger, workplace),
             ("stage", JobState.CONVERTED): stage,

@@ -100,6 +100,8 @@ class WrittenObject:
     sop_instance_uid: str
     sop_class_uid: str
     warnings: tuple[str, ...] = ()
+    form: str = ""
+    """Which of several forms of one output it is, where there are several."""
 
 
 def free_series_number(base: int, source_number: int | None, taken: Collection[int]) -> int:

@@ -5,6 +5,7 @@
     OutsideError
     ├── Retriable    a full disk, an answer that was cut off
     │   └── Away     a network, a service or a sign-in is missing: nothing is wrong with the job
+    │       └── CalledOff  this gateway stops: nothing is known of who was called
     └── Permanent    refused for good: a person has to change something
 """
 
@@ -19,6 +20,10 @@ class Retriable(OutsideError):
 
 class Away(Retriable):
     """Nobody there, or nobody who lets us in: waited out, however long, and never held against a job."""
+
+
+class CalledOff(Away):
+    """The gateway stops, so nothing is known of who was called; that is asked again at the next start."""
 
 
 class Permanent(OutsideError):

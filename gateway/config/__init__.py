@@ -183,7 +183,7 @@ class Config(BaseSettings):
 
         A destination that names none wants what the rule says; without destinations that is made, too.
         """
-        wanted = [to.outputs or rule.outputs for to in self.destinations_of(rule)] or [rule.outputs]
+        wanted = [to.named_outputs or rule.outputs for to in self.destinations_of(rule)] or [rule.outputs]
         return tuple(in_order({output for outputs in wanted for output in outputs}))
 
     def names_for(self, rule_name: str, planned: Sequence[str], output: str) -> tuple[str, ...]:
@@ -201,8 +201,10 @@ class Config(BaseSettings):
         else:
             found, said = self.destinations_of(rule), rule.outputs
         # What neither the rule nor a destination names now, the rule named when the job was planned.
-        is_for_all = output in said or not any(output in to.outputs for to in found)
-        return tuple(to.name for to in found if (output in to.outputs if to.outputs else is_for_all))
+        is_for_all = output in said or not any(output in to.named_outputs for to in found)
+        return tuple(
+            to.name for to in found if (output in to.named_outputs if to.named_outputs else is_for_all)
+        )
 
     def rule_named(self, name: str) -> Rule | None:
         """The rule of this name as configured now, or None."""
@@ -233,7 +235,7 @@ def _not_yet(config: Config) -> list[str]:
     for destination in config.destination:
         where = f"destination {destination.name}"
         switched_on += [
-            _not_made(where, destination.outputs),
+            _not_made(where, destination.named_outputs),
             (bool(destination.stow), f"{where}: stow: use ae_title, host and port"),
             (destination.supersede != "add", f"{where}: supersede = '{destination.supersede}': use 'add'"),
         ]

@@ -4,9 +4,16 @@ One line an output: configuration, the step encode, `iris encode`, the operator'
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
+
+
+class Form(NamedTuple):
+    """How an object stands in a file: its SOP class and transfer syntax, by their UIDs."""
+
+    sop_class_uid: str
+    transfer_syntax_uid: str
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,8 @@ class Output:
     maker
         `module:attribute` of what gives its maker when it is called with the configuration
         (`gateway.making.makers.Maker`). Empty: the name is known, this version does not make it.
+    sop_class_uid
+        What its objects are, by which a destination is asked whether it takes them; empty: it is not asked.
     writer
         `module:attribute` of the `converter.results.labelled.Writer` with which `iris encode` makes it of
         files, or with `has_encoding` of what gives it when it is called with an `Encoding`. Empty: it is only
@@ -33,6 +42,7 @@ class Output:
     name: str
     about: str
     maker: str = ""
+    sop_class_uid: str = field(default="", kw_only=True)
     writer: str = ""
     has_encoding: bool = False
     is_folder: bool = False
@@ -51,12 +61,14 @@ _OUTPUTS: Final = (
         "gateway.making.makers.seg:SegMaker",
         "converter.segmentation:segmentation_writer",
         has_encoding=True,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.66.4",
     ),
     Output(
         "sr",
         "measurements as a structured report",
         "gateway.making.makers.sr:SrMaker",
         "converter.report.document:WRITER",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
         says_nothing_found=True,
     ),
     Output(
@@ -64,6 +76,7 @@ _OUTPUTS: Final = (
         "contours for radiotherapy",
         "gateway.making.makers.rtstruct:RtStructMaker",
         "converter.contours.document:WRITER",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.481.3",
     ),
     Output(
         "overlay",
@@ -71,12 +84,14 @@ _OUTPUTS: Final = (
         "gateway.making.makers.overlay:OverlayMaker",
         "converter.pictures.overlay:OVERLAY",
         is_folder=True,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
     ),
     Output(
         "summary",
         "a page as a picture: planes, projection, volumes and flags",
         "gateway.making.makers.summary:SummaryMaker",
         "converter.pictures.summary:SUMMARY",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
         says_nothing_found=True,
     ),
     Output(
@@ -84,6 +99,7 @@ _OUTPUTS: Final = (
         "the same page as a document",
         "gateway.making.makers.summary:PdfMaker",
         "converter.pictures.summary:PDF",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.104.1",
         says_nothing_found=True,
     ),
     Output("surface", "a surface of each structure, as a file of the job"),

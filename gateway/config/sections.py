@@ -144,8 +144,8 @@ class Destination(Section):
     folder: str = ""
     """An existing folder that results are written into."""
     stow: str = ""
-    outputs: list[str] = []
-    """What of a result goes there; empty: what its rule makes."""
+    outputs: list[str] | Literal["auto"] = []
+    """What of a result goes there; empty: what its rule makes; `auto`: what of that it takes."""
     supersede: Literal["add", "iocm", "delete"] = "add"
     give_up_after_h: float = Field(72.0, gt=0)
     """How long an unreachable destination is retried before the delivery is failed."""
@@ -155,10 +155,21 @@ class Destination(Section):
         """Which of `DESTINATION_KINDS` it is."""
         return next(kind for kind, keys in DESTINATION_KINDS.items() if getattr(self, keys[0]))
 
+    @property
+    def named_outputs(self) -> list[str]:
+        """The outputs that it names; none where it gets what its rule makes, or takes of that."""
+        return [] if isinstance(self.outputs, str) else self.outputs
+
+    @property
+    def is_asked_for_outputs(self) -> bool:
+        """Whether it gets what it takes of what its rule makes."""
+        return isinstance(self.outputs, str)
+
     @field_validator("outputs")
     @classmethod
-    def _are_in_the_catalogue(cls, outputs: list[str]) -> list[str]:
-        require_known(outputs)
+    def _are_in_the_catalogue(cls, outputs: list[str] | str) -> list[str] | str:
+        if not isinstance(outputs, str):
+            require_known(outputs)
         return outputs
 
     @model_validator(mode="after")
@@ -369,7 +380,7 @@ class Api(Section):
 class Seg(Section):
     """How DICOM-SEG objects are made."""
 
-    type: Literal["binary", "labelmap"] = "binary"
+    type: Literal["binary", "labelmap", "auto"] = "binary"
     transfer_syntax: Literal["", "explicit", "deflated", "deflated_frame", "rle", "jpegls"] = ""
     crop: bool = False
     background_item: bool = True

@@ -1,6 +1,6 @@
 """C-STORE as a user: files go out as they are stored, streamed from disk."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config, build_context
 from pynetdicom.association import Association
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from gateway.config.outputs import Form
 
 from .peer import MAXIMUM_CONTEXTS, Calls, Peer, association
 from .statuses import meaning
@@ -86,6 +89,24 @@ def send_files(
     return results
 
 
+def taken_forms(
+    forms: Collection[Form], peer: Peer, calling_ae_title: str, *, calls: Calls | None = None
+) -> frozenset[Form]:
+    """Those of at most 60 forms that a peer accepts, as `send_files` would offer them; nothing is sent.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    """
+    offered = [build_context(sop_class, syntax) for sop_class, syntax in _offers(forms)]
+    # C-ECHO is accepted everywhere: who takes none of the others is told from who cannot be reached.
+    contexts = [build_context(Verification), *offered]
+    with association(peer, calling_ae_title, contexts, calls=calls) as opened:
+        accepted = _accepted(opened)
+    return frozenset(form for form in forms if accepted & set(_offers([form])))
+
+
 def dicom_files(paths: Sequence[Path]) -> list[Path]:
     """Every DICOM file under these files and folders, in order of their names; DICOMDIRs are left out."""
     found: list[Path] = []
@@ -121,20 +142,28 @@ def _groups(outgoing: Sequence[_Outgoing]) -> Iterator[list[_Outgoing]]:
 
 
 def _contexts_of(group: Sequence[_Outgoing]) -> list[tuple[str, str]]:
+    return _offers(Form(file.sop_class_uid, file.transfer_syntax_uid) for file in group)
+
+
+def _offers(forms: Iterable[Form]) -> list[tuple[str, str]]:
     """SOP class and transfer syntax pairs to offer; a plain one also in the other plain encoding."""
     pairs: dict[tuple[str, str], None] = {}
-    for file in group:
-        pairs[file.sop_class_uid, file.transfer_syntax_uid] = None
-        if file.transfer_syntax_uid in _PLAIN:
-            pairs.update(dict.fromkeys((file.sop_class_uid, str(syntax)) for syntax in _PLAIN))
+    for sop_class_uid, transfer_syntax_uid in forms:
+        pairs[sop_class_uid, transfer_syntax_uid] = None
+        if transfer_syntax_uid in _PLAIN:
+            pairs.update(dict.fromkeys((sop_class_uid, str(syntax)) for syntax in _PLAIN))
     return list(pairs)
 
 
-def _send(opened: Association, outgoing: _Outgoing, peer: Peer) -> int | None:
-    accepted = {
+def _accepted(opened: Association) -> set[tuple[str, str]]:
+    return {
         (str(context.abstract_syntax), str(context.transfer_syntax[0]))
         for context in opened.accepted_contexts
     }
+
+
+def _send(opened: Association, outgoing: _Outgoing, peer: Peer) -> int | None:
+    accepted = _accepted(opened)
     wanted = outgoing.sop_class_uid, outgoing.transfer_syntax_uid
     otherwise = {(outgoing.sop_class_uid, str(syntax)) for syntax in _PLAIN}
     if not opened.is_established:

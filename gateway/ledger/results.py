@@ -22,6 +22,8 @@ class ResultObject:
     sha256: str
     sop_class_uid: str
     sop_instance_uid: str
+    form: str = ""
+    """Which of several forms of its output; who gets that gets one of them. Not recorded."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Result:
 
 
 def record_result(
-    transaction: Transaction, job: JobRow, result: Result, where: Callable[[str], Sequence[str]]
+    transaction: Transaction, job: JobRow, result: Result, where: Callable[[ResultObject], Sequence[str]]
 ) -> None:
     """Move a segmented job to encoded, with one delivery for each object and destination.
 
@@ -43,7 +45,7 @@ def record_result(
     Parameters
     ----------
     where
-        Names the destinations of an output.
+        Names the destinations of an object.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def record_result(
         columns={"header_sha256": result.header_sha256, "warnings": result.warnings},
     )
     for made in result.objects:
-        for destination in where(made.output):
+        for destination in where(made):
             plan_delivery(transaction, job, made.sop_instance_uid, destination)
     transaction.deliver_job_when_all_arrived(job.job_key)
 

@@ -10,7 +10,7 @@ An object's UID follows from all that goes into it, so the same work done twice 
 same UID; the files are on disk before the ledger says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -34,6 +34,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
 from gateway.workers.attempts import CannotGoOn
 
+from .choosing import Choosing, Takes
 from .doubts import Doubts, doubts_about
 from .makers import Making, load_maker
 from .naming import series_description, series_numbers
@@ -43,16 +44,29 @@ log = structlog.get_logger(__name__)
 
 
 class Encode:
-    """Makes the result objects of a segmented job."""
+    """Makes the result objects of a segmented job.
+
+    Parameters
+    ----------
+    takes
+        Asks destinations, by name, what they take.
+    """
 
     def __init__(
-        self, ledger: Ledger, workplace: Workplace, results: JobResults, config: Config, tracking_key: bytes
+        self,
+        ledger: Ledger,
+        workplace: Workplace,
+        results: JobResults,
+        config: Config,
+        tracking_key: bytes,
+        takes: Mapping[str, Takes],
     ) -> None:
         self._ledger = ledger
         self._workplace = workplace
         self._results = results
         self._config = config
         self._tracking_key = tracking_key
+        self._choose = Choosing(ledger, config, takes)
 
     def __call__(self, job: JobRow) -> None:
         """Take the step.
@@ -99,26 +113,27 @@ class Encode:
             )
 
     def _make(self, job: JobRow, making: Making) -> None:
-        """Make every output, then record the set."""
+        """Make every output that somebody gets, then record the set."""
+        choice = self._choose(job)
         outputs = in_order(job.outputs if making.labels.any() else _say_nothing_found(job))
-        makers = {output: load_maker(output, self._config) for output in outputs}
+        makers = {each: load_maker(each, self._config) for each in outputs if choice.is_wanted(each)}
         objects: list[ResultObject] = []
-        warnings = list(job.warnings)
+        warnings = choice.added_to(job.warnings)
         made: dict[str, Sequence[WrittenObject]] = {}
-        making = replace(making, written=made)
+        making = replace(making, written=made, encodings=choice.encodings)
         for output, maker in makers.items():
             made[output] = maker.make(making)
             for written in made[output]:
                 objects.append(self._recorded(output, written))
                 warnings += [warning for warning in written.warnings if warning not in warnings]
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
-        where = partial(self._config.names_for, job.rule, job.send_to)
         with self._ledger.transaction() as transaction:
-            record_result(transaction, job, result, where)
+            record_result(transaction, job, result, choice.destinations)
 
     def _recorded(self, output: str, written: WrittenObject) -> ResultObject:
         return ResultObject(
             output=output,
+            form=written.form,
             path=str(written.path.relative_to(self._workplace.data_dir)),
             sha256=written.sha256,
             sop_class_uid=written.sop_class_uid,

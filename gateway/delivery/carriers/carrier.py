@@ -1,9 +1,12 @@
 """What every carrier does: carries objects to one destination, and says whether it could."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
+
+from gateway.config.outputs import Form
 
 
 class Outcome(Enum):
@@ -34,6 +37,16 @@ class Carrier(Protocol):
             Nobody is there, or has room: it would be the same with any other object now.
         OSError
             The file cannot be read.
+        """
+        ...
+
+    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+        """Those of these forms in which an object can be left there, so that who reads it can.
+
+        Raises
+        ------
+        Away
+            Nobody can be asked now.
         """
         ...
 

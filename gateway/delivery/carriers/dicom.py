@@ -1,14 +1,16 @@
 """Carries objects by C-STORE (PS3.4 B)."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydicom import dcmread
 
-from gateway.adapters.errors import Away
+from gateway.adapters.errors import Away, CalledOff
 from gateway.config import Destination
+from gateway.config.outputs import Form
 from gateway.delivery.finding import holds_instance
 from gateway.delivery.peer import Calls, NotReached, Peer, echo
-from gateway.delivery.sending import NotSendable, send_files
+from gateway.delivery.sending import NotSendable, send_files, taken_forms
 from gateway.delivery.statuses import Answer, meaning, understand
 
 from .carrier import Outcome, Receipt
@@ -44,6 +46,15 @@ class DicomCarrier:
         except NotSendable as error:
             return Receipt(Outcome.REFUSED, str(error))
         return self._receipt(path, sent[0].status)
+
+    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+        """What it accepts when an association is negotiated (PS3.8 7.1.1): nothing is sent."""
+        try:
+            return taken_forms(forms, self._peer, self._calling_ae_title, calls=self._calls)
+        except NotReached as error:
+            if self._calls.is_over:
+                raise CalledOff(str(error)) from None
+            raise Away(str(error)) from None
 
     def check(self) -> str:
         """C-ECHO."""

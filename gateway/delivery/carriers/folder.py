@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,10 +19,13 @@ from pydicom.errors import InvalidDicomError
 from gateway.adapters.durable import in_one_step, make_folder, sync_folder
 from gateway.adapters.errors import Away
 from gateway.config import Destination
+from gateway.config.outputs import Form
 
 from .carrier import Outcome, Receipt
 
 _CHUNK_BYTES = 1 << 20
+_KNOWN_TO_FEW = frozenset({"1.2.840.10008.5.1.4.1.1.66.7"})
+"""Label Map Segmentation Storage: who reads the folder may not know it, and nobody can be asked."""
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -44,6 +47,10 @@ class FolderCarrier:
         with path.open("rb") as source:
             self._write(target, source)
         return Receipt(Outcome.ARRIVED, f"written into {self}")
+
+    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+        """All but what few programs can read."""
+        return frozenset(form for form in forms if form.sop_class_uid not in _KNOWN_TO_FEW)
 
     def check(self) -> str:
         """Write a file that goes at once."""

@@ -17,6 +17,7 @@ from batch_job.contract import STATISTICS_NAME, Manifest
 from converter.measures import Measurement
 from converter.results.labelled import Labelled
 from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
+from converter.segmentation import Encoding
 from converter.series import Volume
 from converter.uids import derived_uid
 from gateway.config import Config
@@ -54,6 +55,8 @@ class Making:
     tracking_key: bytes
     path_of: Callable[[str], Path]
     """Where an object with this SOP Instance UID is to lie."""
+    encodings: tuple[Encoding, ...] = (Encoding(),)
+    """In which segmentations are made, each for the destinations that take it."""
     written: Mapping[str, Sequence[WrittenObject]] = field(default_factory=dict)
     """What was made before, by output, in the order of the catalogue: what an object may refer to."""
 

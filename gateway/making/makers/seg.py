@@ -1,5 +1,7 @@
 """The output seg: DICOM-SEG on the original slices."""
 
+from dataclasses import replace
+
 from converter.results.settings import WrittenObject
 from converter.segmentation import ENCODER_VERSION, Encoding, SegmentationSettings, encode_segmentation
 from gateway.config import Config
@@ -8,23 +10,24 @@ from . import Making
 
 
 class SegMaker:
-    """Makes one segmentation with every label that occurs."""
+    """Makes one segmentation with every label that occurs, in each encoding that a destination gets."""
 
     def __init__(self, config: Config) -> None:
-        seg = config.seg
-        self._encoding = Encoding.named(
-            seg.type, seg.transfer_syntax, is_cropped=seg.crop, has_background_item=seg.background_item
-        )
+        """How it is encoded is decided for each job (`Making.encodings`)."""
 
-    def make(self, making: Making) -> tuple[WrittenObject]:
+    def make(self, making: Making) -> tuple[WrittenObject, ...]:
         """Write it and read it back.
 
         Raises
         ------
         ConverterError, OSError
         """
-        said = making.said("seg", str(self._encoding), ENCODER_VERSION)
-        settings = SegmentationSettings(encoding=self._encoding, flags=making.flags, **said)
-        path = making.path_of(settings.sop_instance_uid)
-        names = making.manifest.labels
-        return (encode_segmentation(making.volume, making.labels, names, settings, path),)
+        return tuple(_made(making, encoding) for encoding in making.encodings)
+
+
+def _made(making: Making, encoding: Encoding) -> WrittenObject:
+    said = making.said("seg", str(encoding), ENCODER_VERSION)
+    settings = SegmentationSettings(encoding=encoding, flags=making.flags, **said)
+    path = making.path_of(settings.sop_instance_uid)
+    made = encode_segmentation(making.volume, making.labels, making.manifest.labels, settings, path)
+    return replace(made, form=str(encoding))

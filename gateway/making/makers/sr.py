@@ -1,7 +1,7 @@
 """The output sr: a structured report of what was measured."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from converter.report.document import WRITER, write_report
 from converter.report.groups import SegmentationReference
@@ -14,32 +14,36 @@ from . import Making, series_uid_of
 
 
 class SrMaker:
-    """Makes one measurement report; it refers to the job's segmentation where there is one."""
+    """Makes a measurement report; it refers to the job's segmentation, of which each form has its own."""
 
     def __init__(self, config: Config) -> None:
         """Nothing of it can be set."""
 
-    def make(self, making: Making) -> tuple[WrittenObject]:
+    def make(self, making: Making) -> tuple[WrittenObject, ...]:
         """Write it.
 
         Raises
         ------
         ConverterError, CannotGoOn, OSError
         """
-        segmentation = _segmentation(making)
-        labelled = making.labelled
-        content = (labelled.flags, labelled.measurements, segmentation)
-        said = making.said("sr", WRITER.version, json.dumps(content, default=asdict))
-        settings = ResultSettings(**titled("Measurements", said))
-        return write_report(labelled, settings, making.path_of(settings.sop_instance_uid), segmentation)
+        return tuple(_written(making, each) for each in _segmentations(making))
 
 
-def _segmentation(making: Making) -> SegmentationReference | None:
-    for written in (each for made in making.written.values() for each in made):
-        if isinstance(written, Encoded):
-            return SegmentationReference(
-                written.sop_class_uid,
-                written.sop_instance_uid,
-                series_uid_of(written.sop_instance_uid),
-            )
-    return None
+def _written(making: Making, made: Encoded | None) -> WrittenObject:
+    segmentation = None
+    if made is not None:
+        uid = made.sop_instance_uid
+        segmentation = SegmentationReference(made.sop_class_uid, uid, series_uid_of(uid))
+    labelled = making.labelled
+    content = (labelled.flags, labelled.measurements, segmentation)
+    said = making.said("sr", WRITER.version, json.dumps(content, default=asdict))
+    settings = ResultSettings(**titled("Measurements", said))
+    path = making.path_of(settings.sop_instance_uid)
+    (report,) = write_report(labelled, settings, path, segmentation)
+    return replace(report, form=made.form if made is not None else "")
+
+
+def _segmentations(making: Making) -> list[Encoded | None]:
+    """One for each form in which the job's segmentation was made; None where it was not."""
+    found = [each for made in making.written.values() for each in made if isinstance(each, Encoded)]
+    return [*{each.form: each for each in reversed(found)}.values()] or [None]

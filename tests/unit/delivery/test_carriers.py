@@ -8,14 +8,20 @@ from typing import IO, Any
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, SegmentationStorage
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
-from gateway.adapters.errors import Away
+from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE as LABEL_MAP
+from gateway.adapters.errors import Away, CalledOff
 from gateway.config import DESTINATION_KINDS, Config, Destination
+from gateway.config.outputs import Form
 from gateway.delivery.carriers.carrier import Outcome
 from gateway.delivery.carriers.catalogue import CARRIERS, carriers_of
+from gateway.delivery.carriers.dicom import DicomCarrier
 from gateway.delivery.carriers.folder import FolderCarrier
 
+PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 NOT_YET = {"stow"}
 """Kinds that the configuration knows and refuses: this version has no carrier for them."""
 
@@ -61,6 +67,39 @@ def test_destination_gets_the_carrier_of_its_keys(folder: Path) -> None:
     )
     said = {destination.name: str(carrier) for destination, carrier in carriers_of(config)}
     assert said == {"pacs": "ORTHANC@127.0.0.1:4242", "share": f"the folder {folder}"}
+
+
+def test_folder_takes_what_any_reader_knows(carrier: FolderCarrier) -> None:
+    known, unknown = Form(SegmentationStorage, RLELossless), Form(LABEL_MAP, ExplicitVRLittleEndian)
+    assert carrier.takes([known, unknown]) == {known}
+
+
+@pytest.mark.parametrize("accepted", [[Form(LABEL_MAP, RLELossless)], [Form(LABEL_MAP, PLAIN[1])], []])
+def test_pacs_takes_what_it_accepts_by_negotiation(accepted: list[Form]) -> None:
+    """One of the two plain transfer syntaxes stands for both: delivery offers both, too."""
+    entity = AE("PACS")
+    entity.add_supported_context(Verification)
+    for form in accepted:
+        entity.add_supported_context(*form)
+    server = entity.start_server(("127.0.0.1", 0), block=False)
+    pacs = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=server.server_address[1])
+    asked = [Form(LABEL_MAP, RLELossless), Form(LABEL_MAP, PLAIN[0]), Form(SegmentationStorage, PLAIN[0])]
+    try:
+        taken = DicomCarrier(pacs, "IRIS").takes(asked)
+    finally:
+        server.shutdown()
+    stands_for = {Form(LABEL_MAP, PLAIN[1]): asked[1]}
+    assert taken == {stands_for.get(form, form) for form in accepted}
+
+
+def test_pacs_that_is_away_cannot_be_asked_and_one_that_is_not_called_any_more_says_that() -> None:
+    carrier = DicomCarrier(Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=1), "IRIS")
+    with pytest.raises(Away) as away:
+        carrier.takes([Form(LABEL_MAP, RLELossless)])
+    assert not isinstance(away.value, CalledOff)
+    carrier.interrupt()
+    with pytest.raises(CalledOff):
+        carrier.takes([Form(LABEL_MAP, RLELossless)])
 
 
 def test_folder_has_the_object_under_its_uids(carrier: FolderCarrier, folder: Path, seg: Path) -> None:

@@ -35,6 +35,7 @@ from gateway.ledger.results import current_objects
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import job as job_of
+from gateway.making.choosing import Takes
 from gateway.making.encode import Encode
 
 JOB_KEY = "b" * 64
@@ -75,12 +76,14 @@ def segmented(tmp_path: Path, small_study: Path) -> Iterator[Callable[..., Segme
             config: Config | None = None,
             statistics: Mapping[str, Any] | None = None,
             flags: Sequence[Flag] = (),
+            takes: Mapping[str, Takes] | None = None,
         ) -> Segmented:
             store = FolderStore(tmp_path / "objects")
             _fill(ledger, small_study, outputs)
             _put_result(store, small_study, tmp_path, statistics, flags, found=found)
             workplace = Workplace(ledger, tmp_path)
-            step = Encode(ledger, workplace, JobResults(store, workplace), config or Config(), b"key")
+            results = JobResults(store, workplace)
+            step = Encode(ledger, workplace, results, config or Config(), b"key", takes or {})
             return Segmented(ledger, step, tmp_path)
 
         yield make

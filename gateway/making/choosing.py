@@ -1,0 +1,279 @@
+"""What of a result each destination gets, and in which form, where that is left to it (`auto`).
+
+A destination is asked when a job is encoded, and what was decided stands in the job's timeline before
+anything is made: a step that is killed and taken again finds the same, and so does a result that is made
+again, unless a person retried the job since. Nothing waits for a destination that cannot be asked: it gets
+what it took when it was last asked, else every output, and the segmentation as BINARY, which all take that
+take any.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from converter.seg.settings import SOP_CLASSES, SYNTAX_NAMES, TRANSFER_SYNTAXES
+from converter.segmentation import Encoding, SegmentationType
+from gateway.adapters.errors import Away, CalledOff
+from gateway.config import Config, Destination
+from gateway.config.outputs import OUTPUTS, Form
+from gateway.ledger.records import JobRow
+from gateway.ledger.results import ResultObject
+from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import ASKED_ANEW
+
+Takes = Callable[[Collection[Form]], frozenset[Form]]
+"""Asks a destination in which of these forms it takes objects; raises `Away` where it cannot be asked."""
+
+EVENT: Final = "job.destination_asked"
+AUTO: Final = "auto"
+RESTS_S: Final = 60.0
+"""One that could not be asked is not asked again so soon: each time may take ten seconds."""
+BINARY: Final = str(SegmentationType.BINARY)
+IT: Final = "it "
+"""So begins each sentence about a destination."""
+PLAIN: Final = "1.2.840.10008.1.2.1"
+"""Explicit VR little endian, which stands for the implicit one, too."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided for one destination.
+
+    Parameters
+    ----------
+    encoding
+        In which segmentations are made for it: `LABELMAP rle`. Empty where that was not asked.
+    left_out
+        The outputs that it does not get.
+    why
+        A sentence for a person.
+    is_asked
+        Whether it could be asked.
+    """
+
+    encoding: str
+    left_out: tuple[str, ...]
+    why: str
+    is_asked: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was decided for all destinations of a job.
+
+    Parameters
+    ----------
+    wanted
+        By output, the destinations that want it.
+    left_out
+        By destination, the outputs that it does not get.
+    chosen
+        By destination, the encoding that was chosen for it.
+    usual
+        The encoding for whom none was.
+    said
+        By destination, what a person should know.
+    """
+
+    wanted: Mapping[str, Sequence[str]]
+    left_out: Mapping[str, Sequence[str]]
+    chosen: Mapping[str, Encoding]
+    usual: Encoding
+    said: Mapping[str, str]
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """Those in which segmentations are made."""
+        found = {str(each): each for each in self.chosen.values()}
+        return tuple(found[name] for name in sorted(found)) or (self.usual,)
+
+    def is_wanted(self, output: str) -> bool:
+        """Whether an output is made: that which nobody wants is, too, and stays here."""
+        wanted = self.wanted[output]
+        return not wanted or any(output not in self.left_out.get(to, ()) for to in wanted)
+
+    def destinations(self, made: ResultObject) -> list[str]:
+        """Who gets an object: of several forms each the one that was chosen for it."""
+        takers = [to for to in self.wanted[made.output] if made.output not in self.left_out.get(to, ())]
+        return [to for to in takers if made.form in ("", self._form_for(to))]
+
+    def added_to(self, warnings: Sequence[str]) -> list[str]:
+        """A job's warnings with what was decided now, instead of what was before."""
+        about = tuple(f"{to}: {IT}" for to in {to for wanted in self.wanted.values() for to in wanted})
+        kept = [warning for warning in warnings if not warning.startswith(about)]
+        return kept + [f"{to}: {sentence}" for to, sentence in self.said.items()]
+
+    def _form_for(self, destination: str) -> str:
+        """Who gets no segmentation itself gets what refers to one of those that are made."""
+        encodings = self.encodings
+        chosen = self.chosen.get(destination, self.usual)
+        return str(chosen if chosen in encodings else encodings[0])
+
+
+class Choosing:
+    """Decides for each job.
+
+    Parameters
+    ----------
+    takes
+        By the name of the destination, what asks it.
+    """
+
+    def __init__(self, ledger: Ledger, config: Config, takes: Mapping[str, Takes]) -> None:
+        self._ledger = ledger
+        self._config = config
+        self._takes = takes
+        self._said: dict[str, dict[Form, bool]] = {}
+        self._rests_until: dict[str, float] = {}
+
+    def __call__(self, job: JobRow) -> Choice:
+        """Decide what is open, write it down, and give all that holds for the job.
+
+        Raises
+        ------
+        CalledOff, StaleRow
+        """
+        names = {each: self._config.names_for(job.rule, job.send_to, each) for each in job.outputs}
+        decided = self._decided(job)
+        chosen, left_out, said = {}, {}, {}
+        for to in self._config.destination:
+            wanted = [each for each in job.outputs if to.name in names[each]]
+            is_encoded = self._is_auto and any(map(_has_encoding, wanted))
+            if not wanted or not (is_encoded or to.is_asked_for_outputs):
+                continue
+            known = decided.get(to.name)
+            if known is None or (is_encoded and not known.encoding):
+                known = self._decide(to, wanted, is_encoded=is_encoded)
+                self._write_down(job, to, known)
+            if to.is_asked_for_outputs:
+                left_out[to.name] = known.left_out
+            if is_encoded and not all(each in known.left_out for each in wanted if _has_encoding(each)):
+                chosen[to.name] = self._encoding(known.encoding)
+            if known.left_out or not known.is_asked:
+                said[to.name] = known.why
+        usual = BINARY if self._is_auto else self._config.seg.type.upper()
+        return Choice(names, left_out, chosen, self._encoding(usual), said)
+
+    @property
+    def _is_auto(self) -> bool:
+        return self._config.seg.type == AUTO
+
+    # -- deciding -----------------------------------------------------------------------------------------
+
+    def _decide(self, to: Destination, wanted: Sequence[str], *, is_encoded: bool) -> Decision:
+        label_maps = self._label_maps() if is_encoded else {}
+        forms = {each: form for each in wanted if (form := self._form_of_output(each)) is not None}
+        taken, away = self._ask(to, {*label_maps.values(), *forms.values()})
+        if taken is None:
+            encoding = BINARY if is_encoded else ""
+            return Decision(encoding, (), _without_answer(away, is_encoded=is_encoded), is_asked=False)
+        label_map = next((name for name, form in label_maps.items() if form in taken), "")
+        left_out = [
+            each
+            for each, form in forms.items()
+            if form not in taken and not (label_map and _has_encoding(each))
+        ]
+        if not to.is_asked_for_outputs or len(left_out) == len(wanted):
+            left_out = []  # one that takes nothing of it refuses it aloud
+        encoding = (label_map or BINARY) if is_encoded else ""
+        return Decision(encoding, tuple(left_out), _why(encoding, left_out), is_asked=True)
+
+    def _form_of_output(self, output: str) -> Form | None:
+        """By what a destination is asked for it; None where it is not."""
+        if _has_encoding(output) and not self._is_auto:
+            return self._form(self._config.seg.type.upper())
+        uid = OUTPUTS[output].sop_class_uid if output in OUTPUTS else ""
+        return Form(uid, PLAIN) if uid else None
+
+    def _label_maps(self) -> dict[str, Form]:
+        """The encodings of label maps that may be chosen, the best first."""
+        named = self._config.seg.transfer_syntax
+        first = TRANSFER_SYNTAXES[SegmentationType.LABELMAP][:2]
+        syntaxes = (
+            [named] if named else [name for uid in first for name, u in SYNTAX_NAMES.items() if u == uid]
+        )
+        encodings = [f"{SegmentationType.LABELMAP} {syntax}" for syntax in syntaxes]
+        return {each: self._form(each) for each in encodings}
+
+    def _form(self, encoding: str) -> Form:
+        chosen = self._encoding(encoding)
+        return Form(str(SOP_CLASSES[chosen.type]), str(chosen.syntax))
+
+    def _encoding(self, said: str) -> Encoding:
+        """The encoding of its name: a type alone is in the configured transfer syntax, where it can be."""
+        kind, _, syntax = said.partition(" ")
+        seg = self._config.seg
+        named = seg.transfer_syntax
+        is_possible = named and SYNTAX_NAMES[named] in TRANSFER_SYNTAXES[SegmentationType(kind)]
+        return Encoding.named(
+            kind,
+            syntax or (named if is_possible else ""),
+            is_cropped=seg.crop,
+            has_background_item=seg.background_item,
+        )
+
+    def _ask(self, to: Destination, forms: Collection[Form]) -> tuple[frozenset[Form] | None, str]:
+        """What it takes, now or when it was last asked; None where that is not known, and why."""
+        away = "there is no way to ask it"
+        if to.name in self._takes and time.monotonic() >= self._rests_until.get(to.name, 0.0):
+            try:
+                taken = self._takes[to.name](forms)
+                self._said.setdefault(to.name, {}).update({form: form in taken for form in forms})
+            except CalledOff:
+                raise
+            except Away as error:
+                away = str(error)
+                self._rests_until[to.name] = time.monotonic() + RESTS_S
+        known = self._said.get(to.name, {})
+        if not known.keys() >= set(forms):
+            return None, away
+        return frozenset(form for form in forms if known[form]), ""
+
+    # -- what was decided before --------------------------------------------------------------------------
+
+    def _decided(self, job: JobRow) -> dict[str, Decision]:
+        """By destination, since a person or a plan last asked for the job anew."""
+        anew = [f"job.{event}" for event in sorted(ASKED_ANEW)]
+        rows = self._ledger.read(
+            "SELECT detail FROM events WHERE job_key = ? AND event = ?"
+            " AND seq > (SELECT coalesce(max(seq), 0) FROM events WHERE job_key = ? AND event IN (?, ?))"
+            " ORDER BY seq",
+            (job.job_key, EVENT, job.job_key, *anew),
+        )
+        found = {}
+        for row in rows:
+            detail = json.loads(row["detail"])
+            name = detail.pop("destination")
+            found[name] = Decision(**{**detail, "left_out": tuple(detail["left_out"])})
+        return found
+
+    def _write_down(self, job: JobRow, to: Destination, decision: Decision) -> None:
+        with self._ledger.transaction() as transaction:
+            transaction.note(
+                EVENT,
+                study_uid=job.study_uid,
+                job_key=job.job_key,
+                destination=to.name,
+                **asdict(decision),
+            )
+
+
+def _has_encoding(output: str) -> bool:
+    return output in OUTPUTS and OUTPUTS[output].has_encoding
+
+
+def _why(encoding: str, left_out: Sequence[str]) -> str:
+    said = []
+    if encoding:
+        can = "does not take label maps" if encoding == BINARY else "takes label maps"
+        said.append(f"{IT}{can}: its segmentation is {encoding.partition(' ')[0]}")
+    if left_out:
+        said.append(f"{IT}does not take {', '.join(left_out)}, left out for it")
+    return "; ".join(said) or f"{IT}takes every output"
+
+
+def _without_answer(away: str, *, is_encoded: bool) -> str:
+    ending = ", the segmentation as BINARY" if is_encoded else ""
+    return f"{IT}could not be asked what it takes ({away}): every output is sent{ending}"
