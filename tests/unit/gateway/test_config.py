@@ -105,6 +105,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "type": "binary",
             "transfer_syntax": "",
             "crop": False,
+            "background_item": True,
             "series_description": "IRIS {task} (research) {source_description}",
             "series_number": 9000,
         },
