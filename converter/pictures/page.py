@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from . import ink
+from . import change_table, ink
+from .change_table import ChangeRow, draw_changes, volume_text
 from .contours import contours
 from .sheet import HEIGHT, WIDTH, Sheet, Tone, fitted, wrapped
 from .views import View
@@ -35,6 +36,8 @@ FILL: Final = 0.28
 FOOT: Final = 30
 FEW: Final = 44
 """As many lines of the table stand in two columns; more stand in three, and smaller."""
+FEWEST: Final = 3
+"""Lines of the table of changes that stand below its head at the end of a page."""
 CUT: Final = "*"
 FLAGGED: Final = "!"
 CUT_SAID: Final = "* cut off at the edge of the scan: the volume is that of the scanned part"
@@ -70,6 +73,9 @@ class Summary:
     views: Sequence[View]
     colours: NDArray[np.uint8]
     """By label value, (256, 3)."""
+    compared: str = ""
+    """With which earlier result, or why with none; empty where that was not asked for."""
+    changes: Sequence[ChangeRow] = ()
 
 
 class Pages(Generic[S]):
@@ -89,7 +95,7 @@ class Pages(Generic[S]):
             top, rows = self._table(top, rows)
             if rows:
                 top = self._begin()
-        self._notes(top)
+        self._notes(self._over_time(top))
         for number, sheet in enumerate(self.sheets, start=1):
             place = f"page {number} of {len(self.sheets)}, " if len(self.sheets) > 1 else ""
             text = f"{place}IRIS Gateway {metadata.version('iris-gateway')}"
@@ -167,24 +173,53 @@ class Pages(Generic[S]):
             name = fitted(sheet, row.name, size, at_volume - left - size * 5.2)
             tone = Tone.WARNING if row.is_flagged else Tone.PLAIN
             sheet.text((left + size + 6, y), name, size, tone)
-            sheet.text((at_volume, y), _volume(row.volume_ml), size, Tone.PLAIN, is_right=True)
+            sheet.text((at_volume, y), volume_text(row.volume_ml), size, Tone.PLAIN, is_right=True)
             if row.mean is not None:
                 sheet.text((at_mean, y), _mean(row.mean), size, Tone.PLAIN, is_right=True)
             mark = FLAGGED * row.is_flagged + CUT * row.is_cut
             sheet.text((at_mean + 4, y), mark, size, Tone.WARNING)
 
+    def _over_time(self, top: float) -> float:
+        """What changed since the earlier result; where it ends."""
+        rows = list(self._summary.changes)
+        width = (WIDTH - 2 * MARGIN - GAP * (change_table.COLUMNS - 1)) / change_table.COLUMNS
+        if self._summary.compared and not rows:
+            return self._lines(top, self._summary.compared, Tone.PLAIN)
+        while rows:
+            room = int((HEIGHT - FOOT - GAP - top) // change_table.LINE) - 2
+            if room < min(len(rows), FEWEST):
+                top = self._begin()
+                continue
+            top = self._lines(top, self._summary.compared, Tone.PLAIN) + 4
+            each = min(room, -(-len(rows) // change_table.COLUMNS))
+            for column in range(change_table.COLUMNS):
+                part = rows[column * each : (column + 1) * each]
+                if part:
+                    left = MARGIN + column * (width + GAP)
+                    draw_changes(self._sheet, (left, top), width, part)
+            rows = rows[each * change_table.COLUMNS :]
+            top += (each + 1) * change_table.LINE + GAP
+        return top
+
+    def _lines(self, top: float, text: str, tone: Tone) -> float:
+        """Write a remark; on a page more where there is no room."""
+        for line in wrapped(self._sheet, text, 15, WIDTH - 2 * MARGIN):
+            if top + 20 > HEIGHT - FOOT - GAP:
+                top = self._begin()
+            self._sheet.text((MARGIN, top), line, 15, tone)
+            top += 20
+        return top
+
     def _notes(self, top: float) -> None:
-        """What the marks mean, and the flags; on a page more where there is no room."""
+        """What the marks mean, and the flags."""
         for text, tone in self._remarks():
-            for line in wrapped(self._sheet, text, 15, WIDTH - 2 * MARGIN):
-                if top + 20 > HEIGHT - FOOT - GAP:
-                    top = self._begin()
-                self._sheet.text((MARGIN, top), line, 15, tone)
-                top += 20
+            top = self._lines(top, text, tone)
 
     def _remarks(self) -> Iterator[tuple[str, Tone]]:
         if any(row.is_cut for row in self._summary.rows):
             yield CUT_SAID, Tone.FAINT
+        if any(row.change.is_cut for row in self._summary.changes):
+            yield change_table.CUT_NOT_COMPARED, Tone.FAINT
         for sentence in self._summary.flags:
             yield f"{FLAGGED} {sentence}", Tone.WARNING
 
@@ -226,11 +261,6 @@ def _drawn(view: View, size: tuple[int, int], colours: NDArray[np.uint8]) -> NDA
     for at, anchor, side in marks:
         draw.text(at, side, ink.INK, ink.font(17), anchor=anchor, stroke_width=2, stroke_fill=ink.BACKGROUND)
     return np.asarray(picture)
-
-
-def _volume(ml: float) -> str:
-    """Three figures that count."""
-    return f"{ml:.0f}" if ml >= 99.5 else f"{ml:.1f}" if ml >= 9.95 else f"{ml:.2f}"
 
 
 def _mean(value: float) -> str:

@@ -21,6 +21,7 @@ from converter.results.settings import ResultSettings, WrittenObject, made_with
 from converter.staged_file import flush_folder, write_whole
 from converter.uids import derived_uid
 
+from .change_table import ChangeRow
 from .grey import brightness_of
 from .ink import RESEARCH_USE
 from .instances import Instances, OwnFacts, add_references, picture_header, result_object
@@ -146,4 +147,12 @@ def _summary(labelled: Labelled, settings: ResultSettings) -> Summary:
         flags=list(dict.fromkeys(flag.sentence for flag in marked)),
         views=views,
         colours=colours,
+        compared=labelled.comparison.sentence if labelled.comparison else "",
+        changes=_changes(labelled, settings),
     )
+
+
+def _changes(labelled: Labelled, settings: ResultSettings) -> list[ChangeRow]:
+    changes = labelled.comparison.changes if labelled.comparison else ()
+    described = [(settings.structure(change.structure), change) for change in changes]
+    return [ChangeRow(found.words, found.rgb, change) for found, change in described]

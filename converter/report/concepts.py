@@ -3,6 +3,7 @@
 from typing import Final
 
 from converter.measures import HOUNSFIELD
+from converter.results.comparison import NotCompared
 from converter.terminology import PRIVATE_SCHEME, SNOMED_CT, Code
 
 DCM: Final = "DCM"
@@ -121,6 +122,26 @@ NOTHING_FOUND = Code("NOTHING_FOUND", PRIVATE_SCHEME, "No structure was found")
 COMMENT = Code("121106", DCM, "Comment")
 YES = Code("373066001", SNOMED_CT, "Yes")
 NO = Code("373067005", SNOMED_CT, "No")
+
+
+# -- over time ----------------------------------------------------------------------------------------------
+
+COMPARISON = Code("111424", DCM, "Comparison to previous studies")
+PRIOR_REPORT = Code("122075", DCM, "Prior report for current patient")
+INTERVAL = Code("INTERVAL", PRIVATE_SCHEME, "Interval since the prior study")
+VOLUME_THEN = Code("VOLUME_THEN", PRIVATE_SCHEME, "Volume in the prior study")
+VOLUME_CHANGE = Code("VOLUME_CHANGE", PRIVATE_SCHEME, "Change in volume since the prior study")
+VOLUME_CHANGE_PERCENT = Code(
+    "VOLUME_CHANGE_PERCENT", PRIVATE_SCHEME, "Change in volume since the prior study in percent"
+)
+NOT_COMPARED = Code("NOT_COMPARED", PRIVATE_SCHEME, "Not compared with the prior study")
+DAY = Code("d", UCUM, "day")
+PERCENT = Code("%", UCUM, "percent")
+
+
+def why_not_compared(why: NotCompared) -> Code:
+    """Why a structure's volumes are not set against each other."""
+    return Code(why.value, PRIVATE_SCHEME, why.in_words.capitalize())
 
 
 def flag_value(code: str) -> Code:

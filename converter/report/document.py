@@ -21,6 +21,7 @@ from . import concepts
 from .groups import CONTAINS, MODIFIES, SegmentationReference, flag_items, measurement_groups
 from .items import CONTENT_SEQUENCE, Items, Relation
 from .library import image_library
+from .over_time import comparison_items, prior_evidence
 
 KIND = ObjectKind(Comprehensive3DSRStorage, "SR", ExplicitVRLittleEndian)
 REPORT = "1500"
@@ -46,6 +47,8 @@ def write_report(
     with of_this_header("a report"):
         report = result_header(source_header(labelled.volume), settings, KIND)
         _add_document(report, labelled.volume, segmentation)
+        if labelled.comparison is not None and labelled.comparison.prior is not None:
+            report.PertinentOtherEvidenceSequence = [prior_evidence(labelled.comparison.prior)]
         items = Items(convert_encodings(report.get("SpecificCharacterSet", "ISO_IR 6")))
         content = sequence(CONTENT_SEQUENCE, _content(items, labelled, settings, segmentation))
     return (write_object(report, out, tail=content),)
@@ -96,7 +99,7 @@ def _content(
     yield image_library(items, labelled.volume)
     for name, within in (
         (concepts.IMAGING_MEASUREMENTS, list(measurement_groups(items, labelled, settings, segmentation))),
-        (concepts.QUALITATIVE_EVALUATIONS, list(_evaluations(items, labelled))),
+        (concepts.QUALITATIVE_EVALUATIONS, list(_evaluations(items, labelled, settings))),
     ):
         if within:
             yield items.container(name, within)
@@ -114,11 +117,13 @@ def _observer(items: Items, settings: ResultSettings) -> Iterator[bytes]:
     yield items.text(context, concepts.DEVICE_SERIAL_NUMBER, settings.device_serial_number)
 
 
-def _evaluations(items: Items, labelled: Labelled) -> Iterator[bytes]:
-    """What is said of the whole: that nothing was found, and flags of no structure that has a group."""
+def _evaluations(items: Items, labelled: Labelled, settings: ResultSettings) -> Iterator[bytes]:
+    """What is said of the whole: that nothing was found, flags of nothing that has a group, the prior."""
     if not labelled.values:
         yield items.code(CONTAINS, concepts.FINDING, concepts.NOTHING_FOUND)
     measured = {labelled.names[value] for value in labelled.values}
     for flag in labelled.flags:
         if flag.structure not in measured:
             yield from flag_items(items, flag)
+    if labelled.comparison is not None:
+        yield from comparison_items(items, labelled.comparison, settings)

@@ -14,6 +14,7 @@ from converter.terminology import Structure
 
 from . import concepts
 from .items import Items, Relation, frames_meant, segment_meant
+from .over_time import change_items
 
 CONTAINS, MODIFIES = Relation.CONTAINS, Relation.HAS_CONCEPT_MODIFIER
 VOLUMETRIC_ROI, ANY_MEASUREMENT = "1411", "1501"
@@ -55,6 +56,7 @@ def measurement_groups(
             *_figures(items, measured, modality),
             items.code(CONTAINS, concepts.TRUNCATED, concepts.YES if measured.is_truncated else concepts.NO),
             *(item for flag in labelled.flags_of(name) for item in flag_items(items, flag)),
+            *change_items(items, labelled.comparison.of(name) if labelled.comparison else None),
         ]
         if segmentation is None:
             content += _source_images(items, labelled.volume, images[value])

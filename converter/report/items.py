@@ -65,6 +65,12 @@ class Items:
         before = sequence(0x00081199, [reference])
         return _item(Relation.CONTAINS, "IMAGE", name, before=before)
 
+    def composite(self, name: Code, sop_class_uid: str, sop_instance_uid: str) -> bytes:
+        """A COMPOSITE item that is contained."""
+        reference = text_element(0x00081150, "UI", sop_class_uid)
+        reference += text_element(0x00081155, "UI", sop_instance_uid)
+        return _item(Relation.CONTAINS, "COMPOSITE", name, before=sequence(0x00081199, [reference]))
+
     def container(self, name: Code, within: Sequence[bytes], template: str = "") -> bytes:
         """A CONTAINER that is contained; `template` is its identifier in DCMR (PS3.16)."""
         content = text_element(0x0040A050, "CS", "SEPARATE")

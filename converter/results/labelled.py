@@ -13,6 +13,7 @@ from converter.measures import Measurement, measure_labels
 from converter.seg.planes import run_starts
 from converter.series import Volume
 
+from .comparison import Comparison
 from .settings import QualityFlag, ResultSettings, WrittenObject
 
 
@@ -40,6 +41,8 @@ class Labelled:
     names: Mapping[int, str]
     flags: tuple[QualityFlag, ...] = ()
     known: Mapping[str, Measurement] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    """With an earlier result; None where it was not asked for."""
 
     def __post_init__(self) -> None:
         expected = (len(self.volume.frames), self.volume.rows, self.volume.columns)

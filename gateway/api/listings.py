@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from batch_job.contract import EXIT_DONE
+from gateway.ledger.comparisons import comparison_of, comparisons_of_studies
 from gateway.ledger.flags import flags_of, flags_of_studies
 from gateway.ledger.records import (
+    ComparisonRow,
     DeliveryRow,
     EventRow,
     JobFlagRow,
@@ -113,7 +115,12 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     row = JobRow.model_validate(columns)
     deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
     return {
-        **_job(row, runs_of(ledger, job_key, row.run - MAX_RUNS), flags_of(ledger, job_key)),
+        **_job(
+            row,
+            runs_of(ledger, job_key, row.run - MAX_RUNS),
+            flags_of(ledger, job_key),
+            comparison_of(ledger, job_key),
+        ),
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
@@ -148,9 +155,11 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
     for row in ledger.read(_RUNS_OF_STUDIES, (uids, MAX_RUNS)):
         runs[row["job_key"]].append(RunRow.of(row))
     flags = flags_of_studies(ledger, [study.study_uid for study in studies])
+    compared = comparisons_of_studies(ledger, [study.study_uid for study in studies])
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
         job = JobRow.of(row)
-        jobs[job.study_uid].append(_job(job, runs[job.job_key], flags.get(job.job_key, [])))
+        key = job.job_key
+        jobs[job.study_uid].append(_job(job, runs[key], flags.get(key, []), compared.get(key)))
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
     return [
@@ -179,7 +188,9 @@ def _latest(times: Iterable[str | None]) -> str | None:
     return max(filter(None, times), default=None)
 
 
-def _job(row: JobRow, runs: Sequence[RunRow], flags: Sequence[JobFlagRow]) -> Json:
+def _job(
+    row: JobRow, runs: Sequence[RunRow], flags: Sequence[JobFlagRow], compared: ComparisonRow | None
+) -> Json:
     run = next((each for each in runs if each.run == row.run), None)
     return {
         "job_key": row.job_key,
@@ -199,10 +210,22 @@ def _job(row: JobRow, runs: Sequence[RunRow], flags: Sequence[JobFlagRow]) -> Js
         "rule": row.rule,
         "engine": row.engine,
         "flags": [flag.model_dump(include=_FLAG_SHOWN) for flag in flags],
+        "comparison": _comparison(compared) if compared is not None else None,
         "warnings": list(row.warnings),
         "next_try": row.not_before,
         "created": row.created_at,
         "updated": row.updated_at,
+    }
+
+
+def _comparison(row: ComparisonRow) -> Json:
+    return {
+        "why_none": row.why_none,
+        "prior_study_uid": row.prior_study_uid,
+        "prior_job_key": row.prior_job_key,
+        "prior_date": row.prior_date,
+        "interval_days": row.interval_days if row.prior_date else None,
+        "structures": list(row.changes),
     }
 
 

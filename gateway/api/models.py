@@ -41,6 +41,28 @@ class JobFlag(BaseModel):
     sentence: str = Field(description="The same in words; empty in the cloud")
 
 
+class StructureChange(BaseModel):
+    """One structure in an earlier result and in this one."""
+
+    structure: str
+    then_ml: float | None = Field(description="null: it was not found then")
+    now_ml: float | None = Field(description="null: it was not found now")
+    change_ml: float | None = Field(description="null: it is not compared")
+    change_percent: float | None = Field(description="Of the volume then")
+    not_compared: Literal["cut_now", "cut_then", "cut_both", "not_found_now", "not_found_then"] | None
+
+
+class Comparison(BaseModel):
+    """How a result differs from the patient's earlier one; chosen when it was first encoded."""
+
+    why_none: str = Field(description="Why it is compared with none; empty where it is")
+    prior_study_uid: str | None = Field(description="The earlier study; null without one")
+    prior_job_key: str | None
+    prior_date: str | None = Field(description="When the earlier images were taken: 2026-03-04")
+    interval_days: int | None
+    structures: list[StructureChange]
+
+
 class StudyJob(BaseModel):
     """One volume x one task."""
 
@@ -61,6 +83,7 @@ class StudyJob(BaseModel):
     rule: str = Field(description="The rule that chose it")
     engine: str
     flags: list[JobFlag] = Field(description="Doubts about the result: of its arrival first, then its own")
+    comparison: Comparison | None = Field(description="null: not asked for, not encoded yet, or in the cloud")
     warnings: list[str] = Field(description="What the encoder noted about the result")
     next_try: str | None = Field(description="When the present step is tried again, where it was put off")
     created: str

@@ -54,6 +54,7 @@ def job_of(job: Item) -> Json:
         "flags": [
             {**flag, "structure": flag["structure"] or None, "sentence": ""} for flag in job.get("flags", [])
         ],
+        "comparison": None,
         "warnings": [],
         "next_try": None,
         "created": job["created_at"],

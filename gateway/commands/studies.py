@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,12 +56,31 @@ def study(
             out.print(f"    run {run['run']}{_run_in_words(run)}")
         for flag in job["flags"]:
             out.print(f"    flag {flag['code']}: {flag['sentence']}")
+        for line in _comparison_in_words(job["comparison"]):
+            out.print(f"    {line}")
     for delivery in item["deliveries"]:
         what = f"delivery {delivery['key'][:16]}  to {delivery['destination']}"
         out.print(f"  {what}: {delivery['state']}  {delivery['reason']}")
     for line in item["timeline"]:
         detail = ", ".join(f"{key}: {value}" for key, value in line["detail"].items())
         out.print(f"  {_short(line['at'])}  {line['event']:<24}{detail}")
+
+
+def _comparison_in_words(comparison: dict[str, Any] | None) -> Iterator[str]:
+    if comparison is None:
+        return
+    if comparison["prior_date"] is None:
+        yield f"not compared with an earlier result: {comparison['why_none']}"
+        return
+    yield f"compared with {comparison['prior_date']}, {comparison['interval_days']} days before"
+    for line in comparison["structures"]:
+        then, now = ("not found" if ml is None else f"{ml:g} ml" for ml in (line["then_ml"], line["now_ml"]))
+        if line["not_compared"]:
+            how = "" if line["not_compared"].startswith("not_found") else " (not compared: cut off by a scan)"
+        else:
+            percent = "" if line["change_percent"] is None else f", {line['change_percent']:+g} %"
+            how = f" ({line['change_ml']:+g} ml{percent})"
+        yield f"  {line['structure']}: then {then}, now {now}{how}"
 
 
 def _run_in_words(run: dict[str, Any]) -> str:

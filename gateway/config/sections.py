@@ -197,6 +197,8 @@ class Rule(Section):
     hold_flags: list[str] = ["sides_contradict", "regions_contradict", "air_not_minus_1000"]
     """Flags that hold a result whatever `on_flags` says."""
     choose: Literal["best", "all"] = "best"
+    compare: bool = False
+    """Whether results say what changed since the patient's earlier one."""
     leave_site: bool | Literal["no_head"] = True
 
     @field_validator("outputs")

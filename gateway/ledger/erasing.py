@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from gateway.events import ForgetRequested, StudyChanged
 
+from .comparisons import forget_as_prior
 from .records import JobRow, StudyRow, TombstoneRow, utc_now
 from .removals import Gone, plan_removal
 from .states import JOB_TRANSITIONS, DeliveryEvent, DeliveryState, JobEvent
@@ -95,7 +96,7 @@ def erase_study(transaction: Transaction, study: StudyRow, *, why: str) -> None:
             "why": why,
         },
     )
-    _delete_rows(transaction, uid)
+    _delete_rows(transaction, uid, is_forgotten=why == "forgotten")
     transaction.transitions.append("study.erased")
     transaction.publish(StudyChanged(uid, FORGOTTEN))
 
@@ -124,10 +125,12 @@ def _forget_elsewhere(transaction: Transaction, study: StudyRow, jobs: Collectio
         plan_removal(transaction, Gone.MIRROR, [f"{study.study_key}/{item}" for item in items])
 
 
-def _delete_rows(transaction: Transaction, study_uid: str) -> None:
+def _delete_rows(transaction: Transaction, study_uid: str, *, is_forgotten: bool) -> None:
     """Whatever table names the study, or one of its jobs: also those that come later."""
     transaction.execute("PRAGMA defer_foreign_keys = ON")
     transaction.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only unlinked
+    if is_forgotten:
+        forget_as_prior(transaction, study_uid)
     by_study, by_job = [], []
     for table, columns in _tables(transaction):
         if table in _NOT_BY_STUDY:

@@ -28,6 +28,7 @@ SCHEMAS: Final = (
     "schema_8.sql",
     "schema_9.sql",
     "schema_10.sql",
+    "schema_11.sql",
 )
 """One file for each schema version, applied in order."""
 

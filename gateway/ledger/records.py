@@ -1,10 +1,11 @@
 """The ledger's rows as frozen records, read by everybody, written by the ledger alone."""
 
+import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Json
 
 from gateway.adapters.mirror import ItemKind
 from gateway.adapters.queue import Lane
@@ -31,6 +32,16 @@ def utc_now() -> str:
 def utc_in(delay_s: float) -> str:
     """A time to come as the ledger keeps it."""
     return utc_text(datetime.now(UTC) + timedelta(seconds=delay_s))
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+_FROM_JSON: Final = BeforeValidator(_parsed)
+"""For rows that are also made here, of values, not only read of the ledger's text."""
+Volumes = dict[str, tuple[float, bool]]
+"""Structure to its ml, and whether the scan cuts it."""
 
 
 class _Row(BaseModel):
@@ -182,6 +193,31 @@ class JobFlagRow(_Row):
     number: float
     unit: str
     sentence: str
+
+
+class MeasuredRow(_Row):
+    """What was measured of a result, and whose it is."""
+
+    job_key: str
+    subject: str
+    name: str
+    birth_date: str
+    acquired: str
+    volumes: Annotated[Volumes, _FROM_JSON]
+
+
+class ComparisonRow(_Row):
+    """What a job's result was compared with."""
+
+    job_key: str
+    chosen_for: str
+    why_none: str
+    prior_job_key: str | None = None
+    prior_study_uid: str | None = None
+    prior_date: str | None = None
+    interval_days: int = 0
+    prior_object: Annotated[dict[str, str], _FROM_JSON] = {}
+    changes: Annotated[tuple[dict[str, Any], ...], _FROM_JSON] = ()
 
 
 class DeliveryRow(_Row):

@@ -29,6 +29,9 @@ JSON_TEXTS: Final = frozenset(
         "detail",
         "instance_uids",
         "job_keys",
+        "volumes",
+        "prior_object",
+        "changes",
     }
 )
 """Columns whose text is JSON, in whatever table and version."""

@@ -26,8 +26,9 @@ from gateway.config import Config
 from gateway.config.outputs import OUTPUTS, in_order
 from gateway.files.results import FilesGone, JobResults
 from gateway.files.workplace import Workplace
+from gateway.ledger.comparisons import write_measured
 from gateway.ledger.lost import make_again
-from gateway.ledger.records import JobRow, utc_time
+from gateway.ledger.records import JobRow, MeasuredRow, utc_time
 from gateway.ledger.results import Result, ResultObject, record_result
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
@@ -35,6 +36,7 @@ from gateway.ledger.transaction import WhyDone
 from gateway.workers.attempts import CannotGoOn
 
 from .choosing import Choosing, Takes
+from .comparing import Comparing
 from .doubts import Doubts, doubts_about
 from .makers import Making, load_maker
 from .naming import series_description, series_numbers
@@ -67,6 +69,7 @@ class Encode:
         self._config = config
         self._tracking_key = tracking_key
         self._choose = Choosing(ledger, config, takes)
+        self._comparing = Comparing(ledger, config, tracking_key)
 
     def __call__(self, job: JobRow) -> None:
         """Take the step.
@@ -115,6 +118,9 @@ class Encode:
     def _make(self, job: JobRow, making: Making) -> None:
         """Make every output that somebody gets, then record the set."""
         choice = self._choose(job)
+        measured = self._measured(job, making)
+        if measured is not None:
+            making = replace(making, comparison=self._comparing.compared(job, measured))
         outputs = in_order(job.outputs if making.labels.any() else _say_nothing_found(job))
         makers = {each: load_maker(each, self._config) for each in outputs if choice.is_wanted(each)}
         objects: list[ResultObject] = []
@@ -129,6 +135,18 @@ class Encode:
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
         with self._ledger.transaction() as transaction:
             record_result(transaction, job, result, choice.destinations)
+            if measured is not None:
+                write_measured(transaction, measured)
+
+    def _measured(self, job: JobRow, making: Making) -> MeasuredRow | None:
+        """What a later result may be compared with; what only that would need is not asked of a run again."""
+        try:
+            return self._comparing.measured(job, making)
+        except CannotGoOn:
+            if self._comparing.is_wanted(job):
+                raise
+            log.warning("not_measured_for_later", job_key=job.job_key)
+            return None
 
     def _recorded(self, output: str, written: WrittenObject) -> ResultObject:
         return ResultObject(

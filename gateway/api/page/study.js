@@ -3,7 +3,7 @@
 import { button } from "./actions.js";
 import { get, path } from "./api.js";
 import { deliveries, destinationsFor } from "./deliveries.js";
-import { badge, day, make, show, time } from "./dom.js";
+import { badge, day, make, show, table, time } from "./dom.js";
 import { fileLink, picture } from "./files.js";
 import { isUpload, nameOf, progress } from "./studies.js";
 
@@ -80,6 +80,7 @@ function jobCard(job, answer, act) {
     job.reason ? make("p", {}, job.reason) : null,
     waits(job, answer),
     flags(job),
+    comparison(job),
     job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
     HAS_FILES.includes(job.state) || isHeldResult(job) ? results(job) : null,
     make("p", { class: "why" }, whereabouts(job)),
@@ -105,6 +106,29 @@ function flags(job) {
   const words = (flag) => flag.sentence || [flag.structure, flag.number, flag.unit].filter((part) => part !== null).join(" ");
   return make("ul", { class: "flags", "aria-label": `Doubts about ${job.task}` }, job.flags.map((flag) => make("li", {},
     make("span", { class: "badge flag" }, flag.code.replaceAll("_", " ")), " ", words(flag))));
+}
+
+const NOT_COMPARED = {
+  cut_now: "the scan cuts it off now", cut_then: "the earlier scan cut it off", cut_both: "both scans cut it off",
+  not_found_now: "not found now", not_found_then: "not found then",
+};
+
+// What changed since the patient's earlier result.
+function comparison(job) {
+  const compared = job.comparison;
+  if (!compared) return null;
+  if (!compared.prior_date) return make("p", { class: "why" }, `Not compared with an earlier result: ${compared.why_none}`);
+  const number = (value, sign = "") => make("td", { class: "number" },
+    value === null ? "" : `${sign && value > 0 ? sign : ""}${value.toFixed(Math.abs(value) < 100 ? 1 : 0)}`);
+  const rows = compared.structures.map((one) => make("tr", {}, make("td", {}, one.structure.replaceAll("_", " ")),
+    number(one.then_ml), number(one.now_ml),
+    one.not_compared ? make("td", { colspan: 2, class: "quiet" }, `not compared: ${NOT_COMPARED[one.not_compared]}`)
+      : [number(one.change_ml, "+"), number(one.change_percent, "+")]));
+  const days = compared.interval_days === 1 ? "1 day" : `${compared.interval_days} days`;
+  return make("details", { "data-keep": `compared ${job.job_key}` },
+    make("summary", {}, `Compared with ${compared.prior_date}, ${days} before`),
+    table(`Change of ${job.task} since ${compared.prior_date}`,
+      ["Structure", "Then, ml", "Now, ml", "Change, ml", "Change, %"], rows));
 }
 
 // For what it waits, since when, and when it is tried again.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from importlib import import_module
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from batch_job.contract import STATISTICS_NAME, Manifest
 from converter.measures import Measurement
+from converter.results.comparison import Comparison
 from converter.results.labelled import Labelled
 from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
 from converter.segmentation import Encoding
@@ -55,6 +56,8 @@ class Making:
     tracking_key: bytes
     path_of: Callable[[str], Path]
     """Where an object with this SOP Instance UID is to lie."""
+    comparison: Comparison | None = None
+    """With an earlier result, where the rule wants it."""
     encodings: tuple[Encoding, ...] = (Encoding(),)
     """In which segmentations are made, each for the destinations that take it."""
     written: Mapping[str, Sequence[WrittenObject]] = field(default_factory=dict)
@@ -68,10 +71,18 @@ class Making:
         ------
         CannotGoOn, LabelsDoNotFit, OSError
         """
-        return Labelled(self.volume, self.labels, self.manifest.labels, self.flags, self._measured())
+        return Labelled(
+            self.volume, self.labels, self.manifest.labels, self.flags, self.measured, self.comparison
+        )
 
-    def _measured(self) -> Mapping[str, Measurement]:
-        """What `statistics.json` has, by structure; a job that wrote none has none."""
+    @cached_property
+    def measured(self) -> Mapping[str, Measurement]:
+        """What `statistics.json` has, by structure; a job that wrote none has none.
+
+        Raises
+        ------
+        CannotGoOn, OSError
+        """
         if STATISTICS_NAME not in self.manifest.outputs:
             return {}
         try:
@@ -89,6 +100,10 @@ class Making:
             }
         except (ValueError, TypeError, AttributeError):
             raise CannotGoOn("its statistics are not as the contract says; look at the engine") from None
+
+    def compared_with(self) -> tuple[str, ...]:
+        """A part for `said` of what shows the comparison; none where there is none."""
+        return () if self.comparison is None else (json.dumps(asdict(self.comparison), default=str),)
 
     def said(self, output: str, *parts: str) -> dict[str, Any]:
         """What `ResultSettings` want of an object; its UIDs follow from all that its bytes follow from.

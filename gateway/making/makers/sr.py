@@ -36,7 +36,7 @@ def _written(making: Making, made: Encoded | None) -> WrittenObject:
         segmentation = SegmentationReference(made.sop_class_uid, uid, series_uid_of(uid))
     labelled = making.labelled
     content = (labelled.flags, labelled.measurements, segmentation)
-    said = making.said("sr", WRITER.version, json.dumps(content, default=asdict))
+    said = making.said("sr", WRITER.version, json.dumps(content, default=asdict), *making.compared_with())
     settings = ResultSettings(**titled("Measurements", said))
     path = making.path_of(settings.sop_instance_uid)
     (report,) = write_report(labelled, settings, path, segmentation)

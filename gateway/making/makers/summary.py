@@ -25,7 +25,7 @@ class SummaryMaker:
         ------
         ConverterError, CannotGoOn, OSError
         """
-        said = making.said("summary", summary_version(), shown_of(making))
+        said = making.said("summary", summary_version(), shown_of(making), *making.compared_with())
         settings = ResultSettings(**titled("Summary", said))
         return encode_summary(making.labelled, settings, lambda _, uid: making.path_of(uid))
 
@@ -43,7 +43,7 @@ class PdfMaker:
         ------
         ConverterError, CannotGoOn, OSError
         """
-        said = making.said("pdf", pdf_version(), shown_of(making))
+        said = making.said("pdf", pdf_version(), shown_of(making), *making.compared_with())
         settings = ResultSettings(**titled("Report", said))
         return encode_pdf(making.labelled, settings, making.path_of(settings.sop_instance_uid))
 

@@ -1,0 +1,69 @@
+"""Results over time in the ledger: what was measured of each, and what each was compared with.
+
+What a result is compared with is chosen when it is first encoded, and stays: the same result, encoded again,
+is the same objects. Names, birth dates and Patient IDs stand here as keyed digests only.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from .records import ComparisonRow, MeasuredRow
+from .states import JobState
+from .store import Ledger
+from .transaction import Transaction
+
+FORGOTTEN_PRIOR: Final = "the earlier result was forgotten"
+FINISHED: Final = (JobState.ENCODED, JobState.DELIVERED)
+"""A result in another state is not, or no more, what a person sees."""
+
+
+def write_measured(transaction: Transaction, measured: MeasuredRow) -> None:
+    """Let this stand as what was measured of a result."""
+    transaction.execute("DELETE FROM measured_results WHERE job_key = ?", (measured.job_key,))
+    transaction.insert("measured_results", measured.model_dump())
+
+
+def earlier_results(ledger: Ledger, measured: MeasuredRow, study_uid: str) -> list[MeasuredRow]:
+    """Finished results of this task and subject, of other studies and older images; the latest first."""
+    if not measured.subject or not measured.acquired:
+        return []
+    rows = ledger.read(
+        "SELECT m.* FROM measured_results m JOIN jobs j USING (job_key)"
+        " WHERE m.subject <> '' AND m.subject = ? AND m.acquired <> '' AND m.acquired < ?"
+        " AND j.study_uid <> ? AND j.state IN (?, ?) ORDER BY m.acquired DESC, m.job_key",
+        (measured.subject, measured.acquired, study_uid, *FINISHED),
+    )
+    return [MeasuredRow.of(row) for row in rows]
+
+
+def comparison_of(ledger: Ledger, job_key: str) -> ComparisonRow | None:
+    """What a job's result was compared with, or None."""
+    rows = ledger.read("SELECT * FROM comparisons WHERE job_key = ?", (job_key,))
+    return ComparisonRow.of(rows[0]) if rows else None
+
+
+def comparisons_of_studies(ledger: Ledger, study_uids: Sequence[str]) -> Mapping[str, ComparisonRow]:
+    """What the results of these studies were compared with, by job."""
+    rows = ledger.read(
+        "SELECT c.* FROM jobs j JOIN comparisons c USING (job_key)"
+        " WHERE j.study_uid IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(study_uids)),),
+    )
+    return {row["job_key"]: ComparisonRow.of(row) for row in rows}
+
+
+def freeze_comparison(transaction: Transaction, comparison: ComparisonRow) -> None:
+    """Let a job's result be compared with this from now on."""
+    transaction.execute("DELETE FROM comparisons WHERE job_key = ?", (comparison.job_key,))
+    transaction.insert("comparisons", comparison.model_dump())
+
+
+def forget_as_prior(transaction: Transaction, study_uid: str) -> None:
+    """Take out of the comparisons of later results what is of this study; what was delivered stays."""
+    transaction.execute(
+        "UPDATE comparisons SET why_none = ?, prior_job_key = NULL, prior_study_uid = NULL,"
+        " prior_date = NULL, interval_days = 0, prior_object = '{}', changes = '[]'"
+        " WHERE prior_study_uid = ?",
+        (FORGOTTEN_PRIOR, study_uid),
+    )

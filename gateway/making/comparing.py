@@ -1,0 +1,276 @@
+"""What a result is compared with: an earlier one of the same patient and task, by the same model.
+
+A prior is of another study, whose images were taken before; the latest that may be used is. Never used are
+those of another person by name or birth date, of another engine or other options, and those with flags, but
+for structures that the scan cuts: these are not compared, the others are.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from pydicom import Dataset
+
+from converter.reading.headers import text_of
+from converter.results.comparison import Change, Comparison, NotCompared, PriorObject
+from converter.seg.segments import tracked_subject
+from gateway.config import Config
+from gateway.ledger.comparisons import comparison_of, earlier_results, freeze_comparison
+from gateway.ledger.flags import flags_of
+from gateway.ledger.records import ComparisonRow, JobRow, MeasuredRow
+from gateway.ledger.results import current_objects
+from gateway.ledger.store import Ledger
+from gateway.ledger.work import job as job_of
+
+from .makers import Making, series_uid_of
+
+TRUNCATED: Final = "truncated"
+"""The flag of a structure that the scan cuts."""
+_TIMES: Final = (
+    ("AcquisitionDate", "AcquisitionTime"),
+    ("SeriesDate", "SeriesTime"),
+    ("StudyDate", "StudyTime"),
+)
+_NO_ISSUER: Final = "its images do not say who issued the Patient ID (site.issuer_of_patient_id)"
+_NO_DATE: Final = "its images do not say when they were taken"
+_NO_FIGURES: Final = "nothing was measured in it"
+_NO_EARLIER: Final = "there is no earlier one of this patient and task here"
+
+
+@dataclass(frozen=True)
+class _Prior:
+    """An earlier result that may be used."""
+
+    measured: MeasuredRow
+    job: JobRow
+
+
+class Comparing:
+    """Measures results for later ones, and compares them with earlier ones where their rule says so.
+
+    Parameters
+    ----------
+    key
+        Keeps digests of names from being guessed.
+    """
+
+    def __init__(self, ledger: Ledger, config: Config, key: bytes) -> None:
+        self._ledger, self._config, self._key = ledger, config, key
+
+    def measured(self, job: JobRow, making: Making) -> MeasuredRow:
+        """What there is to know of a result for one that comes later.
+
+        Raises
+        ------
+        ConverterError, CannotGoOn, OSError
+        """
+        header, cut = making.volume.header, _cut(making)
+        kind, *who = tracked_subject(making.volume, making.issuer_of_patient_id)
+        return MeasuredRow(
+            job_key=job.job_key,
+            subject=self._digest("subject", job.task, *who) if kind == "patient" else "",
+            name=self._digest("name", _name(header)),
+            birth_date=self._digest("birth date", text_of(header, "PatientBirthDate")),
+            acquired=_acquired(header),
+            volumes={
+                name: (measured.volume_ml, measured.is_truncated or name in cut)
+                for name, measured in sorted(making.measured.items())
+            },
+        )
+
+    def is_wanted(self, job: JobRow) -> bool:
+        """Whether its rule, as it is now, wants it."""
+        rule = self._config.rule_named(job.rule)
+        return rule is not None and rule.compare
+
+    def compared(self, job: JobRow, now: MeasuredRow) -> Comparison | None:
+        """What a job's result says of change, as it was chosen when it was first encoded.
+
+        None where its rule does not want it.
+        """
+        if not self.is_wanted(job):
+            return None
+        chosen_for = _chosen_for(job, now)
+        row = comparison_of(self._ledger, job.job_key)
+        if row is None or row.chosen_for != chosen_for:
+            row = self._choose(job, now, chosen_for)
+            with self._ledger.transaction() as transaction:
+                freeze_comparison(transaction, row)
+        return _as_shown(row)
+
+    def _choose(self, job: JobRow, now: MeasuredRow, chosen_for: str) -> ComparisonRow:
+        why = _NO_ISSUER if not now.subject else _NO_DATE if not now.acquired else ""
+        why = why or ("" if now.volumes else _NO_FIGURES)
+        prior = None
+        if not why:
+            prior, why = self._latest(job, now)
+        if prior is None:
+            return ComparisonRow(job_key=job.job_key, chosen_for=chosen_for, why_none=why)
+        changes = [_line(change) for change in _changes(prior.measured, now)]
+        then = _day(prior.measured.acquired)
+        return ComparisonRow(
+            job_key=job.job_key,
+            chosen_for=chosen_for,
+            why_none="",
+            prior_job_key=prior.job.job_key,
+            prior_study_uid=prior.job.study_uid,
+            prior_date=then.isoformat(),
+            interval_days=(_day(now.acquired) - then).days,
+            prior_object=self._object_of(prior.job),
+            changes=tuple(changes),
+        )
+
+    def _latest(self, job: JobRow, now: MeasuredRow) -> tuple[_Prior | None, str]:
+        """The latest earlier result that may be used, else why none may."""
+        refused: Counter[str] = Counter()
+        for measured in earlier_results(self._ledger, now, job.study_uid):
+            then = job_of(self._ledger, measured.job_key)
+            if then is None:
+                continue
+            refusal = self._why_not(job, now, then, measured)
+            if not refusal:
+                return _Prior(measured, then), ""
+            refused[refusal] += 1
+        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(refused.items()))
+        return None, f"no earlier one can be used ({reasons})" if reasons else _NO_EARLIER
+
+    def _why_not(self, job: JobRow, now: MeasuredRow, then: JobRow, measured: MeasuredRow) -> str:
+        if any(
+            one and other and one != other
+            for one, other in ((now.name, measured.name), (now.birth_date, measured.birth_date))
+        ):
+            return "of another name or birth date"
+        if (then.engine, _model(then)) != (job.engine, _model(job)):
+            return "by another engine or with other options"
+        if any(flag.code != TRUNCATED for flag in flags_of(self._ledger, then.job_key)):
+            return "with quality flags"
+        return "" if measured.volumes else "without figures"
+
+    def _object_of(self, prior: JobRow) -> dict[str, str]:
+        """The prior's report, else its segmentation: what a report of now refers to."""
+        objects = current_objects(self._ledger, prior.job_key)
+        reports = [row for row in objects if row.output == "sr"]
+        found = reports or [row for row in objects if row.output == "seg"]
+        if len(found) != 1:
+            return {}
+        uid = found[0].sop_instance_uid
+        return {
+            "sop_class_uid": found[0].sop_class_uid,
+            "sop_instance_uid": uid,
+            "series_uid": series_uid_of(uid),
+            "study_uid": prior.study_uid,
+        }
+
+    def _digest(self, *parts: str) -> str:
+        """Empty where the last part is."""
+        if not parts[-1]:
+            return ""
+        message = "\0".join(parts).encode("utf-8", "surrogateescape")
+        return hmac.new(self._key, message, hashlib.sha256).hexdigest()
+
+
+# -- what is compared ---------------------------------------------------------------------------------------
+
+
+def _changes(then: MeasuredRow, now: MeasuredRow) -> Iterator[Change]:
+    """A line for each structure of either, those of now first."""
+    for name in [*now.volumes, *(each for each in then.volumes if each not in now.volumes)]:
+        then_ml, then_cut = then.volumes.get(name, (None, False))
+        now_ml, now_cut = now.volumes.get(name, (None, False))
+        why = {
+            (False, False): None,
+            (True, False): NotCompared.CUT_THEN,
+            (False, True): NotCompared.CUT_NOW,
+            (True, True): NotCompared.CUT_BOTH,
+        }[then_cut, now_cut]
+        if now_ml is None:
+            why = NotCompared.NOT_FOUND_NOW
+        elif then_ml is None:
+            why = NotCompared.NOT_FOUND_THEN
+        yield Change(name, then_ml, now_ml, why)
+
+
+def _line(change: Change) -> dict[str, Any]:
+    """As ledger and API have it."""
+    return {
+        "structure": change.structure,
+        "then_ml": change.then_ml,
+        "now_ml": change.now_ml,
+        "change_ml": change.ml,
+        "change_percent": change.percent,
+        "not_compared": change.why_not.value if change.why_not else None,
+    }
+
+
+def _as_shown(row: ComparisonRow) -> Comparison:
+    if row.prior_date is None:
+        return Comparison(why_none=row.why_none)
+    changes = (
+        Change(
+            line["structure"],
+            line["then_ml"],
+            line["now_ml"],
+            NotCompared(line["not_compared"]) if line["not_compared"] else None,
+        )
+        for line in row.changes
+    )
+    prior = PriorObject(**row.prior_object) if row.prior_object else None
+    day = date.fromisoformat(row.prior_date)
+    return Comparison("", day, row.interval_days, tuple(changes), prior)
+
+
+def _chosen_for(job: JobRow, now: MeasuredRow) -> str:
+    """What is compared: where any of it is another, another prior may be right."""
+    content = json.dumps([now.model_dump(), job.labels_sha256], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _model(job: JobRow) -> dict[str, Any]:
+    """The options that a figure may depend on."""
+    return {name: value for name, value in job.options.items() if name != "statistics"}
+
+
+def _cut(making: Making) -> set[str | None]:
+    return {flag.structure for flag in making.manifest.flags if flag.code == TRUNCATED}
+
+
+# -- whose and when -----------------------------------------------------------------------------------------
+
+
+def _name(header: Dataset) -> str:
+    """The name's first representation (PS3.5 6.2.1), without what writers of it differ in."""
+    alphabetic = text_of(header, "PatientName").partition("=")[0]
+    return "^".join(part.strip() for part in alphabetic.casefold().split("^")).rstrip("^")
+
+
+def _acquired(header: Dataset) -> str:
+    """When the images were taken, 14 digits; empty where they do not say it."""
+    texts = [_whole_seconds(text_of(header, "AcquisitionDateTime"))]
+    for day, time in _TIMES:
+        if text_of(header, day):
+            texts.append(text_of(header, day) + _whole_seconds(text_of(header, time)))
+    return next(filter(None, map(_fourteen_digits, texts)), "")
+
+
+def _whole_seconds(text: str) -> str:
+    """A time (PS3.5 6.2, DT, TM) without fraction and time zone."""
+    return re.split(r"[.+-]", text)[0]
+
+
+def _fourteen_digits(text: str) -> str:
+    digits = text.ljust(14, "0")
+    try:
+        datetime.strptime(f"{digits} +0000", "%Y%m%d%H%M%S %z")
+    except ValueError:
+        return ""
+    return digits
+
+
+def _day(acquired: str) -> date:
+    return date(int(acquired[:4]), int(acquired[4:6]), int(acquired[6:8]))
