@@ -131,9 +131,7 @@ PRIOR_REPORT = Code("122075", DCM, "Prior report for current patient")
 INTERVAL = Code("INTERVAL", PRIVATE_SCHEME, "Interval since the prior study")
 VOLUME_THEN = Code("VOLUME_THEN", PRIVATE_SCHEME, "Volume in the prior study")
 VOLUME_CHANGE = Code("VOLUME_CHANGE", PRIVATE_SCHEME, "Change in volume since the prior study")
-VOLUME_CHANGE_PERCENT = Code(
-    "VOLUME_CHANGE_PERCENT", PRIVATE_SCHEME, "Change in volume since the prior study in percent"
-)
+RELATIVE_CHANGE = Code("RELATIVE_CHANGE", PRIVATE_SCHEME, "Relative change in volume since the prior study")
 NOT_COMPARED = Code("NOT_COMPARED", PRIVATE_SCHEME, "Not compared with the prior study")
 DAY = Code("d", UCUM, "day")
 PERCENT = Code("%", UCUM, "percent")

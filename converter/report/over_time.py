@@ -25,7 +25,7 @@ def change_items(items: Items, change: Change | None) -> Iterator[bytes]:
     if change.ml is not None:
         yield items.number(CONTAINS, concepts.VOLUME_CHANGE, change.ml, concepts.MILLILITRE)
     if change.percent is not None:
-        yield items.number(CONTAINS, concepts.VOLUME_CHANGE_PERCENT, change.percent, concepts.PERCENT)
+        yield items.number(CONTAINS, concepts.RELATIVE_CHANGE, change.percent, concepts.PERCENT)
     if change.why_not is not None:
         yield items.code(CONTAINS, concepts.NOT_COMPARED, concepts.why_not_compared(change.why_not))
 

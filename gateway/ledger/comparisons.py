@@ -14,6 +14,8 @@ from .store import Ledger
 from .transaction import Transaction
 
 FORGOTTEN_PRIOR: Final = "the earlier result was forgotten"
+MOST_EARLIER: Final = 50
+"""As many earlier results of a patient are looked at."""
 FINISHED: Final = (JobState.ENCODED, JobState.DELIVERED)
 """A result in another state is not, or no more, what a person sees."""
 
@@ -30,9 +32,9 @@ def earlier_results(ledger: Ledger, measured: MeasuredRow, study_uid: str) -> li
         return []
     rows = ledger.read(
         "SELECT m.* FROM measured_results m JOIN jobs j USING (job_key)"
-        " WHERE m.subject <> '' AND m.subject = ? AND m.acquired <> '' AND m.acquired < ?"
-        " AND j.study_uid <> ? AND j.state IN (?, ?) ORDER BY m.acquired DESC, m.job_key",
-        (measured.subject, measured.acquired, study_uid, *FINISHED),
+        " WHERE m.subject <> '' AND m.subject = ? AND m.acquired > '' AND m.acquired < ?"
+        " AND j.study_uid <> ? AND j.state IN (?, ?) ORDER BY m.acquired DESC, m.job_key DESC LIMIT ?",
+        (measured.subject, measured.acquired, study_uid, *FINISHED, MOST_EARLIER),
     )
     return [MeasuredRow.of(row) for row in rows]
 

@@ -77,7 +77,7 @@ class Comparing:
             subject=self._digest("subject", job.task, *who) if kind == "patient" else "",
             name=self._digest("name", _name(header)),
             birth_date=self._digest("birth date", text_of(header, "PatientBirthDate")),
-            acquired=_acquired(header),
+            acquired=acquired(header),
             volumes={
                 name: (measured.volume_ml, measured.is_truncated or name in cut)
                 for name, measured in sorted(making.measured.items())
@@ -249,7 +249,7 @@ def _name(header: Dataset) -> str:
     return "^".join(part.strip() for part in alphabetic.casefold().split("^")).rstrip("^")
 
 
-def _acquired(header: Dataset) -> str:
+def acquired(header: Dataset) -> str:
     """When the images were taken, 14 digits; empty where they do not say it."""
     texts = [_whole_seconds(text_of(header, "AcquisitionDateTime"))]
     for day, time in _TIMES:

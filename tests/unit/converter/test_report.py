@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pydicom.sr.codedict import codes
 from converter.measures import measure_labels
 from converter.report.document import write_report
 from converter.report.groups import SegmentationReference
+from converter.results.comparison import Change, Comparison, NotCompared, PriorObject
 from converter.results.labelled import Labelled
 from converter.results.settings import QualityFlag, ResultSettings
 from converter.segmentation import Encoded, SegmentationSettings, encode_segmentation
@@ -214,6 +216,58 @@ def texts(item: Dataset) -> list[str]:
     return own + [text for each in item.get("ContentSequence", []) for text in texts(each)]
 
 
+PRIOR = PriorObject("1.2.840.10008.5.1.4.1.1.88.34", "1.2.3.7", "1.2.3.6", "1.2.3.5")
+COMPARED = Comparison(
+    prior_date=date(2024, 2, 3),
+    interval_days=92,
+    changes=(
+        Change("kidney_left", 0.5, 0.75),
+        Change("liver", 1.0, 1.5, NotCompared.CUT_NOW),
+        Change("spleen", 12.5, None, NotCompared.NOT_FOUND_NOW),
+    ),
+    prior=PRIOR,
+)
+
+
+@pytest.fixture
+def compared(labelled: Labelled, said: ResultSettings, tmp_path: Path) -> Path:
+    reference = segmented(labelled, said, tmp_path / "seg.dcm")
+    over_time = replace(labelled, comparison=COMPARED)
+    return write_report(over_time, said, tmp_path / "compared.dcm", reference)[0].path
+
+
+def test_report_says_the_change_since_the_prior_or_why_it_does_not(compared: Path) -> None:
+    document = dcmread(compared)
+    groups = container(document, "Imaging Measurements").ContentSequence
+    kidney, liver = ({name_of(item): item for item in group.ContentSequence} for group in groups)
+    figures = {name: float(kidney[name].MeasuredValueSequence[0].NumericValue) for name in CHANGES}
+    assert figures == {"VOLUME_THEN": 0.5, "VOLUME_CHANGE": 0.25, "RELATIVE_CHANGE": 50.0}
+    assert liver["NOT_COMPARED"].ConceptCodeSequence[0].CodeValue == "cut_now"
+    assert set(CHANGES) & set(liver) == {"VOLUME_THEN"}
+    assert [sum(name_of(item) == "118565006" for item in group.ContentSequence) for group in groups] == [1, 1]
+
+
+def test_report_names_the_prior_its_age_and_what_was_found_then_only(compared: Path) -> None:
+    document = dcmread(compared)
+    assert "Compared with the result of the scan of 2024-02-03, 92 days before." in texts(document)
+    assert "Spleen: 12.5 ml then, not found now." in texts(document)
+    evaluations = container(document, "Qualitative Evaluations").ContentSequence
+    (interval,) = (item for item in evaluations if name_of(item) == "INTERVAL")
+    assert interval.MeasuredValueSequence[0].NumericValue == 92
+    (referred,) = (item for item in evaluations if item.ValueType == "COMPOSITE")
+    assert referred.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == PRIOR.sop_instance_uid
+    (study,) = document.PertinentOtherEvidenceSequence
+    assert study.StudyInstanceUID == PRIOR.study_uid
+    assert study.ReferencedSeriesSequence[0].SeriesInstanceUID == PRIOR.series_uid
+
+
+CHANGES = ("VOLUME_THEN", "VOLUME_CHANGE", "RELATIVE_CHANGE")
+
+
+def name_of(item: Dataset) -> str:
+    return str(item.ConceptNameCodeSequence[0].get("CodeValue", ""))
+
+
 # -- equal to what highdicom makes --------------------------------------------------------------------------
 
 
@@ -297,8 +351,8 @@ def pixelmed_errors(path: Path) -> list[str]:
 
 
 @pytest.mark.peer("pixelmed")
-def test_report_is_valid_by_pixelmed(report: Path) -> None:
-    assert pixelmed_errors(report) == []
+def test_report_is_valid_by_pixelmed(compared: Path) -> None:
+    assert pixelmed_errors(compared) == []
 
 
 @pytest.mark.long
@@ -312,9 +366,9 @@ def test_report_without_segments_is_valid_by_pixelmed(
 
 
 @pytest.mark.peer("dicom3tools")
-def test_report_is_valid_by_dciodvfy(report: Path) -> None:
+def test_report_is_valid_by_dciodvfy(compared: Path) -> None:
     program = shutil.which("dciodvfy")
     assert program is not None
-    done = subprocess.run([program, str(report)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, str(compared)], capture_output=True, text=True, check=False)
     assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")] == []
-    assert hd.sr.srread(report).Modality == "SR"
+    assert hd.sr.srread(compared).Modality == "SR"

@@ -2,6 +2,8 @@
 
 import re
 import zlib
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -9,12 +11,14 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from converter.pictures.change_table import ChangeRow
 from converter.pictures.grey import brightness_of
 from converter.pictures.page import Pages, Row, Summary
 from converter.pictures.pdf_sheet import PdfSheet, pdf_of
 from converter.pictures.sheet import HEIGHT, WIDTH, PictureSheet
 from converter.pictures.summary import PDF, SUMMARY
 from converter.pictures.views import View, views_of
+from converter.results.comparison import Change, Comparison, NotCompared
 from converter.results.header import is_our_own
 from converter.results.labelled import Labelled, QualityFlag
 from converter.series import read_series
@@ -156,6 +160,32 @@ def test_every_structure_and_remark_has_its_line_on_as_many_pages_as_that_takes(
     assert {f"! {flag}" for flag in summary.flags} <= set(said)
     assert sum("not for diagnosis" in line for line in said) == pages
     assert len(Pages(summary, PictureSheet).sheets) >= pages
+
+
+@pytest.mark.parametrize(("count", "pages"), [(3, 1), (117, 2)])
+def test_change_of_every_structure_has_its_line_below_what_it_is_compared_with(
+    count: int, pages: int
+) -> None:
+    why = {1: NotCompared.CUT_THEN, 2: NotCompared.NOT_FOUND_THEN}
+    plain = summary_of(count)
+    changes = [
+        ChangeRow(row.name, row.rgb, Change(row.name, 1000.0 + n, 1250.0 + n, why.get(n)))
+        for n, row in enumerate(plain.rows)
+    ]
+    compared = Comparison(prior_date=date(2024, 2, 3), interval_days=1).sentence
+    summary = replace(plain, compared=compared, changes=changes)
+    sheets = Pages(summary, PdfSheet).sheets
+    said = texts(pdf_of(sheets, "title", settings().made_at)).splitlines()
+    assert len(sheets) == pages
+    assert "Compared with the result of the scan of 2024-02-03, 1 day before." in said
+    assert {"1000", "1250", "+250", "+25.0", "cut off then", "not found then"} <= set(said)
+    assert all(said.count(row.name) == 2 for row in plain.rows)
+    assert "Volumes of structures that a scan cuts off, now or then, are not compared." in said
+
+
+def test_page_without_a_prior_says_why(body: Labelled, tmp_path: Path) -> None:
+    alone = replace(body, comparison=Comparison(why_none="there is none"))
+    assert "Not compared with an earlier result: there is none." in texts(document_of(alone, tmp_path))
 
 
 def test_pages_of_a_long_summary_are_instances_of_one_series(small_study: Path, tmp_path: Path) -> None:
