@@ -68,6 +68,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
                 "on_flags": "mark",
                 "hold_flags": ["sides_contradict", "regions_contradict", "air_not_minus_1000"],
                 "choose": "best",
+                "compare": False,
                 "leave_site": True,
             }
         ],

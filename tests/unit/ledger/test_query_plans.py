@@ -96,7 +96,7 @@ IN_THE_BACKGROUND = (
 ONE_ROW = re.compile(r"SCAN (mirror|watch|counts|json_each|CONSTANT|\(subquery|\d+ CONSTANT)\b")
 """Tables of one row, of one row a state, and none at all."""
 NARROW = re.compile(
-    r"[(\s](study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name)=\?"
+    r"[(\s](study_uid|prior_study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name)=\?"
     r"|(rowid|path|key|job_key)>\? AND (rowid|path|key|job_key)<\?"
 )
 """About one study, job, object or file, a stretch of the timeline, one folder, or keys that begin alike."""
