@@ -155,9 +155,8 @@ class Comparing:
     def _object_of(self, prior: JobRow) -> dict[str, str]:
         """The prior's report, else its segmentation: what a report of now refers to."""
         objects = current_objects(self._ledger, prior.job_key)
-        reports = [row for row in objects if row.output == "sr"]
-        found = reports or [row for row in objects if row.output == "seg"]
-        if len(found) != 1:
+        found = [row for output in ("sr", "seg") for row in objects if row.output == output]
+        if not found:
             return {}
         uid = found[0].sop_instance_uid
         return {

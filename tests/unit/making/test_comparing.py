@@ -271,7 +271,7 @@ def test_reports_and_pages_say_the_change_and_are_the_same_when_encoded_again(se
             archive.add(now.model_copy(update={**then, "job_key": "nearer", "acquired": "20210101000000"}))
         with site.ledger.transaction() as transaction:
             transaction.move_job(site.job().job_key, JobEvent.HEADER_CORRECTED)
-        Encode(site.ledger, workplace, results, config, b"key")(site.job())
+        Encode(site.ledger, workplace, results, config, b"key", {})(site.job())
         made.append({name: one.SOPInstanceUID for name, one in site.objects().items()})
     assert made[0] == made[1]
     assert {name for name, uid in made[0].items() if uid == alone[name]} == {"seg"}
