@@ -16,6 +16,8 @@ SAM := .venv-sam
 CHECKOV := .venv-checkov
 # What reads structure sets in radiotherapy, with an older pydicom than ours: for the tests of that output only.
 RTSTRUCT := .venv-rtstruct
+# The viewer that is looked into, with results in it: its pages only, 49 MB.
+OHIF := .ohif
 ARGS ?=
 # Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
 # their order, which puts what takes long first (container, integration) and what is done at once last (unit).
@@ -62,7 +64,7 @@ test-long: lint environments  ## Every test, those of minutes too, and many more
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
 # Side by side with `make --jobs environments`: most of it is waiting.
-environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT)) $(VENV)/.installed-dev
+environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)) $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
@@ -102,7 +104,7 @@ clean:  ## Remove caches and the demo's working folder
 	find . -name __pycache__ -not -path './.venv*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove the virtual environments too
-	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT)
+	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)
 
 # Stamps: installation runs again only when what it reads has changed.
 $(VENV)/.made $(ENGINE_VENV)/.made:
@@ -138,6 +140,10 @@ $(RTSTRUCT)/.installed: tests/readers/rtstruct.txt $(VENV)/.made
 	@$(BIN)/python -m venv $(RTSTRUCT)
 	@$(RTSTRUCT)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
 	@touch $@
+
+# Without npm it says so and goes on: there is no stamp then, and the tests are skipped.
+$(OHIF)/.installed: tests/viewers/ohif.txt tests/viewers/fetch.py $(VENV)/.made
+	@$(BIN)/python tests/viewers/fetch.py $(OHIF)
 
 # Every package is named with its version, so nothing is resolved; what is never imported is never compiled.
 $(ENGINE_VENV)/.installed: $(ENGINE_VENV)/.made constraints-engine.txt

@@ -57,6 +57,10 @@ IMAGE_TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 
 ROOT = Path(__file__).parents[1]
 RTSTRUCT = ROOT / ".venv-rtstruct" / "bin" / "python"
+OHIF = ROOT / ".ohif"
+OHIF_PAGES = OHIF / "package" / "dist"
+DICOMWEB = "libOrthancDicomWeb.so"
+PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins", "/usr/local/share/orthanc/plugins")
 
 
 def program_of(environment: str) -> str | None:
@@ -69,8 +73,18 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
+def find_dicomweb() -> str | None:
+    """Orthanc's plugin for DICOMweb; None where there is none."""
+    return next((str(found) for place in PLUGINS if (found := Path(place) / DICOMWEB).exists()), None)
+
+
 PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
     "orthanc": (find_orthanc, "apt-get install orthanc"),
+    "orthanc-dicomweb": (find_dicomweb, "apt-get install orthanc-dicomweb"),
+    "ohif": (
+        lambda: str(OHIF_PAGES) if (OHIF / ".installed").exists() else None,
+        "apt-get install npm, then make .ohif/.installed",
+    ),
     "dcmtk": (lambda: shutil.which("storescu"), "apt-get install dcmtk"),
     "dicom3tools": (lambda: shutil.which("dciodvfy"), "apt-get install dicom3tools"),
     "chromium": (find_chromium, "apt-get install chromium"),
