@@ -56,7 +56,15 @@ def comparisons_of_studies(ledger: Ledger, study_uids: Sequence[str]) -> Mapping
 
 
 def freeze_comparison(transaction: Transaction, comparison: ComparisonRow) -> None:
-    """Let a job's result be compared with this from now on."""
+    """Let a job's result be compared with this from now on.
+
+    Raises
+    ------
+    StaleRow
+        The earlier result was forgotten since it was chosen.
+    """
+    if comparison.prior_job_key is not None:
+        transaction.job(comparison.prior_job_key)
     transaction.execute("DELETE FROM comparisons WHERE job_key = ?", (comparison.job_key,))
     transaction.insert("comparisons", comparison.model_dump())
 
