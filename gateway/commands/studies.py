@@ -69,18 +69,24 @@ def study(
 def _comparison_in_words(comparison: dict[str, Any] | None) -> Iterator[str]:
     if comparison is None:
         return
+    from converter.results.comparison import NotCompared
+
     if comparison["prior_date"] is None:
         yield f"not compared with an earlier result: {comparison['why_none']}"
         return
-    yield f"compared with {comparison['prior_date']}, {comparison['interval_days']} days before"
+    yield f"compared with {comparison['prior_date']}, {_days(comparison['interval_days'])} before"
     for line in comparison["structures"]:
         then, now = ("not found" if ml is None else f"{ml:g} ml" for ml in (line["then_ml"], line["now_ml"]))
         if line["not_compared"]:
-            how = "" if line["not_compared"].startswith("not_found") else " (not compared: cut off by a scan)"
+            how = f" (not compared: {NotCompared(line['not_compared']).in_words})"
         else:
             percent = "" if line["change_percent"] is None else f", {line['change_percent']:+g} %"
             how = f" ({line['change_ml']:+g} ml{percent})"
         yield f"  {line['structure']}: then {then}, now {now}{how}"
+
+
+def _days(number: int) -> str:
+    return "1 day" if number == 1 else f"{number} days"
 
 
 def _run_in_words(run: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,8 +18,10 @@ from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.events import Bus
+from gateway.ledger.comparisons import freeze_comparison
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
+from gateway.ledger.records import ComparisonRow
 from gateway.ledger.results import record_result
 from gateway.ledger.runs import begin_run, end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
@@ -112,6 +115,12 @@ class World:
         with self.ledger.transaction() as transaction:
             record_result(transaction, transaction.job(job_key), result, lambda _: ["pacs"])
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])
+
+    def compare(self, job_key: str, **said: Any) -> None:
+        """What its result was compared with."""
+        row = ComparisonRow(job_key=job_key, chosen_for="c", **{"why_none": "", **said})
+        with self.ledger.transaction() as transaction:
+            freeze_comparison(transaction, row)
 
     def move_delivery(self, key: str, event: DeliveryEvent, reason: str = "") -> None:
         with self.ledger.transaction() as transaction:

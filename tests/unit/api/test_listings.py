@@ -264,3 +264,34 @@ def test_timeline_very_long_keeps_the_newest(world, client: httpx.Client, monkey
     study = client.get(f"/api/v1/studies/{uid}").json()
     assert [line["event"] for line in study["timeline"]] == ["study.completed", "job.planned"]
     assert study["timeline_left_out"] == 1
+
+
+CHANGED = {
+    "structure": "spleen",
+    "then_ml": 100.0,
+    "now_ml": 112.5,
+    "change_ml": 12.5,
+    "change_percent": 12.5,
+    "not_compared": None,
+}
+
+
+def test_job_says_what_its_result_was_compared_with(world, client: httpx.Client) -> None:
+    earlier, uid = world.study(1), world.study(2)
+    prior, job_key = world.job(earlier), world.job(uid)
+    assert client.get(f"/api/v1/jobs/{job_key}").json()["comparison"] is None
+    compared = {"prior_study_uid": earlier, "prior_job_key": prior, "prior_date": "2026-03-04"}
+    world.compare(job_key, **compared, interval_days=91, changes=[CHANGED])
+    shown = {"why_none": "", **compared, "interval_days": 91, "structures": [CHANGED]}
+    assert client.get(f"/api/v1/jobs/{job_key}").json()["comparison"] == shown
+    (job,) = client.get(f"/api/v1/studies/{uid}").json()["jobs"]
+    assert job["comparison"] == shown
+    assert client.get(f"/api/v1/jobs/{prior}").json()["comparison"] is None
+
+
+def test_job_says_why_its_result_was_compared_with_none(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    world.compare(job_key, why_none="there is none")
+    shown = client.get(f"/api/v1/jobs/{job_key}").json()["comparison"]
+    assert (shown["why_none"], shown["prior_date"], shown["interval_days"]) == ("there is none", None, None)
+    assert shown["structures"] == []

@@ -18,3 +18,34 @@ def test_study_lists_each_run_of_a_job_and_how_it_ended(world, tmp_path: Path) -
     at = r"2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.search(rf"run 1 \(batch\): submitted {at}, ended {at}: memory ran out", said)
     assert re.search(rf"run 2 \(batch\): submitted {at} 2\d{{3}}-", said)  # the timeline follows
+
+
+def test_study_says_in_words_what_changed_since_the_earlier_result(world, tmp_path: Path) -> None:
+    earlier, uid = world.study(1), world.study(2)
+    line = {"then_ml": 100.0, "now_ml": 87.5, "change_ml": None, "change_percent": None}
+    world.compare(
+        world.job(uid),
+        prior_study_uid=earlier,
+        prior_job_key=world.job(earlier),
+        prior_date="2026-03-04",
+        interval_days=91,
+        changes=[
+            {
+                **line,
+                "structure": "spleen",
+                "change_ml": -12.5,
+                "change_percent": -12.5,
+                "not_compared": None,
+            },
+            {**line, "structure": "liver", "not_compared": "cut_now"},
+            {**line, "structure": "colon", "now_ml": None, "not_compared": "not_found_now"},
+        ],
+    )
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
+    assert (result.exit_code, result.stderr) == (0, "")
+    said = " ".join(result.stdout.split())
+    assert "compared with 2026-03-04, 91 days before" in said
+    assert "spleen: then 100 ml, now 87.5 ml (-12.5 ml, -12.5 %)" in said
+    assert "liver: then 100 ml, now 87.5 ml (not compared: the scan cuts it off now)" in said
+    assert "colon: then 100 ml, now not found" in said
