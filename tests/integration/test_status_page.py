@@ -24,9 +24,11 @@ from gateway.api.mirror_routes import NOTHING_MIRRORED
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.events import Bus, JobProgressed
+from gateway.ledger.comparisons import freeze_comparison
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.deliveries import say_why_it_waits
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
+from gateway.ledger.records import ComparisonRow
 from gateway.ledger.results import record_result
 from gateway.ledger.runs import begin_run, end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
@@ -375,6 +377,38 @@ def test_job_shows_each_of_its_runs_and_how_it_ended(
     expect(first).to_contain_text(re.compile(r"on this machine, handed over .*, ended .*: the disk is full"))
     expect(second).to_contain_text("goes on")
     _picture(page, "runs")
+    assert troubles == []
+
+
+def test_job_shows_what_changed_since_the_earlier_result(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    grown = {
+        "then_ml": 100.0,
+        "now_ml": 112.5,
+        "change_ml": 12.5,
+        "change_percent": 12.5,
+        "not_compared": None,
+    }
+    cut = {**grown, "change_ml": None, "change_percent": None, "not_compared": "cut_now"}
+    compared = ComparisonRow(
+        job_key=job_key,
+        chosen_for="c",
+        why_none="",
+        prior_date="2026-03-04",
+        interval_days=1,
+        changes=({"structure": "spleen", **grown}, {"structure": "kidney_left", **cut}),
+    )
+    with gateway.ledger.transaction() as transaction:
+        freeze_comparison(transaction, compared)
+    page.goto(f"{gateway.address}#/studies/key0001")
+    job = page.locator(f'[data-job="{job_key}"]')
+    job.get_by_text("Compared with 2026-03-04, 1 day before").click()
+    expect(job.get_by_role("row", name="spleen 100 113 +12.5 +12.5")).to_be_visible()
+    left = "kidney left 100 113 not compared: the scan cuts it off now"
+    expect(job.get_by_role("row", name=left)).to_be_visible()
+    _picture(page, "compared")
     assert troubles == []
 
 
