@@ -6,14 +6,14 @@ is an even, right-angled grid that holds them all.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .axes import turn_between
-from .errors import LabelsDoNotFit
+from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import LPS_FROM_RAS, directions_lps, frame_affine_lps, positions_lps_mm
 from .label_reader import read_grid
 from .reading.stacks import EVEN_SHARE
@@ -56,6 +56,49 @@ class EvenGrid:
     heights_mm: NDArray[np.float64]
     shifts: NDArray[np.float64]
     affine_ras: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EvenVolume(Volume):
+    """An even grid's planes as if they were images: they lie on no source image, so that they name none.
+
+    Parameters
+    ----------
+    source
+        The volume whose slices lean or are uneven.
+    """
+
+    source: Volume
+
+
+def even_volume(volume: Volume) -> EvenVolume:
+    """The planes of the grid on which `convert_volume` writes slices that lean or are uneven.
+
+    Raises
+    ------
+    EncodingFailed
+        The slices stand straight and evenly themselves.
+    """
+    if not needs_another_grid(volume):
+        raise EncodingFailed("the slices stand straight and evenly as they are; leave the even grid out")
+    even = even_grid_of(volume)
+    first = (LPS_FROM_RAS @ even.affine_ras)[:3, 3]
+    heights = np.arange(even.count)[:, np.newaxis] * even.step_mm
+    frame = replace(volume.frames[0], path=Path(), sop_instance_uid="", sop_class_uid="", frame_number=None)
+    said = {each.name: getattr(volume, each.name) for each in fields(Volume)}
+    said |= {
+        "rows": even.rows,
+        "columns": even.columns,
+        "frames": _moved([frame] * even.count, first + heights * volume.normal_lps),
+        "slice_spacing_mm": even.step_mm,
+        "findings": tuple(finding for finding in volume.findings if finding.code not in UNEVEN),
+    }
+    return EvenVolume(**said, source=volume)
+
+
+def source_of(volume: Volume) -> Volume:
+    """The volume with the images that results of this one refer to."""
+    return volume.source if isinstance(volume, EvenVolume) else volume
 
 
 def grid_of(volume: Volume) -> Grid:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .geometry import labels_on_frames
+from .grid import even_volume, source_of
 from .results.labelled import Labelled, Writer
 from .results.settings import SERIES_NUMBER, Algorithm, ResultSettings, Terms, WrittenObject
 from .segmentation import Encoding, segmentation_writer
@@ -59,6 +60,8 @@ def encode_label_file(
     table: LabelTable,
     writer: Writer | None = None,
     wording: Wording | None = None,
+    *,
+    is_on_even_grid: bool = False,
 ) -> EncodedFile:
     """Make result objects of a label map NIfTI on the slices of a series.
 
@@ -70,6 +73,8 @@ def encode_label_file(
         What the values mean.
     writer
         What makes them; without one a BINARY segmentation is made.
+    is_on_even_grid
+        Whether the labels are shown on the even grid of slices that lean or are uneven, not on the slices.
 
     Raises
     ------
@@ -79,10 +84,12 @@ def encode_label_file(
     """
     writer, wording = writer or segmentation_writer(Encoding()), wording or Wording()
     volume = read_series(series_dir)
+    if is_on_even_grid:
+        volume = even_volume(volume)
     labelled = Labelled(volume, labels_on_frames(labels, volume), table.names)
     settings = _settings(volume, labels, table, writer, wording)
     objects = writer.write(labelled, settings, out)
-    warnings = [finding.sentence for finding in volume.findings]
+    warnings = [finding.sentence for finding in source_of(volume).findings]
     warnings += [warning for made in objects for warning in made.warnings]
     found = tuple(table.names[value] for value in labelled.values)
     return EncodedFile(objects, found, tuple(dict.fromkeys(warnings)))

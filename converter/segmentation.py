@@ -14,6 +14,7 @@ from pydicom import config
 
 from .errors import EncodingFailed, LabelsDoNotFit
 from .geometry import frame_affine_lps
+from .grid import needs_another_grid
 from .results.header import of_this_header
 from .results.labelled import Labelled, Writer
 from .results.settings import ResultSettings, made_with
@@ -46,7 +47,7 @@ __all__ = [
     "segmentation_writer",
 ]
 
-ENCODER_VERSION = made_with("6")
+ENCODER_VERSION = made_with("7")
 """Changes whenever the bytes would."""
 
 NOTHING_TO_ENCODE = "the label map is empty; there is nothing to encode"
@@ -66,6 +67,8 @@ def encode_segmentation(
 
     Parameters
     ----------
+    volume
+        Of images, or `grid.even_volume` of one: then no frame lies on an image, and all are the source.
     labels
         (frames, rows, columns), uint8, on the volume's frames.
     names
@@ -170,6 +173,12 @@ def _warnings(
     for found in structures:
         if found.is_private:
             yield f"{found.name} has no standard code and got a private one ({PRIVATE_SCHEME})"
+    if needs_another_grid(shown):
+        yield (
+            "the slices lean or are unevenly spaced: readers that take frames for an even grid (dcmqi, so 3D "
+            "Slicer) show the segmentation centimetres beside, or not at all; seg.even_grid (iris encode "
+            "--even-grid) makes one on an even grid for them"
+        )
     if settings.encoding.type is SegmentationType.BINARY and shown.columns % BYTE_BITS:
         yield (
             f"rows of {shown.columns} pixels end within a byte, which some viewers draw wrongly (OHIF 3.13, "

@@ -17,6 +17,7 @@ from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from converter.geometry import positions_lps_mm
+from converter.grid import EvenVolume, needs_another_grid, source_of
 from converter.reading.mosaic import TILED
 from converter.results.header import (
     ObjectKind,
@@ -59,12 +60,15 @@ class Header:
     are_places_kept
         Whether a pixel lies in its frame where it lies in the source image (Spatial Locations Preserved,
         PS3.3 C.7.6.16.2.6): not where frames are cropped, nor where the source is a mosaic.
+    source
+        The volume whose images it refers to.
     """
 
     elements: Dataset
     segments: bytes
     encodings: list[str]
     are_places_kept: bool
+    source: Volume
 
 
 def segmentation_header(
@@ -97,7 +101,7 @@ def segmentation_header(
     seg = result_header(source, settings, kind)
     add_frame_of_reference(seg, source)
     add_lossy_compression(seg, source)
-    _add_content(seg, settings)
+    _add_content(seg, settings, volume)
     seg.SegmentsOverlap = "YES" if is_overlapping else "NO"
     _describe_pixels(seg, volume, settings.encoding.type)
     _add_dimensions(seg, settings)
@@ -114,24 +118,34 @@ def segmentation_header(
         segments=segment_sequence(values, structures, volume, settings, encodings),
         encodings=encodings,
         are_places_kept=not settings.encoding.is_cropped and not volume.has_finding(TILED.code),
+        source=source_of(volume),
     )
 
 
-def _add_content(seg: Dataset, settings: SegmentationSettings) -> None:
+def _add_content(seg: Dataset, settings: SegmentationSettings, volume: Volume) -> None:
     """What it is called (PS3.3 10.9, Content Identification)."""
-    description = _marked(settings)[:LONGEST_DESCRIPTION]
+    description = _marked(settings, volume)[:LONGEST_DESCRIPTION]
     validate_value("LO", description, config.RAISE)
     seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", description
     seg.ContentCreatorName = "Gateway^IRIS"
 
 
-def _marked(settings: SegmentationSettings) -> str:
-    """The task, and that it is for research; of a flagged result first that, and for what."""
-    said = f"{settings.task} (research use only)"
+def _marked(settings: SegmentationSettings, volume: Volume) -> str:
+    """The task, and that it is for research; of a flagged result first that, and for what.
+
+    Before it stands what the frames' places mean for readers that take them for an even grid.
+    """
+    said = f"{_about_grid(volume)}{settings.task} (research use only)"
     if not settings.flags:
         return said
     codes = dict.fromkeys(flag.code.replace("_", " ") for flag in settings.flags)
     return f"{MARK} {', '.join(codes)}; {said}"
+
+
+def _about_grid(volume: Volume) -> str:
+    if isinstance(volume, EvenVolume):
+        return "Even grid: "
+    return "Uneven slices, not for Slicer: " if needs_another_grid(volume) else ""
 
 
 def _describe_pixels(seg: Dataset, volume: Volume, kind: SegmentationType) -> None:
@@ -180,6 +194,8 @@ def _add_shared_groups(
     spacing_mm = _step_mm(positions_lps_mm(volume), volume.normal_lps)
     if spacing_mm is not None:
         measures.SpacingBetweenSlices = format_number_as_ds(spacing_mm)
+        if isinstance(volume, EvenVolume):
+            measures.SliceThickness = measures.SpacingBetweenSlices
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
     if kind is SegmentationType.BINARY and not names_segments:
         only = Dataset()

@@ -50,7 +50,9 @@ class Places:
         self._volume = volume
         self._positions_mm = positions_lps_mm(volume)
         self._by_source = {
-            (frame.sop_instance_uid, frame.frame_number): number for number, frame in enumerate(volume.frames)
+            (frame.sop_instance_uid, frame.frame_number): number
+            for number, frame in enumerate(volume.frames)
+            if frame.sop_instance_uid
         }
         self._instances = {frame.sop_instance_uid for frame in volume.frames}
         self._down = np.array(volume.orientation_lps[3:]) * volume.pixel_spacing_mm[0]

@@ -134,9 +134,9 @@ class _Sink:
 
 def _data_set(header: Header, planes: Planes, volume: Volume, order: FrameOrder) -> Iterator[bytes]:
     """The data set's bytes in order: elements that pydicom writes, and between them those made here."""
-    references = [reference(frame) for frame in instances_of(volume)]
+    references = [reference(frame) for frame in instances_of(header.source)]
     made_here = {
-        0x00081115: [referenced_series(volume, references)],
+        0x00081115: [referenced_series(header.source, references)],
         0x00082112: [sequence(0x00082112, references)],
         SEGMENT_SEQUENCE: [header.segments],
         0x52009230: [_frame_groups(header, planes, volume, order)],
@@ -181,7 +181,9 @@ def _identification(segment: int) -> bytes:
 
 
 def _derivation(volume: Volume, number: int, are_places_kept: bool) -> bytes:
-    """The Derivation Image macro (PS3.3 C.7.6.16.2.6), which names the source image of a frame."""
+    """The Derivation Image macro (PS3.3 C.7.6.16.2.6): the source image of a frame that lies on one."""
+    if not volume.frames[number].sop_instance_uid:
+        return sequence(0x00089124, [])
     kept = text_element(0x0028135A, "CS", "YES" if are_places_kept else "NO")
     source = source_image(volume, number, kept)
     return sequence(0x00089124, [sequence(0x00082112, [source]) + coded(0x00089215, SEGMENTATION)])

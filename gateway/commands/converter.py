@@ -82,6 +82,9 @@ def encode(
     background_item: Annotated[
         bool, typer.Option(help="Of a label map: background is described as segment 0")
     ] = True,
+    even_grid: Annotated[
+        bool, typer.Option("--even-grid", help="Of seg: on an even grid, where slices lean or are uneven")
+    ] = False,
     algorithm_name: Annotated[str, typer.Option(help="What found the structures; with its version")] = "",
     algorithm_version: Annotated[str, typer.Option(help="Of what found the structures")] = "",
     series_description: Annotated[str, typer.Option(help="At most 64 characters")] = "",
@@ -92,12 +95,16 @@ def encode(
     from converter.label_file import Wording, encode_label_file
 
     writer = _writer(form, kind, syntax, is_cropped=crop, has_background_item=background_item)
+    _require_encoding(form, even_grid, "--even-grid")
     algorithm = _algorithm(algorithm_name, algorithm_version)
     _require_text(series_description, "--series-description")
     table = _label_table(task, names)
-    wording = Wording(algorithm, series_description, series_number, _number_of(form))
+    number = _number_of("even grid" if even_grid else form)
+    wording = Wording(algorithm, series_description, series_number, number)
     with plain_errors():
-        encoded = encode_label_file(series_dir, labels, target, table, writer, wording)
+        encoded = encode_label_file(
+            series_dir, labels, target, table, writer, wording, is_on_even_grid=even_grid
+        )
     for warning in encoded.warnings:
         err.print(f"warning: {warning}")
     out.print(f"{target}: {len(encoded.found)} segments ({', '.join(encoded.found)})")
@@ -130,11 +137,19 @@ def _writer(form: str, kind: str, syntax: str, *, is_cropped: bool, has_backgrou
     return writer
 
 
+def _require_encoding(form: str, is_given: bool, option: str) -> None:
+    """Refuse what is said of segmentations only."""
+    from gateway.config.outputs import OUTPUTS
+
+    if is_given and not OUTPUTS[form].has_encoding:
+        raise typer.BadParameter(f"{option} is not for --format {form}")
+
+
 def _number_of(form: str) -> int:
     """Its place in the catalogue: by that objects of one source have series numbers of their own."""
     from gateway.config.outputs import OUTPUTS
 
-    return list(OUTPUTS).index(form)
+    return [*OUTPUTS, "even grid"].index(form)
 
 
 def _algorithm(name: str, version: str) -> tuple[str, str] | None:

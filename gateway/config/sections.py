@@ -386,6 +386,8 @@ class Seg(Section):
     transfer_syntax: Literal["", "explicit", "deflated", "deflated_frame", "rle", "jpegls"] = ""
     crop: bool = False
     background_item: bool = True
+    even_grid: bool = False
+    """Whether a segmentation of slices that lean or are uneven has another on an even grid beside it."""
     series_description: str = "IRIS {task} (research) {source_description}"
     series_number: int = Field(9000, ge=0)
 

@@ -38,7 +38,7 @@ from gateway.workers.attempts import CannotGoOn
 from .choosing import Choosing, Takes
 from .comparing import Comparing
 from .doubts import Doubts, doubts_about
-from .makers import Making, load_maker
+from .makers import EVEN_GRID, Making, load_maker
 from .naming import series_description, series_numbers
 from .terms import engine_terms
 
@@ -169,10 +169,13 @@ class Encode:
         if not labels.any() and not _say_nothing_found(job):
             return None
         terms = _terms_of(job)
+        seg = self._config.seg
+        further = [EVEN_GRID] if seg.even_grid else []
         return Making(
             job=job,
             volume=volume,
             labels=labels,
+            labels_on=partial(labels_on_frames, labels_path),
             labels_sha256=job.labels_sha256,
             manifest=manifest,
             flags=doubts.shown,
@@ -182,9 +185,9 @@ class Encode:
             terms=terms,
             made_at=self._config.site.local(utc_time(job.segmented_at)),
             issuer_of_patient_id=self._config.site.issuer_of_patient_id,
-            series_numbers=series_numbers(self._ledger, self._config.seg.series_number, job),
+            series_numbers=series_numbers(self._ledger, seg.series_number, job, further),
             series_description=series_description(
-                self._ledger, self._config.seg, job, volume, is_marked=bool(doubts.shown)
+                self._ledger, seg, job, volume, is_marked=bool(doubts.shown)
             ),
             tracking_key=self._tracking_key,
             path_of=partial(self._workplace.result_path, job),

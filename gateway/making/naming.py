@@ -1,7 +1,7 @@
 """What a job's objects are called in the PACS: number and description of their series."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converter.results.settings import MARK, free_series_number
@@ -21,8 +21,10 @@ REVISION_STEP = 1000
 REVISION = re.compile(r" rev \d+$")
 
 
-def series_numbers(ledger: Ledger, base: int, job: JobRow) -> Mapping[str, int]:
-    """The series number of each output: `base` plus the source's, the next free one where two would share it.
+def series_numbers(ledger: Ledger, base: int, job: JobRow, further: Sequence[str] = ()) -> Mapping[str, int]:
+    """The series number of each output, and of each of the `further` series that jobs have.
+
+    It is `base` plus the source's, the next free one where two would share it.
 
     All jobs of the study are counted through in their order, so that each finds the same numbers again. A
     later revision of a result is a series of its own, `REVISION_STEP` above the one before.
@@ -31,7 +33,7 @@ def series_numbers(ledger: Ledger, base: int, job: JobRow) -> Mapping[str, int]:
     taken = set(sources.values())
     for other in jobs_of(ledger, job.study_uid):
         numbers = {}
-        for output in other.outputs:
+        for output in (*other.outputs, *further):
             numbers[output] = free_series_number(base, sources.get(other.series_uid), taken)
             taken.add(numbers[output])
         if other.job_key == job.job_key:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -125,6 +126,22 @@ def test_encode_says_what_its_options_say(iris: Iris, torso: Path, data: Path, t
     algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("our model", "7")
     assert {segment.TrackingID for segment in seg.SegmentSequence} <= set(names.values())
+
+
+def test_encode_on_an_even_grid_is_for_segmentations_of_uneven_slices(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    uneven = shutil.copytree(torso, tmp_path / "uneven")
+    path = sorted(uneven.iterdir())[0]
+    image = dcmread(path)
+    image.ImagePositionPatient[2] += 1.5
+    image.save_as(path)
+    wrong = iris("encode", uneven, labels, "sr.dcm", "--format", "sr", "--even-grid")
+    assert "--even-grid is not for" in " ".join(wrong.stderr.split())
+    answer = iris("encode", uneven, labels, "seg.dcm", "--even-grid")
+    assert answer.returncode == 0, answer.stderr
+    assert dcmread(tmp_path / "seg.dcm").ContentDescription.startswith("Even grid: ")
 
 
 def test_encode_as_overlay_fills_a_folder_with_pictures(

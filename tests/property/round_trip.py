@@ -15,6 +15,7 @@ import pytest
 
 from converter import nifti
 from converter.geometry import LPS_FROM_RAS, labels_on_frames
+from converter.grid import even_volume
 from converter.nifti import convert_volume
 from converter.results.settings import Algorithm
 from converter.segmentation import SegmentationSettings, encode_segmentation
@@ -62,6 +63,28 @@ class Work:
             uids, combine_segments=True, assert_missing_frames_are_empty=True
         )
         return dict(zip(uids, label_values(seg)[planes], strict=True))
+
+    def on_even_grid(self, labels: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Labels as a segmentation on an even grid: what it shows, and where that is by its own header.
+
+        (frames, rows, columns), and of that (..., 3) in LPS mm.
+        """
+        even = even_volume(self.volume)
+        encode_segmentation(even, labels_on_frames(labels, even), NAMES, SETTINGS, self.folder / "even.dcm")
+        seg = hd.seg.segread(self.folder / "even.dcm")
+        shared = seg.SharedFunctionalGroupsSequence[0]
+        row, column = numbers(shared.PlaneOrientationSequence[0].ImageOrientationPatient).reshape(2, 3)
+        spacing = numbers(shared.PixelMeasuresSequence[0].PixelSpacing)
+        groups = seg.PerFrameFunctionalGroupsSequence
+        first = np.array([numbers(each.PlanePositionSequence[0].ImagePositionPatient) for each in groups])
+        rows, columns = np.mgrid[: seg.Rows, : seg.Columns][..., None]
+        places = first[:, None, None] + rows * spacing[0] * column + columns * spacing[1] * row
+        return seg.pixel_array.reshape(places.shape[:3]) > 0, places
+
+
+def numbers(values: Any) -> np.ndarray:
+    """Decimal strings as numbers."""
+    return np.array([float(value) for value in values])
 
 
 def label_values(seg: hd.seg.Segmentation) -> np.ndarray:

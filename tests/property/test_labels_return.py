@@ -10,9 +10,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converter.grid import needs_another_grid
 from converter.segmentation_reader import decode_segmentation
 from tests.property.made_up_series import Phantom, few, phantoms, places_by_uid
-from tests.property.round_trip import stacked, work_on
+from tests.property.round_trip import Work, stacked, work_on
 
 
 def check_marked_by_affine(phantom: Phantom) -> None:
@@ -24,12 +25,27 @@ def check_marked_by_affine(phantom: Phantom) -> None:
         places = places_by_uid(work.folder / "dicom")
         decode_segmentation(work.folder / "seg.dcm", work.volume, work.folder / "back.nii")
         again = work.encoded(work.folder / "back.nii")
+        if needs_another_grid(work.volume):
+            check_even_grid(phantom, marked, work)
     back = stacked(planes, places) > 0
     distance = np.linalg.norm(stacked(places, places) - phantom.blob_mm, axis=-1)
     blur = 0.5 * float(np.linalg.norm(work.image.affine[:3, :3], axis=0) @ np.ones(3)) + 0.01
     assert not back[distance > phantom.radius_mm + blur].any()
     assert back[distance < phantom.radius_mm - blur].all()
     assert np.array_equal(stacked(again, places) > 0, back)
+
+
+def check_even_grid(phantom: Phantom, marked: np.ndarray, work: Work) -> None:
+    """There a segmentation shows every voxel of the label map, in its place, on planes a step apart."""
+    shown, places = work.on_even_grid(work.folder / "labels.nii")
+    assert np.count_nonzero(shown) == np.count_nonzero(marked)
+    half_mm = 0.5 * np.linalg.norm(work.image.affine[:3, :3], axis=0).min()
+    found_mm, true_mm = places[shown].mean(axis=0), work.voxels_mm[marked].mean(axis=0)
+    assert np.linalg.norm(found_mm - true_mm) < half_mm
+    steps, normal = np.diff(places[:, 0, 0], axis=0), phantom.axes[2]
+    along = steps @ normal
+    assert np.abs(steps - along[:, None] * normal).max(initial=0) < 1e-3
+    assert np.abs(along - along.mean()).max() < 1e-3
 
 
 @few

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from gateway.config.outputs import OUTPUTS
 from gateway.ledger.records import JobRow
 from gateway.workers.attempts import CannotGoOn
 
+EVEN_GRID: Final = "even grid"
+"""The segmentation's second series, under which its number stands beside those of the outputs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Making:
@@ -36,6 +39,8 @@ class Making:
     """The images, as the ledger froze them."""
     labels: NDArray[np.uint8]
     """(frames, rows, columns), on the volume's frames; all 0 only for what says that nothing was found."""
+    labels_on: Callable[[Volume], NDArray[np.uint8]]
+    """The same labels on another volume's frames."""
     labels_sha256: str
     manifest: Manifest
     """With the names of the labels, and the names of the job's other files."""

@@ -2,18 +2,27 @@
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from converter.grid import even_volume, needs_another_grid
 from converter.results.settings import WrittenObject
 from converter.segmentation import ENCODER_VERSION, Encoding, SegmentationSettings, encode_segmentation
+from converter.series import Volume
 from gateway.config import Config
+from gateway.making.naming import titled
 
-from . import Making
+from . import EVEN_GRID, Making
 
 
 class SegMaker:
-    """Makes one segmentation with every label that occurs, in each encoding that a destination gets."""
+    """Makes one segmentation with every label that occurs, in each encoding that a destination gets.
+
+    Where slices lean or are uneven there is another one on an even grid, if that is wanted.
+    """
 
     def __init__(self, config: Config) -> None:
-        """How it is encoded is decided for each job (`Making.encodings`)."""
+        self._has_even_grid = config.seg.even_grid
 
     def make(self, making: Making) -> tuple[WrittenObject, ...]:
         """Write it and read it back.
@@ -22,12 +31,24 @@ class SegMaker:
         ------
         ConverterError, OSError
         """
-        return tuple(_made(making, encoding) for encoding in making.encodings)
+        made = [_made(making, encoding) for encoding in making.encodings]
+        if self._has_even_grid and needs_another_grid(making.volume):
+            even = even_volume(making.volume)
+            labels = making.labels_on(even)
+            if labels.any():  # what is smaller than its steps may lie between them
+                made += [_made(making, each, (even, labels)) for each in making.encodings]
+        return tuple(made)
 
 
-def _made(making: Making, encoding: Encoding) -> WrittenObject:
-    said = making.said("seg", str(encoding), ENCODER_VERSION)
+def _made(
+    making: Making, encoding: Encoding, even: tuple[Volume, NDArray[np.uint8]] | None = None
+) -> WrittenObject:
+    output = "seg" if even is None else EVEN_GRID
+    said = making.said(output, str(encoding), ENCODER_VERSION)
+    volume, labels = even or (making.volume, making.labels)
+    if even is not None:
+        said = titled("Even grid", said)
     settings = SegmentationSettings(encoding=encoding, flags=making.flags, **said)
     path = making.path_of(settings.sop_instance_uid)
-    made = encode_segmentation(making.volume, making.labels, making.manifest.labels, settings, path)
+    made = encode_segmentation(volume, labels, making.manifest.labels, settings, path)
     return replace(made, form=str(encoding))

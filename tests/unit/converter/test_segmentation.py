@@ -19,6 +19,7 @@ from converter import segmentation
 from converter.derived_series import MadeUpStudy
 from converter.errors import EncodingFailed, LabelsDoNotFit
 from converter.geometry import labels_on_frames
+from converter.grid import even_volume
 from converter.results.header import is_our_own
 from converter.seg.planes import Planes
 from converter.seg.writer import FrameOrder, Writable
@@ -330,6 +331,55 @@ def test_leaning_series_keeps_its_slices(
     encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
     numbers = read_segmentation(encoded.path, volume).numbers
     assert np.array_equal(numbers > 0, two_boxes > 0)
+
+
+@pytest.mark.parametrize(
+    ("heights_mm", "lean"),
+    [((0, 2, 4, 5, 8, 11), 0.0), ((0, 2, 4, 6, 8, 10), 0.3)],
+    ids=["uneven", "leaning"],
+)
+@pytest.mark.peer("dicom3tools")
+def test_even_grid_is_valid_and_refers_to_the_series_but_to_no_slice(
+    make_series: MakeSeries,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    heights_mm: tuple[float, ...],
+    lean: float,
+) -> None:
+    volume = read_series(make_series(heights_mm, lean=lean))
+    even = even_volume(volume)
+    labels = np.zeros((len(even.frames), even.rows, even.columns), np.uint8)
+    labels[2:4, 3:9, 3:9], labels[3:5, 4:8, 12:20] = sorted(NAMES)[:2]
+    encoded = encode_segmentation(even, labels, NAMES, settings, tmp_path / "even.dcm")
+    assert dciodvfy(encoded.path) == []
+    assert encoded.warnings == ()
+    seg = hd.seg.segread(encoded.path)
+    assert np.array_equal(read_segmentation(encoded.path, even).numbers > 0, labels > 0)
+    referred = seg.ReferencedSeriesSequence[0]
+    assert referred.SeriesInstanceUID == volume.series_uid
+    assert {each.ReferencedSOPInstanceUID for each in referred.ReferencedInstanceSequence} == {
+        frame.sop_instance_uid for frame in volume.frames
+    }
+    assert all(not each.DerivationImageSequence for each in seg.PerFrameFunctionalGroupsSequence)
+    assert seg.FrameOfReferenceUID == volume.frame_of_reference_uid
+    assert seg.ContentDescription == "Even grid: tissue (research use only)"
+    with pytest.raises(LabelsDoNotFit, match="on another grid"):
+        read_segmentation(encoded.path, volume)
+
+
+def test_segmentation_on_uneven_slices_says_for_whom_it_is_not(
+    make_series: MakeSeries, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    volume = read_series(make_series((0, 2, 4, 5, 8, 11)))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    said = dcmread(encoded.path).ContentDescription
+    assert said == "Uneven slices, not for Slicer: tissue (research use only)"
+    assert [each for each in encoded.warnings if "3D Slicer" in each]
+
+
+def test_even_grid_of_even_slices_is_refused(volume: Volume) -> None:
+    with pytest.raises(EncodingFailed, match="leave the even grid out"):
+        even_volume(volume)
 
 
 def test_copied_header_digest_is_the_same_for_equal_series(make_series: MakeSeries) -> None:

@@ -107,6 +107,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "transfer_syntax": "",
             "crop": False,
             "background_item": True,
+            "even_grid": False,
             "series_description": "IRIS {task} (research) {source_description}",
             "series_number": 9000,
         },

@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from highdicom import sr
+from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from batch_job.contract import LABELS_NAME, MANIFEST_NAME, Flag, Manifest
@@ -14,7 +16,7 @@ from converter.results.header import is_our_own
 from converter.seg.segments import tracked_subject
 from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
-from gateway.ledger.results import plan_delivery
+from gateway.ledger.results import current_objects, plan_delivery
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.making import encode, makers
 from gateway.making.naming import series_numbers
@@ -192,6 +194,29 @@ def test_report_where_nothing_was_found_is_the_only_object_and_says_so(segmented
     assert list(site.objects()) == ["sr"]
     assert "No structure was found" in str(site.objects()["sr"])
     assert site.job().state is JobState.ENCODED
+
+
+def test_even_grid_stands_beside_the_segmentation_of_uneven_slices_and_the_report_refers_to_that(
+    segmented: Any, small_study: Path
+) -> None:
+    path = sorted(small_study.glob("*.dcm"))[-1]
+    last = dcmread(path)
+    last.ImagePositionPatient[2] += 3
+    last.save_as(path)
+    site = segmented("seg", "sr", config=Config(seg={"even_grid": True}))
+    site.encode(site.job())
+    rows = current_objects(site.ledger, site.job().job_key)
+    made = [dcmread(site.folder / row.path) for row in rows if row.output == "seg"]
+    even, plain = sorted(made, key=lambda each: str(each.ContentDescription))
+    assert even.ContentDescription.startswith("Even grid: ")
+    assert even.SeriesDescription.startswith("Even grid IRIS tissue")
+    assert plain.ContentDescription.startswith("Uneven slices, not for Slicer: ")
+    assert [warning for warning in site.job().warnings if "3D Slicer" in warning]
+    report = site.objects()["sr"]
+    assert len({report.SeriesNumber, even.SeriesNumber, plain.SeriesNumber}) == 3
+    assert even.SeriesInstanceUID != plain.SeriesInstanceUID
+    assert str(plain.SOPInstanceUID) in str(report)
+    assert str(even.SOPInstanceUID) not in str(report)
 
 
 def test_encode_that_is_repeated_gives_the_same_objects(segmented: Any) -> None:
