@@ -18,6 +18,7 @@ from pydicom.valuerep import format_number_as_ds
 from batch_job.contract import engines, task_facts
 from converter.colours import cielab_of, rgb_of
 from converter.derived_series import MadeUpStudy
+from converter.grid import needs_another_grid
 from converter.seg.segments import tracked_subject
 from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.series import Volume, read_series
@@ -105,6 +106,7 @@ def tracking_uid(name: str, volume: Volume, settings: SegmentationSettings) -> s
 
 def by_highdicom(volume: Volume, labels: np.ndarray, settings: SegmentationSettings, syntax: UID) -> Dataset:
     """The object as highdicom makes it of all source images and all pixels, written and read."""
+    warned = "Uneven slices, not for Slicer: " if needs_another_grid(volume) else ""
     values = [int(v) for v in np.unique(labels) if v]
     numbers = np.zeros(256, np.uint8)
     numbers[values] = np.arange(1, len(values) + 1)
@@ -131,7 +133,7 @@ def by_highdicom(volume: Volume, labels: np.ndarray, settings: SegmentationSetti
             software_versions="0.1.0",
             device_serial_number="1",
             content_label="SEGMENTATION",
-            content_description=f"{settings.task} (research use only)",
+            content_description=f"{warned}{settings.task} (research use only)",
             content_creator_name="Gateway^IRIS",
             series_description=settings.series_description,
             transfer_syntax_uid=syntax,
