@@ -4,12 +4,10 @@ A person can redirect or drop it, or configure the destination again: then its o
 """
 
 from collections.abc import Collection
-from contextlib import suppress
 
 from gateway.events import Bus, DeliveryChanged, Event
-from gateway.ledger.deliveries import Backlog, backlogs, pending_deliveries, say_why_it_waits
+from gateway.ledger.deliveries import Backlog, awaited_destinations, backlog_for, tell_all
 from gateway.ledger.store import Ledger
-from gateway.ledger.transaction import StaleRow
 from gateway.workers.worker import Worker
 
 WAY_OUT = "redirect or drop it, or configure that destination again"
@@ -17,7 +15,8 @@ WAY_OUT = "redirect or drop it, or configure that destination again"
 
 def unclaimed(ledger: Ledger, configured: Collection[str]) -> list[Backlog]:
     """What waits for nobody."""
-    return [backlog for backlog in backlogs(ledger) if backlog.destination not in configured]
+    names = [name for name in awaited_destinations(ledger) if name not in configured]
+    return [backlog for name in names if (backlog := backlog_for(ledger, name)) is not None]
 
 
 def in_words(backlog: Backlog) -> str:
@@ -50,9 +49,5 @@ class UnclaimedDeliveries(Worker):
         found = unclaimed(self._ledger, self._configured)
         for backlog in found:
             reason = f"{backlog.destination} is no [[destination]]; {WAY_OUT}"
-            for delivery in pending_deliveries(self._ledger, backlog.destination):
-                if delivery.reason == reason:
-                    continue
-                with suppress(StaleRow), self._ledger.transaction() as transaction:
-                    say_why_it_waits(transaction, delivery.key, reason)
+            tell_all(self._ledger, backlog.destination, reason, lambda: self.is_stopping)
         self.trouble = "; ".join(in_words(backlog) for backlog in found)

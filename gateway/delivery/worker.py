@@ -15,11 +15,13 @@ from gateway.config import Destination
 from gateway.events import Bus, DeliveryChanged, Event
 from gateway.files.kept import is_whole
 from gateway.ledger.deliveries import (
+    is_any_pending,
     next_delivery,
     pending_deliveries,
     put_off_deliveries,
     put_off_delivery,
-    say_why_it_waits,
+    still_pending,
+    tell_all,
 )
 from gateway.ledger.lost import WITH_OBJECTS, make_again
 from gateway.ledger.records import DeliveryRow
@@ -40,6 +42,8 @@ POLICY = Policy(outside=Backoff(2.0, 60.0))
 LIMIT_S: Final = 1800.0
 """How long an object may be on its way; a large one takes minutes over a slow line."""
 GONE = "its file is gone from the results folder, and its job is {state}; retry the job"
+TIDY_EVERY: Final = 50
+"""What is over is forgotten at each look while fewer wait than these, then ever more seldom."""
 _ALL = ""
 """What the destination as a whole, and the worker's own pauses, are counted under."""
 
@@ -77,6 +81,7 @@ class DeliveryWorker(Worker):
         self._away = Rests()
         self._pauses = Rests()
         self._untold: dict[str, Receipt] = {}
+        self._looks_until_tidy = 0
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether a delivery became pending, or a person wants it tried now."""
@@ -93,12 +98,10 @@ class DeliveryWorker(Worker):
 
     def work(self) -> float | None:
         """Send what is due; after each the most urgent is looked for anew."""
-        waiting = {row.key for row in pending_deliveries(self._ledger, self._to)}
-        self._rests.keep(waiting)
-        self._patience.keep(waiting)
-        self._untold = {key: receipt for key, receipt in self._untold.items() if key in waiting}
-        if not waiting:
+        if not is_any_pending(self._ledger, self._to):
             self._away.resume(_ALL)
+            self._looks_until_tidy = 0
+        self._forget_what_is_over()
         wait_s: float | None = 0.0
         while not self.is_stopping and wait_s == 0.0:
             wait_s = self._send_next()
@@ -116,7 +119,7 @@ class DeliveryWorker(Worker):
             key: self._waits.left_s(key, until, self._policy.longest_s) for key, until in put_off.items()
         }
         resting = {key: left for key, left in left_s.items() if left > 0} | self._rests.left_s()
-        delivery = next_delivery(self._ledger, self._to, resting)
+        delivery = next_delivery(self._ledger, self._to, resting, put_off.keys() - resting.keys())
         if delivery is None:
             return min(resting.values(), default=None)
         with self.at(f"job {delivery.job_key[:12]}"):
@@ -126,6 +129,18 @@ class DeliveryWorker(Worker):
             return None
         self._pauses.resume(_ALL)
         return 0.0
+
+    def _forget_what_is_over(self) -> None:
+        """Keep in memory what still waits; now and then only, since that may be very much."""
+        if self._looks_until_tidy > 0:
+            self._looks_until_tidy -= 1
+            return
+        known = {*self._rests.known(), *self._patience.known(), *self._untold}
+        waiting = still_pending(self._ledger, self._to, known) if known else set()
+        self._rests.keep(waiting)
+        self._patience.keep(waiting)
+        self._untold = {key: receipt for key, receipt in self._untold.items() if key in waiting}
+        self._looks_until_tidy = len(waiting) // TIDY_EVERY
 
     # -- one delivery -------------------------------------------------------------------------------------
 
@@ -209,10 +224,11 @@ class DeliveryWorker(Worker):
         with self._ledger.transaction() as transaction:
             put_off_delivery(transaction, tried.key, delay_s=delay_s, reason=reason)
         for delivery in pending_deliveries(self._ledger, self._to):
+            if self.is_stopping:
+                return
             with suppress(StaleRow):  # it moved meanwhile
-                if not self._is_given_up(delivery, reason) and delivery.reason != reason:
-                    with self._ledger.transaction() as transaction:
-                        say_why_it_waits(transaction, delivery.key, reason)
+                self._is_given_up(delivery, reason)
+        tell_all(self._ledger, self._to, reason, lambda: self.is_stopping)
 
     def _try_again(self, delivery: DeliveryRow, sentence: str) -> None:
         """Try one delivery again that was not taken, until its time is over."""

@@ -1,7 +1,11 @@
 """Deliveries in the ledger: which is next, what is put off, for whom they wait, what a person may ask for."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
+from typing import Final
 
 from gateway.events import DeliveryChanged
 
@@ -11,34 +15,82 @@ from .states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import NotPossible, StaleRow, Transaction
 
+MOST_PUT_OFF: Final = 1000
+"""So many that are put off are looked at; others have their turn when some of these had theirs."""
+_PAGE: Final = 500
+_AT_ONCE: Final = 100
+"""Told in one transaction."""
 
-def next_delivery(ledger: Ledger, destination: str, resting: Collection[str] = ()) -> DeliveryRow | None:
-    """What is to be sent to a destination now: of the most urgent job, but nothing that rests."""
-    rows = ledger.read(
-        "SELECT d.key FROM deliveries d JOIN jobs j USING (job_key)"
-        " WHERE d.state = ? AND d.destination = ? ORDER BY j.priority DESC, d.created_at, d.rowid LIMIT ?",
-        (DeliveryState.PENDING, destination, len(resting) + 1),
+
+def next_delivery(
+    ledger: Ledger, destination: str, resting: Collection[str] = (), due: Collection[str] = ()
+) -> DeliveryRow | None:
+    """What is to be sent to a destination now: of the most urgent job, but nothing that rests.
+
+    Parameters
+    ----------
+    due
+        Of what was put off, that whose time has come; what was never put off is due.
+    """
+    sql = (
+        "SELECT * FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND not_before IS NULL"
+        " AND destination = ? ORDER BY priority DESC, created_at, rowid LIMIT ? OFFSET ?"
     )
-    key = next((row["key"] for row in rows if row["key"] not in resting), None)
-    rows = ledger.read("SELECT * FROM deliveries WHERE key = ?", (key,)) if key is not None else []
-    return DeliveryRow.of(rows[0]) if rows else None
+    found: list[DeliveryRow] = []
+    size = _PAGE if resting else 1
+    for offset in count(0, size):
+        page = [DeliveryRow.of(row) for row in ledger.read(sql, (destination, size, offset))]
+        found = [row for row in page if row.key not in resting][:1]
+        if found or not page:
+            break
+    if due:
+        rows = ledger.read(
+            "SELECT d.* FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value"
+            " WHERE d.state = ? AND d.destination = ?"
+            " ORDER BY d.priority DESC, d.created_at, d.rowid LIMIT 1",
+            (json.dumps(sorted(due)), DeliveryState.PENDING, destination),
+        )
+        found += map(DeliveryRow.of, rows)
+    return min(found, key=lambda row: (-row.priority, row.created_at), default=None)
 
 
-def pending_deliveries(ledger: Ledger, destination: str) -> list[DeliveryRow]:
-    """Everything that waits for a destination, oldest first."""
+def is_any_pending(ledger: Ledger, destination: str) -> bool:
+    """Whether anything waits for a destination."""
+    sql = "SELECT 1 FROM deliveries WHERE state = 'pending' AND destination = ? LIMIT 1"
+    return bool(ledger.read(sql, (destination,)))
+
+
+def still_pending(ledger: Ledger, destination: str, keys: Collection[str]) -> set[str]:
+    """Which of these wait for a destination."""
     rows = ledger.read(
-        "SELECT * FROM deliveries WHERE state = ? AND destination = ? ORDER BY created_at",
-        (DeliveryState.PENDING, destination),
+        "SELECT d.key FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value"
+        " WHERE d.state = ? AND d.destination = ?",
+        (json.dumps(sorted(keys)), DeliveryState.PENDING, destination),
     )
-    return [DeliveryRow.of(row) for row in rows]
+    return {row["key"] for row in rows}
+
+
+def pending_deliveries(ledger: Ledger, destination: str) -> Iterator[DeliveryRow]:
+    """Everything that waits for a destination, the longest wait first; read in parts."""
+    after = "", ""
+    while True:
+        rows = ledger.read(
+            "SELECT * FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
+            " AND destination = ? AND (pending_since, key) > (?, ?) ORDER BY pending_since, key LIMIT ?",
+            (destination, *after, _PAGE),
+        )
+        if not rows:
+            return
+        after = rows[-1]["pending_since"], rows[-1]["key"]
+        yield from map(DeliveryRow.of, rows)
 
 
 def put_off_deliveries(ledger: Ledger, destination: str) -> dict[str, str]:
-    """What is not to be sent to a destination before a time, each with it."""
+    """What is not to be sent to a destination before a time, each with it; the first of them."""
     rows = ledger.read(
-        "SELECT key, not_before FROM deliveries"
-        " WHERE state = ? AND destination = ? AND not_before IS NOT NULL",
-        (DeliveryState.PENDING, destination),
+        "SELECT key, not_before FROM deliveries INDEXED BY deliveries_put_off WHERE state = 'pending'"
+        " AND not_before IS NOT NULL AND destination = ? ORDER BY not_before LIMIT ?",
+        (destination, MOST_PUT_OFF),
     )
     return {row["key"]: row["not_before"] for row in rows}
 
@@ -59,6 +111,28 @@ def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reas
         {"attempts": row.attempts + 1, "not_before": utc_in(delay_s), "updated_at": utc_now()},
     )
     say_why_it_waits(transaction, key, reason)
+
+
+def tell_all(
+    ledger: Ledger, destination: str, reason: str, is_stopping: Callable[[], bool] = lambda: False
+) -> None:
+    """Show at everything that waits for a destination why it does, some at a time."""
+    while not is_stopping():
+        rows = [
+            row
+            for side in "<>"
+            for row in ledger.read(
+                "SELECT key FROM deliveries INDEXED BY deliveries_by_reason WHERE state = 'pending'"
+                f" AND destination = ? AND reason {side} ? LIMIT ?",
+                (destination, reason, _AT_ONCE),
+            )
+        ]
+        if not rows:
+            return
+        with ledger.transaction() as transaction:
+            for row in rows:
+                with suppress(StaleRow):  # it moved meanwhile
+                    say_why_it_waits(transaction, row["key"], reason)
 
 
 def say_why_it_waits(transaction: Transaction, key: str, reason: str) -> None:
@@ -98,14 +172,28 @@ class Backlog:
     since: str
 
 
-def backlogs(ledger: Ledger) -> list[Backlog]:
-    """What waits, by the name of the destination, whether it is configured or not."""
-    rows = ledger.read(
-        "SELECT destination, count(*) AS number, min(pending_since) AS since FROM deliveries"
-        " WHERE state = ? GROUP BY destination",
-        (DeliveryState.PENDING,),
-    )
-    return [Backlog(row["destination"], row["number"], row["since"]) for row in rows]
+def awaited_destinations(ledger: Ledger) -> list[str]:
+    """The names that something waits for, whether they are configured or not."""
+    names: list[str] = []
+    while True:  # from name to name, not from row to row
+        rows = ledger.read(
+            "SELECT destination FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
+            " AND destination > ? ORDER BY destination LIMIT 1",
+            (names[-1] if names else "",),
+        )
+        if not rows:
+            return names
+        names.append(rows[0]["destination"])
+
+
+def backlog_for(ledger: Ledger, destination: str) -> Backlog | None:
+    """What waits for one destination; None where nothing does."""
+    row = ledger.read(
+        "SELECT count(*) AS number, min(pending_since) AS since FROM deliveries INDEXED BY deliveries_pending"
+        " WHERE state = 'pending' AND destination = ?",
+        (destination,),
+    )[0]
+    return Backlog(destination, row["number"], row["since"]) if row["number"] else None
 
 
 # -- what a person may ask for ---------------------------------------------------------------------------

@@ -29,6 +29,7 @@ SCHEMAS: Final = (
     "schema_9.sql",
     "schema_10.sql",
     "schema_11.sql",
+    "schema_12.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -77,8 +77,8 @@ def due_changes(ledger: Ledger, limit: int) -> list[OutboxRow]:
 
 def seconds_to_next_change(ledger: Ledger) -> float | None:
     """How long until progress is due that waits now; None when nothing waits."""
-    backlog = backlog_of(ledger)
-    return max(0.0, PROGRESS_INTERVAL_S - backlog.lag_s) if backlog.waiting else None
+    lag_s = lag_of(ledger)
+    return max(0.0, PROGRESS_INTERVAL_S - lag_s) if lag_s is not None else None
 
 
 def mark_shipped(transaction: Transaction, numbers: Collection[int]) -> None:
@@ -94,10 +94,16 @@ def note_newer_epoch(transaction: Transaction, epoch: int) -> None:
 
 def backlog_of(ledger: Ledger) -> Backlog:
     """Count what waits."""
-    row = ledger.read("SELECT count(*) AS waiting, min(since) AS since FROM mirror_outbox")[0]
-    if row["since"] is None:
-        return Backlog(0, 0.0)
-    return Backlog(row["waiting"], max(0.0, (datetime.now(UTC) - utc_time(row["since"])).total_seconds()))
+    waiting = ledger.read("SELECT count(*) AS waiting FROM mirror_outbox")[0][
+        "waiting"
+    ]  # by pages, not by rows
+    return Backlog(waiting, lag_of(ledger) or 0.0)
+
+
+def lag_of(ledger: Ledger) -> float | None:
+    """How old the oldest change is that waits; None when none does."""
+    rows = ledger.read("SELECT since FROM mirror_outbox ORDER BY since LIMIT 1")
+    return max(0.0, (datetime.now(UTC) - utc_time(rows[0]["since"])).total_seconds()) if rows else None
 
 
 def kept_since(keep_days: int) -> str:

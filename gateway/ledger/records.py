@@ -232,6 +232,7 @@ class DeliveryRow(_Row):
     reason: str
     attempts: int
     not_before: str | None
+    priority: int
     created_at: str
     pending_since: str
     updated_at: str

@@ -21,6 +21,7 @@ from gateway.ledger.outbox import (
     backlog_of,
     due_changes,
     end_rebuild,
+    lag_of,
     mark_shipped,
     mirror_of,
     note_newer_epoch,
@@ -66,10 +67,10 @@ class MirrorWorker(Worker):
 
     def complaint(self) -> str:
         """Why the table does not have everything, how much, and for how long; empty when all is well."""
-        backlog = backlog_of(self._ledger)
+        lag_s = lag_of(self._ledger) or 0.0
         behind = (
-            f"{backlog.waiting} changes wait, the oldest for {backlog.lag_s / 60:.0f} min"
-            if backlog.lag_s >= LAG_WORTH_SAYING_S
+            f"{backlog_of(self._ledger).waiting} changes wait, the oldest for {lag_s / 60:.0f} min"
+            if lag_s >= LAG_WORTH_SAYING_S
             else ""
         )
         mirror = mirror_of(self._ledger)

@@ -56,6 +56,10 @@ class Waits:
         """Seconds until so long after a time in the ledger; never more than the length."""
         return self.left_s(key, utc_text(utc_time(since) + timedelta(seconds=length_s)), length_s)
 
+    def known(self) -> list[str]:
+        """What waits, as far as it was asked about."""
+        return list(self._ends)
+
     def keep(self, keys: Collection[str]) -> None:
         """Forget every wait but these."""
         for key in self._ends.keys() - set(keys):

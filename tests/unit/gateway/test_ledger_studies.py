@@ -19,7 +19,8 @@ from gateway.ledger.completion import (
     request_completion,
 )
 from gateway.ledger.deliveries import (
-    backlogs,
+    awaited_destinations,
+    backlog_for,
     drop_delivery,
     next_delivery,
     put_off_deliveries,
@@ -778,6 +779,8 @@ def test_retry_of_a_job_that_was_put_off_tries_it_now(book) -> None:
 def test_backlogs_say_how_many_wait_for_whom_and_since_when(book) -> None:
     book.begin_encoded(send_to=TWO)
     book.move_delivery("archive", DeliveryEvent.SENT)
-    [backlog] = backlogs(book.ledger)
+    assert awaited_destinations(book.ledger) == ["pacs"]
+    backlog = backlog_for(book.ledger, "pacs")
+    assert backlog is not None
     assert (backlog.destination, backlog.number) == ("pacs", 1)
     assert backlog.since == book.delivery("pacs").pending_since
