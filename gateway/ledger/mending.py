@@ -11,7 +11,7 @@ from typing import Final
 from gateway.config import UPLOAD_RULE
 
 from .records import utc_now
-from .states import DELIVERY_ARRIVED, JobEvent, JobState, StudyEvent, StudyState
+from .states import AT_THE_QUEUE, DELIVERY_ARRIVED, JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
 from .transaction import Transaction
 
@@ -48,6 +48,7 @@ def mend_rows(transaction: Transaction, study_key_of: Callable[[str], str]) -> N
     _drop_halves_of_jobs(transaction)
     while sum(_drop_references(transaction)):
         pass
+    _write_lost_runs(transaction, now)
     transaction.execute(
         "UPDATE studies SET is_upload = 1 WHERE study_uid IN (SELECT study_uid FROM jobs WHERE rule = ?)",
         (UPLOAD_RULE,),
@@ -55,6 +56,17 @@ def mend_rows(transaction: Transaction, study_key_of: Callable[[str], str]) -> N
     transaction.execute(
         "UPDATE studies SET images = (SELECT count(*) FROM instances i"
         " WHERE i.study_uid = studies.study_uid AND i.is_current = 1)"
+    )
+
+
+def _write_lost_runs(transaction: Transaction, now: str) -> None:
+    """Have an open run for every job that waits for one; under its number it is looked for at the queue."""
+    states = ", ".join("?" for _ in AT_THE_QUEUE)
+    waiting = f"SELECT job_key, run, lane, 1, ?, ? FROM jobs WHERE state IN ({states})"
+    transaction.execute(
+        f"INSERT INTO runs (job_key, run, lane, is_open, submitted_at, waiting_since) {waiting}"
+        " ON CONFLICT (job_key, run) DO UPDATE SET is_open = 1",
+        (now, now, *AT_THE_QUEUE),
     )
 
 

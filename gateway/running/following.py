@@ -148,7 +148,7 @@ class Following(Worker):
             holder = self._claims.holder(job.job_key)
             if holder is None or holder.gateway == self._claims.gateway:
                 self._outcomes.run_anew(job.job_key, run.run, f"the gateway {run.followed} gave the job up")
-        elif self._is_unseen(run) and self._is_ours(each):
+        elif self._is_unseen(run) and self._is_ours(each) and not self._news.is_known_by_what_it_left(job):
             with self._ledger.transaction() as transaction:
                 if written_run(transaction, job, run.run).queue_id:
                     return

@@ -240,6 +240,20 @@ class RunNews:
         if not self._came_to_something(job, queue_id):
             self._outcomes.lose(job.job_key, job.run, "the queue does not know the run any more")
 
+    def is_known_by_what_it_left(self, job: JobRow) -> bool:
+        """Settle a run that the queue does not show, if its folder does: by its result, or who began it.
+
+        Raises
+        ------
+        Retriable, Permanent, OSError, StaleRow
+        """
+        if self._came_to_something(job):
+            return True
+        owner = self._results.owner(job.job_key, job.run)
+        if owner is not None:
+            self._runs.accepted(self._runs.ticket(job), owner, "owned")
+        return owner is not None
+
     def died_with_the_gateway(self, job: JobRow) -> None:
         """Settle a run that an earlier process had; nothing is wrong with it.
 

@@ -24,6 +24,7 @@ from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.completion import images_of, jobs_of
+from gateway.ledger.mending import mend_rows
 from gateway.ledger.records import JobRow, RunRow, utc_time
 from gateway.ledger.runs import run_of
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
@@ -41,6 +42,7 @@ from gateway.running.run import Runs
 from gateway.workers.attempts import Backoff, Policy
 from gateway.workers.steps import StepWorker
 from tests.doubles.batch import DEFINITION, FALLBACK_QUEUE, MAIN_QUEUE, BatchDouble
+from tests.doubles.batch_jobs import BatchJob
 from tests.doubles.news_queue import NewsQueue
 from tests.one_job import JOB_KEY, STUDY_UID, Site, site_in
 
@@ -255,6 +257,53 @@ def test_two_jobs_of_one_run_are_one_effective_run_and_the_owner_is_followed(
     assert worked() == [f"1-{first.job_id}-1"]
     assert gateway.happened("job.accepted")[0]["queue_id"] == second.job_id
     assert not gateway.happened("job.run_lost")
+
+
+def _lose_runs_and_rebuild(site: Site) -> None:
+    """Lose what stood of runs in the ledger, and make it anew as `iris ledger rebuild` does."""
+    with site.ledger.transaction() as transaction:
+        transaction.execute("DELETE FROM runs")
+        mend_rows(transaction, lambda study_uid: study_uid)
+
+
+def _running_and_lost(make_gateway: Callable[..., Gateway], double: BatchDouble) -> BatchJob:
+    """A run that goes on at Batch, of which neither gateway nor ledger know any more, nor will hear."""
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.RUNNING)
+    gateway.stop()
+    double.events.drop(1000)
+    _lose_runs_and_rebuild(gateway.site)
+    [running] = double.jobs()
+    return running
+
+
+def test_run_that_was_lost_with_the_ledger_is_found_at_batch_and_not_repeated(
+    make_gateway: Callable[..., Gateway],
+    double: BatchDouble,
+    worked: Callable[[], list[str]],
+    plan: Callable[..., None],
+) -> None:
+    plan(seconds=1.0)
+    running = _running_and_lost(make_gateway, double)
+    gateway = make_gateway()
+    gateway.start()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert gateway.happened("job.adopted")[0]["queue_id"] == running.job_id
+    assert worked() == [f"1-{running.job_id}-1"]
+
+
+def test_run_that_ledger_and_batch_have_forgotten_is_known_by_its_result(
+    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+) -> None:
+    plan(seconds=0.5)
+    double.hide_new_jobs(NEVER_S)
+    running = _running_and_lost(make_gateway, double)
+    double.wait_for(running.job_id, "SUCCEEDED")
+    gateway = make_gateway(intervals=replace(OFTEN, unseen_s=0.2))
+    gateway.start()
+    gateway.wait_for_state(JobState.SEGMENTED)
+    assert len(double.calls("SubmitJob")) == 1
 
 
 @pytest.mark.parametrize(
