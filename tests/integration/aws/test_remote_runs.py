@@ -293,6 +293,20 @@ def test_run_that_was_lost_with_the_ledger_is_found_at_batch_and_not_repeated(
     assert worked() == [f"1-{running.job_id}-1"]
 
 
+def test_job_of_a_ledger_that_is_made_anew_of_files_only_is_found_at_batch(
+    make_gateway: Callable[..., Gateway],
+    double: BatchDouble,
+    plan: Callable[..., None],
+    second_site: Site,
+) -> None:
+    plan(seconds=30.0)
+    running = _running_and_lost(make_gateway, double)
+    gateway = make_gateway(second_site)  # the same name and bucket
+    gateway.start()
+    assert gateway.wait_until_happened("job.adopted")["queue_id"] == running.job_id
+    assert len(double.calls("SubmitJob")) == 1
+
+
 def test_run_that_ledger_and_batch_have_forgotten_is_known_by_its_result(
     make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
 ) -> None:
