@@ -78,7 +78,7 @@ ALLOWED = {
     "SELECT min(r.waiting_since) AS since FROM jobs j JOIN runs r": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
     "SELECT key FROM deliveries INDEXED BY deliveries_by_reason": PAGE,
-    "SELECT 1 FROM deliveries WHERE state = 'pending' AND destination = ? LIMIT 1": "the first entry of a name",
+    "SELECT 1 FROM deliveries WHERE state = 'pending' AND destination = ? LIMIT 1": "one entry",
     "SELECT destination FROM deliveries INDEXED BY deliveries_pending": "the first entry of the next name",
     "SELECT since FROM mirror_outbox ORDER BY since LIMIT 1": "the first entry",
     "SELECT d.* FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value": "some keys",
