@@ -69,7 +69,7 @@ def measure_labels(volume: Volume, labels: NDArray[np.uint8]) -> Mapping[int, Me
             counts[number] = np.bincount(found, minlength=_VALUES)
             sums += np.bincount(found, weights=values, minlength=_VALUES)
             squares += np.bincount(found, weights=values * values, minlength=_VALUES)
-    voxels, volumes_mm3 = counts.sum(axis=0), counts.T @ _voxels_mm3(volume)
+    voxels, volumes_mm3 = counts.sum(axis=0), counts.T @ voxels_mm3(volume)
     truncated, unit = values_on_border(labels), intensity_unit(volume)
     return {
         value: Measurement(
@@ -94,7 +94,7 @@ def _sd(count: float, total: float, squares: float) -> float:
     return float(max(0.0, squares / count - (total / count) ** 2) ** 0.5)
 
 
-def _voxels_mm3(volume: Volume) -> NDArray[np.float64]:
+def voxels_mm3(volume: Volume) -> NDArray[np.float64]:
     """What a pixel of each frame stands for, (frames,): it reaches half-way to the next frames."""
     heights = positions_lps_mm(volume) @ volume.normal_lps
     if len(heights) == 1:

@@ -63,12 +63,12 @@ def read_segmentation(path: Path, volume: Volume) -> ReadSegmentation:
     OSError
     """
     with open_segmentation(path) as file:
-        segments = _segments(file)
+        segments = segments_of(file)
         if len(segments) > MOST_NUMBERS:
             raise LabelsDoNotFit(f"the segmentation has more than {MOST_NUMBERS} segments")
         numbers = np.zeros((len(volume.frames), volume.rows, volume.columns), np.uint8)
         drawn = np.zeros(len(volume.frames), np.int64)
-        for place, plane, segment in _frames(file, volume, segments):
+        for place, plane, segment in frames_of(file, volume, segments):
             shown = plane if file.type is SegmentationType.LABELMAP else plane * np.uint8(segment)
             part = numbers[place.frame][place.window.slices]
             np.bitwise_or(part, shown, out=part)
@@ -90,10 +90,10 @@ def read_masks(path: Path, volume: Volume) -> dict[Segment, NDArray[np.bool_]]:
     """
     with open_segmentation(path) as file:
         shape = (len(volume.frames), volume.rows, volume.columns)
-        segments = _segments(file)
+        segments = segments_of(file)
         masks = {segment: np.zeros(shape, bool) for segment in segments}
         by_number = {segment.number: mask for segment, mask in masks.items()}
-        for place, plane, segment in _frames(file, volume, segments):
+        for place, plane, segment in frames_of(file, volume, segments):
             for number in np.unique(plane[plane > 0]).tolist():
                 mask = by_number[segment or number][place.frame][place.window.slices]
                 mask |= plane == number
@@ -128,10 +128,16 @@ def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]
     return table
 
 
-def _frames(
+def frames_of(
     file: SegmentationFile, volume: Volume, segments: Sequence[Segment]
 ) -> Iterator[tuple[Place, NDArray[np.uint8], int]]:
-    """Each frame's place, its pixels, and its segment's number, 0 in a label map."""
+    """Each frame's place, its pixels, and its segment's number, 0 in a label map.
+
+    Raises
+    ------
+    LabelsDoNotFit
+        A frame lies elsewhere, or shows what is not described.
+    """
     described = {segment.number for segment in segments}
     is_described = np.zeros(1 + MOST_NUMBERS, bool)
     is_described[[0, *(number for number in described if number <= MOST_NUMBERS)]] = True
@@ -141,8 +147,14 @@ def _frames(
         yield place, plane, segment
 
 
-def _segments(file: SegmentationFile) -> tuple[Segment, ...]:
-    """The segments but for a background, which Pixel Padding Value names (Supplement 243)."""
+def segments_of(file: SegmentationFile) -> tuple[Segment, ...]:
+    """The segments but for a background, which Pixel Padding Value names (Supplement 243).
+
+    Raises
+    ------
+    LabelsDoNotFit
+        They are not described, or the background is one of them.
+    """
     try:
         if int(file.header.get("PixelPaddingValue") or 0) != 0:
             raise LabelsDoNotFit("the segmentation's background is not 0; that cannot be read here")

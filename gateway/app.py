@@ -28,6 +28,7 @@ from gateway.arrival.rules import RuleError, compile_rule
 from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
 from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError, Rule
+from gateway.corrections.worker import Corrections
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.unclaimed import UnclaimedDeliveries
 from gateway.delivery.worker import DeliveryWorker
@@ -130,6 +131,7 @@ class App:
             self.listener.endings,
             *self._computing.workers,
             *self._completeness(bus, planner),
+            Corrections(ledger, bus, workplace, secret.correction_key),
             Adoption(ledger, archive, intake, bus),
             Retention(
                 config.retention,

@@ -68,6 +68,10 @@ class SiteSecret:
         """The opaque key of an uploaded NIfTI; its UIDs and the name of its file derive from it."""
         return self._hmac(["nifti", voxels_sha256, geometry_sha256])
 
+    def correction_key(self, sop_instance_uid: str) -> str:
+        """The opaque key of a correction, by which it leaves the site."""
+        return self._hmac(["correction", sop_instance_uid])
+
     def tracking_key(self) -> bytes:
         """What keeps the tracking UIDs of patients' structures from being guessed."""
         return bytes.fromhex(self._hmac(["tracking"]))

@@ -27,6 +27,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from converter.errors import LabelsDoNotFit
@@ -50,6 +51,7 @@ GROUP_LENGTH_BYTES: Final = 12
 SHARED_GROUPS: Final = 0x52009229
 FRAME_GROUPS: Final = 0x52009230
 CHUNK_BYTES: Final = 1 << 20
+BYTE_BITS: Final = 8
 _DAMAGED: Final = (
     MalformedElement,
     UndecodableFrame,
@@ -101,8 +103,19 @@ class SegmentationFile:
             )
             self._pixels_begin, self._pixels_end = pixels.value_begin, pixels.value_end
         self.shape = (int(self.header.Rows), int(self.header.Columns))
+        self._bits_a_pixel = int(self.header.BitsAllocated)
+        if self._bits_a_pixel not in self._known_bits():
+            raise LabelsDoNotFit(
+                f"the segmentation has {self._bits_a_pixel} bits a pixel; that cannot be read here"
+            )
         if int(self.header.NumberOfFrames) != len(self.groups):
             raise LabelsDoNotFit("the segmentation has another number of frames than it describes")
+
+    def _known_bits(self) -> tuple[int, ...]:
+        """What can be read; a BINARY one that is compressed by run lengths may have 8, as dcmjs writes it."""
+        if self.type is SegmentationType.LABELMAP:
+            return (8,)
+        return (1, 8) if self._syntax == RLELossless else (1,)
 
     @property
     def is_packed_by_frame(self) -> bool:
@@ -159,6 +172,11 @@ class SegmentationFile:
                 yield decode_plane(frame, self.shape, self._syntax)
             elif self._syntax == DEFLATED_IMAGE_FRAME:
                 packed = np.frombuffer(inflate_frame(frame, -(-size // 8)), np.uint8)
+                yield np.unpackbits(packed, bitorder="little")[:size].reshape(self.shape)
+            elif self._bits_a_pixel == BYTE_BITS:
+                yield (decode_plane(frame, self.shape, self._syntax) > 0).view(np.uint8)
+            elif self._syntax == RLELossless:  # of single bits packed into bytes
+                packed = decode_plane(frame, (1, -(-size // BYTE_BITS)), self._syntax).reshape(-1)
                 yield np.unpackbits(packed, bitorder="little")[:size].reshape(self.shape)
             else:
                 raise UndecodableFrame(f"{self._syntax.name} is not known for single bits")

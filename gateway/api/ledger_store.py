@@ -14,7 +14,7 @@ from gateway.ledger.deliveries import drop_delivery, redirect_delivery
 from gateway.ledger.erasing import request_forget, tombstone
 from gateway.ledger.flags import ARRIVAL_CODES
 from gateway.ledger.outbox import backlog_of, mirror_of
-from gateway.ledger.states import DeliveryState, JobState, StudyState, UnknownTransition
+from gateway.ledger.states import CorrectionState, DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import NotPossible, StaleRow, Transaction
 from gateway.ledger.watched import kept_counts, oldest_open_study_age_s
@@ -64,6 +64,7 @@ class LedgerStore:
             jobs=_by_state(counted, "job", JobState),
             deliveries=_by_state(counted, "delivery", DeliveryState),
             flags={code: counted["flag", code] for code in (*ARRIVAL_CODES, *FLAG_CODES)},
+            corrections=_by_state(counted, "correction", CorrectionState),
             quarantined_objects=counted["quarantine", ""],
             instances_stored=counted["instance", ""],
             oldest_open_study_age_s=oldest_open_study_age_s(self._ledger),

@@ -11,6 +11,7 @@ from typing import Any
 
 from batch_job.contract import EXIT_DONE
 from gateway.ledger.comparisons import comparison_of, comparisons_of_studies
+from gateway.ledger.corrections import corrections_of, corrections_of_studies
 from gateway.ledger.flags import flags_of, flags_of_studies
 from gateway.ledger.records import (
     ComparisonRow,
@@ -27,6 +28,7 @@ from gateway.ledger.runs import runs_of
 from gateway.ledger.states import DeliveryState, JobState
 from gateway.ledger.store import Ledger
 
+from .corrections import shown
 from .cursors import read_cursor, write_cursor
 
 DEFAULT_LIMIT = 50
@@ -121,6 +123,7 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
             flags_of(ledger, job_key),
             comparison_of(ledger, job_key),
         ),
+        "corrections": [shown(correction) for correction in corrections_of(ledger, job_key)],
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
@@ -156,10 +159,13 @@ def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
         runs[row["job_key"]].append(RunRow.of(row))
     flags = flags_of_studies(ledger, [study.study_uid for study in studies])
     compared = comparisons_of_studies(ledger, [study.study_uid for study in studies])
+    corrections = corrections_of_studies(ledger, [study.study_uid for study in studies])
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
         job = JobRow.of(row)
         key = job.job_key
-        jobs[job.study_uid].append(_job(job, runs[key], flags.get(key, []), compared.get(key)))
+        said = _job(job, runs[key], flags.get(key, []), compared.get(key))
+        said["corrections"] = [shown(correction) for correction in corrections.get(key, [])]
+        jobs[job.study_uid].append(said)
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
     return [

@@ -28,6 +28,7 @@ class StoreCollector(Collector):
         yield _by("state", "iris_jobs", "Jobs by state.", counts.jobs)
         yield _by("state", "iris_deliveries", "Deliveries by state.", counts.deliveries)
         yield _by("code", "iris_flags", "Doubts about results of jobs, by code.", counts.flags)
+        yield _by("state", "iris_corrections", "Edited results that came back, by state.", counts.corrections)
         yield _one("iris_quarantined_objects", "Objects put aside for a person.", counts.quarantined_objects)
         yield _one(
             "iris_instances_stored", "Instances kept, every revision counted.", counts.instances_stored

@@ -63,6 +63,30 @@ class Comparison(BaseModel):
     structures: list[StructureChange]
 
 
+class CorrectedStructure(BaseModel):
+    """One structure before and after a person edited it."""
+
+    structure: str
+    is_new: bool = Field(description="Whether it is none of the result's: then what the person called it")
+    dice: float | None = Field(description="Of both; null where it is on one side only")
+    volume_ml: float | None = Field(description="As it was made here; null: it was not")
+    corrected_ml: float | None = Field(description="As it came back; null: it was left out")
+    change_ml: float | None = Field(description="How much larger it became; null: it was left out")
+
+
+class Correction(BaseModel):
+    """A segmentation that somebody edited and that was routed back; it is never an input."""
+
+    key: str
+    state: Literal["waiting", "compared", "unreadable"]
+    evidence: Literal["reference", "tracking", "equipment", "labels"] = Field(
+        description="By what it is known as a correction of this result"
+    )
+    reason: str = Field(description="Why it could not be compared, or not yet; empty where it was")
+    received: str
+    structures: list[CorrectedStructure] = Field(description="The result's in their order, then new ones")
+
+
 class StudyJob(BaseModel):
     """One volume x one task."""
 
@@ -84,6 +108,7 @@ class StudyJob(BaseModel):
     engine: str
     flags: list[JobFlag] = Field(description="Doubts about the result: of its arrival first, then its own")
     comparison: Comparison | None = Field(description="null: not asked for, not encoded yet, or in the cloud")
+    corrections: list[Correction] = Field(description="The latest first; empty in the cloud")
     warnings: list[str] = Field(description="What the encoder noted about the result")
     next_try: str | None = Field(description="When the present step is tried again, where it was put off")
     created: str

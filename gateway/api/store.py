@@ -48,6 +48,7 @@ class Counts:
     deliveries: Mapping[str, int]
     flags: Mapping[str, int]
     """By code."""
+    corrections: Mapping[str, int]
     quarantined_objects: int
     instances_stored: int
     oldest_open_study_age_s: float

@@ -51,6 +51,7 @@ def job_of(job: Item) -> Json:
         "series_uid": "",
         "rule": job["rule"],
         "engine": job["engine"],
+        "corrections": [],
         "flags": [
             {**flag, "structure": flag["structure"] or None, "sentence": ""} for flag in job.get("flags", [])
         ],

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 from gateway.adapters.mirror import Item, MirrorReader
 from gateway.ledger.records import utc_text, utc_time
-from gateway.ledger.states import DeliveryState, JobState, StudyState
+from gateway.ledger.states import CorrectionState, DeliveryState, JobState, StudyState
 
 from .cursors import read_cursor, write_cursor
 from .listings import MAX_TIMELINE
@@ -99,6 +99,7 @@ class TableStore:
             jobs=_by_state(JobState, jobs),
             deliveries=_by_state(DeliveryState, (one for job in jobs for one in job["deliveries"])),
             flags=Counter(flag["code"] for job in jobs for flag in job.get("flags", [])),
+            corrections=_by_state(CorrectionState, []),
             quarantined_objects=0,
             instances_stored=sum(study["instances"] for study in studies),
             oldest_open_study_age_s=max(0.0, age_s),

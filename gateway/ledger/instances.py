@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.events import InstanceStored, ObjectQuarantined
 
+from .corrections import expect_correction
 from .records import InstanceRow, utc_now
 from .removals import Gone, keep_file, plan_removal
 from .states import StudyEvent, StudyState
@@ -51,6 +52,8 @@ class ArrivedInstance:
     of_use: bool
     why_not: str
     sender: str
+    may_be_correction: bool = False
+    """Whether it may be a result of ours that somebody edited: whoever looks at those will."""
     identifying_sha256: str = ""
     """Of what says whose image it is, in whatever transfer syntax; empty: not known."""
 
@@ -164,6 +167,8 @@ def store_instance(transaction: Transaction, arrived: ArrivedInstance, associati
     )
     keep_file(transaction, arrived.path)
     _images_are_back(transaction, study_uid)
+    if arrived.may_be_correction:
+        expect_correction(transaction, arrived.sop_instance_uid, study_uid)
     transaction.publish(InstanceStored(study_uid, association))
 
 

@@ -11,7 +11,7 @@ from gateway.adapters.mirror import ItemKind
 from gateway.adapters.queue import Lane
 from gateway.config import UPLOAD_RULE
 
-from .states import DeliveryState, JobState, StudyState
+from .states import CorrectionState, DeliveryState, JobState, StudyState
 
 
 def utc_text(at: datetime) -> str:
@@ -182,6 +182,26 @@ class RunRow(_Row):
     lost_on: str
 
 
+class CorrectedStructure(BaseModel):
+    """One structure before and after a person edited it; volumes are None where there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    structure: str
+    is_new: bool
+    """It is none of ours: `structure` is what the person called it."""
+    dice: float | None
+    volume_ml: float | None
+    corrected_ml: float | None
+
+    @property
+    def change_ml(self) -> float | None:
+        """How much larger it became."""
+        if self.corrected_ml is None:
+            return None
+        return round(self.corrected_ml - (self.volume_ml or 0.0), 3)
+
+
 class JobFlagRow(_Row):
     """What a person should know before trusting a job's result."""
 
@@ -218,6 +238,20 @@ class ComparisonRow(_Row):
     interval_days: int = 0
     prior_object: Annotated[dict[str, str], _FROM_JSON] = {}
     changes: Annotated[tuple[dict[str, Any], ...], _FROM_JSON] = ()
+
+
+class CorrectionRow(_Row):
+    """One segmentation that came in, and may be an edited result of ours; by then `key` and `job_key`."""
+
+    sop_instance_uid: str
+    study_uid: str
+    state: CorrectionState
+    key: str | None
+    job_key: str | None
+    evidence: str
+    sentence: str
+    structures: Json[tuple[CorrectedStructure, ...]]
+    received_at: str
 
 
 class DeliveryRow(_Row):

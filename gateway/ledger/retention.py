@@ -13,7 +13,7 @@ from typing import Final
 from .erasing import erase_study
 from .records import JobRow, StudyRow, utc_now
 from .removals import Gone, plan_removal
-from .states import DeliveryState, StudyState
+from .states import CorrectionState, DeliveryState, StudyState
 from .store import Ledger
 from .transaction import ResultsHere, Transaction
 
@@ -131,6 +131,8 @@ def _is_settled(transaction: Transaction, study: StudyRow, committing: Collectio
         return False
     if transaction.one("SELECT 1 FROM choices WHERE study_uid = ? AND is_open = 1", (study.study_uid,)):
         return False
+    if _is_to_be_looked_at(transaction, study.study_uid):
+        return False
     rows = transaction.execute(
         "SELECT destination, state FROM deliveries WHERE study_uid = ?", (study.study_uid,)
     )
@@ -139,6 +141,12 @@ def _is_settled(transaction: Transaction, study: StudyRow, committing: Collectio
         or (row["state"] == DeliveryState.SENT and row["destination"] in committing)
         for row in rows
     )
+
+
+def _is_to_be_looked_at(transaction: Transaction, study_uid: str) -> bool:
+    """Whether a segmentation came of which nobody knows yet whether it is a correction."""
+    sql = "SELECT 1 FROM corrections WHERE study_uid = ? AND state = ? AND job_key IS NULL"
+    return transaction.one(sql, (study_uid, CorrectionState.WAITING)) is not None
 
 
 def _remove_images(transaction: Transaction, study: StudyRow, why: str, input_names: Collection[str]) -> None:

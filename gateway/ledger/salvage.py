@@ -32,6 +32,7 @@ JSON_TEXTS: Final = frozenset(
         "volumes",
         "prior_object",
         "changes",
+        "structures",
     }
 )
 """Columns whose text is JSON, in whatever table and version."""

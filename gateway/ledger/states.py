@@ -72,6 +72,22 @@ class DeliveryEvent(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class CorrectionState(StrEnum):
+    """Where a segmentation is that came in, and may be an edited result of ours."""
+
+    WAITING = "waiting"  # to be looked at, or to be compared when its images are here again
+    COMPARED = "compared"  # how far it differs from our result is known
+    UNREADABLE = "unreadable"  # it is one, and cannot be compared; a sentence says why
+
+
+class CorrectionEvent(StrEnum):
+    """What can happen to a correction."""
+
+    COMPARED = "compared"
+    REFUSED = "refused"
+    CAME_AGAIN = "came_again"
+
+
 class StudyState(StrEnum):
     """Where a study is."""
 
@@ -157,6 +173,13 @@ DELIVERY_TRANSITIONS: dict[tuple[DeliveryState, DeliveryEvent], DeliveryState] =
 }
 DELIVERY_ARRIVED = frozenset({_D.SENT, _D.COMMITTED})
 
+_C, _CE = CorrectionState, CorrectionEvent
+CORRECTION_TRANSITIONS: dict[tuple[CorrectionState, CorrectionEvent], CorrectionState] = {
+    (_C.WAITING, _CE.COMPARED): _C.COMPARED,
+    (_C.WAITING, _CE.REFUSED): _C.UNREADABLE,
+    **{(state, _CE.CAME_AGAIN): _C.WAITING for state in CorrectionState},
+}
+
 _S, _SE = StudyState, StudyEvent
 STUDY_TRANSITIONS: dict[tuple[StudyState, StudyEvent], StudyState] = {
     **{(state, _SE.INSTANCE_STORED): _S.RECEIVING for state in StudyState},
@@ -201,6 +224,14 @@ def next_delivery_state(state: DeliveryState, event: DeliveryEvent) -> DeliveryS
     target = DELIVERY_TRANSITIONS.get((state, event))
     if target is None:
         raise UnknownTransition("delivery", state, event)
+    return target
+
+
+def next_correction_state(state: CorrectionState, event: CorrectionEvent) -> CorrectionState:
+    """Look the transition up. Unknown pairs raise UnknownTransition."""
+    target = CORRECTION_TRANSITIONS.get((state, event))
+    if target is None:
+        raise UnknownTransition("correction", state, event)
     return target
 
 

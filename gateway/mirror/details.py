@@ -14,6 +14,7 @@ from batch_job.contract import STAGES, engine_facts
 from gateway.adapters.mirror import Value
 from gateway.adapters.queue import WAITING_CODES, Lane
 from gateway.config import UPLOAD_RULE, Config
+from gateway.ledger.corrections import Evidence
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ _OF_A_RUN: Final[Mapping[str, Keep]] = {
     "interruption": _one_of("spot"),
     "lane": _LANE,
 }
+_KNOWN_BY: Final = _one_of(*Evidence)
 _OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _configured("destinations")}
 
 DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
@@ -121,6 +123,8 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "job.started": _OF_A_RUN,
     "job.run_lost": _OF_A_RUN,
     "job.failed": _OF_A_RUN,
+    "job.corrected": {"evidence": _KNOWN_BY, "structures": _number, "mean_dice": _number},
+    "job.correction_unreadable": {"evidence": _KNOWN_BY},
     "job.superseded": {"lane": _LANE},
     "job.segmented": {
         **_OF_A_RUN,

@@ -1,0 +1,128 @@
+"""A ledger with one delivered result of three structures, its files, and the worker that looks at corrections."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from converter.results.settings import Algorithm
+from converter.segmentation import SegmentationSettings, encode_segmentation
+from converter.series import Volume, read_series
+from converter.terminology import Code
+from gateway.corrections.worker import Corrections
+from gateway.events import Bus
+from gateway.files.workplace import Workplace
+from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
+from gateway.ledger.corrections import corrections_of
+from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
+from gateway.ledger.records import CorrectionRow
+from gateway.ledger.results import Result, ResultObject, record_result
+from gateway.ledger.states import JobEvent
+from gateway.ledger.store import Ledger
+from gateway.ledger.work import job as job_of
+
+JOB_KEY = "b" * 64
+NAMES = {1: "liver", 2: "spleen", 5: "kidney_right"}
+LABELS = {1: "Liver", 2: "Spleen", 5: "Kidney, right"}
+
+
+@dataclass
+class Site:
+    """What a gateway has of one study, and what it does with segmentations that come in."""
+
+    ledger: Ledger
+    folder: Path
+    volume: Volume
+    labels: np.ndarray
+    ours: Path
+    worker: Corrections
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """Our structures by what they are called in the segmentation, to be edited."""
+        return {label: self.labels == value for value, label in LABELS.items()}
+
+    def receive(self, path: Path) -> str:
+        """Let it come in; its UID."""
+        header = dcmread(path, stop_before_pixels=True)
+        place = self.folder / f"{header.SOPInstanceUID}.dcm"
+        shutil.copy(path, place)
+        with self.ledger.transaction() as transaction:
+            store_instance(transaction, _arrived(place, self.ledger.path.parent, is_slice=False), 7)
+        return str(header.SOPInstanceUID)
+
+    def look(self) -> list[CorrectionRow]:
+        """Let the worker look; what are corrections of the job's result then, the latest first."""
+        self.worker.work()
+        return corrections_of(self.ledger, JOB_KEY)
+
+    def waiting(self) -> int:
+        return len(self.ledger.read("SELECT 1 FROM corrections WHERE state = 'waiting'"))
+
+    def complete(self, *jobs: PlannedJob) -> None:
+        generation = self.ledger.read("SELECT generation FROM studies")[0]["generation"]
+        with self.ledger.transaction() as transaction:
+            complete_study(
+                transaction, StudyPlan(self.volume.study_uid, generation, jobs, ()), evidence="released"
+            )
+
+
+@pytest.fixture
+def site(tmp_path: Path, small_study: Path) -> Iterator[Site]:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        volume = read_series(small_study)
+        labels = np.zeros((8, 64, 64), np.uint8)
+        labels[1:7, 10:30, 10:30] = 1
+        labels[2:6, 35:50, 35:45] = 2
+        labels[3:5, 12:20, 40:50] = 5
+        with ledger.transaction() as transaction:
+            for path in sorted(small_study.glob("*.dcm")):
+                store_instance(transaction, _arrived(path, tmp_path, is_slice=True), 1)
+        ours = _make_result(ledger, tmp_path, volume, labels)
+        worker = Corrections(ledger, Bus(), Workplace(ledger, tmp_path), lambda uid: f"key of {uid}")
+        yield Site(ledger, tmp_path, volume, labels, ours, worker)
+
+
+def _arrived(path: Path, data_dir: Path, *, is_slice: bool) -> ArrivedInstance:
+    header = dcmread(path, stop_before_pixels=True)
+    return ArrivedInstance(
+        StudyHeader(header.StudyInstanceUID, "key", "", "", "", ""), header.SeriesInstanceUID,
+        header.SOPInstanceUID, header.SOPClassUID, "1.2.840.10008.1.2.1", header.Modality, 3, "",
+        str(path.relative_to(data_dir)), path.stat().st_size, "h", "p", "g", is_slice,
+        "" if is_slice else "not a CT or MR image", "PACS", may_be_correction=not is_slice,
+    )  # fmt: skip
+
+
+def _make_result(ledger: Ledger, folder: Path, volume: Volume, labels: np.ndarray) -> Path:
+    names = tuple(frame.sop_instance_uid for frame in volume.frames)
+    planned = PlannedJob(
+        JOB_KEY, volume.series_uid, "slot", "ct", "total", {}, "threshold", 0, names, (), ("seg",), "h"
+    )
+    with ledger.transaction() as transaction:
+        complete_study(transaction, StudyPlan(volume.study_uid, len(names), (planned,), ()), evidence="")
+        for event in (JobEvent.CONVERTED, JobEvent.STAGED, JobEvent.SUBMITTED, JobEvent.STARTED):
+            transaction.move_job(JOB_KEY, event)
+        transaction.move_job(JOB_KEY, JobEvent.SEGMENTED, columns={"labels_sha256": "d" * 64})
+    path = folder / "results" / JOB_KEY / "2.25.7.dcm"
+    path.parent.mkdir(parents=True)
+    settings = SegmentationSettings(
+        sop_instance_uid="2.25.7", series_uid="2.25.8", series_number=9003, series_description="IRIS",
+        made_at=datetime(2026, 1, 2, tzinfo=UTC), task="total",
+        algorithm=Algorithm("threshold total", "1", Code("123105", "DCM", "Histogram Analysis")),
+    )  # fmt: skip
+    encoded = encode_segmentation(volume, labels, NAMES, settings, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    made = ResultObject(
+        "seg", str(path.relative_to(folder)), digest, encoded.sop_class_uid, encoded.sop_instance_uid
+    )
+    job = job_of(ledger, JOB_KEY)
+    assert job is not None
+    with ledger.transaction() as transaction:
+        record_result(transaction, job, Result((made,), "h", ()), lambda output: ())
+    return path
