@@ -7,6 +7,7 @@ import typer
 from gateway.commands.actions import cancel, complete, drop, redirect, release
 from gateway.commands.console import out
 from gateway.commands.converter import convert, decode, encode
+from gateway.commands.corrections import corrections_commands
 from gateway.commands.ledger import ledger_commands
 from gateway.commands.sending import send
 from gateway.commands.serve import serve
@@ -50,7 +51,7 @@ for command in (
     *(doctor, convert, encode, decode),
 ):
     app.command()(command)
-for commands in (ledger_commands, mirror_commands, config_commands):
+for commands in (ledger_commands, mirror_commands, config_commands, corrections_commands):
     app.add_typer(commands)
 
 if __name__ == "__main__":

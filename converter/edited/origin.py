@@ -50,6 +50,7 @@ class DescribedSegment:
     tracking_uid: str
     algorithm_type: str
     algorithm_name: str
+    algorithm_version: str
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ def _items(dataset: Dataset) -> Iterator[Dataset]:
 def _described(item: Dataset) -> DescribedSegment:
     label, tracking_id = text_of(item, "SegmentLabel"), text_of(item, "TrackingID")
     number = text_of(item, "SegmentNumber")
+    identification = (item.get("SegmentationAlgorithmIdentificationSequence") or [Dataset()])[0]
     return DescribedSegment(
         number=int(number) if number.isdecimal() else 0,
         label=label,
@@ -194,6 +196,7 @@ def _described(item: Dataset) -> DescribedSegment:
         tracking_uid=text_of(item, "TrackingUID"),
         algorithm_type=text_of(item, "SegmentAlgorithmType"),
         algorithm_name=text_of(item, "SegmentAlgorithmName"),
+        algorithm_version=text_of(identification, "AlgorithmVersion"),
     )
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.table import Column, Table
 
 from .console import ConfigOption, JsonOption, out, plain_errors, print_json
+from .corrections import in_short
 
 WAIT_FOR_FORGOTTEN_S = 20.0
 """How long `iris forget` waits until what runs of a study has ended."""
@@ -58,6 +59,9 @@ def study(
             out.print(f"    flag {flag['code']}: {flag['sentence']}")
         for line in _comparison_in_words(job["comparison"]):
             out.print(f"    {line}")
+        for one in job["corrections"]:
+            said = one["reason"] or in_short(one["structures"])
+            out.print(f"    correction {one['key'][:16]}  {_short(one['received'])}: {one['state']}  {said}")
     for delivery in item["deliveries"]:
         what = f"delivery {delivery['key'][:16]}  to {delivery['destination']}"
         out.print(f"  {what}: {delivery['state']}  {delivery['reason']}")

@@ -8,9 +8,12 @@ from converter.edited.agreement import Agreement, Edited, compare_edited
 from converter.edited.origin import Origin, matching_segments
 from converter.segmentation_reader import ReadSegmentation, read_segmentation
 from converter.series import Volume
+from gateway.files.kept import ImagesRemoved
 from gateway.files.workplace import Workplace
-from gateway.ledger.records import CorrectedStructure, JobRow
+from gateway.ledger.records import CorrectedStructure
 from gateway.workers.attempts import CannotGoOn
+
+from .linking import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,29 +33,25 @@ class Comparison:
     structures: tuple[CorrectedStructure, ...]
 
 
-def compare_with_ours(
-    path: Path,
-    origin: Origin,
-    job: JobRow,
-    our_path: Path | None,
-    our_origin: Origin | None,
-    place: Workplace,
-) -> Comparison:
+def compare_with_ours(path: Path, origin: Origin, source: Source, place: Workplace) -> Comparison:
     """Read both and compare them.
 
     Raises
     ------
-    FilesLost, ImagesRemoved
-        The images are not here: it can be done when they are.
+    FilesLost
+        It can be done when the images are here again.
     CannotGoOn, ConverterError
         It cannot be done.
     OSError
     """
-    if our_path is None or our_origin is None:
-        raise CannotGoOn("our result is not here any more; retry its job, then send the correction again")
-    volume = place.volume(job)
-    ours = read_segmentation(our_path, volume)
-    matching = matching_segments(origin.segments, our_origin.segments)
+    if source.path is None or source.origin is None:
+        raise CannotGoOn("the result that it was made of is not here any more")
+    try:
+        volume = place.volume(source.job)
+    except ImagesRemoved:
+        raise CannotGoOn("the images of the result were removed here before it came") from None
+    ours = read_segmentation(source.path, volume)
+    matching = matching_segments(origin.segments, source.origin.segments)
     edited = compare_edited(path, volume, ours, matching)
     names = {segment.number: segment.label for segment in ours.segments}
     new = {segment.number: segment.label for segment in origin.segments}

@@ -5,7 +5,7 @@ radiologist's own segmentation of the same series, or another product's, is no c
 the same organ: so a name in common is not enough.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,7 @@ from converter.seg.settings import SOP_CLASSES
 from converter.series import parse_frame_name
 from gateway.ledger.completion import images_of
 from gateway.ledger.corrections import Evidence, SourceResults
-from gateway.ledger.records import JobRow
+from gateway.ledger.records import JobRow, ResultObjectRow
 from gateway.ledger.store import Ledger
 
 SEGMENTATIONS: Final = frozenset(map(str, SOP_CLASSES.values()))
@@ -71,7 +71,7 @@ def find_source(origin: Origin, results: SourceResults, ledger: Ledger, data_dir
     ours = [one for one in results.objects if one.sop_class_uid in SEGMENTATIONS]
     if any(one.sop_instance_uid == origin.sop_instance_uid for one in results.objects):
         return None  # it is one itself, which came before it was made here again
-    sources = {source.job.job_key: source for source in _sources(results, data_dir)}
+    sources = {job.job_key: source_of(job, ours, data_dir) for job in results.jobs}
     for one in ours:
         if one.sop_instance_uid in origin.instance_uids:
             return Found(sources[one.job_key], Evidence.REFERENCE)
@@ -85,23 +85,20 @@ def find_source(origin: Origin, results: SourceResults, ledger: Ledger, data_dir
     return min(found, key=lambda each: ranks.index(each.evidence), default=None)
 
 
-def _sources(results: SourceResults, data_dir: Path) -> Iterator[Source]:
-    """Each job with the segmentation that it has now."""
-    jobs = {job.job_key: job for job in results.jobs}
-    for key, job in jobs.items():
-        present = [
-            data_dir / one.path
-            for one in results.objects
-            if one.job_key == key and one.is_current and one.sop_class_uid in SEGMENTATIONS
-        ]
-        for path in present:
+def source_of(job: JobRow, objects: Sequence[ResultObjectRow], data_dir: Path) -> Source:
+    """A job with the segmentation that it has now, of all objects of its study.
+
+    Raises
+    ------
+    OSError
+    """
+    for one in objects:
+        if one.job_key == job.job_key and one.is_current and one.sop_class_uid in SEGMENTATIONS:
             try:
-                yield Source(job, path, read_origin(path))
-                break
+                return Source(job, data_dir / one.path, read_origin(data_dir / one.path))
             except (LabelsDoNotFit, FileNotFoundError):
                 continue
-        else:
-            yield Source(job, None, None)
+    return Source(job, None, None)
 
 
 def _by_content(origin: Origin, source: Source, ours: Origin, ledger: Ledger) -> Found | None:

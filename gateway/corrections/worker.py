@@ -13,7 +13,7 @@ import structlog
 
 from converter.edited.origin import Origin, read_origin
 from gateway.events import AssociationClosed, Bus, Event, JobChanged, StudyChanged
-from gateway.files.kept import FilesLost, ImagesRemoved, is_there
+from gateway.files.kept import FilesLost, is_there
 from gateway.files.workplace import Workplace
 from gateway.ledger.corrections import (
     Link,
@@ -140,17 +140,13 @@ class Corrections(Worker):
             self._write(lambda transaction: not_a_correction(transaction, row))
 
     def _compare(self, row: CorrectionRow, path: Path, origin: Origin, found: Found) -> None:
-        source, link = found.source, self._link(row, found)
+        link = self._link(row, found)
         try:
-            comparison = compare_with_ours(
-                path, origin, source.job, source.path, source.origin, self._workplace
-            )
-        except (FilesLost, ImagesRemoved) as gone:
+            comparison = compare_with_ours(path, origin, found.source, self._workplace)
+        except FilesLost as lost:
             if found.proof is Proof.NONE:
-                sentence = str(gone)
+                sentence = str(lost)
                 self._write(lambda transaction: keep_waiting(transaction, row, link, sentence))
-            elif isinstance(gone, ImagesRemoved):
-                self._write(lambda transaction: not_a_correction(transaction, row))
             return
         if not found.is_proved_by(comparison.edited):
             self._write(lambda transaction: not_a_correction(transaction, row))

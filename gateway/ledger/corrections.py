@@ -158,7 +158,10 @@ def _known(transaction: Transaction, sop_instance_uid: str) -> CorrectionRow | N
 
 def waiting_corrections(ledger: Ledger) -> list[CorrectionRow]:
     """What is to be looked at, the first that came first."""
-    rows = ledger.read("SELECT * FROM corrections WHERE state = 'waiting' ORDER BY received_at")
+    rows = ledger.read(
+        "SELECT * FROM corrections INDEXED BY corrections_waiting WHERE state = 'waiting'"
+        " ORDER BY received_at"
+    )
     return [CorrectionRow.of(row) for row in rows]
 
 
@@ -191,10 +194,4 @@ def corrections_of_studies(ledger: Ledger, study_uids: Sequence[str]) -> Mapping
 def corrections_of(ledger: Ledger, job_key: str) -> list[CorrectionRow]:
     """The corrections of a job, the latest first."""
     rows = ledger.read("SELECT * FROM corrections WHERE job_key = ? ORDER BY received_at DESC", (job_key,))
-    return [CorrectionRow.of(row) for row in rows]
-
-
-def all_corrections(ledger: Ledger) -> list[CorrectionRow]:
-    """Every segmentation that is known to be a correction, the latest first; for a person who asks."""
-    rows = ledger.read("SELECT * FROM corrections WHERE job_key IS NOT NULL ORDER BY received_at DESC")
     return [CorrectionRow.of(row) for row in rows]

@@ -26,9 +26,16 @@ from gateway.api.server import ApiServer
 from gateway.events import Bus, JobProgressed
 from gateway.ledger.comparisons import freeze_comparison
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
+from gateway.ledger.corrections import (
+    Evidence,
+    Link,
+    compared,
+    expect_correction,
+    waiting_corrections,
+)
 from gateway.ledger.deliveries import say_why_it_waits
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
-from gateway.ledger.records import ComparisonRow
+from gateway.ledger.records import ComparisonRow, CorrectedStructure
 from gateway.ledger.results import record_result
 from gateway.ledger.runs import begin_run, end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
@@ -409,6 +416,40 @@ def test_job_shows_what_changed_since_the_earlier_result(
     left = "kidney left 100 113 not compared: the scan cuts it off now"
     expect(job.get_by_role("row", name=left)).to_be_visible()
     _picture(page, "compared")
+    assert troubles == []
+
+
+def test_job_shows_what_a_person_corrected_the_latest_first(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    uid = gateway.study(1, "CT ABDOMEN")
+    job_key = gateway.job(uid)
+    gateway.encode(job_key)
+    spleen = CorrectedStructure(
+        structure="spleen", is_new=False, dice=1.0, volume_ml=210.4, corrected_ml=210.4
+    )
+    liver = CorrectedStructure(
+        structure="liver", is_new=False, dice=0.9312, volume_ml=1500, corrected_ml=1420.6
+    )
+    added = CorrectedStructure(
+        structure="<b>Lesion</b>", is_new=True, dice=None, volume_ml=None, corrected_ml=12.0
+    )
+    for number, structures in enumerate([(spleen,), (liver, spleen, added)], start=1):
+        with gateway.ledger.transaction() as transaction:
+            expect_correction(transaction, f"1.2.3.{number}", uid)
+        with gateway.ledger.transaction() as transaction:
+            [row] = waiting_corrections(gateway.ledger)
+            compared(transaction, row, Link(f"c{number}", job_key, Evidence.LABELS), structures)
+    page.goto(f"{gateway.address}#/studies/key0001")
+    job = page.locator(f'[data-job="{job_key}"]')
+    shown = job.get_by_role("group", name="Corrections of tissue").locator("details")
+    expect(shown).to_have_count(2)
+    latest, first = shown.all()
+    expect(first).to_contain_text("nothing differs")
+    expect(latest).to_contain_text("liver Dice 0.931, <b>Lesion</b> added")
+    latest.locator("summary").click()
+    expect(latest.get_by_role("row", name="liver")).to_contain_text("-79.4")
+    _picture(page, "corrections")
     assert troubles == []
 
 

@@ -2,6 +2,7 @@
 
 import { button } from "./actions.js";
 import { get, path } from "./api.js";
+import { corrections } from "./corrections.js";
 import { deliveries, destinationsFor } from "./deliveries.js";
 import { badge, day, make, show, table, time } from "./dom.js";
 import { fileLink, picture } from "./files.js";
@@ -81,6 +82,7 @@ function jobCard(job, answer, act) {
     waits(job, answer),
     flags(job),
     comparison(job),
+    corrections(job),
     job.warnings.length ? make("ul", {}, job.warnings.map((warning) => make("li", {}, warning))) : null,
     HAS_FILES.includes(job.state) || isHeldResult(job) ? results(job) : null,
     make("p", { class: "why" }, whereabouts(job)),

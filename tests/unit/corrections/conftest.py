@@ -1,4 +1,4 @@
-"""A ledger with one delivered result of three structures, its files, and the worker that looks at corrections."""
+"""A ledger with one result of three structures, its files, and the worker that looks at corrections."""
 
 import hashlib
 import shutil
@@ -52,7 +52,8 @@ class Site:
         """Let it come in; its UID."""
         header = dcmread(path, stop_before_pixels=True)
         place = self.folder / f"{header.SOPInstanceUID}.dcm"
-        shutil.copy(path, place)
+        if path != place:
+            shutil.copy(path, place)
         with self.ledger.transaction() as transaction:
             store_instance(transaction, _arrived(place, self.ledger.path.parent, is_slice=False), 7)
         return str(header.SOPInstanceUID)

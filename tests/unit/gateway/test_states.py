@@ -9,11 +9,14 @@ import pytest
 
 from gateway.ledger import states
 from gateway.ledger.states import (
+    CORRECTION_TRANSITIONS,
     DELIVERY_TRANSITIONS,
     JOB_OPEN,
     JOB_TRANSITIONS,
     RESUME,
     STUDY_TRANSITIONS,
+    CorrectionEvent,
+    CorrectionState,
     DeliveryEvent,
     DeliveryState,
     JobEvent,
@@ -33,6 +36,10 @@ DOCS = Path(__file__).parents[3] / "docs" / "states.md"
 MACHINES = [
     pytest.param("Job", JobState, JobEvent, JOB_TRANSITIONS, "jobs", id="job"),
     pytest.param("Delivery", DeliveryState, DeliveryEvent, DELIVERY_TRANSITIONS, "deliveries", id="delivery"),
+    pytest.param(
+        *("Correction", CorrectionState, CorrectionEvent, CORRECTION_TRANSITIONS, "corrections"),
+        id="correction",
+    ),
     pytest.param("Study", StudyState, StudyEvent, STUDY_TRANSITIONS, "studies", id="study"),
 ]
 Triples = set[tuple[str, str, str]]

@@ -86,6 +86,7 @@ ALLOWED = {
     "SELECT count(*) AS number, min(pending_since)": "the entries of one name that nobody has",
     "SELECT * FROM runs INDEXED BY runs_open WHERE is_open = 1": "the index holds only runs that may live",
     "SELECT s.* FROM choices c INDEXED BY choices_open": "the index holds only choices that are not planned",
+    "SELECT * FROM corrections INDEXED BY corrections_waiting": "the index holds only what nobody looked at",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
