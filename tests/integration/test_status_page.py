@@ -425,6 +425,7 @@ def test_job_shows_what_a_person_corrected_the_latest_first(
     uid = gateway.study(1, "CT ABDOMEN")
     job_key = gateway.job(uid)
     gateway.encode(job_key)
+    gateway.picture(job_key)
     spleen = CorrectedStructure(
         structure="spleen", is_new=False, dice=1.0, volume_ml=210.4, corrected_ml=210.4
     )

@@ -20,6 +20,7 @@ from converter.segmentation_reader import read_segmentation
 from converter.series import Volume, volume_of
 from gateway.delivery.peer import parse_peer
 from gateway.delivery.sending import send_files
+from tests.edited import as_dcmjs_does
 
 pytestmark = [pytest.mark.peer("orthanc"), pytest.mark.peer("dcmtk")]
 
@@ -287,6 +288,26 @@ def test_our_own_result_routed_back_is_acknowledged_and_never_an_input(
     )
     assert study["state"] == "done"
     assert len(study["jobs"]) == 1
+
+    # Somebody edits it in a viewer, saves it, and the PACS routes it too; and somebody draws a lesion.
+    volume = volume_of(files)
+    read = read_segmentation(seg, volume)
+    labels = {segment.SegmentNumber: segment.SegmentLabel for segment in dcmread(seg).SegmentSequence}
+    masks = {label: read.numbers == number for number, label in labels.items()}
+    masks["Bone"] = masks["Bone"].copy()
+    masks["Bone"][0] = False
+    edited = as_dcmjs_does(volume, masks, tmp_path / "edited.dcm")
+    lesion = as_dcmjs_does(volume, {"Lesion": np.roll(masks["Bone"], 3, axis=2)}, tmp_path / "lesion.dcm")
+    assert storescu([edited, lesion], address_of(world)).returncode == 0
+    study = world.until(study_uid, lambda s: s["jobs"][0]["corrections"] and done(s))
+    (job,) = study["jobs"]
+    (correction,) = job["corrections"]
+    assert (job["state"], correction["state"]) == ("delivered", "compared")
+    assert {one["structure"]: one["dice"] for one in correction["structures"] if one["dice"] != 1.0} == {
+        "bone": pytest.approx(14 / 15, abs=0.001)
+    }
+    assert len(segs_in(orthanc, study_uid, tmp_path)) == 1
+    assert 'iris_corrections{state="compared"} 1.0' in world.file("/metrics").decode()
 
 
 def test_images_that_a_killed_conversion_leaves_lie_in_the_data_directory_and_go_at_the_next_start(
