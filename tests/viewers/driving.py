@@ -69,10 +69,14 @@ class Ohif:
         box = self._page.locator("[data-cy=viewport-pane]").bounding_box()
         assert box is not None
         self._page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        number, place, count = self._shown()
-        while number != instance:
-            self._page.mouse.wheel(0, 100 if place < count else -100 * count)
-            number, place, count = seen(self._shown, partial(_is_elsewhere, place))
+        before = self._shown()
+        step = 1 if before[1] < before[2] else -1
+        while before[0] != instance:
+            self._page.mouse.wheel(0, 100 * step)
+            now = seen(self._shown, partial(_is_elsewhere, before[1]))
+            if abs(now[0] - instance) > abs(before[0] - instance) or now[1] in (1, now[2]):
+                step = -step  # slices may be sorted against their numbers
+            before = now
 
     def _shown(self) -> tuple[int, int, int]:
         """Instance Number, place in the stack and slices of what is shown."""

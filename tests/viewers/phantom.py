@@ -26,6 +26,8 @@ _BALLS = tuple(
     Ball((MIDDLE_MM[0] + x, MIDDLE_MM[1] + y, MIDDLE_MM[2] + z), radius, 40 * number)
     for number, (x, y, z, radius) in enumerate(_PLACES_MM, start=1)
 )
+LEAST_PIXELS = 40
+"""Of an organ that is to be seen: edges of smaller ones are as large as they are."""
 NAMES = dict(enumerate(ORGANS, start=1))
 WORDS = tuple(structure(name).words for name in ORGANS)
 RGB = tuple(structure(name).rgb for name in ORGANS)
@@ -37,6 +39,10 @@ class Slice:
 
     is_body: np.ndarray
     labels: np.ndarray
+
+    def shows(self, number: int) -> bool:
+        """Whether an organ is on it, and more than its cap."""
+        return int((self.labels == number).sum()) >= LEAST_PIXELS
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,17 @@ class Patient:
     def middle(self) -> int:
         """The Instance Number of the slice that shows most organs."""
         return max(self.slices, key=lambda number: len(np.unique(self.slices[number].labels)))
+
+    @property
+    def telling_slices(self) -> tuple[int, ...]:
+        """Instance Numbers, ascending, of as few slices as show all organs."""
+        missing, found = set(NAMES), []
+        while missing:
+            shown = {n: {o for o in missing if each.shows(o)} for n, each in self.slices.items()}
+            best = max(shown, key=lambda number: len(shown[number]))
+            found.append(best)
+            missing -= shown[best]
+        return tuple(sorted(found))
 
     def write(self, name: str, writer: Writer, number: int) -> list[Path]:
         """Make a result of the true labels; its series is called by `name`."""
