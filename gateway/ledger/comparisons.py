@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .records import ComparisonRow, MeasuredRow
+from .removals import Gone, keep_file, plan_removal
 from .states import JobState
 from .store import Ledger
 from .transaction import Transaction
 
+KEPT_AS: Final = "results/{job_key}/comparison.json"
+"""A copy below data_dir: a ledger that is made anew without the row makes the same objects still."""
 FORGOTTEN_PRIOR: Final = "the earlier result was forgotten"
 MOST_EARLIER: Final = 50
 """As many earlier results of a patient are looked at."""
@@ -55,22 +58,33 @@ def comparisons_of_studies(ledger: Ledger, study_uids: Sequence[str]) -> Mapping
     return {row["job_key"]: ComparisonRow.of(row) for row in rows}
 
 
-def freeze_comparison(transaction: Transaction, comparison: ComparisonRow) -> None:
+def freeze_comparison(
+    transaction: Transaction, comparison: ComparisonRow, *, is_known_prior: bool = False
+) -> None:
     """Let a job's result be compared with this from now on.
+
+    Parameters
+    ----------
+    is_known_prior
+        It was frozen before; the earlier result need not be in this ledger.
 
     Raises
     ------
     StaleRow
         The earlier result was forgotten since it was chosen.
     """
-    if comparison.prior_job_key is not None:
+    if comparison.prior_job_key is not None and not is_known_prior:
         transaction.job(comparison.prior_job_key)
+    keep_file(transaction, KEPT_AS.format(job_key=comparison.job_key))
     transaction.execute("DELETE FROM comparisons WHERE job_key = ?", (comparison.job_key,))
     transaction.insert("comparisons", comparison.model_dump())
 
 
 def forget_as_prior(transaction: Transaction, study_uid: str) -> None:
     """Take out of the comparisons of later results what is of this study; what was delivered stays."""
+    later = transaction.execute("SELECT job_key FROM comparisons WHERE prior_study_uid = ?", (study_uid,))
+    kept = [KEPT_AS.format(job_key=row["job_key"]) for row in later.fetchall()]
+    plan_removal(transaction, Gone.FILE, kept)
     transaction.execute(
         "UPDATE comparisons SET why_none = ?, prior_job_key = NULL, prior_study_uid = NULL,"
         " prior_date = NULL, interval_days = 0, prior_object = '{}', changes = '[]'"

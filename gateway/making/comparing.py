@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from pydicom import Dataset
@@ -20,12 +21,14 @@ from pydicom import Dataset
 from converter.reading.headers import text_of
 from converter.results.comparison import Change, Comparison, NotCompared, PriorObject
 from converter.seg.segments import tracked_subject
+from gateway.adapters.durable import remove_file, write_durably
 from gateway.config import Config
-from gateway.ledger.comparisons import comparison_of, earlier_results, freeze_comparison
+from gateway.ledger.comparisons import KEPT_AS, comparison_of, earlier_results, freeze_comparison
 from gateway.ledger.flags import flags_of
 from gateway.ledger.records import ComparisonRow, JobRow, MeasuredRow
 from gateway.ledger.results import current_objects
 from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
 
 from .makers import Making, series_uid_of
@@ -58,10 +61,12 @@ class Comparing:
     ----------
     key
         Keeps digests of names from being guessed.
+    data_dir
+        Where a copy of what was chosen lies beside the results.
     """
 
-    def __init__(self, ledger: Ledger, config: Config, key: bytes) -> None:
-        self._ledger, self._config, self._key = ledger, config, key
+    def __init__(self, ledger: Ledger, config: Config, key: bytes, data_dir: Path) -> None:
+        self._ledger, self._config, self._key, self._data_dir = ledger, config, key, data_dir
 
     def measured(self, job: JobRow, making: Making) -> MeasuredRow:
         """What there is to know of a result for one that comes later.
@@ -93,16 +98,45 @@ class Comparing:
         """What a job's result says of change, as it was chosen when it was first encoded.
 
         None where its rule does not want it.
+
+        Raises
+        ------
+        StaleRow
+            The earlier result is being forgotten at this moment.
+        OSError
         """
         if not self.is_wanted(job):
             return None
         chosen_for = _chosen_for(job, now)
         row = comparison_of(self._ledger, job.job_key)
-        if row is None or row.chosen_for != chosen_for:
+        kept = self._kept(job)
+        if row is None and kept is not None and kept.chosen_for == chosen_for:
+            row = kept
+            with self._ledger.transaction() as transaction:
+                freeze_comparison(transaction, row, is_known_prior=True)
+        elif row is None or row.chosen_for != chosen_for:
             row = self._choose(job, now, chosen_for)
             with self._ledger.transaction() as transaction:
                 freeze_comparison(transaction, row)
+        if row != kept:
+            self._keep(row)
         return _as_shown(row)
+
+    def _kept(self, job: JobRow) -> ComparisonRow | None:
+        """The copy of what was chosen; None where there is none that can be read."""
+        try:
+            return ComparisonRow.model_validate_json(self._path(job.job_key).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _keep(self, row: ComparisonRow) -> None:
+        write_durably(self._path(row.job_key), row.model_dump_json().encode())
+        if comparison_of(self._ledger, row.job_key) != row:
+            remove_file(self._path(row.job_key))
+            raise StaleRow("what it was compared with is being forgotten; encode it again")
+
+    def _path(self, job_key: str) -> Path:
+        return self._data_dir / KEPT_AS.format(job_key=job_key)
 
     def _choose(self, job: JobRow, now: MeasuredRow, chosen_for: str) -> ComparisonRow:
         why = _NO_ISSUER if not now.subject else _NO_DATE if not now.acquired else ""

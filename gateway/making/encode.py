@@ -69,7 +69,7 @@ class Encode:
         self._config = config
         self._tracking_key = tracking_key
         self._choose = Choosing(ledger, config, takes)
-        self._comparing = Comparing(ledger, config, tracking_key)
+        self._comparing = Comparing(ledger, config, tracking_key, workplace.data_dir)
 
     def __call__(self, job: JobRow) -> None:
         """Take the step.

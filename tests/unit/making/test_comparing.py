@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +13,16 @@ from gateway.adapters.folder import FolderStore
 from gateway.config import Config
 from gateway.files.results import JobResults
 from gateway.files.workplace import Workplace
-from gateway.ledger.comparisons import comparison_of, write_measured
+from gateway.ledger.comparisons import KEPT_AS, comparison_of, freeze_comparison, write_measured
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
 from gateway.ledger.erasing import erase_study, request_forget
 from gateway.ledger.flags import Flag, FlagSource, write_flags
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
-from gateway.ledger.records import JobRow, MeasuredRow
+from gateway.ledger.records import ComparisonRow, JobRow, MeasuredRow
+from gateway.ledger.removals import Gone, removals_of
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
 from gateway.making.comparing import Comparing, acquired
 from gateway.making.encode import Encode
@@ -101,11 +104,16 @@ class Archive:
         """What the result of now, which has been encoded never before, is compared with."""
         now = self.own(NOW.model_copy(update=said))
         job = self.add(now, self.study_of_now, events=(JobEvent.SEGMENTED,))
-        return Comparing(self.ledger, config, b"key").compared(job, now)
+        return Comparing(self.ledger, config, b"key", self.ledger.path.parent).compared(job, now)
 
     def compared_again(self, **said: Any) -> Any:
         now = self.own(NOW.model_copy(update=said))
-        return Comparing(self.ledger, WANTED, b"key").compared(self.job(now), now)
+        return Comparing(self.ledger, WANTED, b"key", self.ledger.path.parent).compared(self.job(now), now)
+
+    @property
+    def kept(self) -> Path:
+        """Where the copy of what was chosen lies."""
+        return self.ledger.path.parent / KEPT_AS.format(job_key=self.own(NOW).job_key)
 
     def row(self) -> Any:
         return comparison_of(self.ledger, self.own(NOW).job_key)
@@ -211,6 +219,30 @@ def test_prior_is_chosen_once_and_kept_until_another_patient_is_meant(archive: A
     assert archive.compared_again(name="").interval_days == 31
 
 
+def test_ledger_that_lost_what_was_chosen_takes_it_from_beside_the_results(archive: Archive) -> None:
+    archive.earlier()
+    first = archive.compared()
+    archive.earlier(job_key="nearer", acquired="20260501000000")
+    with archive.ledger.transaction() as transaction:
+        transaction.execute("DELETE FROM comparisons")
+    assert archive.compared_again() == first
+    assert archive.row().interval_days == 91
+
+
+def test_copy_that_cannot_be_read_is_written_anew(archive: Archive) -> None:
+    archive.earlier()
+    first = archive.compared()
+    archive.kept.write_bytes(b"{")
+    assert archive.compared_again() == first
+    assert archive.kept.read_bytes() == archive.row().model_dump_json().encode()
+
+
+def test_prior_that_is_gone_before_it_is_frozen_is_not(archive: Archive) -> None:
+    row = ComparisonRow(job_key="x", chosen_for="", why_none="", prior_job_key="gone")
+    with pytest.raises(StaleRow), archive.ledger.transaction() as transaction:
+        freeze_comparison(transaction, row)
+
+
 def test_forgotten_prior_takes_its_values_out_of_later_comparisons(archive: Archive) -> None:
     archive.earlier(study_uid="1.2.77.1")
     archive.compared()
@@ -220,6 +252,8 @@ def test_forgotten_prior_takes_its_values_out_of_later_comparisons(archive: Arch
     with archive.ledger.transaction() as transaction:
         erase_study(transaction, transaction.study("1.2.77.1"), why="forgotten")
     after = archive.row().model_dump_json()
+    (planned,) = removals_of(archive.ledger, Gone.FILE, 0, 9)[-1:]
+    assert archive.ledger.path.parent / planned.name == archive.kept
     for value in ("then", "1.2.77.1", "2026-03-02", "100.0"):
         assert value in before
         assert value not in after.replace("then_ml", "")
