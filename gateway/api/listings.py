@@ -5,12 +5,13 @@ The shapes are those of `gateway.api.models`.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from batch_job.contract import EXIT_DONE
-from gateway.ledger.comparisons import comparison_of, comparisons_of_studies
+from gateway.ledger.comparisons import comparison_of, comparisons_of_study
 from gateway.ledger.corrections import corrections_of, corrections_of_studies
 from gateway.ledger.flags import flags_of, flags_of_studies
 from gateway.ledger.records import (
@@ -98,7 +99,7 @@ def show_study(ledger: Ledger, study: str) -> Json | None:
         return None
     timeline, left_out = _timeline_of_study(ledger, row.study_uid)
     return {
-        **_summaries(ledger, [row])[0],
+        **_summaries(ledger, [row], comparisons_of_study(ledger, row.study_uid))[0],
         "series": _series(ledger, row.study_uid),
         "timeline": timeline,
         "timeline_left_out": left_out,
@@ -151,14 +152,15 @@ _DELIVERIES_OF_STUDIES = (
 )
 
 
-def _summaries(ledger: Ledger, studies: Sequence[StudyRow]) -> list[Json]:
+def _summaries(
+    ledger: Ledger, studies: Sequence[StudyRow], compared: Mapping[str, ComparisonRow] = MappingProxyType({})
+) -> list[Json]:
     uids = json.dumps([study.study_uid for study in studies])
     jobs, deliveries = defaultdict[str, list[Json]](list), defaultdict[str, list[Json]](list)
     runs = defaultdict[str, list[RunRow]](list)
     for row in ledger.read(_RUNS_OF_STUDIES, (uids, MAX_RUNS)):
         runs[row["job_key"]].append(RunRow.of(row))
     flags = flags_of_studies(ledger, [study.study_uid for study in studies])
-    compared = comparisons_of_studies(ledger, [study.study_uid for study in studies])
     corrections = corrections_of_studies(ledger, [study.study_uid for study in studies])
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
         job = JobRow.of(row)

@@ -107,7 +107,9 @@ class StudyJob(BaseModel):
     rule: str = Field(description="The rule that chose it")
     engine: str
     flags: list[JobFlag] = Field(description="Doubts about the result: of its arrival first, then its own")
-    comparison: Comparison | None = Field(description="null: not asked for, not encoded yet, or in the cloud")
+    comparison: Comparison | None = Field(
+        description="null: not asked for, not encoded yet, in lists, or in the cloud"
+    )
     corrections: list[Correction] = Field(description="The latest first; empty in the cloud")
     warnings: list[str] = Field(description="What the encoder noted about the result")
     next_try: str | None = Field(description="When the present step is tried again, where it was put off")

@@ -4,8 +4,7 @@ What a result is compared with is chosen when it is first encoded, and stays: th
 is the same objects. Names, birth dates and Patient IDs stand here as keyed digests only.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from .records import ComparisonRow, MeasuredRow
@@ -48,12 +47,10 @@ def comparison_of(ledger: Ledger, job_key: str) -> ComparisonRow | None:
     return ComparisonRow.of(rows[0]) if rows else None
 
 
-def comparisons_of_studies(ledger: Ledger, study_uids: Sequence[str]) -> Mapping[str, ComparisonRow]:
-    """What the results of these studies were compared with, by job."""
+def comparisons_of_study(ledger: Ledger, study_uid: str) -> Mapping[str, ComparisonRow]:
+    """What the results of a study were compared with, by job."""
     rows = ledger.read(
-        "SELECT c.* FROM jobs j JOIN comparisons c USING (job_key)"
-        " WHERE j.study_uid IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(study_uids)),),
+        "SELECT c.* FROM jobs j JOIN comparisons c USING (job_key) WHERE j.study_uid = ?", (study_uid,)
     )
     return {row["job_key"]: ComparisonRow.of(row) for row in rows}
 

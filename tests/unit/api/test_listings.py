@@ -286,6 +286,8 @@ def test_job_says_what_its_result_was_compared_with(world, client: httpx.Client)
     assert client.get(f"/api/v1/jobs/{job_key}").json()["comparison"] == shown
     (job,) = client.get(f"/api/v1/studies/{uid}").json()["jobs"]
     assert job["comparison"] == shown
+    (listed,) = client.get("/api/v1/studies?limit=1").json()["items"]
+    assert [job["comparison"] for job in listed["jobs"]] == [None]  # it may be long
     assert client.get(f"/api/v1/jobs/{prior}").json()["comparison"] is None
 
 
