@@ -104,14 +104,14 @@ class _Look:
     def _figures(self) -> Iterator[str]:
         tables = {
             "study": "studies", "job": "jobs", "delivery": "deliveries", "instance": "instances",
-            "quarantine": "quarantine",
+            "quarantine": "quarantine", "correction": "corrections",
         }  # fmt: skip
         kept = {
             (row["kind"], row["state"]): row["number"]
             for row in self._connection.execute("SELECT * FROM counts WHERE number <> 0")
         }
         for kind, table in tables.items():
-            state = "state" if kind in ("study", "job", "delivery") else "''"
+            state = "state" if kind in ("study", "job", "delivery", "correction") else "''"
             rows = self._connection.execute(f"SELECT {state}, count(*) FROM {table} GROUP BY 1").fetchall()
             there = {(kind, row[0]): row[1] for row in rows}
             if there != {key: number for key, number in kept.items() if key[0] == kind}:

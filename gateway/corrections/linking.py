@@ -14,14 +14,12 @@ from typing import Final
 from converter.edited.agreement import Edited
 from converter.edited.origin import Origin, matching_segments, read_origin
 from converter.errors import LabelsDoNotFit
-from converter.seg.settings import SOP_CLASSES
 from converter.series import parse_frame_name
 from gateway.ledger.completion import images_of
-from gateway.ledger.corrections import Evidence, SourceResults
+from gateway.ledger.corrections import SEGMENTATIONS, Evidence, SourceResults
 from gateway.ledger.records import JobRow, ResultObjectRow
 from gateway.ledger.store import Ledger
 
-SEGMENTATIONS: Final = frozenset(map(str, SOP_CLASSES.values()))
 FEW: Final = 2
 """Fewer names in common may be chance."""
 

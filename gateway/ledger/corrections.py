@@ -9,13 +9,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from .records import CorrectedStructure, CorrectionRow, JobRow, ResultObjectRow, utc_now
 from .states import JOB_OPEN, CorrectionEvent, CorrectionState, JobState, next_correction_state
 from .store import Ledger
 from .transaction import StaleRow, Transaction
 
-WHY_NOT_INPUT = "a correction of a result of this software"
+SEGMENTATIONS: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""The SOP classes: of bits, and of label maps."""
+WHY_NOT_INPUT: Final = "a correction of a result of this software"
 
 
 class Evidence(StrEnum):
@@ -65,6 +68,17 @@ def expect_correction(transaction: Transaction, sop_instance_uid: str, study_uid
         return
     state = next_correction_state(known.state, CorrectionEvent.CAME_AGAIN)
     transaction.update("corrections", "sop_instance_uid", sop_instance_uid, {"state": state})
+
+
+def expect_all(transaction: Transaction) -> None:
+    """Let every segmentation here wait of which the ledger does not say that it is a correction."""
+    transaction.execute(
+        "INSERT INTO corrections (sop_instance_uid, study_uid, state, received_at)"
+        " SELECT sop_instance_uid, study_uid, 'waiting', received_at FROM instances"
+        " WHERE is_current = 1 AND removed_at IS NULL AND sop_class_uid IN (?, ?)"
+        " AND sop_instance_uid NOT IN (SELECT sop_instance_uid FROM corrections)",
+        SEGMENTATIONS,
+    )
 
 
 def compared(

@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.config import UPLOAD_RULE
 
+from .corrections import expect_all
 from .records import utc_now
 from .states import AT_THE_QUEUE, DELIVERY_ARRIVED, JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
@@ -48,6 +49,7 @@ def mend_rows(transaction: Transaction, study_key_of: Callable[[str], str]) -> N
     _drop_halves_of_jobs(transaction)
     while sum(_drop_references(transaction)):
         pass
+    expect_all(transaction)
     _write_lost_runs(transaction, now)
     transaction.execute(
         "UPDATE studies SET is_upload = 1 WHERE study_uid IN (SELECT study_uid FROM jobs WHERE rule = ?)",

@@ -8,15 +8,14 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import structlog
 from pydicom.uid import UID
 
 from converter.results.header import is_our_own
-from converter.seg.settings import SOP_CLASSES
 from gateway.adapters.durable import file_digest
 from gateway.files.locks import DataLocks
+from gateway.ledger.corrections import SEGMENTATIONS
 from gateway.ledger.instances import (
     FOUND_AT_START,
     ArrivedInstance,
@@ -58,8 +57,6 @@ SUCCESS = 0x0000
 KEPT_ASIDE = 0xB007  # warning: data set does not match SOP class, here: kept, a person will look at it
 CANNOT_UNDERSTAND = 0xC000
 OUT_OF_RESOURCES = 0xA700
-
-SEGMENTATIONS: Final = frozenset(SOP_CLASSES.values())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread
 
 from converter.results.settings import Algorithm
+from converter.seg.settings import Encoding, SegmentationType
 from converter.segmentation import SegmentationSettings, encode_segmentation
 from converter.series import Volume, read_series
 from converter.terminology import Code
@@ -63,6 +64,16 @@ class Site:
         self.worker.work()
         return corrections_of(self.ledger, JOB_KEY)
 
+    def make_label_map(self, labels: np.ndarray, out: Path) -> Path:
+        """A label map as this software writes it, of another job."""
+        encoding = Encoding(SegmentationType.LABELMAP)
+        settings = replace(_settings(), sop_instance_uid="2.25.17", series_uid="2.25.18", encoding=encoding)
+        return encode_segmentation(self.volume, labels, NAMES, settings, out).path
+
+    def restart(self) -> None:
+        """Begin anew, as another process would."""
+        self.worker = _worker(self.ledger)
+
     def waiting(self) -> int:
         return len(self.ledger.read("SELECT 1 FROM corrections WHERE state = 'waiting'"))
 
@@ -86,8 +97,11 @@ def site(tmp_path: Path, small_study: Path) -> Iterator[Site]:
             for path in sorted(small_study.glob("*.dcm")):
                 store_instance(transaction, _arrived(path, tmp_path, is_slice=True), 1)
         ours = _make_result(ledger, tmp_path, volume, labels)
-        worker = Corrections(ledger, Bus(), Workplace(ledger, tmp_path), lambda uid: f"key of {uid}")
-        yield Site(ledger, tmp_path, volume, labels, ours, worker)
+        yield Site(ledger, tmp_path, volume, labels, ours, _worker(ledger))
+
+
+def _worker(ledger: Ledger) -> Corrections:
+    return Corrections(ledger, Bus(), Workplace(ledger, ledger.path.parent), lambda uid: f"key of {uid}")
 
 
 def _arrived(path: Path, data_dir: Path, *, is_slice: bool) -> ArrivedInstance:
@@ -97,6 +111,14 @@ def _arrived(path: Path, data_dir: Path, *, is_slice: bool) -> ArrivedInstance:
         header.SOPInstanceUID, header.SOPClassUID, "1.2.840.10008.1.2.1", header.Modality, 3, "",
         str(path.relative_to(data_dir)), path.stat().st_size, "h", "p", "g", is_slice,
         "" if is_slice else "not a CT or MR image", "PACS", may_be_correction=not is_slice,
+    )  # fmt: skip
+
+
+def _settings() -> SegmentationSettings:
+    return SegmentationSettings(
+        sop_instance_uid="2.25.7", series_uid="2.25.8", series_number=9003, series_description="IRIS",
+        made_at=datetime(2026, 1, 2, tzinfo=UTC), task="total",
+        algorithm=Algorithm("threshold total", "1", Code("123105", "DCM", "Histogram Analysis")),
     )  # fmt: skip
 
 
@@ -112,12 +134,7 @@ def _make_result(ledger: Ledger, folder: Path, volume: Volume, labels: np.ndarra
         transaction.move_job(JOB_KEY, JobEvent.SEGMENTED, columns={"labels_sha256": "d" * 64})
     path = folder / "results" / JOB_KEY / "2.25.7.dcm"
     path.parent.mkdir(parents=True)
-    settings = SegmentationSettings(
-        sop_instance_uid="2.25.7", series_uid="2.25.8", series_number=9003, series_description="IRIS",
-        made_at=datetime(2026, 1, 2, tzinfo=UTC), task="total",
-        algorithm=Algorithm("threshold total", "1", Code("123105", "DCM", "Histogram Analysis")),
-    )  # fmt: skip
-    encoded = encode_segmentation(volume, labels, NAMES, settings, path)
+    encoded = encode_segmentation(volume, labels, NAMES, _settings(), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     made = ResultObject(
         "seg", str(path.relative_to(folder)), digest, encoded.sop_class_uid, encoded.sop_instance_uid

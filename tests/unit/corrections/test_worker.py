@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
 from gateway.api.ledger_store import LedgerStore
 from gateway.api.listings import show_job, show_study
+from gateway.ledger.corrections import expect_all
 from gateway.ledger.erasing import erase_study
 from gateway.ledger.states import CorrectionState
 from gateway.ledger.transaction import Transaction
@@ -130,6 +132,34 @@ def test_segments_that_overlap_are_compared_each_by_itself(site: Any) -> None:
     liver, spleen, _ = correction.structures
     both = int((site.labels == 2).sum()), int((site.labels > 0).sum() - (site.labels == 5).sum())
     assert (liver.dice, spleen.dice) == (1.0, round(2 * both[0] / sum(both), 4))
+
+
+def test_label_map_that_was_edited_is_compared_as_bits_are(site: Any, tmp_path: Path) -> None:
+    labels = np.where(site.labels == 2, 0, site.labels)
+    labels[0, 40:44, 40:44] = 2
+    path = site.make_label_map(labels, tmp_path / "map.dcm")
+    seg = dcmread(path)
+    seg.Manufacturer = "Viewers"
+    for segment in seg.SegmentSequence[1:]:  # behind the background
+        del segment.TrackingUID
+    seg.ContributingEquipmentSequence = []
+    seg.save_as(path)
+    site.receive(path)
+    (correction,) = site.look()
+    assert [(one.structure, one.dice) for one in correction.structures] == [
+        ("liver", 1.0), ("spleen", 0.0), ("kidney_right", 1.0),
+    ]  # fmt: skip
+
+
+def test_segmentations_are_looked_at_again_in_a_ledger_that_was_mended(site: Any) -> None:
+    site.receive(edited(site))
+    site.look()
+    with site.ledger.transaction() as transaction:
+        transaction.execute("DELETE FROM corrections")
+        expect_all(transaction)
+    site.restart()
+    (correction,) = site.look()
+    assert correction.state is CorrectionState.COMPARED
 
 
 def test_segmentation_waits_while_something_may_come_of_its_study(site: Any) -> None:
