@@ -5,6 +5,7 @@ which explicit VR limits it (PS3.5 7.1.2). Contours are composed as bytes; pydic
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from struct import pack
 from typing import Final
@@ -33,6 +34,7 @@ from converter.series import Frame, Volume
 from converter.source_header import source_header
 from converter.terminology import Structure
 
+from .checking import check_reads_back
 from .names import region_names
 from .numbers import point_texts
 from .tracing import trace
@@ -49,7 +51,8 @@ def write_structure_set(labelled: Labelled, settings: ResultSettings, out: Path)
     Raises
     ------
     EncodingFailed
-        There is nothing to draw, or the header of the series does not allow it.
+        There is nothing to draw, the header of the series does not allow it, or what was written does not
+        read back as the labels; there is no file then.
     OSError
     """
     if not labelled.values:
@@ -66,7 +69,8 @@ def write_structure_set(labelled: Labelled, settings: ResultSettings, out: Path)
         _region(number, each, contours[value])
         for number, (value, each) in enumerate(zip(labelled.values, found, strict=True), start=1)
     )
-    return (write_object(before, out, tail=_sequence(ROI_CONTOURS, regions) + behind),)
+    tail = _sequence(ROI_CONTOURS, regions) + behind
+    return (write_object(before, out, tail=tail, check=partial(check_reads_back, labelled=labelled)),)
 
 
 WRITER = Writer(made_with("1"), write_structure_set)

@@ -2,8 +2,9 @@
 
 import io
 from contextlib import nullcontext
+from itertools import pairwise
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
+from converter.errors import EncodingFailed
 from converter.explicit_vr import (
     SEQUENCE_END,
     UNDEFINED_LENGTH,
@@ -38,11 +40,21 @@ def planar_configuration_of(syntax: UID) -> int:
 
 
 def pixel_data(picture: NDArray[np.uint8], syntax: UID) -> list[bytes]:
-    """The element Pixel Data of one picture, (rows, columns, 3), in parts."""
+    """The element Pixel Data of one picture, (rows, columns, 3), in parts.
+
+    What is compressed is read back, by another codec where there is one, and compared with what was drawn.
+
+    Raises
+    ------
+    EncodingFailed
+        It is not the same.
+    """
     if syntax == ExplicitVRLittleEndian:
         length = picture.nbytes + picture.nbytes % 2
         return [pixel_data_header("OB", length), picture.tobytes(), bytes(picture.nbytes % 2)]
     frame = _run_lengths(picture) if syntax == RLELossless else _compressed(picture, syntax)
+    if not np.array_equal(_decoded(frame, picture.shape, syntax), picture):
+        raise EncodingFailed("a compressed picture does not read back as it was drawn; nothing was written")
     head = pixel_data_header("OB", UNDEFINED_LENGTH)
     return [head, encapsulate([frame], has_bot=True), delimiter(SEQUENCE_END)]
 
@@ -64,6 +76,44 @@ def _compressed(picture: NDArray[np.uint8], syntax: UID) -> bytes:
             number_of_frames=1,
         )
     return encoded
+
+
+def _decoded(frame: bytes, shape: tuple[int, ...], syntax: UID) -> NDArray[np.uint8]:
+    """The picture of a compressed frame, (rows, columns, 3); any other array where that is damaged."""
+    rows, columns = shape[:2]
+    try:
+        if syntax == RLELossless:
+            offsets = [*np.frombuffer(frame, "<u4", 4)[1:].tolist(), len(frame)]
+            colours = [
+                Image.frombytes("L", (columns, rows), frame[begin:end], "packbits", "L")
+                for begin, end in pairwise(offsets)
+            ]
+            return np.stack([np.asarray(colour) for colour in colours], axis=-1)
+        if syntax == JPEG2000Lossless:
+            with Image.open(io.BytesIO(frame)) as read:
+                return np.asarray(read)
+        return _by_pydicom(frame, rows, columns, syntax)
+    except Exception:  # whatever a codec raises
+        return np.zeros(0, np.uint8)
+
+
+def _by_pydicom(frame: bytes, rows: int, columns: int, syntax: UID) -> NDArray[np.uint8]:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    said: Any = {
+        "rows": rows,
+        "columns": columns,
+        "samples_per_pixel": 3,
+        "bits_allocated": 8,
+        "bits_stored": 8,
+        "pixel_representation": 0,
+        "photometric_interpretation": photometric_of(syntax),
+        "planar_configuration": planar_configuration_of(syntax),
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
+    decoded, _ = get_decoder(syntax).as_array(encapsulate([frame], has_bot=True), **said)
+    return np.asarray(decoded, np.uint8)
 
 
 def _run_lengths(picture: NDArray[np.uint8]) -> bytes:

@@ -1,6 +1,7 @@
 """Writes a result object that fits into memory; many frames have a writer of their own (`seg.writer`)."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from pydicom import Dataset, config
@@ -11,7 +12,12 @@ from .settings import WrittenObject
 
 
 def write_object(
-    result: Dataset, out: Path, warnings: tuple[str, ...] = (), *, tail: bytes = b""
+    result: Dataset,
+    out: Path,
+    warnings: tuple[str, ...] = (),
+    *,
+    tail: bytes = b"",
+    check: Callable[[Path], None] | None = None,
 ) -> WrittenObject:
     """Write what `header.result_header` began, durably: under its name it is whole.
 
@@ -19,6 +25,8 @@ def write_object(
     ----------
     tail
         Elements behind the last one of `result`, encoded in its transfer syntax.
+    check
+        Looks at the file before it gets its name; where it raises, nothing is left.
 
     Raises
     ------
@@ -32,6 +40,8 @@ def write_object(
         staged.write(content.getvalue())
         staged.write(tail)
         staged.finish()
+        if check is not None:
+            check(staged.temporary)
         staged.commit()
     finally:
         staged.discard()

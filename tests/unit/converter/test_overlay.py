@@ -10,6 +10,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from converter.errors import EncodingFailed
+from converter.pictures import codecs
 from converter.pictures.contours import contours
 from converter.pictures.grey import brightness_of
 from converter.pictures.overlay import encode_overlay
@@ -157,6 +158,21 @@ def test_every_transfer_syntax_shows_the_same_pixels(body: Labelled, tmp_path: P
     for one, other in zip(plain, packed, strict=True):
         assert np.array_equal(one.pixel_array, other.pixel_array)
     assert errors_of(tmp_path / syntax / "2.25.1.dcm") == []
+
+
+@pytest.mark.parametrize("syntax", ["rle", "jpegls", "jpeg2000"])
+def test_picture_that_does_not_read_back_as_it_was_drawn_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, syntax: str
+) -> None:
+    """One pixel in one colour is another one."""
+    picture = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+    other = picture.copy()
+    other[5, 6, 1] ^= 1
+    for name in ("_run_lengths", "_compressed"):
+        real = getattr(codecs, name)
+        monkeypatch.setattr(codecs, name, lambda _, *said, real=real: real(other, *said))
+    with pytest.raises(EncodingFailed, match="does not read back"):
+        codecs.pixel_data(picture, SYNTAX_NAMES[syntax])
 
 
 def test_same_labels_give_the_same_bytes(body: Labelled, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from skimage.draw import polygon2mask
 
 from batch_job.contract import engines, task_facts
-from converter.contours import document
+from converter.contours import checking, document
 from converter.contours.document import write_structure_set
 from converter.contours.names import region_names
 from converter.contours.numbers import point_texts
@@ -223,11 +223,43 @@ def test_contours_on_frames_of_one_object_name_the_frame(
 def test_contour_with_more_text_than_explicit_vr_can_hold_is_read_whole(
     labelled: Labelled, said: ResultSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        document, "point_texts", lambda _, begins: [b"\\".join([b"1.25"] * 30_000)] * len(begins)
-    )
+    """Such a one runs 1001 times around its structure, which encloses the same."""
+
+    def around_and_around(points_mm: np.ndarray, begins: np.ndarray) -> list[bytes]:
+        return [b"\\".join([text] * 1001) for text in point_texts(points_mm, begins)]
+
+    once = written(labelled, said, tmp_path / "once.dcm")
+    monkeypatch.setattr(document, "point_texts", around_and_around)
     found = written(labelled, said, tmp_path / "rt.dcm")
-    assert len(found.ROIContourSequence[0].ContourSequence[0].ContourData) == 30_000
+    first, before = (each.ROIContourSequence[0].ContourSequence[0].ContourData for each in (found, once))
+    assert len(first) == 1001 * len(before)
+    assert (tmp_path / "rt.dcm").stat().st_size > 1001 * 65 * len(found.ROIContourSequence)
+
+
+@pytest.mark.parametrize("what", ["another pixel", "elsewhere", "cut short", "damaged"])
+def test_contours_that_do_not_enclose_their_labels_are_not_kept(
+    labelled: Labelled, said: ResultSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def wrong(points_mm: np.ndarray, begins: np.ndarray) -> list[bytes]:
+        if what == "another pixel":
+            points_mm = points_mm - np.array([1.25, 0, 0])
+        if what == "elsewhere":
+            points_mm = points_mm + np.array([0, 0, 1])
+        texts = point_texts(points_mm, begins)
+        if what == "cut short":
+            return [b"\\".join(text.split(b"\\")[:6]) for text in texts]
+        return [text + b"\\x" for text in texts] if what == "damaged" else texts
+
+    monkeypatch.setattr(document, "point_texts", wrong)
+    monkeypatch.setattr(checking, "LEAST_ML", 0.0)
+    names = (
+        r" of \w+ do not .* \(Dice 0\.\d+\)"
+        if what in ("another pixel", "cut short")
+        else " do not read back"
+    )
+    with pytest.raises(EncodingFailed, match=rf"^the contours{names}.*; nothing was written$"):
+        write_structure_set(labelled, said, tmp_path / "rt.dcm")
+    assert list(tmp_path.glob("*rt.dcm*")) == []
 
 
 def test_structure_set_of_the_same_work_has_the_same_bytes(
