@@ -4,6 +4,7 @@ All are compared by place in the patient: with the real label map of ct-torso-3m
 balls lie at known places.
 """
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from benchmarks.geometry.phantoms import BALLS
 from converter.derived_series import write_series
 from converter.geometry import LPS_FROM_RAS
 from converter.label_file import encode_label_file
+from converter.segmentation import Encoding, SegmentationType, segmentation_writer
 from converter.segmentation_reader import decode_segmentation
 from converter.series import read_series
 from gateway.making.terms import label_table
@@ -91,7 +93,8 @@ def values_by_number(path: Path) -> np.ndarray:
     by_name = {name: value for value, name in TOTAL.names.items()}
     values = np.zeros(256, np.uint8)
     for segment in dcmread(path).SegmentSequence:
-        values[segment.SegmentNumber] = by_name[segment.TrackingID]
+        if segment.SegmentNumber:  # without the background
+            values[segment.SegmentNumber] = by_name[segment.TrackingID]
     return values
 
 
@@ -132,6 +135,19 @@ def test_real_labels_are_read_by_dcmqi_voxel_for_voxel(torso: Path, labels: Grid
     numbers = read.values.astype(int)
     assert np.array_equal(values_by_number(torso / "seg.dcm")[numbers], labels.at(read.places_mm))
     assert np.count_nonzero(numbers) == np.count_nonzero(labels.values)
+
+
+def test_label_map_is_read_by_dcmqi_with_names_and_without_its_background(
+    data: Path, torso: Path, labels: Grid, tmp_path: Path
+) -> None:
+    seg = tmp_path / "seg.dcm"
+    writer = segmentation_writer(Encoding(SegmentationType.LABELMAP))
+    encode_label_file(torso / "series", data / "ct-torso-3mm" / "labels.nii.gz", seg, TOTAL, writer)
+    read = by_dcmqi(seg, tmp_path / "dcmqi")
+    assert np.array_equal(values_by_number(seg)[read.values.astype(int)], labels.at(read.places_mm))
+    described = json.loads((tmp_path / "dcmqi" / "meta.json").read_text())["segmentAttributes"]
+    named = {each["labelID"]: each["SegmentLabel"] for group in described for each in group}
+    assert named == {item.SegmentNumber: item.SegmentLabel for item in dcmread(seg).SegmentSequence[1:]}
 
 
 def test_real_labels_lie_on_the_hounsfield_units_that_dcm2niix_reads_of_the_source(

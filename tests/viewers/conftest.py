@@ -11,7 +11,7 @@ from tests.conftest import OHIF_PAGES, find_chromium, find_dicomweb
 from tests.viewers.driving import GRAPHICS, Ohif
 from tests.viewers.serving import serving
 
-SIZE = {"width": 1200, "height": 700}
+SIZE = {"width": 1000, "height": 600}
 
 
 @pytest.fixture(scope="module")

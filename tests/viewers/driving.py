@@ -22,6 +22,8 @@ GRAPHICS = (
 """What Chromium needs to draw volumes without a graphics card."""
 STARTING_MS = 120_000
 LOOKING_S = 30.0
+TURNING_S = 5.0
+"""After that the wheel is turned once more."""
 
 Seen = TypeVar("Seen")
 
@@ -54,8 +56,11 @@ class Ohif:
         """Open the panel on the right."""
         self._page.locator("[data-cy=panelSegmentation-btn]").click()
 
-    def segments(self, first: str) -> list[tuple[str, tuple[int, ...]]]:
-        """Names and colours of the list, as soon as it begins with `first`."""
+    def segments(self, description: str, first: str) -> list[tuple[str, tuple[int, ...]]]:
+        """Names and colours of the list of that series, as soon as it begins with `first`."""
+        expect(
+            self._page.get_by_role("combobox").filter(has_text=re.compile(f"^{description}$"))
+        ).to_be_visible()
         rows = self._page.locator("[data-cy=data-row]")
         expect(rows.first.locator("[data-cy=data-row-title]")).to_have_text(first)
         colours = rows.locator("[data-cy=data-row-colorhex]").evaluate_all(
@@ -73,9 +78,11 @@ class Ohif:
         step = 1 if before[1] < before[2] else -1
         while before[0] != instance:
             self._page.mouse.wheel(0, 100 * step)
-            now = seen(self._shown, partial(_is_elsewhere, before[1]))
-            if abs(now[0] - instance) > abs(before[0] - instance) or now[1] in (1, now[2]):
+            now = seen(self._shown, partial(_is_elsewhere, before[1]), TURNING_S)
+            if abs(now[0] - instance) > abs(before[0] - instance):
                 step = -step  # slices may be sorted against their numbers
+            if now[1] in (1, now[2]):
+                step = 1 if now[1] == 1 else -1
             before = now
 
     def _shown(self) -> tuple[int, int, int]:
@@ -122,9 +129,9 @@ def _is_elsewhere(place: int, shown: tuple[int, int, int]) -> bool:
     return shown[1] != place
 
 
-def seen(look: Callable[[], Seen], is_right: Callable[[Seen], bool]) -> Seen:
-    """Look until it is right; what was seen last, after `LOOKING_S`, whether right or not."""
-    deadline = time.monotonic() + LOOKING_S
+def seen(look: Callable[[], Seen], is_right: Callable[[Seen], bool], most_s: float = LOOKING_S) -> Seen:
+    """Look until it is right; what was seen last, after `most_s`, whether right or not."""
+    deadline = time.monotonic() + most_s
     while True:
         found = look()
         if is_right(found) or time.monotonic() > deadline:

@@ -72,7 +72,7 @@ def test_segmentation_shows_each_organ_by_name_in_its_colour_at_its_place(
     ohif: Ohif, shown: Study, name: str
 ) -> None:
     ohif.open_series(name)
-    segments = ohif.segments(WORDS[0])
+    segments = ohif.segments(name, WORDS[0])
     assert [words for words, _ in segments] == list(WORDS)
     for (_, listed), recommended in zip(segments, RGB, strict=True):
         assert listed == pytest.approx(recommended, abs=CLOSE)
@@ -85,7 +85,7 @@ def test_label_map_with_background_shows_each_organ_by_name_at_its_place_whateve
     ohif: Ohif, shown: Study
 ) -> None:
     ohif.open_series("numbers and background")
-    segments = ohif.segments("Background")
+    segments = ohif.segments("numbers and background", "Background")
     assert [words for words, _ in segments] == ["Background", *WORDS]
     coloured = {number: rgb for number, (_, rgb) in enumerate(segments) if max(rgb) > min(rgb)}
     assert {2, 3, 4, 5} <= set(coloured)  # OHIF up to 3.14.0-beta.6 draws the first one black

@@ -66,7 +66,7 @@ def test_segmentation_of_a_direction_shows_each_organ_at_its_place(
     ohif.open_segment_list()
     for name, encoding in ENCODINGS.items():
         ohif.open_series(name)
-        segments = ohif.segments("Background" if encoding.describes_background else WORDS[0])
+        segments = ohif.segments(name, "Background" if encoding.describes_background else WORDS[0])
         colours = dict(enumerate(RGB, start=1))
         if encoding.describes_background:
             colours = {n: rgb for n, (_, rgb) in enumerate(segments) if max(rgb) > min(rgb)}
