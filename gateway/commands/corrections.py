@@ -1,6 +1,8 @@
 """The command `iris corrections`: results that somebody edited, as a list and for training."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,8 +64,11 @@ def export(
     written = there = left_out = 0
     with plain_errors():
         data_dir = load_config(config).data_dir.absolute()
-        target.mkdir(parents=True, exist_ok=True)
-        with Ledger(data_dir / LEDGER_NAME, read_only=True) as ledger, progress_bar("writing") as tell:
+        with (
+            Ledger(data_dir / LEDGER_NAME, read_only=True) as ledger,
+            _temporary_files_in(target.absolute() / ".temporary"),
+            progress_bar("writing") as tell,
+        ):
             rows = [row for row in _known(ledger) if row.state is CorrectionState.COMPARED]
             for done, row in enumerate(rows):
                 tell(done, len(rows))
@@ -77,6 +82,20 @@ def export(
     out.print(f"{target}: {written} written, {there} there already, {left_out} left out")
     if left_out and not written and not there:
         fail("nothing could be written; the lines above say why")
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Images on their way are patients' too: a kill must not leave them elsewhere."""
+    from gateway.adapters.durable import make_folder, remove_folder
+
+    make_folder(folder)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        remove_folder(folder)
 
 
 def _known(ledger: "Ledger") -> "list[CorrectionRow]":

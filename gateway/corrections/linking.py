@@ -70,9 +70,11 @@ def find_source(origin: Origin, results: SourceResults, ledger: Ledger, data_dir
     if any(one.sop_instance_uid == origin.sop_instance_uid for one in results.objects):
         return None  # it is one itself, which came before it was made here again
     sources = {job.job_key: source_of(job, ours, data_dir) for job in results.jobs}
-    for one in ours:
-        if one.sop_instance_uid in origin.instance_uids:
-            return Found(sources[one.job_key], Evidence.REFERENCE)
+    # A correction may have been edited once more, and names that.
+    known = {**results.corrections, **{one.sop_instance_uid: one.job_key for one in ours}}
+    for uid, job_key in known.items():
+        if uid in origin.instance_uids:
+            return Found(sources[job_key], Evidence.REFERENCE)
     found = [
         each
         for source in sources.values()

@@ -41,10 +41,12 @@ class Link:
 
 @dataclass(frozen=True)
 class SourceResults:
-    """The jobs of a study and the objects that were made of them, the newest first."""
+    """The jobs of a study and the objects that were made of them, the newest first, and their corrections."""
 
     jobs: tuple[JobRow, ...]
     objects: tuple[ResultObjectRow, ...]
+    corrections: Mapping[str, str]
+    """SOP Instance UIDs of what is known as a correction, each with its job."""
 
     @property
     def may_grow(self) -> bool:
@@ -187,8 +189,14 @@ def source_results(ledger: Ledger, study_uid: str) -> SourceResults:
         " ORDER BY o.made_at DESC",
         (study_uid,),
     )
+    known = ledger.read(
+        "SELECT sop_instance_uid, job_key FROM corrections WHERE study_uid = ? AND job_key IS NOT NULL",
+        (study_uid,),
+    )
     return SourceResults(
-        tuple(JobRow.of(row) for row in jobs), tuple(ResultObjectRow.of(row) for row in objects)
+        tuple(JobRow.of(row) for row in jobs),
+        tuple(ResultObjectRow.of(row) for row in objects),
+        {row["sop_instance_uid"]: row["job_key"] for row in known},
     )
 
 

@@ -53,6 +53,15 @@ def test_predecessor_links_a_segmentation_whatever_its_labels(site: Any, tmp_pat
     ]  # fmt: skip
 
 
+def test_correction_that_was_edited_once_more_is_linked_by_the_first(site: Any, tmp_path: Path) -> None:
+    first = as_dcmjs_does(site.volume, smaller_liver(site), tmp_path / "first.dcm", predecessor=site.ours)
+    site.receive(first)
+    site.look()
+    masks = {"Segment 1": site.masks["Liver"]}
+    site.receive(as_dcmjs_does(site.volume, masks, tmp_path / "second.dcm", predecessor=first))
+    assert [one.evidence for one in site.look()] == ["reference", "reference"]
+
+
 def test_segmentation_that_dcmqi_put_together_again_is_linked_and_compared(
     site: Any, small_study: Path, tmp_path: Path
 ) -> None:

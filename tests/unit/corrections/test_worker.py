@@ -11,6 +11,7 @@ from gateway.api.ledger_store import LedgerStore
 from gateway.api.listings import show_job, show_study
 from gateway.ledger.corrections import expect_all
 from gateway.ledger.erasing import erase_study
+from gateway.ledger.retention import Part, Terms, oldest_with, remove_part
 from gateway.ledger.states import CorrectionState
 from gateway.ledger.transaction import Transaction
 from tests.edited import as_dcmjs_does
@@ -168,6 +169,21 @@ def test_segmentation_waits_while_something_may_come_of_its_study(site: Any) -> 
     assert (site.look(), site.waiting()) == ([], 1)
     site.complete()
     assert (site.look(), site.waiting()) == ([], 0)
+
+
+def test_images_stay_until_somebody_looked_at_a_segmentation_of_theirs(site: Any) -> None:
+    site.receive(edited(site))
+    site.complete()
+    study = oldest_with(site.ledger, Part.IMAGES)
+    assert study is not None
+    gone = []
+    for look in (lambda: None, site.look):
+        look()
+        with site.ledger.transaction() as transaction:
+            gone.append(remove_part(transaction, study, Part.IMAGES, Terms(), why="age"))
+    assert gone == [False, True]
+    (correction,) = site.look()
+    assert correction.state is CorrectionState.COMPARED
 
 
 def test_corrections_go_with_their_study(site: Any) -> None:
