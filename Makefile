@@ -19,6 +19,10 @@ RTSTRUCT := .venv-rtstruct
 # The viewer that is looked into, with results in it: its pages only, 49 MB.
 OHIF := .ohif
 ARGS ?=
+
+# Where an environment says that nothing compiled is to be kept, each of the thousands of processes that the tests
+# start would compile all that it loads.
+unexport PYTHONDONTWRITEBYTECODE
 # Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
 # their order, which puts what takes long first (container, integration) and what is done at once last (unit).
 WORKERS ?= 2

@@ -20,12 +20,15 @@ MEDIA_TYPE = "application/problem+json"
 INTERNAL = "this is a fault of the gateway; its log says where"
 
 
+SCHEMA = Problem.model_json_schema()
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Problems that an operation may answer, for OpenAPI."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+            "content": {MEDIA_TYPE: {"schema": SCHEMA}},
         }
         for status in statuses
     }

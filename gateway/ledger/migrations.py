@@ -4,7 +4,6 @@ Each version is one transaction: a process that is killed in between leaves the 
 """
 
 import sqlite3
-from contextlib import closing
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -45,11 +44,17 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 @cache
+def _empty(version: int) -> sqlite3.Connection:
+    """A ledger of this version with nothing in it, in memory; making it takes a while."""
+    empty = sqlite3.connect(":memory:", check_same_thread=False)
+    migrate(empty, version)
+    return empty
+
+
+@cache
 def names_of(version: int) -> Names:
     """Everything that the schema of this version holds."""
-    with closing(sqlite3.connect(":memory:")) as empty:
-        migrate(empty, version)
-        return schema_names(empty)
+    return schema_names(_empty(version))
 
 
 def upgrade(connection: sqlite3.Connection, path: Path) -> None:
@@ -60,7 +65,9 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
     CannotUpgrade, sqlite3.Error
     """
     version = version_of(connection)
-    if 0 < version < len(SCHEMAS):
+    if not schema_names(connection):
+        _empty(len(SCHEMAS)).backup(connection)  # one transaction, and it stays in WAL mode
+    elif 0 < version < len(SCHEMAS):
         try:
             back_up_before_upgrade(path, version)
         except BackupError as error:

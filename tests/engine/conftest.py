@@ -71,6 +71,15 @@ def torso() -> Path:
 
 
 @pytest.fixture(scope="session")
+def quarter(tmp_path_factory: pytest.TempPathFactory, torso: Path) -> Path:
+    """The back of the torso with its spine, 61 x 51 x 30 voxels: what the five networks run on."""
+    source = nib.load(torso)
+    path = tmp_path_factory.mktemp("quarter") / "quarter.nii.gz"
+    nib.save(source.slicer[30:91, :51], path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def mr() -> Path:
     """A real MR, 117 x 91 x 20 voxels of 3 mm, whose axes run to the left, back and top."""
     return DATA / "mr-3mm" / "mr.nii.gz"
@@ -157,9 +166,9 @@ def segment(tmp_path: Path) -> Segment:
 
 
 @pytest.fixture(scope="session")
-def five_parts(weights: Path, tmp_path_factory: pytest.TempPathFactory, torso: Path) -> Run:
-    """What the five parts of `total` make of the torso."""
-    return _segment_in(tmp_path_factory.mktemp("five-parts"))(torso)
+def five_parts(weights: Path, tmp_path_factory: pytest.TempPathFactory, quarter: Path) -> Run:
+    """What the five parts of `total` make of a quarter of the torso."""
+    return _segment_in(tmp_path_factory.mktemp("five-parts"))(quarter)
 
 
 @pytest.fixture(scope="session")

@@ -36,9 +36,9 @@ def attempts(source: Path, folder: Path, *kill_after: int) -> tuple[list[str], n
 
 
 def test_task_of_five_parts_killed_after_each_part_runs_no_part_twice(
-    torso: Path, five_parts: Run, tmp_path: Path
+    quarter: Path, five_parts: Run, tmp_path: Path
 ) -> None:
-    ran, labels = attempts(torso, tmp_path / "killed", 1, 2, 3, 4, 5, 0)
+    ran, labels = attempts(quarter, tmp_path / "killed", 1, 2, 3, 4, 5, 0)
     assert ran == PARTS
     np.testing.assert_array_equal(labels, five_parts.labels)
 

@@ -90,9 +90,9 @@ def interrupt_after_a_part(folder: Path) -> None:
 
 
 def test_job_interrupted_after_a_part_leaves_a_whole_result_next_time(
-    stage: Stage, five_parts: Run, torso: Path
+    stage: Stage, five_parts: Run, quarter: Path
 ) -> None:
-    folder = stage(torso)
+    folder = stage(quarter)
     interrupt_after_a_part(folder)
     assert read_manifest(folder) is None
     assert not list(folder.glob(".unfinished-*"))
@@ -106,24 +106,26 @@ def test_job_interrupted_after_a_part_leaves_a_whole_result_next_time(
     assert any("no GPU" in note for note in manifest.notes)
     assert manifest.peak_rss_mb > 300
     assert not (folder / CHECKPOINT_NAME).exists()
-    labels, source = nib.load(folder / LABELS_NAME), nib.load(torso)
+    labels, source = nib.load(folder / LABELS_NAME), nib.load(quarter)
     assert labels.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(labels.affine, source.affine)
     np.testing.assert_array_equal(np.asanyarray(labels.dataobj), five_parts.labels)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("options", "shared"), [((), "five_parts"), (("--fast",), "fast")])
+@pytest.mark.parametrize(
+    ("options", "image", "shared"), [((), "quarter", "five_parts"), (("--fast",), "torso", "fast")]
+)
 def test_labels_are_those_of_the_plain_command(
-    request: pytest.FixtureRequest, options: tuple[str, ...], shared: str, torso: Path, tmp_path: Path
+    request: pytest.FixtureRequest, options: tuple[str, ...], image: str, shared: str, tmp_path: Path
 ) -> None:
     home, out = tmp_path / "home", tmp_path / "labels.nii.gz"
     home.mkdir()
     config = {"totalseg_id": "test", "send_usage_stats": False, "prediction_counter": 0}
     (home / "config.json").write_text(json.dumps({**config, "statistics_disclaimer_shown": True}))
-    command = [str(Path(sys.executable).with_name("TotalSegmentator")), "-i", str(torso), "-o", str(out)]
+    program, source = Path(sys.executable).with_name("TotalSegmentator"), request.getfixturevalue(image)
     subprocess.run(
-        [*command, "--ml", "--quiet", "--device", "cpu", *options],
+        [str(program), "-i", str(source), "-o", str(out), "--ml", "--quiet", "--device", "cpu", *options],
         check=True,
         timeout=DEADLINE_S,
         env=environment(TOTALSEG_HOME_DIR=str(home)),

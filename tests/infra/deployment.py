@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
-from cfnlint.decode.cfn_yaml import load
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
 
 from tests.cloud import DEADLINE_S, REGION
 
@@ -101,6 +98,11 @@ IGNORED_PROPERTIES: Final = frozenset(
 
 @cache
 def _transformed() -> str:
+    # Seconds to load, which the collection of all other tests need not wait for.
+    from cfnlint.decode.cfn_yaml import load
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
+
     template = json.loads(json.dumps(load(str(TEMPLATE))))
     template["Globals"]["Function"]["CodeUri"] = CODE  # as `sam deploy` writes it there
     translator = Translator({}, Parser(), boto_session=boto3.session.Session(region_name=REGION))

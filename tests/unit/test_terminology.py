@@ -105,20 +105,17 @@ NAMED_OTHERWISE = {
 }
 
 
-def dictionary() -> tuple[dict[str, set[str]], dict[str, set[int]]]:
-    meanings, groups = defaultdict(set), defaultdict(set)
+def dictionary() -> tuple[dict[str, set[str]], dict[str, set[str]], dict[str, set[int]]]:
+    meanings, codes, groups = defaultdict(set), defaultdict(set), defaultdict(set)
     for entry in _concepts_dict.concepts["SCT"].values():
         for value, (meaning, contexts) in entry.items():
             meanings[value].add(meaning)
+            codes[meaning].add(value)
             groups[value].update(contexts)
-    return meanings, groups
+    return meanings, codes, groups
 
 
-MEANINGS, CONTEXT_GROUPS = dictionary()
-CODES_OF = {
-    text: {code for code, found in MEANINGS.items() if text in found}
-    for text in set().union(*MEANINGS.values())
-}
+MEANINGS, CODES_OF, CONTEXT_GROUPS = dictionary()
 
 
 def codes_of(found: Structure) -> list[Code]:
