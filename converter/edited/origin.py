@@ -16,7 +16,6 @@ from converter.errors import LabelsDoNotFit
 from converter.reading.headers import text_of
 from converter.results.header import is_our_own
 from converter.seg.file import open_segmentation
-from converter.series import Volume
 
 _CODES: Final = (
     "AnatomicRegionSequence",
@@ -135,11 +134,6 @@ def matching_segments(
             if kind in of_ours and number not in found and of_ours[kind] not in found.values():
                 found[number] = of_ours[kind]
     return found
-
-
-def image_uids(volume: Volume) -> frozenset[str]:
-    """The images of a volume."""
-    return frozenset(frame.sop_instance_uid for frame in volume.frames)
 
 
 def _tracking(segment: DescribedSegment) -> Iterable[object]:

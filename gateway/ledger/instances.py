@@ -52,10 +52,10 @@ class ArrivedInstance:
     of_use: bool
     why_not: str
     sender: str
-    may_be_correction: bool = False
-    """Whether it may be a result of ours that somebody edited: whoever looks at those will."""
     identifying_sha256: str = ""
     """Of what says whose image it is, in whatever transfer syntax; empty: not known."""
+    may_be_correction: bool = False
+    """Whether it may be a result of ours that somebody edited: whoever looks at those will."""
 
 
 @dataclass(frozen=True)
