@@ -101,6 +101,10 @@ class Workplace:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def drop(self, job: JobRow, name: str) -> None:
+        """Remove one of the files on their way; it can be made again."""
+        (self.data_dir / "work" / job.job_key / name).unlink(missing_ok=True)
+
     def clear(self, job: JobRow) -> None:
         """Remove the files on their way; each can be made again."""
         shutil.rmtree(self.data_dir / "work" / job.job_key, ignore_errors=True)

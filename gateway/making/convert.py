@@ -103,7 +103,7 @@ class Stage:
                 expect=JobState.CONVERTED,
                 input_mb=round(converted.stat().st_size / 1e6, 1),
             )
-        self._workplace.clear(job)
+        self._workplace.drop(job, INPUT_NAME)  # not the folder: the next step may be at work in it already
 
     def _input(self, job: JobRow) -> Path:
         if job.is_upload:

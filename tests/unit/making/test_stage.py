@@ -39,6 +39,16 @@ def test_stage_puts_input_and_request_into_the_job_folder(
     assert site.job().state is JobState.STAGED
 
 
+def test_stage_leaves_what_the_next_step_has_fetched_meanwhile(
+    site: Any, workplace: Workplace, store: FolderStore
+) -> None:
+    job = site.job()
+    fetched = workplace.work_folder(job) / "labels.nii.gz"
+    site.bus.subscribe(lambda _: fetched.write_bytes(b"labels"))  # as soon as it is staged
+    Stage(site.ledger, workplace, store)(job)
+    assert [path.name for path in workplace.work_folder(job).iterdir()] == ["labels.nii.gz"]
+
+
 def test_stage_of_a_job_whose_rule_keeps_it_here_puts_nothing_anywhere(
     site: Any, workplace: Workplace, store: FolderStore
 ) -> None:
