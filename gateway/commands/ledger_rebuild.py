@@ -30,6 +30,8 @@ from gateway.listener.intake import FOUND, Intake
 
 IN_WORK: Final = "ledger.rebuilding.sqlite"
 ASIDE: Final = "ledger-set-aside-"
+KEPT: Final = (LEDGER_NAME, REBUILT_NAME, "instances", "quarantine", "uploads")
+"""What a ledger can be made of, and the ledger itself."""
 LOGS: Final = ("-wal", "-shm")
 """What SQLite has beside a file, by the ends of their names."""
 
@@ -106,12 +108,17 @@ def rebuild_ledger(config: Config, on_progress: OnProgress, source: Path | None 
     path, rebuilt = data_dir / LEDGER_NAME, Rebuilt()
     if source is not None and readable_version(source) is None:
         raise RebuildFailed(f"{source} is no ledger that can be read; name another backup")
+    if source is None and not any((data_dir / name).exists() for name in KEPT):
+        raise RebuildFailed(f"there is nothing to make a ledger of in {data_dir}; look at site.data_dir")
     make_folder(data_dir)
     with locked(path.with_suffix(".lock")):
         rebuilt.is_finished_only = (data_dir / REBUILT_NAME).exists()
         if not rebuilt.is_finished_only:
             _remove(data_dir / IN_WORK)
-            _make(config, source or path, rebuilt, on_progress)
+            try:
+                _make(config, source or path, rebuilt, on_progress)
+            finally:
+                _remove(data_dir / IN_WORK)  # of one that fails; it may be what fills the disk
         rebuilt.set_aside = _put_in_place(data_dir)
     backups = (path for path in (data_dir / FOLDER).glob("ledger-*.sqlite") if ASIDE not in path.name)
     rebuilt.backups = tuple(sorted(backups, key=lambda path: -path.stat().st_mtime_ns))
