@@ -41,12 +41,17 @@ def overlay_version(drawing: Drawing) -> str:
     return f"{made_with('1')} pillow {metadata.version('pillow')} {drawing}"
 
 
-def _write_overlay(labelled: Labelled, settings: ResultSettings, folder: Path) -> Sequence[WrittenObject]:
-    return encode_overlay(labelled, settings, Drawing(), folder)
+def overlay_writer(drawing: Drawing) -> Writer:
+    """What `iris encode` makes it with."""
+
+    def write(labelled: Labelled, settings: ResultSettings, folder: Path) -> Sequence[WrittenObject]:
+        return encode_overlay(labelled, settings, drawing, folder)
+
+    return Writer(overlay_version(drawing), write)
 
 
-OVERLAY: Final = Writer(overlay_version(Drawing()), _write_overlay)
-"""What `iris encode` makes it with."""
+OVERLAY: Final = overlay_writer(Drawing())
+"""Of the source's own slices, uncompressed."""
 
 
 def encode_overlay(

@@ -4,9 +4,10 @@ import atexit
 import gc
 import json
 import signal
+from collections.abc import Container
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, NoReturn
 
 import typer
 
@@ -16,7 +17,9 @@ from .console import err, fail, out, plain_errors
 
 if TYPE_CHECKING:
     from converter.label_file import LabelTable
+    from converter.pictures.settings import Drawing
     from converter.results.labelled import Writer
+    from converter.segmentation import Encoding
 
 LONGEST_TEXT: Final = 64
 """PS3.5 6.2, value representation LO."""
@@ -75,7 +78,8 @@ def encode(
         str,
         typer.Option(
             "--syntax",
-            help="Of seg: explicit, deflated, deflated_frame; a label map also rle (its default), jpegls",
+            help="Of seg: explicit, deflated, deflated_frame; a label map also rle (its default), jpegls. "
+            "Of overlay: explicit, rle, jpegls, jpeg2000",
         ),
     ] = "",
     crop: Annotated[bool, typer.Option("--crop", help="Of seg: frames hold only what has labels")] = False,
@@ -85,6 +89,9 @@ def encode(
     even_grid: Annotated[
         bool, typer.Option("--even-grid", help="Of seg: on an even grid, where slices lean or are uneven")
     ] = False,
+    plane: Annotated[
+        str, typer.Option(help="Of overlay: source, or axial, coronal, sagittal across the stack")
+    ] = "source",
     algorithm_name: Annotated[str, typer.Option(help="What found the structures; with its version")] = "",
     algorithm_version: Annotated[str, typer.Option(help="Of what found the structures")] = "",
     series_description: Annotated[str, typer.Option(help="At most 64 characters")] = "",
@@ -94,8 +101,7 @@ def encode(
     _ends_soon()
     from converter.label_file import Wording, encode_label_file
 
-    writer = _writer(form, kind, syntax, is_cropped=crop, has_background_item=background_item)
-    _require_encoding(form, even_grid, "--even-grid")
+    writer = _writer(form, _How(kind, syntax, crop, background_item, even_grid, plane))
     algorithm = _algorithm(algorithm_name, algorithm_version)
     _require_text(series_description, "--series-description")
     table = _label_table(task, names)
@@ -110,39 +116,61 @@ def encode(
     out.print(f"{target}: {len(encoded.found)} segments ({', '.join(encoded.found)})")
 
 
-def _writer(form: str, kind: str, syntax: str, *, is_cropped: bool, has_background_item: bool) -> "Writer":
-    """What makes that output of files; how it is encoded is said of a segmentation only."""
-    from converter.segmentation import Encoding
+class _How(NamedTuple):
+    """How a result is to be made, by the names of the options."""
+
+    type: str = "binary"
+    syntax: str = ""
+    crop: bool = False
+    background_item: bool = True
+    even_grid: bool = False
+    plane: str = "source"
+
+    def require_only(self, wanted: Container[str], form: str) -> None:
+        """Refuse what is said of other results."""
+        said = [name for name, value in self._asdict().items() if value != self._field_defaults[name]]
+        wrong = [f"--{name.replace('_', '-')}" for name in said if name not in wanted]
+        if wrong:
+            raise typer.BadParameter(f"the options {', '.join(wrong)} are not for --format {form}")
+
+
+def _writer(form: str, how: _How) -> "Writer":
+    """What makes that output of files."""
     from gateway.config.outputs import OUTPUTS
 
     if form not in OUTPUTS:
         raise typer.BadParameter(f"--format is one of {', '.join(OUTPUTS)}")
-    try:
-        encoding = Encoding.named(
-            kind, syntax, is_cropped=is_cropped, has_background_item=has_background_item
-        )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     output = OUTPUTS[form]
     if not output.writer:
         made = [name for name, other in OUTPUTS.items() if other.writer]
         fail(f"this version makes --format {' or '.join(made)} only; leave that option out")
-    if encoding != Encoding() and not output.has_encoding:
-        raise typer.BadParameter(
-            f"--type, --syntax, --crop and --background-item are not for --format {form}"
-        )
     module, _, attribute = output.writer.partition(":")
     loaded = getattr(import_module(module), attribute)
-    writer: Writer = loaded(encoding) if output.has_encoding else loaded
+    try:
+        if output.has_encoding:
+            how.require_only(("type", "syntax", "crop", "background_item", "even_grid"), form)
+            loaded = loaded(_encoding(how))
+        elif output.has_drawing:
+            how.require_only(("syntax", "plane"), form)
+            loaded = loaded(_drawing(how))
+        else:
+            how.require_only((), form)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    writer: Writer = loaded
     return writer
 
 
-def _require_encoding(form: str, is_given: bool, option: str) -> None:
-    """Refuse what is said of segmentations only."""
-    from gateway.config.outputs import OUTPUTS
+def _encoding(how: _How) -> "Encoding":
+    from converter.segmentation import Encoding
 
-    if is_given and not OUTPUTS[form].has_encoding:
-        raise typer.BadParameter(f"{option} is not for --format {form}")
+    return Encoding.named(how.type, how.syntax, is_cropped=how.crop, has_background_item=how.background_item)
+
+
+def _drawing(how: _How) -> "Drawing":
+    from converter.pictures.settings import Drawing
+
+    return Drawing.named(how.plane, how.syntax or "explicit")
 
 
 def _number_of(form: str) -> int:

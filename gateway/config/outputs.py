@@ -31,8 +31,8 @@ class Output:
         What its objects are, by which a destination is asked whether it takes them; empty: it is not asked.
     writer
         `module:attribute` of the `converter.results.labelled.Writer` with which `iris encode` makes it of
-        files, or with `has_encoding` of what gives it when it is called with an `Encoding`. Empty: it is only
-        made of a job.
+        files, or of what gives it when it is called: with `has_encoding` with an `Encoding`, with
+        `has_drawing` with a `Drawing`. Empty: it is only made of a job.
     is_folder
         Whether `iris encode` writes several files of it into a folder.
     says_nothing_found
@@ -45,6 +45,7 @@ class Output:
     sop_class_uid: str = field(default="", kw_only=True)
     writer: str = ""
     has_encoding: bool = False
+    has_drawing: bool = field(default=False, kw_only=True)
     is_folder: bool = False
     says_nothing_found: bool = False
 
@@ -82,7 +83,8 @@ _OUTPUTS: Final = (
         "overlay",
         "a colour picture of each slice with the contours, for viewers that draw no segmentations",
         "gateway.making.makers.overlay:OverlayMaker",
-        "converter.pictures.overlay:OVERLAY",
+        "converter.pictures.overlay:overlay_writer",
+        has_drawing=True,
         is_folder=True,
         sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
     ),

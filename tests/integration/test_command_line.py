@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import RLELossless
 
 from converter.derived_series import write_series
 
@@ -138,7 +139,7 @@ def test_encode_on_an_even_grid_is_for_segmentations_of_uneven_slices(
     image.ImagePositionPatient[2] += 1.5
     image.save_as(path)
     wrong = iris("encode", uneven, labels, "sr.dcm", "--format", "sr", "--even-grid")
-    assert "--even-grid is not for" in " ".join(wrong.stderr.split())
+    assert "--even-grid are not for --format sr" in " ".join(wrong.stderr.split())
     answer = iris("encode", uneven, labels, "seg.dcm", "--even-grid")
     assert answer.returncode == 0, answer.stderr
     assert dcmread(tmp_path / "seg.dcm").ContentDescription.startswith("Even grid: ")
@@ -147,11 +148,13 @@ def test_encode_on_an_even_grid_is_for_segmentations_of_uneven_slices(
 def test_encode_as_overlay_fills_a_folder_with_pictures(
     iris: Iris, torso: Path, data: Path, tmp_path: Path
 ) -> None:
-    answer = iris("encode", torso, data / "ct-torso-3mm" / "labels.nii.gz", "out", "--format", "overlay")
+    said = ("--format", "overlay", "--plane", "coronal", "--syntax", "rle")
+    answer = iris("encode", torso, data / "ct-torso-3mm" / "labels.nii.gz", "out", *said)
     assert answer.returncode == 0, answer.stderr
     pictures = [dcmread(path) for path in (tmp_path / "out").iterdir()]
-    assert len(pictures) == len(list(torso.iterdir()))
+    assert len(pictures) == dcmread(next(torso.iterdir())).Rows
     assert {picture.SOPClassUID.name for picture in pictures} == {"Secondary Capture Image Storage"}
+    assert {picture.file_meta.TransferSyntaxUID for picture in pictures} == {RLELossless}
 
 
 @pytest.mark.parametrize(("form", "modality"), [("sr", "SR"), ("rtstruct", "RTSTRUCT")])
@@ -176,6 +179,8 @@ def test_encode_makes_other_outputs_of_the_same_labels_in_series_of_their_own(
     [
         (("--format", "hologram"), 2, "--format is one of seg"),
         (("--format", "surface"), 1, "this version makes --format seg"),
+        (("--format", "overlay", "--plane", "curved"), 2, "there is no plane"),
+        (("--plane", "axial"), 2, "--plane are not for --format seg"),
         (("--algorithm-name", "ours"), 2, "belong together"),
         (("--series-description", "x" * 65), 2, "at most 64 characters"),
         (("--series-number", "-1"), 2, "--series-number"),
