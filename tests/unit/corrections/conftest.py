@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from converter.derived_series import MadeUpStudy, SliceStack, write_slices
 from converter.results.settings import Algorithm
 from converter.seg.settings import Encoding, SegmentationType
 from converter.segmentation import SegmentationSettings, encode_segmentation
@@ -85,19 +86,40 @@ class Site:
             )
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, ledger and result, made once: each test has a copy."""
+    folder = tmp_path_factory.mktemp("corrections")
+    pixels = np.random.default_rng(0).integers(-100, 100, (8, 64, 64)).astype(np.int16)
+    positions_mm = [[-157.5, -157.5, 5.0 * number] for number in range(8)]
+    stack = SliceStack(
+        pixels, orientation_lps=[1, 0, 0, 0, 1, 0], pixel_spacing_mm=(5.0, 5.0), positions_lps_mm=positions_mm
+    )
+    study = MadeUpStudy(patient_name="Small^Study", patient_id="SMALL-1")
+    write_slices(stack, folder / "study", study)
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        for path in sorted((folder / "study").glob("*.dcm")):
+            with ledger.transaction() as transaction:
+                store_instance(transaction, _arrived(path, folder, is_slice=True), 1)
+        _make_result(ledger, folder, read_series(folder / "study"), _labels())
+    return folder
+
+
+def _labels() -> np.ndarray:
+    labels = np.zeros((8, 64, 64), np.uint8)
+    labels[1:7, 10:30, 10:30] = 1
+    labels[2:6, 35:50, 35:45] = 2
+    labels[3:5, 12:20, 40:50] = 5
+    return labels
+
+
 @pytest.fixture
-def site(tmp_path: Path, small_study: Path) -> Iterator[Site]:
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        volume = read_series(small_study)
-        labels = np.zeros((8, 64, 64), np.uint8)
-        labels[1:7, 10:30, 10:30] = 1
-        labels[2:6, 35:50, 35:45] = 2
-        labels[3:5, 12:20, 40:50] = 5
-        with ledger.transaction() as transaction:
-            for path in sorted(small_study.glob("*.dcm")):
-                store_instance(transaction, _arrived(path, tmp_path, is_slice=True), 1)
-        ours = _make_result(ledger, tmp_path, volume, labels)
-        yield Site(ledger, tmp_path, volume, labels, ours, _worker(ledger))
+def site(made: Path, tmp_path: Path) -> Iterator[Site]:
+    folder = tmp_path / "site"
+    shutil.copytree(made, folder)
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        volume, ours = read_series(folder / "study"), folder / "results" / JOB_KEY / "2.25.7.dcm"
+        yield Site(ledger, folder, volume, _labels(), ours, _worker(ledger))
 
 
 def _worker(ledger: Ledger) -> Corrections:
@@ -122,7 +144,7 @@ def _settings() -> SegmentationSettings:
     )  # fmt: skip
 
 
-def _make_result(ledger: Ledger, folder: Path, volume: Volume, labels: np.ndarray) -> Path:
+def _make_result(ledger: Ledger, folder: Path, volume: Volume, labels: np.ndarray) -> None:
     names = tuple(frame.sop_instance_uid for frame in volume.frames)
     planned = PlannedJob(
         JOB_KEY, volume.series_uid, "slot", "ct", "total", {}, "threshold", 0, names, (), ("seg",), "h"
@@ -143,4 +165,3 @@ def _make_result(ledger: Ledger, folder: Path, volume: Volume, labels: np.ndarra
     assert job is not None
     with ledger.transaction() as transaction:
         record_result(transaction, job, Result((made,), "h", ()), lambda output: ())
-    return path

@@ -62,14 +62,12 @@ def test_correction_that_was_edited_once_more_is_linked_by_the_first(site: Any, 
     assert [one.evidence for one in site.look()] == ["reference", "reference"]
 
 
-def test_segmentation_that_dcmqi_put_together_again_is_linked_and_compared(
-    site: Any, small_study: Path, tmp_path: Path
-) -> None:
+def test_segmentation_that_dcmqi_put_together_again_is_linked_and_compared(site: Any, tmp_path: Path) -> None:
     def edit(label: str, voxels: np.ndarray) -> None:
         if label == "Spleen":
             voxels[voxels.nonzero()[0].min()] = 0
 
-    site.receive(by_dcmqi(site.ours, small_study, tmp_path / "dcmqi", edit))
+    site.receive(by_dcmqi(site.ours, site.folder / "study", tmp_path / "dcmqi", edit))
     (correction,) = site.look()
     found = dice_of(correction)
     assert correction.state is CorrectionState.COMPARED

@@ -195,8 +195,8 @@ def test_corrections_go_with_their_study(site: Any) -> None:
     assert counts(site) == {"waiting": 0, "compared": 0, "unreadable": 0}
 
 
-def test_file_that_is_no_segmentation_inside_is_left_as_what_it_is(site: Any, small_study: Path) -> None:
-    image = dcmread(next(small_study.glob("*.dcm")))
+def test_file_that_is_no_segmentation_inside_is_left_as_what_it_is(site: Any) -> None:
+    image = dcmread(next((site.folder / "study").glob("*.dcm")))
     image.SOPClassUID, image.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3.4"
     image.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     image.save_as(site.folder / "odd.dcm")
