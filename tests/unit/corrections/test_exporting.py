@@ -94,6 +94,8 @@ def test_commands_list_and_write_corrections(
     assert [one["change_ml"] for one in item["structures"]][:2] == [-50.0, 0.0]
     said = CliRunner().invoke(app, ["corrections"]).stdout
     assert "0.9091" in said
+    said = CliRunner().invoke(app, ["study", site.volume.study_uid]).stdout
+    assert "compared  liver Dice 0.9091 (-50.0 ml); Smith's lesion added (2.0 ml)" in said
     written = CliRunner().invoke(app, ["corrections", "export", str(tmp_path / "out")])
     assert "1 written, 0 there already, 0 left out" in written.stdout
     (folder,) = (tmp_path / "out").iterdir()
