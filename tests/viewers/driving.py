@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 GRAPHICS = (
     "--use-gl=angle",
@@ -20,10 +20,12 @@ GRAPHICS = (
     "--ignore-gpu-blocklist",
 )
 """What Chromium needs to draw volumes without a graphics card."""
-STARTING_MS = 120_000
+STARTING_MS = 200_000
 LOOKING_S = 30.0
 TURNING_S = 5.0
 """After that the wheel is turned once more."""
+MOST_TURNS = 200
+"""More than any stack here takes, there and back."""
 
 Seen = TypeVar("Seen")
 
@@ -45,7 +47,7 @@ class Ohif:
         """Double click a series in the list of series: before that OHIF shows nothing of a result."""
         self.series(description).dblclick()
 
-    def series(self, description: str):  # type: ignore[no-untyped-def]
+    def series(self, description: str) -> Locator:
         """Its entry in the list of series."""
         entries = self._page.locator(
             "[data-cy=study-browser-thumbnail], [data-cy=study-browser-thumbnail-no-image]"
@@ -75,8 +77,10 @@ class Ohif:
         assert box is not None
         self._page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         before = self._shown()
-        step = 1 if before[1] < before[2] else -1
+        step, turns = 1 if before[1] < before[2] else -1, 0
         while before[0] != instance:
+            turns += 1
+            assert turns < MOST_TURNS, f"the slice {instance} is not found; {before} is shown"
             self._page.mouse.wheel(0, 100 * step)
             now = seen(self._shown, partial(_is_elsewhere, before[1]), TURNING_S)
             if abs(now[0] - instance) > abs(before[0] - instance):

@@ -1,7 +1,7 @@
 """A patient whose organs are balls of known places, cut into slices of any direction, and its results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -104,5 +104,5 @@ class Patient:
 def patient(folder: Path, phantom: Phantom) -> Patient:
     """Write the phantom with these organs."""
     folder.mkdir(parents=True)
-    Phantom(**{**vars(phantom), "balls": _BALLS}).write(folder)
+    replace(phantom, balls=_BALLS).write(folder)
     return Patient(folder)
