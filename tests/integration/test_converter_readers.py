@@ -150,6 +150,25 @@ def test_label_map_is_read_by_dcmqi_with_names_and_without_its_background(
     assert named == {item.SegmentNumber: item.SegmentLabel for item in dcmread(seg).SegmentSequence[1:]}
 
 
+def test_even_grid_of_leaning_slices_is_read_by_dcmqi_in_its_place(
+    data: Path, torso: Path, labels: Grid, tmp_path: Path
+) -> None:
+    """On the slices it would read it up to 27 mm beside: it takes them for straight."""
+    leaning = shutil.copytree(torso / "series", tmp_path / "leaning")
+    images = {path: dcmread(path) for path in leaning.iterdir()}
+    for number, path in enumerate(sorted(images, key=lambda each: images[each].ImagePositionPatient[2])):
+        images[path].ImagePositionPatient[1] += number
+        images[path].save_as(path)
+    map_of_labels, seg = data / "ct-torso-3mm" / "labels.nii.gz", tmp_path / "seg.dcm"
+    encode_label_file(leaning, map_of_labels, seg, TOTAL, is_on_even_grid=True)
+    read = by_dcmqi(seg, tmp_path / "dcmqi")
+    values = values_by_number(seg)[read.values.astype(int)]
+    for value in (1, 5, 6, 52):  # spleen, liver, stomach, aorta
+        found_mm = read.places_mm[values == value].mean(axis=0)
+        true_mm = labels.places_mm[labels.values == value].mean(axis=0)
+        assert np.linalg.norm(found_mm - true_mm) < 1.5, value
+
+
 def test_real_labels_lie_on_the_hounsfield_units_that_dcm2niix_reads_of_the_source(
     data: Path, torso: Path, labels: Grid, tmp_path: Path
 ) -> None:
