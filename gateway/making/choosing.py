@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from converter.pictures.settings import SYNTAX_NAMES as DRAWN_IN
 from converter.seg.settings import SOP_CLASSES, SYNTAX_NAMES, TRANSFER_SYNTAXES
 from converter.segmentation import Encoding, SegmentationType
 from gateway.adapters.errors import Away, CalledOff
@@ -126,7 +127,7 @@ class Choosing:
         self._config = config
         self._takes = takes
         self._said: dict[str, dict[Form, bool]] = {}
-        self._rests_until: dict[str, float] = {}
+        self._away: dict[str, tuple[float, str]] = {}
 
     def __call__(self, job: JobRow) -> Choice:
         """Decide what is open, write it down, and give all that holds for the job.
@@ -184,8 +185,10 @@ class Choosing:
         """By what a destination is asked for it; None where it is not."""
         if _has_encoding(output) and not self._is_auto:
             return self._form(self._config.seg.type.upper())
-        uid = OUTPUTS[output].sop_class_uid if output in OUTPUTS else ""
-        return Form(uid, PLAIN) if uid else None
+        if output not in OUTPUTS or not OUTPUTS[output].sop_class_uid:
+            return None
+        drawn = DRAWN_IN[self._config.overlay.transfer_syntax]
+        return Form(OUTPUTS[output].sop_class_uid, str(drawn) if OUTPUTS[output].has_drawing else PLAIN)
 
     def _label_maps(self) -> dict[str, Form]:
         """The encodings of label maps that may be chosen, the best first."""
@@ -216,8 +219,8 @@ class Choosing:
 
     def _ask(self, to: Destination, forms: Collection[Form]) -> tuple[frozenset[Form] | None, str]:
         """What it takes, now or when it was last asked; None where that is not known, and why."""
-        away = "there is no way to ask it"
-        if to.name in self._takes and time.monotonic() >= self._rests_until.get(to.name, 0.0):
+        rests_until, away = self._away.get(to.name, (0.0, "there is no way to ask it"))
+        if to.name in self._takes and time.monotonic() >= rests_until:
             try:
                 taken = self._takes[to.name](forms)
                 self._said.setdefault(to.name, {}).update({form: form in taken for form in forms})
@@ -225,7 +228,7 @@ class Choosing:
                 raise
             except Away as error:
                 away = str(error)
-                self._rests_until[to.name] = time.monotonic() + RESTS_S
+                self._away[to.name] = time.monotonic() + RESTS_S, away
         known = self._said.get(to.name, {})
         if not known.keys() >= set(forms):
             return None, away

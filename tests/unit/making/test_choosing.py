@@ -4,10 +4,11 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
 
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE, SOP_CLASSES, SegmentationType
 from gateway.adapters.errors import Away, CalledOff
-from gateway.config import Config
+from gateway.config import Config, Overlay
 from gateway.config.outputs import OUTPUTS, Form
 from gateway.ledger.states import JobEvent, JobState
 
@@ -155,6 +156,26 @@ def test_output_that_a_destination_does_not_take_is_left_out_for_it_and_that_is_
     assert sent(site) == {("pacs", "seg", BINARY), ("pacs", "sr", SR)}
     assert set(site.objects()) == {"seg", "sr"}
     assert site.job().warnings == ("pacs: it does not take rtstruct, left out for it",)
+
+
+def test_output_is_asked_for_in_its_transfer_syntax(segmented: Any) -> None:
+    picture = OUTPUTS["overlay"].sop_class_uid
+    config = auto("pacs", outputs="auto", seg={"type": "binary"})
+    config = config.model_copy(update={"overlay": Overlay(transfer_syntax="jpegls")})
+    pacs = Asked(BINARY, picture, syntaxes=ExplicitVRLittleEndian)
+    site = segmented("seg", "overlay", config=config, takes={"pacs": pacs})
+    site.encode(site.job())
+    assert site.job().warnings == ("pacs: it does not take overlay, left out for it",)
+
+
+def test_destination_that_rests_after_it_was_away_is_said_to_be_away(segmented: Any) -> None:
+    pacs = Asked(BINARY, away=Away)
+    site = segmented("seg", config=auto("pacs"), takes={"pacs": pacs})
+    site.encode(site.job())
+    first = site.job().warnings
+    again(site, JobEvent.RETRIED)
+    assert pacs.times == 1
+    assert site.job().warnings == first
 
 
 def test_segmentation_that_is_taken_as_label_map_only_is_not_left_out(segmented: Any) -> None:
