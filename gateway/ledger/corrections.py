@@ -72,17 +72,6 @@ def expect_correction(transaction: Transaction, sop_instance_uid: str, study_uid
     transaction.update("corrections", "sop_instance_uid", sop_instance_uid, {"state": state})
 
 
-def expect_all(transaction: Transaction) -> None:
-    """Let every segmentation here wait of which the ledger does not say that it is a correction."""
-    transaction.execute(
-        "INSERT INTO corrections (sop_instance_uid, study_uid, state, received_at)"
-        " SELECT sop_instance_uid, study_uid, 'waiting', received_at FROM instances"
-        " WHERE is_current = 1 AND removed_at IS NULL AND sop_class_uid IN (?, ?)"
-        " AND sop_instance_uid NOT IN (SELECT sop_instance_uid FROM corrections)",
-        SEGMENTATIONS,
-    )
-
-
 def compared(
     transaction: Transaction, row: CorrectionRow, link: Link, structures: Sequence[CorrectedStructure]
 ) -> None:

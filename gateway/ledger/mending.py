@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.config import UPLOAD_RULE
 
-from .corrections import expect_all
+from .corrections import SEGMENTATIONS
 from .records import utc_now
 from .states import AT_THE_QUEUE, DELIVERY_ARRIVED, JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
@@ -49,7 +49,7 @@ def mend_rows(transaction: Transaction, study_key_of: Callable[[str], str]) -> N
     _drop_halves_of_jobs(transaction)
     while sum(_drop_references(transaction)):
         pass
-    expect_all(transaction)
+    _look_at_segmentations_again(transaction)
     _write_lost_runs(transaction, now)
     transaction.execute(
         "UPDATE studies SET is_upload = 1 WHERE study_uid IN (SELECT study_uid FROM jobs WHERE rule = ?)",
@@ -58,6 +58,17 @@ def mend_rows(transaction: Transaction, study_key_of: Callable[[str], str]) -> N
     transaction.execute(
         "UPDATE studies SET images = (SELECT count(*) FROM instances i"
         " WHERE i.study_uid = studies.study_uid AND i.is_current = 1)"
+    )
+
+
+def _look_at_segmentations_again(transaction: Transaction) -> None:
+    """Let those wait of which the ledger does not say that they are corrections."""
+    transaction.execute(
+        "INSERT INTO corrections (sop_instance_uid, study_uid, state, received_at)"
+        " SELECT sop_instance_uid, study_uid, 'waiting', received_at FROM instances"
+        " WHERE is_current = 1 AND removed_at IS NULL AND sop_class_uid IN (?, ?)"
+        " AND sop_instance_uid NOT IN (SELECT sop_instance_uid FROM corrections)",
+        SEGMENTATIONS,
     )
 
 

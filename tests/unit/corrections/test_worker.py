@@ -9,8 +9,8 @@ from pydicom import Dataset, dcmread
 
 from gateway.api.ledger_store import LedgerStore
 from gateway.api.listings import show_job, show_study
-from gateway.ledger.corrections import expect_all
 from gateway.ledger.erasing import erase_study
+from gateway.ledger.mending import mend_rows
 from gateway.ledger.retention import Part, Terms, oldest_with, remove_part
 from gateway.ledger.states import CorrectionState
 from gateway.ledger.transaction import Transaction
@@ -157,7 +157,7 @@ def test_segmentations_are_looked_at_again_in_a_ledger_that_was_mended(site: Any
     site.look()
     with site.ledger.transaction() as transaction:
         transaction.execute("DELETE FROM corrections")
-        expect_all(transaction)
+        mend_rows(transaction, lambda study_uid: "key")
     site.restart()
     (correction,) = site.look()
     assert correction.state is CorrectionState.COMPARED
