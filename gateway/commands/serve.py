@@ -37,8 +37,7 @@ def serve(config: ConfigOption = None) -> None:
             stop.wait()
         finally:
             hanging = gateway.stop()
-        if hanging:  # else the interpreter would wait for its threads
-            end_at_once(hanging)
+        end_at_once(hanging)
 
 
 @contextmanager

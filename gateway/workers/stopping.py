@@ -64,8 +64,9 @@ def asked_to_stop(exit_within_s: float = EXIT_WITHIN_S) -> threading.Event:
 
 
 def end_at_once(hanging: Sequence[str]) -> None:
-    """End the process without waiting for its threads."""
-    log.warning("stopped_without_waiting", hanging=list(hanging))
+    """End the process without waiting for its threads, or for the interpreter's own end, which nobody limits."""
+    if hanging:
+        log.warning("stopped_without_waiting", hanging=list(hanging))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(0)

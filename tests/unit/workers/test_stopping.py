@@ -54,3 +54,27 @@ def test_process_that_is_asked_to_stop_is_over_whatever_hangs() -> None:
             process.send_signal(number)
             assert process.stdout.readline() == "asked\n"
             assert process.wait(DEADLINE_S) == 0
+
+
+HANGS_AT_ITS_END = """
+import time
+from gateway.workers.stopping import asked_to_stop, end_at_once
+class Hangs:
+    def __del__(self):
+        time.sleep(600)  # in the interpreter's own end, where no other thread runs any more
+it = Hangs()
+stop = asked_to_stop(exit_within_s=0.5)
+print("ready", flush=True)
+stop.wait()
+end_at_once(())
+"""
+
+
+def test_process_that_has_stopped_does_not_wait_for_the_end_of_its_interpreter() -> None:
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", HANGS_AT_ITS_END], **piped, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=DEADLINE_S) == ("", "")
+    assert process.returncode == 0
