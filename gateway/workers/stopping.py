@@ -64,7 +64,7 @@ def asked_to_stop(exit_within_s: float = EXIT_WITHIN_S) -> threading.Event:
 
 
 def end_at_once(hanging: Sequence[str]) -> None:
-    """End the process without waiting for its threads, or for the interpreter's own end, which nobody limits."""
+    """End the process without waiting for its threads, or for the end of the interpreter itself."""
     if hanging:
         log.warning("stopped_without_waiting", hanging=list(hanging))
     for stream in (sys.stdout, sys.stderr):
