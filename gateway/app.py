@@ -133,14 +133,7 @@ class App:
             *self._completeness(bus, planner),
             Corrections(ledger, bus, workplace, secret.correction_key),
             Adoption(ledger, archive, intake, bus),
-            Retention(
-                config.retention,
-                ledger,
-                bus,
-                Remover(ledger, data_dir, objects, locks),
-                data_dir,
-                is_busy=lambda job_keys: any(taker.job_at_hand in job_keys for taker in takers),
-            ),
+            self._retention(bus, locks, takers),
             *([self._mirror] if self._mirror else []),
             *([watch] if watch else []),
         ]
@@ -162,6 +155,18 @@ class App:
             )
             for sizes in (SMALL, LARGE)
         ]
+
+    def _retention(self, bus: Bus, locks: DataLocks, takers: Sequence[StepWorker]) -> Retention:
+        """Removes nothing that one of these is at work on."""
+        ledger, data_dir = self._ledger, self.config.data_dir
+        return Retention(
+            self.config.retention,
+            ledger,
+            bus,
+            Remover(ledger, data_dir, self._store.objects, locks),
+            data_dir,
+            is_busy=lambda job_keys: any(taker.job_at_hand in job_keys for taker in takers),
+        )
 
     def _step_workers(
         self,
