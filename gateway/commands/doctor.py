@@ -21,7 +21,7 @@ from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.unclaimed import in_words, unclaimed
 from gateway.files.names import LEDGER_NAME
-from gateway.files.site_secret import complaint_about
+from gateway.files.site_secret import complaint_about, complaint_without_a_ledger
 from gateway.ledger.store import Ledger, LedgerError
 
 from .doctor_aws import examine_aws
@@ -82,7 +82,7 @@ def _secret(config: Config) -> Check:
     except ConfigError as error:
         complaint = str(error)
     except LedgerError:  # there is none yet, or it is said below
-        pass
+        complaint = complaint_without_a_ledger(config.data_dir, path)
     if complaint:
         finding, _, fix = complaint.partition("; ")
         return Check("site secret", Verdict.FAILED, finding, fix)

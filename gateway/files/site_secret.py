@@ -44,8 +44,9 @@ def complaint_about(ledger: Ledger, path: Path) -> str:
     """
     known = fact(ledger, Fact.SECRET_DIGEST)
     if not path.exists():
-        is_lost = known is not None or _keeps_something(ledger)
-        return f"site.secret_file: the site secret {path} is lost; {WAY_OUT}" if is_lost else ""
+        if known is not None or ledger.read("SELECT 1 FROM studies LIMIT 1"):
+            return _lost(path)
+        return complaint_without_a_ledger(ledger.path.parent, path)
     if known is not None and SiteSecret(path).digest() != known:
         return f"site.secret_file: {path} holds another site secret than this ledger was made with; {WAY_OUT}"
     return ""
@@ -65,7 +66,11 @@ def accept_secret(ledger: Ledger, path: Path) -> None:
         transaction.note("ledger.secret_accepted")
 
 
-def _keeps_something(ledger: Ledger) -> bool:
-    """Whether there are studies, or images of which the ledger may not know yet: it was lost too."""
-    images = ledger.path.parent / "instances"
-    return bool(ledger.read("SELECT 1 FROM studies LIMIT 1")) or (images.is_dir() and any(images.iterdir()))
+def complaint_without_a_ledger(data_dir: Path, path: Path) -> str:
+    """The same where no ledger can be read: images that are kept were filed under a secret."""
+    images = data_dir / "instances"
+    return _lost(path) if not path.exists() and images.is_dir() and any(images.iterdir()) else ""
+
+
+def _lost(path: Path) -> str:
+    return f"site.secret_file: the site secret {path} is lost; {WAY_OUT}"
