@@ -95,9 +95,10 @@ def study_of_series(ledger: Ledger, series_uid: str) -> str | None:
     return rows[0]["study_uid"] if rows else None
 
 
-def is_result_of_ours(ledger: Ledger, sop_instance_uid: str) -> bool:
-    """Whether this gateway made that object."""
-    return bool(ledger.read("SELECT 1 FROM result_objects WHERE sop_instance_uid = ?", (sop_instance_uid,)))
+def result_of_ours(ledger: Ledger, sop_instance_uid: str) -> str | None:
+    """Where that object lies, or lay, below data_dir, if this gateway made it; None where it did not."""
+    rows = ledger.read("SELECT path FROM result_objects WHERE sop_instance_uid = ?", (sop_instance_uid,))
+    return str(rows[0]["path"]) if rows else None
 
 
 def names_of_known_files(ledger: Ledger, folder: str) -> set[str]:

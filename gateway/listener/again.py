@@ -15,7 +15,7 @@ from gateway.files.kept import is_there
 from gateway.ledger.records import InstanceRow
 
 from .archive import Archive, content_digest
-from .header import Damaged, ReadInstance, identifying, identifying_digest, read_instance
+from .header import Damaged, NotReadable, ReadInstance, identifying, identifying_digest, read_instance
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,31 @@ def came_again(archive: Archive, known: InstanceRow, read: ReadInstance, path: P
     if not _decode_alike(kept, path):
         raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
     return Again.SAME if is_same_header else Again.CORRECTED
+
+
+def check_our_own(ours: Path, read: ReadInstance) -> None:
+    """Compare what came with the result of ours that has its SOP Instance UID.
+
+    A PACS may have written other attributes of the patient into it, or another transfer syntax. Other pixels
+    are somebody's work, which is not to be dropped. Where ours is gone there is nothing to compare with.
+
+    Raises
+    ------
+    Damaged
+        It has other pixels, or other frames.
+    """
+    try:
+        made = read_instance(ours)
+    except (NotReadable, OSError):
+        return
+    is_same_syntax = made.transfer_syntax_uid == read.transfer_syntax_uid
+    if made.geometry_sha256 != read.geometry_sha256 or (
+        is_same_syntax and made.pixel_sha256 != read.pixel_sha256
+    ):
+        raise Damaged(
+            "our_result_other_pixels",
+            "it has the SOP Instance UID of a result made here, and other pixels; save it as a new object",
+        )
 
 
 def _again_after_removal(archive: Archive, known: InstanceRow, read: ReadInstance) -> Again:

@@ -25,19 +25,19 @@ from gateway.ledger.instances import (
     current_instance,
     is_done,
     is_known_file,
-    is_result_of_ours,
     note_lost_file,
     note_our_own_result,
     note_same_instance,
     put_aside,
     renew_file,
+    result_of_ours,
     store_instance,
     study_of_series,
 )
 from gateway.ledger.records import InstanceRow
 from gateway.ledger.store import Ledger
 
-from .again import Again, came_again
+from .again import Again, came_again, check_our_own
 from .archive import Archive, content_digest, uid_part
 from .header import (
     IMAGES_OF_USE,
@@ -160,10 +160,9 @@ class Intake:
 
     def _file(self, path: Path, read: ReadInstance, sender: Sender) -> tuple[int, str | None]:
         study_uid, sop_instance_uid = read.text("StudyInstanceUID"), read.text("SOPInstanceUID")
-        if is_result_of_ours(self._ledger, sop_instance_uid):
-            with self._ledger.transaction() as transaction:
-                note_our_own_result(transaction, study_uid)
-            return SUCCESS, None
+        ours = result_of_ours(self._ledger, sop_instance_uid)
+        if ours is not None:
+            return self._take_our_own(path, read, sender, self._archive.data_dir / ours), None
         known = current_instance(self._ledger, sop_instance_uid)
         try:
             _check_series(read, study_of_series(self._ledger, read.text("SeriesInstanceUID")))
@@ -178,6 +177,15 @@ class Intake:
         if again not in (Again.SAME, Again.RECODED):
             self._keep(path, read, sender, known, again)
         return SUCCESS, study_uid
+
+    def _take_our_own(self, path: Path, read: ReadInstance, sender: Sender, ours: Path) -> int:
+        try:
+            check_our_own(ours, read)
+        except Damaged as contradiction:
+            return self._refuse(path, contradiction, sender, KEPT_ASIDE, read)
+        with self._ledger.transaction() as transaction:
+            note_our_own_result(transaction, read.text("StudyInstanceUID"))
+        return SUCCESS
 
     def _keep(
         self, path: Path, read: ReadInstance, sender: Sender, known: InstanceRow | None, again: Again | None

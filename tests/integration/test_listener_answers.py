@@ -505,6 +505,19 @@ def test_result_of_ours_that_comes_back_is_acknowledged_and_not_stored(gate, ct:
     assert gate.studies()[0].state == "done"  # it did not begin to receive again
 
 
+def test_result_of_ours_that_comes_back_with_other_pixels_is_kept_aside(gate, ct: Dataset) -> None:
+    result = _changed(
+        ct, SOPClassUID=SegmentationStorage, SeriesInstanceUID="1.2.7", SOPInstanceUID="1.2.7.1"
+    )
+    gate.send(ct)
+    _pretend_to_have_made(gate, ct.StudyInstanceUID, result.SOPInstanceUID)
+    (gate.data_dir / "results").mkdir(exist_ok=True)
+    result.save_as(gate.data_dir / "results" / "x", enforce_file_format=True)
+    assert gate.send(result, _changed(result, PatientName="As^A^PACS^Has^It")) == [SUCCESS, SUCCESS]
+    assert gate.send(_brighter(result)) == [KEPT_ASIDE]
+    assert [row.reason for row in gate.quarantine()] == ["our_result_other_pixels"]
+
+
 def test_result_of_another_gateway_is_kept_and_never_an_input(gate, ct: Dataset) -> None:
     from converter.results.settings import MANUFACTURER, MODEL_NAME
 

@@ -31,10 +31,10 @@ from gateway.ledger.instances import (
     RefusedObject,
     current_instance,
     current_instances,
-    is_result_of_ours,
     names_of_known_files,
     note_our_own_result,
     put_aside,
+    result_of_ours,
     study_of_series,
 )
 from gateway.ledger.records import QuarantineRow, utc_now, utc_text, utc_time
@@ -216,8 +216,8 @@ def test_refused_object_that_comes_often_is_one_row_and_one_line(book) -> None:
 
 def test_result_of_ours_is_known_by_its_uid(book) -> None:
     book.begin_encoded()
-    assert is_result_of_ours(book.ledger, "2.25.1")
-    assert not is_result_of_ours(book.ledger, "2.25.2")
+    assert result_of_ours(book.ledger, "2.25.1") == "results/2.25.1.dcm"
+    assert result_of_ours(book.ledger, "2.25.2") is None
     with book.ledger.transaction() as transaction:
         note_our_own_result(transaction, book.study_uid)
         note_our_own_result(transaction, "a study that nobody knows")

@@ -43,7 +43,7 @@ from gateway.ledger.instances import (
     current_instance,
     current_instances,
     is_known_file,
-    is_result_of_ours,
+    result_of_ours,
     store_instance,
     study_of_series,
 )
@@ -244,7 +244,7 @@ QUESTIONS: dict[str, Deed] = {
     "figures": lambda ledger: LedgerStore(ledger).counts(),
     "standing": standing,
     "happened": lambda ledger: happened(ledger, Stretch(0, 200, is_last=False)),
-    "is it ours": lambda ledger: is_result_of_ours(ledger, "1.2.3"),
+    "is it ours": lambda ledger: result_of_ours(ledger, "1.2.3"),
     "known instance": lambda ledger: current_instance(ledger, "1.2.3"),
     "known series": lambda ledger: study_of_series(ledger, "1.2.3"),
     "known file": lambda ledger: is_known_file(ledger, "instances/a.dcm"),
