@@ -48,7 +48,7 @@ from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
-from gateway.making.choosing import Takes
+from gateway.making.allotment import Takes
 from gateway.making.convert import Convert, Stage
 from gateway.making.encode import Encode
 from gateway.mirror.backend import mirror_worker

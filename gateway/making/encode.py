@@ -35,7 +35,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
 from gateway.workers.attempts import CannotGoOn
 
-from .choosing import Choosing, Takes
+from .allotment import Allotting, Takes
 from .comparing import Comparing
 from .doubts import Doubts, doubts_about
 from .makers import EVEN_GRID, Making, load_maker
@@ -68,7 +68,7 @@ class Encode:
         self._results = results
         self._config = config
         self._tracking_key = tracking_key
-        self._choose = Choosing(ledger, config, takes)
+        self._allot = Allotting(ledger, config, takes)
         self._comparing = Comparing(ledger, config, tracking_key, workplace.data_dir)
 
     def __call__(self, job: JobRow) -> None:
@@ -117,16 +117,16 @@ class Encode:
 
     def _make(self, job: JobRow, making: Making) -> None:
         """Make every output that somebody gets, then record the set."""
-        choice = self._choose(job)
+        allotment = self._allot(job)
         measured = self._measured(job, making)
         if measured is not None:
             making = replace(making, comparison=self._comparing.compared(job, measured))
         outputs = in_order(job.outputs if making.labels.any() else _say_nothing_found(job))
-        makers = {each: load_maker(each, self._config) for each in outputs if choice.is_wanted(each)}
+        makers = {each: load_maker(each, self._config) for each in outputs if allotment.is_wanted(each)}
         objects: list[ResultObject] = []
-        warnings = choice.added_to(job.warnings)
+        warnings = allotment.added_to(job.warnings)
         made: dict[str, Sequence[WrittenObject]] = {}
-        making = replace(making, written=made, encodings=choice.encodings)
+        making = replace(making, written=made, encodings=allotment.encodings)
         for output, maker in makers.items():
             made[output] = maker.make(making)
             for written in made[output]:
@@ -134,7 +134,7 @@ class Encode:
                 warnings += [warning for warning in written.warnings if warning not in warnings]
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
         with self._ledger.transaction() as transaction:
-            record_result(transaction, job, result, choice.destinations)
+            record_result(transaction, job, result, allotment.destinations)
             if measured is not None:
                 write_measured(transaction, measured)
 

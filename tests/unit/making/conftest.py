@@ -35,7 +35,7 @@ from gateway.ledger.results import current_objects
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import job as job_of
-from gateway.making.choosing import Takes
+from gateway.making.allotment import Takes
 from gateway.making.encode import Encode
 
 JOB_KEY = "b" * 64

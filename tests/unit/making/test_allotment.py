@@ -121,7 +121,7 @@ def test_destination_that_is_away_gets_what_all_take_and_the_result_does_not_cha
 def test_job_that_a_person_retries_asks_anew_and_forgets_what_was_said(
     segmented: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.making.choosing.RESTS_S", 0.0)
+    monkeypatch.setattr("gateway.making.allotment.RESTS_S", 0.0)
     pacs = Asked(BINARY, LABELMAP, away=Away)
     site = segmented("seg", config=auto("pacs"), takes={"pacs": pacs})
     site.encode(site.job())

@@ -61,8 +61,8 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was decided for all destinations of a job.
+class Allotment:
+    """What all destinations of a job get, and in which form.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class Choice:
         return str(chosen if chosen in encodings else encodings[0])
 
 
-class Choosing:
+class Allotting:
     """Decides for each job.
 
     Parameters
@@ -129,7 +129,7 @@ class Choosing:
         self._said: dict[str, dict[Form, bool]] = {}
         self._away: dict[str, tuple[float, str]] = {}
 
-    def __call__(self, job: JobRow) -> Choice:
+    def __call__(self, job: JobRow) -> Allotment:
         """Decide what is open, write it down, and give all that holds for the job.
 
         Raises
@@ -155,7 +155,7 @@ class Choosing:
             if known.left_out or not known.is_asked:
                 said[to.name] = known.why
         usual = BINARY if self._is_auto else self._config.seg.type.upper()
-        return Choice(names, left_out, chosen, self._encoding(usual), said)
+        return Allotment(names, left_out, chosen, self._encoding(usual), said)
 
     @property
     def _is_auto(self) -> bool:
