@@ -2,6 +2,9 @@
 
 # ruff: noqa: F401
 
+import pkgutil
+from importlib import import_module
+
 import numpy.ma
 import pydantic.v1
 import rich.progress
@@ -9,10 +12,11 @@ import rich.table
 import typer.rich_utils
 import uvicorn.protocols.http.h11_impl
 
-import gateway.adapters.aws.batch
-import gateway.adapters.aws.dynamodb
-import gateway.adapters.aws.s3
-import gateway.adapters.aws.sqs_news
-import gateway.app
-import gateway.logs
+import converter
+import gateway
 import tests.quick_start.job_modules
+
+for package in (converter, gateway):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.startswith(("gateway.cloud", "gateway.demo")):  # they run elsewhere
+            import_module(module.name)
