@@ -103,8 +103,8 @@ def main() -> int:
     if place.get("manifest.json") is not None:
         return 0
     attempt = os.environ.get("AWS_BATCH_JOB_ATTEMPT", "1")
-    place.put(f"worked/{run}-{batch_job_id}-{attempt}", b"")
     plan = json.loads(place.get("plan") or b"{}")
+    place.put(f"worked/{run}-{batch_job_id}-{attempt}", b"")
     time.sleep(plan.get("seconds", 0.0))
     if plan.get("exit", 0):
         return int(plan["exit"])

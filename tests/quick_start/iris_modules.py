@@ -18,5 +18,6 @@ import tests.quick_start.job_modules
 
 for package in (converter, gateway):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not module.name.startswith(("gateway.cloud", "gateway.demo")):  # they run elsewhere
+        # Those of the cloud and the demo run elsewhere, and what is run itself must not be loaded before.
+        if not module.name.startswith(("gateway.cloud", "gateway.demo", "gateway.cli")):
             import_module(module.name)

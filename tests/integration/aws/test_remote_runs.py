@@ -248,8 +248,14 @@ def test_two_jobs_of_one_run_are_one_effective_run_and_the_owner_is_followed(
     double.hide_new_jobs(NEVER_S)
     double.lose_answer("SubmitJob")
     double.events.drop(1000)
+    double.hold_capacity()
+    double.run_at_most(1)
     gateway = make_gateway(intervals=Intervals(find_s=0.1, reconcile_s=0.2, unseen_s=0.3))
     gateway.start()
+    gateway.site.wait_for(lambda _: len(double.jobs()) == 2)
+    double.release_capacity()
+    gateway.site.wait_for(lambda _: bool(worked()))
+    double.run_at_most(None)
     owned = gateway.wait_until_happened("job.owned")
     gateway.wait_for_state(JobState.SEGMENTED)
     first, second = double.jobs()
@@ -257,6 +263,12 @@ def test_two_jobs_of_one_run_are_one_effective_run_and_the_owner_is_followed(
     assert worked() == [f"1-{first.job_id}-1"]
     assert gateway.happened("job.accepted")[0]["queue_id"] == second.job_id
     assert not gateway.happened("job.run_lost")
+
+
+def _wait_until_at_work(gateway: Gateway, worked: Callable[[], list[str]]) -> None:
+    """Until a run goes on by what was planned for it, whatever is planned from then on."""
+    gateway.wait_for_state(JobState.RUNNING)
+    gateway.site.wait_for(lambda _: bool(worked()))
 
 
 def _lose_runs_and_rebuild(site: Site) -> None:
@@ -446,12 +458,15 @@ def test_run_that_got_a_machine_in_the_last_moment_is_not_ended(
 
 
 def test_machine_that_is_taken_away_shows_in_the_timeline_and_the_run_goes_on(
-    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+    make_gateway: Callable[..., Gateway],
+    double: BatchDouble,
+    worked: Callable[[], list[str]],
+    plan: Callable[..., None],
 ) -> None:
     plan(seconds=30.0)
     gateway = make_gateway()
     gateway.start()
-    gateway.wait_for_state(JobState.RUNNING)
+    _wait_until_at_work(gateway, worked)
     plan(seconds=0.0)
     double.interrupt(double.jobs()[0].job_id, notice_s=5.0)
     job = gateway.wait_for_state(JobState.SEGMENTED)
@@ -460,12 +475,15 @@ def test_machine_that_is_taken_away_shows_in_the_timeline_and_the_run_goes_on(
 
 
 def test_machine_that_was_taken_away_unheard_shows_in_the_timeline_when_the_next_one_runs(
-    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+    make_gateway: Callable[..., Gateway],
+    double: BatchDouble,
+    worked: Callable[[], list[str]],
+    plan: Callable[..., None],
 ) -> None:
     plan(seconds=30.0)
     gateway = make_gateway()
     gateway.start()
-    gateway.wait_for_state(JobState.RUNNING)
+    _wait_until_at_work(gateway, worked)
     plan(seconds=0.0)
     double.events.drop(1000)
     double.interrupt(double.jobs()[0].job_id, notice_s=5.0)
@@ -510,12 +528,15 @@ def test_job_that_is_cancelled_ends_its_run_at_batch(
 
 
 def test_job_that_is_cancelled_and_retried_at_once_ends_the_first_run_and_not_the_second(
-    make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
+    make_gateway: Callable[..., Gateway],
+    double: BatchDouble,
+    worked: Callable[[], list[str]],
+    plan: Callable[..., None],
 ) -> None:
     plan(seconds=30.0)
     gateway = make_gateway()
     gateway.start()
-    gateway.wait_for_state(JobState.RUNNING)
+    _wait_until_at_work(gateway, worked)
     plan(seconds=0.0)
     with gateway.site.ledger.transaction() as transaction:  # before anybody could end the run
         for event in (JobEvent.CANCELLED, JobEvent.REPLANNED, JobEvent.STAGED):
