@@ -41,7 +41,7 @@ class Site:
         deadline = time.monotonic() + DEADLINE_S
         while not condition(self.job()):
             assert time.monotonic() < deadline, self.job()
-            time.sleep(0.005)
+            time.sleep(0.01)
         return self.job()
 
 

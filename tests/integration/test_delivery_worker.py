@@ -516,6 +516,7 @@ def test_wall_clock_that_is_set_neither_stretches_nor_cuts_the_patience_with_a_d
     worker._give_up_after_s = 1.5
     begun = time.monotonic()
     until(lambda: carrier.carried)
+    site.wait_for(lambda row: bool(row.reason))
     shift = timedelta(hours=hours)
     site.wait_for(lambda row: row.state is DeliveryState.FAILED)
     assert time.monotonic() - begun >= 1.0

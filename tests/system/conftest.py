@@ -266,7 +266,7 @@ class World:
             except (NotReached, OSError):
                 pass
             assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def post(self, path: str, *, was_done: tuple[int, ...] = (409,), **content: Any) -> None:
         """POST to the API until it is answered; `was_done` says that it was done before the gateway died."""
@@ -277,7 +277,7 @@ class World:
             if answer is not None and (answer.is_success or answer.status_code in was_done):
                 return
             assert time.monotonic() < deadline, (answer and answer.text, self.log.read_text())
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def upload(self, image: Path) -> dict[str, str]:
         """Upload a NIfTI, again and again until it is answered; the answer."""
@@ -288,7 +288,7 @@ class World:
             if answer is not None and answer.is_success:
                 return dict(answer.json())
             assert time.monotonic() < deadline, (answer and answer.text, self.log.read_text())
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def file(self, path: str) -> bytes:
         """A file that the API gives."""
@@ -316,7 +316,7 @@ class World:
             if study is not None and condition(study):
                 return study
             assert time.monotonic() < deadline, (study, self.log.read_text())
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def until_dead(self) -> None:
         """Wait until the gateway killed itself."""

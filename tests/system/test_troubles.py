@@ -44,7 +44,7 @@ def until(condition: Callable[[], bool], what: Callable[[], Any], deadline_s: fl
     deadline = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def is_full_and_says_so(world: Any) -> bool:

@@ -553,7 +553,7 @@ def test_run_that_batch_ends_with_75_again_and_again_is_told_and_waits_for_a_per
     make_gateway: Callable[..., Gateway], double: BatchDouble, plan: Callable[..., None]
 ) -> None:
     plan(exit=75)
-    quick = replace(ELSEWHERE, machine_failures_allowed=3, machine=Backoff(0.2, 0.2))
+    quick = replace(ELSEWHERE, machine_failures_allowed=3, machine=Backoff(1.5, 1.5))
     gateway = make_gateway(policy=quick)
     gateway.start()
     gateway.site.wait_for(lambda _: "; after 1 more it waits for a person" in gateway.workers[1].complaint())
