@@ -23,13 +23,14 @@ from .seg.header import Header, segmentation_header
 from .seg.places import Place, Places
 from .seg.planes import LabelPlanes, MaskedRows, MaskPlanes, Planes, Window, bounding_window
 from .seg.settings import (
+    BYTE_BITS,
     SOP_CLASSES,
     Encoded,
     Encoding,
     SegmentationSettings,
     SegmentationType,
 )
-from .seg.writer import BYTE_BITS, FrameOrder, frame_order, write_segmentation
+from .seg.writer import FrameOrder, frame_order, write_segmentation
 from .series import Volume
 from .source_header import copied_header_digest
 from .staged_file import StagedFile

@@ -44,14 +44,13 @@ from converter.explicit_vr import (
 from converter.reading.headers import transfer_syntax_of
 
 from .codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
-from .settings import SOP_CLASSES, SegmentationType
+from .settings import BYTE_BITS, SOP_CLASSES, SegmentationType
 
 PREAMBLE_BYTES: Final = len(PREAMBLE)
 GROUP_LENGTH_BYTES: Final = 12
 SHARED_GROUPS: Final = 0x52009229
 FRAME_GROUPS: Final = 0x52009230
 CHUNK_BYTES: Final = 1 << 20
-BYTE_BITS: Final = 8
 _DAMAGED: Final = (
     MalformedElement,
     UndecodableFrame,

@@ -20,6 +20,7 @@ from .codecs import DEFLATED_IMAGE_FRAME
 LABEL_VALUE: Final = "label value"
 """Stands before the engine's number in a Segment Description."""
 
+BYTE_BITS: Final = 8
 LABEL_MAP_SEGMENTATION_STORAGE: Final = UID("1.2.840.10008.5.1.4.1.1.66.7")
 
 

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,7 @@ from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_defla
 from .header import Header
 from .planes import LabelPlanes, MaskedRows, Planes
 from .segments import SEGMENT_SEQUENCE
-from .settings import SegmentationType
-
-BYTE_BITS: Final = 8
+from .settings import BYTE_BITS, SegmentationType
 
 
 class Writable(Protocol):

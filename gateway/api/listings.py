@@ -16,6 +16,7 @@ from gateway.ledger.corrections import corrections_of, corrections_of_studies
 from gateway.ledger.flags import flags_of, flags_of_studies
 from gateway.ledger.records import (
     ComparisonRow,
+    CorrectionRow,
     DeliveryRow,
     EventRow,
     JobFlagRow,
@@ -123,8 +124,8 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
             runs_of(ledger, job_key, row.run - MAX_RUNS),
             flags_of(ledger, job_key),
             comparison_of(ledger, job_key),
+            corrections_of(ledger, job_key),
         ),
-        "corrections": [shown(correction) for correction in corrections_of(ledger, job_key)],
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
@@ -165,9 +166,9 @@ def _summaries(
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
         job = JobRow.of(row)
         key = job.job_key
-        said = _job(job, runs[key], flags.get(key, []), compared.get(key))
-        said["corrections"] = [shown(correction) for correction in corrections.get(key, [])]
-        jobs[job.study_uid].append(said)
+        jobs[job.study_uid].append(
+            _job(job, runs[key], flags.get(key, []), compared.get(key), corrections.get(key, []))
+        )
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
     return [
@@ -197,7 +198,11 @@ def _latest(times: Iterable[str | None]) -> str | None:
 
 
 def _job(
-    row: JobRow, runs: Sequence[RunRow], flags: Sequence[JobFlagRow], compared: ComparisonRow | None
+    row: JobRow,
+    runs: Sequence[RunRow],
+    flags: Sequence[JobFlagRow],
+    compared: ComparisonRow | None,
+    corrections: Sequence[CorrectionRow],
 ) -> Json:
     run = next((each for each in runs if each.run == row.run), None)
     return {
@@ -219,6 +224,7 @@ def _job(
         "engine": row.engine,
         "flags": [flag.model_dump(include=_FLAG_SHOWN) for flag in flags],
         "comparison": _comparison(compared) if compared is not None else None,
+        "corrections": [shown(correction) for correction in corrections],
         "warnings": list(row.warnings),
         "next_try": row.not_before,
         "created": row.created_at,

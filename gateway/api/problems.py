@@ -17,10 +17,9 @@ from .store import NoRoom, NotFound, NotHere, TooLarge
 
 MEDIA_TYPE = "application/problem+json"
 
+_SCHEMA = Problem.model_json_schema()
+
 INTERNAL = "this is a fault of the gateway; its log says where"
-
-
-SCHEMA = Problem.model_json_schema()
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
@@ -28,7 +27,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": SCHEMA}},
+            "content": {MEDIA_TYPE: {"schema": _SCHEMA}},
         }
         for status in statuses
     }

@@ -105,7 +105,7 @@ def encode(
     algorithm = _algorithm(algorithm_name, algorithm_version)
     _require_text(series_description, "--series-description")
     table = _label_table(task, names)
-    number = _number_of("even grid" if even_grid else form)
+    number = _number_of(form, is_on_even_grid=even_grid)
     wording = Wording(algorithm, series_description, series_number, number)
     with plain_errors():
         encoded = encode_label_file(
@@ -173,11 +173,11 @@ def _drawing(how: _How) -> "Drawing":
     return Drawing.named(how.plane, how.syntax or "explicit")
 
 
-def _number_of(form: str) -> int:
+def _number_of(form: str, *, is_on_even_grid: bool) -> int:
     """Its place in the catalogue: by that objects of one source have series numbers of their own."""
-    from gateway.config.outputs import OUTPUTS
+    from gateway.config.outputs import EVEN_GRID, OUTPUTS
 
-    return [*OUTPUTS, "even grid"].index(form)
+    return [*OUTPUTS, EVEN_GRID].index(EVEN_GRID if is_on_even_grid else form)
 
 
 def _algorithm(name: str, version: str) -> tuple[str, str] | None:

@@ -107,6 +107,8 @@ _OUTPUTS: Final = (
     Output("surface", "a surface of each structure, as a file of the job"),
 )
 OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType({each.name: each for each in _OUTPUTS})
+EVEN_GRID: Final = "even grid"
+"""The segmentation's second series, whose number stands beside those of the outputs."""
 
 
 def in_order(names: Iterable[str]) -> list[str]:

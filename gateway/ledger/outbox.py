@@ -94,10 +94,8 @@ def note_newer_epoch(transaction: Transaction, epoch: int) -> None:
 
 def backlog_of(ledger: Ledger) -> Backlog:
     """Count what waits."""
-    waiting = ledger.read("SELECT count(*) AS waiting FROM mirror_outbox")[0][
-        "waiting"
-    ]  # by pages, not by rows
-    return Backlog(waiting, lag_of(ledger) or 0.0)
+    row = ledger.read("SELECT count(*) AS waiting FROM mirror_outbox")[0]  # by pages, not by rows
+    return Backlog(row["waiting"], lag_of(ledger) or 0.0)
 
 
 def lag_of(ledger: Ledger) -> float | None:

@@ -23,7 +23,7 @@ from converter.grid import require_own_grid
 from converter.results.settings import Algorithm, Terms, WrittenObject
 from converter.source_header import copied_header_digest
 from gateway.config import Config
-from gateway.config.outputs import OUTPUTS, in_order
+from gateway.config.outputs import EVEN_GRID, OUTPUTS, in_order
 from gateway.files.results import FilesGone, JobResults
 from gateway.files.workplace import Workplace
 from gateway.ledger.comparisons import write_measured
@@ -38,7 +38,7 @@ from gateway.workers.attempts import CannotGoOn
 from .allotment import Allotting, Takes
 from .comparing import Comparing
 from .doubts import Doubts, doubts_about
-from .makers import EVEN_GRID, Making, load_maker
+from .makers import Making, load_maker
 from .naming import series_description, series_numbers
 from .terms import engine_terms
 

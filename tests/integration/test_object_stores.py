@@ -121,11 +121,8 @@ def test_settle_by_several_at_once_is_won_by_one(store: ObjectStore, before: byt
     def settle(mine: bytes) -> None:
         ready.wait(20)
         with one_at_a_time:
-            settle_alone(mine)
-
-    def settle_alone(mine: bytes) -> None:
-        if store.settle(KEY, mine, before):
-            won.append(mine)
+            if store.settle(KEY, mine, before):
+                won.append(mine)
 
     several = [threading.Thread(target=settle, args=(b"%d" % number,)) for number in range(4)]
     for one in several:

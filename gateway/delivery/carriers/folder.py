@@ -16,6 +16,7 @@ from typing import BinaryIO
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 from gateway.adapters.durable import in_one_step, make_folder, sync_folder
 from gateway.adapters.errors import Away
 from gateway.config import Destination
@@ -24,8 +25,8 @@ from gateway.config.outputs import Form
 from .carrier import Outcome, Receipt
 
 _CHUNK_BYTES = 1 << 20
-_KNOWN_TO_FEW = frozenset({"1.2.840.10008.5.1.4.1.1.66.7"})
-"""Label Map Segmentation Storage: who reads the folder may not know it, and nobody can be asked."""
+_KNOWN_TO_FEW = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
+"""Who reads the folder may not know it, and nobody can be asked."""
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,6 @@ from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
 from gateway.ledger.records import JobRow
 from gateway.workers.attempts import CannotGoOn
-
-EVEN_GRID: Final = "even grid"
-"""The segmentation's second series, under which its number stands beside those of the outputs."""
 
 
 @dataclass(frozen=True, eq=False)

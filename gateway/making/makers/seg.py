@@ -10,9 +10,10 @@ from converter.results.settings import WrittenObject
 from converter.segmentation import ENCODER_VERSION, Encoding, SegmentationSettings, encode_segmentation
 from converter.series import Volume
 from gateway.config import Config
+from gateway.config.outputs import EVEN_GRID
 from gateway.making.naming import titled
 
-from . import EVEN_GRID, Making
+from . import Making
 
 
 class SegMaker:
