@@ -20,12 +20,16 @@ RTSTRUCT := .venv-rtstruct
 OHIF := .ohif
 ARGS ?=
 
+# What does not need another is done beside it: most of an installation is waiting, and types are checked by one process.
+MAKEFLAGS += --jobs=2
+
 # Where an environment says that nothing compiled is to be kept, each of the thousands of processes that the tests
 # start would compile all that it loads.
 unexport PYTHONDONTWRITEBYTECODE
 # Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
 # their order, which puts what takes long first (container, integration) and what is done at once last (unit).
-WORKERS ?= 2
+# One more than there are processors: tests wait, too.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 IN_PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 PYTEST_ARGS ?=
 
@@ -67,7 +71,6 @@ test-long: lint environments  ## Every test, those of minutes too, and many more
 	$(ENGINE_PYTEST) -m '' $(PYTEST_ARGS)
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
-# Side by side with `make --jobs environments`: most of it is waiting.
 environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)) $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom

@@ -97,10 +97,10 @@ def test_report_and_contours_come_back_beside_the_segmentation_and_are_never_tak
     make_world: Callable[..., Any],
     orthanc: Any,
     storescu: Callable[..., Any],
-    demo_study: Path,
+    small_study: Path,
     tmp_path: Path,
 ) -> None:
-    files = sorted(demo_study.glob("*.dcm"))
+    files = sorted(small_study.glob("*.dcm"))
     study_uid = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
     rule = '[[rule]]\nname = "ct"\noutputs = ["sr", "rtstruct", "seg"]\n'
     world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port), config=rule)
