@@ -19,6 +19,7 @@ from batch_job.contract import (
 )
 from converter.nifti import converter_version
 from gateway.adapters.durable import make_folder
+from gateway.adapters.holdings import Holdings
 from gateway.api.access import Access, admin_token
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
@@ -119,7 +120,8 @@ class App:
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         carriers = carriers_of(config)
         takes = {destination.name: carrier.takes for destination, carrier in carriers}
-        takers = self._step_workers(bus, workplace, results, secret, takes)
+        holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
+        takers = self._step_workers(bus, workplace, results, secret, takes, holdings)
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *takers,
@@ -175,11 +177,12 @@ class App:
         results: JobResults,
         secret: SiteSecret,
         takes: Mapping[str, Takes],
+        holdings: Mapping[str, Holdings],
     ) -> list[StepWorker]:
         """One for each step that a job takes, in the order of the steps."""
         ledger, config = self._ledger, self.config
         stage = Stage(ledger, workplace, self._store.objects, kept_here(config))
-        encode = Encode(ledger, workplace, results, config, secret.tracking_key(), takes)
+        encode = Encode(ledger, workplace, results, config, secret.tracking_key(), takes, holdings)
         steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
             ("convert", JobState.PLANNED): Convert(ledger, workplace),
             ("stage", JobState.CONVERTED): stage,

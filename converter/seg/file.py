@@ -71,6 +71,8 @@ class FrameGroups:
     """Empty where no source image is named."""
     source_frame: int | None
     """The frame of a multi-frame source image, from 1."""
+    are_places_kept: bool = True
+    """Whether a pixel lies where it lies in the source image, unless the frame says that it does not."""
 
 
 class SegmentationFile:
@@ -301,6 +303,7 @@ PLANE_POSITION: Final = (0x00209113, 0x00200032)
 SOURCE_IMAGE: Final = (0x00089124, 0x00082112)
 SOURCE_UID: Final = (*SOURCE_IMAGE, 0x00081155)
 SOURCE_FRAME: Final = (*SOURCE_IMAGE, 0x00081160)
+PLACES_KEPT: Final = (*SOURCE_IMAGE, 0x0028135A)
 SEGMENT: Final = (0x0062000A, 0x0062000B)
 """Where in a frame's groups its values stand (PS3.3 C.7.6.16.2, C.8.20.3)."""
 
@@ -330,7 +333,8 @@ def _frame_groups(own: bytes, shared: bytes) -> FrameGroups:
     x, y, z = (float(number) for number in _value(own, shared, PLANE_POSITION).split(b"\\"))
     uid = find(own, *SOURCE_UID) or find(shared, *SOURCE_UID) or b""
     frame = find(own, *SOURCE_FRAME)
-    return FrameGroups((x, y, z), uid.decode("ascii").rstrip("\0 "), int(frame) if frame else None)
+    kept = (find(own, *PLACES_KEPT) or b"").strip() != b"NO"
+    return FrameGroups((x, y, z), uid.decode("ascii").rstrip("\0 "), int(frame) if frame else None, kept)
 
 
 def _value(own: bytes, shared: bytes, path: tuple[int, ...]) -> bytes:

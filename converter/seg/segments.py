@@ -20,12 +20,14 @@ from converter.series import Volume
 from converter.terminology import Code, Structure
 from converter.uids import derived_uid
 
-from .settings import LABEL_VALUE, SegmentationSettings
+from .settings import LABEL_VALUE, PARAMETERS_BETWEEN, SegmentationSettings
 
 LONGEST_LABEL: Final = 64
 """PS3.5 6.2, value representation LO."""
 LONGEST_DOUBTS: Final = 800
 """Of 1024 characters that value representation ST has."""
+LONGEST_PARAMETERS: Final = 10240
+"""PS3.5 6.2, value representation LT."""
 SEGMENT_SEQUENCE: Final = 0x00620002
 BACKGROUND: Final = Code("125040", "DCM", "Background")
 
@@ -96,10 +98,17 @@ def _algorithm(settings: SegmentationSettings, text: Text) -> tuple[bytes, bytes
     identification = (
         coded(0x0066002F, algorithm.family)
         + text(0x00660031, "LO", algorithm.version)
+        + _parameters(settings, text)
         + text(0x00660036, "LO", algorithm.name)
     )
     kind = text_element(0x00620008, "CS", "AUTOMATIC")
     return sequence(0x00620007, [identification]), kind + text(0x00620009, "LO", algorithm.name)
+
+
+def _parameters(settings: SegmentationSettings, text: Text) -> bytes:
+    """What it was told; nothing where that was nothing."""
+    said = PARAMETERS_BETWEEN.join(settings.parameters)
+    return text(0x00660032, "LT", said[:LONGEST_PARAMETERS]) if said else b""
 
 
 def _segment(

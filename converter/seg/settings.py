@@ -17,6 +17,8 @@ from converter.results.settings import QualityFlag, ResultSettings, WrittenObjec
 
 from .codecs import DEFLATED_IMAGE_FRAME
 
+PARAMETERS_BETWEEN: Final = "\n"
+"""Stands between two of an algorithm's parameters."""
 LABEL_VALUE: Final = "label value"
 """Stands before the engine's number in a Segment Description."""
 

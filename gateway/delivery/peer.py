@@ -94,6 +94,7 @@ def association(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[Any] = (),
     calls: Calls | None = None,
+    limit_s: float | None = None,
 ) -> Iterator[Association]:
     """Open an association, release it in the end, and abort it where the block was left before its end.
 
@@ -105,17 +106,18 @@ def association(
         pynetdicom's pairs of an event and a function.
     calls
         Through which another thread can end it.
+    limit_s
+        After so long it is cut, whatever is under way: a peer that goes on answering ends, too.
 
     Raises
     ------
     NotReached
     """
+    limit = float("inf") if limit_s is None else limit_s
     entity = AE(calling_ae_title)
-    entity.connection_timeout = CONNECT_TIMEOUT_S
-    entity.acse_timeout = CONNECT_TIMEOUT_S
-    entity.dimse_timeout = ANSWER_TIMEOUT_S
-    entity.network_timeout = ANSWER_TIMEOUT_S
-    with (calls or Calls()).of(entity):
+    entity.connection_timeout = entity.acse_timeout = min(CONNECT_TIMEOUT_S, limit)
+    entity.dimse_timeout = entity.network_timeout = min(ANSWER_TIMEOUT_S, limit)
+    with (calls or Calls()).of(entity), _cut_after(entity, limit_s):
         try:
             opened = entity.associate(
                 peer.host,
@@ -141,6 +143,20 @@ def association(
             raise
         if opened.is_established:
             opened.release()
+
+
+@contextmanager
+def _cut_after(entity: AE, limit_s: float | None) -> Iterator[None]:
+    if limit_s is None:
+        yield
+        return
+    timer = threading.Timer(limit_s, _cut, [entity])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _keep_answers_for_who_waits(opened: Association) -> None:

@@ -41,6 +41,16 @@ def earlier_results(ledger: Ledger, measured: MeasuredRow, study_uid: str) -> li
     return [MeasuredRow.of(row) for row in rows]
 
 
+def measured_studies(ledger: Ledger, subject: str) -> frozenset[str]:
+    """The studies of which this ledger knows, or knew, a result of this task and subject."""
+    rows = ledger.read(
+        "SELECT DISTINCT j.study_uid FROM measured_results m JOIN jobs j USING (job_key)"
+        " WHERE m.subject <> '' AND m.subject = ?",
+        (subject,),
+    )
+    return frozenset(row["study_uid"] for row in rows)
+
+
 def comparison_of(ledger: Ledger, job_key: str) -> ComparisonRow | None:
     """What a job's result was compared with, or None."""
     rows = ledger.read("SELECT * FROM comparisons WHERE job_key = ?", (job_key,))

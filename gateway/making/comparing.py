@@ -8,22 +8,27 @@ for structures that the scan cuts: these are not compared, the others are.
 import hashlib
 import hmac
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from pydicom import Dataset
-
+from converter.earlier import EarlierResult
 from converter.reading.headers import text_of
 from converter.results.comparison import Change, Comparison, NotCompared, PriorObject
 from converter.seg.segments import tracked_subject
 from gateway.adapters.durable import remove_file, write_durably
+from gateway.adapters.holdings import Holdings
 from gateway.config import Config
-from gateway.ledger.comparisons import KEPT_AS, comparison_of, earlier_results, freeze_comparison
+from gateway.ledger.comparisons import (
+    KEPT_AS,
+    comparison_of,
+    earlier_results,
+    freeze_comparison,
+    measured_studies,
+)
 from gateway.ledger.flags import flags_of
 from gateway.ledger.records import ComparisonRow, JobRow, MeasuredRow
 from gateway.ledger.results import current_objects
@@ -31,15 +36,11 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
 
+from .elsewhere import TRUNCATED, Asked, Elsewhere
 from .makers import Making, series_uid_of
+from .whose import STUDY_TIME, acquired, name_of
 
-TRUNCATED: Final = "truncated"
-"""The flag of a structure that the scan cuts."""
-_TIMES: Final = (
-    ("AcquisitionDate", "AcquisitionTime"),
-    ("SeriesDate", "SeriesTime"),
-    ("StudyDate", "StudyTime"),
-)
+ASKED: Final = "job.earlier_result_asked"
 _NO_ISSUER: Final = "its images do not say who issued the Patient ID (site.issuer_of_patient_id)"
 _NO_DATE: Final = "its images do not say when they were taken"
 _NO_FIGURES: Final = "nothing was measured in it"
@@ -63,10 +64,20 @@ class Comparing:
         Keeps digests of names from being guessed.
     data_dir
         Where a copy of what was chosen lies beside the results.
+    holdings
+        By destination, what looks there for earlier results that this ledger does not know.
     """
 
-    def __init__(self, ledger: Ledger, config: Config, key: bytes, data_dir: Path) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        config: Config,
+        key: bytes,
+        data_dir: Path,
+        holdings: Mapping[str, Holdings] | None = None,
+    ) -> None:
         self._ledger, self._config, self._key, self._data_dir = ledger, config, key, data_dir
+        self._elsewhere = Elsewhere(config, holdings or {})
 
     def measured(self, job: JobRow, making: Making) -> MeasuredRow:
         """What there is to know of a result for one that comes later.
@@ -80,7 +91,7 @@ class Comparing:
         return MeasuredRow(
             job_key=job.job_key,
             subject=self._digest("subject", job.task, *who) if kind == "patient" else "",
-            name=self._digest("name", _name(header)),
+            name=self._digest("name", name_of(header)),
             birth_date=self._digest("birth date", text_of(header, "PatientBirthDate")),
             acquired=acquired(header),
             volumes={
@@ -94,13 +105,20 @@ class Comparing:
         rule = self._config.rule_named(job.rule)
         return rule is not None and rule.compare
 
-    def compared(self, job: JobRow, now: MeasuredRow) -> Comparison | None:
+    def compared(self, job: JobRow, now: MeasuredRow, making: Making | None = None) -> Comparison | None:
         """What a job's result says of change, as it was chosen when it was first encoded.
 
         None where its rule does not want it.
 
+        Parameters
+        ----------
+        making
+            Whose images these are; without it nothing is looked for elsewhere.
+
         Raises
         ------
+        CalledOff
+            The gateway stops.
         StaleRow
             The earlier result is being forgotten at this moment.
         OSError
@@ -115,9 +133,11 @@ class Comparing:
             with self._ledger.transaction() as transaction:
                 freeze_comparison(transaction, row, is_known_prior=True)
         elif row is None or row.chosen_for != chosen_for:
-            row = self._choose(job, now, chosen_for)
+            row, asked = self._choose(job, now, chosen_for, making)
             with self._ledger.transaction() as transaction:
                 freeze_comparison(transaction, row)
+                for one in asked:
+                    transaction.note(ASKED, study_uid=job.study_uid, job_key=job.job_key, **asdict(one))
         if row != kept:
             self._keep(row)
         return _as_shown(row)
@@ -138,27 +158,31 @@ class Comparing:
     def _path(self, job_key: str) -> Path:
         return self._data_dir / KEPT_AS.format(job_key=job_key)
 
-    def _choose(self, job: JobRow, now: MeasuredRow, chosen_for: str) -> ComparisonRow:
+    def _choose(
+        self, job: JobRow, now: MeasuredRow, chosen_for: str, making: Making | None
+    ) -> tuple[ComparisonRow, Sequence[Asked]]:
         why = _NO_ISSUER if not now.subject else _NO_DATE if not now.acquired else ""
         why = why or ("" if now.volumes else _NO_FIGURES)
-        prior = None
-        if not why:
-            prior, why = self._latest(job, now)
-        if prior is None:
-            return ComparisonRow(job_key=job.job_key, chosen_for=chosen_for, why_none=why)
-        changes = [_line(change) for change in _changes(prior.measured, now)]
-        then = _day(prior.measured.acquired)
-        return ComparisonRow(
-            job_key=job.job_key,
-            chosen_for=chosen_for,
-            why_none="",
-            prior_job_key=prior.job.job_key,
-            prior_study_uid=prior.job.study_uid,
-            prior_date=then.isoformat(),
-            interval_days=(_day(now.acquired) - then).days,
-            prior_object=self._object_of(prior.job),
-            changes=tuple(changes),
-        )
+        none = ComparisonRow(job_key=job.job_key, chosen_for=chosen_for, why_none=why)
+        if why:
+            return none, ()
+        prior, why = self._latest(job, now)
+        if prior is not None:
+            return _compared(
+                none,
+                now,
+                prior.measured,
+                prior_job_key=prior.job.job_key,
+                prior_study_uid=prior.job.study_uid,
+                prior_object=self._object_of(prior.job),
+            ), ()
+        if making is None:
+            return none.model_copy(update={"why_none": why}), ()
+        found = self._elsewhere(job, making, now, measured_studies(self._ledger, now.subject))
+        if found.result is None:
+            why = "; ".join(filter(None, (why, found.why_none)))
+            return none.model_copy(update={"why_none": why}), found.asked
+        return _as_compared(none, now, found.result), found.asked
 
     def _latest(self, job: JobRow, now: MeasuredRow) -> tuple[_Prior | None, str]:
         """The latest earlier result that may be used, else why none may."""
@@ -209,6 +233,32 @@ class Comparing:
 
 
 # -- what is compared ---------------------------------------------------------------------------------------
+
+
+def _compared(none: ComparisonRow, now: MeasuredRow, then: MeasuredRow, **prior: Any) -> ComparisonRow:
+    """With what was measured then."""
+    day = _day(then.acquired)
+    said = {
+        "why_none": "",
+        "prior_date": day.isoformat(),
+        "interval_days": (_day(now.acquired) - day).days,
+        "changes": tuple(_line(change) for change in _changes(then, now)),
+    }
+    return none.model_copy(update={**said, **prior})
+
+
+def _as_compared(none: ComparisonRow, now: MeasuredRow, result: EarlierResult) -> ComparisonRow:
+    """With a result of which there is only an object."""
+    header = result.header
+    when, volumes = acquired(header, [STUDY_TIME]), dict(result.volumes)
+    then = now.model_copy(update={"acquired": when, "volumes": volumes})
+    of_object = {
+        "sop_class_uid": text_of(header, "SOPClassUID"),
+        "sop_instance_uid": text_of(header, "SOPInstanceUID"),
+        "series_uid": text_of(header, "SeriesInstanceUID"),
+        "study_uid": text_of(header, "StudyInstanceUID"),
+    }
+    return _compared(none, now, then, prior_study_uid=of_object["study_uid"], prior_object=of_object)
 
 
 def _changes(then: MeasuredRow, now: MeasuredRow) -> Iterator[Change]:
@@ -271,38 +321,6 @@ def _model(job: JobRow) -> dict[str, Any]:
 
 def _cut(making: Making) -> set[str | None]:
     return {flag.structure for flag in making.manifest.flags if flag.code == TRUNCATED}
-
-
-# -- whose and when -----------------------------------------------------------------------------------------
-
-
-def _name(header: Dataset) -> str:
-    """The name's first representation (PS3.5 6.2.1), without what writers of it differ in."""
-    alphabetic = text_of(header, "PatientName").partition("=")[0]
-    return "^".join(part.strip() for part in alphabetic.casefold().split("^")).rstrip("^")
-
-
-def acquired(header: Dataset) -> str:
-    """When the images were taken, 14 digits; empty where they do not say it."""
-    texts = [_whole_seconds(text_of(header, "AcquisitionDateTime"))]
-    for day, time in _TIMES:
-        if text_of(header, day):
-            texts.append(text_of(header, day) + _whole_seconds(text_of(header, time)))
-    return next(filter(None, map(_fourteen_digits, texts)), "")
-
-
-def _whole_seconds(text: str) -> str:
-    """A time (PS3.5 6.2, DT, TM) without fraction and time zone."""
-    return re.split(r"[.+-]", text)[0]
-
-
-def _fourteen_digits(text: str) -> str:
-    digits = text.ljust(14, "0")
-    try:
-        datetime.strptime(f"{digits} +0000", "%Y%m%d%H%M%S %z")
-    except ValueError:
-        return ""
-    return digits
 
 
 def _day(acquired: str) -> date:

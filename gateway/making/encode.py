@@ -22,6 +22,7 @@ from converter.geometry import labels_on_frames
 from converter.grid import require_own_grid
 from converter.results.settings import Algorithm, Terms, WrittenObject
 from converter.source_header import copied_header_digest
+from gateway.adapters.holdings import Holdings
 from gateway.config import Config
 from gateway.config.outputs import EVEN_GRID, OUTPUTS, in_order
 from gateway.files.results import FilesGone, JobResults
@@ -52,6 +53,8 @@ class Encode:
     ----------
     takes
         Asks destinations, by name, what they take.
+    holdings
+        Looks at destinations, by name, for earlier results.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Encode:
         config: Config,
         tracking_key: bytes,
         takes: Mapping[str, Takes],
+        holdings: Mapping[str, Holdings] | None = None,
     ) -> None:
         self._ledger = ledger
         self._workplace = workplace
@@ -69,7 +73,7 @@ class Encode:
         self._config = config
         self._tracking_key = tracking_key
         self._allot = Allotting(ledger, config, takes)
-        self._comparing = Comparing(ledger, config, tracking_key, workplace.data_dir)
+        self._comparing = Comparing(ledger, config, tracking_key, workplace.data_dir, holdings)
 
     def __call__(self, job: JobRow) -> None:
         """Take the step.
@@ -120,7 +124,7 @@ class Encode:
         allotment = self._allot(job)
         measured = self._measured(job, making)
         if measured is not None:
-            making = replace(making, comparison=self._comparing.compared(job, measured))
+            making = replace(making, comparison=self._comparing.compared(job, measured, making))
         outputs = in_order(job.outputs if making.labels.any() else _say_nothing_found(job))
         makers = {each: load_maker(each, self._config) for each in outputs if allotment.is_wanted(each)}
         objects: list[ResultObject] = []

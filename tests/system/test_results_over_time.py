@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom import Dataset, dcmread
 
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from gateway.demo.orthanc import Orthanc
 
 SHAPE = (22, 56, 56)
 SPACING_MM = 4.0
@@ -21,6 +23,9 @@ when = {{ Modality = "CT" }}
 outputs = ["sr", "summary"]
 compare = true
 """
+DICOM = """ae_title = "{peer.ae_title}"
+host = "{peer.host}"
+port = {peer.port}"""
 
 
 def write_phantom(folder: Path, half_length: int, day: str) -> tuple[str, int]:
@@ -71,6 +76,29 @@ def test_results_of_a_growing_phantom_say_its_growth_within_a_hundredth(
         assert abs(bone["change_ml"] - (now_ml - then_ml)) < 0.01 * now_ml
         assert f"Compared with the result of the scan of {one['prior_date']}" in reported[number]
     assert "Not compared with an earlier result" in reported[0]
+
+
+@pytest.mark.long
+@pytest.mark.peer("orthanc")
+def test_gateway_whose_ledger_is_new_finds_the_earlier_result_in_orthanc(
+    make_world: Callable[..., Any], orthanc: Orthanc, tmp_path: Path
+) -> None:
+    voxels = []
+    for name, half_length, day in (("old", 8, "20250101"), ("new", 12, "20250301")):
+        folder = tmp_path / f"gateway {name}"
+        folder.mkdir()
+        config = CONFIG.replace('folder = "{folder}"', DICOM.format(peer=orthanc.peer))
+        world = make_world(folder=folder, config=config.format())
+        world.start(IRIS_SITE__ISSUER_OF_PATIENT_ID="HOSPITAL")
+        study_uid, count = write_phantom(tmp_path / name, half_length, day)
+        voxels.append(count)
+        world.send(tmp_path / name)
+        (job,) = world.until(study_uid, lambda study: study["state"] == "done")["jobs"]
+        world.stop()
+    compared = job["comparison"]
+    assert (compared["prior_date"], compared["prior_job_key"]) == ("2025-01-01", None)
+    (bone,) = (line for line in compared["structures"] if line["structure"] == "bone")
+    assert abs(bone["change_percent"] - 100 * (voxels[1] / voxels[0] - 1)) < 1
 
 
 def reports_of(folder: Path, study_uid: str) -> str:

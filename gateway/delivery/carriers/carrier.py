@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from gateway.adapters.holdings import Holdings
 from gateway.config.outputs import Form
 
 
@@ -48,6 +49,11 @@ class Carrier(Protocol):
         Away
             Nobody can be asked now.
         """
+        ...
+
+    @property
+    def holdings(self) -> Holdings | None:
+        """Looks there for earlier results; None where nobody can be asked."""
         ...
 
     def check(self) -> str:

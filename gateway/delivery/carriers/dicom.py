@@ -6,9 +6,11 @@ from pathlib import Path
 from pydicom import dcmread
 
 from gateway.adapters.errors import Away, CalledOff
+from gateway.adapters.holdings import Holdings
 from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.finding import holds_instance
+from gateway.delivery.holdings import Looking
 from gateway.delivery.peer import Calls, NotReached, Peer, echo
 from gateway.delivery.sending import NotSendable, send_files, taken_forms
 from gateway.delivery.statuses import Answer, meaning, understand
@@ -55,6 +57,11 @@ class DicomCarrier:
             if self._calls.is_over:
                 raise CalledOff(str(error)) from None
             raise Away(str(error)) from None
+
+    @property
+    def holdings(self) -> Holdings:
+        """Looks there for earlier results."""
+        return Looking(self._peer, self._calling_ae_title, self._calls)
 
     def check(self) -> str:
         """C-ECHO."""

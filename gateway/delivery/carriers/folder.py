@@ -53,6 +53,11 @@ class FolderCarrier:
         """All but what few programs can read."""
         return frozenset(form for form in forms if form.sop_class_uid not in _KNOWN_TO_FEW)
 
+    @property
+    def holdings(self) -> None:
+        """What lies there may be taken away at any time: nothing is looked for."""
+        return None
+
     def check(self) -> str:
         """Write a file that goes at once."""
         with self._understood():

@@ -24,8 +24,9 @@ from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
-from gateway.making.comparing import Comparing, acquired
+from gateway.making.comparing import Comparing
 from gateway.making.encode import Encode
+from gateway.making.whose import acquired
 
 WANTED = Config(rule=[{"name": "ct", "compare": True}])
 NOW = MeasuredRow(

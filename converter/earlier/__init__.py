@@ -1,0 +1,73 @@
+"""Results of this software that come back from a PACS: what was measured then, and what was said of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, config, dcmread
+from pydicom.uid import Comprehensive3DSRStorage
+
+from converter.errors import LabelsDoNotFit
+from converter.reading.headers import text_of
+from converter.results.header import is_our_own
+from converter.seg.settings import SOP_CLASSES
+
+
+@dataclass(frozen=True)
+class EarlierResult:
+    """One object, as far as it says.
+
+    Parameters
+    ----------
+    header
+        Patient, study and equipment.
+    algorithm
+        The name of what found the structures.
+    parameters
+        What that was told, a text each.
+    volumes
+        Structure to its ml, and whether the scan cuts it.
+    tracking
+        Structure to what tracks it over time.
+    flags
+        Codes of quality flags, of whatever they are about.
+    """
+
+    header: Dataset
+    algorithm: str
+    parameters: frozenset[str]
+    volumes: Mapping[str, tuple[float, bool]]
+    tracking: Mapping[str, str]
+    flags: frozenset[str]
+
+    @property
+    def made_at(self) -> str:
+        """By which the newer of two is known."""
+        return text_of(self.header, "ContentDate") + text_of(self.header, "ContentTime")
+
+
+def read_earlier(path: Path) -> EarlierResult | None:
+    """Read a report or a segmentation; None where it is none of this software, or says too little.
+
+    Raises
+    ------
+    OSError
+    """
+    from .report import read_report
+    from .segmentation import read_segments
+
+    try:
+        with config.disable_value_validation():
+            header = dcmread(path, stop_before_pixels=True)
+            if not is_our_own(header):
+                return None
+            kind = text_of(header, "SOPClassUID")
+            if kind == Comprehensive3DSRStorage:
+                return read_report(header)
+            return read_segments(path) if kind in map(str, SOP_CLASSES.values()) else None
+    except OSError:
+        raise
+    except LabelsDoNotFit:
+        return None
+    except Exception:  # whatever a parser raises on bytes from outside
+        return None

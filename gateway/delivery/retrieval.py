@@ -1,0 +1,191 @@
+"""Asks a PACS what it holds and fetches it: C-FIND and C-GET (PS3.4 C.4.1 and C.4.3, Study Root).
+
+What comes back is from outside: whoever asks looks whether it is what was asked for.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pydicom import Dataset, config
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+from pynetdicom import build_context, build_role, evt
+from pynetdicom.events import Event
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
+
+from .peer import Calls, Peer, association
+
+_PENDING: Final = (0xFF00, 0xFF01)
+_SUCCESS: Final = 0x0000
+_NO_ROOM: Final = 0xA700
+_SYNTAXES: Final[list[str | UID]] = [
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+]
+
+
+class NotAnswered(Exception):
+    """A PACS was reached, and did not do what it was asked; one sentence that names it."""
+
+
+def find(
+    peer: Peer,
+    calling_ae_title: str,
+    level: str,
+    keys: Mapping[str, str],
+    *,
+    at_most: int | None = None,
+    limit_s: float | None = None,
+    calls: Calls | None = None,
+) -> list[Dataset]:
+    """Everything at one level (STUDY, SERIES, IMAGE) that matches these keywords.
+
+    Parameters
+    ----------
+    keys
+        Those without a value are asked for, too.
+    at_most
+        One that answers with more is not listened to.
+    limit_s
+        How long all of it may take.
+    calls
+        Through which another thread can end it.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    NotAnswered
+        The PACS does not answer the query with success.
+    """
+    query = Dataset()
+    query.QueryRetrieveLevel = level
+    with config.disable_value_validation():  # a PACS knows a value as it is, and a warning would quote it
+        for keyword, value in keys.items():
+            setattr(query, keyword, value)
+    model = StudyRootQueryRetrieveInformationModelFind
+    found: list[Dataset] = []
+    last = None
+    with association(peer, calling_ae_title, [build_context(model)], calls=calls, limit_s=limit_s) as opened:
+        _require(peer, opened.accepted_contexts, model)
+        for status, identifier in opened.send_c_find(query, model):
+            last = status.get("Status")
+            if last in _PENDING and identifier is not None:
+                found.append(identifier)
+            if at_most is not None and len(found) > at_most:
+                raise NotAnswered(f"{peer} answered C-FIND with more than {at_most} matches")
+    if last != _SUCCESS:
+        raise NotAnswered(f"{peer} answered C-FIND with {_hexadecimal(last)}")
+    return found
+
+
+def get(
+    peer: Peer,
+    calling_ae_title: str,
+    folder: Path,
+    *,
+    sop_class_uids: Sequence[str],
+    study_uid: str,
+    series_uid: str,
+    limit_s: float | None = None,
+    calls: Calls | None = None,
+) -> list[Path]:
+    """Fetch one series by C-GET into a folder.
+
+    Parameters
+    ----------
+    sop_class_uids
+        What the series may be made of: the storage classes that this side offers to take.
+
+    Returns
+    -------
+    list of Path
+        One file for each object that came, in the order in which they came.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    NotAnswered
+        The PACS does not answer with success, or sends nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrived: list[Path] = []
+
+    def take(event: Event) -> int:
+        uid = str(event.file_meta.MediaStorageSOPInstanceUID)
+        target = folder / f"{hashlib.sha256(uid.encode()).hexdigest()[:16]}.dcm"
+        try:
+            target.write_bytes(_received(event))
+        except OSError:
+            return _NO_ROOM
+        arrived.append(target)
+        return _SUCCESS
+
+    query = Dataset()
+    query.QueryRetrieveLevel = "SERIES"
+    query.StudyInstanceUID = study_uid
+    query.SeriesInstanceUID = series_uid
+    model = StudyRootQueryRetrieveInformationModelGet
+    contexts = [
+        build_context(model),
+        # One a syntax: of several in one the PACS would choose one, which its objects need not be in.
+        *(build_context(uid, syntax) for uid in sop_class_uids for syntax in _SYNTAXES),
+    ]
+    roles = [build_role(uid, scp_role=True) for uid in sop_class_uids]
+    with association(
+        peer,
+        calling_ae_title,
+        contexts,
+        roles=roles,
+        handlers=[(evt.EVT_C_STORE, take)],
+        calls=calls,
+        limit_s=limit_s,
+    ) as opened:
+        _require(peer, opened.accepted_contexts, model)
+        codes = [status.get("Status") for status, _ in opened.send_c_get(query, model)]
+    if codes[-1:] != [_SUCCESS]:
+        raise NotAnswered(f"{peer} answered C-GET with {_hexadecimal(codes[-1] if codes else None)}")
+    if not arrived:
+        raise NotAnswered(f"{peer} answered C-GET with success, but sent nothing")
+    return arrived
+
+
+def _require(peer: Peer, accepted: Sequence[object], model: UID) -> None:
+    if not any(getattr(context, "abstract_syntax", None) == model for context in accepted):
+        raise NotAnswered(f"{peer} does not take {model.name}; allow it there")
+
+
+def _received(event: Event) -> bytes:
+    """The object as it came, as a file's bytes, whether this process streams data sets to disk or not."""
+    streamed = getattr(event.request, "_dataset_file", None)
+    if streamed is None:
+        return event.encoded_dataset()
+    streamed.close()
+    path = Path(streamed.name)
+    try:
+        return path.read_bytes()
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _hexadecimal(status: int | None) -> str:
+    return "nothing" if status is None else f"status 0x{status:04X}"
