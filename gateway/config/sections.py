@@ -416,6 +416,7 @@ class Overlay(Section):
     """How slices with contours are made."""
 
     plane: Literal["source", "axial", "coronal", "sagittal"] = "source"
-    transfer_syntax: Literal["explicit", "rle", "jpegls", "jpeg2000"] = "explicit"
+    transfer_syntax: Literal["auto", "explicit", "rle", "jpegls", "jpeg2000"] = "explicit"
+    """A destination that does not take it gets them uncompressed; `auto`: the smallest that it takes."""
     max_mb: float = Field(500, gt=0)
     """A series that would be larger shows every second, third, ... slice only."""

@@ -3,14 +3,14 @@
 A destination is asked when a job is encoded, and what was decided stands in the job's timeline before
 anything is made: a step that is killed and taken again finds the same, and so does a result that is made
 again, unless a person retried the job since. Nothing waits for a destination that cannot be asked: it gets
-what it took when it was last asked, else every output, and the segmentation as BINARY, which all take that
-take any.
+what it took when it was last asked, else every output, the segmentation as BINARY and pictures uncompressed,
+which all take that take any.
 """
 
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from converter.pictures.settings import SYNTAX_NAMES as DRAWN_IN
@@ -34,6 +34,9 @@ RESTS_S: Final = 60.0
 BINARY: Final = str(SegmentationType.BINARY)
 IT: Final = "it "
 """So begins each sentence about a destination."""
+UNCOMPRESSED: Final = "explicit"
+SMALLEST_FIRST: Final = ("jpegls", "jpeg2000", "rle", UNCOMPRESSED)
+"""Of pictures, where the configuration leaves their transfer syntax to the destination."""
 PLAIN: Final = "1.2.840.10008.1.2.1"
 """Explicit VR little endian, which stands for the implicit one, too."""
 
@@ -52,12 +55,22 @@ class Decision:
         A sentence for a person.
     is_asked
         Whether it could be asked.
+    drawing
+        The transfer syntax of pictures of slices for it, by its name; empty where that was not asked.
     """
 
     encoding: str
     left_out: tuple[str, ...]
     why: str
     is_asked: bool
+    drawing: str = ""
+
+    def and_before(self, known: "Decision | None") -> "Decision":
+        """With what was decided before, which holds."""
+        if known is None:
+            return self
+        encoding, drawing = known.encoding or self.encoding, known.drawing or self.drawing
+        return replace(self, encoding=encoding, drawing=drawing, left_out=known.left_out)
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,10 @@ class Allotment:
         By destination, the encoding that was chosen for it.
     usual
         The encoding for whom none was.
+    drawn
+        By destination, the transfer syntax of pictures of slices that was chosen for it.
+    usually_drawn
+        That for whom none was.
     said
         By destination, what a person should know.
     """
@@ -82,6 +99,8 @@ class Allotment:
     left_out: Mapping[str, Sequence[str]]
     chosen: Mapping[str, Encoding]
     usual: Encoding
+    drawn: Mapping[str, str]
+    usually_drawn: str
     said: Mapping[str, str]
 
     @property
@@ -89,6 +108,11 @@ class Allotment:
         """Those in which segmentations are made."""
         found = {str(each): each for each in self.chosen.values()}
         return tuple(found[name] for name in sorted(found)) or (self.usual,)
+
+    @property
+    def drawings(self) -> tuple[str, ...]:
+        """The transfer syntaxes in which pictures of slices are made."""
+        return tuple(sorted(set(self.drawn.values()))) or (self.usually_drawn,)
 
     def is_wanted(self, output: str) -> bool:
         """Whether an output is made: that which nobody wants is, too, and stays here."""
@@ -98,7 +122,7 @@ class Allotment:
     def destinations(self, made: ResultObject) -> list[str]:
         """Who gets an object: of several forms each the one that was chosen for it."""
         takers = [to for to in self.wanted[made.output] if made.output not in self.left_out.get(to, ())]
-        return [to for to in takers if made.form in ("", self._form_for(to))]
+        return [to for to in takers if made.form in ("", self._form_for(to, made.output))]
 
     def added_to(self, warnings: Sequence[str]) -> list[str]:
         """A job's warnings with what was decided now, instead of what was before."""
@@ -106,8 +130,11 @@ class Allotment:
         kept = [warning for warning in warnings if not warning.startswith(about)]
         return kept + [f"{to}: {sentence}" for to, sentence in self.said.items()]
 
-    def _form_for(self, destination: str) -> str:
+    def _form_for(self, destination: str, output: str) -> str:
         """Who gets no segmentation itself gets what refers to one of those that are made."""
+        if _is_drawn(output):
+            drawn = self.drawn.get(destination, self.usually_drawn)
+            return drawn if drawn in self.drawings else self.drawings[0]
         encodings = self.encodings
         chosen = self.chosen.get(destination, self.usual)
         return str(chosen if chosen in encodings else encodings[0])
@@ -138,57 +165,82 @@ class Allotting:
         """
         names = {each: self._config.names_for(job.rule, job.send_to, each) for each in job.outputs}
         decided = self._decided(job)
-        chosen, left_out, said = {}, {}, {}
+        chosen, drawn, left_out, said = {}, {}, {}, {}
         for to in self._config.destination:
             wanted = [each for each in job.outputs if to.name in names[each]]
             is_encoded = self._is_auto and any(map(_has_encoding, wanted))
-            if not wanted or not (is_encoded or to.is_asked_for_outputs):
+            is_drawn = self._drawings != [UNCOMPRESSED] and any(map(_is_drawn, wanted))
+            if not wanted or not (is_encoded or is_drawn or to.is_asked_for_outputs):
                 continue
             known = decided.get(to.name)
-            if known is None or (is_encoded and not known.encoding):
-                known = self._decide(to, wanted, is_encoded=is_encoded)
+            if known is None or (is_encoded and not known.encoding) or (is_drawn and not known.drawing):
+                asked = self._decide(to, wanted, is_encoded=is_encoded, is_drawn=is_drawn)
+                known = asked.and_before(known)
                 self._write_down(job, to, known)
             if to.is_asked_for_outputs:
                 left_out[to.name] = known.left_out
-            if is_encoded and not all(each in known.left_out for each in wanted if _has_encoding(each)):
+            got = [each for each in wanted if each not in left_out.get(to.name, ())]
+            if is_encoded and any(map(_has_encoding, got)):
                 chosen[to.name] = self._encoding(known.encoding)
+            if is_drawn and any(map(_is_drawn, got)):
+                drawn[to.name] = known.drawing
             if known.left_out or not known.is_asked:
                 said[to.name] = known.why
         usual = BINARY if self._is_auto else self._config.seg.type.upper()
-        return Allotment(names, left_out, chosen, self._encoding(usual), said)
+        return Allotment(names, left_out, chosen, self._encoding(usual), drawn, self._usually_drawn, said)
 
     @property
     def _is_auto(self) -> bool:
         return self._config.seg.type == AUTO
 
+    @property
+    def _drawings(self) -> list[str]:
+        """The transfer syntaxes of pictures of slices that may be chosen, the best first."""
+        named = self._config.overlay.transfer_syntax
+        return list(SMALLEST_FIRST if named == AUTO else dict.fromkeys((named, UNCOMPRESSED)))
+
+    @property
+    def _usually_drawn(self) -> str:
+        named = self._config.overlay.transfer_syntax
+        return UNCOMPRESSED if named == AUTO else named
+
     # -- deciding -----------------------------------------------------------------------------------------
 
-    def _decide(self, to: Destination, wanted: Sequence[str], *, is_encoded: bool) -> Decision:
+    def _decide(
+        self, to: Destination, wanted: Sequence[str], *, is_encoded: bool, is_drawn: bool
+    ) -> Decision:
         label_maps = self._label_maps() if is_encoded else {}
-        forms = {each: form for each in wanted if (form := self._form_of_output(each)) is not None}
-        taken, away = self._ask(to, {*label_maps.values(), *forms.values()})
+        forms = {each: forms for each in wanted if (forms := self._forms_of_output(each))}
+        taken, away = self._ask(
+            to, {*label_maps.values(), *(form for each in forms.values() for form in each)}
+        )
         if taken is None:
-            encoding = BINARY if is_encoded else ""
-            return Decision(encoding, (), _without_answer(away, is_encoded=is_encoded), is_asked=False)
+            why = _without_answer(away, is_encoded=is_encoded, is_drawn=is_drawn)
+            encoding, drawing = BINARY if is_encoded else "", UNCOMPRESSED if is_drawn else ""
+            return Decision(encoding, (), why, is_asked=False, drawing=drawing)
         label_map = next((name for name, form in label_maps.items() if form in taken), "")
         left_out = [
             each
-            for each, form in forms.items()
-            if form not in taken and not (label_map and _has_encoding(each))
+            for each, ways in forms.items()
+            if not taken.intersection(ways) and not (label_map and _has_encoding(each))
         ]
         if not to.is_asked_for_outputs or len(left_out) == len(wanted):
             left_out = []  # one that takes nothing of it refuses it aloud
         encoding = (label_map or BINARY) if is_encoded else ""
-        return Decision(encoding, tuple(left_out), _why(encoding, left_out), is_asked=True)
+        drawn_in = (each for each in self._drawings if is_drawn and taken & set(_pictures(each)))
+        drawing = next(drawn_in, UNCOMPRESSED) if is_drawn else ""
+        why = _why(encoding, left_out, drawing)
+        return Decision(encoding, tuple(left_out), why, is_asked=True, drawing=drawing)
 
-    def _form_of_output(self, output: str) -> Form | None:
-        """By what a destination is asked for it; None where it is not."""
+    def _forms_of_output(self, output: str) -> list[Form]:
+        """By what a destination is asked for it, each of which will do; none where it is not."""
         if _has_encoding(output) and not self._is_auto:
-            return self._form(self._config.seg.type.upper())
+            return [self._form(self._config.seg.type.upper())]
         if output not in OUTPUTS or not OUTPUTS[output].sop_class_uid:
-            return None
-        drawn = DRAWN_IN[self._config.overlay.transfer_syntax]
-        return Form(OUTPUTS[output].sop_class_uid, str(drawn) if OUTPUTS[output].has_drawing else PLAIN)
+            return []
+        if _is_drawn(output):
+            return [form for each in self._drawings for form in _pictures(each)]
+        return [Form(OUTPUTS[output].sop_class_uid, PLAIN)]
 
     def _label_maps(self) -> dict[str, Form]:
         """The encodings of label maps that may be chosen, the best first."""
@@ -267,16 +319,29 @@ def _has_encoding(output: str) -> bool:
     return output in OUTPUTS and OUTPUTS[output].has_encoding
 
 
-def _why(encoding: str, left_out: Sequence[str]) -> str:
+def _is_drawn(output: str) -> bool:
+    return output in OUTPUTS and OUTPUTS[output].has_drawing
+
+
+def _pictures(drawing: str) -> list[Form]:
+    """The forms of drawn outputs in a transfer syntax."""
+    syntax = str(DRAWN_IN[drawing])
+    return [Form(each.sop_class_uid, syntax) for each in OUTPUTS.values() if each.has_drawing]
+
+
+def _why(encoding: str, left_out: Sequence[str], drawing: str) -> str:
     said = []
     if encoding:
         can = "does not take label maps" if encoding == BINARY else "takes label maps"
         said.append(f"{IT}{can}: its segmentation is {encoding.partition(' ')[0]}")
+    if drawing:
+        said.append(f"{IT if not said else ''}gets pictures of slices in {drawing}")
     if left_out:
         said.append(f"{IT}does not take {', '.join(left_out)}, left out for it")
     return "; ".join(said) or f"{IT}takes every output"
 
 
-def _without_answer(away: str, *, is_encoded: bool) -> str:
+def _without_answer(away: str, *, is_encoded: bool, is_drawn: bool) -> str:
     ending = ", the segmentation as BINARY" if is_encoded else ""
+    ending += ", pictures of slices uncompressed" if is_drawn else ""
     return f"{IT}could not be asked what it takes ({away}): every output is sent{ending}"

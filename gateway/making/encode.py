@@ -130,7 +130,7 @@ class Encode:
         objects: list[ResultObject] = []
         warnings = allotment.added_to(job.warnings)
         made: dict[str, Sequence[WrittenObject]] = {}
-        making = replace(making, written=made, encodings=allotment.encodings)
+        making = replace(making, written=made, encodings=allotment.encodings, drawings=allotment.drawings)
         for output, maker in makers.items():
             made[output] = maker.make(making)
             for written in made[output]:

@@ -62,6 +62,8 @@ class Making:
     """With an earlier result, where the rule wants it."""
     encodings: tuple[Encoding, ...] = (Encoding(),)
     """In which segmentations are made, each for the destinations that take it."""
+    drawings: tuple[str, ...] = ("explicit",)
+    """The transfer syntaxes in which pictures of slices are made, by their names."""
     written: Mapping[str, Sequence[WrittenObject]] = field(default_factory=dict)
     """What was made before, by output, in the order of the catalogue: what an object may refer to."""
 

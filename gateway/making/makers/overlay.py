@@ -1,6 +1,7 @@
 """The output overlay: a series of colour pictures, the slices with the structures' contours."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from converter.pictures.overlay import encode_overlay, overlay_version
 from converter.pictures.settings import Drawing
@@ -12,11 +13,10 @@ from . import Making
 
 
 class OverlayMaker:
-    """Makes a picture of each slice."""
+    """Makes a picture of each slice, in each transfer syntax that a destination gets."""
 
     def __init__(self, config: Config) -> None:
-        overlay = config.overlay
-        self._drawing = Drawing.named(overlay.plane, overlay.transfer_syntax, overlay.max_mb)
+        self._overlay = config.overlay
 
     def make(self, making: Making) -> Sequence[WrittenObject]:
         """Draw and write them.
@@ -25,7 +25,12 @@ class OverlayMaker:
         ------
         ConverterError, OSError
         """
-        said = making.said("overlay", overlay_version(self._drawing))
+        return [one for syntax in making.drawings for one in self._drawn(making, syntax)]
+
+    def _drawn(self, making: Making, syntax: str) -> Sequence[WrittenObject]:
+        drawing = Drawing.named(self._overlay.plane, syntax, self._overlay.max_mb)
+        said = making.said("overlay", overlay_version(drawing))
         settings = ResultSettings(**titled("Overlay", said))
         folder = making.path_of(settings.sop_instance_uid).parent
-        return encode_overlay(making.labelled, settings, self._drawing, folder)
+        made = encode_overlay(making.labelled, settings, drawing, folder)
+        return [replace(one, form=syntax) for one in made]

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE, SOP_CLASSES, SegmentationType
 from gateway.adapters.errors import Away, CalledOff
@@ -15,6 +16,7 @@ from gateway.ledger.states import JobEvent, JobState
 BINARY = str(SOP_CLASSES[SegmentationType.BINARY])
 LABELMAP = str(LABEL_MAP_SEGMENTATION_STORAGE)
 SR = OUTPUTS["sr"].sop_class_uid
+PICTURE = OUTPUTS["overlay"].sop_class_uid
 RTSTRUCT = OUTPUTS["rtstruct"].sop_class_uid
 
 
@@ -158,14 +160,57 @@ def test_output_that_a_destination_does_not_take_is_left_out_for_it_and_that_is_
     assert site.job().warnings == ("pacs: it does not take rtstruct, left out for it",)
 
 
-def test_output_is_asked_for_in_its_transfer_syntax(segmented: Any) -> None:
-    picture = OUTPUTS["overlay"].sop_class_uid
-    config = auto("pacs", outputs="auto", seg={"type": "binary"})
-    config = config.model_copy(update={"overlay": Overlay(transfer_syntax="jpegls")})
-    pacs = Asked(BINARY, picture, syntaxes=ExplicitVRLittleEndian)
-    site = segmented("seg", "overlay", config=config, takes={"pacs": pacs})
+def drawn(syntax: str, *names: str, outputs: Any = ()) -> Config:
+    config = auto(*names, outputs=outputs, seg={"type": "binary"})
+    return config.model_copy(update={"overlay": Overlay(transfer_syntax=syntax)})
+
+
+def pictures_sent(site: Any) -> dict[str, set[str]]:
+    """Destination to the transfer syntaxes of the pictures that go there."""
+    rows = site.ledger.read(
+        "SELECT destination, path FROM deliveries JOIN result_objects USING (sop_instance_uid)"
+        " WHERE is_current = 1 AND state = 'pending' AND output = 'overlay'"
+    )
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        syntax = dcmread(site.folder / row["path"], stop_before_pixels=True).file_meta.TransferSyntaxUID
+        found.setdefault(row["destination"], set()).add(str(syntax))
+    return found
+
+
+@pytest.mark.parametrize("outputs", [(), "auto"], ids=["told", "asked"])
+def test_destination_that_takes_pictures_uncompressed_only_gets_them_so_and_another_compressed(
+    segmented: Any, outputs: Any
+) -> None:
+    takes = {
+        "old": Asked(BINARY, PICTURE, syntaxes=ExplicitVRLittleEndian),
+        "new": Asked(BINARY, PICTURE),
+        "away": Asked(away=Away),
+    }
+    config = drawn("jpegls", *takes, outputs=outputs)
+    site = segmented("overlay", config=config, takes=takes)
     site.encode(site.job())
-    assert site.job().warnings == ("pacs: it does not take overlay, left out for it",)
+    plain = {str(ExplicitVRLittleEndian)}
+    assert pictures_sent(site) == {"old": plain, "new": {str(JPEGLSLossless)}, "away": plain}
+    assert [each.split(":")[0] for each in site.job().warnings] == ["away"]
+    again(site)
+    assert [each.times for each in takes.values()] == [1, 1, 1]
+
+
+def test_pictures_are_made_in_the_smallest_syntax_that_is_taken_where_that_is_left_to_the_destination(
+    segmented: Any,
+) -> None:
+    takes = {"rle": Asked(PICTURE, syntaxes=RLELossless), "all": Asked(PICTURE), "none": Asked()}
+    site = segmented("overlay", config=drawn("auto", *takes), takes=takes)
+    site.encode(site.job())
+    rle, jpegls, plain = (str(uid) for uid in (RLELossless, JPEGLSLossless, ExplicitVRLittleEndian))
+    assert pictures_sent(site) == {"rle": {rle}, "all": {jpegls}, "none": {plain}}
+
+
+def test_pictures_for_nobody_are_made_as_they_are_configured(segmented: Any) -> None:
+    site = segmented("overlay", config=drawn("rle"))
+    site.encode(site.job())
+    assert site.objects()["overlay"].file_meta.TransferSyntaxUID == RLELossless
 
 
 def test_destination_that_rests_after_it_was_away_is_said_to_be_away(segmented: Any) -> None:
