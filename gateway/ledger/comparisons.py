@@ -18,6 +18,7 @@ KEPT_AS: Final = "results/{job_key}/comparison.json"
 FORGOTTEN_PRIOR: Final = "the earlier result was forgotten"
 MOST_EARLIER: Final = 50
 """As many earlier results of a patient are looked at."""
+MOST_KNOWN: Final = 1000
 FINISHED: Final = (JobState.ENCODED, JobState.DELIVERED)
 """A result in another state is not, or no more, what a person sees."""
 
@@ -42,11 +43,11 @@ def earlier_results(ledger: Ledger, measured: MeasuredRow, study_uid: str) -> li
 
 
 def measured_studies(ledger: Ledger, subject: str) -> frozenset[str]:
-    """The studies of which this ledger knows, or knew, a result of this task and subject."""
+    """The studies of which this ledger knows, or knew, a result of this task and subject; the latest of many."""
     rows = ledger.read(
-        "SELECT DISTINCT j.study_uid FROM measured_results m JOIN jobs j USING (job_key)"
-        " WHERE m.subject <> '' AND m.subject = ?",
-        (subject,),
+        "SELECT j.study_uid FROM measured_results m JOIN jobs j USING (job_key)"
+        " WHERE m.subject <> '' AND m.subject = ? ORDER BY m.acquired DESC LIMIT ?",
+        (subject, MOST_KNOWN),
     )
     return frozenset(row["study_uid"] for row in rows)
 
