@@ -43,7 +43,7 @@ def earlier_results(ledger: Ledger, measured: MeasuredRow, study_uid: str) -> li
 
 
 def measured_studies(ledger: Ledger, subject: str) -> frozenset[str]:
-    """The studies of which this ledger knows, or knew, a result of this task and subject; the latest of many."""
+    """The studies of which this ledger knows, or knew, a result of this task and subject, latest first."""
     rows = ledger.read(
         "SELECT j.study_uid FROM measured_results m JOIN jobs j USING (job_key)"
         " WHERE m.subject <> '' AND m.subject = ? ORDER BY m.acquired DESC LIMIT ?",
