@@ -1,0 +1,1 @@
+"""How fast the listener takes images, beside other receivers."""

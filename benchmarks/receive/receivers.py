@@ -1,0 +1,186 @@
+"""Programs that receive: started as their users start them, on ports of their own, watched from outside."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measuring import MB, ROOT
+
+READY_TIMEOUT_S: Final = 60.0
+LOOK_EVERY_S: Final = 0.02
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+# Nothing happens to what comes while it is measured: no study is ever complete.
+CONFIGURATION: Final = """
+[site]
+data_dir = "{folder}/data"
+low_water_mb = 1
+[dicom]
+port = {port}
+[api]
+port = 0
+[study]
+quiet_s = 3000
+timeout_s = 3000
+"""
+
+
+class ReceiverFailed(Exception):
+    """It ended, or never listened; the text is the last line that it said."""
+
+
+class Receiver(ABC):
+    """One program that takes C-STORE.
+
+    `name` stands in the table; `durable` says whether what it acknowledges outlives a loss of power.
+    """
+
+    name: str
+    ae_title: str
+    durable: bool
+
+    @abstractmethod
+    def command(self, port: int, folder: Path) -> Sequence[str]:
+        """What starts it."""
+
+
+class Iris(Receiver):
+    """The gateway."""
+
+    name, ae_title, durable = "iris", "IRIS", True
+
+    def command(self, port: int, folder: Path) -> Sequence[str]:
+        """`iris serve` with a file of settings."""
+        settings = folder / "iris.toml"
+        settings.write_text(CONFIGURATION.format(folder=folder, port=port), encoding="utf-8")
+        return sys.executable, "-m", "gateway.cli", "serve", "--config", str(settings)
+
+
+class PlainHandler(Receiver):
+    """pynetdicom by its documentation."""
+
+    name, ae_title, durable = "pynetdicom", "PLAIN", False
+
+    def command(self, port: int, folder: Path) -> Sequence[str]:
+        """The module beside this one."""
+        return sys.executable, "-m", "benchmarks.receive.plain_handler", str(port), str(folder)
+
+
+class Storescp(Receiver):
+    """dcmtk's receiver, a process for each association."""
+
+    name, ae_title, durable = "storescp", "STORESCP", False
+
+    def command(self, port: int, folder: Path) -> Sequence[str]:
+        """As it comes, but for taking every transfer syntax and several associations."""
+        return dcmtk("storescp"), "--fork", "+xa", "-od", str(folder), str(port)
+
+
+RECEIVERS: Final[Sequence[Receiver]] = (Iris(), PlainHandler(), Storescp())
+
+
+def dcmtk(program: str) -> str:
+    """Path of one of dcmtk's programs: pynetdicom installs its own of the same names.
+
+    Raises
+    ------
+    ReceiverFailed
+        It is not installed.
+    """
+    own = str(Path(sys.executable).parent)
+    path = os.pathsep.join(entry for entry in os.environ["PATH"].split(os.pathsep) if entry != own)
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise ReceiverFailed(f"{program} of dcmtk is not installed")
+    return found
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor time so far, and the largest resident set of any of its processes."""
+
+    cpu_s: float
+    peak_mb: float
+
+
+class Running:
+    """A receiver that listens."""
+
+    def __init__(self, receiver: Receiver, port: int, process: subprocess.Popen[bytes]) -> None:
+        self.receiver = receiver
+        self.port = port
+        self._process = process
+
+    def usage(self) -> Usage:
+        """Of the process and all its children, those that have ended too."""
+        cpu_s, peak_mb = 0.0, 0.0
+        for pid in _family(self._process.pid):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            cpu_s += sum(int(ticks) for ticks in fields[11:15]) / _TICKS  # own and ended children's, proc(5)
+            status = Path(f"/proc/{pid}/status").read_text()
+            [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")] or ["VmHWM: 0"]
+            peak_mb += int(line.split()[1]) * 1024 / MB
+        return Usage(cpu_s, peak_mb)
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _family(int(child))
+
+
+@contextmanager
+def running(receiver: Receiver, folder: Path) -> Iterator[Running]:
+    """A receiver that writes into `folder`, ended afterwards.
+
+    Raises
+    ------
+    ReceiverFailed
+    """
+    folder.mkdir(parents=True)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    said = folder.with_name(f"{folder.name}.log")
+    with said.open("wb") as stream:
+        process = subprocess.Popen(
+            receiver.command(port, folder),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "TCP_NODELAY": "1",
+            },  # else storescp's answer waits for a delayed acknowledgement
+        )
+    try:
+        _await_port(process, port, said)
+        yield Running(receiver, port, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_port(process: subprocess.Popen[bytes], port: int, said: Path) -> None:
+    begun = time.monotonic()
+    while time.monotonic() - begun < READY_TIMEOUT_S and process.poll() is None:
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(LOOK_EVERY_S)
+    raise ReceiverFailed((said.read_text(errors="replace").splitlines() or ["it never listened"])[-1])
