@@ -16,6 +16,8 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from .storing import send_at_once
+
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 120.0
 """A PACS may index a large object before it answers."""
@@ -132,7 +134,7 @@ def association(
             raise
         if not opened.is_established:
             raise NotReached(_why_not(peer, opened))
-        _send_at_once(opened)
+        send_at_once(opened)
         _keep_answers_for_who_waits(opened)
         try:
             if calls is not None and calls.is_over:
@@ -158,17 +160,6 @@ def _cut_after(entity: AE, limit_s: float | None) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _send_at_once(opened: Association) -> None:
-    """Let no small write wait for the acknowledgement of the one before (Nagle's algorithm, RFC 896).
-
-    The command of a C-STORE and its data set are two writes; the peer delays its acknowledgement of the first
-    by 40 ms where nothing is to be sent back.
-    """
-    line = opened.dul.socket.socket if opened.dul.socket is not None else None
-    if line is not None:
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _keep_answers_for_who_waits(opened: Association) -> None:

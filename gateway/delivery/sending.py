@@ -6,9 +6,8 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import _config, build_context
+from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -16,8 +15,7 @@ from gateway.config.outputs import Form
 
 from .peer import MAXIMUM_CONTEXTS, Calls, Peer, association
 from .statuses import meaning
-
-_config.STORE_SEND_CHUNKED_DATASET = True  # of this process: a 200 MB object is not held in memory
+from .storing import StoredObject, store, stored_object
 
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
@@ -37,13 +35,6 @@ class Sent:
     def meaning(self) -> str:
         """The status in words."""
         return meaning(self.status)
-
-
-@dataclass(frozen=True)
-class _Outgoing:
-    path: Path
-    sop_class_uid: str
-    transfer_syntax_uid: str
 
 
 def send_files(
@@ -79,8 +70,8 @@ def send_files(
     for group in _groups([_outgoing(path) for path in paths]):
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in _contexts_of(group)]
         with association(peer, calling_ae_title, contexts, calls=calls) as opened:
-            for outgoing in group:
-                status = _send(opened, outgoing, peer)
+            for number, outgoing in enumerate(group):
+                status = _send(opened, outgoing, peer, 1 + number % 0xFFFF)
                 results.append(Sent(outgoing.path, status))
                 if on_sent is not None:
                     on_sent(outgoing.path, status)
@@ -104,7 +95,7 @@ def taken_forms(
     contexts = [build_context(Verification), *offered]
     with association(peer, calling_ae_title, contexts, calls=calls) as opened:
         accepted = _accepted(opened)
-    return frozenset(form for form in forms if accepted & set(_offers([form])))
+    return frozenset(form for form in forms if accepted.keys() & set(_offers([form])))
 
 
 def dicom_files(paths: Sequence[Path]) -> list[Path]:
@@ -121,27 +112,29 @@ def _looks_like_dicom(path: Path) -> bool:
         return stream.read(132)[128:] == b"DICM"
 
 
-def _outgoing(path: Path) -> _Outgoing:
+def _outgoing(path: Path) -> StoredObject:
     try:
-        meta = read_file_meta_info(path)
-        return _Outgoing(path, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+        return stored_object(path)
     except (InvalidDicomError, AttributeError, EOFError):
         raise NotSendable(f"{path.name} has no DICOM file header (PS3.10 7.1); it cannot be sent") from None
 
 
-def _groups(outgoing: Sequence[_Outgoing]) -> Iterator[list[_Outgoing]]:
+def _groups(outgoing: Sequence[StoredObject]) -> Iterator[list[StoredObject]]:
     """Cut the files into runs that fit one association each."""
-    group: list[_Outgoing] = []
+    group: list[StoredObject] = []
+    offered: set[tuple[str, str]] = set()
     for file in outgoing:
-        if group and len(_contexts_of([*group, file])) > MAXIMUM_CONTEXTS:
+        offers = set(_contexts_of([file]))
+        if group and len(offered | offers) > MAXIMUM_CONTEXTS:
             yield group
-            group = []
+            group, offered = [], set()
         group.append(file)
+        offered |= offers
     if group:
         yield group
 
 
-def _contexts_of(group: Sequence[_Outgoing]) -> list[tuple[str, str]]:
+def _contexts_of(group: Sequence[StoredObject]) -> list[tuple[str, str]]:
     return _offers(Form(file.sop_class_uid, file.transfer_syntax_uid) for file in group)
 
 
@@ -155,25 +148,24 @@ def _offers(forms: Iterable[Form]) -> list[tuple[str, str]]:
     return list(pairs)
 
 
-def _accepted(opened: Association) -> set[tuple[str, str]]:
+def _accepted(opened: Association) -> dict[tuple[str, str], int]:
+    """Presentation context IDs by SOP class and transfer syntax."""
     return {
-        (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+        (str(context.abstract_syntax), str(context.transfer_syntax[0])): int(context.context_id or 0)
         for context in opened.accepted_contexts
     }
 
 
-def _send(opened: Association, outgoing: _Outgoing, peer: Peer) -> int | None:
+def _send(opened: Association, outgoing: StoredObject, peer: Peer, message_id: int) -> int | None:
     accepted = _accepted(opened)
     wanted = outgoing.sop_class_uid, outgoing.transfer_syntax_uid
     otherwise = {(outgoing.sop_class_uid, str(syntax)) for syntax in _PLAIN}
     if not opened.is_established:
         return None
     if wanted in accepted:
-        answer = opened.send_c_store(outgoing.path)
-    elif outgoing.transfer_syntax_uid in _PLAIN and accepted & otherwise:
-        answer = opened.send_c_store(dcmread(outgoing.path))
-    else:
-        names = f"{UID(outgoing.sop_class_uid).name} in {UID(outgoing.transfer_syntax_uid).name}"
-        raise NotSendable(f"{peer} does not take {names}; allow it there")
-    status = answer.get("Status")
-    return None if status is None else int(status)
+        return store(opened, accepted[wanted], outgoing, message_id)
+    if outgoing.transfer_syntax_uid in _PLAIN and accepted.keys() & otherwise:
+        status = opened.send_c_store(dcmread(outgoing.path), message_id).get("Status")
+        return None if status is None else int(status)
+    names = f"{UID(outgoing.sop_class_uid).name} in {UID(outgoing.transfer_syntax_uid).name}"
+    raise NotSendable(f"{peer} does not take {names}; allow it there")
