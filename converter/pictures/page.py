@@ -127,12 +127,8 @@ class Pages(Generic[S]):
 
     def _draw_views(self, top: float) -> float:
         """The pictures, in one row where that shows them about as large as two; the height that they take."""
-        views = self._summary.views
-        rows, two = [views], [views[:2], views[2:]]
         height = PICTURES_OF_MANY if self._is_long else PICTURES
-        if _scale(rows, height) < ABOUT_AS_LARGE * _scale(two, height):
-            rows = two
-        scale = _scale(rows, height)
+        rows, scale = arranged(self._summary.views, height)
         used = 0.0
         for row in rows:
             sizes = [(max(1, round(w * scale)), max(1, round(h * scale))) for w, h in _sizes(row)]
@@ -222,6 +218,14 @@ class Pages(Generic[S]):
             yield change_table.CUT_NOT_COMPARED, Tone.FAINT
         for sentence in self._summary.flags:
             yield f"{FLAGGED} {sentence}", Tone.WARNING
+
+
+def arranged(views: Sequence[View], height: float) -> tuple[list[Sequence[View]], float]:
+    """Pictures in rows that are so high at most, and for all of them the pixels a millimetre."""
+    rows, two = [views], [views[:2], views[2:]]
+    if _scale(rows, height) < ABOUT_AS_LARGE * _scale(two, height):
+        rows = two
+    return rows, _scale(rows, height)
 
 
 def _sizes(views: Sequence[View]) -> list[tuple[float, float]]:

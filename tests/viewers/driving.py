@@ -101,6 +101,17 @@ class Ohif:
         image = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
         return np.asarray(image.convert("RGB"))
 
+    def contours(self) -> dict[tuple[int, ...], np.ndarray]:
+        """The middle, to the right and down, of the lines of each colour that lie over the picture."""
+        lines = self._page.locator("[data-cy=viewport-pane] svg path").evaluate_all(
+            "lines => lines.map(line => [getComputedStyle(line).stroke, line.getBBox()])"
+            ".map(([stroke, box]) => [stroke, box.x + box.width / 2, box.y + box.height / 2])"
+        )
+        coloured = [
+            (tuple(map(int, re.findall(r"\d+", stroke)[:3])), np.array([x, y])) for stroke, x, y in lines
+        ]
+        return {rgb: at for rgb, at in coloured if rgb and max(rgb) > min(rgb)}
+
     def document(self) -> bytes:
         """The PDF that is shown."""
         shown = self._page.locator("[data-cy=viewport-pane] object[type='application/pdf']")

@@ -67,6 +67,12 @@ class Patient:
             found[int(image.InstanceNumber)] = Slice(hu > BODY_HU, np.asarray(labels, np.uint8))
         return found
 
+    @cached_property
+    def labelled(self) -> Labelled:
+        """The series with the true labels."""
+        labels = [self.slices[int(dcmread(f.path).InstanceNumber)].labels for f in self.volume.frames]
+        return Labelled(self.volume, np.stack(labels), NAMES)
+
     @property
     def middle(self) -> int:
         """The Instance Number of the slice that shows most organs."""
@@ -85,7 +91,6 @@ class Patient:
 
     def write(self, name: str, writer: Writer, number: int) -> list[Path]:
         """Make a result of the true labels; its series is called by `name`."""
-        labels = [self.slices[int(dcmread(f.path).InstanceNumber)].labels for f in self.volume.frames]
         uid = derived_uid("viewers", self.volume.study_uid, name)
         said = ResultSettings(
             sop_instance_uid=uid,
@@ -97,7 +102,7 @@ class Patient:
             algorithm=Algorithm("finder total", "1.2", Code("123109", "DCM", "Artificial Intelligence")),
         )
         target = self.folder.with_name(f"{self.folder.name}-{number}")
-        made = writer.write(Labelled(self.volume, np.stack(labels), NAMES), said, target)
+        made = writer.write(self.labelled, said, target)
         return [each.path for each in made]
 
 

@@ -8,12 +8,15 @@ import pytest
 from pydicom import dcmread
 
 from benchmarks.geometry.phantoms import Phantom
+from converter.pictures.grey import brightness_of
 from converter.pictures.overlay import OVERLAY
-from converter.pictures.summary import PDF
+from converter.pictures.page import CAPTION, HEAD, MARGIN, PICTURES, arranged
+from converter.pictures.summary import PDF, SUMMARY
+from converter.pictures.views import views_of
 from converter.report.document import WRITER as REPORT
 from converter.segmentation import Encoding, SegmentationType, segmentation_writer
 from gateway.demo.orthanc import Orthanc
-from tests.viewers.comparing import difference, overlaps
+from tests.viewers.comparing import apart, difference, overlaps, places
 from tests.viewers.driving import Ohif, seen
 from tests.viewers.phantom import RGB, WORDS, Patient, patient
 from tests.viewers.serving import store
@@ -27,6 +30,7 @@ RESULTS = {
     "overlay": OVERLAY,
     "measurements": REPORT,
     "page": PDF,
+    "summary": SUMMARY,
 }
 AXIAL = Phantom(pixel_spacing_mm=(2.0, 1.7), steps_mm=(6.4,))
 SAME = 0.9
@@ -35,6 +39,8 @@ CLOSE = 3
 """By how much a channel differs after a colour was CIELab in between."""
 
 
+CLOSE_BY = 0.03
+"""Of the organs' spread: how far one is from where another program draws it."""
 ALIKE = 15.0
 """Of 255: how much a picture differs from itself enlarged by another program."""
 
@@ -105,6 +111,32 @@ def test_overlay_scrolls_slice_by_slice(ohif: Ohif, shown: Study) -> None:
         )
         assert min(found, key=found.get) == number
         assert found[number] < ALIKE, found
+
+
+def test_organs_are_where_the_summary_shows_them_and_it_is_shown_itself(ohif: Ohif, shown: Study) -> None:
+    (page,) = (dcmread(path).pixel_array for path in shown.files["summary"])
+    with brightness_of(shown.volume) as grey:
+        views = views_of(shown.labelled, grey)
+    (row, *_), scale = arranged(views, PICTURES)
+    wide, high = (round(size * scale) for size in row[0].size_mm)
+    axial = page[MARGIN + HEAD + CAPTION :, MARGIN:][:high, :wide]
+    number = next(n for n, each in shown.slices.items() if (each.labels == row[0].labels).all())
+    rgb = {n: colour for n, colour in enumerate(RGB, start=1) if shown.slices[number].shows(n)}
+    expected = places(axial, rgb)
+    assert len(expected) == len(rgb) >= 4
+    ohif.open_series("bits")
+    ohif.segments("bits", WORDS[0])
+    ohif.scroll_to(number)
+    found = seen(
+        lambda: places(ohif.picture(), rgb),
+        lambda found: found.keys() == expected.keys() and apart(found, expected) < CLOSE_BY,
+    )
+    assert found.keys() == expected.keys()
+    assert apart(found, expected) < CLOSE_BY
+    mirrored = {n: at * (-1, 1) for n, at in found.items()}
+    assert apart(mirrored, expected) > 10 * CLOSE_BY
+    ohif.open_series("summary")
+    assert seen(lambda: difference(ohif.picture(), page), lambda by: by < ALIKE) < ALIKE
 
 
 def test_page_shows_figures_and_report_without_places_is_listed_only(ohif: Ohif, shown: Study) -> None:
