@@ -220,7 +220,7 @@ class Pages(Generic[S]):
             yield f"{FLAGGED} {sentence}", Tone.WARNING
 
 
-def arranged(views: Sequence[View], height: float) -> tuple[list[Sequence[View]], float]:
+def arranged(views: Sequence[View], height: int) -> tuple[list[Sequence[View]], float]:
     """Pictures in rows that are so high at most, and for all of them the pixels a millimetre."""
     rows, two = [views], [views[:2], views[2:]]
     if _scale(rows, height) < ABOUT_AS_LARGE * _scale(two, height):
