@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -219,8 +220,13 @@ class App:
         host, port = self.api.address
         return f"http://{_in_url(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
 
-    def start(self) -> None:
-        """Take up what an earlier process left, then listen.
+    def start(self, dicom_port: socket.socket | None = None) -> None:
+        """Take up what an earlier process left, then take what waits at the port.
+
+        Parameters
+        ----------
+        dicom_port
+            Where it is open already.
 
         Raises
         ------
@@ -235,7 +241,7 @@ class App:
         begin_to_sweep(self._store)
         for worker in self._workers:
             worker.start()
-        self.listener.start()
+        self.listener.start(dicom_port)
         host, port = self.listener.address
         self._write(DICOM_ADDRESS_NAME, f"{self.config.dicom.ae_title}@{host}:{port}")
         self.api = self._api_server()

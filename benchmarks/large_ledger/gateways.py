@@ -6,6 +6,7 @@ imported; it is started as an operator starts it.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,7 +37,7 @@ CONFIGURATION: Final = """
 data_dir = "{data_dir}"
 low_water_mb = 1
 [dicom]
-port = 0
+port = {port}
 [api]
 port = 0
 [study]
@@ -56,7 +57,10 @@ class Gateway:
         self.data_dir = data_dir
         self.listening_cpu_s = 0.0
         """Processor time from the process's start until both ports were open."""
+        self.port_open_s = 0.0
+        """Until a sender could connect; it waits from then on."""
         self.listening_s = 0.0
+        """Until both ports were open and served."""
         self.listening_mb = 0.0
         """Resident set at that moment."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,14 +73,20 @@ class Gateway:
         GatewayFailed
         """
         settings = self.data_dir.with_name(f"{self.data_dir.name}.toml")
-        settings.write_text(CONFIGURATION.format(data_dir=self.data_dir), encoding="utf-8")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        settings.write_text(CONFIGURATION.format(data_dir=self.data_dir, port=port), encoding="utf-8")
         listens = self.data_dir / "api-address"  # written last
         listens.unlink(missing_ok=True)
         begun = time.perf_counter()
         with self._said.open("wb") as said:
             command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(settings)]
             self._process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        self.port_open_s = 0.0
         while not listens.exists():
+            if not self.port_open_s and _is_open(port):
+                self.port_open_s = time.perf_counter() - begun
             if self._process.poll() is not None or time.perf_counter() - begun > DEADLINE_S:
                 self.stop()
                 raise GatewayFailed((self._said.read_text(errors="replace").splitlines() or [""])[-1])
@@ -158,6 +168,11 @@ class Gateway:
         association.release()
         if statuses != {0}:
             raise GatewayFailed(f"it answered a C-STORE with {statuses}")
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

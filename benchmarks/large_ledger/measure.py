@@ -39,7 +39,8 @@ class Figure:
 
 
 FIGURES: Final[Mapping[str, Figure]] = {
-    "start": Figure("start, until both ports are open", "ms"),
+    "port": Figure("start, until the DICOM port is open", "ms on the clock"),
+    "start": Figure("start, until both ports are served", "ms"),
     "start_mb": Figure("memory then", "MB"),
     "store": Figure("one C-STORE", "ms"),
     "list_50": Figure("list of 50 studies", "ms", "few"),
@@ -127,7 +128,11 @@ def _data_dirs(folder: Path, size: Size, say: Callable[[str], None]) -> dict[str
 
 def _start(data_dir: Path) -> dict[str, float]:
     with served(data_dir) as gateway:
-        return {"start": 1000 * gateway.listening_cpu_s, "start_mb": gateway.listening_mb}
+        return {
+            "port": 1000 * gateway.port_open_s,
+            "start": 1000 * gateway.listening_cpu_s,
+            "start_mb": gateway.listening_mb,
+        }
 
 
 def _round(gateway: Gateway, *, is_empty: bool) -> Iterator[tuple[str, float]]:

@@ -1,10 +1,11 @@
 """The DICOM application entity: C-ECHO and C-STORE for every storage SOP class, in every transfer syntax."""
 
+import socket
 import ssl
 import threading
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from pydicom.uid import (
@@ -29,6 +30,7 @@ from .admission import LOCAL_LIMIT_EXCEEDED, Admission, Rejection
 from .endings import Ending, Endings
 from .incoming import IncomingFile, IncomingFolder
 from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Sender
+from .port import open_port
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +39,6 @@ NETWORK_TIMEOUT_S = 120.0
 """An association that says nothing for so long is aborted; its study then waits for the sender."""
 STOP_TIMEOUT_S = 10.0
 """How long a stop waits for the objects at hand."""
-
-
-class ListenerError(Exception):
-    """The listener cannot start; the text says why and what to do."""
 
 
 @dataclass
@@ -92,39 +90,43 @@ class Listener:
         is_over = getattr(self._server, "_BaseServer__is_shut_down", None)  # its loop has ended, and says so
         return self._server is not None and not (is_over is not None and is_over.is_set())
 
-    def start(self, tls: ssl.SSLContext | None = None) -> None:
+    def start(self, port: socket.socket | None = None, tls: ssl.SSLContext | None = None) -> None:
         """Listen.
+
+        Parameters
+        ----------
+        port
+            Open already; None: the configured one is opened.
 
         Raises
         ------
         ListenerError
             The port cannot be opened.
         """
+        port = port or open_port(self._settings.host, self._settings.port)
         _config.LOG_HANDLER_LEVEL = "none"  # they format every message, which costs more than storing it
         self._folder.install()
         entity = AE(self._settings.ae_title)
         entity.maximum_associations = self._settings.max_associations
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
         entity.network_timeout = NETWORK_TIMEOUT_S
-        try:
-            self._server = entity.start_server(
-                (self._settings.host, self._settings.port),
-                block=False,
-                ssl_context=tls,
-                contexts=_contexts(),
-                evt_handlers=[
-                    (evt.EVT_REQUESTED, self._on_requested),
-                    (evt.EVT_C_STORE, self._on_store),
-                    (evt.EVT_RELEASED, self._on_released),
-                    (evt.EVT_ABORTED, self._on_aborted),
-                ],
-            )
-        except OSError as error:
-            where = f"{self._settings.host}:{self._settings.port}"
-            raise ListenerError(
-                f"cannot listen on {where}: {error.strerror}; choose another dicom.port or end what holds it"
-            ) from None
-        self._entity = entity
+        server = _Server(
+            port,
+            entity,
+            port.getsockname(),
+            self._settings.ae_title,
+            _contexts(),
+            tls,
+            [
+                (evt.EVT_REQUESTED, self._on_requested),
+                (evt.EVT_C_STORE, self._on_store),
+                (evt.EVT_RELEASED, self._on_released),
+                (evt.EVT_ABORTED, self._on_aborted),
+            ],
+        )
+        entity._servers.append(server)  # whom its shutdown() ends
+        threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
+        self._server, self._entity = server, entity
 
     def stop(self) -> None:
         """Abort what is open and listen no more; what was not answered stays with its sender."""
@@ -221,6 +223,25 @@ class Listener:
         )
         study_uids = frozenset(association.study_uids)
         self.endings.tell(Ending(association.number, association.sender, released, study_uids))
+
+
+class _Server(ThreadedAssociationServer):
+    """Takes connections at a port that is open already."""
+
+    def __init__(self, port: socket.socket, *args: Any, **options: Any) -> None:
+        self._port = port
+        super().__init__(*args, **options)
+
+    def server_bind(self) -> None:
+        """Take the open port in place of a new one."""
+        if self.socket is not None:
+            self.socket.close()
+        self.socket = self._port
+        self.socket.settimeout(self.ae.network_timeout)
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """Do nothing: it listens."""
 
 
 class _Supported(PresentationContext):

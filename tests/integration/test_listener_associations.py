@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from pynetdicom.sop_class import Verification
 
 from gateway.config import Dicom
 from gateway.events import AssociationClosed
-from gateway.listener.application_entity import Listener, ListenerError
+from gateway.listener.application_entity import Listener
 from gateway.listener.intake import SUCCESS
+from gateway.listener.port import ListenerError, open_port
 from gateway.workers.attempts import Backoff
 
 CT_PLAIN = (CTImageStorage, ExplicitVRLittleEndian)
@@ -200,6 +202,18 @@ def test_port_that_is_taken_is_refused_with_a_sentence(gate) -> None:
     with pytest.raises(ListenerError, match="choose another"):
         second.start()
     assert not second.is_listening
+
+
+def test_who_calls_before_the_listener_is_there_waits_for_it(gate) -> None:
+    port = open_port("127.0.0.1", 0)
+    late = Listener(Dicom(port=0), gate.admission, gate.listener._folder, gate.intake, gate.ledger)
+    with ThreadPoolExecutor(1) as executor, socket.create_connection(port.getsockname()):
+        waiting = executor.submit(_associate, port.getsockname()[1], (Verification, ExplicitVRLittleEndian))
+        late.start(port)
+        association = waiting.result(timeout=20)
+    assert association.send_c_echo().Status == SUCCESS
+    association.release()
+    late.stop()
 
 
 # -- crashes ----------------------------------------------------------------------------------------------
