@@ -107,6 +107,8 @@ class Dicom(Section):
     port: FreePort = 11112
     max_associations: int = Field(32, ge=1)
     allow: list[AllowedSender] = []
+    check_called_ae_title: bool = False
+    max_object_mb: int = Field(8192, ge=1)
     tls: Tls = Tls()
 
 

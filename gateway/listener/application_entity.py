@@ -105,11 +105,14 @@ class Listener:
         """
         port = port or open_port(self._settings.host, self._settings.port)
         _config.LOG_HANDLER_LEVEL = "none"  # they format every message, which costs more than storing it
+        self._folder.has_room = self._admission.has_room
+        self._folder.max_object_bytes = self._settings.max_object_mb * 1_000_000
         self._folder.install()
         entity = AE(self._settings.ae_title)
         entity.maximum_associations = self._settings.max_associations
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
         entity.network_timeout = NETWORK_TIMEOUT_S
+        entity.require_called_aet = self._settings.check_called_ae_title
         server = _Server(
             port,
             entity,

@@ -3,12 +3,17 @@
 import hashlib
 import os
 import re
+import tempfile
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pydicom import Dataset, config, dcmread
 from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
@@ -20,6 +25,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
 )
+from pydicom.valuerep import STANDARD_VR, VR
 
 IMAGES_OF_USE = frozenset(
     {
@@ -70,8 +76,14 @@ _IDENTIFYING = (
 """What says whose image it is; a change in any of these is a correction, in whatever transfer syntax."""
 
 _CHUNK_BYTES = 1 << 20
+_DEFER_BYTES = 1 << 20
+"""A longer value stays in the file until somebody asks for it."""
+INFLATED_LIMIT_BYTES = 512_000_000
+"""A deflated data set may become so long: who decodes it later holds all of it in memory."""
+_PIXELS_FROM = 0x7FE00008
 _UNDEFINED_LENGTH = 0xFFFFFFFF
-_UID_CHARACTERS = re.compile(r"^[0-9][0-9.]{0,63}$")
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 9.1
+_UID_LETTERS = 64
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
@@ -135,11 +147,9 @@ def read_instance(path: Path) -> ReadInstance:
     OSError
     """
     with path.open("rb") as stream:
-        header, pixels_at = _parse(stream)
-        _check_uids(header)
-        if any(_is_cut_short(header, tag) for tag in header.keys()):  # noqa: SIM118 (it iterates elements)
-            raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
+        header, pixels_at = _parsed(stream)
         geometry_sha256 = _geometry_digest(header)
+        _check_representations(header)
         transfer_syntax = UID(str(header.file_meta.TransferSyntaxUID))
         size_bytes = os.fstat(stream.fileno()).st_size
         # A deflated data set hides where its pixels begin: its digest stands for both parts.
@@ -173,28 +183,107 @@ def _digest(stream: BinaryIO, start: int, end: int) -> str:
     return digest.hexdigest()
 
 
-def _parse(stream: BinaryIO) -> tuple[Dataset, int | None]:
-    """Parse up to the pixel data; the offset of the pixel data element, or None when there is none."""
+def _parsed(stream: BinaryIO) -> tuple[Dataset, int | None]:
+    """Parse up to the pixel data; the offset of the pixel data element, or None when there is none.
+
+    A deflated data set, whose length says nothing, is inflated on the disk first; its offset is None.
+    """
+    with config.disable_value_validation():
+        meta = _file_meta(stream)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return _parse(stream, lambda: dcmread(stream, stop_before_pixels=True, defer_size=_DEFER_BYTES))
+        with tempfile.NamedTemporaryFile() as temporary:
+            plain = cast(BinaryIO, temporary)
+            _inflate(stream, plain)
+            header, _ = _parse(plain, lambda: _read_inflated(plain, meta))
+            _geometry_digest(header)  # takes over what was left in that file
+            return header, None
+
+
+def _file_meta(stream: BinaryIO) -> FileMetaDataset:
     try:
-        with config.disable_value_validation():
-            header = dcmread(stream, stop_before_pixels=True)
-            deflated = header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
-            pixels_at = None if deflated or not stream.peek(1) else stream.tell()  # type: ignore[attr-defined]
+        return read_file_meta_info(str(stream.name))
     except Exception:  # whatever a parser raises on bytes from outside
-        raise NotReadable(
-            "not_dicom", "the object cannot be parsed as DICOM; look at it at the sender and send it again"
-        ) from None
+        raise _not_dicom() from None
+
+
+def _read_inflated(plain: BinaryIO, meta: FileMetaDataset) -> Dataset:
+    content = read_dataset(
+        plain, False, True, stop_when=lambda tag, *_: tag >= _PIXELS_FROM, defer_size=_DEFER_BYTES
+    )
+    return FileDataset(plain, content, b"", meta, False, True)
+
+
+def _parse(stream: BinaryIO, read: Callable[[], Dataset]) -> tuple[Dataset, int | None]:
+    size_bytes = os.fstat(stream.fileno()).st_size
+    try:
+        header = read()
+        at = stream.tell()
+        _ = header.file_meta.TransferSyntaxUID
+    except Exception:  # whatever a parser raises on bytes from outside
+        raise _not_dicom() from None
     if len(header) == 0:
         raise NotReadable("empty", "the data set is empty; send it again from the sender")
-    return header, pixels_at
+    _check_uids(header)
+    if any(_is_cut_short(header, tag, size_bytes) for tag in header.keys()):  # noqa: SIM118 (elements)
+        raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
+    return header, at if at < size_bytes else None
 
 
-def _is_cut_short(header: Dataset, tag: BaseTag) -> bool:
+def _not_dicom() -> NotReadable:
+    return NotReadable(
+        "not_dicom", "the object cannot be parsed as DICOM; look at it at the sender and send it again"
+    )
+
+
+def _inflate(stream: BinaryIO, plain: BinaryIO) -> None:
+    """Write the inflated data set, piece by piece (PS3.5 A.5, RFC 1951).
+
+    Raises
+    ------
+    NotReadable
+        It is no deflated data set.
+    Damaged
+        It becomes longer than anybody could decode.
+    """
+    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+    stream.seek(_end_of_file_meta(stream))
+    while not inflating.eof and (piece := stream.read(_CHUNK_BYTES)):
+        while piece:
+            try:
+                plain.write(inflating.decompress(piece, _CHUNK_BYTES))
+            except zlib.error:
+                raise _not_dicom() from None
+            if plain.tell() > INFLATED_LIMIT_BYTES:
+                raise Damaged(
+                    "inflates_too_far",
+                    f"the deflated data set has more than {INFLATED_LIMIT_BYTES // 1_000_000} MB; send it in"
+                    " another transfer syntax",
+                )
+            piece = inflating.unconsumed_tail
+    plain.flush()
+    plain.seek(0)
+
+
+def _is_cut_short(header: Dataset, tag: BaseTag, size_bytes: int) -> bool:
     """Whether the file ends within this element; the parser takes what there is without a word."""
-    element: object = header.get_item(tag)
+    element: object = header.get_item(tag, keep_deferred=True)
     if not isinstance(element, RawDataElement) or element.length == _UNDEFINED_LENGTH:
         return False
+    if not isinstance(element.value, bytes) and element.length > 0:  # left in the file
+        return element.value_tell + element.length > size_bytes
     return len(element.value or b"") < element.length
+
+
+def _check_representations(header: Dataset) -> None:
+    for tag in header.keys():  # noqa: SIM118 (it iterates elements)
+        element: object = header.get_item(tag, keep_deferred=True)
+        if isinstance(element, RawDataElement) and (element.VR or VR.UN) not in STANDARD_VR:
+            raise Damaged(
+                "unknown_vr",
+                f"the element {element.tag} has a value representation that DICOM does not know (PS3.5 6.2);"
+                " correct it at the sender and send it again",
+            )
 
 
 def _check_uids(header: Dataset) -> None:
@@ -204,11 +293,15 @@ def _check_uids(header: Dataset) -> None:
         raise NotReadable(
             "no_uids", f"the object has no {', '.join(missing)}; it cannot be filed: repair it at the sender"
         )
-    wrong = [keyword for keyword, value in values.items() if not _UID_CHARACTERS.match(value)]
+    wrong = [keyword for keyword, value in values.items() if not _is_uid(value)]
     if wrong:
         raise Damaged(
             "invalid_uid", f"{', '.join(wrong)} is not a valid UID (PS3.5 9.1); repair it at the sender"
         )
+
+
+def _is_uid(value: str) -> bool:
+    return len(value) <= _UID_LETTERS and _UID.fullmatch(value) is not None
 
 
 def _end_of_file_meta(stream: BinaryIO) -> int:

@@ -6,9 +6,11 @@ folder (same file system as the archive, so that a rename moves it), remembers a
 so that the sender gets the right status, and is removed whatever happens to the association.
 """
 
+import errno
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,14 +19,32 @@ from pydicom.uid import UID
 from pynetdicom import _config, dimse_messages
 from pynetdicom.dsutils import create_file_meta
 
+ROOM_IS_ASKED_EVERY_BYTES = 16_000_000
+MAX_OBJECT_BYTES = 8_192_000_000
 NO_UID = "0.0"
 """Stands in a file's meta header where the request had none."""
 
 
 class IncomingFile:
-    """One data set on its way in; the part of NamedTemporaryFile that pynetdicom uses."""
+    """One data set on its way in; the part of NamedTemporaryFile that pynetdicom uses.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    has_room
+        Whether the disk takes more; asked again and again while a long object comes in.
+    max_object_bytes
+        What is longer is thrown away.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        has_room: Callable[[], bool] = lambda: True,
+        max_object_bytes: int = MAX_OBJECT_BYTES,
+    ) -> None:
+        self._has_room = has_room
+        self._left_bytes = max_object_bytes
+        self._unasked_bytes = 0
         self.path = folder / f"{uuid.uuid4().hex}.part"
         self.name = str(self.path)
         self.error: OSError | None = None
@@ -46,12 +66,24 @@ class IncomingFile:
         """Append; after an error everything is thrown away."""
         if self._stream is not None and self.error is None:
             try:
+                self._ask_for_room(len(data))
                 self._stream.write(data)
             except OSError as error:
                 self.error = error
+                self.remove()  # it may be what fills the disk
             except ValueError:  # closed meanwhile: its association is over
                 self._stream = None
         return len(data)
+
+    def _ask_for_room(self, more_bytes: int) -> None:
+        self._left_bytes -= more_bytes
+        if self._left_bytes < 0:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        self._unasked_bytes += more_bytes
+        if self._unasked_bytes >= ROOM_IS_ASKED_EVERY_BYTES:
+            self._unasked_bytes = 0
+            if not self._has_room():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def make_durable(self) -> None:
         """Flush and fsync the content.
@@ -94,6 +126,8 @@ class IncomingFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.has_room: Callable[[], bool] = lambda: True
+        self.max_object_bytes = MAX_OBJECT_BYTES
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob("*.part"):  # never acknowledged: the sender still has it
             left_over.unlink()
@@ -107,7 +141,7 @@ class IncomingFolder:
         vars(dimse_messages)["create_file_meta"] = _file_meta_of
 
     def _make(self, **_: object) -> IncomingFile:
-        incoming = IncomingFile(self.folder)
+        incoming = IncomingFile(self.folder, self.has_room, self.max_object_bytes)
         with self._lock:
             self._of_reader.setdefault(threading.current_thread(), []).append(incoming)
         return incoming

@@ -47,6 +47,7 @@ class Gate:
     allow: list[AllowedSender] = field(default_factory=list)
     low_water_mb: int = 0
     max_associations: int = 32
+    check_called_ae_title: bool = False
     heard: list[Event] = field(default_factory=list)
 
     def open(self) -> None:
@@ -59,7 +60,11 @@ class Gate:
         self.intake = Intake(self.ledger, self.archive, _study_key, self.locks)
         self.admission = Admission(self.allow, self.data_dir, self.low_water_mb)
         self.listener = Listener(
-            Dicom(port=0, max_associations=self.max_associations),
+            Dicom(
+                port=0,
+                max_associations=self.max_associations,
+                check_called_ae_title=self.check_called_ae_title,
+            ),
             self.admission,
             IncomingFolder(self.data_dir / "incoming"),
             self.intake,

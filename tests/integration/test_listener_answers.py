@@ -35,6 +35,7 @@ from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
 from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
 from gateway.listener.admission import Admission
+from gateway.listener.header import read_instance
 from gateway.listener.incoming import IncomingFile
 from gateway.listener.intake import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
 from tests.results import result_of_one
@@ -406,9 +407,70 @@ def test_image_with_an_unreadable_geometry_is_kept_aside(
 
 
 def test_image_whose_other_attributes_are_unreadable_is_stored(gate, ct: Dataset) -> None:
-    content = _encoded(ct).replace(b"\x10\x00\x20\x00LO", b"\x10\x00\x20\x00ZZ")  # Patient ID
+    ct.PatientID = "SMALL1"
+    content = _encoded(ct).replace(b"\x10\x00\x20\x00LO", b"\x10\x00\x20\x00FD")  # of six bytes
     assert _send_encoded(gate, ct, content) == SUCCESS
     assert gate.studies()[0].patient_id == ""
+
+
+@pytest.mark.parametrize(
+    "tag", [b"\x10\x00\x20\x00LO", b"\x08\x00\x70\x00LO"], ids=["patient ID", "manufacturer"]
+)
+def test_image_with_an_unknown_representation_is_kept_aside(gate, ct: Dataset, tag: bytes) -> None:
+    ct.Manufacturer = "ACME"
+    content = _encoded(ct).replace(tag, tag[:4] + b"ZZ")
+    assert _send_encoded(gate, ct, content) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["unknown_vr"]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("uid", ["1..2.3", "1.2.03", "1.2.3.", ".1.2", "1"])
+def test_uid_against_the_standard_is_kept_aside(gate, ct: Dataset, uid: str) -> None:
+    ct.SeriesInstanceUID = uid
+    assert _send_encoded(gate, ct, _encoded(ct)) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["invalid_uid"]
+
+
+def test_deflated_object_that_inflates_too_far_is_kept_aside(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.listener.header.INFLATED_LIMIT_BYTES", 1_000)
+    content = _encoded(ct, DeflatedExplicitVRLittleEndian)
+    assert _send_encoded(gate, ct, content, DeflatedExplicitVRLittleEndian) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["inflates_too_far"]
+
+
+def test_long_private_value_is_left_in_the_file(gate, ct: Dataset) -> None:
+    ct.add_new(0x00090010, "LO", "ACME")
+    ct.add_new(0x00091001, "OB", bytes(3_000_000))
+    assert gate.send(ct) == [SUCCESS]
+    (kept,) = gate.files("instances")
+    assert read_instance(kept).header.get_item(0x00091001, keep_deferred=True).value is None
+
+
+def test_room_that_ends_in_the_middle_of_an_object_leaves_it_to_its_sender(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.listener.incoming.ROOM_IS_ASKED_EVERY_BYTES", 1_000)
+    gate.listener._folder.has_room = lambda: False
+    assert gate.send(ct) == [OUT_OF_RESOURCES]
+    assert gate.files("incoming") == gate.files("instances") == []
+
+
+def test_object_that_is_larger_than_any_may_be_is_left_to_its_sender(gate, ct: Dataset) -> None:
+    gate.listener._folder.max_object_bytes = 1_000
+    assert gate.send(ct) == [OUT_OF_RESOURCES]
+    assert gate.files("incoming") == gate.files("instances") == []
+
+
+def test_called_ae_title_is_checked_where_it_is_asked_for(make_gate: Callable[..., Any]) -> None:
+    gate = make_gate(check_called_ae_title=True)
+    contexts = [(CTImageStorage, ExplicitVRLittleEndian)]
+    other = gate.associate(contexts, called="OTHER")
+    assert other.is_rejected
+    assert other.acceptor.primitive.result == REJECTED_PERMANENT
+    with gate.association(*contexts) as association:
+        assert association.is_established
 
 
 def test_object_that_ends_in_the_middle_of_an_attribute_is_kept_aside(gate) -> None:
@@ -568,10 +630,11 @@ def test_disk_that_runs_full_in_the_middle_leaves_the_object_to_its_sender(
     assert gate.quarantine() == []
 
 
-def _open_on_a_full_disk(incoming: IncomingFile, folder: Path) -> None:
+def _open_on_a_full_disk(incoming: IncomingFile, folder: Path, has_room: Callable[[], bool], _: int) -> None:
     incoming.path = folder / "full.part"
     incoming.path.touch()
     incoming.name, incoming.error, incoming._stream = str(incoming.path), None, _FullDisk()
+    incoming._has_room, incoming._unasked_bytes, incoming._left_bytes = has_room, 0, 1 << 40
 
 
 def test_folder_that_takes_no_file_leaves_the_object_to_its_sender(

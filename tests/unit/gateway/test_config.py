@@ -52,6 +52,8 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "port": 11112,
             "max_associations": 32,
             "allow": [],
+            "check_called_ae_title": False,
+            "max_object_mb": 8192,
             "tls": {"certificate": "", "key": "", "client_ca": ""},
         },
         "study": {"quiet_s": 5.0, "timeout_s": 60.0, "find": {"ae_title": "", "host": "", "port": 0}},
