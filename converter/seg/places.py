@@ -99,7 +99,8 @@ class Places:
         for key in ((groups.source_uid, groups.source_frame), (groups.source_uid, None)):
             if key in self._by_source:
                 return self._by_source[key]
-        if groups.source_uid and groups.source_uid not in self._instances:
+        # Planes of an even grid are no images: whatever a frame names, its position says where it lies.
+        if self._by_source and groups.source_uid and groups.source_uid not in self._instances:
             raise LabelsDoNotFit("the segmentation was made on another series")
         heights_mm = (self._positions_mm - position_mm) @ self._volume.normal_lps
         return int(np.abs(heights_mm).argmin())

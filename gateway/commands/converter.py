@@ -92,6 +92,12 @@ def encode(
     plane: Annotated[
         str, typer.Option(help="Of overlay: source, or axial, coronal, sagittal across the stack")
     ] = "source",
+    max_mb: Annotated[
+        float | None,
+        typer.Option(
+            "--max-mb", min=0.001, show_default="500", help="Of overlay: larger shows every n-th slice only"
+        ),
+    ] = None,
     algorithm_name: Annotated[str, typer.Option(help="What found the structures; with its version")] = "",
     algorithm_version: Annotated[str, typer.Option(help="Of what found the structures")] = "",
     series_description: Annotated[str, typer.Option(help="At most 64 characters")] = "",
@@ -101,7 +107,7 @@ def encode(
     _ends_soon()
     from converter.label_file import Wording, encode_label_file
 
-    writer = _writer(form, _How(kind, syntax, crop, background_item, even_grid, plane))
+    writer = _writer(form, _How(kind, syntax, crop, background_item, even_grid, plane, max_mb))
     algorithm = _algorithm(algorithm_name, algorithm_version)
     _require_text(series_description, "--series-description")
     table = _label_table(task, names)
@@ -125,6 +131,7 @@ class _How(NamedTuple):
     background_item: bool = True
     even_grid: bool = False
     plane: str = "source"
+    max_mb: float | None = None
 
     def require_only(self, wanted: Container[str], form: str) -> None:
         """Refuse what is said of other results."""
@@ -151,7 +158,7 @@ def _writer(form: str, how: _How) -> "Writer":
             how.require_only(("type", "syntax", "crop", "background_item", "even_grid"), form)
             loaded = loaded(_encoding(how))
         elif output.has_drawing:
-            how.require_only(("syntax", "plane"), form)
+            how.require_only(("syntax", "plane", "max_mb"), form)
             loaded = loaded(_drawing(how))
         else:
             how.require_only((), form)
@@ -168,9 +175,10 @@ def _encoding(how: _How) -> "Encoding":
 
 
 def _drawing(how: _How) -> "Drawing":
-    from converter.pictures.settings import Drawing
+    from converter.pictures.settings import MOST_MB, Drawing
 
-    return Drawing.named(how.plane, how.syntax or "explicit")
+    most_mb = MOST_MB if how.max_mb is None else how.max_mb
+    return Drawing.named(how.plane, how.syntax or "explicit", most_mb)
 
 
 def _number_of(form: str, *, is_on_even_grid: bool) -> int:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converter.edited.agreement import Agreement, Edited, compare_edited
-from converter.edited.origin import Origin, matching_segments
+from converter.edited.origin import Origin, matching_segments, read_origin
+from converter.errors import LabelsDoNotFit
+from converter.grid import even_volume, needs_another_grid
 from converter.segmentation_reader import ReadSegmentation, read_segmentation
 from converter.series import Volume
 from gateway.files.kept import ImagesRemoved
@@ -22,6 +24,8 @@ class Comparison:
 
     Parameters
     ----------
+    volume
+        On whose frames both lie: the job's images, or the planes of the even grid that goes with them.
     matching
         Number of a segment of the correction to number of ours.
     """
@@ -50,8 +54,30 @@ def compare_with_ours(path: Path, origin: Origin, source: Source, place: Workpla
         volume = place.volume(source.job)
     except ImagesRemoved:
         raise CannotGoOn("the images of the result were removed here before it came") from None
-    ours = read_segmentation(source.path, volume)
-    matching = matching_segments(origin.segments, source.origin.segments)
+    try:
+        return _compared(path, origin, source.path, source.origin, volume)
+    except LabelsDoNotFit:
+        found = _on_even_grid(path, origin, source, volume) if needs_another_grid(volume) else None
+        if found is None:
+            raise
+        return found
+
+
+def _on_even_grid(path: Path, origin: Origin, source: Source, volume: Volume) -> Comparison | None:
+    """The same where it is an edited one of those on an even grid; None where it is not."""
+    assert source.path is not None
+    even = even_volume(volume)
+    for ours in (source.path, *source.others):
+        try:
+            return _compared(path, origin, ours, read_origin(ours), even)
+        except (LabelsDoNotFit, FileNotFoundError):
+            continue
+    return None
+
+
+def _compared(path: Path, origin: Origin, ours_path: Path, ours_origin: Origin, volume: Volume) -> Comparison:
+    ours = read_segmentation(ours_path, volume)
+    matching = matching_segments(origin.segments, ours_origin.segments)
     edited = compare_edited(path, volume, ours, matching)
     names = {segment.number: segment.label for segment in ours.segments}
     new = {segment.number: segment.label for segment in origin.segments}

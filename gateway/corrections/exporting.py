@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converter.edited.origin import read_origin
 from converter.geometry import frames_on_grid
 from converter.grid import grid_of
+from converter.grid import source_of as images_of
 from converter.nifti import convert_volume
 from converter.nifti_file import write_labels
 from gateway.adapters.durable import make_folder, remove_folder, sync_folder, write_durably
@@ -64,7 +65,7 @@ def export_correction(row: CorrectionRow, ledger: Ledger, data_dir: Path, folder
     if part.exists():
         remove_folder(part)
     make_folder(part)
-    convert_volume(comparison.volume, part / IMAGE_NAME)
+    convert_volume(images_of(comparison.volume), part / IMAGE_NAME)
     _write_map(comparison.ours.numbers, numbers.ours, comparison, part / LABELS_NAME)
     _write_map(comparison.edited.numbers, numbers.edited, comparison, part / CORRECTED_NAME)
     description = json.dumps(_description(row, source, comparison, numbers), indent=1)
@@ -110,7 +111,7 @@ def _write_map(
 ) -> None:
     table = np.zeros(LARGEST_VALUE + 1, np.uint8)
     table[list(values)] = list(values.values())
-    grid = grid_of(comparison.volume)
+    grid = grid_of(images_of(comparison.volume))
     labels = frames_on_grid(table[segments], comparison.volume, grid.shape, grid.affine_ras)
     write_labels(labels, grid.affine_ras, out)
 

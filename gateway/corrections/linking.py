@@ -34,11 +34,18 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """A job, and its segmentation as it lies here; None where it is not here any more."""
+    """A job, and its segmentation as it lies here; None where it is not here any more.
+
+    Parameters
+    ----------
+    others
+        Further ones of the same labels: in another form, or on an even grid.
+    """
 
     job: JobRow
     path: Path | None
     origin: Origin | None
+    others: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,12 +99,16 @@ def source_of(job: JobRow, objects: Sequence[ResultObjectRow], data_dir: Path) -
     ------
     OSError
     """
-    for one in objects:
-        if one.job_key == job.job_key and one.is_current and one.sop_class_uid in SEGMENTATIONS:
-            try:
-                return Source(job, data_dir / one.path, read_origin(data_dir / one.path))
-            except (LabelsDoNotFit, FileNotFoundError):
-                continue
+    paths = [
+        data_dir / one.path
+        for one in objects
+        if one.job_key == job.job_key and one.is_current and one.sop_class_uid in SEGMENTATIONS
+    ]
+    for number, path in enumerate(paths, start=1):
+        try:
+            return Source(job, path, read_origin(path), tuple(paths[number:]))
+        except (LabelsDoNotFit, FileNotFoundError):
+            continue
     return Source(job, None, None)
 
 

@@ -157,6 +157,18 @@ def test_encode_as_overlay_fills_a_folder_with_pictures(
     assert {picture.file_meta.TransferSyntaxUID for picture in pictures} == {RLELossless}
 
 
+def test_encode_as_overlay_that_would_be_too_large_shows_fewer_slices_and_says_so(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    answer = iris("encode", torso, labels, "out", "--format", "overlay", "--max-mb", "3")
+    assert answer.returncode == 0, answer.stderr
+    assert "more than 3 MB" in " ".join(answer.stderr.split())
+    pictures = list((tmp_path / "out").iterdir())
+    assert 1 < len(pictures) < len(list(torso.iterdir()))
+    assert sum(path.stat().st_size for path in pictures) < 3.2e6
+
+
 @pytest.mark.parametrize(("form", "modality"), [("sr", "SR"), ("rtstruct", "RTSTRUCT")])
 def test_encode_makes_other_outputs_of_the_same_labels_in_series_of_their_own(
     iris: Iris, torso: Path, data: Path, tmp_path: Path, form: str, modality: str
@@ -181,6 +193,7 @@ def test_encode_makes_other_outputs_of_the_same_labels_in_series_of_their_own(
         (("--format", "surface"), 1, "this version makes --format seg"),
         (("--format", "overlay", "--plane", "curved"), 2, "there is no plane"),
         (("--plane", "axial"), 2, "--plane are not for --format seg"),
+        (("--max-mb", "5"), 2, "--max-mb are not for --format seg"),
         (("--algorithm-name", "ours"), 2, "belong together"),
         (("--series-description", "x" * 65), 2, "at most 64 characters"),
         (("--series-number", "-1"), 2, "--series-number"),

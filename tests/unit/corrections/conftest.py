@@ -12,6 +12,9 @@ import pytest
 from pydicom import dcmread
 
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.geometry import frames_on_grid, labels_on_frames
+from converter.grid import even_volume, grid_of, needs_another_grid
+from converter.nifti_file import write_labels
 from converter.results.settings import Algorithm
 from converter.seg.settings import Encoding, SegmentationType
 from converter.segmentation import SegmentationSettings, encode_segmentation
@@ -89,9 +92,23 @@ class Site:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, ledger and result, made once: each test has a copy."""
-    folder = tmp_path_factory.mktemp("corrections")
+    return _made(tmp_path_factory.mktemp("corrections"))
+
+
+@pytest.fixture
+def leaning(tmp_path: Path) -> Iterator[Site]:
+    """The same of slices that lean, with a second segmentation on an even grid."""
+    folder = _made(tmp_path / "leaning", lean_mm=2.0)
+    volume = read_series(folder / "study")
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        yield Site(
+            ledger, folder, volume, _labels(), folder / "results" / JOB_KEY / "2.25.70.dcm", _worker(ledger)
+        )
+
+
+def _made(folder: Path, lean_mm: float = 0.0) -> Path:
     pixels = np.random.default_rng(0).integers(-100, 100, (8, 64, 64)).astype(np.int16)
-    positions_mm = [[-157.5, -157.5, 5.0 * number] for number in range(8)]
+    positions_mm = [[-157.5, -157.5 + lean_mm * number, 5.0 * number] for number in range(8)]
     stack = SliceStack(
         pixels, orientation_lps=[1, 0, 0, 0, 1, 0], pixel_spacing_mm=(5.0, 5.0), positions_lps_mm=positions_mm
     )
@@ -154,14 +171,33 @@ def _make_result(ledger: Ledger, folder: Path, volume: Volume, labels: np.ndarra
         for event in (JobEvent.CONVERTED, JobEvent.STAGED, JobEvent.SUBMITTED, JobEvent.STARTED):
             transaction.move_job(JOB_KEY, event)
         transaction.move_job(JOB_KEY, JobEvent.SEGMENTED, columns={"labels_sha256": "d" * 64})
-    path = folder / "results" / JOB_KEY / "2.25.7.dcm"
-    path.parent.mkdir(parents=True)
-    encoded = encode_segmentation(volume, labels, NAMES, _settings(), path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    made = ResultObject(
-        "seg", str(path.relative_to(folder)), digest, encoded.sop_class_uid, encoded.sop_instance_uid
-    )
+    made = [_encoded(folder, volume, labels, _settings())]
+    if needs_another_grid(volume):
+        even, settings = (
+            even_volume(volume),
+            replace(_settings(), sop_instance_uid="2.25.70", series_uid="2.25.80"),
+        )
+        made.append(_encoded(folder, even, labels_on_even(folder, volume, labels), settings))
     job = job_of(ledger, JOB_KEY)
     assert job is not None
     with ledger.transaction() as transaction:
-        record_result(transaction, job, Result((made,), "h", ()), lambda output: ())
+        record_result(transaction, job, Result(tuple(made), "h", ()), lambda output: ())
+
+
+def _encoded(
+    folder: Path, volume: Volume, labels: np.ndarray, settings: SegmentationSettings
+) -> ResultObject:
+    path = folder / "results" / JOB_KEY / f"{settings.sop_instance_uid}.dcm"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = encode_segmentation(volume, labels, NAMES, settings, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ResultObject(
+        "seg", str(path.relative_to(folder)), digest, encoded.sop_class_uid, encoded.sop_instance_uid
+    )
+
+
+def labels_on_even(folder: Path, volume: Volume, labels: np.ndarray) -> np.ndarray:
+    """The same labels on the planes of the even grid."""
+    grid, path = grid_of(volume), folder / "labels.nii.gz"
+    write_labels(frames_on_grid(labels, volume, grid.shape, grid.affine_ras), grid.affine_ras, path)
+    return labels_on_frames(path, even_volume(volume))
