@@ -17,7 +17,7 @@ DESTINATION: Final = "pacs"
 DEFAULTS: Final[Mapping[str, Any]] = {
     "site": {"name": "demo", "low_water_mb": 100},
     "study": {"quiet_s": QUIET_S},
-    "rule": [{"name": "ct", "when": {"Modality": "CT"}}],
+    "rule": [{"name": "ct", "when": {"Modality": "CT"}, "outputs": ["seg", "summary"]}],
 }
 """What one's own lines may say otherwise."""
 

@@ -27,6 +27,7 @@ from .following import Follower, now
 from .loopback import PACS_AE_TITLE
 from .outcome import NewSeries, Outcome, fetch_segmentations, find_new_series, show_segmentation
 from .pacs import Pacs, choose_pacs
+from .pictures import MODALITY, Pictures, fetch_pictures
 from .screen import Screen
 from .workplace import Study, example_study, read_study, working_folder
 
@@ -95,6 +96,7 @@ class _Demo:
         self._data_dir = place / "iris-data"
         self._started = time.monotonic()
         self._came_back: list[NewSeries] = []
+        self._pictures: list[Pictures] = []
 
     def run(self, study_folder: Path | None, keep: bool, pacs_kind: str) -> None:
         study = read_study(study_folder or example_study())
@@ -192,8 +194,10 @@ class _Demo:
             self._came_back = find_new_series(pacs.peer, CALLING_AE_TITLE, study)
             folder = self._place / "fetched"
             fetched = fetch_segmentations(pacs.peer, CALLING_AE_TITLE, study, self._came_back, folder)
+            self._pictures = fetch_pictures(pacs.peer, CALLING_AE_TITLE, study, self._came_back, self._place)
         count = "1 DICOM-SEG" if len(fetched) == 1 else f"{len(fetched)} DICOM-SEGs"
-        self._screen.done("Fetched back", f"{count} from the PACS by C-GET", time.monotonic() - began)
+        kinds = ", ".join(["", *(one.kind.lower() for one in self._pictures)])
+        self._screen.done("Fetched back", f"{count}{kinds} from the PACS by C-GET", time.monotonic() - began)
         began = time.monotonic()
         caption = f"Drawn from the DICOM-SEG that {pacs.name} gave back, on the source images"
         outcomes = []
@@ -217,10 +221,14 @@ class _Demo:
                 table.add_row(segment.name, f"{segment.volume_ml:,.1f} ml")
             console.print(table)
         screen.say()
+        for pictures in self._pictures:
+            screen.say(
+                f"{pictures.kind:<14} {pictures.place}  (open it: what a viewer without segmentations shows)"
+            )
         for outcome in outcomes:
             screen.say(f"Picture        {outcome.picture}")
             screen.say(f"DICOM-SEG      {outcome.path}")
-        for other in (one for one in self._came_back if one.modality != "SEG"):
+        for other in (one for one in self._came_back if one.modality not in ("SEG", MODALITY)):
             screen.say(f"Also came back {other.modality}: {other.description}")
         screen.say(f"Gateway's data {self._data_dir}")
         screen.say(f"Its log        {self._place / 'gateway.log'}")

@@ -20,7 +20,7 @@ from gateway.delivery.peer import NotReached, echo, parse_peer
 DEADLINE_S = 120.0
 STEPS = [
     "PACS", "Gateway", "In the PACS", "Received", "Complete", "Chosen", "Converted", "Staged", "Started",
-    "Segmented", "Encoded", "Delivered", "Fetched back", "Drawn",
+    "Segmented", "Encoded", "Delivered", "Delivered", "Fetched back", "Drawn",
 ]  # fmt: skip
 
 
@@ -87,6 +87,10 @@ def test_demo_as_it_comes_brings_the_segmentation_of_the_real_study_back(demo: C
     with Image.open(running.folder / "picture.png") as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 300
+    page = Path(running.found(r"(?m)^Summary +(\S+\.png)"))
+    with Image.open(page) as picture:
+        assert picture.size == (1200, 1600)
+        assert len(picture.getcolors(1 << 24)) > 1000
     (fetched,) = (running.folder / "fetched").glob("*.dcm")
     segmentation = dcmread(fetched)
     assert segmentation.Modality == "SEG"
