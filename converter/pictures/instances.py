@@ -141,7 +141,7 @@ class Instances:
     """
 
     def __init__(self, shared: Dataset, volume: Volume) -> None:
-        self._volume = volume
+        self._volume, self._instances = volume, instances_of(volume)
         self._meta = _around_uid(meta_bytes(shared.file_meta))
         self._syntax = UID(str(shared.file_meta.TransferSyntaxUID))
         self.sop_class_uid = str(shared.SOPClassUID)
@@ -182,7 +182,7 @@ class Instances:
         """Referenced Series and Source Image Sequence."""
         volume = self._volume
         names = {volume.frames[number].sop_instance_uid for number in numbers}
-        instances = [frame for frame in instances_of(volume) if frame.sop_instance_uid in names]
+        instances = [frame for frame in self._instances if frame.sop_instance_uid in names]
         items = [source_image(volume, number) for number in numbers]
         return (
             referenced_series(volume, [reference(frame) for frame in instances]),

@@ -83,14 +83,14 @@ class _Series:
     ) -> None:
         self._labelled, self._settings, self._drawing = labelled, settings, drawing
         self._planes, self._folder = planes, folder
-        self._counts = [np.bincount(planes.labels(n).ravel(), minlength=256) for n in range(len(planes))]
+        self._counts = [_counted(planes.labels(number)) for number in range(len(planes))]
         self._legend = self._made_legend()
         self._line = line_width(*planes.shape)
         self._shape = (self._legend.height, planes.shape[1] + self._legend.width)
         self._colours = np.zeros((256, 3), np.uint8)
         for value in labelled.values:
             self._colours[value] = settings.structure(labelled.names[value]).rgb
-        self._sides = _Sides(planes)
+        self._sides = _Sides(planes, self._shape[1])
         self._every = 1
         self._instances = self._made_instances()
 
@@ -162,20 +162,27 @@ class _Series:
         grey, labels = self._planes.plane(number)
         rows, columns = grey.shape
         canvas = np.empty((*self._shape, 3), np.uint8)
-        coloured = np.array(Image.fromarray(grey).convert("RGB"))
+        for channel in range(3):  # three times a plane: thrice as fast as a pixel's three values at a time
+            canvas[:rows, :columns, channel] = grey
         at = np.flatnonzero(contours(labels, self._line))
-        coloured.reshape(-1, 3)[at] = self._colours[labels.reshape(-1)[at]]
-        self._sides.draw(coloured)
-        canvas[:rows, :columns] = coloured
+        wide = self._shape[1]
+        canvas.reshape(-1, 3)[at + at // columns * (wide - columns)] = self._colours[labels.reshape(-1)[at]]
+        self._sides.draw(canvas)
         canvas[rows:, :columns] = BACKGROUND
         self._legend.draw(self._counts[number], canvas[:, columns:])
         return canvas
 
 
 class _Sides:
-    """Small letters at the edges that say which side is which, as viewers that know no directions need."""
+    """Small letters at the edges that say which side is which, as viewers that know no directions need.
 
-    def __init__(self, planes: Planes) -> None:
+    Parameters
+    ----------
+    wide
+        Columns of the picture on which they are drawn.
+    """
+
+    def __init__(self, planes: Planes, wide: int) -> None:
         rows, columns = planes.shape
         size = 16 if max(rows, columns) >= 512 else 11
         left, right, top, bottom = ends_of(planes.orientation_lps)
@@ -190,12 +197,19 @@ class _Sides:
         for letter, at, anchor in places:
             ImageDraw.Draw(inner).text(at, letter, 255, font(size), anchor=anchor)
             ImageDraw.Draw(outer).text(at, letter, 255, font(size), anchor=anchor, stroke_width=1)
-        self._around, self._letters = (np.flatnonzero(np.asarray(mask) > 127) for mask in (outer, inner))
+        self._around, self._letters = (
+            down * wide + across for down, across in (np.nonzero(np.asarray(m) > 127) for m in (outer, inner))
+        )
 
     def draw(self, image: NDArray[np.uint8]) -> None:
-        """Put them on an image, (rows, columns, 3), contiguous."""
+        """Put them on a picture, contiguous, whose image lies at its top left."""
         image.reshape(-1, 3)[self._around] = BACKGROUND
         image.reshape(-1, 3)[self._letters] = INK
+
+
+def _counted(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels of each label value, (256,); none of 0."""
+    return np.bincount(labels[labels > 0], minlength=256)
 
 
 def _ordinal(number: int) -> str:
