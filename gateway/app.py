@@ -208,7 +208,7 @@ class App:
             self._uploads,
             pictures_from=self._store.origin(),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
-            figures=self._computing.figures,
+            figures=lambda: (*self._computing.figures(), *self.listener.figures()),
             upload_room=self._uploads,
         )
         return ApiServer(api, config.api.host, config.api.port)

@@ -10,6 +10,7 @@ from gateway.config import AllowedSender
 
 # PS3.8 9.3.4: result, source, reason of an A-ASSOCIATE-RJ
 CALLING_AE_NOT_RECOGNIZED = (1, 1, 3)  # permanent, by the service user
+CALLED_AE_NOT_RECOGNIZED = (1, 1, 7)  # likewise
 LOCAL_LIMIT_EXCEEDED = (2, 3, 2)  # transient, by the presentation layer
 
 
@@ -53,9 +54,17 @@ class Admission:
         """Whether the disk is above its low-water mark."""
         return shutil.disk_usage(self._data_dir).free >= self._low_water_bytes
 
+    def knows_address(self, address: str) -> bool:
+        """Whether anybody may send from there."""
+        peer = _plain(address)
+        return not self._allow or any(peer in network for _, network in self._allow)
+
     def _is_known(self, calling_ae_title: str, address: str) -> bool:
-        peer = ipaddress.ip_address(address)
-        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped
-        title = calling_ae_title.strip()
+        peer, title = _plain(address), calling_ae_title.strip()
         return any(title == known and peer in network for known, network in self._allow)
+
+
+def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    peer = ipaddress.ip_address(address.partition("%")[0])
+    mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
+    return mapped or peer

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -23,18 +24,22 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
+from gateway.adapters.measures import Figure
 from gateway.config import Dicom
 from gateway.ledger.store import Ledger
 
-from .admission import LOCAL_LIMIT_EXCEEDED, Admission, Rejection
+from .admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
+from .door import Door, Places, Request
 from .endings import Ending, Endings
+from .guard import MAXIMUM_PDU_BYTES, Limits
 from .incoming import IncomingFile, IncomingFolder
 from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Sender
 from .port import open_port
+from .turned_away import TurnedAway
+from .upper_layer import begin_association
 
 log = structlog.get_logger(__name__)
 
-MAXIMUM_PDU_BYTES = 128 * 1024
 NETWORK_TIMEOUT_S = 120.0
 """An association that says nothing for so long is aborted; its study then waits for the sender."""
 STOP_TIMEOUT_S = 10.0
@@ -75,7 +80,11 @@ class Listener:
         self._lock = threading.Lock()
         self._count = 0
         self._entity: AE | None = None
-        self._server: ThreadedAssociationServer | None = None
+        self._server: _Server | None = None
+        self._places = Places(settings.max_associations)
+        self.limits = Limits(object_bytes=settings.max_object_mb * 1_000_000)
+        self.turned_away = TurnedAway()
+        """Who was rejected or aborted, and why."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -87,8 +96,17 @@ class Listener:
     @property
     def is_listening(self) -> bool:
         """Whether associations can come in."""
-        is_over = getattr(self._server, "_BaseServer__is_shut_down", None)  # its loop has ended, and says so
-        return self._server is not None and not (is_over is not None and is_over.is_set())
+        return self._server is not None and self._server.door.is_open
+
+    def figures(self) -> Sequence[Figure]:
+        """What is measured of it, for the metrics."""
+        pending = self._server.door.pending if self._server is not None else 0
+        return (
+            Figure("iris_associations", "Associations that are open.", self._places.taken),
+            Figure("iris_associations_limit", "Associations that may be open.", self._places.number),
+            Figure("iris_connections_pending", "Connections that have not asked for one yet.", pending),
+            *self.turned_away.figures(),
+        )
 
     def start(self, port: socket.socket | None = None, tls: ssl.SSLContext | None = None) -> None:
         """Listen.
@@ -109,10 +127,9 @@ class Listener:
         self._folder.max_object_bytes = self._settings.max_object_mb * 1_000_000
         self._folder.install()
         entity = AE(self._settings.ae_title)
-        entity.maximum_associations = self._settings.max_associations
+        entity.maximum_associations = 1_000_000  # places are counted at the door
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
         entity.network_timeout = NETWORK_TIMEOUT_S
-        entity.require_called_aet = self._settings.check_called_ae_title
         server = _Server(
             port,
             entity,
@@ -121,15 +138,23 @@ class Listener:
             _contexts(),
             tls,
             [
-                (evt.EVT_REQUESTED, self._on_requested),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_RELEASED, self._on_released),
                 (evt.EVT_ABORTED, self._on_aborted),
             ],
         )
+        server.door = Door(
+            port,
+            self.limits,
+            self._places,
+            knows=self._admission.knows_address,
+            judge=self._judge,
+            hand_on=self._begin,
+            told=self.turned_away.tell,
+        )
         entity._servers.append(server)  # whom its shutdown() ends
-        threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
         self._server, self._entity = server, entity
+        server.door.open()
 
     def stop(self) -> None:
         """Abort what is open and listen no more; what was not answered stays with its sender."""
@@ -153,18 +178,31 @@ class Listener:
 
     # -- what associations do -----------------------------------------------------------------------------
 
-    def _on_requested(self, event: Event) -> None:
-        association = event.assoc
-        request = association.requestor
-        title = request.primitive.calling_ae_title if request.primitive else ""
-        rejection = self._admission.judge(title, request.address)
-        if rejection is None and self._ledger.damage:
-            rejection = Rejection(LOCAL_LIMIT_EXCEEDED, "the ledger is damaged")
+    def _judge(self, request: Request) -> Rejection | None:
+        rejection = self._admission.judge(request.calling_ae_title, request.address)
         if rejection is not None:
-            log.warning("association_rejected", reason=rejection.reason, address=request.address)
-            association.acse.send_reject(*rejection.code)
-            association.kill()
-        self._forget_the_dead()
+            return rejection
+        is_other = request.called_ae_title != self._settings.ae_title.strip()
+        if self._settings.check_called_ae_title and is_other:
+            return Rejection(
+                CALLED_AE_NOT_RECOGNIZED, "it calls another AE title (dicom.check_called_ae_title)"
+            )
+        if self._ledger.damage:
+            return Rejection(LOCAL_LIMIT_EXCEEDED, "the ledger is damaged")
+        return None
+
+    def _begin(self, connection: socket.socket, address: tuple[Any, ...], request: bytes) -> None:
+        begin_association(
+            self._server, connection, address, request, self.limits, self._on_refused, self._on_end
+        )
+
+    def _on_refused(self, thread: Association, why: str) -> None:
+        requestor = thread.requestor
+        self.turned_away.tell("aborted", requestor.ae_title.strip(), requestor.address, why)
+
+    def _on_end(self, thread: Association) -> None:
+        self._close(thread, released=False)  # where no event said so
+        self._places.give_back()
 
     def _on_store(self, event: Event) -> int:
         request = event.request
@@ -229,7 +267,9 @@ class Listener:
 
 
 class _Server(ThreadedAssociationServer):
-    """Takes connections at a port that is open already."""
+    """What pynetdicom's associations know of their server; its door takes the connections."""
+
+    door: Door
 
     def __init__(self, port: socket.socket, *args: Any, **options: Any) -> None:
         self._port = port
@@ -240,11 +280,15 @@ class _Server(ThreadedAssociationServer):
         if self.socket is not None:
             self.socket.close()
         self.socket = self._port
-        self.socket.settimeout(self.ae.network_timeout)
         self.server_address = self.socket.getsockname()
 
     def server_activate(self) -> None:
         """Do nothing: it listens."""
+
+    def shutdown(self) -> None:
+        """Close the door."""
+        self.door.close()
+        self.ae._servers.remove(self)
 
 
 class _Supported(PresentationContext):

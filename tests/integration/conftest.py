@@ -30,6 +30,7 @@ from gateway.listener.admission import Admission
 from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
+from gateway.listener.guard import Limits
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
 from tests.quick_start import IRIS, quick_python
@@ -48,6 +49,7 @@ class Gate:
     low_water_mb: int = 0
     max_associations: int = 32
     check_called_ae_title: bool = False
+    limits: Limits = field(default_factory=Limits)
     heard: list[Event] = field(default_factory=list)
 
     def open(self) -> None:
@@ -73,6 +75,7 @@ class Gate:
 
     def start(self) -> None:
         self.open()
+        self.listener.limits = self.limits
         self.listener.start()
         self.address = self.listener.address
 

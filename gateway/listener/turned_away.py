@@ -1,0 +1,69 @@
+"""Who was turned away at the door, or aborted, and why: counted, logged, and the last of them kept."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.adapters.measures import Figure
+
+log = structlog.get_logger(__name__)
+
+_KEPT = 20
+_LOGGED_A_MINUTE = 60
+"""More lines than these a minute would fill the disk for whoever knocks."""
+
+_WHAT = {
+    "rejected": "Associations that were rejected.",
+    "aborted": "Associations that were aborted for what their senders did.",
+    "turned_away": "Connections that did not ask for an association in time.",
+}
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One of them; AE titles and addresses are nothing of a patient."""
+
+    at: float
+    what: str
+    calling_ae_title: str
+    address: str
+    why: str
+
+
+class TurnedAway:
+    """Remembers them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._last: deque[Incident] = deque(maxlen=_KEPT)
+        self._minute, self._logged = 0, 0
+
+    def tell(self, what: str, calling_ae_title: str, address: str, why: str) -> None:
+        """Count, keep and log one."""
+        incident = Incident(time.time(), what, calling_ae_title, address, why)
+        with self._lock:
+            self._counts[what] += 1
+            self._last.append(incident)
+            minute = int(incident.at // 60)
+            self._logged = self._logged + 1 if minute == self._minute else 1
+            self._minute = minute
+            is_logged = self._logged <= _LOGGED_A_MINUTE
+        if is_logged:
+            log.warning(f"association_{what}", calling_ae_title=calling_ae_title, address=address, reason=why)
+
+    def last(self) -> Sequence[Incident]:
+        """The last of them, the newest first."""
+        with self._lock:
+            return tuple(reversed(self._last))
+
+    def figures(self) -> Sequence[Figure]:
+        """How many there were since the start."""
+        with self._lock:
+            return [
+                Figure(f"iris_associations_{what}", text, self._counts[what]) for what, text in _WHAT.items()
+            ]
