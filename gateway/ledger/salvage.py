@@ -38,6 +38,8 @@ JSON_TEXTS: Final = frozenset(
 """Columns whose text is JSON, in whatever table and version."""
 A_COMMIT: Final = 20_000
 """Rows."""
+MOST_BITS: Final = 40
+"""Of a rowid: a trillion rows."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class Carried:
 
 def open_damaged(path: Path) -> sqlite3.Connection:
     """A connection that only reads, and leaves the file and its log as they are."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    # Else a file that is shorter than its first page says is refused as a whole (https://sqlite.org/pragma.html).
+    connection.execute("PRAGMA writable_schema = ON")
+    return connection
 
 
 def readable_version(path: Path) -> int | None:
@@ -158,9 +163,23 @@ class _Table:
 
     def _bounds(self) -> tuple[int, int]:
         """The first and the last rowid, by the table or, where its ends cannot be read, by an index."""
-        return self._bound("min"), self._bound("max")
+        first, last = self._bound("min"), self._bound("max")
+        return first or 0, self._behind_the_last() if last is None else last
 
-    def _bound(self, which: str) -> int:
+    def _behind_the_last(self) -> int:
+        """Where the ends of table and indexes are gone alike, as those of a file that was cut: at most twice
+        the last rowid that can be asked for.
+        """
+        behind = 0
+        for power in range(MOST_BITS):
+            with suppress(sqlite3.Error):
+                self._damaged.execute(
+                    f'SELECT 1 FROM "{self.name}" NOT INDEXED WHERE rowid = ?', (1 << power,)
+                ).fetchone()
+                behind = 2 << power
+        return behind
+
+    def _bound(self, which: str) -> int | None:
         indexes = self.new.execute("SELECT name FROM pragma_index_list(?) WHERE NOT partial", (self.name,))
         for how in ["NOT INDEXED", *(f'INDEXED BY "{row[0]}"' for row in indexes.fetchall())]:
             try:
@@ -169,7 +188,7 @@ class _Table:
                 self.is_all = False
                 continue
             return int(found or 0)
-        return 0
+        return None
 
     # -- without ------------------------------------------------------------------------------------------
 

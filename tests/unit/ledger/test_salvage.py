@@ -110,6 +110,24 @@ def test_several_damaged_pages_of_a_table_hide_what_stands_on_them(copied: Calla
     assert 0.3 * len(expected) < len(found["instances"]) < 0.7 * len(expected)
 
 
+@pytest.mark.parametrize("share", [0.9, 0.99])
+def test_ledger_whose_end_is_missing_is_read_as_far_as_it_goes(
+    share: float, whole: Path, copied: Callable[[], Path]
+) -> None:
+    expected = _rows(whole)
+    path = copied()
+    with path.open("r+b") as file:
+        file.truncate(int(share * whole.stat().st_size) // PAGE * PAGE)
+    assert damage_in(path) != []
+    carried, found = _salvaged(path)
+    assert all(found[table] <= expected[table] for table in expected)
+    assert {name for name, table in carried.items() if not table.is_all} >= {
+        table for table in expected if found[table] < expected[table]
+    }
+    kept = sum(len(rows) for rows in found.values()) / sum(len(rows) for rows in expected.values())
+    assert 0.5 * share < kept < 1
+
+
 def test_rows_without_rowid_are_read_from_both_ends_and_by_whose_they_are(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with Ledger(path) as ledger:
