@@ -19,6 +19,7 @@ from batch_job.contract import (
     task_facts,
 )
 from converter.nifti import converter_version
+from gateway.adapters.descriptors import http_share, raise_descriptor_limit
 from gateway.adapters.durable import make_folder
 from gateway.adapters.holdings import Holdings
 from gateway.api.access import Access, admin_token
@@ -195,6 +196,7 @@ class App:
     def _api_server(self) -> "ApiServer":
         # Late: what it is made with takes a quarter of the start, for which no sender has to wait.
         from gateway.api.app import create_api
+        from gateway.api.connections import HttpLimits
         from gateway.api.server import ApiServer
 
         ledger, config = self._ledger, self.config
@@ -211,7 +213,8 @@ class App:
             figures=lambda: (*self._computing.figures(), *self.listener.figures()),
             upload_room=self._uploads,
         )
-        return ApiServer(api, config.api.host, config.api.port)
+        limits = HttpLimits(connections=http_share(self._descriptors))
+        return ApiServer(api, config.api.host, config.api.port, limits)
 
     @property
     def page_address(self) -> str:
@@ -235,6 +238,7 @@ class App:
         """
         for warning in warnings_about(self.config):
             log.warning("configuration", sentence=warning)
+        self._descriptors = raise_descriptor_limit()
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._uploads.begin()
         self._computing.start()

@@ -8,6 +8,7 @@ import threading
 import uvicorn
 from fastapi import FastAPI
 
+from .connections import HttpLimits, protocol_within
 from .live import LiveFeed
 
 START_WITHIN_S = 30.0
@@ -41,8 +42,9 @@ class ApiServer:
         0 takes a free one; see `address`.
     """
 
-    def __init__(self, api: FastAPI, host: str, port: int) -> None:
+    def __init__(self, api: FastAPI, host: str, port: int, limits: HttpLimits | None = None) -> None:
         self._api = api
+        self._limits = limits or HttpLimits()
         self._wanted = (host, port)
         self._bound: tuple[str, int] | None = None
         self._server: _Server | None = None
@@ -70,6 +72,8 @@ class ApiServer:
             access_log=False,
             server_header=False,
             ws="none",
+            http=protocol_within(self._limits),
+            timeout_keep_alive=max(1, round(self._limits.idle_s)),
             timeout_graceful_shutdown=LINGER_S,
         )
         self._server = server = _Server(config)
