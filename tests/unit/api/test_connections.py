@@ -17,6 +17,8 @@ LIMITS = HttpLimits(
     connections=8, headers_s=0.3, idle_s=1, body_pause_s=0.3, body_s=0.6, body_bytes_per_s=1000
 )
 
+HEAD = b"POST /length HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
