@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 
 from .address import open_place
 from .children import adopt_children, end_children
@@ -19,11 +18,13 @@ from .ec2_metadata import wait_for_notice
 from .errors import BadInput, meaning_of
 from .interruption import Interruption
 from .place import Attempt
+from .quiet import quieten_python, write_failure
 from .resources import set_threads
 
 
 def main() -> int:
     """Run the job; the exit code."""
+    quieten_python()
     interruption = Interruption()
     interruption.watch_signals()
     adopt_children()
@@ -58,7 +59,7 @@ def _run(address: str, interruption: Interruption) -> int:
         code, sentence = meaning_of(error)
         _say(sentence, code)
         if code == EXIT_SOFTWARE_ERROR:
-            traceback.print_exc()
+            write_failure(error)
         return code
     return EXIT_DONE
 

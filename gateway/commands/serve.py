@@ -22,9 +22,11 @@ def serve(config: ConfigOption = None) -> None:
         from gateway.app import App, warnings_about
         from gateway.delivery.carriers.catalogue import carriers_of
         from gateway.logs import configure_logging
+        from gateway.quiet_python import quieten_python
         from gateway.workers.stopping import asked_to_stop, end_at_once
 
         configure_logging()
+        quieten_python()
         with _damage_said(settings.data_dir):
             gateway = App(settings)
         stop = asked_to_stop()
