@@ -27,7 +27,7 @@ from .following import Follower, now
 from .loopback import PACS_AE_TITLE
 from .outcome import NewSeries, Outcome, fetch_segmentations, find_new_series, show_segmentation
 from .pacs import Pacs, choose_pacs
-from .pictures import MODALITY, Pictures, fetch_pictures
+from .pictures import Pictures, fetch_pictures
 from .screen import Screen
 from .workplace import Study, example_study, read_study, working_folder
 
@@ -228,7 +228,7 @@ class _Demo:
         for outcome in outcomes:
             screen.say(f"Picture        {outcome.picture}")
             screen.say(f"DICOM-SEG      {outcome.path}")
-        for other in (one for one in self._came_back if one.modality not in ("SEG", MODALITY)):
+        for other in (one for one in self._came_back if one.modality != "SEG"):
             screen.say(f"Also came back {other.modality}: {other.description}")
         screen.say(f"Gateway's data {self._data_dir}")
         screen.say(f"Its log        {self._place / 'gateway.log'}")
