@@ -28,6 +28,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 EXPECTED_ERRORS: Final = (
     ("converter.errors", "ConverterError"),
+    ("gateway.adapters.tls", "TlsError"),
     ("gateway.api.access", "AccessError"),
     ("gateway.api.server", "ApiError"),
     ("gateway.config", "ConfigError"),

@@ -37,6 +37,8 @@ def serve(config: ConfigOption = None) -> None:
             gc.enable()
             host, port = gateway.listener.address
             out.print(f"DICOM listener: {settings.dicom.ae_title}@{host}:{port}")
+            if tls := gateway.listener.tls_address:
+                out.print(f"DICOM by TLS:   {settings.dicom.ae_title}@{tls[0]}:{tls[1]}")
             out.print(f"Data directory: {settings.data_dir}")
             for destination, carrier in carriers_of(settings):
                 out.print(f"Destination:    {destination.name} ({carrier})")

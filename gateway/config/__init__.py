@@ -30,6 +30,7 @@ from .sections import (
     Engine,
     Fallback,
     Find,
+    ListenerTls,
     Mirror,
     News,
     Objects,
@@ -40,7 +41,6 @@ from .sections import (
     Seg,
     Site,
     StudyTimes,
-    Tls,
     Urgent,
     Watch,
 )
@@ -62,6 +62,7 @@ __all__ = [
     "Engine",
     "Fallback",
     "Find",
+    "ListenerTls",
     "Mirror",
     "News",
     "Objects",
@@ -72,7 +73,6 @@ __all__ = [
     "Seg",
     "Site",
     "StudyTimes",
-    "Tls",
     "Urgent",
     "Watch",
     "load_config",
@@ -228,7 +228,6 @@ def _not_yet(config: Config) -> list[str]:
     """One sentence for each key that is switched on before the part behind it works."""
     switched_on: list[tuple[bool, str]] = [
         (config.queue.max_jobs_per_hour > 0, "queue.max_jobs_per_hour: leave it at 0"),
-        (config.dicom.tls != Tls(), "dicom.tls: leave it empty"),
         (config.study.find != Find(), "study.find: leave it empty"),
         (config.api.auth == "cognito", "api.auth = 'cognito': use 'token'"),
     ]

@@ -91,12 +91,45 @@ class AllowedSender(Section):
         return value
 
 
-class Tls(Section):
-    """DICOM TLS; all empty means plain TCP."""
+class ListenerTls(Section):
+    """DICOM TLS where others connect; all empty means plain TCP."""
 
     certificate: str = ""
     key: str = ""
     client_ca: str = ""
+    """Who signs those of senders; empty: none is asked for."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any of it is set."""
+        return bool(self.certificate or self.key or self.client_ca)
+
+    @model_validator(mode="after")
+    def _has_what_a_server_needs(self) -> "ListenerTls":
+        if self.is_wanted and not (self.certificate and self.key):
+            raise ValueError("certificate and key are needed both")
+        return self
+
+
+class PeerTls(Section):
+    """DICOM TLS where the gateway connects; all empty means plain TCP."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any of it is set."""
+        return bool(self.ca or self.certificate or self.key)
+
+    @model_validator(mode="after")
+    def _has_what_a_client_needs(self) -> "PeerTls":
+        if self.is_wanted and not self.ca:
+            raise ValueError("ca is needed: the certificate of who signs the peer's, or the peer's own")
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key are needed both, or neither")
+        return self
 
 
 class Dicom(Section):
@@ -109,7 +142,15 @@ class Dicom(Section):
     allow: list[AllowedSender] = []
     check_called_ae_title: bool = False
     max_object_mb: int = Field(8192, ge=1)
-    tls: Tls = Tls()
+    tls: ListenerTls = ListenerTls()
+    tls_port: FreePort | None = None
+    """Where TLS is spoken beside plain TCP; none: `port` speaks TLS only, where `tls` is set."""
+
+    @model_validator(mode="after")
+    def _port_of_tls_has_a_certificate(self) -> "Dicom":
+        if self.tls_port is not None and not self.tls.is_wanted:
+            raise ValueError("tls_port needs tls = { certificate, key }")
+        return self
 
 
 class Find(Section):
@@ -149,6 +190,7 @@ class Destination(Section):
     outputs: list[str] | Literal["auto"] = []
     """What of a result goes there; empty: what its rule makes; `auto`: what of that it takes."""
     supersede: Literal["add", "iocm", "delete"] = "add"
+    tls: PeerTls = PeerTls()
     give_up_after_h: float = Field(72.0, gt=0)
     """How long an unreachable destination is retried before the delivery is failed."""
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pynetdicom import AE, build_context
@@ -16,6 +16,8 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from gateway.adapters.tls import Tls, what_failed
+
 from .storing import send_at_once
 
 CONNECT_TIMEOUT_S = 10.0
@@ -23,6 +25,8 @@ ANSWER_TIMEOUT_S = 120.0
 """A PACS may index a large object before it answers."""
 ABORT_TIMEOUT_S = 0.5
 """How long the end of the process waits until an abort was sent."""
+REFUSAL_TIMEOUT_S = 1.0
+"""How long a peer is listened to that may refuse our certificate."""
 MAXIMUM_CONTEXTS = 128
 """PS3.8 9.3.2: presentation context IDs are the odd numbers from 1 to 255."""
 
@@ -35,11 +39,12 @@ class NotReached(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """Another application entity."""
+    """Another application entity; `tls` where it is called by TLS."""
 
     ae_title: str
     host: str
     port: int
+    tls: Tls | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"
@@ -127,6 +132,7 @@ def association(
                 list(contexts),
                 ae_title=peer.ae_title,
                 ext_neg=list(roles),
+                tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
                 evt_handlers=list(handlers),
             )
         except BaseException:
@@ -226,4 +232,23 @@ def _why_not(peer: Peer, opened: Association) -> str:
         return f"{peer} rejected the association ({reason}); enter this gateway's AE title and address there"
     if opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None:
         return f"{peer} accepts none of the SOP classes offered; allow them there"
+    if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
+        return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
     return f"{peer} cannot be reached; check that it runs, and host, port and firewall"
+
+
+def _trouble_with_tls(peer: Peer, tls: Tls) -> str:
+    """Call once more to hear why: pynetdicom keeps it to itself. Empty where it is not TLS."""
+    try:
+        with socket.create_connection((peer.host, peer.port), CONNECT_TIMEOUT_S) as line:
+            try:
+                with tls.context().wrap_socket(line, server_hostname=peer.host) as secured:
+                    secured.settimeout(REFUSAL_TIMEOUT_S)
+                    secured.recv(1)  # with TLS 1.3 a refusal comes behind the handshake
+            except TimeoutError:
+                return ""
+            except OSError as error:
+                return what_failed(error, of="its")
+    except OSError:
+        return ""
+    return ""

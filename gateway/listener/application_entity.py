@@ -1,7 +1,6 @@
 """The DICOM application entity: C-ECHO and C-STORE for every storage SOP class, in every transfer syntax."""
 
 import socket
-import ssl
 import threading
 from collections.abc import Sequence
 from copy import copy
@@ -25,6 +24,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from gateway.adapters.measures import Figure
+from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Dicom
 from gateway.ledger.store import Ledger
 
@@ -82,6 +82,10 @@ class Listener:
         self._entity: AE | None = None
         self._server: _Server | None = None
         self._places = Places(settings.max_associations)
+        tls = settings.tls
+        self._tls = (
+            Tls(TlsFiles(tls.client_ca, tls.certificate, tls.key), is_server=True) if tls.is_wanted else None
+        )
         self.limits = Limits(object_bytes=settings.max_object_mb * 1_000_000)
         self.turned_away = TurnedAway()
         """Who was rejected or aborted, and why."""
@@ -94,13 +98,20 @@ class Listener:
         return str(host), int(port)
 
     @property
+    def tls_address(self) -> tuple[str, int] | None:
+        """Host and port where TLS is spoken; None where it is nowhere."""
+        assert self._server is not None
+        found = [door.address for door in self._server.doors if door.speaks_tls]
+        return found[0] if found else None
+
+    @property
     def is_listening(self) -> bool:
         """Whether associations can come in."""
-        return self._server is not None and self._server.door.is_open
+        return self._server is not None and all(door.is_open for door in self._server.doors)
 
     def figures(self) -> Sequence[Figure]:
         """What is measured of it, for the metrics."""
-        pending = self._server.door.pending if self._server is not None else 0
+        pending = sum(door.pending for door in self._server.doors) if self._server is not None else 0
         return (
             Figure("iris_associations", "Associations that are open.", self._places.taken),
             Figure("iris_associations_limit", "Associations that may be open.", self._places.number),
@@ -108,7 +119,7 @@ class Listener:
             *self.turned_away.figures(),
         )
 
-    def start(self, port: socket.socket | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def start(self, port: socket.socket | None = None) -> None:
         """Listen.
 
         Parameters
@@ -136,25 +147,37 @@ class Listener:
             port.getsockname(),
             self._settings.ae_title,
             _contexts(),
-            tls,
+            None,
             [
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_RELEASED, self._on_released),
                 (evt.EVT_ABORTED, self._on_aborted),
             ],
         )
-        server.door = Door(
-            port,
-            self.limits,
-            self._places,
-            knows=self._admission.knows_address,
-            judge=self._judge,
-            hand_on=self._begin,
-            told=self.turned_away.tell,
-        )
+        for opened, tls in self._ports(port):
+            door = Door(
+                opened,
+                self.limits,
+                self._places,
+                knows=self._admission.knows_address,
+                judge=self._judge,
+                hand_on=self._begin,
+                told=self.turned_away.tell,
+                tls=tls,
+            )
+            server.doors.append(door)
         entity._servers.append(server)  # whom its shutdown() ends
         self._server, self._entity = server, entity
-        server.door.open()
+        for door in server.doors:
+            door.open()
+
+    def _ports(self, port: socket.socket) -> list[tuple[socket.socket, Tls | None]]:
+        """Every open port with the TLS that is spoken there."""
+        if not self._settings.tls.is_wanted:
+            return [(port, None)]
+        if self._settings.tls_port is None:
+            return [(port, self._tls)]
+        return [(port, None), (open_port(self._settings.host, self._settings.tls_port), self._tls)]
 
     def stop(self) -> None:
         """Abort what is open and listen no more; what was not answered stays with its sender."""
@@ -267,12 +290,11 @@ class Listener:
 
 
 class _Server(ThreadedAssociationServer):
-    """What pynetdicom's associations know of their server; its door takes the connections."""
-
-    door: Door
+    """What pynetdicom's associations know of their server; its doors take the connections."""
 
     def __init__(self, port: socket.socket, *args: Any, **options: Any) -> None:
         self._port = port
+        self.doors: list[Door] = []
         super().__init__(*args, **options)
 
     def server_bind(self) -> None:
@@ -286,8 +308,9 @@ class _Server(ThreadedAssociationServer):
         """Do nothing: it listens."""
 
     def shutdown(self) -> None:
-        """Close the door."""
-        self.door.close()
+        """Close the doors."""
+        for door in self.doors:
+            door.close()
         self.ae._servers.remove(self)
 
 

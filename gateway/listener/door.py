@@ -6,16 +6,19 @@ admitted is handed on as it is: a connection, its address, and the bytes of its 
 
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from pynetdicom.pdu import A_ASSOCIATE_RQ
+
+from gateway.adapters.tls import Tls, what_failed
 
 from .admission import LOCAL_LIMIT_EXCEEDED, Rejection
 from .guard import INVALID_VALUE, UNEXPECTED_PDU, Limits
@@ -73,6 +76,7 @@ class _Pending:
     until: float
     content: bytearray = field(default_factory=bytearray)
     is_leaving: bool = False
+    is_in_handshake: bool = False
 
     @property
     def address(self) -> str:
@@ -96,6 +100,8 @@ class Door:
         Why a request is rejected; None: it is admitted.
     hand_on
         Takes an admitted connection, its address and its request; the place is given back by whoever ends it.
+    tls
+        What connections here speak; None: plain TCP.
     told
         Called with what was done ("rejected", "aborted", "turned_away"), calling AE title, address, and why.
     """
@@ -110,8 +116,10 @@ class Door:
         judge: Callable[[Request], Rejection | None],
         hand_on: Callable[[socket.socket, tuple[Any, ...], bytes], None],
         told: Callable[[str, str, str, str], None],
+        tls: Tls | None = None,
     ) -> None:
         self._port = port
+        self._tls = tls
         self._limits = limits
         self._places = places
         self._knows, self._judge, self._hand_on, self._told = knows, judge, hand_on, told
@@ -125,6 +133,17 @@ class Door:
     def is_open(self) -> bool:
         """Whether anybody takes connections."""
         return self._thread.is_alive()
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether connections here are TLS."""
+        return self._tls is not None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, port = self._port.getsockname()[:2]
+        return str(host), int(port)
 
     @property
     def pending(self) -> int:
@@ -186,8 +205,13 @@ class Door:
                 time.sleep(_WITHOUT_DESCRIPTORS_S)
             return
         connection.setblocking(False)
+        if self._tls is not None:
+            connection = self._tls.context().wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
         until = time.monotonic() + self._limits.request_s
         pending = _Pending(connection, peer, not self._knows(str(peer[0])), until)
+        pending.is_in_handshake = self._tls is not None
         self._make_room_for(pending)
         self._pending[connection.fileno()] = pending
         self._selector.register(connection, selectors.EVENT_READ)
@@ -210,14 +234,49 @@ class Door:
         self._drop(crowd[0])
 
     def _read(self, pending: _Pending) -> None:
+        connection = pending.connection
+        if pending.is_in_handshake and not self._shake_hands(pending):
+            return
+        self._read_more(pending)
+        # What TLS has read ahead no selector tells of.
+        while isinstance(connection, ssl.SSLSocket) and connection.fileno() in self._pending:
+            if self._pending[connection.fileno()] is not pending or not connection.pending():
+                return
+            self._read_more(pending)
+
+    def _shake_hands(self, pending: _Pending) -> bool:
+        """Go on with the handshake; True once it is over."""
+        connection = cast(ssl.SSLSocket, pending.connection)
+        try:
+            connection.do_handshake()
+        except ssl.SSLWantReadError:
+            self._selector.modify(connection, selectors.EVENT_READ)
+            return False
+        except ssl.SSLWantWriteError:
+            self._selector.modify(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            return False
+        except OSError as error:
+            if not isinstance(
+                error, ssl.SSLEOFError
+            ):  # closed: a load balancer looks whether the port is open
+                self._say("turned_away", pending, f"no TLS: {what_failed(error, of='its')}")
+            self._drop(pending)
+            return False
+        self._selector.modify(connection, selectors.EVENT_READ)
+        pending.is_in_handshake = False
+        return True
+
+    def _read_more(self, pending: _Pending) -> None:
         wanted = 6 if (whole := pending.whole_bytes()) is None else whole
         try:
             more = pending.connection.recv(
                 _READ_BYTES if pending.is_leaving else wanted - len(pending.content)
             )
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
-        except OSError:
+        except OSError as error:
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                self._say("turned_away", pending, f"no TLS: {what_failed(error, of='its')}")
             more = b""
         if not more:  # closed: a load balancer looks whether the port is open
             self._drop(pending)

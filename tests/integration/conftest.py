@@ -21,7 +21,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import build_context
 
-from gateway.config import AllowedSender, Dicom
+from gateway.config import AllowedSender, Dicom, ListenerTls
 from gateway.events import Bus, Event
 from gateway.files.locks import DataLocks
 from gateway.ledger.records import EventRow, InstanceRow, QuarantineRow, StudyRow
@@ -49,6 +49,8 @@ class Gate:
     low_water_mb: int = 0
     max_associations: int = 32
     check_called_ae_title: bool = False
+    tls: ListenerTls = field(default_factory=ListenerTls)
+    tls_port: int | None = None
     limits: Limits = field(default_factory=Limits)
     heard: list[Event] = field(default_factory=list)
 
@@ -66,6 +68,8 @@ class Gate:
                 port=0,
                 max_associations=self.max_associations,
                 check_called_ae_title=self.check_called_ae_title,
+                tls=self.tls,
+                tls_port=self.tls_port,
             ),
             self.admission,
             IncomingFolder(self.data_dir / "incoming"),

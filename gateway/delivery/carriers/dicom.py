@@ -7,6 +7,7 @@ from pydicom import dcmread
 
 from gateway.adapters.errors import Away, CalledOff
 from gateway.adapters.holdings import Holdings
+from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.finding import holds_instance
@@ -31,13 +32,19 @@ class DicomCarrier:
         assert destination.ae_title
         assert destination.host
         assert destination.port
-        self._peer = Peer(destination.ae_title, destination.host, destination.port)
+        tls = destination.tls
+        self._peer = Peer(
+            destination.ae_title,
+            destination.host,
+            destination.port,
+            Tls(TlsFiles(tls.ca, tls.certificate, tls.key), is_server=False) if tls.is_wanted else None,
+        )
         self._name = destination.name
         self._calling_ae_title = calling_ae_title
         self._calls = Calls()
 
     def __str__(self) -> str:
-        return str(self._peer)
+        return f"{self._peer}, TLS" if self._peer.tls is not None else str(self._peer)
 
     def carry(self, path: Path) -> Receipt:
         """Send it on an association of its own: what the peer makes of it disturbs no other."""
