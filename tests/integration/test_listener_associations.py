@@ -377,5 +377,5 @@ def test_listener_whose_loop_has_ended_does_not_listen(gate, monkeypatch: pytest
         raise SystemExit
 
     assert gate.listener.is_listening
-    monkeypatch.setattr(gate.listener._server.door, "look", end)
+    monkeypatch.setattr(gate.listener._server.doors[0], "look", end)
     until(lambda: not gate.listener.is_listening)

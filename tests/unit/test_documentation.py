@@ -26,6 +26,7 @@ FOLDERS = ("benchmarks", "docs", "examples", "infra")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))])
 
 IN_WORDS = {
+    "dicom.tls_port": "none",
     "destination[].ae_title": "none",  # where it is a folder
     "destination[].host": "none",
     "destination[].port": "none",

@@ -55,6 +55,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "check_called_ae_title": False,
             "max_object_mb": 8192,
             "tls": {"certificate": "", "key": "", "client_ca": ""},
+            "tls_port": None,
         },
         "study": {"quiet_s": 5.0, "timeout_s": 60.0, "find": {"ae_title": "", "host": "", "port": 0}},
         "destination": [],
@@ -297,19 +298,32 @@ def test_api_without_auth_is_allowed_on_loopback(load: Loader, host: str) -> Non
     assert load(f"[api]\nhost = '{host}'\nauth = 'none'").api.auth == "none"
 
 
+_PACS = "[[destination]]\nname = 'pacs'\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[dicom]\ntls = { certificate = 'x' }",
+        "[dicom]\ntls_port = 2762",
+        f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\ntls = {{ certificate = 'x', key = 'y' }}",
+        f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\ntls = {{ ca = 'c', key = 'y' }}",
+    ],
+)
+def test_tls_that_lacks_what_belongs_to_it_is_refused(load: Loader, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"tls.* need"):
+        load(text)
+
+
 def test_flag_that_does_not_exist_is_refused_with_those_that_do(load: Loader) -> None:
     with pytest.raises(ConfigError, match=r"there is no flag upside_down; known: air_not_minus_1000"):
         load("[[rule]]\nname = 'a'\nhold_flags = ['upside_down']")
-
-
-_PACS = "[[destination]]\nname = 'pacs'\n"
 
 
 @pytest.mark.parametrize(
     ("text", "key"),
     [
         ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
-        ("[dicom]\ntls = { certificate = 'x' }", "dicom.tls"),
         ("[study]\nfind = { host = 'x' }", "study.find"),
         ("[api]\nauth = 'cognito'", "api.auth"),
         (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
