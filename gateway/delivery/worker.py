@@ -17,11 +17,9 @@ from gateway.files.kept import is_whole
 from gateway.ledger.deliveries import (
     is_any_pending,
     next_delivery,
-    pending_deliveries,
     put_off_deliveries,
     put_off_delivery,
     still_pending,
-    tell_all,
 )
 from gateway.ledger.lost import WITH_OBJECTS, make_again
 from gateway.ledger.records import DeliveryRow
@@ -35,6 +33,7 @@ from gateway.workers.waits import Rests, Waits
 from gateway.workers.worker import Worker
 
 from .carriers.carrier import Carrier, Outcome, Receipt
+from .waiting import Waiting
 
 log = structlog.get_logger(__name__)
 
@@ -71,12 +70,12 @@ class DeliveryWorker(Worker):
         super().__init__(f"delivery-{destination.name}", bus, limit_s=LIMIT_S)
         self._to = destination.name
         self._carrier = carrier
-        self._give_up_after_s = destination.give_up_after_h * 3600
         self._ledger = ledger
         self._data_dir = data_dir
         self._policy = policy or POLICY
         self._waits = Waits()
-        self._patience = waits or Waits()
+        patience_s = destination.give_up_after_h * 3600
+        self._waiting = Waiting(ledger, destination.name, patience_s, waits or Waits())
         self._rests = Rests()
         self._away = Rests()
         self._pauses = Rests()
@@ -100,6 +99,7 @@ class DeliveryWorker(Worker):
         """Send what is due; after each the most urgent is looked for anew."""
         if not is_any_pending(self._ledger, self._to):
             self._away.resume(_ALL)
+            self._waiting.is_empty_now()
             self._looks_until_tidy = 0
         self._forget_what_is_over()
         wait_s: float | None = 0.0
@@ -135,10 +135,10 @@ class DeliveryWorker(Worker):
         if self._looks_until_tidy > 0:
             self._looks_until_tidy -= 1
             return
-        known = {*self._rests.known(), *self._patience.known(), *self._untold}
+        known = {*self._rests.known(), *self._waiting.known(), *self._untold}
         waiting = still_pending(self._ledger, self._to, known) if known else set()
         self._rests.keep(waiting)
-        self._patience.keep(waiting)
+        self._waiting.keep(waiting)
         self._untold = {key: receipt for key, receipt in self._untold.items() if key in waiting}
         self._looks_until_tidy = len(waiting) // TIDY_EVERY
 
@@ -147,7 +147,7 @@ class DeliveryWorker(Worker):
     def _deliver(self, delivery: DeliveryRow) -> Fault | None:
         """Send one object; what went wrong, or None. Whatever is raised here concerns this delivery."""
         try:
-            self._patience.left_after_s(delivery.key, delivery.pending_since, self._give_up_after_s)
+            self._waiting.left_s(delivery)  # its time runs from here on
             receipt = self._untold.get(delivery.key) or self._carry(delivery)
             if receipt is None:
                 return None
@@ -223,25 +223,23 @@ class DeliveryWorker(Worker):
         log.warning("destination_away", destination=self._to, reason=reason, delay_s=round(delay_s))
         with self._ledger.transaction() as transaction:
             put_off_delivery(transaction, tried.key, delay_s=delay_s, reason=reason)
-        for delivery in pending_deliveries(self._ledger, self._to):
+        for delivery in self._waiting.over():
             if self.is_stopping:
                 return
             with suppress(StaleRow):  # it moved meanwhile
-                self._is_given_up(delivery, reason)
-        tell_all(self._ledger, self._to, reason, lambda: self.is_stopping)
+                self._give_up(delivery, reason)
+        self._waiting.tell(reason, lambda: self.is_stopping)
 
     def _try_again(self, delivery: DeliveryRow, sentence: str) -> None:
         """Try one delivery again that was not taken, until its time is over."""
-        if not self._is_given_up(delivery, sentence):
+        if self._waiting.left_s(delivery) > 0:
             self._put_off(delivery, self._policy.own, sentence, earlier=delivery.attempts)
+        else:
+            self._give_up(delivery, sentence)
 
-    def _is_given_up(self, delivery: DeliveryRow, sentence: str) -> bool:
+    def _give_up(self, delivery: DeliveryRow, sentence: str) -> None:
         """Fail what has waited for too long."""
-        left_s = self._patience.left_after_s(delivery.key, delivery.pending_since, self._give_up_after_s)
-        if left_s > 0:
-            return False
-        self._fail(delivery, f"given up after {self._give_up_after_s / 3600:.1f} h: {sentence}")
-        return True
+        self._fail(delivery, f"given up after {self._waiting.patience_s / 3600:.1f} h: {sentence}")
 
     def _put_off(
         self, delivery: DeliveryRow, backoff: Backoff, reason: str, earlier: int | None = None

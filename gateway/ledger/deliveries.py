@@ -70,9 +70,16 @@ def still_pending(ledger: Ledger, destination: str, keys: Collection[str]) -> se
     return {row["key"] for row in rows}
 
 
-def pending_deliveries(ledger: Ledger, destination: str) -> Iterator[DeliveryRow]:
-    """Everything that waits for a destination, the longest wait first; read in parts."""
-    after = "", ""
+def pending_deliveries(
+    ledger: Ledger, destination: str, after: tuple[str, str] = ("", "")
+) -> Iterator[DeliveryRow]:
+    """Everything that waits for a destination, the longest wait first; read in parts.
+
+    Parameters
+    ----------
+    after
+        Since when something waits, and its key: only what comes after that.
+    """
     while True:
         rows = ledger.read(
             "SELECT * FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
@@ -114,25 +121,44 @@ def put_off_delivery(transaction: Transaction, key: str, *, delay_s: float, reas
 
 
 def tell_all(
-    ledger: Ledger, destination: str, reason: str, is_stopping: Callable[[], bool] = lambda: False
-) -> None:
-    """Show at everything that waits for a destination why it does, some at a time."""
+    ledger: Ledger,
+    destination: str,
+    reason: str,
+    is_stopping: Callable[[], bool] = lambda: False,
+    *,
+    but_who_says_one: bool = False,
+) -> int:
+    """Show at everything that waits for a destination why it does, some at a time.
+
+    Parameters
+    ----------
+    but_who_says_one
+        What says a reason already keeps it.
+
+    Returns
+    -------
+    How many were told.
+    """
+    told = 0
+    sides = [("=", "")] if but_who_says_one else [("<", reason), (">", reason)]
     while not is_stopping():
         rows = [
             row
-            for side in "<>"
+            for side, than in sides
             for row in ledger.read(
                 "SELECT key FROM deliveries INDEXED BY deliveries_by_reason WHERE state = 'pending'"
                 f" AND destination = ? AND reason {side} ? LIMIT ?",
-                (destination, reason, _AT_ONCE),
+                (destination, than, _AT_ONCE),
             )
         ]
         if not rows:
-            return
+            break
         with ledger.transaction() as transaction:
             for row in rows:
                 with suppress(StaleRow):  # it moved meanwhile
                     say_why_it_waits(transaction, row["key"], reason)
+        told += len(rows)
+    return told
 
 
 def say_why_it_waits(transaction: Transaction, key: str, reason: str) -> None:

@@ -513,7 +513,7 @@ def test_wall_clock_that_is_set_neither_stretches_nor_cuts_the_patience_with_a_d
     waits = Waits(now=lambda: wall_clock() + shift)
     away = {"seg.dcm": [Away("PACS cannot be reached; check it")]}
     carrier, worker = carry(waits=waits, raises=away)
-    worker._give_up_after_s = 1.5
+    worker._waiting.patience_s = 1.5
     begun = time.monotonic()
     until(lambda: carrier.carried)
     site.wait_for(lambda row: bool(row.reason))

@@ -261,6 +261,7 @@ QUESTIONS: dict[str, Deed] = {
     "put off deliveries": lambda ledger: put_off_deliveries(ledger, "pacs"),
     "awaited destinations": awaited_destinations,
     "told why": lambda ledger: tell_all(ledger, "pacs", "nobody is there"),
+    "told why at first": lambda ledger: tell_all(ledger, "pacs", "nobody is there", but_who_says_one=True),
     "revisions": lambda ledger: revisions_delivered(ledger, jobs_of(ledger, study_uid_of(3))[0]),
     "backlog": backlog_of,
     "changes to ship": _ship,
