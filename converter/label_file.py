@@ -11,7 +11,14 @@ from pathlib import Path
 from .geometry import labels_on_frames
 from .grid import even_volume, source_of
 from .results.labelled import Labelled, Writer
-from .results.settings import SERIES_NUMBER, Algorithm, ResultSettings, Terms, WrittenObject
+from .results.settings import (
+    SERIES_NUMBER,
+    Algorithm,
+    ResultSettings,
+    Terms,
+    WrittenObject,
+    free_series_number,
+)
 from .segmentation import Encoding, segmentation_writer
 from .series import Volume, read_series
 from .source_header import copied_header_digest
@@ -112,7 +119,7 @@ def _settings(
     )
     source_number = volume.header.get("SeriesNumber")
     source = "?" if source_number is None else source_number
-    number = SERIES_NUMBER + int(source_number or 0) + wording.number_of_kind
+    number = free_series_number(SERIES_NUMBER, int(source_number or 0), ()) + wording.number_of_kind
     name, version = wording.algorithm or (f"label map {table.task}", metadata.version("iris-gateway"))
     return ResultSettings(
         sop_instance_uid=uid,
@@ -123,4 +130,5 @@ def _settings(
         task=table.task,
         algorithm=Algorithm(name, version, table.terms.family),
         structures=table.terms.structures,
+        label_names=tuple(table.names.values()),
     )

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Final
 
 from pydicom import Dataset, config
+from pydicom.charset import python_encoding
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 from pydicom.valuerep import validate_value
@@ -26,6 +27,7 @@ from converter.source_header import (
     PATIENT_AND_STUDY,
     SCANNER,
     TYPE_2,
+    UTF_8,
 )
 from converter.terminology import PRIVATE_SCHEME, Code
 from converter.uids import derived_uid
@@ -97,11 +99,26 @@ def result_header(source: Dataset, settings: ResultSettings, kind: ObjectKind) -
     result = Dataset()
     result.file_meta = _file_meta(settings, kind)
     take_over(result, source, ("SpecificCharacterSet", *TYPE_2, *PATIENT_AND_STUDY, *NOT_IN_THE_DIGEST))
+    if not _can_be_written(settings.texts(), result.get("SpecificCharacterSet")):
+        result.SpecificCharacterSet = UTF_8
     _add_scanner(result, source)
     _add_series(result, settings, kind)
     _add_equipment(result, settings)
     _add_dates(result, settings)
     return result
+
+
+def _can_be_written(text: str, character_set: object) -> bool:
+    """Whether the source's character set has room for a text of ours; only plain ones are asked."""
+    if text.isascii():
+        return True
+    if not isinstance(character_set, str) or not character_set:
+        return False
+    try:
+        text.encode(python_encoding[character_set])
+    except UnicodeError:
+        return False
+    return True
 
 
 def take_over(result: Dataset, source: Dataset, keywords: tuple[str, ...]) -> None:

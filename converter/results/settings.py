@@ -15,6 +15,10 @@ MODEL_NAME: Final = "iris-gateway"
 
 SERIES_NUMBER: Final = 9000
 """Results stand behind their source: its series number, and this."""
+HIGHEST_SERIES_NUMBER: Final = 2**31 - 1
+"""What an integer string may be (PS3.5 6.2)."""
+ROOM_ABOVE: Final = 1_000_000
+"""For further outputs and revisions, which have higher numbers."""
 
 
 MARK: Final = "CHECK:"
@@ -85,6 +89,14 @@ class ResultSettings:
     """Whose Patient IDs are, where the images do not say: with it tracking UIDs are equal over studies."""
     device_serial_number: str = "1"
     """Which of several such systems made it (PS3.3 C.7.5.2)."""
+    label_names: tuple[str, ...] = ()
+    """Names of structures that a user gave: with them it is known beforehand which characters are needed."""
+
+    def texts(self) -> str:
+        """All of it that may hold other characters than the source's character set has."""
+        return " ".join(
+            (self.series_description, self.algorithm.name, self.algorithm.version, *self.label_names)
+        )
 
     def structure(self, name: str) -> Structure:
         """How a structure is described: as handed over, else as the terminology has it."""
@@ -105,8 +117,13 @@ class WrittenObject:
 
 
 def free_series_number(base: int, source_number: int | None, taken: Collection[int]) -> int:
-    """`base` plus the source's number (0 where it has none), or the next one that is free."""
+    """`base` plus the source's number (0 where it has none), or the next one that is free.
+
+    A source's number that is as high as numbers go counts as none.
+    """
     number = base + (source_number or 0)
+    if number > HIGHEST_SERIES_NUMBER - ROOM_ABOVE:
+        number = base
     while number in taken:
         number += 1
     return number

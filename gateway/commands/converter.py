@@ -232,7 +232,7 @@ def _read_names(path: Path) -> dict[int, str]:
 
 
 def _is_name(name: object) -> bool:
-    return isinstance(name, str) and bool(name.strip()) and name.isprintable()
+    return isinstance(name, str) and bool(name.strip()) and name.isprintable() and "\\" not in name
 
 
 def decode(

@@ -200,13 +200,15 @@ def test_encode_makes_other_outputs_of_the_same_labels_in_series_of_their_own(
         (("--labels", "gone.json"), 2, "gone.json"),
         (("--labels", "list.json"), 1, "is no JSON object of values and names"),
         (("--labels", "wrong.json"), 1, "300 is no value from 1 to 255 with a name"),
+        (("--labels", "slash.json"), 1, "1 is no value from 1 to 255 with a name"),
         (("--labels", "few.json"), 1, "the label table has no name for"),
     ],
 )
 def test_encode_with_wrong_options_says_which(
     iris: Iris, torso: Path, data: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    for name, content in (("list", []), ("wrong", {"300": "liver"}), ("few", {"1": "spleen"})):
+    files = {"list": [], "wrong": {"300": "liver"}, "slash": {"1": "a\\b"}, "few": {"1": "spleen"}}
+    for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     answer = iris("encode", torso, data / "ct-torso-3mm" / "labels.nii.gz", "seg.dcm", *arguments)
     assert answer.returncode == code

@@ -1,12 +1,14 @@
 """Odd source headers: encoded all the same, and never quoted in an error."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
+from converter.results.settings import free_series_number
 from converter.segmentation import SegmentationSettings, encode_segmentation
 from converter.series import Volume, read_series
 from converter.source_header import copied_header_digest
@@ -147,3 +149,34 @@ def test_result_has_an_equipment_of_its_own(encode: Encode) -> None:
     for keyword in ("ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber"):
         assert seg[keyword].value
     assert seg.ManufacturerModelName != "Scanner"
+
+
+@pytest.mark.parametrize(
+    ("character_set", "kept"),
+    [("ISO_IR 100", False), (["", "ISO 2022 IR 87"], False), (None, False), ("GB18030", True)],
+)
+def test_texts_that_the_character_set_has_no_room_for_are_written_in_unicode(
+    make_series: MakeSeries,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    character_set: str | list[str] | None,
+    kept: bool,
+) -> None:
+    def edit(dataset: Dataset, _: int) -> None:
+        dataset.SpecificCharacterSet, dataset.PatientName = character_set, "Yamada^Tarou"
+
+    names = {1: "Größe", 6: "脾臓"}
+    said = replace(settings, series_description="für Prüfung 脾臓", label_names=tuple(names.values()))
+    volume = read_series(make_series(edit=edit))
+    seg = dcmread(encode_segmentation(volume, two_boxes, names, said, tmp_path / "seg.dcm").path)
+    assert seg.SpecificCharacterSet == (character_set if kept else "ISO_IR 192")
+    assert seg.SeriesDescription == "für Prüfung 脾臓"
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["Größe", "脾臓"]
+    assert str(seg.PatientName) == "Yamada^Tarou"
+
+
+def test_series_number_that_is_as_high_as_numbers_go_counts_as_none() -> None:
+    assert free_series_number(9000, 2**31 - 1, {9000}) == 9001
+    assert free_series_number(9000, 99_999_999_999, ()) == 9000
+    assert free_series_number(9000, 3, ()) == 9003
