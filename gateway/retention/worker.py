@@ -7,7 +7,7 @@ Between two studies others have their turn with the ledger.
 import shutil
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +32,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.workers.worker import Worker
 
+from .age import AgeClock
 from .remover import Remover
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,8 @@ class Retention(Worker):
         Whether somebody is at work on one of these jobs at this moment.
     free
         Measures the disk; tests give their own.
+    clock
+        What ages are counted by; None: one that begins now.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Retention(Worker):
         data_dir: Path,
         is_busy: Callable[[Collection[str]], bool],
         free: FreeBytes = free_bytes,
+        clock: AgeClock | None = None,
     ) -> None:
         super().__init__("retention", bus)
         self._days = {
@@ -88,6 +92,7 @@ class Retention(Worker):
         self._data_dir = data_dir
         self._is_busy = is_busy
         self._free = free
+        self._clock = clock or AgeClock()
         self._room_looked_at = 0.0
 
     def is_woken_by(self, event: Event) -> bool:
@@ -107,7 +112,7 @@ class Retention(Worker):
         self._remover.remove(lambda: self.is_stopping)  # what an earlier process left, or what failed
         waits = [self._forget(), *(self._remove_older(part) for part in Part), self._empty_quarantine()]
         complaint = self._make_room()
-        self.trouble = "; ".join(filter(None, (self._remover.complaint, complaint)))
+        self.trouble = "; ".join(filter(None, (self._remover.complaint, complaint, self._doubt())))
         return min(LOOK_S, *waits)
 
     # -- on request ---------------------------------------------------------------------------------------
@@ -137,7 +142,7 @@ class Retention(Worker):
         days = self._days[part]
         study = oldest_with(self._ledger, part) if days else None
         while study is not None and not self.is_stopping:
-            left_s = _seconds_until(study.done_at, days)
+            left_s = self._seconds_until(study.done_at, days)
             if left_s > 0:
                 return left_s
             self._remove(study, part, why="age")
@@ -149,10 +154,10 @@ class Retention(Worker):
         days = self._quarantine_days
         oldest = oldest_put_aside(self._ledger) if days else None
         while oldest is not None and not self.is_stopping:
-            left_s = _seconds_until(oldest, days)
+            left_s = self._seconds_until(oldest, days)
             if left_s > 0:
                 return left_s
-            before = utc_text(datetime.now(UTC) - timedelta(days=days))
+            before = utc_text(self._clock.now() - timedelta(days=days))
             with self._ledger.transaction() as transaction:
                 objects = remove_put_aside(transaction, before, AT_ONCE)
             log.info("quarantine_emptied", objects=objects, why="age")
@@ -199,6 +204,9 @@ class Retention(Worker):
             self._remover.remove(lambda: self.is_stopping)
         self._stopping.wait(held_s)  # others have their turn with the ledger
 
+    def _seconds_until(self, at: str, days: float) -> float:
+        return (utc_time(at) + timedelta(days=days) - self._clock.now()).total_seconds()
 
-def _seconds_until(at: str, days: float) -> float:
-    return (utc_time(at) + timedelta(days=days) - datetime.now(UTC)).total_seconds()
+    def _doubt(self) -> str:
+        """What the clock makes doubtful, where anything goes for its age."""
+        return self._clock.complaint() if self._quarantine_days or any(self._days.values()) else ""
