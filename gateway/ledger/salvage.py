@@ -199,7 +199,10 @@ class _Table:
         low = high = None
         try:
             for row in self._damaged.execute(f'SELECT {self.listed} FROM "{self.name}" ORDER BY {self._key}'):
-                low = tuple(row[place] for place in places)
+                key = tuple(row[place] for place in places)
+                if None in key:
+                    raise sqlite3.DatabaseError("a row without its key: it is none")
+                low = key
                 yield row
             return
         except sqlite3.Error:
@@ -208,7 +211,7 @@ class _Table:
         with suppress(sqlite3.Error):
             for row in self._damaged.execute(f'SELECT {self.listed} FROM "{self.name}" ORDER BY {down}'):
                 key = tuple(row[place] for place in places)
-                if low is not None and key <= low:
+                if None in key or (low is not None and key <= low):
                     return
                 high = key
                 yield row

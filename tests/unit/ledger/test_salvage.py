@@ -128,6 +128,20 @@ def test_ledger_whose_end_is_missing_is_read_as_far_as_it_goes(
     assert 0.5 * share < kept < 1
 
 
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.8, 0.95])
+def test_ledger_that_was_cut_anywhere_is_read_without_making_rows_up(
+    share: float, whole: Path, copied: Callable[[], Path]
+) -> None:
+    path = copied()
+    with path.open("r+b") as file:
+        file.truncate(int(share * whole.stat().st_size))
+    if readable_version(path) is None:
+        assert damage_in(path) != []
+        return
+    expected, (_, found) = _rows(whole), _salvaged(path)
+    assert all(found[table] <= expected[table] for table in expected)
+
+
 def test_rows_without_rowid_are_read_from_both_ends_and_by_whose_they_are(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with Ledger(path) as ledger:
