@@ -5,6 +5,7 @@ the whole process, another one never to return. Here that costs one child proces
 damaged. Several children also use several processors, which a codec in Python's threads does not.
 """
 
+import errno
 import json
 import os
 import subprocess
@@ -32,6 +33,8 @@ FRAMES_EACH = 24
 """A child takes about as long to start as so many frames to decode."""
 START_S, FRAME_S = 60.0, 2.0
 """What takes longer than this hangs."""
+EXIT_OF_ERRNO = 64
+"""A child ends with this plus the system's number of an error: on a full disk it can write down nothing."""
 _FIRST_CHOICE = ("pylibjpeg", "pyjpegls", "pydicom", "pillow", "gdcm")
 """pydicom's plugins, the fastest of each codec first."""
 
@@ -180,12 +183,12 @@ class Children:
             raise ConversionFailed(DAMAGED) from None  # a codec that hangs
         if code == 0:
             return
+        if code > EXIT_OF_ERRNO:
+            raise OSError(code - EXIT_OF_ERRNO, os.strerror(code - EXIT_OF_ERRNO))
         kind, _, text = said.read_text().partition(" ") if said.exists() else ("", "", "")
         match kind:
             case "no-decoder":
                 raise NoDecoder(text)
-            case "errno":
-                raise OSError(int(text), os.strerror(int(text)))
             case "failed":
                 raise ConversionFailed(text)
             case _:  # it crashed
@@ -202,19 +205,24 @@ class Children:
 
 
 def main(out: Path) -> int:
-    """Decode what is listed beside `out` into it, and say beside it why not."""
+    """Decode what is listed beside `out` into it, and say why not, beside it or by the exit code."""
+    try:
+        return _decode_into(out)
+    except OSError as error:
+        return EXIT_OF_ERRNO + (error.errno or errno.EIO)
+
+
+def _decode_into(out: Path) -> int:
     said = out.with_suffix(".said")
     try:
         frames = [Encoded(**described) for described in json.loads(out.with_suffix(".json").read_text())]
         with out.open("wb") as stream:
             for frame in frames:
-                decode_here(frame).tofile(stream)
+                stream.write(decode_here(frame).data)
     except NoDecoder as missing:
         said.write_text(f"no-decoder {missing}")
     except ConversionFailed as failed:
         said.write_text(f"failed {failed}")
-    except OSError as error:
-        said.write_text(f"errno {error.errno or 5}")
     else:
         return 0
     return 1
