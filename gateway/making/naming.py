@@ -74,6 +74,8 @@ def titled(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:
 
 def fit_description(text: str, ending: str = "") -> str:
     """Cut a description to 64 characters, at a word where there is one; the ending stays whole."""
+    # What a source's description may hold and an LO may not (PS3.5 6.2): controls, and what parts values.
+    text = "".join(each if each.isprintable() and each != "\\" else " " for each in text)
     text = " ".join(text.split())
     room = LONGEST_DESCRIPTION - len(ending) - 1 if ending else LONGEST_DESCRIPTION
     if len(text) > room:

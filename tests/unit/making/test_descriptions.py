@@ -40,3 +40,7 @@ def test_title_stands_behind_the_mark_and_before_the_rest_and_the_revision_stays
     assert cut.startswith("CHECK: Overlay IRIS total")
     assert cut.endswith(" rev 3")
     assert len(cut) <= LONGEST_DESCRIPTION
+
+
+def test_description_holds_no_control_characters_and_no_backslash_of_its_source() -> None:
+    assert fit_description("IRIS ab\x01cd\x1bX\\y\tz") == "IRIS ab cd X y z"
