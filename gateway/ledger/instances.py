@@ -1,5 +1,6 @@
 """Instances in the ledger: what was stored, what was put aside, which association touched which study."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -256,7 +257,9 @@ def _look_again(transaction: Transaction, known: InstanceRow, association: int) 
     """Let a study that is receiving wait for its sender anew."""
     now = utc_now()
     cursor = transaction.execute(
-        "UPDATE studies SET last_instance_at = ?, updated_at = ?, evidence = NULL, evidence_at = NULL,"
+        "UPDATE studies SET last_instance_at = ?, updated_at = ?,"
+        " evidence = CASE evidence WHEN 'aborted' THEN evidence END,"  # taken back by its sender only
+        " evidence_at = CASE evidence WHEN 'aborted' THEN evidence_at END,"
         " generation = generation + 1 WHERE study_uid = ? AND state = ?",
         (now, now, known.study_uid, StudyState.RECEIVING),
     )
@@ -281,11 +284,14 @@ def _study_is_receiving(
                 "updated_at": now,
             },
         )
-    if row is None or row["state"] != StudyState.RECEIVING:
+    was_receiving = row is not None and row["state"] == StudyState.RECEIVING
+    if not was_receiving:
         transaction.move_study(header.study_uid, StudyEvent.INSTANCE_STORED, sender=arrived.sender)
     transaction.execute(
         "UPDATE studies SET patient_id = ?, accession_number = ?, study_date = ?, study_description = ?,"
-        " last_instance_at = ?, updated_at = ?, evidence = NULL, evidence_at = NULL,"
+        " last_instance_at = ?, updated_at = ?,"
+        " evidence = CASE WHEN evidence = 'aborted' AND ? THEN evidence END,"  # by its sender only
+        " evidence_at = CASE WHEN evidence = 'aborted' AND ? THEN evidence_at END,"
         " generation = generation + 1, images = images + ? WHERE study_uid = ?",
         (
             header.patient_id,
@@ -294,6 +300,8 @@ def _study_is_receiving(
             header.study_description,
             now,
             now,
+            was_receiving,
+            was_receiving,
             int(is_new),
             header.study_uid,
         ),
@@ -344,22 +352,50 @@ def put_aside(transaction: Transaction, refused: RefusedObject) -> None:
 
 
 def association_closed(
-    transaction: Transaction, study_uids: Iterable[str], *, released: bool, sender: str
+    transaction: Transaction, study_uids: Iterable[str], *, released: bool, sender: str, opened_at: str = ""
 ) -> None:
     """Record how the association that touched these studies ended.
 
-    A release is evidence that the sender had no more to say; an abort is none.
+    A release is evidence that the sender had no more to say; an abort is none, and stays so until the same
+    sender released an association that it opened afterwards: what was broken off is still to come, whatever
+    other associations and senders say.
     """
     now = utc_now()
     for study_uid in study_uids:
-        transaction.execute(
-            "UPDATE studies SET evidence = ?, evidence_at = ? WHERE study_uid = ? AND state = ?",
-            ("released" if released else "aborted", now, study_uid, StudyState.RECEIVING),
-        )
-        row = transaction.one("SELECT images FROM studies WHERE study_uid = ?", (study_uid,))
+        row = transaction.one("SELECT images, state, evidence FROM studies WHERE study_uid = ?", (study_uid,))
         transaction.note(
             "association.released" if released else "association.aborted",
             study_uid=study_uid,
             sender=sender,
             instances=row["images"] if row else 0,
+            **({"opened_at": opened_at} if opened_at else {}),
         )
+        if row is None or row["state"] != StudyState.RECEIVING:
+            continue
+        if released and row["evidence"] == "aborted" and _is_broken_off(transaction, study_uid):
+            continue
+        transaction.execute(
+            "UPDATE studies SET evidence = ?, evidence_at = ? WHERE study_uid = ?",
+            ("released" if released else "aborted", now, study_uid),
+        )
+
+
+def _is_broken_off(transaction: Transaction, study_uid: str) -> bool:
+    """Whether a sender aborted since the study was last complete, and did not come back and release."""
+    rows = transaction.execute(
+        "SELECT at, event, detail FROM events WHERE study_uid = ? AND event IN"
+        " ('association.aborted', 'association.released', 'study.completed') ORDER BY seq",
+        (study_uid,),
+    )
+    broken_off: dict[str, str] = {}  # sender -> when
+    for row in rows:
+        if row["event"] == "study.completed":
+            broken_off.clear()
+            continue
+        detail = json.loads(row["detail"])
+        sender = detail["sender"]
+        if row["event"] == "association.aborted":
+            broken_off[sender] = row["at"]
+        elif broken_off.get(sender, "") <= detail.get("opened_at", ""):
+            broken_off.pop(sender, None)
+    return bool(broken_off)

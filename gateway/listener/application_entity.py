@@ -26,6 +26,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from gateway.adapters.measures import Figure
 from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Dicom
+from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
 
 from .admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
@@ -54,6 +55,7 @@ class _OpenAssociation:
     thread: Association
     sender: str
     study_uids: set[str] = field(default_factory=set)
+    opened_at: str = field(default_factory=utc_now)
     stored: int = 0
 
 
@@ -286,7 +288,9 @@ class Listener:
             studies=len(association.study_uids),
         )
         study_uids = frozenset(association.study_uids)
-        self.endings.tell(Ending(association.number, association.sender, released, study_uids))
+        self.endings.tell(
+            Ending(association.number, association.sender, released, study_uids, association.opened_at)
+        )
 
 
 class _Server(ThreadedAssociationServer):

@@ -21,6 +21,8 @@ class Ending:
     sender: str
     released: bool
     study_uids: frozenset[str]
+    opened_at: str
+    """As the ledger keeps times."""
 
 
 class Endings(Worker):
@@ -55,6 +57,10 @@ class Endings(Worker):
     def _write(self, ending: Ending) -> None:
         with self._ledger.transaction() as transaction:
             association_closed(
-                transaction, sorted(ending.study_uids), released=ending.released, sender=ending.sender
+                transaction,
+                sorted(ending.study_uids),
+                released=ending.released,
+                sender=ending.sender,
+                opened_at=ending.opened_at,
             )
             transaction.publish(AssociationClosed(ending.number, ending.released, ending.study_uids))

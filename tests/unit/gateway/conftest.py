@@ -70,9 +70,12 @@ class Book:
         with self.ledger.transaction() as transaction:
             store_instance(transaction, self.arrived(sop_instance_uid, **changes), 1)
 
-    def close_association(self, *, released: bool = True) -> None:
+    def close_association(self, *, released: bool = True, sender: str = "PACS", opened_at: str = "") -> None:
+        """End one; without `opened_at` it was open since before anything else."""
         with self.ledger.transaction() as transaction:
-            association_closed(transaction, [STUDY_UID], released=released, sender="PACS")
+            association_closed(
+                transaction, [STUDY_UID], released=released, sender=sender, opened_at=opened_at
+            )
             transaction.publish(AssociationClosed(1, released, frozenset({STUDY_UID})))
 
     def planned(self, job_key: str = "k1", **changes: Any) -> PlannedJob:

@@ -14,6 +14,7 @@ import gateway.arrival.completeness as completeness_module
 from gateway.arrival.completeness import NOT_PLANNED, Completeness
 from gateway.files.kept import FilesLost
 from gateway.ledger.completion import StudyPlan, request_completion
+from gateway.ledger.flags import flags_of
 from gateway.ledger.instances import current_instance, renew_file
 from gateway.ledger.records import StudyRow, utc_text
 from gateway.ledger.states import JobState, StudyState
@@ -117,6 +118,20 @@ def test_aborted_association_is_no_evidence(book, watch) -> None:
     watcher, planner = watch(book.planned())
     watcher.work()
     assert planner.asked == []
+
+
+def test_study_broken_off_by_one_association_and_released_by_another_waits_for_the_timeout(
+    book, watch
+) -> None:
+    book.store()
+    opened_at = utc_text(wall_clock())
+    book.close_association(released=False)
+    book.store("1.2.3.4.2")
+    book.close_association(opened_at=opened_at)
+    watch(book.planned(), timeout_s=0.05)
+    assert _completed_with(book) == "timeout without release"
+    (flag,) = flags_of(book.ledger, "k1")
+    assert flag.code == "closed_after_abort"
 
 
 @pytest.mark.parametrize("released", [None, False])

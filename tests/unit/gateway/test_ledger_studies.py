@@ -188,6 +188,53 @@ def test_association_that_was_aborted_is_recorded_as_no_evidence(book) -> None:
     assert book.names()[-1] == "association.aborted"
 
 
+def test_release_by_an_association_beside_the_aborted_one_does_not_hide_the_abort(book) -> None:
+    book.store()
+    opened_at = utc_now()
+    book.close_association(released=False)
+    book.store("1.2.3.4.2")
+    book.close_association(opened_at=opened_at)
+    assert book.study().evidence == "aborted"
+    assert book.names()[-1] == "association.released"
+
+
+def test_release_by_another_sender_does_not_hide_an_abort(book) -> None:
+    book.store()
+    book.close_association(released=False, sender="SCANNER")
+    book.close_association(sender="PACS", opened_at=utc_now())
+    assert book.study().evidence == "aborted"
+
+
+def test_sender_that_came_back_after_its_abort_and_released_takes_it_back(book) -> None:
+    book.store()
+    book.close_association(released=False)
+    book.store("1.2.3.4.2")
+    book.close_association(opened_at=utc_now())
+    assert book.study().evidence == "released"
+    book.store("1.2.3.4.3")
+    assert book.study().evidence is None
+
+
+def test_each_sender_takes_back_its_own_abort(book) -> None:
+    book.store()
+    book.close_association(released=False, sender="SCANNER")
+    book.close_association(released=False, sender="PACS")
+    book.close_association(sender="SCANNER", opened_at=utc_now())
+    assert book.study().evidence == "aborted"
+    book.close_association(sender="PACS", opened_at=utc_now())
+    assert book.study().evidence == "released"
+
+
+def test_abort_before_a_study_was_complete_says_nothing_of_what_comes_later(book) -> None:
+    book.store()
+    book.close_association(released=False)
+    book.complete()
+    book.store("1.2.3.4.2")
+    assert book.study().evidence is None
+    book.close_association()
+    assert book.study().evidence == "released"
+
+
 def test_association_that_touched_a_done_study_leaves_its_evidence(book) -> None:
     book.store()
     book.close_association()
