@@ -151,6 +151,7 @@ class Listener:
             _contexts(),
             None,
             [
+                (evt.EVT_ACCEPTED, self._on_accepted),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_RELEASED, self._on_released),
                 (evt.EVT_ABORTED, self._on_aborted),
@@ -252,6 +253,9 @@ class Listener:
                 association.study_uids.add(study_uid)
                 association.stored += 1
         return status
+
+    def _on_accepted(self, event: Event) -> None:
+        self._association(event.assoc)
 
     def _association(self, thread: Association) -> _OpenAssociation:
         with self._lock:

@@ -88,7 +88,10 @@ def test_release_is_evidence_and_is_told(gate, slices: list[Dataset]) -> None:
     assert _ended(gate) == [AssociationClosed(1, True, frozenset({study_uid}))]
     assert gate.studies()[0].evidence == "released"
     assert gate.timeline()[-1].event == "association.released"
-    assert gate.timeline()[-1].detail == {"sender": "PACS", "instances": 2}
+    released = gate.timeline()[-1]
+    opened_at = released.detail.pop("opened_at")
+    assert opened_at < gate.studies()[0].received_at < released.at
+    assert released.detail == {"sender": "PACS", "instances": 2}
 
 
 def test_abort_is_no_evidence_and_is_told(gate, slices: list[Dataset]) -> None:
@@ -98,6 +101,20 @@ def test_abort_is_no_evidence_and_is_told(gate, slices: list[Dataset]) -> None:
     gate.wait_for(lambda: _ended(gate))
     assert [event.released for event in _ended(gate)] == [False]
     assert gate.studies()[0].evidence == "aborted"
+
+
+def test_abort_is_taken_back_by_what_its_sender_opens_afterwards_only(gate, slices: list[Dataset]) -> None:
+    broken_off, beside = gate.associate([CT_PLAIN]), gate.associate([CT_PLAIN])
+    assert broken_off.send_c_store(slices[0]).Status == SUCCESS
+    broken_off.abort()
+    gate.wait_for(lambda: _ended(gate))
+    assert beside.send_c_store(slices[1]).Status == SUCCESS
+    beside.release()
+    gate.wait_for(lambda: len(_ended(gate)) == 2)
+    assert gate.studies()[0].evidence == "aborted"
+    gate.send(slices[2])
+    assert [event.released for event in _ended(gate)] == [False, True, True]
+    assert gate.studies()[0].evidence == "released"
 
 
 def test_study_has_an_open_association_until_it_is_released(gate, slices: list[Dataset]) -> None:
