@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from pydicom import dcmread
 
-from gateway.files.kept import is_there
+from gateway.files.kept import is_lost, is_there
 from gateway.ledger.records import InstanceRow
 
 from .archive import Archive, content_digest
@@ -70,11 +70,17 @@ def check_our_own(ours: Path, read: ReadInstance) -> None:
     ------
     Damaged
         It has other pixels, or other frames.
+    OSError
+        The machine cannot read ours at the moment: what came must come again.
     """
     try:
         made = read_instance(ours)
-    except (NotReadable, OSError):
+    except NotReadable:
         return
+    except OSError as error:
+        if is_lost(error):
+            return
+        raise
     is_same_syntax = made.transfer_syntax_uid == read.transfer_syntax_uid
     if made.geometry_sha256 != read.geometry_sha256 or (
         is_same_syntax and made.pixel_sha256 != read.pixel_sha256
@@ -116,9 +122,19 @@ def _is_sound(archive: Archive, known: InstanceRow) -> bool:
 
 
 def _decode_alike(kept: Path, path: Path) -> bool:
-    """Whether two differently encoded pixel data mean the same; undecodable ones do not."""
+    """Whether two differently encoded pixel data mean the same; undecodable ones do not.
+
+    Raises
+    ------
+    OSError, MemoryError
+        The machine cannot tell.
+    """
     try:
         return np.array_equal(dcmread(kept).pixel_array, dcmread(path).pixel_array)
-    except Exception:
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and not is_lost(error):
+            raise
         log.warning("pixels_not_comparable")
         return False

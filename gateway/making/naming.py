@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from converter.reading.headers import text_of
 from converter.results.settings import MARK, free_series_number
 from converter.series import Volume
 from gateway.config import Seg
@@ -52,7 +53,7 @@ def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume, *,
     text = seg.series_description.format(
         task=f"{job.task} ({job.model_name})" if job.fallback_of else job.task,
         source_number="?" if source_number is None else source_number,
-        source_description=volume.header.get("SeriesDescription") or "",
+        source_description=text_of(volume.header, "SeriesDescription"),
     )
     delivered = revisions_delivered(ledger, job)
     marked = f"{MARK} {text}" if is_marked else text

@@ -580,6 +580,39 @@ def test_result_of_ours_that_comes_back_with_other_pixels_is_kept_aside(gate, ct
     assert [row.reason for row in gate.quarantine()] == ["our_result_other_pixels"]
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC])
+def test_result_of_ours_that_cannot_be_compared_at_the_moment_stays_with_its_sender(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    result = _report(ct.StudyInstanceUID)
+    gate.send(ct)
+    _pretend_to_have_made(gate, ct.StudyInstanceUID, result.SOPInstanceUID)
+
+    def cannot(path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.listener.again.read_instance", cannot)
+        assert gate.send(result) == [OUT_OF_RESOURCES]
+    assert gate.send(result) == [SUCCESS]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many"), MemoryError()])
+def test_recoded_instance_that_cannot_be_compared_at_the_moment_stays_with_its_sender(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    gate.send(ct)
+    recoded = _changed(ct)
+    recoded.compress(RLELossless, generate_instance_uid=False)
+
+    def cannot(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("gateway.listener.again.dcmread", cannot)
+    assert gate.send(recoded) == [OUT_OF_RESOURCES]
+    assert gate.quarantine() == []
+
+
 def test_result_of_another_gateway_is_kept_and_never_an_input(gate, ct: Dataset) -> None:
     from converter.results.settings import MANUFACTURER, MODEL_NAME
 
