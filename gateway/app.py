@@ -210,6 +210,7 @@ class App:
             self._uploads,
             pictures_from=self._store.origin(),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
+            door=self.listener.state,
             figures=lambda: (*self._computing.figures(), *self.listener.figures()),
             upload_room=self._uploads,
         )

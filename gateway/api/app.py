@@ -9,6 +9,7 @@ from gateway.adapters.measures import Figure
 from gateway.events import Bus
 
 from .access import Access
+from .door_routes import door_routes
 from .guard import Guard, Policy, TokenPolicy
 from .live import LiveFeed
 from .mirror_routes import mirror_routes
@@ -19,7 +20,7 @@ from .problems import add_problem_handlers
 from .readiness import Readiness
 from .sign_in import SignIn
 from .status_routes import status_routes
-from .store import Actions, JobFiles, MirrorControl, StatusStore, Uploads
+from .store import Actions, JobFiles, Json, MirrorControl, StatusStore, Uploads
 from .upload_gate import UploadGate, UploadRoom
 
 
@@ -34,6 +35,7 @@ def create_api(
     *,
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
+    door: Callable[[], Json] | None = None,
     figures: Callable[[], Sequence[Figure]] = tuple,
     sign_in: SignIn | None = None,
     upload_room: UploadRoom | None = None,
@@ -55,6 +57,8 @@ def create_api(
         The origin of the URLs that `files` gives: the page may show pictures from there, and put uploads.
     mirror
         None where this app has no part in mirroring.
+    door
+        What is known of the DICOM port; None where there is none.
     figures
         Metrics of parts that are not in the store; asked at every /metrics.
     sign_in
@@ -76,6 +80,7 @@ def create_api(
     api.include_router(status_routes(store, actions, live, files))
     api.include_router(nifti_routes(uploads))
     api.include_router(mirror_routes(mirror))
+    api.include_router(door_routes(door))
     policy = TokenPolicy(access) if isinstance(access, Access) else access
     add_page(api, access if isinstance(access, Access) else Access(None), sign_in)
     if upload_room is not None:

@@ -319,6 +319,24 @@ class Mirror(BaseModel):
     trouble: str = Field(description="Why the table does not have everything; empty when all is well")
 
 
+class TurnedAway(BaseModel):
+    """Somebody who was not let in, or whose association was ended."""
+
+    at: str = Field(description="UTC")
+    what: str = Field(description="rejected, aborted or turned_away (no association was asked for)")
+    calling_ae_title: str = Field(description="Empty where it did not come to that")
+    address: str
+    sentence: str = Field(description="Why")
+
+
+class Door(BaseModel):
+    """The DICOM port of this gateway; in the cloud there is none, and all is 0."""
+
+    associations: int = Field(description="Open now")
+    limit: int = Field(description="`dicom.max_associations`")
+    turned_away: list[TurnedAway] = Field(description="The last of them since the start, the newest first")
+
+
 class Health(BaseModel):
     """The process lives."""
 

@@ -111,6 +111,23 @@ class Listener:
         """Whether associations can come in."""
         return self._server is not None and all(door.is_open for door in self._server.doors)
 
+    def state(self) -> dict[str, Any]:
+        """What the API shows of it, in the shape of its `Door`."""
+        return {
+            "associations": self._places.taken,
+            "limit": self._places.number,
+            "turned_away": [
+                {
+                    "at": incident.at,
+                    "what": incident.what,
+                    "calling_ae_title": incident.calling_ae_title,
+                    "address": incident.address,
+                    "sentence": incident.why,
+                }
+                for incident in self.turned_away.last()
+            ],
+        }
+
     def figures(self) -> Sequence[Figure]:
         """What is measured of it, for the metrics."""
         pending = sum(door.pending for door in self._server.doors) if self._server is not None else 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.adapters.measures import Figure
+from gateway.ledger.records import utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,8 @@ _WHAT = {
 class Incident:
     """One of them; AE titles and addresses are nothing of a patient."""
 
-    at: float
+    at: str
+    """UTC."""
     what: str
     calling_ae_title: str
     address: str
@@ -45,11 +47,11 @@ class TurnedAway:
 
     def tell(self, what: str, calling_ae_title: str, address: str, why: str) -> None:
         """Count, keep and log one."""
-        incident = Incident(time.time(), what, calling_ae_title, address, why)
+        incident = Incident(utc_now(), what, calling_ae_title, address, why)
         with self._lock:
             self._counts[what] += 1
             self._last.append(incident)
-            minute = int(incident.at // 60)
+            minute = int(time.monotonic() // 60)
             self._logged = self._logged + 1 if minute == self._minute else 1
             self._minute = minute
             is_logged = self._logged <= _LOGGED_A_MINUTE

@@ -10,6 +10,7 @@ import pytest
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.sop_class import Verification
 
+from gateway.api import models
 from gateway.config import AllowedSender
 from gateway.listener.guard import (
     INVALID_VALUE,
@@ -148,6 +149,8 @@ def test_stranger_is_rejected_and_told_of_with_title_and_address(make_gate: Call
     assert (incident.calling_ae_title, incident.address) == ("STRANGER", "127.0.0.1")
     figures = {figure.name: figure.value for figure in gate.listener.figures()}
     assert (figures["iris_associations_rejected"], figures["iris_associations_limit"]) == (1, 32)
+    shown = models.Door.model_validate(gate.listener.state())
+    assert (shown.limit, shown.turned_away[0].sentence) == (32, incident.why)
 
 
 # -- within an association --------------------------------------------------------------------------------

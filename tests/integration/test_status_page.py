@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, expect
 from gateway.adapters.queue import Lane
 from gateway.api.access import Access
 from gateway.api.app import create_api
+from gateway.api.door_routes import NO_DOOR
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.mirror_routes import NOTHING_MIRRORED
 from gateway.api.readiness import Readiness
@@ -35,7 +36,7 @@ from gateway.ledger.corrections import (
 )
 from gateway.ledger.deliveries import say_why_it_waits
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
-from gateway.ledger.records import ComparisonRow, CorrectedStructure
+from gateway.ledger.records import ComparisonRow, CorrectedStructure, utc_now
 from gateway.ledger.results import record_result
 from gateway.ledger.runs import begin_run, end_run
 from gateway.ledger.states import DeliveryEvent, JobEvent
@@ -71,6 +72,7 @@ class Gateway:
     folder: Path
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
     mirror: Mirror = field(default_factory=Mirror)
+    door: dict[str, Any] = field(default_factory=lambda: dict(NO_DOOR))
     destinations: list[str] = field(default_factory=lambda: ["pacs", "archive", "research"])
     address: str = ""
     elsewhere: str = ""
@@ -197,6 +199,7 @@ def gateway(tmp_path: Path, bucket: str) -> Iterator[Gateway]:
             uploads_of(ledger, tmp_path),
             pictures_from=bucket,
             mirror=gateway.mirror,
+            door=lambda: gateway.door,
         )
         server = ApiServer(api, "127.0.0.1", 0)
         server.start()
@@ -574,9 +577,20 @@ def test_quarantine_release_of_held_job_lets_it_go_on(page: Page, gateway: Gatew
     )
     with gateway.ledger.transaction() as transaction:
         put_aside(transaction, refused)
+    stranger = {
+        "at": utc_now(),
+        "what": "rejected",
+        "calling_ae_title": "STRANGER",
+        "address": "192.0.2.9",
+        "sentence": "its AE title and address are not in dicom.allow",
+    }
+    gateway.door = {"associations": 3, "limit": 32, "turned_away": [stranger]}
     page.get_by_role("link", name="Quarantine").click()
     row = page.locator(f'[data-key="{job_key}"]')
     expect(row.get_by_text("One slice is missing at 12.5 mm.")).to_be_visible()
+    strange = page.get_by_role("row").filter(has_text="STRANGER")
+    expect(strange.get_by_text("its AE title and address are not in dicom.allow")).to_be_visible()
+    expect(page.get_by_text("3 of 32 associations are open.")).to_be_visible()
     _picture(page, "quarantine")
     odd = page.locator(f'[data-key="{"o" * 64}"]')
     expect(odd.get_by_text("then send it again")).to_be_visible()

@@ -1,18 +1,33 @@
-// What waits for a person: objects that were put aside, and jobs that are held.
+// What waits for a person: objects that were put aside, and jobs that are held; and who was turned away at the
+// DICOM port, since what was not taken is in no list.
 
 import { button } from "./actions.js";
 import { get, path } from "./api.js";
 import { make, show, table, time } from "./dom.js";
 
 export async function quarantine(content, stillHere, act) {
-  const answer = await get("/api/v1/quarantine?limit=500");
+  const [answer, door] = await Promise.all([get("/api/v1/quarantine?limit=500"), get("/api/v1/door")]);
   if (!stillHere()) return;
   show(content,
     make("h1", {}, "Quarantine"),
     answer.items.length
       ? table("Quarantine", ["What", "Why", "From", "Study", "Since", "Action"], answer.items.map((one) => row(one, act)))
       : make("p", { class: "quiet" }, "Nothing waits for a person."),
-    answer.next_cursor ? make("p", { class: "quiet" }, "Only the latest 500 are shown.") : null);
+    answer.next_cursor ? make("p", { class: "quiet" }, "Only the latest 500 are shown.") : null,
+    make("h2", {}, "At the DICOM port"),
+    make("p", { class: "quiet" }, `${door.associations} of ${door.limit} associations are open.`),
+    door.turned_away.length
+      ? table("Turned away", ["When", "What", "AE title", "Address", "Why"], door.turned_away.map(turnedAway))
+      : make("p", { class: "quiet" }, "Nobody was turned away since the start."));
+}
+
+function turnedAway(one) {
+  return make("tr", {},
+    make("td", {}, time(one.at)),
+    make("td", {}, one.what.replace("_", " ")),
+    make("td", {}, one.calling_ae_title),
+    make("td", {}, one.address),
+    make("td", {}, one.sentence));
 }
 
 function row(one, act) {
