@@ -1,26 +1,16 @@
-"""The DICOM application entity: C-ECHO and C-STORE for every storage SOP class, in every transfer syntax."""
+"""The DICOM application entity: its associations, and what they bring."""
 
 import socket
 import threading
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import structlog
-from pydicom.uid import (
-    AllTransferSyntaxes,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
-from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
-from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from gateway.adapters.measures import Figure
@@ -30,12 +20,15 @@ from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
 
 from .admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
-from .door import Door, Places, Request
+from .contexts import supported_contexts
+from .door import Door
 from .endings import Ending, Endings
 from .guard import MAXIMUM_PDU_BYTES, Limits
 from .incoming import IncomingFile, IncomingFolder
 from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Sender
+from .places import Places
 from .port import open_port
+from .request import Request
 from .turned_away import TurnedAway
 from .upper_layer import begin_association
 
@@ -165,7 +158,7 @@ class Listener:
             entity,
             port.getsockname(),
             self._settings.ae_title,
-            _contexts(),
+            supported_contexts(),
             None,
             [
                 (evt.EVT_ACCEPTED, self._on_accepted),
@@ -337,33 +330,3 @@ class _Server(ThreadedAssociationServer):
         for door in self.doors:
             door.close()
         self.ae._servers.remove(self)
-
-
-class _Supported(PresentationContext):
-    """One that is accepted; nobody changes it, so associations share it.
-
-    pynetdicom makes a copy of all of them for each association, and looks at every UID in them once more:
-    7,000 of them take longer than receiving ten images.
-    """
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-
-def _contexts() -> list[PresentationContext]:
-    """Verification, and every storage SOP class in every transfer syntax that pydicom knows.
-
-    Of several offered transfer syntaxes the first of this list is taken: plain ones before compressed ones,
-    since the sender then does not need to transcode, and big endian and deflate last.
-    """
-    plain = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-    last = [DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian]
-    compressed = [uid for uid in AllTransferSyntaxes if uid not in plain and uid not in last]
-    verification, storage = _Supported(), _Supported()
-    verification.abstract_syntax = Verification
-    verification.transfer_syntax = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, *last]
-    storage.transfer_syntax = [*plain, *compressed, *last]
-    contexts = [copy(storage) for _ in AllStoragePresentationContexts]
-    for context, known in zip(contexts, AllStoragePresentationContexts, strict=True):
-        context.abstract_syntax = known.abstract_syntax
-    return [verification, *contexts]

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import structlog
-from pynetdicom.pdu import A_ASSOCIATE_RQ
 
 from gateway.adapters.tls import Tls, what_failed
 
 from .admission import LOCAL_LIMIT_EXCEEDED, Rejection
 from .guard import INVALID_VALUE, UNEXPECTED_PDU, Limits
+from .places import Places
+from .request import Request, calling_ae_title_in, request_in
 
 log = structlog.get_logger(__name__)
 
@@ -29,41 +30,6 @@ _REQUEST: Final = 0x01
 _READ_BYTES: Final = 1 << 16
 _LOOK_EVERY_S: Final = 0.5
 _WITHOUT_DESCRIPTORS_S: Final = 0.1
-
-
-class Places:
-    """How many associations may be open; an admitted one takes a place until it has ended."""
-
-    def __init__(self, number: int) -> None:
-        self._free = self.number = number
-        self._lock = threading.Lock()
-
-    @property
-    def taken(self) -> int:
-        """How many are open."""
-        return self.number - self._free
-
-    def take(self) -> bool:
-        """Take one; False where there is none."""
-        with self._lock:
-            if self._free <= 0:
-                return False
-            self._free -= 1
-            return True
-
-    def give_back(self) -> None:
-        """The association has ended."""
-        with self._lock:
-            self._free += 1
-
-
-@dataclass(frozen=True)
-class Request:
-    """Who asks for an association."""
-
-    calling_ae_title: str
-    called_ae_title: str
-    address: str
 
 
 @dataclass
@@ -295,10 +261,11 @@ class Door:
 
     def _decide(self, pending: _Pending) -> None:
         content = bytes(pending.content)
-        if not _can_be_parsed(content):
+        request = request_in(content, pending.address)
+        if request is None:
             self._abort(pending, INVALID_VALUE, "its request cannot be parsed")
             return
-        rejection = self._judge(Request(_title(content[26:42]), _title(content[10:26]), pending.address))
+        rejection = self._judge(request)
         if rejection is None and not self._places.take():
             rejection = Rejection(
                 LOCAL_LIMIT_EXCEEDED, f"{self._places.number} associations are open (dicom.max_associations)"
@@ -329,7 +296,7 @@ class Door:
         pending.until = time.monotonic() + min(1.0, self._limits.request_s)
 
     def _say(self, what: str, pending: _Pending, why: str) -> None:
-        self._told(what, _title(bytes(pending.content[26:42])), pending.address, why)
+        self._told(what, calling_ae_title_in(bytes(pending.content)), pending.address, why)
 
     def _forget(self, pending: _Pending) -> None:
         self._selector.unregister(pending.connection)
@@ -338,18 +305,3 @@ class Door:
     def _drop(self, pending: _Pending) -> None:
         self._forget(pending)
         pending.connection.close()
-
-
-def _can_be_parsed(content: bytes) -> bool:
-    try:
-        pdu = A_ASSOCIATE_RQ()
-        pdu.decode(content)
-        pdu.to_primitive()
-    except Exception:  # whatever is raised on bytes from outside
-        return False
-    return True
-
-
-def _title(content: bytes) -> str:
-    """An AE title as it can stand in a log (PS3.8 9.3.2: 16 characters)."""
-    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in content).strip()

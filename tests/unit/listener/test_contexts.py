@@ -12,11 +12,13 @@ from pydicom.uid import (
 from pynetdicom import AllStoragePresentationContexts, build_context
 from pynetdicom.sop_class import Verification
 
-from gateway.listener.application_entity import _contexts
+from gateway.listener.contexts import supported_contexts
 
 
 def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_plain_ones_first() -> None:
-    found = {str(context.abstract_syntax): [*map(str, context.transfer_syntax)] for context in _contexts()}
+    found = {
+        str(context.abstract_syntax): [*map(str, context.transfer_syntax)] for context in supported_contexts()
+    }
     storage = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
 
     assert set(found) == {str(Verification), *storage}
@@ -28,7 +30,7 @@ def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_
 
 
 def test_contexts_are_not_copied_for_each_association() -> None:
-    contexts = _contexts()
+    contexts = supported_contexts()
 
     assert [one is other for one, other in zip(contexts, deepcopy(contexts), strict=True)] == [True] * len(
         contexts

@@ -1,0 +1,36 @@
+"""What an A-ASSOCIATE-RQ says of who asks (PS3.8 9.3.2), read before any of it is believed."""
+
+from dataclasses import dataclass
+
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+
+_CALLED, _CALLING = slice(10, 26), slice(26, 42)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks for an association."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    address: str
+
+
+def request_in(content: bytes, address: str) -> Request | None:
+    """The request that came from an address; None where it cannot be parsed."""
+    try:
+        pdu = A_ASSOCIATE_RQ()
+        pdu.decode(content)
+        pdu.to_primitive()
+    except Exception:  # whatever is raised on bytes from outside
+        return None
+    return Request(calling_ae_title_in(content), _title(content[_CALLED]), address)
+
+
+def calling_ae_title_in(content: bytes) -> str:
+    """Who asks, as it can stand in a log; empty where that has not come yet."""
+    return _title(content[_CALLING])
+
+
+def _title(content: bytes) -> str:
+    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in content).strip()
