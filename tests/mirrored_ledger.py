@@ -31,10 +31,14 @@ NAMES = ConfiguredNames(
 )
 
 
-def dynamodb(url: str, *, tries: int = 1) -> Any:
+SCAN_TIMEOUT_S = 120
+"""A double takes long to look through ten thousand items."""
+
+
+def dynamodb(url: str, *, tries: int = 1, read_timeout_s: float = 10) -> Any:
     """A client that asks once: what a test refuses should come out at once."""
     retries: Any = {"mode": "standard", "total_max_attempts": tries}
-    config = ClientConfig(retries=retries, read_timeout=10, max_pool_connections=16)
+    config = ClientConfig(retries=retries, read_timeout=read_timeout_s, max_pool_connections=16)
     return boto3.client("dynamodb", endpoint_url=url, region_name="us-east-1", config=config)
 
 
@@ -48,7 +52,9 @@ def make_table(url: str) -> str:
 def items_in(url: str, table: str) -> dict[tuple[str, str], dict[str, Any]]:
     """Everything in a table, by its keys."""
     plain = TypeDeserializer().deserialize
-    pages = dynamodb(url, tries=4).get_paginator("scan").paginate(TableName=table)
+    pages = (
+        dynamodb(url, tries=4, read_timeout_s=SCAN_TIMEOUT_S).get_paginator("scan").paginate(TableName=table)
+    )
     found = [{k: plain(v) for k, v in item.items()} for page in pages for item in page["Items"]]
     return {(item["pk"], item["sk"]): item for item in found}
 
