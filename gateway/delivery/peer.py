@@ -1,5 +1,6 @@
 """A DICOM peer: AE title, host and port, and associations with it."""
 
+import queue
 import re
 import socket
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -29,6 +30,9 @@ REFUSAL_TIMEOUT_S = 1.0
 """How long a peer is listened to that may refuse our certificate."""
 MAXIMUM_CONTEXTS = 128
 """PS3.8 9.3.2: presentation context IDs are the odd numbers from 1 to 255."""
+
+_REJECTED = (0x01, 0x02)
+"""Permanently, for now (PS3.8 9.3.4)."""
 
 _PEER = re.compile(r"^(?P<title>[ -\[\]-~]{1,16})@(?P<host>\[[0-9A-Fa-f:]+\]|[^@:\s]+):(?P<port>\d{1,5})$")
 
@@ -226,8 +230,8 @@ def echo(peer: Peer, calling_ae_title: str) -> None:
 
 
 def _why_not(peer: Peer, opened: Association) -> str:
-    if opened.is_rejected:
-        primitive = opened.acceptor.primitive
+    primitive = opened.acceptor.primitive or _unheard(opened)
+    if opened.is_rejected or (primitive is not None and primitive.result in _REJECTED):
         reason = primitive.reason_str if primitive is not None else "no reason given"
         return f"{peer} rejected the association ({reason}); enter this gateway's AE title and address there"
     if opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None:
@@ -235,6 +239,14 @@ def _why_not(peer: Peer, opened: Association) -> str:
     if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
         return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
     return f"{peer} cannot be reached; check that it runs, and host, port and firewall"
+
+
+def _unheard(opened: Association) -> A_ASSOCIATE | None:
+    """A rejection that came so soon that pynetdicom took the connection, closed by then, for a failed one."""
+    with suppress(queue.Empty):
+        primitive = opened.dul.to_user_queue.get_nowait()
+        return primitive if isinstance(primitive, A_ASSOCIATE) else None
+    return None
 
 
 def _trouble_with_tls(peer: Peer, tls: Tls) -> str:

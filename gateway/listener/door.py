@@ -287,10 +287,9 @@ class Door:
         self._leave(pending, b"\x07\x00\x00\x00\x00\x04\x00\x00\x02" + bytes([reason]))
 
     def _leave(self, pending: _Pending, pdu: bytes) -> None:
-        """Answer, and wait a little for the peer to close: closed at once, it might not read the answer."""
+        """Answer, and let the peer close (PS3.8 9.2, Sta13): else it might not read the answer."""
         with suppress(OSError):
             pending.connection.send(pdu)
-            pending.connection.shutdown(socket.SHUT_WR)
         pending.is_leaving = True
         pending.content.clear()
         pending.until = time.monotonic() + min(1.0, self._limits.request_s)

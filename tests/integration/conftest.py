@@ -40,6 +40,10 @@ DEADLINE_S = 20.0
 Iris = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+RUSHED = 5
+"""Tries: a rejection that comes before pynetdicom looks for it is taken for a connection that failed."""
+
+
 @dataclass
 class Gate:
     """A listener on a free port, what it keeps, and what its ledger knows."""
@@ -105,7 +109,12 @@ class Gate:
         """Ask for an association that offers each (SOP class, transfer syntax) in a context of its own."""
         entity = AE(calling_ae_title)
         entity.requested_contexts = [build_context(*context) for context in dict.fromkeys(contexts)]
-        return entity.associate(*self.address, ae_title=called)
+        association = entity.associate(*self.address, ae_title=called)
+        for _ in range(RUSHED):
+            if association.is_established or association.is_rejected:
+                break
+            association = entity.associate(*self.address, ae_title=called)
+        return association
 
     @contextmanager
     def association(self, *contexts: tuple[str, str], **given: Any) -> Iterator[Association]:

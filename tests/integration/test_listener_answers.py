@@ -602,7 +602,7 @@ def test_recoded_instance_that_cannot_be_compared_at_the_moment_stays_with_its_s
     gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     gate.send(ct)
-    recoded = _changed(ct)
+    recoded = _changed(ct, PatientName="Right^Name")  # only then are the pixels compared
     recoded.compress(RLELossless, generate_instance_uid=False)
 
     def cannot(path: Path) -> None:

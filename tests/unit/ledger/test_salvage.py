@@ -76,12 +76,13 @@ def test_ledger_that_is_whole_is_carried_over_whole(copied: Callable[[], Path]) 
     assert all(table.is_all for table in carried.values())
 
 
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
 def test_damage_to_any_page_hides_rows_of_one_table_only_and_makes_none_up(
-    whole: Path, copied: Callable[[], Path]
+    whole: Path, copied: Callable[[], Path], every: int
 ) -> None:
     expected = _rows(whole)
     hidden_at_most = 0
-    for page in range(2, whole.stat().st_size // PAGE + 1):
+    for page in range(2, whole.stat().st_size // PAGE + 1, every):
         path = copied()
         overwrite_page(path, page)
         if readable_version(path) is None:  # a further page of the schema
