@@ -6,7 +6,6 @@ imported; it is started as an operator starts it.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
 from benchmarks.measuring import MB
+from benchmarks.ports import free_port, is_open
 
 DEADLINE_S: Final = 900.0
 """A gateway that migrates ten million rows first needs minutes."""
@@ -73,9 +73,7 @@ class Gateway:
         GatewayFailed
         """
         settings = self.data_dir.with_name(f"{self.data_dir.name}.toml")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         settings.write_text(CONFIGURATION.format(data_dir=self.data_dir, port=port), encoding="utf-8")
         listens = self.data_dir / "api-address"  # written last
         listens.unlink(missing_ok=True)
@@ -85,7 +83,7 @@ class Gateway:
             self._process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
         self.port_open_s = 0.0
         while not listens.exists():
-            if not self.port_open_s and _is_open(port):
+            if not self.port_open_s and is_open(port):
                 self.port_open_s = time.perf_counter() - begun
             if self._process.poll() is not None or time.perf_counter() - begun > DEADLINE_S:
                 self.stop()
@@ -168,11 +166,6 @@ class Gateway:
         association.release()
         if statuses != {0}:
             raise GatewayFailed(f"it answered a C-STORE with {statuses}")
-
-
-def _is_open(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measuring import MB, ROOT
+from benchmarks.ports import free_port, is_open
 
 READY_TIMEOUT_S: Final = 60.0
 LOOK_EVERY_S: Final = 0.02
@@ -149,9 +149,7 @@ def running(receiver: Receiver, folder: Path) -> Iterator[Running]:
     ReceiverFailed
     """
     folder.mkdir(parents=True)
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    port = free_port()
     said = folder.with_name(f"{folder.name}.log")
     with said.open("wb") as stream:
         process = subprocess.Popen(
@@ -179,8 +177,7 @@ def running(receiver: Receiver, folder: Path) -> Iterator[Running]:
 def _await_port(process: subprocess.Popen[bytes], port: int, said: Path) -> None:
     begun = time.monotonic()
     while time.monotonic() - begun < READY_TIMEOUT_S and process.poll() is None:
-        with socket.socket() as tried:
-            if tried.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if is_open(port):
+            return
         time.sleep(LOOK_EVERY_S)
     raise ReceiverFailed((said.read_text(errors="replace").splitlines() or ["it never listened"])[-1])

@@ -6,7 +6,7 @@ ever stand in certificates: who is trusted is who holds a certificate of that au
 """
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -65,10 +65,10 @@ class Tls:
 
     def __init__(self, files: TlsFiles, *, is_server: bool) -> None:
         self._files = files
-        self._make: Callable[[TlsFiles], ssl.SSLContext] = _server_context if is_server else _client_context
+        self._protocol = ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT
         self._lock = Lock()
         self._seen = _state_of(files)
-        self._context = self._make(files)
+        self._context = _context(self._protocol, files)
 
     def context(self) -> ssl.SSLContext:
         """For the next connection; where files were changed for the worse, still the last good one."""
@@ -77,21 +77,21 @@ class Tls:
             if seen != self._seen:
                 self._seen = seen
                 try:
-                    self._context = self._make(self._files)
+                    self._context = _context(self._protocol, self._files)
                     log.info("certificates_renewed", files=len(self._files.paths))
                 except TlsError as error:
                     log.error("certificates_not_renewed", sentence=f"{error}; the earlier ones stay in use")
             return self._context
 
 
-def what_failed(error: ssl.SSLError | OSError, *, of: str) -> str:
-    """Why a handshake failed, in words; `of` is whose certificate or words it is about: "its", "our"."""
+def what_failed(error: ssl.SSLError | OSError) -> str:
+    """Why a handshake failed, in words; "it" is the other side."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code == _CERTIFICATE_HAS_EXPIRED:
-            return f"{of} certificate has expired"
+            return "its certificate has expired"
         if error.verify_code == _NOT_YET_VALID:
-            return f"{of} certificate is not valid yet"
-        return f"{of} certificate is not signed by whom we trust ({error.verify_message})"
+            return "its certificate is not valid yet"
+        return f"its certificate is not signed by whom we trust ({error.verify_message})"
     reason = (getattr(error, "reason", None) or "").lower().replace("_", " ")
     if "no certificate" in reason or "did not return a certificate" in reason:
         return "it shows no certificate"
@@ -118,23 +118,11 @@ def _state_of(files: TlsFiles) -> tuple[tuple[int, int] | None, ...]:
     return tuple(found)
 
 
-def _server_context(files: TlsFiles) -> ssl.SSLContext:
-    context = _context(ssl.PROTOCOL_TLS_SERVER, files)
-    if files.ca:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _client_context(files: TlsFiles) -> ssl.SSLContext:
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, files, check_hostname=False)
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _context(protocol: int, files: TlsFiles, *, check_hostname: bool | None = None) -> ssl.SSLContext:
+def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
-    if check_hostname is not None:
-        context.check_hostname = check_hostname
+    context.check_hostname = False
+    if files.ca or protocol == ssl.PROTOCOL_TLS_CLIENT:
+        context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS_OF_TLS_1_2)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION

@@ -231,8 +231,8 @@ def echo(peer: Peer, calling_ae_title: str) -> None:
 
 def _why_not(peer: Peer, opened: Association) -> str:
     primitive = opened.acceptor.primitive or _unheard(opened)
-    if opened.is_rejected or (primitive is not None and primitive.result in _REJECTED):
-        reason = primitive.reason_str if primitive is not None else "no reason given"
+    if primitive is not None and primitive.result in _REJECTED:
+        reason = primitive.reason_str
         return f"{peer} rejected the association ({reason}); enter this gateway's AE title and address there"
     if opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None:
         return f"{peer} accepts none of the SOP classes offered; allow them there"
@@ -260,7 +260,7 @@ def _trouble_with_tls(peer: Peer, tls: Tls) -> str:
             except TimeoutError:
                 return ""
             except OSError as error:
-                return what_failed(error, of="its")
+                return what_failed(error)
     except OSError:
         return ""
     return ""

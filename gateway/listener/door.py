@@ -225,7 +225,7 @@ class Door:
             if not isinstance(
                 error, ssl.SSLEOFError
             ):  # closed: a load balancer looks whether the port is open
-                self._say("turned_away", pending, f"no TLS: {what_failed(error, of='its')}")
+                self._say("turned_away", pending, f"no TLS: {what_failed(error)}")
             self._drop(pending)
             return False
         self._selector.modify(connection, selectors.EVENT_READ)
@@ -242,7 +242,7 @@ class Door:
             return
         except OSError as error:
             if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-                self._say("turned_away", pending, f"no TLS: {what_failed(error, of='its')}")
+                self._say("turned_away", pending, f"no TLS: {what_failed(error)}")
             more = b""
         if not more:  # closed: a load balancer looks whether the port is open
             self._drop(pending)
