@@ -9,12 +9,27 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from .planes import run_starts
 
 DEFLATED_IMAGE_FRAME: Final = UID("1.2.840.10008.1.2.8.1")
 """Deflated Image Frame Compression (PS3.5 A.4.13); not in pydicom's dictionary."""
+
+NATIVE: Final = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)
+"""Pixel data is one value in these (PS3.5 A.1 to A.3, A.5)."""
 
 DEFLATE_LEVEL: Final = 1
 """Masks are mostly empty: the next levels take twice as long for a few per cent."""
@@ -25,6 +40,11 @@ RLE_HEADER: Final = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + byt
 
 class UndecodableFrame(ValueError):
     """A frame's bytes are damaged, or no codec knows them."""
+
+
+def is_encapsulated(syntax: UID) -> bool:
+    """Whether pixel data is frames in fragments; pydicom says that only of what its dictionary has."""
+    return syntax not in NATIVE
 
 
 def raw_deflate() -> "zlib._Compress":

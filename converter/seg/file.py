@@ -43,7 +43,7 @@ from converter.explicit_vr import (
 )
 from converter.reading.headers import transfer_syntax_of
 
-from .codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame
+from .codecs import DEFLATED_IMAGE_FRAME, UndecodableFrame, decode_plane, inflate_frame, is_encapsulated
 from .settings import BYTE_BITS, SOP_CLASSES, SegmentationType
 
 PREAMBLE_BYTES: Final = len(PREAMBLE)
@@ -121,7 +121,7 @@ class SegmentationFile:
     @property
     def is_packed_by_frame(self) -> bool:
         """Whether each frame's bits stand in bytes of their own, as `packed_frames` gives them."""
-        is_native = not self._syntax.is_encapsulated and self._syntax != DEFLATED_IMAGE_FRAME
+        is_native = not is_encapsulated(self._syntax)
         return self.type is SegmentationType.BINARY and is_native and self.shape[0] * self.shape[1] % 8 == 0
 
     def packed_frames(self) -> Iterator[bytes]:
@@ -145,7 +145,7 @@ class SegmentationFile:
             The pixels are damaged, or cut short.
         """
         try:
-            if self._syntax == DEFLATED_IMAGE_FRAME or self._syntax.is_encapsulated:
+            if is_encapsulated(self._syntax):
                 yield from self._encapsulated()
             elif self.type is SegmentationType.LABELMAP:
                 for number in range(len(self.groups)):

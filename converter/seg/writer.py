@@ -38,7 +38,7 @@ from converter.results.bytes import (
 )
 from converter.series import Frame, Volume
 
-from .codecs import DEFLATED_IMAGE_FRAME, deflate_frame, encode_plane, raw_deflate
+from .codecs import deflate_frame, encode_plane, is_encapsulated, raw_deflate
 from .header import Header
 from .planes import LabelPlanes, MaskedRows, Planes
 from .segments import SEGMENT_SEQUENCE
@@ -201,10 +201,9 @@ def _pixel_data(header: Dataset, planes: Planes, order: FrameOrder) -> Iterator[
     syntax = header.file_meta.TransferSyntaxUID
     size = header.Rows * header.Columns
     is_labelmap = header.SegmentationType == SegmentationType.LABELMAP
-    is_encapsulated = syntax == DEFLATED_IMAGE_FRAME or syntax.is_encapsulated
-    if is_encapsulated and is_labelmap:
+    if is_encapsulated(syntax) and is_labelmap:
         yield from _encapsulated([encode_plane(plane, syntax) for plane in _numbers(planes, order)])
-    elif is_encapsulated:
+    elif is_encapsulated(syntax):
         yield from _encapsulated([deflate_frame(bits) for bits in _packed_frames(planes, order)])
     elif is_labelmap:
         yield from _native(size * len(order.frames), (p.tobytes() for p in _numbers(planes, order)))

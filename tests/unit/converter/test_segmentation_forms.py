@@ -11,6 +11,7 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -79,6 +80,22 @@ def test_labels_survive_in_every_form(
     assert (seg.SOPClassUID, transfer_syntax_of(seg)) == (encoded.sop_class_uid, syntax)
     again = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "again.dcm")
     assert again.sha256 == encoded.sha256
+
+
+@pytest.mark.parametrize("kind", [BINARY, LABELMAP])
+def test_labels_survive_in_deflated_frames_where_nobody_told_pydicom_of_them(
+    volume: Volume,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    kind: SegmentationType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(UID_dictionary, DEFLATED_IMAGE_FRAME, raising=False)  # pynetdicom adds it
+    settings = replace(settings, encoding=Encoding(kind, DEFLATED_IMAGE_FRAME))
+    encoded = encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "seg.dcm")
+    read = read_segmentation(encoded.path, volume)
+    assert np.array_equal(read.numbers, np.where(two_boxes == 6, 2, two_boxes))
 
 
 @in_forms([form for form in FORMS if form[1] != DEFLATED_IMAGE_FRAME])  # pydicom does not know it
