@@ -21,7 +21,7 @@ from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
 from converter.derived_series import MadeUpStudy, SliceStack, write_slices
-from gateway.delivery.peer import Peer
+from gateway.adapters.dicom.peer import Peer
 from gateway.demo.children import DemoError
 from gateway.demo.loopback import free_port as free_port_now
 from gateway.demo.orthanc import Orthanc, find_orthanc

@@ -32,7 +32,7 @@ EXPECTED_ERRORS: Final = (
     ("gateway.api.access", "AccessError"),
     ("gateway.api.server", "ApiError"),
     ("gateway.config", "ConfigError"),
-    ("gateway.delivery.peer", "NotReached"),
+    ("gateway.adapters.dicom.peer", "NotReached"),
     ("gateway.delivery.sending", "NotSendable"),
     ("gateway.demo.children", "DemoError"),
     ("gateway.ledger.backup", "BackupError"),

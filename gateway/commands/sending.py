@@ -15,7 +15,7 @@ def send(
     calling: Annotated[str, typer.Option(help="This side's AE title")] = "IRIS-SEND",
 ) -> None:
     """Send DICOM files by C-STORE, as they are stored."""
-    from gateway.delivery.peer import parse_peer
+    from gateway.adapters.dicom.peer import parse_peer
     from gateway.delivery.sending import dicom_files, send_files
     from gateway.delivery.statuses import Answer, understand
 

@@ -16,11 +16,10 @@ from pydicom.uid import Comprehensive3DSRStorage
 from converter.reading.headers import text_of
 from converter.results.settings import MANUFACTURER
 from converter.seg.settings import SOP_CLASSES
+from gateway.adapters.dicom.peer import Calls, NotReached, Peer
+from gateway.adapters.dicom.retrieval import NotAnswered, find, get
 from gateway.adapters.errors import Away, CalledOff
 from gateway.adapters.holdings import Held, Sought
-
-from .peer import Calls, NotReached, Peer
-from .retrieval import NotAnswered, find, get
 
 LIMIT_S: Final = 6.0
 MOST_STUDIES: Final = 12

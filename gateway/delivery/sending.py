@@ -11,11 +11,11 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from gateway.adapters.dicom.peer import MAXIMUM_CONTEXTS, Calls, Peer, association
+from gateway.adapters.dicom.storing import StoredObject, store, stored_object
 from gateway.config.outputs import Form
 
-from .peer import MAXIMUM_CONTEXTS, Calls, Peer, association
 from .statuses import meaning
-from .storing import StoredObject, store, stored_object
 
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 

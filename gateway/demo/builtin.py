@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from gateway.delivery.peer import NotReached, Peer, echo
+from gateway.adapters.dicom.peer import NotReached, Peer, echo
 
 from .children import Child, clean_environment
 from .loopback import LOOPBACK, PACS_AE_TITLE

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.delivery.peer import Peer
+from gateway.adapters.dicom.peer import Peer
 
 from .children import DemoError
 from .loopback import LOOPBACK

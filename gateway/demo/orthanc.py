@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.delivery.peer import NotReached, Peer, echo
+from gateway.adapters.dicom.peer import NotReached, Peer, echo
 
 from .children import Child, DemoError, clean_environment
 from .loopback import LOOPBACK, PACS_AE_TITLE, free_port

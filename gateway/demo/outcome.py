@@ -14,7 +14,7 @@ from converter.picture import draw_segmentation
 from converter.seg.settings import SOP_CLASSES
 from converter.segmentation_reader import read_segmentation
 from converter.series import Volume, volume_of
-from gateway.delivery.peer import Peer
+from gateway.adapters.dicom.peer import Peer
 
 from .children import DemoError
 from .retrieval import find, get

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
-from gateway.delivery.peer import Peer
+from gateway.adapters.dicom.peer import Peer
 
 from .builtin import BuiltinPacs
 from .children import DemoError

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from converter.results.settings import MARK
-from gateway.delivery.peer import Peer
+from gateway.adapters.dicom.peer import Peer
 
 from .outcome import NewSeries
 from .retrieval import get

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from gateway.delivery import retrieval
-from gateway.delivery.peer import Peer
+from gateway.adapters.dicom import retrieval
+from gateway.adapters.dicom.peer import Peer
 
 from .children import DemoError
 

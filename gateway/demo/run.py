@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from converter.errors import ConverterError
+from gateway.adapters.dicom.peer import NotReached, Peer, parse_peer
 from gateway.api.access import TOKEN_NAME
 from gateway.commands.status_client import StatusClient
-from gateway.delivery.peer import NotReached, Peer, parse_peer
 from gateway.delivery.sending import NotSendable, send_files
 from gateway.delivery.statuses import Answer, understand
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME

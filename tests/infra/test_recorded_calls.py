@@ -31,6 +31,7 @@ from batch_job.bucket import BucketPlace
 from batch_job.errors import ComeBackLater
 from gateway.adapters.aws.sqs_news import SqsNews
 from gateway.adapters.checks import Verdict
+from gateway.adapters.dicom.peer import parse_peer
 from gateway.adapters.errors import OutsideError
 from gateway.app import App
 from gateway.backends.aws import the_session
@@ -41,7 +42,6 @@ from gateway.commands.mirror_rebuild import rebuild_mirror
 from gateway.commands.stack_config import config_of_stack
 from gateway.commands.status_client import StatusClient
 from gateway.config import Config, load_config
-from gateway.delivery.peer import parse_peer
 from gateway.delivery.sending import send_files
 from gateway.events import Bus
 from gateway.files.names import API_ADDRESS_NAME, DICOM_ADDRESS_NAME

@@ -15,7 +15,7 @@ from PIL import Image
 from pydicom import dcmread
 
 from converter.derived_series import MadeUpStudy, stack_of, write_slices
-from gateway.delivery.peer import NotReached, echo, parse_peer
+from gateway.adapters.dicom.peer import NotReached, echo, parse_peer
 
 DEADLINE_S = 120.0
 STEPS = [

@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
-from gateway.delivery.peer import NotReached, Peer, echo
+from gateway.adapters.dicom.peer import NotReached, Peer, echo
 from gateway.delivery.sending import send_files
 from gateway.demo.children import DemoError
 from gateway.demo.pacs import Pacs, choose_pacs

@@ -185,7 +185,7 @@ def test_jpeg_2000_is_kept_byte_for_byte(gate, demo_study: Path) -> None:
 
 @pytest.mark.peer("dcmtk")
 def test_demo_study_from_storescu_is_stored(gate, demo_study: Path, storescu: Callable[..., Any]) -> None:
-    from gateway.delivery.peer import Peer  # the fixture wants one
+    from gateway.adapters.dicom.peer import Peer  # the fixture wants one
 
     sent = storescu(sorted(demo_study.iterdir()), Peer("IRIS", *gate.address), calling_ae_title="STORESCU")
     assert sent.returncode == 0, sent.stderr

@@ -15,9 +15,9 @@ from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
+from gateway.adapters.dicom.peer import NotReached, Peer, echo
 from gateway.adapters.tls import Tls, TlsError, TlsFiles
 from gateway.config import ListenerTls
-from gateway.delivery.peer import NotReached, Peer, echo
 from gateway.delivery.sending import send_files
 from gateway.listener.guard import Limits
 from tests.certificates import DAY, Authority

@@ -13,12 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.adapters.checks import Check, Verdict
+from gateway.adapters.dicom.peer import Peer
 from gateway.app import App
 from gateway.arrival import completeness
 from gateway.commands.doctor import examine
 from gateway.config import Config
 from gateway.delivery import worker as delivery
-from gateway.delivery.peer import Peer
 from gateway.delivery.sending import send_files
 from gateway.ledger.store import Ledger
 from gateway.workers import attempts

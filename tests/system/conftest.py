@@ -31,7 +31,7 @@ from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
 
-from gateway.delivery.peer import NotReached, parse_peer
+from gateway.adapters.dicom.peer import NotReached, parse_peer
 from gateway.delivery.sending import send_files
 from tests.quick_start import IRIS, quick_python
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gateway.delivery.peer import NotReached, parse_peer
+from gateway.adapters.dicom.peer import NotReached, parse_peer
 from gateway.delivery.sending import send_files
 from gateway.files.names import DICOM_ADDRESS_NAME, LEDGER_NAME
 from gateway.listener.intake import SUCCESS

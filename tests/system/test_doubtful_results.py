@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
 
-from gateway.delivery.peer import parse_peer
+from gateway.adapters.dicom.peer import parse_peer
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.delivery.peer import parse_peer
+from gateway.adapters.dicom.peer import parse_peer
 from gateway.delivery.sending import send_files
 from gateway.files.names import DICOM_ADDRESS_NAME, LEDGER_NAME
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.delivery.peer import NotReached, parse_peer
+from gateway.adapters.dicom.peer import NotReached, parse_peer
 from gateway.delivery.sending import send_files
 from gateway.files.names import LEDGER_NAME
 from gateway.ledger.store import Ledger

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from pydicom import Dataset, dcmread
 
-from gateway.delivery.peer import parse_peer
+from gateway.adapters.dicom.peer import parse_peer
 from gateway.delivery.sending import send_files
 from tests.doubles.batch import DEFINITION, MAIN_QUEUE, BatchDouble
 from tests.doubles.news_queue import NewsQueue

@@ -18,7 +18,7 @@ from pydicom.uid import RLELossless
 
 from converter.segmentation_reader import read_segmentation
 from converter.series import Volume, volume_of
-from gateway.delivery.peer import parse_peer
+from gateway.adapters.dicom.peer import parse_peer
 from gateway.delivery.sending import send_files
 from tests.edited import as_dcmjs_does
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from pydicom import dcmread
 
+from gateway.adapters.dicom.peer import Calls, NotReached, Peer, echo
+from gateway.adapters.dicom.retrieval import NotAnswered, find
 from gateway.adapters.errors import Away, CalledOff
 from gateway.adapters.holdings import Holdings
 from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Destination
 from gateway.config.outputs import Form
-from gateway.delivery.finding import holds_instance
 from gateway.delivery.holdings import Looking
-from gateway.delivery.peer import Calls, NotReached, Peer, echo
 from gateway.delivery.sending import NotSendable, send_files, taken_forms
 from gateway.delivery.statuses import Answer, meaning, understand
 
@@ -95,12 +95,12 @@ class DicomCarrier:
                 return Receipt(Outcome.REFUSED, f"{said}; settle it there, then retry")
 
     def _is_there(self, path: Path) -> bool | None:
-        header = dcmread(path, specific_tags=["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
-        return holds_instance(
-            self._peer,
-            self._calling_ae_title,
-            study_uid=str(header.StudyInstanceUID),
-            series_uid=str(header.SeriesInstanceUID),
-            sop_instance_uid=str(header.SOPInstanceUID),
-            calls=self._calls,
-        )
+        """Whether C-FIND shows an object there (PS3.4 C.4.1); None where it cannot be asked."""
+        keys = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
+        header = dcmread(path, specific_tags=keys)
+        wanted = {keyword: str(header[keyword].value) for keyword in keys}
+        try:
+            found = find(self._peer, self._calling_ae_title, "IMAGE", wanted, calls=self._calls)
+        except (NotReached, NotAnswered):
+            return None
+        return any(one.get("SOPInstanceUID") == wanted["SOPInstanceUID"] for one in found)

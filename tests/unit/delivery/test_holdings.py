@@ -19,10 +19,10 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from gateway.adapters.dicom.peer import Calls, Peer
 from gateway.adapters.errors import Away, CalledOff
 from gateway.adapters.holdings import Sought
 from gateway.delivery.holdings import Looking
-from gateway.delivery.peer import Calls, Peer
 
 SOUGHT = Sought("P-1", "HOSPITAL", "20260601", frozenset({"1.2.9"}))
 STUDY = {"PatientID": "P-1", "StudyInstanceUID": "1.2.3", "StudyDate": "20260301", "ModalitiesInStudy": "SR"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.dicom.peer import Peer
 from gateway.config import load_config
-from gateway.delivery.peer import Peer
 from gateway.demo.children import DemoError
 from gateway.demo.configuration import write_configuration
 

@@ -10,12 +10,12 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from batch_job.contract import Flag
+from gateway.adapters.dicom.peer import Calls
 from gateway.adapters.errors import Away, CalledOff
 from gateway.adapters.folder import FolderStore
 from gateway.adapters.holdings import Held, Holdings, Sought
 from gateway.config import Config
 from gateway.delivery.holdings import Looking
-from gateway.delivery.peer import Calls
 from gateway.delivery.sending import send_files
 from gateway.demo.orthanc import Orthanc
 from gateway.files.results import JobResults

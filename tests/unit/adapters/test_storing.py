@@ -18,9 +18,9 @@ from pynetdicom.dsutils import encode
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import Event
 
-from gateway.delivery.peer import Peer, association
+from gateway.adapters.dicom.peer import Peer, association
+from gateway.adapters.dicom.storing import c_store_request, store, stored_object
 from gateway.delivery.sending import send_files
-from gateway.delivery.storing import c_store_request, store, stored_object
 
 REFUSED = 0xA900
 

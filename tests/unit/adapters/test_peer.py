@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification
 
-from gateway.delivery.peer import NotReached, Peer, association, echo, parse_peer
+from gateway.adapters.dicom.peer import NotReached, Peer, association, echo, parse_peer
 
 TITLES = st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"), min_size=1, max_size=16)
 
