@@ -1,4 +1,7 @@
-"""A result of one object, as most tests need it."""
+"""Results as most tests need them: of one object, or of several."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 from gateway.ledger.results import Result, ResultObject
 
@@ -15,3 +18,13 @@ def result_of_one(
     """Give a job's result that is one DICOM-SEG."""
     made = ResultObject("seg", path, sha256, SEGMENTATION_STORAGE, sop_instance_uid)
     return Result((made,), header_sha256, warnings)
+
+
+def result_of_several(outputs: Sequence[str], sop_instance_uid: str, header_sha256: str) -> Result:
+    """Give a job's result with an object each time that an output is named, in that order."""
+    one = result_of_one("results/a.dcm", sop_instance_uid, header_sha256, ("a warning",))
+    objects = (
+        replace(one.objects[0], output=output, sop_instance_uid=f"{sop_instance_uid}{number}")
+        for number, output in enumerate(outputs)
+    )
+    return replace(one, objects=tuple(objects))

@@ -17,11 +17,11 @@ from gateway.ledger.flags import flags_of, flags_of_studies
 from gateway.ledger.records import (
     ComparisonRow,
     CorrectionRow,
-    DeliveryRow,
     EventRow,
     JobFlagRow,
     JobRow,
     RunRow,
+    SentOutputRow,
     StudyRow,
     VolumeRow,
     utc_text,
@@ -117,7 +117,7 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     columns = dict(rows[0])
     study_key = columns.pop("study_key")
     row = JobRow.model_validate(columns)
-    deliveries = ledger.read("SELECT * FROM deliveries WHERE job_key = ? ORDER BY created_at", (job_key,))
+    deliveries = ledger.read(_DELIVERIES_OF_JOB, (job_key,))
     return {
         **_job(
             row,
@@ -128,7 +128,7 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
         ),
         "study_uid": row.study_uid,
         "study_key": study_key,
-        "deliveries": [_delivery(DeliveryRow.of(d)) for d in deliveries],
+        "deliveries": [_delivery(SentOutputRow.of(d)) for d in deliveries],
         "timeline": _lines(ledger, _LINES_OF_JOB, job_key),
     }
 
@@ -149,7 +149,13 @@ _RUNS_OF_STUDIES = (
     " WHERE j.study_uid IN (SELECT value FROM json_each(?)) AND r.run > j.run - ? ORDER BY r.run"
 )
 _DELIVERIES_OF_STUDIES = (
-    "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
+    "SELECT d.*, coalesce(o.output, '') AS output FROM deliveries d"
+    " LEFT JOIN result_objects o USING (sop_instance_uid)"
+    " WHERE d.study_uid IN (SELECT value FROM json_each(?)) ORDER BY d.created_at"
+)
+_DELIVERIES_OF_JOB = (
+    "SELECT d.*, coalesce(o.output, '') AS output FROM deliveries d"
+    " LEFT JOIN result_objects o USING (sop_instance_uid) WHERE d.job_key = ? ORDER BY d.created_at"
 )
 
 
@@ -170,7 +176,7 @@ def _summaries(
             _job(job, runs[key], flags.get(key, []), compared.get(key), corrections.get(key, []))
         )
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
-        deliveries[row["study_uid"]].append(_delivery(DeliveryRow.of(row)))
+        deliveries[row["study_uid"]].append(_delivery(SentOutputRow.of(row)))
     return [
         {
             "study_uid": study.study_uid,
@@ -268,9 +274,10 @@ def _how(row: RunRow) -> str:
     return "its result was taken" if row.exit_code == EXIT_DONE else "it is not known how"
 
 
-def _delivery(row: DeliveryRow) -> Json:
+def _delivery(row: SentOutputRow) -> Json:
     return {
         "key": row.key,
+        "output": row.output,
         "destination": row.destination,
         "state": row.state.value,
         "reason": row.reason,

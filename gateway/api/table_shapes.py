@@ -68,6 +68,7 @@ def deliveries_of(job: Item) -> list[Json]:
     return [
         {
             "key": delivery["key"],
+            "output": "",
             "destination": delivery["destination"],
             "state": delivery["state"],
             "reason": delivery["reason"],

@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,12 +64,10 @@ def study(
         for one in job["corrections"]:
             said = one["reason"] or in_short(one["structures"])
             out.print(f"    correction {one['key'][:16]}  {_short(one['received'])}: {one['state']}  {said}")
-    for delivery in item["deliveries"]:
-        what = f"delivery {delivery['key'][:16]}  to {delivery['destination']}"
-        out.print(f"  {what}: {delivery['state']}  {delivery['reason']}")
-    for line in item["timeline"]:
-        detail = ", ".join(f"{key}: {value}" for key, value in line["detail"].items())
-        out.print(f"  {_short(line['at'])}  {line['event']:<24}{detail}")
+    for line in _deliveries_in_words(item["deliveries"]):
+        out.print(f"  {line}")
+    for line in _timeline_in_words(item["timeline"]):
+        out.print(f"  {line}")
 
 
 def _comparison_in_words(comparison: dict[str, Any] | None) -> Iterator[str]:
@@ -87,6 +87,26 @@ def _comparison_in_words(comparison: dict[str, Any] | None) -> Iterator[str]:
             percent = "" if line["change_percent"] is None else f", {line['change_percent']:+g} %"
             how = f" ({line['change_ml']:+g} ml{percent})"
         yield f"  {line['structure']}: then {then}, now {now}{how}"
+
+
+def _deliveries_in_words(deliveries: list[dict[str, Any]]) -> Iterator[str]:
+    """A line for those of one output that fare alike: an overlay is a picture a slice."""
+    alike = defaultdict[tuple[str, ...], list[str]](list)
+    for each in deliveries:
+        kind = tuple(each[name] for name in ("job_key", "output", "destination", "state", "reason"))
+        alike[kind].append(each["key"])
+    for (_, output, destination, state, reason), keys in alike.items():
+        several = f", {len(keys)} objects" if len(keys) > 1 else ""
+        yield f"delivery {keys[0][:16]}  {output or 'a result'}{several} to {destination}: {state}  {reason}"
+
+
+def _timeline_in_words(timeline: list[dict[str, Any]]) -> Iterator[str]:
+    """A run of lines that say the same, as of each picture of an overlay, is one, at the time of its last."""
+    for (event, detail), lines in groupby(timeline, lambda line: (line["event"], line["detail"])):
+        *others, last = lines
+        said = ", ".join(f"{key}: {value}" for key, value in detail.items())
+        times = f" ({1 + len(others)} times)" if others else ""
+        yield f"{_short(last['at'])}  {event:<24}{said}{times}"
 
 
 def _days(number: int) -> str:

@@ -272,6 +272,12 @@ class DeliveryRow(_Row):
     updated_at: str
 
 
+class SentOutputRow(DeliveryRow):
+    """A delivery, with what its object is; `output` is empty where that is not known any more."""
+
+    output: str
+
+
 class ResultObjectRow(_Row):
     """One object that was made of a job."""
 

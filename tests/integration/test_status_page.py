@@ -6,7 +6,7 @@ import re
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +35,7 @@ from gateway.ledger.corrections import (
     waiting_corrections,
 )
 from gateway.ledger.deliveries import say_why_it_waits
+from gateway.ledger.flags import Flag, FlagSource, write_flags
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
 from gateway.ledger.records import ComparisonRow, CorrectedStructure, utc_now
 from gateway.ledger.results import record_result
@@ -43,7 +44,7 @@ from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import wait_with_job
 from tests.nifti import uploads_of
-from tests.results import result_of_one
+from tests.results import result_of_several
 
 pytestmark = pytest.mark.peer("chromium")
 
@@ -133,10 +134,10 @@ class Gateway:
             transaction.update("jobs", "job_key", job_key, {"stage": "segment", "fraction": fraction})
             transaction.publish(JobProgressed(job_key, uid, "segment", fraction))
 
-    def encode(self, job_key: str) -> str:
+    def encode(self, job_key: str, outputs: Sequence[str] = ("seg",)) -> str:
         self.move(job_key, JobEvent.SEGMENTED)
         uid = f"2.25.{int(job_key[:12], 16)}"
-        result = result_of_one("results/a.dcm", uid, "h" * 64)
+        result = result_of_several(outputs, uid, "h" * 64)
         with self.ledger.transaction() as transaction:
             record_result(transaction, transaction.job(job_key), result, lambda _: ["pacs"])
         rows = self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))
@@ -364,6 +365,60 @@ def test_study_retry_of_failed_job_takes_it_up(page: Page, gateway: Gateway, tro
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(f'[data-job="{job_key}"][data-state="cancelled"]')).to_be_visible()
     assert gateway.state(job_key) == "cancelled"
+    assert troubles == []
+
+
+def test_flags_of_a_held_result_are_read_in_list_study_and_quarantine_in_a_small_window(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    gateway.move(job_key, JobEvent.SEGMENTED)
+    sentence = "The left kidney lies 110 mm to the right of the right kidney: left and right are swapped."
+    with gateway.ledger.transaction() as transaction:
+        flag = Flag("sides_contradict", "kidney_left", 110.0, "mm", sentence)
+        write_flags(transaction, job_key, FlagSource.RESULT, [flag])
+    gateway.move(job_key, JobEvent.HELD, reason=f"{sentence} Release it, or cancel it.")
+
+    def is_nothing_cut_off() -> bool:
+        return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+    badge = page.get_by_text("check: 1")
+    expect(badge).to_have_attribute("title", "sides contradict")
+    word = page.get_by_role("cell").filter(has_text="Release it").locator(".why")
+    assert (word.bounding_box() or {"width": 0})["width"] > 100  # not a letter a line
+    assert is_nothing_cut_off()
+    page.get_by_role("link", name="CT ABDOMEN").click()
+    doubts = page.get_by_role("list", name="Doubts about tissue")
+    expect(doubts.get_by_text("sides contradict")).to_be_visible()
+    expect(doubts.get_by_text(sentence)).to_be_visible()
+    assert is_nothing_cut_off()
+    _picture(page, "flags-narrow")
+    page.get_by_role("link", name="Quarantine").click()
+    why = page.get_by_role("cell", name=sentence)
+    expect(why).to_be_visible()
+    assert (why.bounding_box() or {"width": 0})["width"] > 200
+    assert is_nothing_cut_off()
+    assert troubles == []
+
+
+def test_study_says_what_each_delivery_is_and_pictures_of_an_overlay_are_one_line(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
+    gateway.picture(job_key)
+    gateway.encode(job_key, ("seg", *["overlay"] * 3))
+    rows = gateway.ledger.read("SELECT key FROM deliveries ORDER BY rowid")
+    with gateway.ledger.transaction() as transaction:
+        for (key,) in rows:
+            transaction.move_delivery(key, DeliveryEvent.SENT)
+    page.get_by_role("link", name="CT ABDOMEN").click()
+    deliveries = page.get_by_role("region", name="Deliveries", exact=True).first
+    expect(deliveries.get_by_role("cell", name="seg", exact=True)).to_be_visible()
+    expect(deliveries.get_by_role("cell", name="overlay, 3 objects", exact=True)).to_be_visible()
+    sent = page.get_by_role("listitem").filter(has_text="delivery.sent")
+    expect(sent).to_have_count(1)
+    expect(sent).to_contain_text("(4 times)")
     assert troubles == []
 
 

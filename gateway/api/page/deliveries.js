@@ -5,7 +5,7 @@ import { get, path } from "./api.js";
 import { badge, make, table, time } from "./dom.js";
 
 const WAITS = ["pending", "failed"];
-const HEADS = ["State", "Destination", "Reason", "Since", "Next try", "Action"];
+const HEADS = ["State", "What", "Destination", "Reason", "Since", "Next try", "Action"];
 const chosen = new Map(); // what is chosen stays so while the page is shown anew
 
 const waits = (delivery) => WAITS.includes(delivery.state);
@@ -18,14 +18,27 @@ export async function destinationsFor(answer) {
 
 export function deliveries(answer, names, act) {
   if (!answer.deliveries.length) return null;
-  return table("Deliveries", HEADS, answer.deliveries.map((one) => row(one, names, act)));
+  return table("Deliveries", HEADS, alike(answer.deliveries).map((ones) => row(ones, names, act)));
 }
 
-function row(delivery, names, act) {
+// Nothing is left to be done about what does not wait: of one output those that fared alike are one row.
+function alike(all) {
+  const rows = new Map();
+  for (const one of all) {
+    const fate = waits(one) ? one.key : JSON.stringify([one.job_key, one.output, one.destination, one.state, one.reason]);
+    rows.set(fate, [...(rows.get(fate) ?? []), one]);
+  }
+  return [...rows.values()];
+}
+
+function row(ones, names, act) {
+  const delivery = ones.at(-1);
+  const several = ones.length > 1 ? `, ${ones.length} objects` : "";
   return make("tr", { "data-delivery": delivery.key },
     make("td", {}, badge(delivery.state)),
+    make("td", {}, (delivery.output || "a result") + several),
     make("td", {}, delivery.destination),
-    make("td", {}, delivery.reason || (delivery.state === "pending" ? `Waits to be sent to ${delivery.destination}.` : "")),
+    make("td", { class: "sentence" }, delivery.reason || (delivery.state === "pending" ? `Waits to be sent to ${delivery.destination}.` : "")),
     make("td", {}, time(delivery.waiting_since ?? delivery.updated)),
     make("td", {}, delivery.next_try ? time(delivery.next_try) : ""),
     make("td", {}, waits(delivery) ? make("div", { class: "actions" }, actions(delivery, names, act)) : null));

@@ -35,7 +35,7 @@ function row(one, act) {
   const times = one.times > 1 ? ` (came ${one.times} times)` : "";
   return make("tr", { "data-key": one.key },
     make("td", {}, one.kind === "job" ? `job ${one.task}` : "object"),
-    make("td", {}, one.sentence + times, make("span", { class: "why" }, one.reason)),
+    make("td", { class: "sentence" }, one.sentence + times, make("span", { class: "why" }, one.reason)),
     make("td", {}, one.sender ?? ""),
     make("td", {}, one.study_key
       ? make("a", { href: `#/studies/${encodeURIComponent(one.study_key)}`, "data-focus": one.key }, "show")

@@ -223,10 +223,23 @@ function timeline(answer) {
   if (!answer.timeline.length) return null;
   const left = answer.timeline_left_out
     ? make("p", { class: "quiet" }, `${answer.timeline_left_out} older lines are not shown.`) : null;
-  const lines = answer.timeline.map((line) => make("li", {},
-    time(line.at), " ", make("strong", {}, line.event), " ",
-    make("span", { class: "why" }, Object.entries(line.detail).map(([name, value]) => `${name}: ${text(value)}`).join(", "))));
+  const lines = runsOfTheSame(answer.timeline).map(({ line, detail, times }) => make("li", {},
+    time(line.at), " ", make("strong", {}, line.event), times > 1 ? ` (${times} times) ` : " ",
+    make("span", { class: "why" }, detail)));
   return make("div", {}, left, make("ol", { class: "timeline" }, lines));
+}
+
+// Each picture of an overlay is planned and sent: such a run of lines is one, the time its last.
+function runsOfTheSame(timeline) {
+  const found = [];
+  for (const line of timeline) {
+    const detail = Object.entries(line.detail).map(([name, value]) => `${name}: ${text(value)}`).join(", ");
+    const last = found.at(-1);
+    if (last && last.line.event === line.event && last.line.job_key === line.job_key && last.detail === detail) {
+      Object.assign(last, { line, times: last.times + 1 });
+    } else found.push({ line, detail, times: 1 });
+  }
+  return found;
 }
 
 const text = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));

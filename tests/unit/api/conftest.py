@@ -1,7 +1,7 @@
 """A real ledger, filled through the ledger's own functions, and the API served on a free port."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.uploads import NiftiUploads
 from tests.nifti import uploads_of
-from tests.results import result_of_one
+from tests.results import result_of_several
 
 TOKEN = "a-token-of-this-test"
 
@@ -107,11 +107,11 @@ class World:
                     transaction.move_job(job_key, JobEvent.RUN_LOST)
                     end_run(transaction, job_key, run, exit_code=137, sentence="memory ran out")
 
-    def encode(self, job_key: str) -> str:
-        """The job segmented and encoded; the key of its delivery."""
+    def encode(self, job_key: str, outputs: Sequence[str] = ("seg",)) -> str:
+        """The job segmented and encoded, an object each time that an output is named; its first delivery."""
         self.move(job_key, JobEvent.SEGMENTED)
         uid = f"2.25.{int(job_key[:12], 16)}"
-        result = result_of_one("results/a.dcm", uid, "h" * 64, ("a warning",))
+        result = result_of_several(outputs, uid, "h" * 64)
         with self.ledger.transaction() as transaction:
             record_result(transaction, transaction.job(job_key), result, lambda _: ["pacs"])
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])

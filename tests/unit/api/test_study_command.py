@@ -49,3 +49,19 @@ def test_study_says_in_words_what_changed_since_the_earlier_result(world, tmp_pa
     assert "spleen: then 100 ml, now 87.5 ml (-12.5 ml, -12.5 %)" in said
     assert "liver: then 100 ml, now 87.5 ml (not compared: the scan cuts it off now)" in said
     assert "colon: then 100 ml, now not found" in said
+
+
+def test_study_says_of_each_delivery_which_output_it_is_and_of_many_alike_how_many(
+    world, tmp_path: Path
+) -> None:
+    uid = world.study()
+    world.encode(world.job(uid), ("seg", *["overlay"] * 3))
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
+    assert (result.exit_code, result.stderr) == (0, "")
+    said = [line.strip() for line in result.stdout.splitlines() if line.startswith("  delivery")]
+    assert [re.sub("delivery [0-9a-f]{16}", "KEY", line) for line in said] == [
+        "KEY  seg to pacs: pending",
+        "KEY  overlay, 3 objects to pacs: pending",
+    ]
+    assert re.search(r"delivery\.planned +destination: pacs \(4 times\)\n", result.stdout)
