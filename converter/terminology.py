@@ -7,7 +7,6 @@ name without a code gets a private one in the scheme 99IRIS, never a guess.
 import colorsys
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -137,6 +136,6 @@ def _private(name: str) -> Structure:
 
 
 def _meaning(name: str) -> str:
-    """A name as a Code Meaning: 1 to 64 characters that every character set of DICOM has (PS3.5 6.1, 6.2)."""
-    plain = re.sub(r"[^ -\[\]-~]", "?", name.replace("_", " "))
-    return plain.strip()[:64].strip() or "unnamed"
+    """A name as a Code Meaning: 1 to 64 characters, no controls and no backslash (PS3.5 6.2)."""
+    said = (each if each.isprintable() and each != "\\" else "?" for each in name.replace("_", " "))
+    return "".join(said).strip()[:64].strip() or "unnamed"

@@ -11,6 +11,7 @@ from struct import pack
 from typing import Final
 
 from pydicom import Dataset
+from pydicom.charset import convert_encodings
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
@@ -64,7 +65,8 @@ def write_structure_set(labelled: Labelled, settings: ResultSettings, out: Path)
         tags = list(header.keys())
         before = Dataset({tag: header[tag] for tag in tags if tag < ROI_CONTOURS})
         before.file_meta = header.file_meta
-        behind = _encoded(Dataset({tag: header[tag] for tag in tags if tag > ROI_CONTOURS}))
+        character_sets = convert_encodings(header.get("SpecificCharacterSet", "ISO_IR 6"))
+        behind = _encoded(Dataset({tag: header[tag] for tag in tags if tag > ROI_CONTOURS}), character_sets)
     regions = (
         _region(number, each, contours[value])
         for number, (value, each) in enumerate(zip(labelled.values, found, strict=True), start=1)
@@ -73,7 +75,7 @@ def write_structure_set(labelled: Labelled, settings: ResultSettings, out: Path)
     return (write_object(before, out, tail=tail, check=partial(check_reads_back, labelled=labelled)),)
 
 
-WRITER = Writer(made_with("2"), write_structure_set)
+WRITER = Writer(made_with("3"), write_structure_set)
 
 
 # -- contours, as bytes -------------------------------------------------------------------------------------
@@ -135,10 +137,10 @@ def _sequence(tag: int, contents: Sequence[bytes] | Iterator[bytes]) -> bytes:
     return _element(tag, b"".join(item(content) for content in contents))
 
 
-def _encoded(part: Dataset) -> bytes:
+def _encoded(part: Dataset, character_sets: list[str]) -> bytes:
     stream = DicomBytesIO()
     stream.is_implicit_VR, stream.is_little_endian = True, True
-    write_dataset(stream, part)
+    write_dataset(stream, part, character_sets)
     return stream.getvalue()
 
 

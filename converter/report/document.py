@@ -49,12 +49,12 @@ def write_report(
         _add_document(report, labelled.volume, segmentation)
         if labelled.comparison is not None and labelled.comparison.prior is not None:
             report.PertinentOtherEvidenceSequence = [prior_evidence(labelled.comparison.prior)]
-        items = Items(convert_encodings(report.get("SpecificCharacterSet", "ISO_IR 6")))
+        items = Items(tuple(convert_encodings(report.get("SpecificCharacterSet", "ISO_IR 6"))))
         content = sequence(CONTENT_SEQUENCE, _content(items, labelled, settings, segmentation))
     return (write_object(report, out, tail=content),)
 
 
-WRITER = Writer(made_with("2"), write_report)
+WRITER = Writer(made_with("3"), write_report)
 
 
 def _add_document(report: Dataset, volume: Volume, segmentation: SegmentationReference | None) -> None:

@@ -36,15 +36,17 @@ class Relation(StrEnum):
 class Items:
     """Makes items; texts are written in `encodings`, Python's names of the object's character sets."""
 
-    encodings: list[str]
+    encodings: tuple[str, ...]
 
     def text(self, relation: Relation, name: Code, value: str) -> bytes:
         """A TEXT item."""
-        return _item(relation, "TEXT", name, element(0x0040A160, "UT", self._encoded(value)))
+        encoded = encode_string(value, self.encodings)
+        return _item(relation, "TEXT", name, element(0x0040A160, "UT", encoded))
 
     def code(self, relation: Relation, name: Code, value: Code, *within: bytes) -> bytes:
         """A CODE item, with what it holds."""
-        return _item(relation, "CODE", name, coded(_CONCEPT_CODE, value), within)
+        concept = coded(_CONCEPT_CODE, value, b"", self.encodings)
+        return _item(relation, "CODE", name, concept, within)
 
     def uid(self, relation: Relation, name: Code, value: str) -> bytes:
         """A UIDREF item."""
@@ -78,9 +80,6 @@ class Items:
             identified = text_element(0x00080105, "CS", "DCMR") + text_element(0x0040DB00, "CS", template)
             content += sequence(0x0040A504, [identified])
         return _item(Relation.CONTAINS, "CONTAINER", name, content, within)
-
-    def _encoded(self, text: str) -> bytes:
-        return encode_string(text, self.encodings)
 
 
 def frames_meant(numbers: Sequence[int]) -> bytes:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from pydicom import Dataset
+from pydicom.charset import default_encoding, encode_string
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
 
-from converter.explicit_vr import sequence, text_element
+from converter.explicit_vr import element, sequence, text_element
 from converter.reading.mosaic import TILED
 from converter.series import Frame, Volume
 from converter.terminology import Code
@@ -40,13 +41,19 @@ def meta_bytes(meta: FileMetaDataset) -> bytes:
     return buffer.getvalue()
 
 
-def coded(tag: int, code: Code, more: bytes = b"") -> bytes:
-    """A sequence with one coded concept (PS3.3 8.8), and in its item what modifies that."""
+def coded(tag: int, code: Code, more: bytes = b"", encodings: Sequence[str] = (default_encoding,)) -> bytes:
+    """A sequence with one coded concept (PS3.3 8.8), and in its item what modifies that.
+
+    Parameters
+    ----------
+    encodings
+        Python's names of the object's character sets: a structure's name may be in any.
+    """
     is_long = len(code.value) > LONGEST_CODE_VALUE
     value = b"" if is_long else text_element(0x00080100, "SH", code.value)
-    named = text_element(0x00080102, "SH", code.scheme) + text_element(0x00080104, "LO", code.meaning)
+    meaning = element(0x00080104, "LO", encode_string(code.meaning, encodings))
     long_value = text_element(0x00080119, "UC", code.value) if is_long else b""
-    return sequence(tag, [value + named + long_value + more])
+    return sequence(tag, [value + text_element(0x00080102, "SH", code.scheme) + meaning + long_value + more])
 
 
 def instances_of(volume: Volume) -> list[Frame]:

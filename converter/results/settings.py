@@ -90,12 +90,14 @@ class ResultSettings:
     device_serial_number: str = "1"
     """Which of several such systems made it (PS3.3 C.7.5.2)."""
     label_names: tuple[str, ...] = ()
-    """Names of structures that a user gave: with them it is known beforehand which characters are needed."""
+    """Names of structures: with them it is known beforehand which characters are needed."""
 
     def texts(self) -> str:
         """All of it that may hold other characters than the source's character set has."""
+        algorithm = self.algorithm
+        coded = (each.words for each in self.structures.values())
         return " ".join(
-            (self.series_description, self.algorithm.name, self.algorithm.version, *self.label_names)
+            (self.series_description, algorithm.name, algorithm.version, *self.label_names, *coded)
         )
 
     def structure(self, name: str) -> Structure:

@@ -5,7 +5,8 @@ Composed as bytes: as pydicom's objects a hundred segments take longer than the 
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from struct import pack
 from typing import Final
 
@@ -31,8 +32,20 @@ LONGEST_PARAMETERS: Final = 10240
 SEGMENT_SEQUENCE: Final = 0x00620002
 BACKGROUND: Final = Code("125040", "DCM", "Background")
 
-Text = Callable[[int, str, str], bytes]
-"""Makes an element of a tag, a value representation and a text."""
+
+@dataclass(frozen=True)
+class Words:
+    """Makes elements that may hold names; `encodings` are Python's names of the object's character sets."""
+
+    encodings: Sequence[str]
+
+    def text(self, tag: int, vr: str, value: str) -> bytes:
+        """An element of text."""
+        return element(tag, vr, encode_string(value, self.encodings))
+
+    def coded(self, tag: int, code: Code, more: bytes = b"") -> bytes:
+        """A coded concept, and in its item what modifies that."""
+        return coded(tag, code, more, self.encodings)
 
 
 def segment_sequence(
@@ -51,18 +64,15 @@ def segment_sequence(
     encodings
         Python's names of those of the object's character sets.
     """
-
-    def text(tag: int, vr: str, value: str) -> bytes:
-        return element(tag, vr, encode_string(value, encodings))
-
-    algorithm = _algorithm(settings, text)
+    words = Words(encodings)
+    algorithm = _algorithm(settings, words)
     subject = tracked_subject(volume, settings.issuer_of_patient_id)
     background = [_background(algorithm)] if settings.encoding.describes_background else []
     return sequence(
         SEGMENT_SEQUENCE,
         background
         + [
-            _segment(number, value, found, algorithm, subject, settings, text)
+            _segment(number, value, found, algorithm, subject, settings, words)
             for number, (value, found) in enumerate(zip(values, structures, strict=True), start=1)
         ],
     )
@@ -92,23 +102,23 @@ def tracking_uid(name: str, subject: tuple[str, ...], settings: ResultSettings) 
     return derived_uid("tracking", hmac.new(settings.tracking_key, message, hashlib.sha256).hexdigest())
 
 
-def _algorithm(settings: SegmentationSettings, text: Text) -> tuple[bytes, bytes]:
+def _algorithm(settings: SegmentationSettings, words: Words) -> tuple[bytes, bytes]:
     """Its identification (PS3.3 10.16), then type and name."""
     algorithm = settings.algorithm
     identification = (
-        coded(0x0066002F, algorithm.family)
-        + text(0x00660031, "LO", algorithm.version)
-        + _parameters(settings, text)
-        + text(0x00660036, "LO", algorithm.name)
+        words.coded(0x0066002F, algorithm.family)
+        + words.text(0x00660031, "LO", algorithm.version)
+        + _parameters(settings, words)
+        + words.text(0x00660036, "LO", algorithm.name)
     )
     kind = text_element(0x00620008, "CS", "AUTOMATIC")
-    return sequence(0x00620007, [identification]), kind + text(0x00620009, "LO", algorithm.name)
+    return sequence(0x00620007, [identification]), kind + words.text(0x00620009, "LO", algorithm.name)
 
 
-def _parameters(settings: SegmentationSettings, text: Text) -> bytes:
+def _parameters(settings: SegmentationSettings, words: Words) -> bytes:
     """What it was told; nothing where that was nothing."""
     said = PARAMETERS_BETWEEN.join(settings.parameters)
-    return text(0x00660032, "LT", said[:LONGEST_PARAMETERS]) if said else b""
+    return words.text(0x00660032, "LT", said[:LONGEST_PARAMETERS]) if said else b""
 
 
 def _segment(
@@ -118,22 +128,22 @@ def _segment(
     algorithm: tuple[bytes, bytes],
     subject: tuple[str, ...],
     settings: SegmentationSettings,
-    text: Text,
+    words: Words,
 ) -> bytes:
     """One item, its elements in the order of their tags."""
-    type_modifier = coded(0x00620011, found.type_modifier) if found.type_modifier else b""
+    type_modifier = words.coded(0x00620011, found.type_modifier) if found.type_modifier else b""
     doubts = _doubts(found.name, settings)
     return b"".join(
         (
-            _region(found),
-            coded(0x00620003, found.category),
+            _region(found, words),
+            words.coded(0x00620003, found.category),
             element(0x00620004, "US", pack("<H", number)),
-            text(0x00620005, "LO", found.words[:LONGEST_LABEL]),
-            text(0x00620006, "ST", f"{doubts}{settings.task} {found.name} {LABEL_VALUE} {value}"),
+            words.text(0x00620005, "LO", found.words[:LONGEST_LABEL]),
+            words.text(0x00620006, "ST", f"{doubts}{settings.task} {found.name} {LABEL_VALUE} {value}"),
             *algorithm,
             element(0x0062000D, "US", pack("<3H", *cielab_of(found.rgb))),
-            coded(0x0062000F, found.type, type_modifier),
-            text(0x00620020, "UT", found.name[:LONGEST_LABEL]),
+            words.coded(0x0062000F, found.type, type_modifier),
+            words.text(0x00620020, "UT", found.name[:LONGEST_LABEL]),
             text_element(0x00620021, "UI", tracking_uid(found.name, subject, settings)),
         )
     )
@@ -159,8 +169,8 @@ def _doubts(name: str, settings: SegmentationSettings) -> str:
     return f"{MARK} {' '.join(sentences)[:LONGEST_DOUBTS]} " if sentences else ""
 
 
-def _region(found: Structure) -> bytes:
+def _region(found: Structure, words: Words) -> bytes:
     if found.region is None:
         return b""
-    modifier = coded(0x00082220, found.region_modifier) if found.region_modifier else b""
-    return coded(0x00082218, found.region, modifier)
+    modifier = words.coded(0x00082220, found.region_modifier) if found.region_modifier else b""
+    return words.coded(0x00082218, found.region, modifier)

@@ -327,9 +327,13 @@ def test_name_without_a_code_gets_the_same_private_one_each_time() -> None:
 def test_private_code_of_any_name_is_valid_in_dicom(name: str) -> None:
     found = structure(name).type
     assert re.fullmatch("[0-9A-F]{1,16}", found.value)
-    assert re.fullmatch(r"[ -\[\]-~]{1,64}", found.meaning)
+    assert re.fullmatch(r"[^\\\x00-\x1f\ud800-\udfff]{1,64}", found.meaning)
     assert found.meaning == found.meaning.strip()
     assert len(found.scheme) <= 16
+
+
+def test_private_code_means_what_the_name_says_in_any_script() -> None:
+    assert [structure(name).type.meaning for name in ("größe_links", "脾臓")] == ["größe links", "脾臓"]
 
 
 def test_private_codes_of_names_that_begin_alike_differ() -> None:

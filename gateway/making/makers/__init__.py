@@ -144,6 +144,7 @@ class Making:
             "parameters": tuple(f"{name} = {json.dumps(value)}" for name, value in self.job.options.items()),
             "tracking_key": self.tracking_key,
             "issuer_of_patient_id": self.issuer_of_patient_id,
+            "label_names": tuple(self.manifest.labels.values()),
             "device_serial_number": _serial_number(self.tracking_key),
         }
 

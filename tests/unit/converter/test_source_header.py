@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
+from converter.contours.document import write_structure_set
+from converter.report.document import write_report
+from converter.results.labelled import Labelled
 from converter.results.settings import free_series_number
 from converter.segmentation import SegmentationSettings, encode_segmentation
 from converter.series import Volume, read_series
@@ -173,7 +176,30 @@ def test_texts_that_the_character_set_has_no_room_for_are_written_in_unicode(
     assert seg.SpecificCharacterSet == (character_set if kept else "ISO_IR 192")
     assert seg.SeriesDescription == "für Prüfung 脾臓"
     assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["Größe", "脾臓"]
+    kinds = [segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning for segment in seg.SegmentSequence]
+    assert kinds == ["Größe", "脾臓"]
     assert str(seg.PatientName) == "Yamada^Tarou"
+
+
+@pytest.mark.parametrize(("keyword", "write"), [("SR", write_report), ("RTSTRUCT", write_structure_set)])
+@pytest.mark.parametrize("names", [{1: "Größe"}, {1: "脾臓"}], ids=["Latin-1", "Unicode"])
+def test_private_structures_are_called_by_their_names_in_codes(
+    make_series: MakeSeries,
+    two_boxes: np.ndarray,
+    settings: SegmentationSettings,
+    tmp_path: Path,
+    keyword: str,
+    write: Callable[..., object],
+    names: dict[int, str],
+) -> None:
+    def edit(dataset: Dataset, _: int) -> None:
+        dataset.SpecificCharacterSet, dataset.PatientName = "ISO_IR 100", "Müller^Jörg"
+
+    labelled = Labelled(read_series(make_series(edit=edit)), np.uint8(1) * (two_boxes == 1), names)
+    write(labelled, replace(settings, label_names=tuple(names.values())), tmp_path / "made.dcm")
+    made = dcmread(tmp_path / "made.dcm")
+    assert (made.Modality, str(made.PatientName)) == (keyword, "Müller^Jörg")
+    assert names[1] in {element.value for element in made.iterall() if element.keyword == "CodeMeaning"}
 
 
 def test_series_number_that_is_as_high_as_numbers_go_counts_as_none() -> None:

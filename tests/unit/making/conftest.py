@@ -77,10 +77,11 @@ def segmented(tmp_path: Path, small_study: Path) -> Iterator[Callable[..., Segme
             statistics: Mapping[str, Any] | None = None,
             flags: Sequence[Flag] = (),
             takes: Mapping[str, Takes] | None = None,
+            label: str = "bone",
         ) -> Segmented:
             store = FolderStore(tmp_path / "objects")
             _fill(ledger, small_study, outputs)
-            _put_result(store, small_study, tmp_path, statistics, flags, found=found)
+            _put_result(store, small_study, tmp_path, statistics, flags, label if found else "")
             workplace = Workplace(ledger, tmp_path)
             results = JobResults(store, workplace)
             step = Encode(ledger, workplace, results, config or Config(), b"key", takes or {})
@@ -122,8 +123,7 @@ def _put_result(
     folder: Path,
     statistics: Mapping[str, Any] | None,
     flags: Sequence[Flag],
-    *,
-    found: bool,
+    found: str,
 ) -> None:
     convert_volume(read_series(study), folder / "image.nii.gz")
     image: Any = nib.load(folder / "image.nii.gz")
@@ -137,7 +137,7 @@ def _put_result(
     manifest = Manifest(
         job_key=JOB_KEY,
         outputs={name: _output(folder / name) for name in names},
-        labels={1: "bone"},
+        labels={1: found or "bone"},
         engine=EngineInfo(name="threshold", version="1", weights=""),
         seconds={},
         peak_rss_mb=1,

@@ -49,6 +49,19 @@ def test_encode_of_a_job_with_two_outputs_records_both_as_one_set(segmented: Any
     assert site.job().state is JobState.ENCODED
 
 
+def test_encode_of_structures_that_an_engine_names_in_another_script_has_their_names(
+    segmented: Any, small_study: Path
+) -> None:
+    for path in small_study.iterdir():
+        image = dcmread(path)
+        image.SpecificCharacterSet = "ISO_IR 100"
+        image.save_as(path)
+    site = segmented("seg", label="脾臓")
+    site.encode(site.job())
+    (segment,) = site.objects()["seg"].SegmentSequence
+    assert segment.SegmentLabel == segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "脾臓"
+
+
 @pytest.mark.parametrize(
     ("rules", "names"),
     [
