@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import tests.quick_start.service_tables  # noqa: F401  (boto3 reads them once)
 from gateway.backends.aws import the_session
 from gateway.demo.loopback import free_port
 

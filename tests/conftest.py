@@ -9,6 +9,7 @@ import os
 import shutil
 import socketserver
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from gateway.adapters.dicom.peer import Peer
 from gateway.demo.children import DemoError
 from gateway.demo.loopback import free_port as free_port_now
 from gateway.demo.orthanc import Orthanc, find_orthanc
+from tests.quick_start import IRIS, quick_python
 
 # A machine that does other things at the same time is slow at times: no deadline for single cases, and half a
 # minute for what a page is to show.
@@ -135,6 +137,12 @@ def _logging_as_it_was() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture
+def quick_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that decode are forked from one that has loaded what they need (`tests.quick_start`)."""
+    monkeypatch.setattr(sys, "executable", quick_python(IRIS))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+PYTHON = sys.executable
 JOB = "tests.quick_start.job_modules"
 """What `python -m batch_job` loads."""
 IRIS = "tests.quick_start.iris_modules"
@@ -30,11 +31,11 @@ def quick_python(modules: str) -> str:
     folder = tempfile.TemporaryDirectory(prefix="quick-", dir="/tmp")  # a socket's path is 107 bytes at most
     program = Path(folder.name, "python")
     launcher = Path(__file__).with_name("launcher.py")
-    words = shlex.join([sys.executable, "-IS", str(launcher), f"{program}.socket"])
+    words = shlex.join([PYTHON, "-IS", str(launcher), f"{program}.socket"])
     program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     program.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.quick_start.server", str(program), modules],
+        [PYTHON, "-m", "tests.quick_start.server", str(program), modules],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],

@@ -15,7 +15,9 @@ import uvicorn.protocols.http.h11_impl
 import converter
 import gateway
 import tests.quick_start.job_modules
+from tests.quick_start import service_tables
 
+service_tables.read("batch", "cloudwatch", "dynamodb", "service-quotas", "sqs", "sts")
 for package in (converter, gateway):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         # Those of the cloud and the demo run elsewhere, and what is run itself must not be loaded before.

@@ -7,5 +7,7 @@ from PIL import Image
 import batch_job.bucket
 import batch_job.engines.threshold
 import batch_job.run
+from tests.quick_start import service_tables
 
 Image.preinit()
+service_tables.read("s3")

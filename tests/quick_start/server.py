@@ -19,8 +19,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-WHERE_MODULES_ARE = ("PYTHONPATH", "PYTHONHOME")
-PLACES = [os.environ.get(name) for name in WHERE_MODULES_ARE]
+OWN_PLACES = set(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+LOOKED_THROUGH = {*map(os.path.realpath, sys.path), os.path.dirname(sys.executable)}  # noqa: PTH120
+"""Where modules are found; beside Python lie only programs, of which pytest may be one."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,18 @@ def follow(process: int, connection: socket.socket) -> None:
         connection.send(code.to_bytes(4, "big", signed=True))
 
 
+def finds_the_same(request: Request) -> bool:
+    """Whether Python looks for modules where this one does, and nowhere else."""
+    places = set(filter(None, request.environment.get("PYTHONPATH", "").split(os.pathsep)))
+    is_known = places >= OWN_PLACES and {os.path.realpath(place) for place in places} <= LOOKED_THROUGH
+    return is_known and request.environment.get("PYTHONHOME") == os.environ.get("PYTHONHOME")
+
+
 def run(request: Request, program: str) -> None:
     """Be the process that is asked for."""
     os.chdir(request.folder)
-    places = [request.environment.get(name) for name in WHERE_MODULES_ARE]
     is_module = request.arguments[0] == "-m"
-    if places != PLACES or not (is_module or request.arguments[0].endswith(".py")):
+    if not (finds_the_same(request) and (is_module or request.arguments[0].endswith(".py"))):
         os.execve(sys.executable, [sys.executable, *request.arguments], request.environment)
     os.environ.clear()
     os.environ.update(request.environment)

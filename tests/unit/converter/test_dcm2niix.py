@@ -6,7 +6,6 @@ Where it has to misbehave, a script stands in that calls the real one and spoils
 import contextlib
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from converter.errors import ConversionFailed
 from converter.nifti import convert_volume
 from converter.series import Volume, read_series
 from converter.unpacking.dcm2niix import harmless
+from tests.quick_start import IRIS, quick_python
 
 MakeSeries = Callable[..., Path]
 StandIn = Callable[[str], None]
@@ -44,7 +44,7 @@ def volume(make_series: MakeSeries) -> Volume:
 
 def spoilt(change: str) -> str:
     """A script that changes the image, `image`, and its header's affine before they are looked at."""
-    return f"""real "$@" && "{sys.executable}" - <<END
+    return f"""real "$@" && cat > spoil.py <<END && "{quick_python(IRIS)}" spoil.py
 import nibabel as nib, numpy as np
 image = nib.load("out/volume.nii")
 values, affine = np.array(image.dataobj), image.affine

@@ -30,6 +30,8 @@ from converter.unpacking import pixels
 from converter.unpacking.decoding import NoDecoder
 from converter.unpacking.intensities import Rescale, Scaled, differing_frame
 
+pytestmark = pytest.mark.usefixtures("quick_children")
+
 Edit = Callable[[Dataset, int], None]
 
 FRAMES, ROWS, COLUMNS = 3, 48, 80

@@ -30,6 +30,8 @@ from converter.nifti import convert_volume, converter_version
 from converter.series import Volume, judge_series, read_header, read_series
 from converter.unpacking import decoding
 
+pytestmark = pytest.mark.usefixtures("quick_children")
+
 MakeSeries = Callable[..., Path]
 
 

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from converter import nifti_file, staged_file
 from converter.nifti_file import stage, write_labels
 from converter.staged_file import StagedFile
+from tests.quick_start import IRIS, quick_python
 
 AFFINE = np.array([[0.0, 0.8, 0, -20], [-0.7, 0, 0, 30], [0, 0, 2.5, 100], [0, 0, 0, 1]], np.float32).astype(
     float
@@ -126,8 +126,10 @@ try:
 except OSError as error:
     print(error.errno)
 """
+    program = tmp_path.parent / f"{tmp_path.name}.py"
+    program.write_text(script)
     answer = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+        [quick_python(IRIS), str(program)], capture_output=True, text=True, timeout=120, check=True
     )
     assert int(answer.stdout) == errno.EFBIG
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -1,7 +1,6 @@
 """A large volume goes through dcm2niix and through memory a part at a time, and comes out the same."""
 
 import errno
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -18,6 +17,9 @@ from converter.errors import ConversionFailed
 from converter.grid import is_exact
 from converter.nifti import convert_volume
 from converter.series import Volume, read_series
+from tests.quick_start import IRIS, quick_python
+
+pytestmark = pytest.mark.usefixtures("quick_children")
 
 MakeSeries = Callable[..., Path]
 StandIn = Callable[[str], None]
@@ -115,7 +117,7 @@ def test_pixel_that_differs_is_told_by_its_frame(
 ) -> None:
     volume = read_series(make_series(HEIGHTS))
     path = volume.frames[number - 1].path  # or its plain copy, which is tried then
-    stand_in(f"""real "$@" && "{sys.executable}" - <<END
+    stand_in(f"""real "$@" && cat > spoil.py <<END && "{quick_python(IRIS)}" spoil.py
 import nibabel as nib, numpy as np
 files = open("images.txt").read().split()
 place = files.index(next(f for f in files if f == "{path}" or f.endswith("/in/{number - 1:05d}.dcm")))

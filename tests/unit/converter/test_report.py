@@ -336,10 +336,14 @@ def without_order(tree: Mapping[str, Any]) -> Any:
 
 
 def pixelmed_errors(path: Path) -> list[str]:
-    """What DicomSRValidator complains of; newer Javas limit the size of its rules, hence the options."""
+    """What DicomSRValidator complains of; newer Javas limit the size of its rules, hence the options.
+
+    To run once it is not worth optimizing, which took more time than the rest.
+    """
     limits = [f"-Djdk.xml.xpath{each}=0" for each in ("ExprOpLimit", "TotalOpLimit", "ExprGrpLimit")]
+    java = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *limits, "-cp", "/usr/share/java/*"]
     done = subprocess.run(
-        ["java", *limits, "-cp", "/usr/share/java/*", "com.pixelmed.validate.DicomSRValidator", str(path)],
+        [*java, "com.pixelmed.validate.DicomSRValidator", str(path)],
         capture_output=True,
         text=True,
         check=False,
