@@ -9,7 +9,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from converter.errors import LabelsDoNotFit
 from converter.reading.headers import text_of
-from converter.results.header import is_our_own
+from converter.results.header import FLAGS_NOT_SHOWN, is_our_own
 from converter.seg.settings import SOP_CLASSES
 
 
@@ -30,7 +30,7 @@ class EarlierResult:
     tracking
         Structure to what tracks it over time.
     flags
-        Codes of quality flags, of whatever they are about.
+        Codes of quality flags, of whatever they are about; empty where it was sent without marks, too.
     """
 
     header: Dataset
@@ -39,6 +39,13 @@ class EarlierResult:
     volumes: Mapping[str, tuple[float, bool]]
     tracking: Mapping[str, str]
     flags: frozenset[str]
+
+    @property
+    def says_flags(self) -> bool:
+        """Whether it would say its flags if there were any."""
+        equipment = self.header.get("ContributingEquipmentSequence") or ()
+        said = [text_of(item, "ContributionDescription") for item in equipment if is_our_own(item)]
+        return not any(FLAGS_NOT_SHOWN in each for each in said)
 
     @property
     def made_at(self) -> str:

@@ -68,4 +68,4 @@ def _child(group: Dataset, concept: Code) -> Dataset:
 
 def _code(item: Dataset) -> str:
     (code,) = item.ConceptCodeSequence
-    return text_of(code, "CodeValue")
+    return text_of(code, "CodeValue") or text_of(code, "LongCodeValue")  # of more than 16 characters

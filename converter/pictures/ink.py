@@ -50,3 +50,8 @@ def line(text: str, size: int, colour: Colour, shape: tuple[int, int]) -> NDArra
     picture = Image.new("RGB", (shape[1], shape[0]), BACKGROUND)
     ImageDraw.Draw(picture).text((0, shape[0] / 2), text, colour, font(size), anchor="lm")
     return np.asarray(picture)
+
+
+def remarks(number: int) -> str:
+    """How many flags there are, in words."""
+    return f"{number} remark{'' if number == 1 else 's'} on quality"

@@ -19,7 +19,6 @@ Canvas = NDArray[np.uint8]
 LEAST_ROWS: Final = 256
 """A picture with its strip is as high at least: a smaller image gets an empty margin below."""
 MOST_COLUMNS: Final = 3
-HEAD_LINES: Final = 3
 WIDEST: Final = 13
 """In heights of the font: longer names are cut, but for their sides."""
 
@@ -30,6 +29,7 @@ class Entry:
 
     text: str
     colour: Colour
+    is_flagged: bool = False
 
 
 class Legend:
@@ -40,7 +40,9 @@ class Legend:
     entries
         By label value: all that occur in the series.
     said
-        Two lines on what found them.
+        Lines on what found them.
+    warning
+        What stands before these in the colour of warnings; empty: nothing.
     rows, columns
         Of the images.
     most
@@ -48,23 +50,30 @@ class Legend:
     """
 
     def __init__(
-        self, entries: Mapping[int, Entry], said: Sequence[str], shape: tuple[int, int], most: int
+        self,
+        entries: Mapping[int, Entry],
+        said: Sequence[str],
+        shape: tuple[int, int],
+        most: int,
+        warning: str = "",
     ) -> None:
         is_large = max(shape) >= WIDE_FROM
         self._size, self._line, self._gap = (12, 15, 8) if is_large else (10, 12, 5)
         self._mark = self._size - 3
         widest = self._size * WIDEST
         texts = [text_width(entry.text, self._size) for entry in entries.values()]
-        head = [text_width(RESEARCH_USE, self._size + 1), *(text_width(line, self._size) for line in said)]
-        needed = [*texts, *(width - self._indent for width in head)]
+        self._head = [(RESEARCH_USE, self._size + 1, WARNING)]
+        self._head += [(warning, self._size, WARNING)] if warning else []
+        self._head += [(each, self._size, FAINT) for each in said]
+        needed = [*texts, *(text_width(text, size) - self._indent for text, size, _ in self._head)]
         self._text_width = int(min(max(needed), widest)) + 1
         self.height = max(shape[0], LEAST_ROWS)
-        self._lines = (self.height - 2 * self._gap) // self._line - HEAD_LINES - 1
+        self._lines = (self.height - 2 * self._gap) // self._line - len(self._head) - 1
         self._columns = max(1, min(MOST_COLUMNS, -(-most // self._lines)))
         self._column_width = self._indent + self._text_width + self._gap
         self.width = self._gap + self._columns * self._column_width
         self.width += self.width % 2
-        self._entries, self._said = entries, said
+        self._entries = entries
         self._drawn: dict[int, Canvas] = {}
 
     @property
@@ -89,7 +98,7 @@ class Legend:
 
     def _put(self, canvas: Canvas, place: int, drawn: Canvas) -> None:
         column, row = divmod(place, self._lines)
-        top = self._gap + (HEAD_LINES + row) * self._line + self._line // 2
+        top = self._gap + (len(self._head) + row) * self._line + self._line // 2
         left = self._gap + column * self._column_width
         canvas[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
 
@@ -97,7 +106,8 @@ class Legend:
         """An entry with its mark; drawn once."""
         if value not in self._drawn:
             entry = self._entries[value]
-            drawn = self._text(fitted(entry.text, self._size, self._text_width), INK).copy()
+            ink = WARNING if entry.is_flagged else INK
+            drawn = self._text(fitted(entry.text, self._size, self._text_width), ink).copy()
             top = (self._line - self._mark) // 2
             drawn[top : top + self._mark, : self._mark] = entry.colour
             self._drawn[value] = drawn
@@ -114,8 +124,7 @@ class Legend:
         canvas = np.empty((self.height, self.width, 3), np.uint8)
         canvas[:] = BACKGROUND
         room = self.width - 2 * self._gap
-        head = [(RESEARCH_USE, self._size + 1, WARNING), *((text, self._size, FAINT) for text in self._said)]
-        for number, (text, size, colour) in enumerate(head[:HEAD_LINES]):
+        for number, (text, size, colour) in enumerate(self._head):
             top = self._gap + number * self._line
             written = line(fitted(text, size, room), size, colour, (self._line, room))
             canvas[top : top + self._line, self._gap : self._gap + room] = written

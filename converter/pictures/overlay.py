@@ -17,13 +17,13 @@ from PIL import Image, ImageDraw
 
 from converter.errors import EncodingFailed
 from converter.results.labelled import Labelled, Writer
-from converter.results.settings import ResultSettings, WrittenObject, made_with
+from converter.results.settings import MARK, ResultSettings, WrittenObject, made_with
 from converter.staged_file import flush_folder, write_whole
 from converter.uids import derived_uid
 
 from .contours import contours, line_width
 from .grey import brightness_of
-from .ink import BACKGROUND, INK, font
+from .ink import BACKGROUND, INK, font, remarks
 from .instances import Instances, OwnFacts, add_plane, picture_header
 from .legend import Entry, Legend
 from .planes import Planes, ends_of, planes_of
@@ -38,7 +38,7 @@ BYTES_IN_MB: Final = 1e6
 
 def overlay_version(drawing: Drawing) -> str:
     """Changes whenever the bytes would."""
-    return f"{made_with('2')} pillow {metadata.version('pillow')} {drawing}"
+    return f"{made_with('3')} pillow {metadata.version('pillow')} {drawing}"
 
 
 def overlay_writer(drawing: Drawing) -> Writer:
@@ -115,21 +115,28 @@ class _Series:
         entries = {}
         for value in self._labelled.values:
             found = self._settings.structure(self._labelled.names[value])
-            entries[value] = Entry(found.words, found.rgb)
-        algorithm = self._settings.algorithm
+            is_flagged = bool(self._labelled.flags_of(self._labelled.names[value]))
+            entries[value] = Entry(found.words, found.rgb, is_flagged)
+        algorithm, flags = self._settings.algorithm, self._labelled.flags
         most = max(int(np.count_nonzero(counts[1:])) for counts in self._counts)
-        return Legend(entries, [algorithm.name, algorithm.version], self._planes.shape, most)
+        said, warning = [algorithm.name, algorithm.version], remarks(len(flags)) if flags else ""
+        return Legend(entries, said, self._planes.shape, most, warning)
 
     def _made_instances(self) -> Instances:
         planes, settings, volume = self._planes, self._settings, self._labelled.volume
         said = f"Contours of {len(self._labelled.values)} structures drawn on the images; research use only"
         if self._every > 1:
             said = f"Every {_ordinal(self._every)} slice only. {said}"
-            description = f"1 of {self._every}: {settings.series_description}"[:LONGEST_DESCRIPTION].rstrip()
-            settings = replace(settings, series_description=description)
+            settings = replace(settings, series_description=self._thinned(settings.series_description))
         shared = picture_header(volume, settings, self._shape, self._drawing.transfer_syntax_uid, said)
         add_plane(shared, volume, planes.orientation_lps, planes.pixel_spacing_mm, planes.thickness_mm)
         return Instances(shared, volume)
+
+    def _thinned(self, description: str) -> str:
+        """Behind the mark of a flagged result, which stays the first word."""
+        mark = f"{MARK} " if description.startswith(MARK) else ""
+        said = f"{mark}1 of {self._every}: {description.removeprefix(mark)}"
+        return said[:LONGEST_DESCRIPTION].rstrip()
 
     def _step(self) -> int:
         """1 for every slice, n for every n-th."""

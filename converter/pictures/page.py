@@ -61,7 +61,8 @@ class Row:
 class Summary:
     """What there is to say.
 
-    `unit` is that of the means, "" where they have none; `flags` are sentences.
+    `unit` is that of the means, "" where they have none; `flags` are sentences, `cut` is how many structures
+    have a flag that says no more than the mark of their lines: that the scan cuts them.
     """
 
     algorithm: str
@@ -76,6 +77,7 @@ class Summary:
     compared: str = ""
     """With which earlier result, or why with none; empty where that was not asked for."""
     changes: Sequence[ChangeRow] = ()
+    cut: int = 0
 
 
 class Pages(Generic[S]):
@@ -117,13 +119,17 @@ class Pages(Generic[S]):
         version = fitted(sheet, f"version {summary.version}", 16, 700)
         sheet.text((MARGIN, MARGIN + 42), version, 16, Tone.FAINT)
         sheet.text((WIDTH - MARGIN, MARGIN + 42), f"made {made}", 16, Tone.FAINT, is_right=True)
-        count = len(summary.rows)
-        found = f"{count} structure{'' if count == 1 else 's'} found" if count else "Nothing was found"
-        flags = len(summary.flags)
-        marked = f", {flags} remark{'' if flags == 1 else 's'} on quality" if flags else ""
-        tone = Tone.WARNING if flags else Tone.PLAIN
-        sheet.text((MARGIN, MARGIN + 68), found + marked, 18, tone)
+        tone = Tone.WARNING if summary.flags or summary.cut else Tone.PLAIN
+        sheet.text((MARGIN, MARGIN + 68), self._in_a_line(), 18, tone)
         return MARGIN + HEAD
+
+    def _in_a_line(self) -> str:
+        """What was found, and how much of it is to be looked at twice."""
+        count, flags, cut = len(self._summary.rows), len(self._summary.flags), self._summary.cut
+        said = [f"{count} structure{'' if count == 1 else 's'} found" if count else "Nothing was found"]
+        said += [ink.remarks(flags)] if flags else []
+        said += [f"{cut} organ{'' if cut == 1 else 's'} cut off"] if cut else []
+        return ", ".join(said)
 
     def _draw_views(self, top: float) -> float:
         """The pictures, in one row where that shows them about as large as two; the height that they take."""

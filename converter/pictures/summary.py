@@ -40,12 +40,12 @@ SAID_BY_MARK: Final = "truncated"
 
 def summary_version() -> str:
     """Changes whenever the bytes of a summary would."""
-    return f"{made_with('2')} pillow {metadata.version('pillow')}"
+    return f"{made_with('3')} pillow {metadata.version('pillow')}"
 
 
 def pdf_version() -> str:
     """Changes whenever the bytes of a PDF would."""
-    return f"{made_with('2')} pillow {metadata.version('pillow')} zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    return f"{made_with('3')} pillow {metadata.version('pillow')} zlib {zlib.ZLIB_RUNTIME_VERSION}"
 
 
 def encode_summary(
@@ -122,6 +122,7 @@ def _summary(labelled: Labelled, settings: ResultSettings) -> Summary:
     rows = []
     marked = [flag for flag in labelled.flags if flag.code != SAID_BY_MARK or flag.structure is None]
     flagged = {flag.structure for flag in marked}
+    cut = {flag.structure for flag in labelled.flags if flag not in marked}
     for value, measured in labelled.measurements.items():
         name = labelled.names[value]
         found = settings.structure(name)
@@ -145,6 +146,7 @@ def _summary(labelled: Labelled, settings: ResultSettings) -> Summary:
         rows=rows,
         unit=intensity_unit(labelled.volume),
         flags=list(dict.fromkeys(flag.sentence for flag in marked)),
+        cut=len(cut),
         views=views,
         colours=colours,
         compared=labelled.comparison.sentence if labelled.comparison else "",

@@ -40,6 +40,8 @@ ACQUISITION_EQUIPMENT: Final = Code("109101", "DCM", "Acquisition Equipment")
 PROCESSING_EQUIPMENT: Final = Code("109102", "DCM", "Processing Equipment")
 """What equipment was for (PS3.16 CID 7005)."""
 RESEARCH: Final = "Automatic segmentation; research use only, not for diagnosis"
+FLAGS_NOT_SHOWN: Final = "quality flags are not shown"
+"""Stands behind that in what was made without marks, flagged or not: no marks mean nothing there."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def result_header(source: Dataset, settings: ResultSettings, kind: ObjectKind) -
     take_over(result, source, ("SpecificCharacterSet", *TYPE_2, *PATIENT_AND_STUDY, *NOT_IN_THE_DIGEST))
     if not _can_be_written(settings.texts(), result.get("SpecificCharacterSet")):
         result.SpecificCharacterSet = UTF_8
-    _add_scanner(result, source)
+    _add_scanner(result, source, settings)
     _add_series(result, settings, kind)
     _add_equipment(result, settings)
     _add_dates(result, settings)
@@ -166,12 +168,12 @@ def _file_meta(settings: ResultSettings, kind: ObjectKind) -> FileMetaDataset:
     return meta
 
 
-def _add_scanner(result: Dataset, source: Dataset) -> None:
+def _add_scanner(result: Dataset, source: Dataset, settings: ResultSettings) -> None:
     """What made the images, and what made the result of them (PS3.3 C.12.1, Contributing Equipment)."""
     ours = Dataset()
     ours.Manufacturer, ours.ManufacturerModelName = MANUFACTURER, MODEL_NAME
     ours.SoftwareVersions = metadata.version("iris-gateway")
-    ours.ContributionDescription = RESEARCH
+    ours.ContributionDescription = RESEARCH if settings.shows_flags else f"{RESEARCH}; {FLAGS_NOT_SHOWN}"
     ours.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
     result.ContributingEquipmentSequence = [ours]
     if source.get("Manufacturer"):

@@ -89,6 +89,8 @@ class ResultSettings:
     """Whose Patient IDs are, where the images do not say: with it tracking UIDs are equal over studies."""
     device_serial_number: str = "1"
     """Which of several such systems made it (PS3.3 C.7.5.2)."""
+    shows_flags: bool = True
+    """Whether it shows quality flags where there are any; otherwise it says that it does not."""
     label_names: tuple[str, ...] = ()
     """Names of structures: with them it is known beforehand which characters are needed."""
 

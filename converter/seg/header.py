@@ -17,7 +17,7 @@ from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds, validate_value
 
 from converter.geometry import positions_lps_mm
-from converter.grid import EvenVolume, needs_another_grid, source_of
+from converter.grid import EvenVolume, source_of
 from converter.reading.mosaic import TILED
 from converter.results.header import (
     ObjectKind,
@@ -26,12 +26,12 @@ from converter.results.header import (
     private_scheme,
     result_header,
 )
-from converter.results.settings import MARK
 from converter.series import Volume
 from converter.source_header import source_header
 from converter.terminology import Structure
 from converter.uids import derived_uid
 
+from .description import content_description
 from .segments import segment_sequence
 from .settings import SOP_CLASSES, SegmentationSettings, SegmentationType
 
@@ -39,10 +39,6 @@ SAME_STEP: Final = 0.01
 """Slices count as evenly spaced where each step is within this share of the mean one."""
 SAME_LINE: Final = 1e-3
 """And as a straight stack where the cosine between slice normal and line of positions is as near to 1."""
-
-
-LONGEST_DESCRIPTION: Final = 64
-"""PS3.5 6.2, value representation LO."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,28 +120,10 @@ def segmentation_header(
 
 def _add_content(seg: Dataset, settings: SegmentationSettings, volume: Volume) -> None:
     """What it is called (PS3.3 10.9, Content Identification)."""
-    description = _marked(settings, volume)[:LONGEST_DESCRIPTION]
+    description = content_description(settings, volume)
     validate_value("LO", description, config.RAISE)
     seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", description
     seg.ContentCreatorName = "Gateway^IRIS"
-
-
-def _marked(settings: SegmentationSettings, volume: Volume) -> str:
-    """The task, and that it is for research; of a flagged result first that, and for what.
-
-    Before it stands what the frames' places mean for readers that take them for an even grid.
-    """
-    said = f"{_about_grid(volume)}{settings.task} (research use only)"
-    if not settings.flags:
-        return said
-    codes = dict.fromkeys(flag.code.replace("_", " ") for flag in settings.flags)
-    return f"{MARK} {', '.join(codes)}; {said}"
-
-
-def _about_grid(volume: Volume) -> str:
-    if isinstance(volume, EvenVolume):
-        return "Even grid: "
-    return "Uneven slices, not for Slicer: " if needs_another_grid(volume) else ""
 
 
 def _describe_pixels(seg: Dataset, volume: Volume, kind: SegmentationType) -> None:

@@ -28,11 +28,14 @@ class Doubts:
     ----------
     shown
         The flags that its objects show.
+    are_shown
+        Whether they would show any.
     held_for
         Why a person has to release it first, in words; empty when nothing holds it.
     """
 
     shown: tuple[QualityFlag, ...]
+    are_shown: bool
     held_for: str
 
 
@@ -43,8 +46,10 @@ def doubts_about(ledger: Ledger, config: Config, job: JobRow, manifest: Manifest
     flags = (*map(_to_show, arrival), *map(_to_show, manifest.flags))
     is_released = bool(job.released_labels) and job.released_labels == job.labels_sha256
     holding = [flag for flag in flags if rule.on_flags == "hold" or flag.code in rule.hold_flags]
+    are_shown = rule.on_flags != "deliver"
     return Doubts(
-        shown=() if rule.on_flags == "deliver" else flags,
+        shown=flags if are_shown else (),
+        are_shown=are_shown,
         held_for="" if is_released else _in_words(holding),
     )
 

@@ -87,6 +87,8 @@ class _Wanted:
             return "with other options"
         if result.flags - {TRUNCATED}:
             return "with quality flags"
+        if not result.says_flags:
+            return "that does not say its quality flags"
         then = acquired(header, [STUDY_TIME])
         return None if then and then < self.now.acquired else ""
 

@@ -183,6 +183,7 @@ class Encode:
             labels_sha256=job.labels_sha256,
             manifest=manifest,
             flags=doubts.shown,
+            shows_flags=doubts.are_shown,
             file_of_job=partial(self._results.fetch, job, manifest),
             header_sha256=copied_header_digest(volume),
             algorithm=_algorithm(job, manifest, terms),

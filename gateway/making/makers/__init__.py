@@ -58,6 +58,8 @@ class Making:
     tracking_key: bytes
     path_of: Callable[[str], Path]
     """Where an object with this SOP Instance UID is to lie."""
+    shows_flags: bool = True
+    """Whether objects show flags at all; one that does not says so."""
     comparison: Comparison | None = None
     """With an earlier result, where the rule wants it."""
     encodings: tuple[Encoding, ...] = (Encoding(),)
@@ -132,6 +134,7 @@ class Making:
             f"{self.tracking_key.hex()} {self.issuer_of_patient_id}",
             self.header_sha256,
             self.labels_sha256,
+            *(() if self.shows_flags else ("flags are not shown",)),
             *parts,
         )
         return {
@@ -139,6 +142,7 @@ class Making:
             "sop_instance_uid": uid,
             "series_uid": series_uid_of(uid),
             "made_at": self.made_at,
+            "shows_flags": self.shows_flags,
             "algorithm": self.algorithm,
             "structures": self.terms.structures,
             "parameters": tuple(f"{name} = {json.dumps(value)}" for name, value in self.job.options.items()),

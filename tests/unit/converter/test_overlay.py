@@ -1,5 +1,6 @@
 """The output overlay: a picture a slice, its contours where the labels are, and what is said of it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from converter.pictures.grey import brightness_of
 from converter.pictures.overlay import encode_overlay
 from converter.pictures.settings import SYNTAX_NAMES, Drawing
 from converter.results.header import is_our_own
-from converter.results.labelled import Labelled
+from converter.results.labelled import Labelled, QualityFlag
 from converter.series import Volume, read_series
 from converter.terminology import structure
 from tests.pictures import NAMES, coloured, errors_of, labelled, pictures_in, place_of, settings
@@ -181,6 +182,36 @@ def test_same_labels_give_the_same_bytes(body: Labelled, tmp_path: Path) -> None
         (made.sop_instance_uid, made.sha256) for made in two
     ]
     assert [made.path.read_bytes() for made in one] == [made.path.read_bytes() for made in two]
+
+
+def test_legend_of_a_flagged_result_warns_and_names_the_structure_in_that_colour(
+    body: Labelled, tmp_path: Path
+) -> None:
+    name = body.names[body.values[0]]
+    flags = {
+        "none": (),
+        "image": (QualityFlag("gap", None, 1, "", "one is missing"),),
+        "structure": (QualityFlag("fragments", name, 53, "%", "it comes in 2 pieces"),),
+    }
+    warning = {}
+    for what, said in flags.items():
+        encode_overlay(replace(body, flags=said), settings(), Drawing(), tmp_path / what)
+        strips = [one.pixel_array[:, body.volume.columns :] for one in pictures_in(tmp_path / what)]
+        warning[what] = max(_yellow(strip) for strip in strips)
+    assert warning["none"] < warning["image"] < warning["structure"]
+
+
+def _yellow(picture: np.ndarray) -> int:
+    """Pixels about the colour of warnings."""
+    red, _, blue = np.moveaxis(picture.astype(int), 2, 0)
+    return int(np.count_nonzero(red - blue > 80))
+
+
+def test_mark_of_a_series_of_every_nth_slice_stays_its_first_word(body: Labelled, tmp_path: Path) -> None:
+    marked = replace(settings(), series_description="CHECK: Overlay IRIS total (research)")
+    encode_overlay(body, marked, Drawing.named(most_mb=0.5), tmp_path)
+    (said,) = {one.SeriesDescription for one in pictures_in(tmp_path)}
+    assert re.fullmatch(r"CHECK: 1 of \d: Overlay IRIS total \(research\)", said)
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "rle"])

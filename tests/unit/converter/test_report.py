@@ -17,6 +17,7 @@ from highdicom import sr
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 
+from converter.earlier import read_earlier
 from converter.measures import measure_labels
 from converter.report.document import write_report
 from converter.report.groups import SegmentationReference
@@ -117,6 +118,9 @@ def test_report_says_of_each_structure_whether_it_is_cut_and_what_was_noticed(re
     (flag, sentence) = evaluations.ContentSequence
     assert flag.ConceptCodeSequence[0].LongCodeValue == "spacing_above_5_mm"
     assert sentence.TextValue == SPACING.sentence
+    earlier = read_earlier(report)
+    assert earlier is not None
+    assert earlier.flags == {"truncated", "spacing_above_5_mm"}
 
 
 def test_report_names_images_algorithm_and_observer(report: Path, labelled: Labelled) -> None:

@@ -71,6 +71,15 @@ def test_page_has_structures_with_figures_flags_engine_and_research_use(
     assert "Small" not in said  # the patient's name
 
 
+def test_page_says_first_how_many_organs_are_flagged_as_cut_off(body: Labelled, tmp_path: Path) -> None:
+    flag = QualityFlag("truncated", "liver", 12.5, "%", "the liver is cut off")
+    cut = replace(body, flags=(flag,))
+    assert "1 structure found, 1 organ cut off" in texts(document_of(cut, tmp_path)).splitlines()
+    both = replace(body, flags=(flag, FLAGS[0]))
+    said = texts(document_of(both, tmp_path)).splitlines()
+    assert "1 structure found, 1 remark on quality, 1 organ cut off" in said
+
+
 def test_page_is_dated_in_the_time_zone_of_its_site(body: Labelled, tmp_path: Path) -> None:
     tokyo = settings().made_at.astimezone(ZoneInfo("Asia/Tokyo"))
     (made,) = PDF.write(body, settings(made_at=tokyo), tmp_path / "report.dcm")

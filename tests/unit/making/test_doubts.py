@@ -34,6 +34,25 @@ def test_flags_are_marked_in_description_content_and_segment(segmented: Any) -> 
     ]
 
 
+MANY = ("sides_contradict", "regions_contradict", "order_contradicts", "gap", "fragments")
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (MANY[1:3], "CHECK: regions contradict, order contradicts; research use only"),
+        (MANY, "CHECK: sides contradict and 4 more; tissue (research use only)"),
+    ],
+)
+def test_content_of_many_flags_still_says_that_it_is_for_research(
+    segmented: Any, codes: tuple[str, ...], said: str
+) -> None:
+    flags = [SWAPPED.model_copy(update={"code": code}) for code in codes]
+    site = segmented("seg", flags=flags, config=rule(hold_flags=[]))
+    site.encode(site.job())
+    assert site.objects()["seg"].ContentDescription == said
+
+
 def test_flag_of_another_structure_leaves_a_segment_unmarked(segmented: Any) -> None:
     other = CUT.model_copy(update={"structure": "lung_left"})
     site = segmented("seg", flags=(other,))

@@ -163,6 +163,19 @@ def test_flagged_result_is_used_only_where_the_scan_cuts_a_structure(
         assert [line["not_compared"] for line in row.changes] == (["cut_now"] if day else [])
 
 
+@pytest.mark.parametrize("codes", [(), ("volume_out_of_range",)])
+def test_result_that_was_sent_without_marks_is_not_used_since_nobody_knows_its_flags(
+    segmented: Any, codes: tuple[str, ...]
+) -> None:
+    flags = [Flag(code=code, structure="bone", number=1.0, unit="%", sentence="Odd.") for code in codes]
+    config = Config(rule=[{"name": "ct", "on_flags": "deliver"}], **CONFIG)
+    again = Again(segmented("seg", "sr", config=config, statistics=STATISTICS, flags=flags))
+    for output in ("sr", "seg"):
+        row = again.compared(holding(again.earlier(output)))
+        assert row.prior_date is None
+        assert row.why_none.endswith("(1 that does not say its quality flags)")
+
+
 @pytest.mark.parametrize("paths", [0, 1], ids=["at once", "after a study that is of no use"])
 def test_destination_that_cannot_be_asked_has_none_and_the_timeline_says_why(
     again: Again, paths: int
