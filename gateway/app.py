@@ -22,7 +22,7 @@ from converter.nifti import converter_version
 from gateway.adapters.descriptors import http_share, raise_descriptor_limit
 from gateway.adapters.durable import make_folder
 from gateway.adapters.holdings import Holdings
-from gateway.api.access import Access, admin_token
+from gateway.api.access import SENDER_TOKEN_NAME, TOKEN_NAME, Access, kept_token
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.arrival.completeness import LARGE, SMALL, Completeness
@@ -95,7 +95,9 @@ class App:
         rules = task_rules(config, facts)
         data_dir = config.data_dir
         _make_data_dir(data_dir)
-        self.token = admin_token(data_dir) if config.api.auth == "token" else None
+        names = (TOKEN_NAME, SENDER_TOKEN_NAME) if config.api.auth == "token" else ()
+        self._tokens = {name: kept_token(data_dir / name) for name in names}
+        self.token = self._tokens.get(TOKEN_NAME)
         bus = Bus()
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
         self._mirror = mirror_worker(config, ledger, bus)
@@ -205,12 +207,13 @@ class App:
             LedgerActions(ledger, destinations=[to.name for to in config.destination]),
             self.readiness,
             self._bus,
-            Access(self.token),
+            Access(self.token, self._tokens.get(SENDER_TOKEN_NAME)),
             JobFolderFiles(self._store.objects),
             self._uploads,
             pictures_from=self._store.origin(),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             door=self.listener.state,
+            stow=self.listener.stow,
             figures=lambda: (*self._computing.figures(), *self.listener.figures()),
             upload_room=self._uploads,
         )

@@ -1,5 +1,7 @@
 """Who may ask: one admin token, as a Bearer token of programs or exchanged for a cookie of the page.
 
+And who may send: a sender token, which opens STOW-RS and nothing else.
+
 The cookie is not the token: it is an expiry time with an HMAC under the token, so whoever reads a cookie
 cannot call the API for longer than it lasts, and a new token ends every session.
 """
@@ -14,28 +16,29 @@ from pathlib import Path
 from gateway.adapters.durable import sync_folder
 
 TOKEN_NAME = "admin-token"
+SENDER_TOKEN_NAME = "sender-token"
+ANYONE = "anyone"
 SESSION_S = 7 * 24 * 3600
 """How long a page stays signed in: a screen on the wall should not ask every morning."""
 
 
 class AccessError(Exception):
-    """The admin token cannot be made or read; the text says what to do."""
+    """A token cannot be made or read; the text says what to do."""
 
 
-def admin_token(data_dir: Path) -> str:
-    """The admin token of this gateway; made at the first start, readable by its user only.
+def kept_token(path: Path) -> str:
+    """The token in a file; made at the first start, readable by its user only.
 
     Parameters
     ----------
-    data_dir
-        Must exist.
+    path
+        Its folder must exist.
 
     Raises
     ------
     AccessError
         The file cannot be written or read, or is empty.
     """
-    path = data_dir / TOKEN_NAME
     try:
         if not path.exists():
             _make_token(path)
@@ -43,11 +46,9 @@ def admin_token(data_dir: Path) -> str:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no plain text"
-        raise AccessError(
-            f"the admin token {path} cannot be used ({why}); correct or delete the file"
-        ) from None
+        raise AccessError(f"the token {path} cannot be used ({why}); correct or delete the file") from None
     if not token:
-        raise AccessError(f"the admin token {path} is empty; delete the file, and a new one is made")
+        raise AccessError(f"the token {path} is empty; delete the file, and a new one is made")
     return token
 
 
@@ -69,16 +70,19 @@ def _make_token(path: Path) -> None:
 
 
 class Access:
-    """Compares what a request brings with the token, in constant time.
+    """Compares what a request brings with the tokens, in constant time.
 
     Parameters
     ----------
     token
-        The admin token, or None where everybody who reaches the loopback address may ask.
+        The admin token, or None where everybody who reaches the loopback address may ask, and send.
+    sender_token
+        The one that may only send; None: there is none.
     """
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, sender_token: str | None = None) -> None:
         self._token = token
+        self._sender_token = sender_token
 
     @property
     def is_open(self) -> bool:
@@ -91,13 +95,16 @@ class Access:
         return f"iris-{self._mac('cookie name')[:12]}"
 
     def knows_token(self, offered: str) -> bool:
-        """Whether this is the token."""
-        return self._token is not None and hmac.compare_digest(_digest(offered), _digest(self._token))
+        """Whether this is the admin token."""
+        return _is_same(offered, self._token)
 
     def knows_bearer(self, authorization: str) -> bool:
-        """Whether an Authorization header carries the token (RFC 6750, section 2.1)."""
-        scheme, _, offered = authorization.partition(" ")
-        return scheme.lower() == "bearer" and self.knows_token(offered.strip())
+        """Whether an Authorization header carries the admin token (RFC 6750, section 2.1)."""
+        return _is_same(_bearer(authorization), self._token)
+
+    def knows_sender(self, authorization: str) -> bool:
+        """Whether it carries the sender token."""
+        return _is_same(_bearer(authorization), self._sender_token)
 
     def new_cookie(self) -> str:
         """A cookie's value that is good for SESSION_S from now."""
@@ -113,6 +120,16 @@ class Access:
     def _mac(self, text: str) -> str:
         message = f"iris page session: {text}".encode()
         return hmac.new((self._token or "").encode(), message, hashlib.sha256).hexdigest()
+
+
+def _bearer(authorization: str) -> str:
+    """What a header offers as a token; empty where it offers none."""
+    scheme, _, offered = authorization.partition(" ")
+    return offered.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_same(offered: str, token: str | None) -> bool:
+    return token is not None and hmac.compare_digest(_digest(offered), _digest(token))
 
 
 def _digest(text: str) -> bytes:

@@ -9,6 +9,7 @@ from gateway.adapters.measures import Figure
 from gateway.events import Bus
 
 from .access import Access
+from .dicomweb_routes import dicomweb_routes
 from .door_routes import door_routes
 from .guard import Guard, Policy, TokenPolicy
 from .live import LiveFeed
@@ -18,6 +19,7 @@ from .page_routes import add_page
 from .probe_routes import probe_routes
 from .problems import add_problem_handlers
 from .readiness import Readiness
+from .senders import StudyDoor
 from .sign_in import SignIn
 from .status_routes import status_routes
 from .store import Actions, JobFiles, Json, MirrorControl, StatusStore, Uploads
@@ -36,6 +38,7 @@ def create_api(
     pictures_from: str = "",
     mirror: MirrorControl | None = None,
     door: Callable[[], Json] | None = None,
+    stow: StudyDoor | None = None,
     figures: Callable[[], Sequence[Figure]] = tuple,
     sign_in: SignIn | None = None,
     upload_room: UploadRoom | None = None,
@@ -59,6 +62,8 @@ def create_api(
         None where this app has no part in mirroring.
     door
         What is known of the DICOM port; None where there is none.
+    stow
+        Takes DICOM objects that come by STOW-RS; None: they are refused.
     figures
         Metrics of parts that are not in the store; asked at every /metrics.
     sign_in
@@ -81,6 +86,7 @@ def create_api(
     api.include_router(nifti_routes(uploads))
     api.include_router(mirror_routes(mirror))
     api.include_router(door_routes(door))
+    api.include_router(dicomweb_routes(stow))
     policy = TokenPolicy(access) if isinstance(access, Access) else access
     add_page(api, access if isinstance(access, Access) else Access(None), sign_in)
     if upload_room is not None:

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import Access
+from .access import ANYONE, SENDER_TOKEN_NAME, TOKEN_NAME, Access
 from .problems import INTERNAL, problem
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 PAGE_HEADER = "x-iris-page"
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 OPEN_FOLDER = "/page/"
+STOW_PATH = "/dicom-web/studies"
+HOW_TO_ASK = "give the admin token as Authorization: Bearer TOKEN, or open the page's address with it"
+HOW_TO_SEND = "give the token in the gateway's file sender-token as Authorization: Bearer TOKEN"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONTENT_POLICY = (
@@ -41,16 +44,16 @@ class Policy(Protocol):
     """Who may pass."""
 
     def refusal(self, scope: Scope) -> Response | None:
-        """The answer to a request that may not pass; None to one that may."""
+        """The answer to a request that may not pass; None to one that may, whose caller it may name."""
 
 
 class TokenPolicy:
-    """The gateway's own: one token, and no way for other sites' pages.
+    """The gateway's own: the admin token, one for senders, and no way for other sites' pages.
 
     * Host: on a loopback address only loopback names are answered, so that a web page which rebinds its own
       name to 127.0.0.1 gets nothing.
     * Token: everything but the two probes, the page's own files and its sign-in asks for the token or the
-      cookie.
+      cookie; STOW-RS is content with the sender token, which opens nothing else.
     * Cross-site requests: a request that changes something is refused when a browser says that another site
       made it; with the cookie it also needs a header that no form of another site can send.
     """
@@ -63,16 +66,18 @@ class TokenPolicy:
         headers = Headers(scope=scope)
         if self._is_local(scope) and not _is_loopback(_host_name(headers.get("host", ""))):
             return problem(421, "this address answers to localhost only; use http://127.0.0.1 with its port")
-        by_bearer = self._access.knows_bearer(headers.get("authorization", ""))
+        authorization = headers.get("authorization", "")
+        if _is_stow(scope["path"]) and self._access.knows_sender(authorization):
+            _name_caller(scope, SENDER_TOKEN_NAME)
+            return None
+        by_bearer = self._access.knows_bearer(authorization)
         by_cookie = has_session(self._access, headers)
         path = scope["path"]
         is_open = self._access.is_open or path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
         if not (is_open or by_bearer or by_cookie):
-            return problem(
-                401,
-                "give the admin token as Authorization: Bearer TOKEN, or open the page's address with it",
-                {"WWW-Authenticate": 'Bearer realm="iris"'},
-            )
+            how = HOW_TO_SEND if _is_stow(path) else HOW_TO_ASK
+            return problem(401, how, {"WWW-Authenticate": 'Bearer realm="iris"'})
+        _name_caller(scope, ANYONE if self._access.is_open else TOKEN_NAME)
         if scope["method"] not in SAFE_METHODS and not by_bearer:
             return _cross_site_refusal(headers, needs_header=by_cookie)
         return None
@@ -156,6 +161,15 @@ def _cross_site_refusal(headers: Headers, *, needs_header: bool) -> Response | N
     if foreign or (needs_header and PAGE_HEADER not in headers):
         return problem(403, "this request came from another site; use the page itself, or the Bearer token")
     return None
+
+
+def _is_stow(path: str) -> bool:
+    return path == STOW_PATH or path.startswith(f"{STOW_PATH}/")
+
+
+def _name_caller(scope: Scope, name: str) -> None:
+    """For whom it matters, as `request.state.caller`."""
+    scope.setdefault("state", {})["caller"] = name
 
 
 def _host_name(host: str) -> str:

@@ -25,10 +25,11 @@ from .door import Door
 from .endings import Ending, Endings
 from .guard import MAXIMUM_PDU_BYTES, Limits
 from .incoming import IncomingFile, IncomingFolder
-from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Sender
+from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Said, Sender
 from .places import Places
 from .port import open_port
 from .request import Request
+from .stow import Shared, StowDoor
 from .turned_away import TurnedAway
 from .upper_layer import begin_association
 
@@ -84,6 +85,9 @@ class Listener:
         self.limits = Limits(object_bytes=settings.max_object_mb * 1_000_000)
         self.turned_away = TurnedAway()
         """Who was rejected or aborted, and why."""
+        shared = Shared(admission, folder, intake, ledger, self._places, self.turned_away, self.endings)
+        self.stow = StowDoor(shared)
+        """The second door, at the API's port; its requests take places, too."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -125,9 +129,12 @@ class Listener:
         """What is measured of it, for the metrics."""
         pending = sum(door.pending for door in self._server.doors) if self._server is not None else 0
         return (
-            Figure("iris_associations", "Associations that are open.", self._places.taken),
-            Figure("iris_associations_limit", "Associations that may be open.", self._places.number),
+            Figure(
+                "iris_associations", "Associations and STOW-RS requests that are open.", self._places.taken
+            ),
+            Figure("iris_associations_limit", "How many of them may be open.", self._places.number),
             Figure("iris_connections_pending", "Connections that have not asked for one yet.", pending),
+            *self.stow.figures(),
             *self.turned_away.figures(),
         )
 
@@ -205,12 +212,13 @@ class Listener:
         self._forget_the_dead()
 
     def has_open_association(self, study_uid: str) -> bool:
-        """Whether an association that touched this study is still open."""
+        """Whether an association, or a request, that touched this study is still open."""
         with self._lock:
-            return any(
+            is_open = any(
                 study_uid in association.study_uids and association.thread.is_alive()
                 for association in self._open.values()
             )
+        return is_open or self.stow.has_open_request(study_uid)
 
     # -- what associations do -----------------------------------------------------------------------------
 
@@ -251,18 +259,18 @@ class Listener:
             if not self._admission.has_room():
                 log.error("no_room_left", association=association.number)
                 return OUT_OF_RESOURCES
-            status, study_uid = self._intake.take(
+            taken = self._intake.take(
                 incoming,
                 Sender(association.sender, association.number),
-                command_uids=(str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)),
+                Said((str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))),
             )
         finally:
             self._folder.done(incoming)
-        if study_uid is not None:
+        if taken.study_uid is not None:
             with self._lock:
-                association.study_uids.add(study_uid)
+                association.study_uids.add(taken.study_uid)
                 association.stored += 1
-        return status
+        return taken.status
 
     def _on_accepted(self, event: Event) -> None:
         self._association(event.assoc)

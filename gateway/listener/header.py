@@ -25,7 +25,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
 )
-from pydicom.valuerep import STANDARD_VR, VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR, VR
 
 IMAGES_OF_USE = frozenset(
     {
@@ -85,6 +85,8 @@ _UNDEFINED_LENGTH = 0xFFFFFFFF
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 9.1
 _UID_LETTERS = 64
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_FILE_META_AT = 132
+_GROUP_2 = b"\x02\x00"
 _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
 
@@ -150,7 +152,7 @@ def read_instance(path: Path) -> ReadInstance:
         header, pixels_at = _parsed(stream)
         geometry_sha256 = _geometry_digest(header)
         _check_representations(header)
-        transfer_syntax = UID(str(header.file_meta.TransferSyntaxUID))
+        transfer_syntax = _transfer_syntax(header)
         size_bytes = os.fstat(stream.fileno()).st_size
         # A deflated data set hides where its pixels begin: its digest stands for both parts.
         deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
@@ -168,6 +170,26 @@ def read_instance(path: Path) -> ReadInstance:
             geometry_sha256=geometry_sha256,
             size_bytes=size_bytes,
         )
+
+
+def uids_of_file_meta(path: Path) -> tuple[str, str]:
+    """SOP class and instance UID as a file's meta information has them; empty where it cannot be read."""
+    try:
+        meta = read_file_meta_info(path)
+    except Exception:  # whatever a parser raises on bytes from outside, or there is no such file any more
+        return "", ""
+    uids = header_text(meta, "MediaStorageSOPClassUID"), header_text(meta, "MediaStorageSOPInstanceUID")
+    return uids if all(map(_is_uid, uids)) else ("", "")
+
+
+def _transfer_syntax(header: Dataset) -> UID:
+    uid = UID(str(header.file_meta.TransferSyntaxUID))
+    if not uid.is_transfer_syntax:
+        raise NotReadable(
+            "unknown_transfer_syntax",
+            "its transfer syntax is not one of DICOM's (PS3.5 10); send it in another one",
+        )
+    return uid
 
 
 def _bytes_at(stream: BinaryIO, start: int, length: int) -> bytes:
@@ -305,9 +327,27 @@ def _is_uid(value: str) -> bool:
 
 
 def _end_of_file_meta(stream: BinaryIO) -> int:
-    """Where the data set begins: 128 bytes, DICM, and the group length element's value (PS3.10 7.1)."""
-    length = int.from_bytes(_bytes_at(stream, 140, 4), "little")
-    return 144 + length
+    """Where the data set begins: behind 128 bytes, DICM, and the elements of group 2 (PS3.10 7.1).
+
+    Their group length is not relied on: a file that its sender wrote may have a wrong one, or none.
+
+    Raises
+    ------
+    NotReadable
+        They are not in explicit VR little endian.
+    """
+    at = _FILE_META_AT
+    while (element := _bytes_at(stream, at, 12))[:2] == _GROUP_2:
+        representation = element[4:6].decode("latin-1")
+        if representation not in STANDARD_VR:
+            raise _not_dicom()
+        is_long = representation in EXPLICIT_VR_LENGTH_32
+        at += (
+            12 + int.from_bytes(element[8:], "little")
+            if is_long
+            else 8 + int.from_bytes(element[6:8], "little")
+        )
+    return at
 
 
 def _check_pixels_are_whole(stream: BinaryIO, pixels_at: int, header: Dataset, transfer_syntax: UID) -> None:

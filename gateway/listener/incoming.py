@@ -59,6 +59,11 @@ class IncomingFile:
         """Pynetdicom flushes `.file` after each fragment; one flush at the end is enough."""
         return self
 
+    @property
+    def is_too_long(self) -> bool:
+        """Whether more came than an object may have."""
+        return self._left_bytes < 0
+
     def flush(self) -> None:
         """Do nothing: `make_durable` flushes once."""
 
@@ -140,8 +145,12 @@ class IncomingFolder:
         vars(dimse_messages)["NamedTemporaryFile"] = self._make
         vars(dimse_messages)["create_file_meta"] = _file_meta_of
 
+    def new(self) -> IncomingFile:
+        """A file for an object; whoever takes it removes it."""
+        return IncomingFile(self.folder, self.has_room, self.max_object_bytes)
+
     def _make(self, **_: object) -> IncomingFile:
-        incoming = IncomingFile(self.folder, self.has_room, self.max_object_bytes)
+        incoming = self.new()
         with self._lock:
             self._of_reader.setdefault(threading.current_thread(), []).append(incoming)
         return incoming

@@ -47,6 +47,7 @@ from .header import (
     header_number,
     identifying_digest,
     read_instance,
+    uids_of_file_meta,
 )
 from .incoming import IncomingFile
 
@@ -56,7 +57,15 @@ log = structlog.get_logger(__name__)
 SUCCESS = 0x0000
 KEPT_ASIDE = 0xB007  # warning: data set does not match SOP class, here: kept, a person will look at it
 CANNOT_UNDERSTAND = 0xC000
+NOT_OF_THIS_STUDY = 0xC409  # a failure: PS3.18 I.2.2 leaves its code to us, dcm4chee has this one
 OUT_OF_RESOURCES = 0xA700
+
+OTHER_UIDS = Damaged(
+    "command_differs", "SOP class or instance UID of the request differ from those in the data set"
+)
+OTHER_STUDY = Damaged(
+    "another_study", "the request was for another study than the data set says; correct the sender"
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,31 @@ class Sender:
     ae_title: str
     association: int
 
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one object."""
+
+    status: int
+    """Of a C-STORE response."""
+    study_uid: str | None = None
+    """The study that it was filed under, if any."""
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    """As it says itself, in its data set or else in its file meta information; empty where it does not."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a request says of the object that it brings; None: nothing."""
+
+    sop_uids: tuple[str, str] | None = None
+    """Affected SOP Class UID and Affected SOP Instance UID of a C-STORE request."""
+    study_uid: str | None = None
+    """The study that a STOW-RS request is for (PS3.18 10.5.1)."""
+
+
+NOTHING_SAID = Said()
 
 FOUND = Sender(FOUND_AT_START, 0)
 """Of what lies in the archive without the ledger knowing it: nobody else has it to send it again."""
@@ -96,32 +130,18 @@ class Intake:
         # An association holds one at a time; who adopts a file under a strange name holds two.
         self._locks = locks or DataLocks()
 
-    def take(
-        self, incoming: IncomingFile, sender: Sender, *, command_uids: tuple[str, str] | None = None
-    ) -> tuple[int, str | None]:
-        """Take one received object.
-
-        Parameters
-        ----------
-        command_uids
-            Affected SOP Class UID and Affected SOP Instance UID of the C-STORE request.
-
-        Returns
-        -------
-        status, study_uid
-            The C-STORE status, and the study that the object was filed under, if any.
-        """
+    def take(self, incoming: IncomingFile, sender: Sender, said: Said = NOTHING_SAID) -> Taken:
+        """Take one received object; `said` is what its request says of it."""
         try:
             incoming.make_durable()
-            return self._take_file(incoming.path, sender, command_uids)
+            return self._take_file(incoming.path, sender, said)
         except (OSError, sqlite3.Error) as error:
             log.error(
                 "instance_not_durable", error=type(error).__name__, number=getattr(error, "errno", None)
             )
-            return OUT_OF_RESOURCES, None
         except Exception:
             log.exception("intake_failed")
-            return OUT_OF_RESOURCES, None
+        return Taken(OUT_OF_RESOURCES, None, *uids_of_file_meta(incoming.path))
 
     def adopt(self, path: Path) -> bool:
         """File one file of the archive that the ledger does not know; False where it does by now.
@@ -137,26 +157,26 @@ class Intake:
         with self._locks.instances.of(path.name):
             if is_known_file(self._ledger, name) or not path.exists():
                 return False
-            self._take_file(path, FOUND, None)
+            self._take_file(path, FOUND, NOTHING_SAID)
             if path.exists() and not is_known_file(self._ledger, name):
                 path.unlink()  # the same as a known one, whose own file is sound
             return True
 
-    def _take_file(
-        self, path: Path, sender: Sender, command_uids: tuple[str, str] | None
-    ) -> tuple[int, str | None]:
+    def _take_file(self, path: Path, sender: Sender, said: Said) -> Taken:
         try:
             read = read_instance(path)
-        except Damaged as damaged:
-            return self._refuse(path, damaged, sender, KEPT_ASIDE), None
         except NotReadable as unreadable:
-            return self._refuse(path, unreadable, sender, CANNOT_UNDERSTAND), None
-        try:
-            _check_command(read, command_uids)
-        except Damaged as contradiction:
-            return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
+            status = KEPT_ASIDE if isinstance(unreadable, Damaged) else CANNOT_UNDERSTAND
+            named = uids_of_file_meta(path)
+            return Taken(self._refuse(path, unreadable, sender, status), None, *named)
+        uids = read.text("SOPClassUID"), read.text("SOPInstanceUID")
+        if said.sop_uids not in (None, uids):
+            return Taken(self._refuse(path, OTHER_UIDS, sender, KEPT_ASIDE, read), None, *uids)
+        if said.study_uid not in (None, read.text("StudyInstanceUID")):
+            return Taken(self._refuse(path, OTHER_STUDY, sender, NOT_OF_THIS_STUDY, read), None, *uids)
         with self._locks.instances.of(uid_part(read.text("SOPInstanceUID"))):
-            return self._file(path, read, sender)
+            status, study_uid = self._file(path, read, sender)
+        return Taken(status, study_uid, *uids)
 
     def _file(self, path: Path, read: ReadInstance, sender: Sender) -> tuple[int, str | None]:
         study_uid, sop_instance_uid = read.text("StudyInstanceUID"), read.text("SOPInstanceUID")
@@ -282,13 +302,6 @@ def _usefulness(read: ReadInstance) -> tuple[bool, str]:
     if sop_class not in IMAGES_OF_USE:
         return False, f"not a CT or MR image ({sop_class.name})"
     return True, ""
-
-
-def _check_command(read: ReadInstance, command_uids: tuple[str, str] | None) -> None:
-    if command_uids is not None and command_uids != (read.text("SOPClassUID"), read.text("SOPInstanceUID")):
-        raise Damaged(
-            "command_differs", "SOP class or instance UID of the request differ from those in the data set"
-        )
 
 
 def _check_series(read: ReadInstance, filed_under: str | None) -> None:

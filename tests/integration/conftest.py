@@ -52,6 +52,7 @@ class Gate:
     allow: list[AllowedSender] = field(default_factory=list)
     low_water_mb: int = 0
     max_associations: int = 32
+    max_object_mb: int = 8192
     check_called_ae_title: bool = False
     tls: ListenerTls = field(default_factory=ListenerTls)
     tls_port: int | None = None
@@ -71,6 +72,7 @@ class Gate:
             Dicom(
                 port=0,
                 max_associations=self.max_associations,
+                max_object_mb=self.max_object_mb,
                 check_called_ae_title=self.check_called_ae_title,
                 tls=self.tls,
                 tls_port=self.tls_port,

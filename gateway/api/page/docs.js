@@ -23,8 +23,8 @@ try {
   show(content,
     make("h1", {}, `${api.info.title} ${api.info.version}`),
     make("p", {}, api.info.description),
-    make("p", {}, "Programs send the admin token as ", make("code", {}, "Authorization: Bearer TOKEN"),
-      ". Errors are RFC 9457 problem details. The whole description, with every field: ",
+    make("p", {}, "Programs send the admin token, senders by STOW-RS the sender token, as ",
+      make("code", {}, "Authorization: Bearer TOKEN"), ". Errors are RFC 9457 problem details. The whole description, with every field: ",
       make("a", { href: "/openapi.json" }, "openapi.json"), "."),
     ...operations);
 } catch (error) {

@@ -177,6 +177,13 @@ def test_openapi_in_the_cloud_is_that_of_the_gateway(ledger: MirroredLedger, fun
     assert function.get("/openapi.json").json() == api.openapi()
 
 
+def test_dicom_in_the_cloud_is_taken_by_gateways_only(function: Function) -> None:
+    for path in ("/dicom-web/studies", "/dicom-web/studies/1.2.3"):
+        answer = function.post(path)
+        assert (answer.status, answer.headers["content-type"]) == (501, "application/problem+json")
+        assert "gateway of the site" in answer.json()["detail"]
+
+
 class _NoFiles:
     def located(self, job_key: str, name: str) -> None:
         return None

@@ -10,7 +10,7 @@ from batch_job.folder import JobFolder
 from converter.staged_file import StagedFile
 from gateway.adapters.durable import make_folder, write_durably
 from gateway.adapters.folder import FolderStore
-from gateway.api.access import admin_token
+from gateway.api.access import kept_token
 from gateway.files.site_secret import site_secret
 from gateway.ledger.backup import back_up
 from gateway.ledger.store import Ledger
@@ -85,7 +85,7 @@ def _secret(folder: Path) -> Path:
 
 
 def _token(folder: Path) -> Path:
-    admin_token(folder)
+    kept_token(folder / "admin-token")
     return folder / "admin-token"
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gateway.api import access as access_module
-from gateway.api.access import SESSION_S, Access, AccessError, admin_token
+from gateway.api.access import SESSION_S, Access, AccessError, kept_token
 
 PROTECTED = [
     "/api/v1/studies",
@@ -25,31 +25,31 @@ PROTECTED = [
 
 
 def test_admin_token_made_at_first_start_is_kept_and_private(tmp_path: Path) -> None:
-    first = admin_token(tmp_path)
+    first = kept_token(tmp_path / "admin-token")
     assert len(first) >= 32
-    assert admin_token(tmp_path) == first
+    assert kept_token(tmp_path / "admin-token") == first
     assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["admin-token"]
 
 
 def test_admin_token_readable_by_others_is_closed(tmp_path: Path) -> None:
-    admin_token(tmp_path)
+    kept_token(tmp_path / "admin-token")
     (tmp_path / "admin-token").chmod(0o644)
-    admin_token(tmp_path)
+    kept_token(tmp_path / "admin-token")
     assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
 
 
 def test_admin_token_two_sites_differ(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    assert admin_token(tmp_path / "a") != admin_token(tmp_path / "b")
+    assert kept_token(tmp_path / "a" / "admin-token") != kept_token(tmp_path / "b" / "admin-token")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
 def test_admin_token_unusable_file_is_refused_with_the_way_out(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "admin-token").write_bytes(content)
     with pytest.raises(AccessError, match="delete the file"):
-        admin_token(tmp_path)
+        kept_token(tmp_path / "admin-token")
 
 
 @pytest.mark.parametrize("address", PROTECTED)

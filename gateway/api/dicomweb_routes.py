@@ -1,0 +1,101 @@
+"""STOW-RS: DICOM objects by HTTP (PS3.18 10.5), read as they come, and taken as those of C-STORE are."""
+
+from typing import Any, Final
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request, Response, Security
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from .guard import STOW_PATH
+from .parts import Parts, UnusableType, boundary_of
+from .problems import DOCUMENTED, NOT_IN_THE_CLOUD, documented
+from .senders import StudyDoor
+from .store import NotHere
+from .store_response import JSON_TYPE, XML_TYPE, encoded, http_status, media_type_of, response_module
+
+THREADS: Final = 8
+"""So many requests write at the same time; more would leave none for those who ask."""
+TRY_AGAIN_S: Final = 30
+
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {'multipart/related; type="application/dicom"': {"schema": {"type": "string"}}},
+    }
+}
+_ANSWERS: Final = {
+    "content": {JSON_TYPE: {"schema": {"type": "object"}}, XML_TYPE: {"schema": {"type": "string"}}}
+}
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "every instance is stored", **_ANSWERS},
+    202: {
+        "description": "some are stored, or kept aside: warnings or failures stand in the answer",
+        **_ANSWERS,
+    },
+    400: {"description": "the body cannot be parsed, and nothing of it is stored", **_ANSWERS},
+    409: {"description": "none is stored; why stands in the answer", **_ANSWERS},
+    **documented(406, 415, 503),
+    **NOT_IN_THE_CLOUD,
+}
+
+
+def dicomweb_routes(door: StudyDoor | None) -> APIRouter:
+    """/dicom-web/studies; without a door it says who has one."""
+    router = APIRouter(
+        prefix=STOW_PATH,
+        responses=DOCUMENTED | _RESPONSES,
+        dependencies=[Security(HTTPBearer(auto_error=False))],
+        tags=["dicom-web"],
+    )
+    threads = CapacityLimiter(THREADS)
+
+    @router.post("", openapi_extra=_BODY)
+    async def store_instances(request: Request) -> Response:
+        """Store DICOM objects of whatever studies (STOW-RS)."""
+        return await _store(request, door, None, threads)
+
+    @router.post("/{study_uid}", openapi_extra=_BODY)
+    async def store_instances_of_study(request: Request, study_uid: str) -> Response:
+        """Store DICOM objects of one study; those of another one fail (STOW-RS)."""
+        return await _store(request, door, study_uid, threads)
+
+    return router
+
+
+async def _store(
+    request: Request, door: StudyDoor | None, study_uid: str | None, threads: CapacityLimiter
+) -> Response:
+    if door is None:
+        raise NotHere("DICOM objects are taken by gateways only; send them to the gateway of the site")
+    boundary, media_type = _checked(request)
+    address = request.client.host if request.client else ""
+    opened = await run_sync(door.open, request.state.caller, address, study_uid, limiter=threads)
+    if isinstance(opened, str):
+        raise HTTPException(503, f"nothing is taken now: {opened}", {"Retry-After": str(TRY_AGAIN_S)})
+    parts = Parts(boundary, opened)
+    try:
+        async for piece in request.stream():
+            await run_sync(parts.feed, piece, limiter=threads)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it
+    finally:
+        await run_sync(lambda: opened.close(whole=parts.is_whole), limiter=threads)
+    answer = encoded(response_module(parts.stored, parts.others), media_type)
+    return Response(answer, http_status(parts.stored, parts.others), media_type=media_type)
+
+
+def _checked(request: Request) -> tuple[bytes, str]:
+    """The body's boundary, and the media type of the answer."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise HTTPException(415, "send the body as it is, without a Content-Encoding")
+    try:
+        boundary = boundary_of(request.headers.get("content-type", ""))
+    except UnusableType as error:
+        raise HTTPException(415, str(error)) from None
+    media_type = media_type_of(",".join(request.headers.getlist("accept")))
+    if media_type is None:
+        raise HTTPException(406, f"the answer can be had as {JSON_TYPE} or {XML_TYPE}; ask for one of them")
+    return boundary, media_type

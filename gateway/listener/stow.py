@@ -1,0 +1,183 @@
+"""The second door: what STOW-RS requests bring goes through the same intake (PS3.18 10.5).
+
+A request is what an association is at the first one. It takes a place while it is open; one that came to its
+end is a release, and a broken one an abort. How it is spoken is the API's trade; this is what it calls.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.adapters.measures import Figure
+from gateway.ledger.records import utc_now
+from gateway.ledger.store import Ledger
+
+from .admission import Admission
+from .endings import Ending, Endings
+from .incoming import IncomingFile, IncomingFolder
+from .intake import OUT_OF_RESOURCES, Intake, Said, Sender, Taken
+from .places import Places
+from .turned_away import TurnedAway
+
+log = structlog.get_logger(__name__)
+
+TOO_LONG = 0xA710
+"""A failure for want of resources (PS3.18 I.2.2): the object is longer than `dicom.max_object_mb`."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What this door shares with the DICOM port."""
+
+    admission: Admission
+    folder: IncomingFolder
+    intake: Intake
+    ledger: Ledger
+    places: Places
+    turned_away: TurnedAway
+    endings: Endings
+
+
+class StowDoor:
+    """Lets requests in, and knows those that are open."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._lock = threading.Lock()
+        self._open: set[StowRequest] = set()
+        self._count = 0
+
+    def open(self, sender: str, address: str, study_uid: str | None) -> "StowRequest | str":
+        """Let a request in, or say why not.
+
+        Parameters
+        ----------
+        sender
+            The name of the token that it came with; it stands where a calling AE title does.
+        study_uid
+            The study that it is for; None: any.
+        """
+        why_not = self._why_not()
+        if why_not:
+            self._shared.turned_away.tell("rejected", sender, address, why_not)
+            return why_not
+        with self._lock:
+            self._count += 1
+            said = Said(study_uid=study_uid)
+            request = StowRequest(self, self._shared, Sender(sender, self._count), address, said)
+            self._open.add(request)
+        return request
+
+    def has_open_request(self, study_uid: str) -> bool:
+        """Whether a request that touched this study is still open."""
+        with self._lock:
+            return any(study_uid in request.study_uids for request in self._open)
+
+    def figures(self) -> Sequence[Figure]:
+        """What is measured of it, for the metrics."""
+        with self._lock:
+            return (Figure("iris_stow_requests", "STOW-RS requests that are open.", len(self._open)),)
+
+    def forget(self, request: "StowRequest") -> None:
+        """It is over."""
+        with self._lock:
+            self._open.discard(request)
+        self._shared.places.give_back()
+
+    def _why_not(self) -> str:
+        if self._shared.ledger.damage:
+            return "the ledger is damaged"
+        if not self._shared.admission.has_room():
+            return "the disk is under its low-water mark"
+        if not self._shared.places.take():
+            return f"{self._shared.places.number} associations and requests are open (dicom.max_associations)"
+        return ""
+
+
+@dataclass(eq=False)
+class StowRequest:
+    """One request: objects one after the other, each begun, written and ended; then it is closed, once.
+
+    Its calls come one at a time, in whatever threads.
+    """
+
+    _door: StowDoor
+    _shared: Shared
+    _sender: Sender
+    _address: str
+    _said: Said
+    study_uids: set[str] = field(default_factory=set)
+    _opened_at: str = field(default_factory=utc_now)
+    _stored: int = 0
+    _incoming: IncomingFile | None = None
+
+    def begin(self) -> None:
+        """An object follows."""
+        self._incoming = self._shared.folder.new()
+
+    def write(self, data: bytes) -> None:
+        """More of it; what cannot be kept is thrown away, and `end` says so."""
+        assert self._incoming is not None
+        self._incoming.write(data)
+
+    def end(self) -> Taken:
+        """It is whole: take it. What is answered as stored is on the disk for good."""
+        incoming = self._incoming
+        assert incoming is not None
+        try:
+            taken = self._take(incoming)
+        finally:
+            self._discard()
+        if taken.study_uid is not None:
+            self.study_uids = self.study_uids | {taken.study_uid}  # others look at it meanwhile
+            self._stored += 1
+        return taken
+
+    def close(self, *, whole: bool) -> None:
+        """The request is over.
+
+        Parameters
+        ----------
+        whole
+            It came to its own end; else it was broken off, and what it had begun is thrown away.
+        """
+        self._discard()
+        self._door.forget(self)
+        if not whole:
+            self._shared.turned_away.tell(
+                "aborted", self._sender.ae_title, self._address, "its body is broken, or was broken off"
+            )
+        if not self.study_uids:
+            return
+        log.info(
+            "stow_request_closed",
+            number=self._sender.association,
+            whole=whole,
+            objects=self._stored,
+            studies=len(self.study_uids),
+        )
+        self._shared.endings.tell(
+            Ending(
+                self._sender.association,
+                self._sender.ae_title,
+                whole,
+                frozenset(self.study_uids),
+                self._opened_at,
+            )
+        )
+
+    def _take(self, incoming: IncomingFile) -> Taken:
+        if incoming.is_too_long:
+            log.warning("object_too_long", number=self._sender.association)
+            return Taken(TOO_LONG)
+        if not self._shared.admission.has_room():
+            log.error("no_room_left", number=self._sender.association)
+            return Taken(OUT_OF_RESOURCES)
+        return self._shared.intake.take(incoming, self._sender, self._said)
+
+    def _discard(self) -> None:
+        if self._incoming is not None:
+            self._incoming.remove()
+            self._incoming = None
