@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from .errors import LabelsDoNotFit
 from .geometry import labels_on_frames
 from .grid import even_volume, source_of
+from .reading.headers import text_of
 from .results.labelled import Labelled, Writer
 from .results.settings import (
     SERIES_NUMBER,
@@ -29,12 +31,28 @@ from .uids import derived_uid
 class LabelTable:
     """What the values of a label map mean, and what found them.
 
-    `task` is what it is called in descriptions, `names` goes from label value to structure name.
+    `task` is what it is called in descriptions, `names` goes from label value to structure name. It is for
+    images of that `modality` only, where it names one: tasks for CT and for MR have other names for a value.
     """
 
     task: str
     names: Mapping[int, str]
     terms: Terms
+    modality: str = ""
+
+    def require_fits(self, volume: Volume) -> None:
+        """Refuse images that it is not for.
+
+        Raises
+        ------
+        LabelsDoNotFit
+        """
+        own = text_of(volume.header, "Modality")
+        if self.modality and own and own != self.modality:
+            raise LabelsDoNotFit(
+                f"the task {self.task} is for {self.modality}, the series is {own}: structures may "
+                "get wrong names; name the task that made the label map, or say what its values mean"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,7 @@ def encode_label_file(
     """
     writer, wording = writer or segmentation_writer(Encoding()), wording or Wording()
     volume = read_series(series_dir)
+    table.require_fits(volume)
     if is_on_even_grid:
         volume = even_volume(volume)
     labelled = Labelled(volume, labels_on_frames(labels, volume), table.names)

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from .colours import rgb_of
 from .errors import LabelsDoNotFit
 from .geometry import frames_on_grid
-from .grid import grid_of
+from .grid import even_volume, grid_of, needs_another_grid
 from .nifti_file import write_labels
 from .reading.headers import numbers_of
 from .seg.file import SegmentationFile, open_segmentation
@@ -103,7 +103,8 @@ def read_masks(path: Path, volume: Volume) -> dict[Segment, NDArray[np.bool_]]:
 def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]:
     """Write a segmentation as a label map NIfTI on the grid that `convert_volume` gives.
 
-    Values are the engine's own where every segment says its one, else the segment numbers.
+    It lies on the slices, or where these lean or are uneven on their even grid. Values are the engine's own
+    where every segment says its one, else the segment numbers.
 
     Returns
     -------
@@ -114,7 +115,13 @@ def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]
     ------
     LabelsDoNotFit, OSError
     """
-    read = read_segmentation(path, volume)
+    try:
+        read = read_segmentation(path, volume)
+    except LabelsDoNotFit:
+        if not needs_another_grid(volume):
+            raise
+        volume = even_volume(volume)
+        read = read_segmentation(path, volume)
     own_values = [segment.label_value for segment in read.segments]
     has_own = None not in own_values and len(set(own_values)) == len(own_values)
     table = {

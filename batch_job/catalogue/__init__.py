@@ -5,7 +5,8 @@ configuration, doctor, status page and converter say of an engine, they read her
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from batch_job.refusals import ContractError, printable, reasons_in
 
 FOLDER: Final = Path(__file__).parent
+MOST_IN_A_SENTENCE: Final = 5
 LEAST_BYTES_A_VOXEL: Final = 2
 """A label map, and its copy on the way out: no engine needs less."""
 
@@ -176,7 +178,7 @@ def task_facts(engine: str, task: str) -> TaskFacts:
     """Look a task of an engine up; `ContractError` says which ones it has."""
     tasks = engine_facts(engine).tasks
     if task not in tasks:
-        raise ContractError(f'{engine} has no task "{printable(task)}"; it has: {", ".join(tasks)}')
+        raise ContractError(f'{engine} has no task "{printable(task)}"; it has: {_meant(task, tasks)}')
     return tasks[task]
 
 
@@ -198,8 +200,16 @@ def find_task(wish: str) -> tuple[EngineFacts, str]:
     if having:
         ways = " or ".join(f"{facts.name}/{task}" for facts in having)
         raise ContractError(f'more than one engine has a task "{printable(task)}"; write {ways}')
-    known = ", ".join(name for facts in engines().values() for name in facts.tasks)
+    known = _meant(task, [name for facts in engines().values() for name in facts.tasks])
     raise ContractError(f'no engine has a task "{printable(task)}"; known: {known}')
+
+
+def _meant(wish: str, tasks: Collection[str]) -> str:
+    """Tasks for a sentence: of many those that may be meant, and where all of them stand."""
+    if len(tasks) <= MOST_IN_A_SENTENCE:
+        return ", ".join(tasks)
+    near = get_close_matches(wish, tasks, MOST_IN_A_SENTENCE) or list(tasks)[:MOST_IN_A_SENTENCE]
+    return f"{', '.join(near)} and {len(tasks) - len(near)} more, which docs/operator.md lists"
 
 
 def read_engine(path: Path) -> EngineFacts:

@@ -213,7 +213,7 @@ def _label_table(task: str, names: Path | None) -> "LabelTable":
         table = label_table(*find_task(task))
     except ContractError as error:
         fail(str(error))
-    return table if names is None else replace(table, names=_read_names(names))
+    return table if names is None else replace(table, names=_read_names(names), modality="")
 
 
 def _read_names(path: Path) -> dict[int, str]:

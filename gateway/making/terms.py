@@ -17,4 +17,5 @@ def engine_terms(facts: EngineFacts) -> Terms:
 
 def label_table(facts: EngineFacts, task: str) -> LabelTable:
     """What the values of a label map of a task mean, for one that comes without a manifest."""
-    return LabelTable(task, facts.tasks[task].labels, engine_terms(facts))
+    of_task = facts.tasks[task]
+    return LabelTable(task, of_task.labels, engine_terms(facts), of_task.modality)

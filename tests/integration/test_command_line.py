@@ -306,11 +306,24 @@ def test_convert_of_no_volume_fails_with_one_line_that_says_why(iris: Iris, data
     assert len(answer.stderr.strip().splitlines()) == 1
 
 
-def test_encode_with_an_unknown_task_names_the_known_ones(iris: Iris, torso: Path, data: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("total_mri", "known: total_mr, "),
+        ("everything", "more, which docs/operator.md lists"),
+        ("totalsegmentator/total_mri", "it has: total_mr, "),
+        ("total_mr", "the task total_mr is for MR, the series is CT"),
+    ],
+)
+def test_encode_with_a_task_that_is_not_known_or_not_for_the_series_says_so_in_a_few_words(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path, task: str, words: str
+) -> None:
     labels = data / "ct-torso-3mm" / "labels.nii.gz"
-    answer = iris("encode", torso, labels, "seg.dcm", "--task", "everything")
+    answer = iris("encode", torso, labels, "seg.dcm", "--task", task)
     assert answer.returncode == 1
-    assert "total_mr" in answer.stderr
+    assert words in answer.stderr
+    assert len(answer.stderr) < 300
+    assert not (tmp_path / "seg.dcm").exists()
 
 
 def test_encode_of_labels_of_another_series_fails(iris: Iris, demo_study: Path, data: Path) -> None:

@@ -121,13 +121,15 @@ def test_operators_guide_describes_every_object_store_as_the_catalogue_does() ->
     )
 
 
-def test_operators_guide_names_the_tasks_that_need_a_licence_and_every_option_of_the_engine() -> None:
+def test_operators_guide_names_every_task_by_its_licence_and_every_option_of_the_engine() -> None:
     section = (
         OPERATOR.read_text(encoding="utf-8").partition("\n## TotalSegmentator\n")[2].partition("\n## ")[0]
     )
-    licensed = section.partition("need a licence")[2].partition(": ")[2].partition(". ")[0]
     facts = engine_facts("totalsegmentator")
-    assert re.findall(r"`(\w+)`", licensed) == [name for name, of in facts.tasks.items() if of.is_licensed]
+    for said, is_licensed in (("need a licence", True), ("need\\s+none", False)):
+        (listed,) = re.findall(rf"These {said}.*?: (`.*?)\. ", section, re.DOTALL)
+        tasks = [name for name, of in facts.tasks.items() if of.is_licensed is is_licensed]
+        assert re.findall(r"`(\w+)`", listed) == tasks
     assert set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)) == set(facts.option_defaults)
 
 

@@ -19,7 +19,7 @@ from converter import segmentation
 from converter.derived_series import MadeUpStudy
 from converter.errors import EncodingFailed, LabelsDoNotFit
 from converter.geometry import labels_on_frames
-from converter.grid import even_volume
+from converter.grid import even_volume, require_own_grid
 from converter.results.header import is_our_own
 from converter.seg.planes import Planes
 from converter.seg.writer import FrameOrder, Writable
@@ -365,6 +365,9 @@ def test_even_grid_is_valid_and_refers_to_the_series_but_to_no_slice(
     assert seg.ContentDescription == "Even grid: tissue (research use only)"
     with pytest.raises(LabelsDoNotFit, match="on another grid"):
         read_segmentation(encoded.path, volume)
+    decode_segmentation(encoded.path, volume, tmp_path / "back.nii.gz")
+    assert np.array_equal(labels_on_frames(tmp_path / "back.nii.gz", even), labels)
+    require_own_grid(tmp_path / "back.nii.gz", volume)  # that of the series' NIfTI
 
 
 def test_segmentation_on_uneven_slices_says_for_whom_it_is_not(
