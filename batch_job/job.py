@@ -6,6 +6,7 @@ from typing import Final
 
 from .contract import (
     CHECKPOINT_NAME,
+    LABELS_NAME,
     MANIFEST_NAME,
     PROGRESS_NAME,
     REQUEST_NAME,
@@ -63,7 +64,8 @@ class Job:
             manifest = Manifest.from_json(content)
         except ContractError:
             return False
-        return manifest.job_key == job_key and all(
+        is_a_result = manifest.job_key == job_key and LABELS_NAME in manifest.outputs
+        return is_a_result and all(
             self._is_as_named(manifest.where(name), output) for name, output in manifest.outputs.items()
         )
 

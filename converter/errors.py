@@ -12,6 +12,14 @@
 """
 
 
+def is_the_machines(error: BaseException) -> bool:
+    """Whether the machine lacks something, whatever it was doing: no fault of the bytes that it read.
+
+    What libraries raise of themselves as an OSError has no number.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+
+
 class ConverterError(Exception):
     """The root of everything that the converter raises on purpose."""
 

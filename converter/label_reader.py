@@ -11,7 +11,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from .errors import LabelsDoNotFit
+from .errors import LabelsDoNotFit, is_the_machines
 
 LARGEST_LABEL = 255
 _UNREADABLE = (
@@ -56,7 +56,9 @@ def read_grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
 def _as_refusals() -> Iterator[None]:
     try:
         yield
-    except _UNREADABLE:
+    except _UNREADABLE as error:
+        if is_the_machines(error):
+            raise
         raise LabelsDoNotFit("the label map is no NIfTI file that could be read") from None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom import Dataset, config, dcmread
 from pydicom.uid import Comprehensive3DSRStorage
 
-from converter.errors import LabelsDoNotFit
+from converter.errors import is_the_machines
 from converter.reading.headers import text_of
 from converter.results.header import FLAGS_NOT_SHOWN, is_our_own
 from converter.seg.settings import SOP_CLASSES
@@ -72,9 +72,7 @@ def read_earlier(path: Path) -> EarlierResult | None:
             if kind == Comprehensive3DSRStorage:
                 return read_report(header)
             return read_segments(path) if kind in map(str, SOP_CLASSES.values()) else None
-    except OSError:
-        raise
-    except LabelsDoNotFit:
-        return None
-    except Exception:  # whatever a parser raises on bytes from outside
+    except Exception as error:  # LabelsDoNotFit, or whatever a parser raises on bytes from outside
+        if is_the_machines(error):
+            raise
         return None

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydicom import Dataset, config, dcmread
 
-from converter.errors import LabelsDoNotFit
+from converter.errors import LabelsDoNotFit, is_the_machines
 from converter.reading.headers import text_of
 from converter.results.header import is_our_own
 from converter.seg.file import open_segmentation
@@ -163,9 +163,9 @@ def _whole_header(path: Path) -> Dataset:
     try:
         with config.disable_value_validation():
             return dcmread(path, stop_before_pixels=True)
-    except OSError:
-        raise
-    except Exception:  # whatever a parser raises on bytes from outside
+    except Exception as error:  # whatever a parser raises on bytes from outside
+        if is_the_machines(error):
+            raise
         raise LabelsDoNotFit("the segmentation is no DICOM file that could be read") from None
 
 

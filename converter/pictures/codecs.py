@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from converter.errors import EncodingFailed
+from converter.errors import EncodingFailed, is_the_machines
 from converter.explicit_vr import (
     SEQUENCE_END,
     UNDEFINED_LENGTH,
@@ -93,7 +93,9 @@ def _decoded(frame: bytes, shape: tuple[int, ...], syntax: UID) -> NDArray[np.ui
             with Image.open(io.BytesIO(frame)) as read:
                 return np.asarray(read)
         return _by_pydicom(frame, rows, columns, syntax)
-    except Exception:  # whatever a codec raises
+    except Exception as error:  # whatever a codec raises
+        if is_the_machines(error):
+            raise
         return np.zeros(0, np.uint8)
 
 

@@ -24,7 +24,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
-from converter.errors import UnusableSeries
+from converter.errors import UnusableSeries, is_the_machines
 
 from .headers import one_tag
 
@@ -98,7 +98,7 @@ class HeaderReader:
         except InvalidDicomError:
             raise UnusableSeries("a file is not DICOM (no DICM prefix); leave it out") from None
         except Exception as error:  # whatever a parser raises on bytes from outside
-            if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have none
+            if is_the_machines(error):
                 raise
             raise UnusableSeries("a file cannot be parsed as DICOM; look at it at the sender") from None
 

@@ -18,6 +18,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from converter.errors import is_the_machines
+
 from .planes import run_starts
 
 DEFLATED_IMAGE_FRAME: Final = UID("1.2.840.10008.1.2.8.1")
@@ -98,7 +100,9 @@ def decode_plane(content: bytes, shape: tuple[int, int], syntax: UID) -> NDArray
             photometric_interpretation="MONOCHROME2",
             pixel_representation=0,
         )
-    except Exception:  # whatever a codec raises on bytes from outside
+    except Exception as error:  # whatever a codec raises on bytes from outside
+        if is_the_machines(error):
+            raise
         raise UndecodableFrame("a frame cannot be decoded") from None
     return np.asarray(decoded, np.uint8).reshape(shape)
 

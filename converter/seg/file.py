@@ -30,7 +30,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from converter.errors import LabelsDoNotFit
+from converter.errors import LabelsDoNotFit, is_the_machines
 from converter.explicit_vr import (
     GROUP_LENGTH,
     PIXEL_DATA,
@@ -202,9 +202,9 @@ def open_segmentation(path: Path) -> Iterator[SegmentationFile]:
     """
     try:
         header = dcmread(path, specific_tags=["SOPClassUID", "SegmentationType"], stop_before_pixels=True)
-    except OSError:
-        raise
-    except Exception:  # whatever a parser raises on bytes from outside
+    except Exception as error:  # whatever a parser raises on bytes from outside
+        if is_the_machines(error):
+            raise
         raise LabelsDoNotFit("the segmentation is no DICOM file that could be read") from None
     kind = str(header.get("SegmentationType"))
     if kind not in list(SegmentationType) or header.get("SOPClassUID") not in SOP_CLASSES.values():

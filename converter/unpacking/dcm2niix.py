@@ -158,10 +158,14 @@ class Dcm2niix:
             It crashed, failed, or did not write one image.
         OSError
             There was no room for the image.
+        MemoryError
+            The system killed it, as it does where memory runs out.
         """
         code = self._wait()
         warnings = self._warnings()
         said = f" ({'; '.join(warnings)})" if warnings else ""
+        if code == -signal.SIGKILL:
+            raise MemoryError("dcm2niix was ended for want of memory")
         if code < 0:
             self._raise_if_full(0)
             raise Dcm2niixFailed(f"dcm2niix crashed on the images (signal {-code}); they are malformed{said}")

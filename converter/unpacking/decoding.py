@@ -2,12 +2,15 @@
 
 Codecs are programs in C and C++ that get bytes from outside. On damaged JPEG-LS one of them was seen to end
 the whole process, another one never to return. Here that costs one child process, and says that the image is
-damaged. Several children also use several processors, which a codec in Python's threads does not.
+damaged. A child that is killed is none of that: the system does so where memory runs out. Several children
+also use several processors, which a codec in Python's threads does not.
 """
 
 import errno
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +25,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, config, dcmread
 from pydicom.pixels.decoders.base import get_decoder
 
-from converter.errors import ConversionFailed
+from converter.errors import ConversionFailed, is_the_machines
 from converter.reading.headers import text_of, transfer_syntax_of
 
 DAMAGED = "an image's pixels are damaged or do not fit its header; have the series sent again"
@@ -35,8 +38,20 @@ START_S, FRAME_S = 60.0, 2.0
 """What takes longer than this hangs."""
 EXIT_OF_ERRNO = 64
 """A child ends with this plus the system's number of an error: on a full disk it can write down nothing."""
+OUT_OF_MEMORY = (-signal.SIGKILL, EXIT_OF_ERRNO + errno.ENOMEM)
+"""How a child ends for which there is no memory: killed by the system, or by itself."""
 _FIRST_CHOICE = ("pylibjpeg", "pyjpegls", "pydicom", "pillow", "gdcm")
 """pydicom's plugins, the fastest of each codec first."""
+
+
+def _raise_lack_of_memory(record: logging.LogRecord) -> bool:
+    """Raise it where pydicom only logs what a plugin raised, and then says that no plugin can decode."""
+    if record.exc_info is not None and isinstance(record.exc_info[1], MemoryError):
+        raise record.exc_info[1]
+    return True
+
+
+logging.getLogger(get_decoder.__module__).addFilter(_raise_lack_of_memory)
 
 
 class NoDecoder(Exception):
@@ -69,7 +84,7 @@ def decode_here(encoded: Encoded) -> NDArray[Any]:
 
     Raises
     ------
-    NoDecoder, ConversionFailed, OSError
+    NoDecoder, ConversionFailed, OSError, MemoryError
     """
     bits = np.dtype(encoded.bits)
     with from_outside():
@@ -93,7 +108,7 @@ def from_outside() -> Iterator[None]:
     except FileNotFoundError:
         raise ConversionFailed(CHANGED) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have no number
+        if is_the_machines(error):
             raise
         raise ConversionFailed(DAMAGED) from None
 
@@ -114,8 +129,10 @@ def _by_a_plugin(dataset: Dataset, native_length: int) -> NDArray[Any]:
     for plugin in [*chosen, *(plugin for plugin in available if plugin not in chosen)] or [""]:
         try:
             return np.asarray(decoder.as_array(dataset, raw=True, decoding_plugin=plugin)[0])
-        except Exception:  # another one may be able to
-            continue
+        except Exception as error:
+            if is_the_machines(error):
+                raise
+            continue  # another one may be able to
     raise ConversionFailed(DAMAGED)
 
 
@@ -168,7 +185,7 @@ class Children:
 
         Raises
         ------
-        NoDecoder, ConversionFailed, OSError
+        NoDecoder, ConversionFailed, OSError, MemoryError
         """
         for child, out in zip(self._children, self._outs, strict=True):
             self._wait(child, out.with_suffix(".said"))
@@ -183,6 +200,8 @@ class Children:
             raise ConversionFailed(DAMAGED) from None  # a codec that hangs
         if code == 0:
             return
+        if code in OUT_OF_MEMORY:
+            raise MemoryError("a child that decodes images was ended for want of memory")
         if code > EXIT_OF_ERRNO:
             raise OSError(code - EXIT_OF_ERRNO, os.strerror(code - EXIT_OF_ERRNO))
         kind, _, text = said.read_text().partition(" ") if said.exists() else ("", "", "")
@@ -210,6 +229,8 @@ def main(out: Path) -> int:
         return _decode_into(out)
     except OSError as error:
         return EXIT_OF_ERRNO + (error.errno or errno.EIO)
+    except MemoryError:
+        return EXIT_OF_ERRNO + errno.ENOMEM
 
 
 def _decode_into(out: Path) -> int:

@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import format_number_as_ds
 
-from converter.errors import ConversionFailed
+from converter.errors import ConversionFailed, is_the_machines
 from converter.explicit_vr import (
     GROUP_LENGTH,
     PIXEL_DATA,
@@ -124,9 +124,9 @@ class SingleFrames:
             elements = [*self._said_of(frame, number, header), _pixel_element(header, syntax, pixels)]
             content = b"".join(encoded for _, encoded in sorted(elements))
             return _file_meta(syntax) + content
-        except OSError:
-            raise
-        except Exception:  # whatever a parser or a codec raises on bytes from outside
+        except Exception as error:  # whatever a parser or a codec raises on bytes from outside
+            if is_the_machines(error):
+                raise
             raise ConversionFailed("a frame's pixels cannot be read; have the object sent again") from None
 
     def _said_of(self, frame: Frame, number: int, header: Dataset) -> list[_Element]:

@@ -98,6 +98,8 @@ def plain_errors() -> Iterator[None]:
         yield
     except OSError as error:
         fail(f"{error.filename or 'a file'}: {error.strerror}")
+    except MemoryError:
+        fail("this machine has no memory left for that; give it more, or stop what else runs there")
     except Exception as error:
         if is_expected(error):
             fail(str(error))

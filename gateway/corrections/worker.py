@@ -116,7 +116,7 @@ class Corrections(Worker):
             log.info("correction_moved_meanwhile")
         except Exception as error:
             fault = fault_of(error, "comparing a correction")
-            if fault.blame is not Blame.WORK:
+            if fault.blame is not Blame.WORK and not fault.is_counted:
                 return fault.sentence
             if fault.is_defect:
                 log.exception("correction_failed")

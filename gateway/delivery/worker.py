@@ -208,11 +208,11 @@ class DeliveryWorker(Worker):
     def _blame(self, delivery: DeliveryRow, fault: Fault) -> None:
         if fault.blame is Blame.OUTSIDE:
             self._wait_for_all(delivery, fault.sentence)
-        elif fault.blame is Blame.MACHINE:
+        elif fault.blame is Blame.MACHINE and not fault.is_counted:
             self._put_off(delivery, self._policy.machine, fault.sentence)
         elif fault.is_final:
             self._fail(delivery, fault.sentence)
-        elif (times := self._rests.times(delivery.key) + 1) >= self._policy.failures_allowed:
+        elif self._policy.is_enough(fault, times := self._rests.times(delivery.key) + 1):
             self._fail(delivery, f"{fault.sentence} ({times} times; retry when it is settled)")
         else:
             self._put_off(delivery, self._policy.own, fault.sentence)

@@ -36,6 +36,10 @@ class FilesGone(CannotGoOn):
         self.what = what
 
 
+class ResultUnusable(CannotGoOn):
+    """What a run left is no result of its job, and is none at the next look either: it takes another run."""
+
+
 class JobResults:
     """Reads job folders."""
 
@@ -99,7 +103,7 @@ class JobResults:
         except ContractError as error:
             raise FilesGone(f"its manifest cannot be used ({error})") from None
         if manifest.job_key != job.job_key or LABELS_NAME not in manifest.outputs:
-            raise CannotGoOn("its manifest belongs to another job or names no labels; look at the engine")
+            raise ResultUnusable("its manifest belongs to another job or names no labels; look at the engine")
         return manifest
 
     def fetch(self, job: JobRow, manifest: Manifest, name: str) -> Path:
@@ -115,13 +119,22 @@ class JobResults:
         CannotGoOn, Retriable, Permanent, OSError
         """
         if name not in manifest.outputs:
-            raise CannotGoOn(f"its manifest names no {name}; look at the engine")
+            raise ResultUnusable(f"its manifest names no {name}; look at the engine")
         target = self._workplace.work_folder(job) / name
         if not self._objects.fetch(job_object(job.job_key, manifest.where(name)), target):
             raise FilesGone(f"its {name} is gone from the job folder")
         if file_digest(target) != manifest.outputs[name].sha256:
             raise FilesGone(f"its {name} is not the one that the manifest names")
         return target
+
+    def discard(self, job: JobRow) -> None:
+        """Take away the manifest: what lies there is no result any more, and who retries the job gets a run.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        self._objects.remove(job_object(job.job_key, MANIFEST_NAME))
 
     def owner(self, job_key: str, run: int) -> str | None:
         """The queue's name of the run that works, or worked, as this run number; None: nobody began it.

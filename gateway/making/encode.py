@@ -17,6 +17,7 @@ from functools import partial
 import structlog
 
 from batch_job.contract import LABELS_NAME, ContractError, Manifest, engine_facts
+from converter.errors import LabelsDoNotFit
 from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
 from converter.grid import require_own_grid
@@ -25,7 +26,7 @@ from converter.source_header import copied_header_digest
 from gateway.adapters.holdings import Holdings
 from gateway.config import Config
 from gateway.config.outputs import EVEN_GRID, OUTPUTS, in_order
-from gateway.files.results import FilesGone, JobResults
+from gateway.files.results import FilesGone, JobResults, ResultUnusable
 from gateway.files.workplace import Workplace
 from gateway.ledger.comparisons import write_measured
 from gateway.ledger.lost import make_again
@@ -88,6 +89,10 @@ class Encode:
             log.warning("result_of_a_run_gone", job_key=job.job_key)
             with self._ledger.transaction() as transaction:
                 make_again(transaction, job, gone.what)
+        except (LabelsDoNotFit, ResultUnusable) as unusable:
+            log.warning("result_of_a_run_unusable", job_key=job.job_key, reason=str(unusable))
+            self._results.discard(job)
+            raise CannotGoOn(f"{unusable} (retried, it is run anew)") from None
         self._workplace.clear(job)
 
     def _encode(self, job: JobRow) -> None:
@@ -95,6 +100,8 @@ class Encode:
             self._hand_over(job)
             return
         manifest = self._results.manifest(job)
+        if manifest.outputs[LABELS_NAME].sha256 != job.labels_sha256:
+            raise FilesGone("its labels are not those any more that were taken from the job folder")
         doubts = doubts_about(self._ledger, self._config, job, manifest)
         if doubts.held_for:
             with self._ledger.transaction() as transaction:

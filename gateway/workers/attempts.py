@@ -2,7 +2,9 @@
 
 A fault is the work's own (counted, and given up after some), the machine's (no room, no memory, a failing
 disk, a ledger that is held: never counted, waited for) or the outside's (nobody there: never counted, waited
-for). What nobody foresaw is a defect of ours: the log gets its traceback, and it is counted.
+for). Where the work itself met the end of memory, that is the machine's and counted all the same: it may want
+more than there ever is.
+What nobody foresaw is a defect of ours: the log gets its traceback, and it is counted.
 """
 
 import errno
@@ -43,6 +45,8 @@ class Fault:
         Nobody foresaw it: the log gets its traceback.
     is_everywhere
         Everything else of this kind would meet it now as well.
+    is_counted
+        The work may meet it for ever: it is given up after some times, whosever fault it is.
     """
 
     blame: Blame
@@ -50,6 +54,7 @@ class Fault:
     is_final: bool = False
     is_defect: bool = False
     is_everywhere: bool = False
+    is_counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class Policy:
     """
 
     failures_allowed: int = 5
+    lacks_allowed: int = 10
+    """The same where it may be the machine that lacks something: for a quarter of an hour."""
     machine_failures_allowed: int | None = None
     own: Backoff = Backoff(2.0, 300.0)
     machine: Backoff = Backoff(1.0, 30.0)
@@ -88,6 +95,10 @@ class Policy:
     def longest_s(self) -> float:
         """No wait is longer."""
         return max(self.own.longest_s, self.machine.longest_s, self.outside.longest_s)
+
+    def is_enough(self, fault: Fault, times: int) -> bool:
+        """Whether a counted fault that was met so often in a row is not tried again."""
+        return times >= (self.failures_allowed if fault.blame is Blame.WORK else self.lacks_allowed)
 
     def for_what_waits(self, blame: Blame) -> Backoff:
         """The backoff of what is waited for."""
@@ -143,8 +154,6 @@ def fault_of(error: BaseException, work: str) -> Fault:
             return Fault(Blame.OUTSIDE, str(error))
         case Retriable():
             return Fault(Blame.WORK, str(error))
-        case MemoryError():
-            return Fault(Blame.WORK, f"not enough memory to {work}")
         case OSError(errno=int(number)):
             return Fault(Blame.WORK, f"{os.strerror(number)} in {work}")
         case _:
@@ -161,6 +170,8 @@ def _machines(error: BaseException) -> Fault | None:
     if isinstance(error, sqlite3.Error):
         sentence = _ledgers(error)
         return Fault(Blame.MACHINE, sentence, is_everywhere=True) if sentence else None
+    if isinstance(error, MemoryError):
+        return Fault(Blame.MACHINE, _NO_MEMORY, is_counted=True)
     if isinstance(error, OSError) and error.errno in _ERRNOS:
         is_everywhere = error.errno not in _OF_ONE_FILE
         return Fault(Blame.MACHINE, _ERRNOS[error.errno], is_everywhere=is_everywhere)

@@ -160,14 +160,14 @@ class StepWorker(Worker):
             self._rests.put_off(job.job_key, self._policy.machine, ledgers.sentence)
 
     def _act_on(self, job: JobRow, fault: Fault) -> None:
-        if fault.blame is not Blame.WORK:
+        if fault.blame is not Blame.WORK and not fault.is_counted:
             self._wait_with(job, fault)
         elif fault.is_final:
             self._fail(job, fault.sentence)
-        elif job.failures + 1 >= self._policy.failures_allowed:
+        elif self._policy.is_enough(fault, job.failures + 1):
             self._fail(job, f"{fault.sentence} ({job.failures + 1} times; retry when it is settled)")
         else:
-            self._try_again(job, fault.sentence)
+            self._try_again(job, fault)
 
     def _wait_with(self, job: JobRow, fault: Fault) -> None:
         """Nothing is wrong with the job, so it never fails of this; the timeline says it once."""
@@ -179,15 +179,20 @@ class StepWorker(Worker):
             if transaction.job(job.job_key).state is job.state:
                 wait_with_job(transaction, job.job_key, delay_s=delay_s, reason=reason, on=fault.blame)
 
-    def _try_again(self, job: JobRow, reason: str) -> None:
-        delay_s = self._policy.own.delay_s(job.failures)
+    def _try_again(self, job: JobRow, fault: Fault) -> None:
+        """Count it, and try again; of what the machine lacks it is told meanwhile, too."""
+        delay_s = self._rests.put_off(
+            job.job_key, self._policy.own, reason := fault.sentence, earlier=job.failures
+        )
         log.warning("job_put_off", step=self.name, job_key=job.job_key, reason=reason, delay_s=round(delay_s))
         with self._ledger.transaction() as transaction:
             if transaction.job(job.job_key).state is job.state:
                 put_off_job(transaction, job.job_key, delay_s=delay_s, reason=reason)
-        self._rests.resume(job.job_key)
+        if fault.blame is Blame.WORK:
+            self._rests.resume(job.job_key)
 
     def _fail(self, job: JobRow, reason: str) -> None:
         with self._ledger.transaction() as transaction:
             transaction.move_job(job.job_key, JobEvent.FAILED, expect=job.state, reason=reason)
+        self._rests.resume(job.job_key)
         log.error("job_failed", step=self.name, job_key=job.job_key, reason=reason)

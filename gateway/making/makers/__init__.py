@@ -23,6 +23,7 @@ from converter.series import Volume
 from converter.uids import derived_uid
 from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
+from gateway.files.results import ResultUnusable
 from gateway.ledger.records import JobRow
 from gateway.workers.attempts import CannotGoOn
 
@@ -105,7 +106,7 @@ class Making:
                 if {"volume_ml", "mean_intensity", "std_intensity", "truncated"} <= of.keys()
             }
         except (ValueError, TypeError, AttributeError):
-            raise CannotGoOn("its statistics are not as the contract says; look at the engine") from None
+            raise ResultUnusable("its statistics are not as the contract says; look at the engine") from None
 
     def compared_with(self) -> tuple[str, ...]:
         """A part for `said` of what shows the comparison; none where there is none."""

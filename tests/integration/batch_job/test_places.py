@@ -172,11 +172,17 @@ def missing_output(staged: Any) -> None:
     staged.delete(entry.path or "labels.nii.gz")
 
 
+def no_output(staged: Any) -> None:
+    change_manifest(staged, outputs={})
+
+
 def half_a_manifest(staged: Any) -> None:
     staged.write("manifest.json", b'{"contract": 1,')
 
 
-@pytest.mark.parametrize("harm", [other_job, later_contract, changed_output, missing_output, half_a_manifest])
+@pytest.mark.parametrize(
+    "harm", [other_job, later_contract, changed_output, missing_output, no_output, half_a_manifest]
+)
 def test_job_whose_result_is_unsound_is_not_done_and_is_finished_anew(
     opened: Job, staged: Any, here: Path, harm: Any
 ) -> None:

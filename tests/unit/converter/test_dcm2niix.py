@@ -124,6 +124,12 @@ def test_run_that_gives_nothing_usable_ends_in_a_sentence(
     assert said in failure(volume, tmp_path)
 
 
+def test_run_that_is_killed_lacked_memory(volume: Volume, tmp_path: Path, stand_in: StandIn) -> None:
+    stand_in("kill -KILL $$")
+    with pytest.raises(MemoryError):
+        convert_volume(volume, tmp_path / "out.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

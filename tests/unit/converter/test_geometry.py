@@ -1,8 +1,10 @@
 """Labels carried onto the frames, and refused where they do not fit."""
 
+import errno
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -237,6 +239,17 @@ def test_labels_that_are_no_nifti_are_refused(volume: Volume, tmp_path: Path, co
     (tmp_path / "labels.nii.gz").write_bytes(content)
     with pytest.raises(LabelsDoNotFit, match="no NIfTI"):
         labels_on_frames(tmp_path / "labels.nii.gz", volume)
+
+
+def test_label_map_that_the_disk_does_not_give_is_not_said_to_be_none(
+    volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(nib, "load", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        require_own_grid(tmp_path / "labels.nii.gz", volume)
 
 
 def test_labels_with_another_checksum_are_refused(volume: Volume, tmp_path: Path) -> None:

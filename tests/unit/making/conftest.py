@@ -80,8 +80,9 @@ def segmented(tmp_path: Path, small_study: Path) -> Iterator[Callable[..., Segme
             label: str = "bone",
         ) -> Segmented:
             store = FolderStore(tmp_path / "objects")
-            _fill(ledger, small_study, outputs)
-            _put_result(store, small_study, tmp_path, statistics, flags, label if found else "")
+            found_as = label if found else ""
+            manifest = _put_result(store, small_study, tmp_path, statistics, flags, found_as)
+            _fill(ledger, small_study, outputs, manifest.outputs[LABELS_NAME].sha256)
             workplace = Workplace(ledger, tmp_path)
             results = JobResults(store, workplace)
             step = Encode(ledger, workplace, results, config or Config(), b"key", takes or {})
@@ -90,7 +91,7 @@ def segmented(tmp_path: Path, small_study: Path) -> Iterator[Callable[..., Segme
         yield make
 
 
-def _fill(ledger: Ledger, study: Path, outputs: tuple[str, ...]) -> None:
+def _fill(ledger: Ledger, study: Path, outputs: tuple[str, ...], labels_sha256: str) -> None:
     headers = [(path, dcmread(path, stop_before_pixels=True)) for path in sorted(study.glob("*.dcm"))]
     first = headers[0][1]
     for path, header in headers:
@@ -113,7 +114,7 @@ def _fill(ledger: Ledger, study: Path, outputs: tuple[str, ...]) -> None:
     with ledger.transaction() as transaction:
         for event in (JobEvent.CONVERTED, JobEvent.STAGED, JobEvent.SUBMITTED, JobEvent.STARTED):
             transaction.move_job(JOB_KEY, event)
-        columns = {"labels_sha256": "d" * 64, "segmented_at": "2026-01-02T03:04:05.000000Z"}
+        columns = {"labels_sha256": labels_sha256, "segmented_at": "2026-01-02T03:04:05.000000Z"}
         transaction.move_job(JOB_KEY, JobEvent.SEGMENTED, columns=columns)
 
 
@@ -124,7 +125,7 @@ def _put_result(
     statistics: Mapping[str, Any] | None,
     flags: Sequence[Flag],
     found: str,
-) -> None:
+) -> Manifest:
     convert_volume(read_series(study), folder / "image.nii.gz")
     image: Any = nib.load(folder / "image.nii.gz")
     labels = np.zeros(image.shape, np.uint8)
@@ -147,6 +148,7 @@ def _put_result(
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
     for name in (*names, MANIFEST_NAME):
         store.put(job_object(JOB_KEY, name), folder / name)
+    return manifest
 
 
 def _output(path: Path) -> OutputFile:

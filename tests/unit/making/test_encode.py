@@ -1,16 +1,20 @@
 """The step encode: every output that a job was planned with, recorded as one set or not at all."""
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 from highdicom import sr
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
-from batch_job.contract import LABELS_NAME, MANIFEST_NAME, Flag, Manifest
+from batch_job.contract import LABELS_NAME, MANIFEST_NAME, STATISTICS_NAME, Flag, Manifest
 from converter.measures import Measurement, measure_labels
 from converter.results.header import is_our_own
 from converter.seg.segments import tracked_subject
@@ -297,6 +301,59 @@ def test_result_of_a_run_that_is_gone_or_damaged_is_made_by_another_run(segmente
     path.write_bytes(content)
     site.encode(site.job())
     assert site.job().state is JobState.ENCODED
+
+
+def spoil(site: Any, name: str, content: bytes, **fields: Any) -> None:
+    """Put something else into the job folder as if the engine had left it, its digest right; taken so."""
+    folder = site.folder / "objects" / "jobs" / site.job().job_key
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
+    manifest["outputs"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest | fields))
+    with site.ledger.transaction() as transaction:
+        columns = {"labels_sha256": manifest["outputs"][LABELS_NAME]["sha256"]}
+        transaction.update("jobs", "job_key", site.job().job_key, columns)
+
+
+def off_grid(site: Any) -> bytes:
+    """The labels, a voxel too many on each side."""
+    labels: Any = nib.load(site.folder / LABELS_NAME)
+    nib.save(nib.Nifti1Image(np.pad(labels.get_fdata(), 1), labels.affine), site.folder / "off.nii.gz")
+    return Path(site.folder / "off.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fields", "said"),
+    [
+        (LABELS_NAME, b"no labels", {}, "no NIfTI file"),
+        (LABELS_NAME, off_grid, {}, "not on the grid"),
+        (STATISTICS_NAME, b"[]", {}, "statistics are not as the contract says"),
+        ("other.txt", b"", {"labels": {"7": "bone"}}, "has no name for 1"),
+        ("other.txt", b"", {"job_key": "other"}, "belongs to another job"),
+    ],
+    ids=["no labels", "another grid", "no statistics", "labels without a name", "of another job"],
+)
+def test_result_of_a_run_that_is_none_fails_the_job_and_the_next_try_is_another_run(
+    segmented: Any, name: str, content: Any, fields: dict[str, Any], said: str
+) -> None:
+    site = segmented("seg", "sr", statistics=STATISTICS)
+    spoil(site, name, content(site) if callable(content) else content, **fields)
+    with pytest.raises(CannotGoOn, match=rf"{said}.*\(retried, it is run anew\)"):
+        site.encode(site.job())
+    assert not current_objects(site.ledger, site.job().job_key)
+    site.encode(site.job())
+    assert site.job().state is JobState.PLANNED
+
+
+def test_labels_that_are_others_than_those_that_were_taken_are_taken_anew(segmented: Any) -> None:
+    site = segmented("seg")
+    taken = site.job().labels_sha256
+    spoil(site, LABELS_NAME, off_grid(site))
+    with site.ledger.transaction() as transaction:
+        transaction.update("jobs", "job_key", site.job().job_key, {"labels_sha256": taken})
+    site.encode(site.job())
+    assert site.job().state is JobState.PLANNED
+    assert "not those any more" in site.job().reason
 
 
 def test_dates_of_a_result_are_the_sites_and_its_maker_has_a_number_of_the_site(segmented: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from converter.errors import UnusableSeries
 from gateway.adapters.errors import Away, Permanent, Retriable
 from gateway.adapters.folder import FolderStore
-from gateway.workers.attempts import Backoff, Blame, CannotGoOn, fault_of
+from gateway.workers.attempts import POLICY, Backoff, Blame, CannotGoOn, Fault, fault_of
 
 
 def ledger_error(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError) -> sqlite3.Error:
@@ -96,7 +96,16 @@ def test_fault_of_nobody_there_is_the_outsides() -> None:
     assert (fault.blame, fault.sentence) == (Blame.OUTSIDE, "AWS does not answer")
 
 
-@pytest.mark.parametrize("error", [Retriable("cut off"), OSError(errno.ENOENT, "x"), MemoryError()], ids=repr)
+def test_lack_of_memory_is_the_machines_and_counted_the_longer() -> None:
+    fault = fault_of(MemoryError(), "convert")
+    assert (fault.blame, fault.is_everywhere, fault.is_counted) == (Blame.MACHINE, False, True)
+    assert "no memory left" in fault.sentence
+    own = Fault(Blame.WORK, "")
+    assert [POLICY.is_enough(each, POLICY.failures_allowed) for each in (own, fault)] == [True, False]
+    assert POLICY.is_enough(fault, POLICY.lacks_allowed)
+
+
+@pytest.mark.parametrize("error", [Retriable("cut off"), OSError(errno.ENOENT, "x")], ids=repr)
 def test_fault_that_may_be_the_works_own_is_counted(error: Exception) -> None:
     fault = fault_of(error, "stage")
     assert (fault.blame, fault.is_final, fault.is_defect) == (Blame.WORK, False, False)

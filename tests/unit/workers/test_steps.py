@@ -120,6 +120,25 @@ def test_step_that_fails_again_and_again_fails_the_job(site: Any, begin: Callabl
     assert "the store is away" in job.reason
 
 
+def test_step_that_lacks_memory_each_time_says_so_and_is_given_up_after_longer(
+    site: Any, begin: Callable[..., StepWorker]
+) -> None:
+    said: set[str] = set()
+    calls: list[str] = []
+
+    def do(job: JobRow) -> None:
+        calls.append(job.job_key)
+        said.add(worker.complaint())
+        raise MemoryError
+
+    worker = begin(do)
+    job = site.wait_for(lambda job: job.state is JobState.FAILED)
+    assert len(calls) == QUICK.lacks_allowed > QUICK.failures_allowed
+    assert "no memory left" in job.reason
+    assert any("no memory left" in complaint for complaint in said)
+    until(lambda: worker.complaint() == "")
+
+
 def test_unforeseen_error_shows_no_text_of_the_exception(site: Any, begin: Callable[..., None]) -> None:
     def do(job: JobRow) -> None:
         raise ValueError("Doe^Jane")
