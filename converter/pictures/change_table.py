@@ -55,7 +55,13 @@ def draw_changes(sheet: Sheet, at: tuple[float, float], width: float, rows: Sequ
         if change.ml is not None:
             sheet.text((ends[1], y), _signed(change.ml), SIZE, Tone.PLAIN, is_right=True)
         if change.percent is not None:
-            sheet.text((ends[0], y), f"{change.percent:+.1f}", SIZE, Tone.PLAIN, is_right=True)
+            sheet.text(
+                (ends[0], y),
+                f"{change.percent:{'+' if change.percent else ''}.1f}",
+                SIZE,
+                Tone.PLAIN,
+                is_right=True,
+            )
 
 
 def volume_text(ml: float) -> str:
@@ -64,4 +70,4 @@ def volume_text(ml: float) -> str:
 
 
 def _signed(ml: float) -> str:
-    return f"{'-' if ml < 0 else '+'}{volume_text(abs(ml))}"
+    return f"{'-' if ml < 0 else '+' if ml else ''}{volume_text(abs(ml))}"

@@ -97,7 +97,10 @@ class Pages(Generic[S]):
             top, rows = self._table(top, rows)
             if rows:
                 top = self._begin()
-        self._notes(self._over_time(top))
+        top = self._notes(top)
+        top = self._over_time(top)
+        if any(row.change.is_cut for row in self._summary.changes):
+            self._lines(top, change_table.CUT_NOT_COMPARED, Tone.FAINT)
         for number, sheet in enumerate(self.sheets, start=1):
             place = f"page {number} of {len(self.sheets)}, " if len(self.sheets) > 1 else ""
             text = f"{place}IRIS Gateway {metadata.version('iris-gateway')}"
@@ -212,16 +215,16 @@ class Pages(Generic[S]):
             top += 20
         return top
 
-    def _notes(self, top: float) -> None:
-        """What the marks mean, and the flags."""
-        for text, tone in self._remarks():
+    def _notes(self, top: float) -> float:
+        """What the marks mean, and the flags, before all else; where they end."""
+        remarks = list(self._remarks())
+        for text, tone in remarks:
             top = self._lines(top, text, tone)
+        return top + (GAP if remarks else 0)
 
     def _remarks(self) -> Iterator[tuple[str, Tone]]:
         if any(row.is_cut for row in self._summary.rows):
             yield CUT_SAID, Tone.FAINT
-        if any(row.change.is_cut for row in self._summary.changes):
-            yield change_table.CUT_NOT_COMPARED, Tone.FAINT
         for sentence in self._summary.flags:
             yield f"{FLAGGED} {sentence}", Tone.WARNING
 

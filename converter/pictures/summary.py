@@ -40,12 +40,12 @@ SAID_BY_MARK: Final = "truncated"
 
 def summary_version() -> str:
     """Changes whenever the bytes of a summary would."""
-    return f"{made_with('3')} pillow {metadata.version('pillow')}"
+    return f"{made_with('4')} pillow {metadata.version('pillow')}"
 
 
 def pdf_version() -> str:
     """Changes whenever the bytes of a PDF would."""
-    return f"{made_with('3')} pillow {metadata.version('pillow')} zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    return f"{made_with('4')} pillow {metadata.version('pillow')} zlib {zlib.ZLIB_RUNTIME_VERSION}"
 
 
 def encode_summary(
@@ -155,6 +155,9 @@ def _summary(labelled: Labelled, settings: ResultSettings) -> Summary:
 
 
 def _changes(labelled: Labelled, settings: ResultSettings) -> list[ChangeRow]:
+    """In the order of the table of what was found, and what was found then only among them."""
+    order = {name: value for value, name in labelled.names.items()}
     changes = labelled.comparison.changes if labelled.comparison else ()
-    described = [(settings.structure(change.structure), change) for change in changes]
+    ordered = sorted(changes, key=lambda change: order.get(change.structure, len(order)))
+    described = [(settings.structure(change.structure), change) for change in ordered]
     return [ChangeRow(found.words, found.rgb, change) for found, change in described]

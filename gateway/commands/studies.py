@@ -78,7 +78,7 @@ def _comparison_in_words(comparison: dict[str, Any] | None) -> Iterator[str]:
     if comparison["prior_date"] is None:
         yield f"not compared with an earlier result: {comparison['why_none']}"
         return
-    yield f"compared with {comparison['prior_date']}, {_days(comparison['interval_days'])} before"
+    yield f"compared with {comparison['prior_date']}, {_before(comparison['interval_days'])}"
     for line in comparison["structures"]:
         then, now = ("not found" if ml is None else f"{ml:g} ml" for ml in (line["then_ml"], line["now_ml"]))
         if line["not_compared"]:
@@ -109,8 +109,8 @@ def _timeline_in_words(timeline: list[dict[str, Any]]) -> Iterator[str]:
         yield f"{_short(last['at'])}  {event:<24}{said}{times}"
 
 
-def _days(number: int) -> str:
-    return "1 day" if number == 1 else f"{number} days"
+def _before(days: int) -> str:
+    return f"{days} day{'' if days == 1 else 's'} before" if days else "on the same day"
 
 
 def _run_in_words(run: dict[str, Any]) -> str:

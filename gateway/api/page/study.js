@@ -126,9 +126,10 @@ function comparison(job) {
     number(one.then_ml), number(one.now_ml),
     one.not_compared ? make("td", { colspan: 2, class: "quiet" }, `not compared: ${NOT_COMPARED[one.not_compared]}`)
       : [number(one.change_ml, "+"), number(one.change_percent, "+")]));
-  const days = compared.interval_days === 1 ? "1 day" : `${compared.interval_days} days`;
+  const days = compared.interval_days;
+  const before = days ? `${days} day${days === 1 ? "" : "s"} before` : "on the same day";
   return make("details", { "data-keep": `compared ${job.job_key}` },
-    make("summary", {}, `Compared with ${compared.prior_date}, ${days} before`),
+    make("summary", {}, `Compared with ${compared.prior_date}, ${before}`),
     table(`Change of ${job.task} since ${compared.prior_date}`,
       ["Structure", "Then, ml", "Now, ml", "Change, ml", "Change, %"], rows));
 }

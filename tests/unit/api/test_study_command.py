@@ -51,6 +51,20 @@ def test_study_says_in_words_what_changed_since_the_earlier_result(world, tmp_pa
     assert "colon: then 100 ml, now not found" in said
 
 
+def test_study_says_that_the_earlier_result_is_of_the_same_day(world, tmp_path: Path) -> None:
+    earlier, uid = world.study(1), world.study(2)
+    world.compare(
+        world.job(uid),
+        prior_study_uid=earlier,
+        prior_job_key=world.job(earlier),
+        prior_date="2026-03-04",
+        interval_days=0,
+    )
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
+    assert "compared with 2026-03-04, on the same day\n" in result.stdout
+
+
 def test_study_says_of_each_delivery_which_output_it_is_and_of_many_alike_how_many(
     world, tmp_path: Path
 ) -> None:

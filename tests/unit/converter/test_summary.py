@@ -192,6 +192,23 @@ def test_change_of_every_structure_has_its_line_below_what_it_is_compared_with(
     assert "Volumes of structures that a scan cuts off, now or then, are not compared." in said
 
 
+def test_changes_stand_behind_remarks_in_the_order_of_the_table_also_what_was_found_then_only(
+    body: Labelled, tmp_path: Path
+) -> None:
+    changes = (
+        Change("kidney_left", 100.0, None, NotCompared.NOT_FOUND_NOW),
+        Change("liver", 1000.0, 1000.0),
+        Change("spleen", 90.0, None, NotCompared.NOT_FOUND_NOW),
+    )
+    compared = Comparison(prior_date=date(2024, 2, 3), interval_days=0, changes=changes)
+    names = {1: "liver", 2: "spleen", 3: "kidney_left"}
+    said = texts(document_of(replace(body, names=names, comparison=compared), tmp_path)).splitlines()
+    at = [said.index(f"! {FLAGS[0].sentence}"), said.index(compared.sentence)]
+    at += [said.index(name, at[1]) for name in ("Liver", "Spleen", "Kidney, left")]
+    assert at == sorted(at)
+    assert {"0.00", "0.0"} <= set(said[at[1] :])  # no change has no sign
+
+
 def test_page_without_a_prior_says_why(body: Labelled, tmp_path: Path) -> None:
     alone = replace(body, comparison=Comparison(why_none="there is none"))
     assert "Not compared with an earlier result: there is none." in texts(document_of(alone, tmp_path))
