@@ -60,13 +60,15 @@ class Wording:
     """What a user may say otherwise than it is said by itself.
 
     `algorithm` is a name and a version. A series number that is not given is that of results, the source's
-    and `number_of_kind`, so that objects of several kinds of one source differ.
+    and `number_of_kind`, so that objects of several kinds of one source differ; and a description that is not
+    given begins with the `title` of the kind.
     """
 
     algorithm: tuple[str, str] | None = None
     series_description: str = ""
     series_number: int | None = None
     number_of_kind: int = 0
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def _settings(
         sop_instance_uid=uid,
         series_uid=derived_uid(uid, "series"),
         series_number=number if wording.series_number is None else wording.series_number,
-        series_description=wording.series_description or f"{table.task} of {source} (research use)",
+        series_description=wording.series_description
+        or f"{wording.title} {table.task} of {source} (research)".strip(),
         made_at=made_at,
         task=table.task,
         algorithm=Algorithm(name, version, table.terms.family),

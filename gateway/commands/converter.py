@@ -111,8 +111,8 @@ def encode(
     algorithm = _algorithm(algorithm_name, algorithm_version)
     _require_text(series_description, "--series-description")
     table = _label_table(task, names)
-    number = _number_of(form, is_on_even_grid=even_grid)
-    wording = Wording(algorithm, series_description, series_number, number)
+    number, title = _number_and_title(form, is_on_even_grid=even_grid)
+    wording = Wording(algorithm, series_description, series_number, number, title)
     with plain_errors():
         encoded = encode_label_file(
             series_dir, labels, target, table, writer, wording, is_on_even_grid=even_grid
@@ -181,11 +181,13 @@ def _drawing(how: _How) -> "Drawing":
     return Drawing.named(how.plane, how.syntax or "explicit", most_mb)
 
 
-def _number_of(form: str, *, is_on_even_grid: bool) -> int:
-    """Its place in the catalogue: by that objects of one source have series numbers of their own."""
-    from gateway.config.outputs import EVEN_GRID, OUTPUTS
+def _number_and_title(form: str, *, is_on_even_grid: bool) -> tuple[int, str]:
+    """By what series of one source are told apart: its place in the catalogue, and what it is called."""
+    from gateway.config.outputs import EVEN_GRID, EVEN_GRID_TITLE, OUTPUTS
 
-    return [*OUTPUTS, EVEN_GRID].index(EVEN_GRID if is_on_even_grid else form)
+    titles = {**{name: output.title for name, output in OUTPUTS.items()}, EVEN_GRID: EVEN_GRID_TITLE}
+    kind = EVEN_GRID if is_on_even_grid else form
+    return list(titles).index(kind), titles[kind]
 
 
 def _algorithm(name: str, version: str) -> tuple[str, str] | None:

@@ -35,6 +35,8 @@ class Output:
         `has_drawing` with a `Drawing`. Empty: it is only made of a job.
     is_folder
         Whether `iris encode` writes several files of it into a folder.
+    title
+        What the description of its series begins with, since viewers show the first words; empty: nothing.
     says_nothing_found
         Whether it is also made where nothing was found, and says so.
     """
@@ -43,6 +45,7 @@ class Output:
     about: str
     maker: str = ""
     sop_class_uid: str = field(default="", kw_only=True)
+    title: str = field(default="", kw_only=True)
     writer: str = ""
     has_encoding: bool = False
     has_drawing: bool = field(default=False, kw_only=True)
@@ -69,6 +72,7 @@ _OUTPUTS: Final = (
         "measurements as a structured report",
         "gateway.making.makers.sr:SrMaker",
         "converter.report.document:WRITER",
+        title="Measurements",
         sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
         says_nothing_found=True,
     ),
@@ -77,6 +81,7 @@ _OUTPUTS: Final = (
         "contours for radiotherapy",
         "gateway.making.makers.rtstruct:RtStructMaker",
         "converter.contours.document:WRITER",
+        title="Contours",
         sop_class_uid="1.2.840.10008.5.1.4.1.1.481.3",
     ),
     Output(
@@ -86,6 +91,7 @@ _OUTPUTS: Final = (
         "converter.pictures.overlay:overlay_writer",
         has_drawing=True,
         is_folder=True,
+        title="Overlay",
         sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
     ),
     Output(
@@ -93,6 +99,7 @@ _OUTPUTS: Final = (
         "a page as a picture: planes, projection, volumes and flags",
         "gateway.making.makers.summary:SummaryMaker",
         "converter.pictures.summary:SUMMARY",
+        title="Summary",
         sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
         says_nothing_found=True,
     ),
@@ -101,6 +108,7 @@ _OUTPUTS: Final = (
         "the same page as a document",
         "gateway.making.makers.summary:PdfMaker",
         "converter.pictures.summary:PDF",
+        title="Report",
         sop_class_uid="1.2.840.10008.5.1.4.1.1.104.1",
         says_nothing_found=True,
     ),
@@ -109,6 +117,7 @@ _OUTPUTS: Final = (
 OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType({each.name: each for each in _OUTPUTS})
 EVEN_GRID: Final = "even grid"
 """The segmentation's second series, whose number stands beside those of the outputs."""
+EVEN_GRID_TITLE: Final = "Even grid"
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -169,9 +169,11 @@ def test_encode_as_overlay_that_would_be_too_large_shows_fewer_slices_and_says_s
     assert sum(path.stat().st_size for path in pictures) < 3.2e6
 
 
-@pytest.mark.parametrize(("form", "modality"), [("sr", "SR"), ("rtstruct", "RTSTRUCT")])
+@pytest.mark.parametrize(
+    ("form", "modality", "title"), [("sr", "SR", "Measurements"), ("rtstruct", "RTSTRUCT", "Contours")]
+)
 def test_encode_makes_other_outputs_of_the_same_labels_in_series_of_their_own(
-    iris: Iris, torso: Path, data: Path, tmp_path: Path, form: str, modality: str
+    iris: Iris, torso: Path, data: Path, tmp_path: Path, form: str, modality: str, title: str
 ) -> None:
     labels = data / "ct-torso-3mm" / "labels.nii.gz"
     for name, said in (("seg.dcm", ()), ("one.dcm", ("--format", form)), ("two.dcm", ("--format", form))):
@@ -179,6 +181,7 @@ def test_encode_makes_other_outputs_of_the_same_labels_in_series_of_their_own(
     seg, made = dcmread(tmp_path / "seg.dcm"), dcmread(tmp_path / "one.dcm")
     assert (made.Modality, made.StudyInstanceUID) == (modality, seg.StudyInstanceUID)
     assert made.SeriesNumber != seg.SeriesNumber
+    assert made.SeriesDescription == f"{title} {seg.SeriesDescription}"
     assert made.SeriesInstanceUID != seg.SeriesInstanceUID
     assert (tmp_path / "one.dcm").read_bytes() == (tmp_path / "two.dcm").read_bytes()
     wrong = iris("encode", torso, labels, "three.dcm", "--format", form, "--type", "labelmap")

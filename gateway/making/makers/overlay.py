@@ -7,6 +7,7 @@ from converter.pictures.overlay import encode_overlay, overlay_version
 from converter.pictures.settings import Drawing
 from converter.results.settings import ResultSettings, WrittenObject
 from gateway.config import Config
+from gateway.config.outputs import OUTPUTS
 from gateway.making.naming import titled
 
 from . import Making
@@ -30,7 +31,7 @@ class OverlayMaker:
     def _drawn(self, making: Making, syntax: str) -> Sequence[WrittenObject]:
         drawing = Drawing.named(self._overlay.plane, syntax, self._overlay.max_mb)
         said = making.said("overlay", overlay_version(drawing))
-        settings = ResultSettings(**titled("Overlay", said))
+        settings = ResultSettings(**titled(OUTPUTS["overlay"].title, said))
         folder = making.path_of(settings.sop_instance_uid).parent
         made = encode_overlay(making.labelled, settings, drawing, folder)
         return [replace(one, form=syntax) for one in made]

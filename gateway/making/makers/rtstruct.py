@@ -3,6 +3,7 @@
 from converter.contours.document import WRITER, write_structure_set
 from converter.results.settings import ResultSettings, WrittenObject
 from gateway.config import Config
+from gateway.config.outputs import OUTPUTS
 from gateway.making.naming import titled
 
 from . import Making
@@ -21,5 +22,7 @@ class RtStructMaker:
         ------
         ConverterError, CannotGoOn, OSError
         """
-        settings = ResultSettings(**titled("Contours", making.said("rtstruct", WRITER.version)))
+        settings = ResultSettings(
+            **titled(OUTPUTS["rtstruct"].title, making.said("rtstruct", WRITER.version))
+        )
         return write_structure_set(making.labelled, settings, making.path_of(settings.sop_instance_uid))

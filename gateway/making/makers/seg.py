@@ -10,7 +10,7 @@ from converter.results.settings import WrittenObject
 from converter.segmentation import ENCODER_VERSION, Encoding, SegmentationSettings, encode_segmentation
 from converter.series import Volume
 from gateway.config import Config
-from gateway.config.outputs import EVEN_GRID
+from gateway.config.outputs import EVEN_GRID, EVEN_GRID_TITLE
 from gateway.making.naming import titled
 
 from . import Making
@@ -48,7 +48,7 @@ def _made(
     said = making.said(output, str(encoding), ENCODER_VERSION)
     volume, labels = even or (making.volume, making.labels)
     if even is not None:
-        said = titled("Even grid", said)
+        said = titled(EVEN_GRID_TITLE, said)
     settings = SegmentationSettings(encoding=encoding, flags=making.flags, **said)
     path = making.path_of(settings.sop_instance_uid)
     made = encode_segmentation(volume, labels, making.manifest.labels, settings, path)

@@ -8,6 +8,7 @@ from converter.report.groups import SegmentationReference
 from converter.results.settings import ResultSettings, WrittenObject
 from converter.seg.settings import Encoded
 from gateway.config import Config
+from gateway.config.outputs import OUTPUTS
 from gateway.making.naming import titled
 
 from . import Making, series_uid_of
@@ -37,7 +38,7 @@ def _written(making: Making, made: Encoded | None) -> WrittenObject:
     labelled = making.labelled
     content = (labelled.flags, labelled.measurements, segmentation)
     said = making.said("sr", WRITER.version, json.dumps(content, default=asdict), *making.compared_with())
-    settings = ResultSettings(**titled("Measurements", said))
+    settings = ResultSettings(**titled(OUTPUTS["sr"].title, said))
     path = making.path_of(settings.sop_instance_uid)
     (report,) = write_report(labelled, settings, path, segmentation)
     return replace(report, form=made.form if made is not None else "")

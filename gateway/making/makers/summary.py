@@ -7,6 +7,7 @@ from dataclasses import asdict
 from converter.pictures.summary import encode_pdf, encode_summary, pdf_version, summary_version
 from converter.results.settings import ResultSettings, WrittenObject
 from gateway.config import Config
+from gateway.config.outputs import OUTPUTS
 from gateway.making.naming import titled
 
 from . import Making
@@ -26,7 +27,7 @@ class SummaryMaker:
         ConverterError, CannotGoOn, OSError
         """
         said = making.said("summary", summary_version(), shown_of(making), *making.compared_with())
-        settings = ResultSettings(**titled("Summary", said))
+        settings = ResultSettings(**titled(OUTPUTS["summary"].title, said))
         return encode_summary(making.labelled, settings, lambda _, uid: making.path_of(uid))
 
 
@@ -44,7 +45,7 @@ class PdfMaker:
         ConverterError, CannotGoOn, OSError
         """
         said = making.said("pdf", pdf_version(), shown_of(making), *making.compared_with())
-        settings = ResultSettings(**titled("Report", said))
+        settings = ResultSettings(**titled(OUTPUTS["pdf"].title, said))
         return encode_pdf(making.labelled, settings, making.path_of(settings.sop_instance_uid))
 
 
