@@ -15,7 +15,9 @@ from gateway.files.kept import is_lost, is_there
 from gateway.ledger.records import InstanceRow
 
 from .archive import Archive, content_digest
-from .header import Damaged, NotReadable, ReadInstance, identifying, identifying_digest, read_instance
+from .attributes import identifying, identifying_digest
+from .header import ReadInstance, read_instance
+from .refusals import Damaged, NotReadable
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -25,13 +24,14 @@ from .door import Door
 from .endings import Ending, Endings
 from .guard import MAXIMUM_PDU_BYTES, Limits
 from .incoming import IncomingFile, IncomingFolder
-from .intake import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Intake, Said, Sender
+from .intake import Intake, Said, Sender
 from .places import Places
 from .port import open_port
 from .request import Request
+from .statuses import OUT_OF_RESOURCES
 from .stow import Shared, StowDoor
 from .turned_away import TurnedAway
-from .upper_layer import begin_association
+from .upper_layer import Serving, begin_association
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +155,6 @@ class Listener:
         _config.LOG_HANDLER_LEVEL = "none"  # they format every message, which costs more than storing it
         self._folder.has_room = self._admission.has_room
         self._folder.max_object_bytes = self._settings.max_object_mb * 1_000_000
-        self._folder.install()
         entity = AE(self._settings.ae_title)
         entity.maximum_associations = 1_000_000  # places are counted at the door
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
@@ -169,7 +168,6 @@ class Listener:
             None,
             [
                 (evt.EVT_ACCEPTED, self._on_accepted),
-                (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_RELEASED, self._on_released),
                 (evt.EVT_ABORTED, self._on_aborted),
             ],
@@ -236,9 +234,10 @@ class Listener:
         return None
 
     def _begin(self, connection: socket.socket, address: tuple[Any, ...], request: bytes) -> None:
-        begin_association(
-            self._server, connection, address, request, self.limits, self._on_refused, self._on_end
+        serving = Serving(
+            self._server, self.limits, self._folder, self._store, self._on_refused, self._on_end
         )
+        begin_association(serving, connection, address, request)
 
     def _on_refused(self, thread: Association, why: str) -> None:
         requestor = thread.requestor
@@ -248,24 +247,15 @@ class Listener:
         self._close(thread, released=False)  # where no event said so
         self._places.give_back()
 
-    def _on_store(self, event: Event) -> int:
-        request = event.request
-        assert isinstance(request, C_STORE)
-        incoming: object = request._dataset_file
-        if not isinstance(incoming, IncomingFile):  # a request without a data set: there is nothing to keep
-            return CANNOT_UNDERSTAND
-        association = self._association(event.assoc)
-        try:
-            if not self._admission.has_room():
-                log.error("no_room_left", association=association.number)
-                return OUT_OF_RESOURCES
-            taken = self._intake.take(
-                incoming,
-                Sender(association.sender, association.number),
-                Said((str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))),
-            )
-        finally:
-            self._folder.done(incoming)
+    def _store(self, thread: Association, incoming: IncomingFile, command_uids: tuple[str, str]) -> int:
+        """Take what an association brought; the status of the answer."""
+        association = self._association(thread)
+        if not self._admission.has_room():
+            log.error("no_room_left", association=association.number)
+            return OUT_OF_RESOURCES
+        taken = self._intake.take(
+            incoming, Sender(association.sender, association.number), Said(command_uids)
+        )
         if taken.study_uid is not None:
             with self._lock:
                 association.study_uids.add(taken.study_uid)
@@ -290,14 +280,12 @@ class Listener:
 
     def _forget_the_dead(self) -> None:
         """Close associations that ended without an event: a broken message kills their reader."""
-        self._folder.forget_the_dead()
         with self._lock:
             dead = [thread for thread in self._open if not thread.is_alive()]
         for thread in dead:
             self._close(thread, released=False)
 
     def _close(self, thread: Association, *, released: bool) -> None:
-        self._folder.forget(thread.dul)
         with self._lock:
             association = self._open.pop(thread, None)
         if association is None or not association.study_uids:

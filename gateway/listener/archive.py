@@ -6,7 +6,8 @@ from pathlib import Path
 from gateway.adapters.durable import make_folder, sync_folder
 from gateway.files.kept import is_lost
 
-from .header import NotReadable, ReadInstance, read_instance
+from .header import ReadInstance, read_instance
+from .refusals import NotReadable
 
 _UID_LETTERS = 32
 _DIGEST_LETTERS = 16

@@ -4,9 +4,11 @@ Knows no socket and no protocol stack: it is given whole P-DATA-TF PDUs, and say
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from gateway.adapters import command_set
 
 MAXIMUM_PDU_BYTES = 128 * 1024
 """What is offered to senders, and held against them."""
@@ -17,9 +19,10 @@ UNRECOGNIZED_PDU: Final = 1
 UNEXPECTED_PDU: Final = 2
 INVALID_VALUE: Final = 6
 
-_COMMAND, _LAST = 1, 2  # bits of a message control header, PS3.8 E.2
-_C_STORE_RQ, _RESPONSE, _NO_DATA_SET = 0x0001, 0x8000, 0x0101
-_CLASS_UID, _FIELD, _MESSAGE_ID, _DATA_SET_TYPE, _INSTANCE_UID = 0x0002, 0x0100, 0x0110, 0x0800, 0x1000
+COMMAND: Final = 1
+LAST: Final = 2
+"""Bits of a message control header, PS3.8 E.2."""
+_RESPONSE, _CANCEL = 0x8000, 0x0FFF
 _LONGEST_UID = 64
 
 
@@ -50,6 +53,35 @@ class Refused(Exception):
         self.sentence = sentence
 
 
+@dataclass(frozen=True)
+class Command:
+    """A whole command set."""
+
+    context_id: int
+    content: bytes
+    elements: dict[int, bytes]
+    """Values by element number."""
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a C-STORE request."""
+        return _number(self.elements, command_set.COMMAND_FIELD) == command_set.C_STORE_RQ
+
+    @property
+    def has_data_set(self) -> bool:
+        """Whether a data set follows."""
+        return _number(self.elements, command_set.COMMAND_DATA_SET_TYPE) != command_set.NO_DATA_SET
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A part of a data set; `content` is good until the next PDU is read."""
+
+    context_id: int
+    content: memoryview
+    is_last: bool
+
+
 class MessageGuard:
     """Follows the messages of one association.
 
@@ -70,8 +102,8 @@ class MessageGuard:
         self._data_limit: int | None = None  # None: no data set is due
         self._data_bytes = 0
 
-    def look(self, pdu: bytes | bytearray) -> None:
-        """Look at one P-DATA-TF PDU, its header included (PS3.8 9.3.5).
+    def look(self, pdu: memoryview) -> Iterator[Command | Fragment]:
+        """Look at one P-DATA-TF PDU, its header included (PS3.8 9.3.5), and give what is in it.
 
         Raises
         ------
@@ -82,30 +114,33 @@ class MessageGuard:
             length = int.from_bytes(pdu[at : at + 4], "big")
             if length < 2 or at + 4 + length > len(pdu):
                 raise Refused(INVALID_VALUE, "a presentation data value is longer than its PDU, or empty")
-            if not self._is_accepted(pdu[at + 4]):
+            context_id, control = pdu[at + 4], pdu[at + 5]
+            if not self._is_accepted(context_id):
                 raise Refused(INVALID_VALUE, "its presentation context was not accepted")
-            self._take(pdu[at + 5], pdu, at + 6, length - 2)
+            if self._began_at is None:
+                self._began_at = self._clock()
+            content = pdu[at + 6 : at + 4 + length]
+            if not control & COMMAND:
+                yield self._data(context_id, content, is_last=bool(control & LAST))
+            elif (command := self._command_with(context_id, content, bool(control & LAST))) is not None:
+                yield command
             at += 4 + length
         self._check_pace()
 
-    def _take(self, control: int, pdu: bytes | bytearray, at: int, length: int) -> None:
-        if self._began_at is None:
-            self._began_at = self._clock()
-        if control & _COMMAND:
-            self._take_command(pdu[at : at + length], is_last=bool(control & _LAST))
-            return
+    def _data(self, context_id: int, content: memoryview, *, is_last: bool) -> Fragment:
         if self._data_limit is None:
             raise Refused(UNEXPECTED_PDU, "a data set came without a command")
-        self._data_bytes += length
+        self._data_bytes += len(content)
         if self._data_bytes > self._data_limit:
             raise Refused(
                 NOT_SPECIFIED,
                 f"its data set is longer than {self._data_limit // 1_000_000} MB (dicom.max_object_mb)",
             )
-        if control & _LAST:
+        if is_last:
             self._is_over()
+        return Fragment(context_id, content, is_last)
 
-    def _take_command(self, fragment: bytes | bytearray, *, is_last: bool) -> None:
+    def _command_with(self, context_id: int, fragment: memoryview, is_last: bool) -> Command | None:
         if self._data_limit is not None:
             raise Refused(UNEXPECTED_PDU, "a command came in the middle of a data set")
         if len(self._command) + len(fragment) > self._limits.command_bytes:
@@ -114,14 +149,16 @@ class MessageGuard:
             )
         self._command += fragment
         if not is_last:
-            return
-        elements = _elements(self._command)
+            return None
+        command = Command(context_id, bytes(self._command), _elements(self._command))
         self._command.clear()
-        is_store = _checked_field(elements) == _C_STORE_RQ
-        if _number(elements, _DATA_SET_TYPE) == _NO_DATA_SET:
+        _check(command)
+        if not command.has_data_set:
             self._is_over()
         else:
-            self._data_limit = self._limits.object_bytes if is_store else self._limits.other_data_bytes
+            limits = self._limits
+            self._data_limit = limits.object_bytes if command.is_store else limits.other_data_bytes
+        return command
 
     def _is_over(self) -> None:
         self._began_at, self._data_limit, self._data_bytes = None, None, 0
@@ -134,33 +171,28 @@ class MessageGuard:
             raise Refused(NOT_SPECIFIED, "an object came too slowly; look at the sender and the line")
 
 
-def _elements(command: bytes | bytearray) -> dict[int, bytes]:
-    """Elements of group 0000, implicit VR little endian (PS3.7 6.3.1), by element number."""
-    elements, at = {}, 0
-    while at < len(command):
-        group = int.from_bytes(command[at : at + 2], "little")
-        length = int.from_bytes(command[at + 4 : at + 8], "little")
-        if at + 8 + length > len(command) or group != 0:
-            raise Refused(INVALID_VALUE, "its command cannot be parsed (PS3.7 6.3.1)")
-        elements[int.from_bytes(command[at + 2 : at + 4], "little")] = bytes(
-            command[at + 8 : at + 8 + length]
-        )
-        at += 8 + length
-    return elements
+def _elements(command: bytearray) -> dict[int, bytes]:
+    try:
+        return command_set.parsed(command)
+    except command_set.NoCommandSet:
+        raise Refused(INVALID_VALUE, "its command cannot be parsed (PS3.7 6.3.1)") from None
 
 
-def _checked_field(elements: dict[int, bytes]) -> int:
-    """Its Command Field; a request without what every answer has to repeat is refused."""
-    field, _ = _number(elements, _FIELD), _number(elements, _DATA_SET_TYPE)
+def _check(command: Command) -> None:
+    """Refuse an answer, and a request without what every answer to it has to repeat."""
+    elements = command.elements
+    field, _ = _number(elements, command_set.COMMAND_FIELD), command.has_data_set
     if field & _RESPONSE:
         raise Refused(UNEXPECTED_PDU, "it answers what nobody asked")
-    if field != 0x0FFF:  # C-CANCEL-RQ has none
-        _number(elements, _MESSAGE_ID)
-    if field == _C_STORE_RQ:
-        for number, name in ((_CLASS_UID, "Class"), (_INSTANCE_UID, "Instance")):
+    if field != _CANCEL:  # which has none
+        _number(elements, command_set.MESSAGE_ID)
+    if command.is_store:
+        for number, name in (
+            (command_set.AFFECTED_SOP_CLASS_UID, "Class"),
+            (command_set.AFFECTED_SOP_INSTANCE_UID, "Instance"),
+        ):
             if not 0 < len(elements.get(number, b"").rstrip(b"\0 ")) <= _LONGEST_UID:
                 raise Refused(INVALID_VALUE, f"its C-STORE has no valid Affected SOP {name} UID")
-    return field
 
 
 def _number(elements: dict[int, bytes], number: int) -> int:

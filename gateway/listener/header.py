@@ -8,13 +8,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from pydicom import Dataset, config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info
-from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -25,7 +24,10 @@ from pydicom.uid import (
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
 )
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR, VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR
+
+from .attributes import geometry_digest, header_number, header_text
+from .refusals import Damaged, NotReadable
 
 IMAGES_OF_USE = frozenset(
     {
@@ -38,42 +40,6 @@ IMAGES_OF_USE = frozenset(
     }
 )
 """SOP classes whose instances can be slices of a volume."""
-
-_GEOMETRY = (
-    "SOPClassUID",
-    "FrameOfReferenceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "BitsStored",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-)
-"""What says where the pixels are and what they mean; a change in any of these is another image."""
-
-_IDENTIFYING = (
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "StudyDescription",
-    "SeriesNumber",
-    "SeriesDescription",
-    "InstanceNumber",
-)
-"""What says whose image it is; a change in any of these is a correction, in whatever transfer syntax."""
 
 _CHUNK_BYTES = 1 << 20
 _DEFER_BYTES = 1 << 20
@@ -89,19 +55,6 @@ _FILE_META_AT = 132
 _GROUP_2 = b"\x02\x00"
 _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
-
-
-class NotReadable(Exception):
-    """The object cannot be parsed or lacks a UID: a code and a sentence for a person, no patient data."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
-
-
-class Damaged(NotReadable):
-    """The object can be parsed but contradicts itself or is cut short."""
 
 
 @dataclass(frozen=True)
@@ -120,23 +73,6 @@ class ReadInstance:
         return header_text(self.header, keyword)
 
 
-def header_text(header: Dataset, keyword: str) -> str:
-    """An attribute of a header as plain text; empty when it is absent or unreadable."""
-    try:
-        value = header.get(keyword)
-    except Exception:  # whatever a parser raises on a malformed element: as good as absent
-        return ""
-    return "" if value is None else str(value).strip()
-
-
-def header_number(header: Dataset, keyword: str) -> int | None:
-    """An attribute of a header as a whole number; None when it is absent or unreadable."""
-    try:
-        return int(header_text(header, keyword))
-    except ValueError:
-        return None
-
-
 def read_instance(path: Path) -> ReadInstance:
     """Read a DICOM file's header up to the pixel data, and digest header, pixels and geometry.
 
@@ -149,9 +85,9 @@ def read_instance(path: Path) -> ReadInstance:
     OSError
     """
     with path.open("rb") as stream:
-        header, pixels_at = _parsed(stream)
-        geometry_sha256 = _geometry_digest(header)
-        _check_representations(header)
+        dataset_at = _end_of_file_meta(stream)
+        header, pixels_at = _parsed(stream, dataset_at)
+        geometry_sha256 = geometry_digest(header)
         transfer_syntax = _transfer_syntax(header)
         size_bytes = os.fstat(stream.fileno()).st_size
         # A deflated data set hides where its pixels begin: its digest stands for both parts.
@@ -160,7 +96,6 @@ def read_instance(path: Path) -> ReadInstance:
             _check_pixels_are_whole(stream, pixels_at, header, transfer_syntax)
         elif not deflated and header_text(header, "SOPClassUID") in IMAGES_OF_USE:
             raise Damaged("no_pixels", "the image has no pixel data; send it again")
-        dataset_at = _end_of_file_meta(stream)
         pixels_from = pixels_at or (dataset_at if deflated else size_bytes)
         return ReadInstance(
             header=header,
@@ -205,21 +140,27 @@ def _digest(stream: BinaryIO, start: int, end: int) -> str:
     return digest.hexdigest()
 
 
-def _parsed(stream: BinaryIO) -> tuple[Dataset, int | None]:
+def _parsed(stream: BinaryIO, dataset_at: int) -> tuple[Dataset, int | None]:
     """Parse up to the pixel data; the offset of the pixel data element, or None when there is none.
 
     A deflated data set, whose length says nothing, is inflated on the disk first; its offset is None.
     """
     with config.disable_value_validation():
-        meta = _file_meta(stream)
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        if not _is_deflated(stream, dataset_at):
+            stream.seek(0)
             return _parse(stream, lambda: dcmread(stream, stop_before_pixels=True, defer_size=_DEFER_BYTES))
         with tempfile.NamedTemporaryFile() as temporary:
             plain = cast(BinaryIO, temporary)
-            _inflate(stream, plain)
-            header, _ = _parse(plain, lambda: _read_inflated(plain, meta))
-            _geometry_digest(header)  # takes over what was left in that file
+            _inflate(stream, dataset_at, plain)
+            header, _ = _parse(plain, lambda: _read_inflated(plain, _file_meta(stream)))
+            geometry_digest(header)  # takes over what was left in that file
             return header, None
+
+
+def _is_deflated(stream: BinaryIO, dataset_at: int) -> bool:
+    if DeflatedExplicitVRLittleEndian.encode() not in _bytes_at(stream, 0, dataset_at):
+        return False
+    return bool(_file_meta(stream).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian)
 
 
 def _file_meta(stream: BinaryIO) -> FileMetaDataset:
@@ -247,8 +188,9 @@ def _parse(stream: BinaryIO, read: Callable[[], Dataset]) -> tuple[Dataset, int 
     if len(header) == 0:
         raise NotReadable("empty", "the data set is empty; send it again from the sender")
     _check_uids(header)
-    if any(_is_cut_short(header, tag, size_bytes) for tag in header.keys()):  # noqa: SIM118 (elements)
-        raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
+    for element in header.values():
+        if isinstance(element, RawDataElement):
+            _check_element(element, size_bytes)
     return header, at if at < size_bytes else None
 
 
@@ -258,7 +200,7 @@ def _not_dicom() -> NotReadable:
     )
 
 
-def _inflate(stream: BinaryIO, plain: BinaryIO) -> None:
+def _inflate(stream: BinaryIO, dataset_at: int, plain: BinaryIO) -> None:
     """Write the inflated data set, piece by piece (PS3.5 A.5, RFC 1951).
 
     Raises
@@ -269,7 +211,7 @@ def _inflate(stream: BinaryIO, plain: BinaryIO) -> None:
         It becomes longer than anybody could decode.
     """
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-    stream.seek(_end_of_file_meta(stream))
+    stream.seek(dataset_at)
     while not inflating.eof and (piece := stream.read(_CHUNK_BYTES)):
         while piece:
             try:
@@ -287,25 +229,19 @@ def _inflate(stream: BinaryIO, plain: BinaryIO) -> None:
     plain.seek(0)
 
 
-def _is_cut_short(header: Dataset, tag: BaseTag, size_bytes: int) -> bool:
-    """Whether the file ends within this element; the parser takes what there is without a word."""
-    element: object = header.get_item(tag, keep_deferred=True)
-    if not isinstance(element, RawDataElement) or element.length == _UNDEFINED_LENGTH:
-        return False
-    if not isinstance(element.value, bytes) and element.length > 0:  # left in the file
-        return element.value_tell + element.length > size_bytes
-    return len(element.value or b"") < element.length
-
-
-def _check_representations(header: Dataset) -> None:
-    for tag in header.keys():  # noqa: SIM118 (it iterates elements)
-        element: object = header.get_item(tag, keep_deferred=True)
-        if isinstance(element, RawDataElement) and (element.VR or VR.UN) not in STANDARD_VR:
-            raise Damaged(
-                "unknown_vr",
-                f"the element {element.tag} has a value representation that DICOM does not know (PS3.5 6.2);"
-                " correct it at the sender and send it again",
-            )
+def _check_element(element: RawDataElement, size_bytes: int) -> None:
+    """Whether the file ends within it, which the parser takes without a word, and whether it is of a kind."""
+    if element.length != _UNDEFINED_LENGTH:
+        is_left_in_file = element.value is None and element.length > 0
+        has_bytes = size_bytes - element.value_tell if is_left_in_file else len(element.value or b"")
+        if has_bytes < element.length:
+            raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
+    if element.VR is not None and element.VR not in STANDARD_VR:
+        raise Damaged(
+            "unknown_vr",
+            f"the element {element.tag} has a value representation that DICOM does not know (PS3.5 6.2);"
+            " correct it at the sender and send it again",
+        )
 
 
 def _check_uids(header: Dataset) -> None:
@@ -385,43 +321,3 @@ def _expected_pixel_bytes(header: Dataset) -> int | None:
     if header_text(header, "PhotometricInterpretation").startswith("YBR_FULL_422"):
         samples = 2
     return rows * columns * samples * frames * bits // 8
-
-
-def _geometry_digest(header: Dataset) -> str:
-    digest = hashlib.sha256()
-    for keyword in _GEOMETRY:
-        try:
-            text = _normal(header.get(keyword))
-        except Exception:  # whatever a parser raises on a malformed element
-            raise Damaged(
-                "unreadable_geometry",
-                f"its {keyword} cannot be read; correct it at the sender and send it again",
-            ) from None
-        digest.update(f"{keyword}={text};".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def identifying(header: Dataset) -> tuple[str, ...]:
-    """What says whose image this is, as text that does not depend on the transfer syntax."""
-    return tuple(header_text(header, keyword) for keyword in _IDENTIFYING)
-
-
-def identifying_digest(header: Dataset) -> str:
-    """A digest of the same, to compare with when the file is not here any more."""
-    return hashlib.sha256(repr(identifying(header)).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _normal(value: Any) -> str:
-    """A value as text that does not depend on how its number was written or encoded."""
-    if value is None:
-        return ""
-    if isinstance(value, Dataset):
-        return "{" + ";".join(f"{element.tag}={_normal(element.value)}" for element in value) + "}"
-    if isinstance(value, bytes | str):
-        return str(value)
-    if hasattr(value, "__iter__"):
-        return "[" + ",".join(_normal(item) for item in value) + "]"
-    try:
-        return repr(float(value))
-    except (TypeError, ValueError):
-        return str(value)

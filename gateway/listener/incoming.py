@@ -1,32 +1,26 @@
 """The file into which a data set streams while it is received.
 
-pynetdicom writes a C-STORE's fragments into whatever `NamedTemporaryFile` gives it, in the thread that reads
-the socket; an error there would end the association without an answer. This file lies in the gateway's own
-folder (same file system as the archive, so that a rename moves it), remembers an error instead of raising it,
-so that the sender gets the right status, and is removed whatever happens to the association.
+It lies in the gateway's own folder (same file system as the archive, so that a rename moves it), and
+remembers an error instead of raising it: the object is read to its end, and its sender gets the right status.
 """
 
 import errno
 import os
-import threading
+import struct
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID
-from pynetdicom import _config, dimse_messages
-from pynetdicom.dsutils import create_file_meta
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
 ROOM_IS_ASKED_EVERY_BYTES = 16_000_000
 MAX_OBJECT_BYTES = 8_192_000_000
-NO_UID = "0.0"
-"""Stands in a file's meta header where the request had none."""
+_PREAMBLE: Final = bytes(128) + b"DICM"
 
 
 class IncomingFile:
-    """One data set on its way in; the part of NamedTemporaryFile that pynetdicom uses.
+    """One data set on its way in.
 
     Parameters
     ----------
@@ -46,7 +40,6 @@ class IncomingFile:
         self._left_bytes = max_object_bytes
         self._unasked_bytes = 0
         self.path = folder / f"{uuid.uuid4().hex}.part"
-        self.name = str(self.path)
         self.error: OSError | None = None
         self._stream: BinaryIO | None = None
         try:
@@ -54,20 +47,16 @@ class IncomingFile:
         except OSError as error:
             self.error = error
 
-    @property
-    def file(self) -> "IncomingFile":
-        """Pynetdicom flushes `.file` after each fragment; one flush at the end is enough."""
-        return self
+    def begin(self, sop_class_uid: bytes, sop_instance_uid: bytes, transfer_syntax_uid: str) -> None:
+        """Write what stands before the data set, with the UIDs as the request has them."""
+        self.write(file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid.encode()))
 
     @property
     def is_too_long(self) -> bool:
         """Whether more came than an object may have."""
         return self._left_bytes < 0
 
-    def flush(self) -> None:
-        """Do nothing: `make_durable` flushes once."""
-
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> None:
         """Append; after an error everything is thrown away."""
         if self._stream is not None and self.error is None:
             try:
@@ -76,9 +65,6 @@ class IncomingFile:
             except OSError as error:
                 self.error = error
                 self.remove()  # it may be what fills the disk
-            except ValueError:  # closed meanwhile: its association is over
-                self._stream = None
-        return len(data)
 
     def _ask_for_room(self, more_bytes: int) -> None:
         self._left_bytes -= more_bytes
@@ -119,15 +105,29 @@ class IncomingFile:
         self.path.unlink(missing_ok=True)
 
 
-def _file_meta_of(**uids: UID | str | None) -> FileMetaDataset:
-    """File meta that can be written even where the request names no UIDs: raised there, in the thread that
-    reads the socket, an error would end the association without a word to the sender.
-    """
-    return create_file_meta(**{keyword: UID(uid or NO_UID) for keyword, uid in uids.items()})
+def file_meta(sop_class_uid: bytes, sop_instance_uid: bytes, transfer_syntax_uid: bytes) -> bytes:
+    """Preamble and file meta information (PS3.10 7.1), whatever the UIDs look like."""
+    elements = b"".join(
+        (
+            struct.pack("<HH2sHL2s", 0x0002, 0x0001, b"OB", 0, 2, b"\0\1"),
+            _element(0x0002, b"UI", sop_class_uid),
+            _element(0x0003, b"UI", sop_instance_uid),
+            _element(0x0010, b"UI", transfer_syntax_uid),
+            _element(0x0012, b"UI", PYNETDICOM_IMPLEMENTATION_UID.encode()),
+            _element(0x0013, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION.encode()),
+        )
+    )
+    return _PREAMBLE + _element(0x0000, b"UL", struct.pack("<L", len(elements))) + elements
+
+
+def _element(number: int, representation: bytes, value: bytes) -> bytes:
+    if len(value) % 2:
+        value += b"\0" if representation == b"UI" else b" "
+    return struct.pack("<HH2sH", 0x0002, number, representation, len(value)) + value
 
 
 class IncomingFolder:
-    """Makes incoming files and knows which thread reads each, so that none outlives its association."""
+    """Where incoming files lie."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -136,45 +136,7 @@ class IncomingFolder:
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob("*.part"):  # never acknowledged: the sender still has it
             left_over.unlink()
-        self._of_reader: dict[threading.Thread, list[IncomingFile]] = {}
-        self._lock = threading.Lock()
-
-    def install(self) -> None:
-        """Make pynetdicom stream C-STORE data sets into this folder (in this process)."""
-        _config.STORE_RECV_CHUNKED_DATASET = True
-        vars(dimse_messages)["NamedTemporaryFile"] = self._make
-        vars(dimse_messages)["create_file_meta"] = _file_meta_of
 
     def new(self) -> IncomingFile:
         """A file for an object; whoever takes it removes it."""
         return IncomingFile(self.folder, self.has_room, self.max_object_bytes)
-
-    def _make(self, **_: object) -> IncomingFile:
-        incoming = self.new()
-        with self._lock:
-            self._of_reader.setdefault(threading.current_thread(), []).append(incoming)
-        return incoming
-
-    def done(self, incoming: IncomingFile) -> None:
-        """What this file brought was taken or refused: remove it where it was not moved away."""
-        with self._lock:
-            for reader, files in list(self._of_reader.items()):
-                if incoming in files:
-                    files.remove(incoming)
-                    if not files:
-                        del self._of_reader[reader]
-        incoming.remove()
-
-    def forget(self, reader: threading.Thread) -> None:
-        """The association whose socket `reader` read is over: remove what it left."""
-        with self._lock:
-            left_over = self._of_reader.pop(reader, [])
-        for incoming in left_over:
-            incoming.remove()
-
-    def forget_the_dead(self) -> None:
-        """Do so for every reader that ended without its association saying so."""
-        with self._lock:
-            dead = [reader for reader in self._of_reader if not reader.is_alive()]
-        for reader in dead:
-            self.forget(reader)

@@ -39,26 +39,13 @@ from gateway.ledger.store import Ledger
 
 from .again import Again, came_again, check_our_own
 from .archive import Archive, content_digest, uid_part
-from .header import (
-    IMAGES_OF_USE,
-    Damaged,
-    NotReadable,
-    ReadInstance,
-    header_number,
-    identifying_digest,
-    read_instance,
-    uids_of_file_meta,
-)
+from .attributes import header_number, identifying_digest
+from .header import IMAGES_OF_USE, ReadInstance, read_instance, uids_of_file_meta
 from .incoming import IncomingFile
+from .refusals import Damaged, NotReadable
+from .statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES, SUCCESS
 
 log = structlog.get_logger(__name__)
-
-# PS3.4 B.2.3, PS3.7 C: statuses of a C-STORE response
-SUCCESS = 0x0000
-KEPT_ASIDE = 0xB007  # warning: data set does not match SOP class, here: kept, a person will look at it
-CANNOT_UNDERSTAND = 0xC000
-NOT_OF_THIS_STUDY = 0xC409  # a failure: PS3.18 I.2.2 leaves its code to us, dcm4chee has this one
-OUT_OF_RESOURCES = 0xA700
 
 OTHER_UIDS = Damaged(
     "command_differs", "SOP class or instance UID of the request differ from those in the data set"

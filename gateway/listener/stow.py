@@ -17,14 +17,12 @@ from gateway.ledger.store import Ledger
 from .admission import Admission
 from .endings import Ending, Endings
 from .incoming import IncomingFile, IncomingFolder
-from .intake import OUT_OF_RESOURCES, Intake, Said, Sender, Taken
+from .intake import Intake, Said, Sender, Taken
 from .places import Places
+from .statuses import OUT_OF_RESOURCES, TOO_LONG
 from .turned_away import TurnedAway
 
 log = structlog.get_logger(__name__)
-
-TOO_LONG = 0xA710
-"""A failure for want of resources (PS3.18 I.2.2): the object is longer than `dicom.max_object_mb`."""
 
 
 @dataclass(frozen=True)

@@ -1,84 +1,183 @@
-"""All that is done to the private parts of pynetdicom: every byte is looked at before it is taken.
+"""All that is done to the private parts of pynetdicom: every byte is looked at before it is taken, C-STOREs
+are served where they are read, and threads wait for what happens instead of looking each millisecond.
 
 Pinned to pynetdicom 3.0; `tests/unit/listener/test_private_parts.py` compares what is relied on with its
 source. By itself pynetdicom reads PDUs of any length without a deadline, collects commands and data sets
 without a limit, and ends its threads with a traceback, without a word to the peer, where one is malformed.
 """
 
+import queue
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
-from pynetdicom.pdu_primitives import A_P_ABORT
+from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
 from .guard import (
+    COMMAND,
     INVALID_VALUE,
+    LAST,
     MAXIMUM_PDU_BYTES,
     NOT_SPECIFIED,
     UNEXPECTED_PDU,
     UNRECOGNIZED_PDU,
+    Command,
+    Fragment,
     Limits,
     MessageGuard,
     Refused,
 )
+from .incoming import IncomingFolder
+from .storing import Storing, Take
 
 log = structlog.get_logger(__name__)
 
 _REQUEST, _DATA = 0x01, 0x04
 _PDU_TYPES = range(0x01, 0x08)
-_ESTABLISHED, _WAITS_FOR_CLOSE = "Sta6", "Sta13"
+_IDLE, _ESTABLISHED, _WAITS_FOR_CLOSE = "Sta1", "Sta6", "Sta13"
 _DRAIN_BYTES = 1 << 16
+
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_LOOK_WHETHER_ANSWERED_S = 0.001
+_LOOK_EVERY_S = 0.2
+"""How late a timer may be seen, and what no bell was rung for."""
 
 Told = Callable[[Association, str], None]
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What all associations are served with.
+
+    Parameters
+    ----------
+    server
+        What pynetdicom's associations know of their server.
+    take
+        Takes what a C-STORE brought into the folder.
+    told
+        Called with the association and a sentence when it is aborted from here.
+    ended
+        Called when an association is over.
+    """
+
+    server: Any
+    limits: Limits
+    folder: IncomingFolder
+    take: Take
+    told: Told
+    ended: Callable[[Association], None]
+
+
+class _RingingQueue(queue.Queue[Any]):
+    """A queue that tells whoever waits for something in it."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        super().__init__()
+        self._ring = ring
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Append, and ring."""
+        super().put(item, block, timeout)
+        self._ring()
+
+
+class _Checkpoint(threading.Event):
+    """What pynetdicom's association passes in every round: here it waits until there is something to do."""
+
+    def __init__(self, has_more: Callable[[], bool]) -> None:
+        super().__init__()
+        self._has_more = has_more
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it was set, or for a while."""
+        if not self._has_more():
+            super().wait(_LOOK_EVERY_S)
+        self.clear()
+        return True
+
+
 class GuardedSocket(AssociationSocket):
-    """A connection whose first bytes were read already."""
+    """A connection whose first bytes were read already, and that is waited for together with a bell."""
 
     def __init__(self, association: Association, connection: socket.socket, first: bytes) -> None:
         super().__init__(association, client_socket=connection)
         self.first = bytearray(first)
+        self._hammer, self._bell = socket.socketpair()
+        self._hammer.setblocking(False)
+        self._poll, self._poll_bell = select.poll(), select.poll()  # select takes descriptors under 1024 only
+        for poll in (self._poll, self._poll_bell):
+            poll.register(self._bell, select.POLLIN)
+        self._poll.register(connection, select.POLLIN)
+
+    def ring(self) -> None:
+        """Let who waits look again."""
+        with suppress(OSError):  # it is full, so somebody rang; or closed
+            self._hammer.send(b"x")
+
+    def close_bell(self) -> None:
+        """Nobody waits any more."""
+        self._hammer.close()
+        self._bell.close()
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to read; any descriptor will do (select takes those under 1024)."""
-        if self.first:
+        """Whether there is something to read: as soon as there is, the bell rings, or some time is over."""
+        connection = self.socket
+        if self.first or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
             return True
-        if self.socket is None or not self._is_connected:
-            return False
-        try:
-            poll = select.poll()
-            poll.register(self.socket, select.POLLIN)
-            is_ready = bool(poll.poll(0))
-        except (OSError, ValueError):
-            self.event_queue.put("Evt17")
-            return False
-        return is_ready or (isinstance(self.socket, ssl.SSLSocket) and bool(self.socket.pending()))
+        is_open = connection is not None and connection.fileno() >= 0 and self._is_connected
+        poll = self._poll if is_open else self._poll_bell
+        ready = [descriptor for descriptor, _ in poll.poll(1000 * _LOOK_EVERY_S)]
+        if (bell := self._bell.fileno()) in ready:
+            self._bell.recv(_DRAIN_BYTES)
+        return any(descriptor != bell for descriptor in ready)
 
 
 class GuardedUpperLayer(DULServiceProvider):
-    """Reads PDUs within limits, and aborts with a reason.
+    """Reads PDUs within limits, aborts with a reason, and serves C-STORE."""
 
-    Parameters
-    ----------
-    told
-        Called with the association and a sentence when it is aborted from here.
-    """
-
-    def __init__(self, association: Association, limits: Limits, told: Told) -> None:
+    def __init__(self, association: Association, serving: Serving) -> None:
         super().__init__(association)
-        self._limits = limits
-        self._told = told
-        self._guard = MessageGuard(limits, lambda number: number in association._accepted_cx)
+        self._limits = serving.limits
+        self._told = serving.told
+        self._guard = MessageGuard(serving.limits, lambda number: number in association._accepted_cx)
+        self._storing = Storing(
+            association, serving.folder, serving.take, lambda answer: self._line.send(answer)
+        )
+        self._buffer = bytearray(6 + MAXIMUM_PDU_BYTES)
+        self._run_loop_delay = 0  # it waits in `ready`
+        self.to_provider_queue = _RingingQueue(lambda: self._line.ring())
+        checkpoint = _Checkpoint(lambda: not association.dimse.msg_queue.empty())
+        association._reactor_checkpoint = checkpoint
+        self.to_user_queue = _RingingQueue(checkpoint.set)
+        association.dimse.msg_queue = _RingingQueue(checkpoint.set)
+
+    @property
+    def _line(self) -> GuardedSocket:
+        return cast(GuardedSocket, self.socket)
+
+    def kill_dul(self) -> None:
+        """End the thread."""
+        super().kill_dul()
+        self._line.ring()
+
+    def stop_dul(self) -> bool:
+        """End the thread where the connection is over."""
+        if self.state_machine.current_state == _IDLE:
+            self.kill_dul()
+        return super().stop_dul()
 
     def run_reactor(self) -> None:
         """Run; what goes wrong is told to the peer and the log, never printed."""
@@ -87,12 +186,16 @@ class GuardedUpperLayer(DULServiceProvider):
         except Exception as error:  # what pynetdicom raises on a message that it does not know
             log.warning("association_failed", error=type(error).__name__)
             self._abort(Refused(INVALID_VALUE, "it sent a message that cannot be understood"))
-            cast(AssociationSocket, self.socket).close()
+            self._line.close()
+        finally:
+            self._storing.give_up()
+            self.assoc._reactor_checkpoint.set()
 
     def _is_transport_event(self) -> bool:
         """Wait where the sender is ahead of our answers: what it sends meanwhile stays with it."""
         is_ahead = self.assoc.dimse.msg_queue.qsize() >= self._limits.unanswered
         if is_ahead and self.state_machine.current_state == _ESTABLISHED:
+            time.sleep(_LOOK_WHETHER_ANSWERED_S)
             return False
         return super()._is_transport_event()
 
@@ -105,8 +208,10 @@ class GuardedUpperLayer(DULServiceProvider):
             if pdu is None:
                 self.event_queue.put("Evt17")
                 return
-            if pdu[0] == _DATA:
-                self._guard.look(pdu)
+            if pdu[0] == _DATA and self.state_machine.current_state == _ESTABLISHED:
+                for part in self._guard.look(pdu):
+                    self._take(part)
+                return
             decoded, event = self._decoded(pdu)
         except Refused as refused:
             self._abort(refused)
@@ -117,17 +222,37 @@ class GuardedUpperLayer(DULServiceProvider):
         self.event_queue.put(event)
         self._recv_pdu.put(decoded)
 
-    def _decoded(self, pdu: bytearray) -> Any:
+    def _take(self, part: Command | Fragment) -> None:
+        """Serve a C-STORE; what belongs to another request is for pynetdicom."""
+        if isinstance(part, Command):
+            if part.is_store:
+                self._storing.begin(part)
+                return
+            control = COMMAND | LAST
+        else:
+            if self._storing.takes(part):
+                return
+            control = LAST if part.is_last else 0
+        primitive = P_DATA()
+        primitive.presentation_data_value_list.append(
+            (part.context_id, bytes((control,)) + bytes(part.content))
+        )
+        self.assoc.dimse.receive_primitive(primitive)
+
+    def _decoded(self, pdu: memoryview) -> Any:
         try:
-            return self._decode_pdu(pdu)
+            return self._decode_pdu(bytearray(pdu))
         except Exception:  # whatever is raised on bytes from outside
             raise Refused(INVALID_VALUE, "it sent a PDU that cannot be parsed") from None
 
-    def _whole_pdu(self) -> bytearray | None:
-        """The next PDU with its header (PS3.8 9.3); None: the connection is closed."""
+    def _whole_pdu(self) -> memoryview | None:
+        """The next PDU with its header (PS3.8 9.3); None: the connection is closed.
+
+        It is good until the next one is read.
+        """
         give_up_at = time.monotonic() + self._limits.pdu_s
-        pdu = bytearray(6)
-        if not self._fill(pdu, 0, give_up_at):
+        pdu = memoryview(self._buffer)
+        if not self._fill(pdu[:6], give_up_at):
             return None
         kind, length = pdu[0], int.from_bytes(pdu[2:6], "big")
         if kind not in _PDU_TYPES:
@@ -136,23 +261,32 @@ class GuardedUpperLayer(DULServiceProvider):
             raise Refused(UNEXPECTED_PDU, "it asked for an association again")
         if length > (MAXIMUM_PDU_BYTES if kind == _DATA else self._limits.request_bytes):
             raise Refused(INVALID_VALUE, f"a PDU of {length} bytes is longer than was offered")
-        pdu.extend(bytes(length))
-        return pdu if self._fill(pdu, 6, give_up_at) else None
+        if 6 + length > len(pdu):
+            pdu = memoryview(bytearray(pdu[:6]) + bytearray(length))
+        if not self._fill(pdu[6 : 6 + length], give_up_at):
+            return None
+        self._acknowledge_at_once()
+        return pdu[: 6 + length]
 
-    def _fill(self, pdu: bytearray, at: int, give_up_at: float) -> bool:
-        """Read into the rest of `pdu`; False where the connection is closed before that."""
-        connection = cast(GuardedSocket, self.socket)
-        known = connection.first[: len(pdu) - at]
-        pdu[at : at + len(known)] = known
-        del connection.first[: len(known)]
-        at += len(known)
-        with memoryview(pdu) as view:
-            while at < len(pdu):
-                if connection.socket is None or not (more := self._receive(connection.socket, view[at:])):
-                    return False
-                at += more
-                if time.monotonic() > give_up_at and at < len(pdu):
-                    raise Refused(NOT_SPECIFIED, "a PDU came too slowly")
+    def _acknowledge_at_once(self) -> None:
+        """Let nobody who holds back small writes (RFC 896) wait for a delayed acknowledgement."""
+        connection = self._line.socket
+        if connection is not None and _QUICKACK is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # it does not last, see tcp(7)
+
+    def _fill(self, view: memoryview, give_up_at: float) -> bool:
+        """Read into all of `view`; False where the connection is closed before that."""
+        first = self._line.first
+        at = min(len(first), len(view))
+        view[:at] = first[:at]
+        del first[:at]
+        while at < len(view):
+            connection = self._line.socket
+            if connection is None or not (more := self._receive(connection, view[at:])):
+                return False
+            at += more
+            if time.monotonic() > give_up_at and at < len(view):
+                raise Refused(NOT_SPECIFIED, "a PDU came too slowly")
         return True
 
     def _receive(self, connection: socket.socket, view: memoryview) -> int:
@@ -163,10 +297,10 @@ class GuardedUpperLayer(DULServiceProvider):
 
     def _drain(self) -> None:
         """Throw away what still comes while the peer is waited for, which the ARTIM timer ends."""
-        connection = cast(GuardedSocket, self.socket)
-        connection.first.clear()
+        self._line.first.clear()
+        connection = self._line.socket
         try:
-            is_open = connection.socket is not None and bool(connection.socket.recv(_DRAIN_BYTES))
+            is_open = connection is not None and bool(connection.recv(_DRAIN_BYTES))
         except OSError:
             is_open = False
         if not is_open:
@@ -186,34 +320,27 @@ class GuardedUpperLayer(DULServiceProvider):
 
 
 def begin_association(
-    server: Any,
-    connection: socket.socket,
-    address: tuple[Any, ...],
-    request: bytes,
-    limits: Limits,
-    told: Told,
-    ended: Callable[[Association], None],
+    serving: Serving, connection: socket.socket, address: tuple[Any, ...], request: bytes
 ) -> None:
-    """Let pynetdicom serve an association whose request was read; `ended` is called when it is over."""
+    """Let pynetdicom serve an association whose request was read."""
 
     class Handler(RequestHandler):
         def handle(self) -> None:
             association = self._create_association()
-            connection.settimeout(limits.pdu_s)
-            association.dul = GuardedUpperLayer(association, limits, told)
-            association.set_socket(GuardedSocket(association, connection, request))
-            association.acse_timeout = limits.request_s  # of its ARTIM timer, too
+            connection.settimeout(serving.limits.pdu_s)
+            association.dul = GuardedUpperLayer(association, serving)
+            line = GuardedSocket(association, connection, request)
+            association.set_socket(line)
+            association.acse_timeout = serving.limits.request_s  # of its ARTIM timer, too
             association.network_timeout = self.ae.network_timeout
-            _call_at_end(association, connection, ended)
+            _call_at_end(association, line, serving.ended)
             association.start()
 
-    Handler(connection, address, server)
+    Handler(connection, address, serving.server)
 
 
-def _call_at_end(
-    association: Association, connection: socket.socket, ended: Callable[[Association], None]
-) -> None:
-    run = association.run
+def _call_at_end(association: Association, line: GuardedSocket, ended: Callable[[Association], None]) -> None:
+    run, connection = association.run, line.socket
 
     def run_to_the_end() -> None:
         try:
@@ -222,8 +349,12 @@ def _call_at_end(
             log.warning("association_failed", error=type(error).__name__)
         finally:
             association.dul.kill_dul()
-            with suppress(OSError):
-                connection.close()
+            if association.dul.ident is not None:
+                association.dul.join()  # what it has in hand is taken before the association is over
+            if connection is not None:
+                with suppress(OSError):
+                    connection.close()
+            line.close_bell()
             ended(association)
 
     vars(association)["run"] = run_to_the_end

@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from gateway.listener import adoption as adoption_module
 from gateway.listener import intake as intake_module
-from gateway.listener.intake import OUT_OF_RESOURCES, SUCCESS
+from gateway.listener.statuses import OUT_OF_RESOURCES, SUCCESS
 
 DEADLINE_S = 20.0
 

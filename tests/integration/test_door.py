@@ -20,7 +20,7 @@ from gateway.listener.guard import (
     UNRECOGNIZED_PDU,
     Limits,
 )
-from gateway.listener.intake import SUCCESS
+from gateway.listener.statuses import SUCCESS
 
 ABORT, ACCEPT, REJECT = 7, 2, 3
 HASTY = Limits(

@@ -37,7 +37,7 @@ from gateway.ledger.states import JobEvent
 from gateway.listener.admission import Admission
 from gateway.listener.header import read_instance
 from gateway.listener.incoming import IncomingFile
-from gateway.listener.intake import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+from gateway.listener.statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
 from tests.results import result_of_one
 
 REJECTED_PERMANENT, REJECTED_TRANSIENT = 1, 2
@@ -389,21 +389,25 @@ def test_damaged_image_is_kept_aside(
 
 
 @pytest.mark.parametrize(
-    ("sound", "malformed"),
+    ("sound", "malformed", "reason"),
     [
-        (b"\x28\x00\x10\x00US\x02\x00\x40\x00", b"\x28\x00\x10\x00US\x03\x00\x40\x00\x00"),
-        (b"\x20\x00\x32\x00DS", b"\x20\x00\x32\x00FD"),
-        (b"\x28\x00\x30\x00DS", b"\x28\x00\x30\x00ZZ"),
+        (
+            b"\x28\x00\x10\x00US\x02\x00\x40\x00",
+            b"\x28\x00\x10\x00US\x03\x00\x40\x00\x00",
+            "unreadable_geometry",
+        ),
+        (b"\x20\x00\x32\x00DS", b"\x20\x00\x32\x00FD", "unreadable_geometry"),
+        (b"\x28\x00\x30\x00DS", b"\x28\x00\x30\x00ZZ", "unknown_vr"),
     ],
     ids=["rows of three bytes", "a position in another representation", "an unknown representation"],
 )
 def test_image_with_an_unreadable_geometry_is_kept_aside(
-    gate, ct: Dataset, sound: bytes, malformed: bytes
+    gate, ct: Dataset, sound: bytes, malformed: bytes, reason: str
 ) -> None:
     content = _encoded(ct)
     assert content.count(sound) == 1
     assert _send_encoded(gate, ct, content.replace(sound, malformed)) == KEPT_ASIDE
-    assert [row.reason for row in gate.quarantine()] == ["unreadable_geometry"]
+    assert [row.reason for row in gate.quarantine()] == [reason]
 
 
 def test_image_whose_other_attributes_are_unreadable_is_stored(gate, ct: Dataset) -> None:

@@ -23,8 +23,8 @@ from pynetdicom.sop_class import Verification
 from gateway.config import Dicom
 from gateway.events import AssociationClosed
 from gateway.listener.application_entity import Listener
-from gateway.listener.intake import SUCCESS
 from gateway.listener.port import ListenerError, open_port
+from gateway.listener.statuses import SUCCESS
 from gateway.workers.attempts import Backoff
 
 CT_PLAIN = (CTImageStorage, ExplicitVRLittleEndian)

@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000Lossless
 
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
-from gateway.listener.intake import KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+from gateway.listener.statuses import KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
 
 Damage = Callable[[Path], object]
 

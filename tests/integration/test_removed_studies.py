@@ -26,7 +26,7 @@ from gateway.ledger.records import JobRow, StudyRow, utc_text
 from gateway.ledger.results import record_result
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState, StudyState
 from gateway.ledger.transaction import NotPossible
-from gateway.listener.intake import KEPT_ASIDE, SUCCESS
+from gateway.listener.statuses import KEPT_ASIDE, SUCCESS
 from gateway.retention.remover import Remover
 from gateway.retention.worker import Retention
 from tests.results import result_of_one

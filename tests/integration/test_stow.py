@@ -30,8 +30,13 @@ from gateway.api.server import ApiServer
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.events import AssociationClosed
 from gateway.listener.incoming import IncomingFile
-from gateway.listener.intake import CANNOT_UNDERSTAND, KEPT_ASIDE, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES
-from gateway.listener.stow import TOO_LONG
+from gateway.listener.statuses import (
+    CANNOT_UNDERSTAND,
+    KEPT_ASIDE,
+    NOT_OF_THIS_STUDY,
+    OUT_OF_RESOURCES,
+    TOO_LONG,
+)
 from tests.conftest import find_dicomweb
 from tests.nifti import uploads_of
 

@@ -22,7 +22,7 @@ from typing import Any
 from gateway.adapters.dicom.peer import NotReached, parse_peer
 from gateway.delivery.sending import send_files
 from gateway.files.names import DICOM_ADDRESS_NAME, LEDGER_NAME
-from gateway.listener.intake import SUCCESS
+from gateway.listener.statuses import SUCCESS
 
 SENDERS = 4
 ASSOCIATIONS = 2

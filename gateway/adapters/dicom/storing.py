@@ -20,6 +20,8 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
+from gateway.adapters import command_set
+
 LOOK_EVERY_S: Final = 0.0002
 """How soon pynetdicom's thread sees an answer."""
 WITHOUT_LIMIT_BYTES: Final = 1 << 20
@@ -138,27 +140,17 @@ def _fragments(stored: StoredObject, message_id: int, limit_bytes: int) -> Itera
 
 
 def c_store_request(sop_class_uid: str, sop_instance_uid: str, message_id: int) -> bytes:
-    """The command set of a C-STORE-RQ (PS3.7 9.3.1.1), implicit VR little endian (PS3.7 6.3.1)."""
-    elements = b"".join(
-        (
-            _element(0x0002, _uid(sop_class_uid)),
-            _element(0x0100, struct.pack("<H", 0x0001)),
-            _element(0x0110, struct.pack("<H", message_id)),
-            _element(0x0700, struct.pack("<H", _MEDIUM)),
-            _element(0x0800, struct.pack("<H", _HAS_DATA_SET)),
-            _element(0x1000, _uid(sop_instance_uid)),
-        )
+    """The command set of a C-STORE-RQ (PS3.7 9.3.1.1)."""
+    return command_set.composed(
+        {
+            command_set.AFFECTED_SOP_CLASS_UID: command_set.uid_value(sop_class_uid),
+            command_set.COMMAND_FIELD: command_set.number_value(command_set.C_STORE_RQ),
+            command_set.MESSAGE_ID: command_set.number_value(message_id),
+            command_set.PRIORITY: command_set.number_value(_MEDIUM),
+            command_set.COMMAND_DATA_SET_TYPE: command_set.number_value(_HAS_DATA_SET),
+            command_set.AFFECTED_SOP_INSTANCE_UID: command_set.uid_value(sop_instance_uid),
+        }
     )
-    return _element(0x0000, struct.pack("<L", len(elements))) + elements
-
-
-def _element(number: int, value: bytes) -> bytes:
-    return struct.pack("<HHL", 0x0000, number, len(value)) + value
-
-
-def _uid(uid: str) -> bytes:
-    value = uid.encode("ascii")
-    return value + b"\0" * (len(value) % 2)
 
 
 def _to(line: socket.socket) -> Callable[[int, int, bytes], None]:

@@ -1,0 +1,13 @@
+"""What an object is answered: statuses of C-STORE (PS3.4 B.2.3, PS3.7 C) and of STOW-RS (PS3.18 I.2.2)."""
+
+from typing import Final
+
+SUCCESS: Final = 0x0000
+KEPT_ASIDE: Final = 0xB007
+"""Warning: data set does not match SOP class; here: kept, a person will look at it."""
+CANNOT_UNDERSTAND: Final = 0xC000
+NOT_OF_THIS_STUDY: Final = 0xC409
+"""A failure of STOW-RS: PS3.18 leaves its code to us, dcm4chee has this one."""
+OUT_OF_RESOURCES: Final = 0xA700
+TOO_LONG: Final = 0xA710
+"""A failure of STOW-RS for want of resources: the object is longer than `dicom.max_object_mb`."""
