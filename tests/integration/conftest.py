@@ -51,6 +51,7 @@ class Gate:
     data_dir: Path
     allow: list[AllowedSender] = field(default_factory=list)
     low_water_mb: int = 0
+    port: int = 0
     max_associations: int = 32
     max_object_mb: int = 8192
     check_called_ae_title: bool = False
@@ -70,7 +71,7 @@ class Gate:
         self.admission = Admission(self.allow, self.data_dir, self.low_water_mb)
         self.listener = Listener(
             Dicom(
-                port=0,
+                port=self.port,
                 max_associations=self.max_associations,
                 max_object_mb=self.max_object_mb,
                 check_called_ae_title=self.check_called_ae_title,
