@@ -83,9 +83,11 @@ class DeliveryWorker(Worker):
         self._looks_until_tidy = 0
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a delivery became pending, or a person wants it tried now."""
-        if not isinstance(event, DeliveryChanged) or event.state != DeliveryState.PENDING:
+        """Whether a delivery became pending, a person wants it tried now, or it is complained of and over."""
+        if not isinstance(event, DeliveryChanged):
             return False
+        if event.state != DeliveryState.PENDING:
+            return self._rests.times(event.key) + self._away.times(_ALL) > 0
         if event.event in ("tried_now", "retried"):
             self._rests.try_now(event.key)
             self._away.try_now(_ALL)

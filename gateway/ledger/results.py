@@ -141,14 +141,22 @@ def current_objects(ledger: Ledger, job_key: str) -> list[ResultObjectRow]:
     return [ResultObjectRow.of(row) for row in rows]
 
 
-def revisions_delivered(ledger: Ledger, job: JobRow) -> int:
-    """How many results of this volume and task arrived somewhere, of whatever job and header."""
+def revisions_delivered(ledger: Ledger, job: JobRow) -> tuple[int, int]:
+    """How many results of this volume and task arrived somewhere, of whatever job and header.
+
+    Returns
+    -------
+    tuple of int
+        Of those that were made before the job's present result, all where it has none; and of all.
+    """
+    present = "SELECT min(made_at) FROM result_objects WHERE job_key = ? AND is_current = 1"
     # In this order: the planner would begin with every delivery that ever arrived.
     sql = (
-        "SELECT count(DISTINCT o.job_key || o.made_at) AS number FROM jobs j"
+        "SELECT count(DISTINCT o.job_key || o.made_at) AS number, count(DISTINCT CASE WHEN"
+        f" o.made_at < coalesce(({present}), 'later') THEN o.job_key || o.made_at END) AS earlier FROM jobs j"
         " CROSS JOIN result_objects o USING (job_key)"
         " CROSS JOIN deliveries d USING (job_key, sop_instance_uid)"
         " WHERE j.study_uid = ? AND j.slot = ? AND d.state IN (?, ?)"
     )
-    rows = ledger.read(sql, (job.study_uid, job.slot, *DELIVERY_ARRIVED))
-    return int(rows[0]["number"])
+    rows = ledger.read(sql, (job.job_key, job.study_uid, job.slot, *DELIVERY_ARRIVED))
+    return int(rows[0]["earlier"]), int(rows[0]["number"])

@@ -10,9 +10,10 @@ An object's UID follows from all that goes into it, so the same work done twice 
 same UID; the files are on disk before the ledger says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -21,7 +22,8 @@ from converter.errors import LabelsDoNotFit
 from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
 from converter.grid import require_own_grid
-from converter.results.settings import Algorithm, Terms, WrittenObject
+from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
+from converter.series import Volume
 from converter.source_header import copied_header_digest
 from gateway.adapters.holdings import Holdings
 from gateway.config import Config
@@ -31,7 +33,13 @@ from gateway.files.workplace import Workplace
 from gateway.ledger.comparisons import write_measured
 from gateway.ledger.lost import make_again
 from gateway.ledger.records import JobRow, MeasuredRow, utc_time
-from gateway.ledger.results import Result, ResultObject, record_result
+from gateway.ledger.results import (
+    Result,
+    ResultObject,
+    current_objects,
+    record_result,
+    revisions_delivered,
+)
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
@@ -40,7 +48,7 @@ from gateway.workers.attempts import CannotGoOn
 from .allotment import Allotting, Takes
 from .comparing import Comparing
 from .doubts import Doubts, doubts_about
-from .makers import Making, load_maker
+from .makers import Maker, Making, load_maker
 from .naming import series_description, series_numbers
 from .terms import engine_terms
 
@@ -134,13 +142,11 @@ class Encode:
             making = replace(making, comparison=self._comparing.compared(job, measured, making))
         outputs = in_order(job.outputs if making.labels.any() else _say_nothing_found(job))
         makers = {each: load_maker(each, self._config) for each in outputs if allotment.is_wanted(each)}
+        making = replace(making, encodings=allotment.encodings, drawings=allotment.drawings)
         objects: list[ResultObject] = []
         warnings = allotment.added_to(job.warnings)
-        made: dict[str, Sequence[WrittenObject]] = {}
-        making = replace(making, written=made, encodings=allotment.encodings, drawings=allotment.drawings)
-        for output, maker in makers.items():
-            made[output] = maker.make(making)
-            for written in made[output]:
+        for output, made in self._objects(making, makers).items():
+            for written in made:
                 objects.append(self._recorded(output, written))
                 warnings += [warning for warning in written.warnings if warning not in warnings]
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
@@ -148,6 +154,27 @@ class Encode:
             record_result(transaction, job, result, allotment.destinations)
             if measured is not None:
                 write_measured(transaction, measured)
+
+    def _objects(self, making: Making, makers: Mapping[str, Maker]) -> Mapping[str, Sequence[WrittenObject]]:
+        """Make them: the present ones again where nothing changed that they follow from, else a revision."""
+        earlier, delivered = revisions_delivered(self._ledger, making.job)
+        if earlier < delivered:  # the present result has arrived somewhere
+            present = {each.sop_instance_uid for each in current_objects(self._ledger, making.job.job_key)}
+            if made := _made(making, makers, present):
+                return made
+            making = replace(making, **self._names(making.job, making.volume, making.flags, delivered))
+        return _made(making, makers)
+
+    def _names(
+        self, job: JobRow, volume: Volume, flags: Sequence[QualityFlag], revision: int
+    ) -> dict[str, Any]:
+        """What series are called, with so many results of the volume and task before this one."""
+        seg = self._config.seg
+        further = [EVEN_GRID] if seg.even_grid else []
+        return {
+            "series_numbers": series_numbers(self._ledger, seg.series_number, job, revision, further),
+            "series_description": series_description(seg, job, volume, revision, is_marked=bool(flags)),
+        }
 
     def _measured(self, job: JobRow, making: Making) -> MeasuredRow | None:
         """What a later result may be compared with; what only that would need is not asked of a run again."""
@@ -180,8 +207,6 @@ class Encode:
         if not labels.any() and not _say_nothing_found(job):
             return None
         terms = _terms_of(job)
-        seg = self._config.seg
-        further = [EVEN_GRID] if seg.even_grid else []
         return Making(
             job=job,
             volume=volume,
@@ -197,13 +222,26 @@ class Encode:
             terms=terms,
             made_at=self._config.site.local(utc_time(job.segmented_at)),
             issuer_of_patient_id=self._config.site.issuer_of_patient_id,
-            series_numbers=series_numbers(self._ledger, seg.series_number, job, further),
-            series_description=series_description(
-                self._ledger, seg, job, volume, is_marked=bool(doubts.shown)
-            ),
             tracking_key=self._tracking_key,
             path_of=partial(self._workplace.result_path, job),
+            **self._names(job, volume, doubts.shown, revisions_delivered(self._ledger, job)[0]),
         )
+
+
+def _made(
+    making: Making, makers: Mapping[str, Maker], among: Collection[str] | None = None
+) -> dict[str, Sequence[WrittenObject]]:
+    """Make every output; nothing, and nothing is left, where an object has none of these UIDs."""
+    made: dict[str, Sequence[WrittenObject]] = {}
+    making = replace(making, written=made)
+    for output, maker in makers.items():
+        made[output] = maker.make(making)
+        others = [each for each in made[output] if among is not None and each.sop_instance_uid not in among]
+        for other in others:
+            other.path.unlink()
+        if others:
+            return {}
+    return made
 
 
 def _say_nothing_found(job: JobRow) -> list[str]:

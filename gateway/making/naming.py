@@ -11,7 +11,6 @@ from gateway.config import Seg
 from gateway.ledger.completion import jobs_of
 from gateway.ledger.instances import current_instances
 from gateway.ledger.records import JobRow
-from gateway.ledger.results import revisions_delivered
 from gateway.ledger.store import Ledger
 from gateway.workers.attempts import CannotGoOn
 
@@ -22,13 +21,20 @@ REVISION_STEP = 1000
 REVISION = re.compile(r" rev \d+$")
 
 
-def series_numbers(ledger: Ledger, base: int, job: JobRow, further: Sequence[str] = ()) -> Mapping[str, int]:
+def series_numbers(
+    ledger: Ledger, base: int, job: JobRow, revision: int, further: Sequence[str] = ()
+) -> Mapping[str, int]:
     """The series number of each output, and of each of the `further` series that jobs have.
 
     It is `base` plus the source's, the next free one where two would share it.
 
     All jobs of the study are counted through in their order, so that each finds the same numbers again. A
     later revision of a result is a series of its own, `REVISION_STEP` above the one before.
+
+    Parameters
+    ----------
+    revision
+        How many results of this volume and task stand before it.
     """
     sources = {row.series_uid: row.series_number or 0 for row in current_instances(ledger, job.study_uid)}
     taken = set(sources.values())
@@ -38,13 +44,13 @@ def series_numbers(ledger: Ledger, base: int, job: JobRow, further: Sequence[str
             numbers[output] = free_series_number(base, sources.get(other.series_uid), taken)
             taken.add(numbers[output])
         if other.job_key == job.job_key:
-            above = REVISION_STEP * revisions_delivered(ledger, job)
+            above = REVISION_STEP * revision
             others = taken - set(numbers.values())
             return {each: free_series_number(number + above, 0, others) for each, number in numbers.items()}
     raise CannotGoOn("the job is gone from the ledger")
 
 
-def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume, *, is_marked: bool) -> str:
+def series_description(seg: Seg, job: JobRow, volume: Volume, revision: int, *, is_marked: bool) -> str:
     """As configured; a result that is not the first of its volume and task says which one it is.
 
     One with flags begins with a mark: viewers show 25 characters or so.
@@ -55,9 +61,8 @@ def series_description(ledger: Ledger, seg: Seg, job: JobRow, volume: Volume, *,
         source_number="?" if source_number is None else source_number,
         source_description=text_of(volume.header, "SeriesDescription"),
     )
-    delivered = revisions_delivered(ledger, job)
     marked = f"{MARK} {text}" if is_marked else text
-    return fit_description(marked, f"rev {delivered + 1}" if delivered else "")
+    return fit_description(marked, f"rev {revision + 1}" if revision else "")
 
 
 def titled(kind: str, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,9 +71,11 @@ class StepWorker(Worker):
         """The key of the job that it is at; empty when it is at none."""
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a job came to stand before the step, or a person wants it tried now."""
-        if not isinstance(event, JobChanged) or event.state != self._state:
+        """Whether a job came to stand before the step, a person wants it tried now, or one that rests left."""
+        if not isinstance(event, JobChanged):
             return False
+        if event.state != self._state:
+            return self._rests.times(event.job_key) > 0
         if event.event == "tried_now":
             self._rests.try_now(event.job_key)
         return True

@@ -36,7 +36,7 @@ from gateway.delivery.carriers.dicom import DicomCarrier
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus, DeliveryChanged
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study, plan_job
-from gateway.ledger.deliveries import put_off_delivery
+from gateway.ledger.deliveries import drop_delivery, put_off_delivery
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import Result, ResultObject, record_result
@@ -473,6 +473,18 @@ def test_destination_that_is_away_rests_as_a_whole_and_everything_says_why(
         transaction.execute("UPDATE deliveries SET not_before = NULL")
         transaction.publish(DeliveryChanged(site.delivery().key, STUDY_UID, "tried_now", "pending"))
     until(lambda: set(delivery_states(site).values()) == {"sent"})
+    until(lambda: worker.complaint() == "")
+
+
+@pytest.mark.parametrize("error", [Away("PACS cannot be reached"), OSError(errno.EIO, "x")], ids=repr)
+def test_delivery_that_is_dropped_is_complained_of_no_longer(
+    site: Site, carry: Callable[..., Any], error: Exception
+) -> None:
+    policy = Policy(outside=Backoff(60, 60), machine=Backoff(60, 60))
+    _, worker = carry(policy=policy, raises={"seg.dcm": [error]})
+    until(lambda: site.delivery().reason and worker.complaint() and worker.piece is None)
+    with site.ledger.transaction() as transaction:
+        drop_delivery(transaction, site.delivery().key)
     until(lambda: worker.complaint() == "")
 
 

@@ -20,6 +20,8 @@ from converter.results.header import is_our_own
 from converter.seg.segments import tracked_subject
 from gateway.config import Config
 from gateway.config.outputs import OUTPUTS
+from gateway.ledger.instances import current_instances
+from gateway.ledger.lost import make_again
 from gateway.ledger.results import current_objects, plan_delivery
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.making import encode, makers
@@ -279,11 +281,11 @@ def test_encode_of_labels_without_anything_makes_nothing(segmented: Any) -> None
 
 def test_series_numbers_stay_out_of_each_others_way(segmented: Any) -> None:
     site = segmented("seg", "note")
-    assert series_numbers(site.ledger, 9000, site.job()) == {"seg": 9003, "note": 9004}
-    assert series_numbers(site.ledger, 0, site.job()) == {"seg": 4, "note": 5}  # 3 is the source's
+    assert series_numbers(site.ledger, 9000, site.job(), 0) == {"seg": 9003, "note": 9004}
+    assert series_numbers(site.ledger, 0, site.job(), 0) == {"seg": 4, "note": 5}  # 3 is the source's
     gone = site.job().model_copy(update={"job_key": "gone"})
     with pytest.raises(CannotGoOn, match="gone from the ledger"):
-        series_numbers(site.ledger, 9000, gone)
+        series_numbers(site.ledger, 9000, gone, 0)
 
 
 @pytest.mark.parametrize("name", [MANIFEST_NAME, LABELS_NAME])
@@ -377,6 +379,22 @@ def test_tracking_uids_follow_the_patient_where_the_site_names_who_issued_the_id
     assert of_patient.TrackingID == "bone"
 
 
+def test_objects_that_are_lost_are_the_same_again_where_one_destination_has_them(segmented: Any) -> None:
+    destinations = [{"name": name, "folder": "/nowhere"} for name in ("pacs", "archive")]
+    site = segmented("seg", "note", config=Config(destination=destinations))
+    site.encode(site.job())
+    first = {each.SOPInstanceUID for each in site.objects().values()}
+    with site.ledger.transaction() as transaction:
+        keys = transaction.execute("SELECT key FROM deliveries WHERE destination = 'pacs'").fetchall()
+        for (key,) in keys:
+            transaction.move_delivery(key, DeliveryEvent.SENT)
+        make_again(transaction, site.job(), "an object is gone")
+    site.encode(site.job())
+    assert {each.SOPInstanceUID for each in site.objects().values()} == first
+    rows = site.ledger.read("SELECT destination, state FROM deliveries ORDER BY destination")
+    assert [tuple(row) for row in rows] == [("archive", "pending")] * 2 + [("pacs", "sent")] * 2
+
+
 def test_later_revision_has_a_series_number_of_its_own(segmented: Any) -> None:
     site = segmented("seg", "note")
     site.encode(site.job())
@@ -389,7 +407,13 @@ def test_later_revision_has_a_series_number_of_its_own(segmented: Any) -> None:
     if site.job().state is not JobState.SEGMENTED:
         with site.ledger.transaction() as transaction:
             transaction.move_job(site.job().job_key, JobEvent.HEADER_CORRECTED)
+    for image in current_instances(site.ledger, site.job().study_uid):
+        corrected = dcmread(site.folder / image.path)
+        corrected.PatientName = str(corrected.PatientName).swapcase()
+        corrected.save_as(site.folder / image.path)
     site.encode(site.job())
     second = site.objects()["seg"]
     assert (first.SeriesNumber, second.SeriesNumber) == (9003, 10003)
     assert second.SeriesDescription.endswith("rev 2")
+    left = {path.stem for path in (site.folder / "results").rglob("*.dcm")}
+    assert left == {row["sop_instance_uid"] for row in site.ledger.read("SELECT * FROM result_objects")}

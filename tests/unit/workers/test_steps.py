@@ -333,7 +333,6 @@ def test_job_with_a_bad_block_does_not_hold_up_the_others(
     assert "a disk fails to read or write" in worker.complaint()
     with site.ledger.transaction() as transaction:
         transaction.move_job("bad", JobEvent.CANCELLED)
-    worker.look_again()
     until(lambda: worker.complaint() == "")
 
 
