@@ -22,7 +22,15 @@ from benchmarks.outcome import machine
 from .receivers import RECEIVERS, Receiver, ReceiverFailed, running
 from .sending import Load, made, send
 
-LOADS = (Load(512, 1, 300), Load(512, 8, 320), Load(256, 1, 600), Load(256, 8, 640), Load(512, 32, 320))
+LOADS = (
+    Load(512, 1, 300),
+    Load(512, 8, 320),
+    Load(256, 1, 600),
+    Load(256, 8, 640),
+    Load(512, 32, 320),
+    Load(50, 1, 600),
+    Load(50, 1, 600, holds_back=True),
+)
 WARM_UP = Load(512, 1, 10)
 BESIDE = "pynetdicom"
 
@@ -72,7 +80,7 @@ def _taken(receiver: Receiver, load: Load, folder: Path) -> Taken:
             send(made(WARM_UP, folder / "warm-up"), listening)
             folders = made(load, folder / "images")
             before = listening.usage()
-            seconds = send(folders, listening)
+            seconds = send(folders, listening, holds_back=load.holds_back)
             after = listening.usage()
     finally:
         for name in ("received", "warm-up", "images"):

@@ -1,4 +1,4 @@
-"""What is sent, and the sender: dcmtk's storescu with TCP_NODELAY, one process an association."""
+"""What is sent, and the sender: dcmtk's storescu, one process an association."""
 
 import os
 import subprocess
@@ -25,10 +25,13 @@ class Load:
     associations: int
     images: int
     """On all associations together."""
+    holds_back: bool = False
+    """Whether the sender joins small writes (RFC 896), as many do by default."""
 
     def __str__(self) -> str:
         kb = 2 * self.side**2 // 1000
-        return f"{self.images} images of {kb} kB, {self.associations} at once"
+        how = ", small writes held back" if self.holds_back else ""
+        return f"{self.images} images of {kb} kB, {self.associations} at once{how}"
 
 
 def made(load: Load, folder: Path) -> Sequence[Path]:
@@ -67,7 +70,7 @@ def _image(study_uid: str, series_uid: str, number: int, pixels: np.ndarray) -> 
     return image
 
 
-def send(folders: Sequence[Path], to: Running) -> float:
+def send(folders: Sequence[Path], to: Running, *, holds_back: bool = False) -> float:
     """Seconds from the start of all senders to the end of the last.
 
     Raises
@@ -90,7 +93,7 @@ def send(folders: Sequence[Path], to: Running) -> float:
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "TCP_NODELAY": "1"},
+            env=os.environ if holds_back else {**os.environ, "TCP_NODELAY": "1"},
         )
         for of in folders
     ]

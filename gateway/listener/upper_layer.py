@@ -263,16 +263,7 @@ class GuardedUpperLayer(DULServiceProvider):
             raise Refused(INVALID_VALUE, f"a PDU of {length} bytes is longer than was offered")
         if 6 + length > len(pdu):
             pdu = memoryview(bytearray(pdu[:6]) + bytearray(length))
-        if not self._fill(pdu[6 : 6 + length], give_up_at):
-            return None
-        self._acknowledge_at_once()
-        return pdu[: 6 + length]
-
-    def _acknowledge_at_once(self) -> None:
-        """Let nobody who holds back small writes (RFC 896) wait for a delayed acknowledgement."""
-        connection = self._line.socket
-        if connection is not None and _QUICKACK is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # it does not last, see tcp(7)
+        return pdu[: 6 + length] if self._fill(pdu[6 : 6 + length], give_up_at) else None
 
     def _fill(self, view: memoryview, give_up_at: float) -> bool:
         """Read into all of `view`; False where the connection is closed before that."""
@@ -291,9 +282,13 @@ class GuardedUpperLayer(DULServiceProvider):
 
     def _receive(self, connection: socket.socket, view: memoryview) -> int:
         try:
-            return connection.recv_into(view)
+            received = connection.recv_into(view)
         except TimeoutError:
             raise Refused(NOT_SPECIFIED, "it stopped in the middle of a PDU") from None
+        if _QUICKACK is not None:
+            # Nobody who holds back small writes (RFC 896) waits for our acknowledgement; see tcp(7).
+            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        return received
 
     def _drain(self) -> None:
         """Throw away what still comes while the peer is waited for, which the ARTIM timer ends."""
