@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from .console import ConfigOption, JsonOption, err, fail, out, plain_errors, print_json, progress_bar
 
@@ -37,7 +37,8 @@ def list_corrections(
     if as_json:
         print_json({"items": items})
         return
-    table = Table("correction", "received", "job", "state", "what differs", box=None, pad_edge=False)
+    whole = [Column(name, no_wrap=True) for name in ("correction", "received", "job", "state")]
+    table = Table(*whole, "what differs", box=None, pad_edge=False)
     for item in items:
         received = item["received"][:19].replace("T", " ")
         differs = item["reason"] or in_short(item["structures"])

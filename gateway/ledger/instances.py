@@ -271,6 +271,12 @@ def _study_is_receiving(
     transaction: Transaction, arrived: ArrivedInstance, now: str, *, is_new: bool
 ) -> None:
     header = arrived.study
+    called = {
+        "patient_id": header.patient_id,
+        "accession_number": header.accession_number,
+        "study_date": header.study_date,
+        "study_description": header.study_description,
+    }
     row = transaction.one("SELECT state FROM studies WHERE study_uid = ?", (header.study_uid,))
     if row is None:
         transaction.insert(
@@ -282,22 +288,20 @@ def _study_is_receiving(
                 "received_at": now,
                 "last_instance_at": now,
                 "updated_at": now,
+                **called,
             },
         )
+    elif arrived.of_use:  # a report or an edited segmentation may say less, or belong to somebody else
+        transaction.update("studies", "study_uid", header.study_uid, called)
     was_receiving = row is not None and row["state"] == StudyState.RECEIVING
     if not was_receiving:
         transaction.move_study(header.study_uid, StudyEvent.INSTANCE_STORED, sender=arrived.sender)
     transaction.execute(
-        "UPDATE studies SET patient_id = ?, accession_number = ?, study_date = ?, study_description = ?,"
-        " last_instance_at = ?, updated_at = ?,"
+        "UPDATE studies SET last_instance_at = ?, updated_at = ?,"
         " evidence = CASE WHEN evidence = 'aborted' AND ? THEN evidence END,"  # by its sender only
         " evidence_at = CASE WHEN evidence = 'aborted' AND ? THEN evidence_at END,"
         " generation = generation + 1, images = images + ? WHERE study_uid = ?",
         (
-            header.patient_id,
-            header.accession_number,
-            header.study_date,
-            header.study_description,
             now,
             now,
             was_receiving,

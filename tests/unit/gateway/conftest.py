@@ -45,8 +45,8 @@ class Book:
     def arrived(self, sop_instance_uid: str = "1.2.3.4.1", **changes: Any) -> ArrivedInstance:
         study_uid = changes.pop("study_uid", STUDY_UID)
         return ArrivedInstance(
-            study=StudyHeader(study_uid, f"key of {study_uid}", "P1", "A1", "20260102", "abdomen"),
             **{
+                "study": StudyHeader(study_uid, f"key of {study_uid}", "P1", "A1", "20260102", "abdomen"),
                 "series_uid": SERIES_UID,
                 "sop_instance_uid": sop_instance_uid,
                 "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",

@@ -29,6 +29,7 @@ from gateway.ledger.deliveries import (
 )
 from gateway.ledger.instances import (
     RefusedObject,
+    StudyHeader,
     current_instance,
     current_instances,
     names_of_known_files,
@@ -68,6 +69,18 @@ def test_study_with_a_new_instance_is_receiving(book) -> None:
     assert book.study().state is StudyState.RECEIVING
     assert [study.study_uid for study in receiving_studies(book.ledger)] == [book.study_uid]
     assert InstanceStored(book.study_uid, 1) in book.heard
+
+
+def test_study_is_called_what_its_images_say_and_not_what_another_object_says(book) -> None:
+    begun, images = (
+        StudyHeader(book.study_uid, "key", patient_id, "", "", description)
+        for patient_id, description in (("OTHER", ""), ("G-1", "ABDOMEN"))
+    )
+    book.store("1.2.3.4.8", study=begun, of_use=False)
+    assert book.study().patient_id == "OTHER"
+    book.store("1.2.3.4.1", study=images)
+    book.store("1.2.3.4.9", study=begun, of_use=False)
+    assert (book.study().patient_id, book.study().study_description) == ("G-1", "ABDOMEN")
 
 
 def test_study_without_jobs_is_done_with_the_reason(book) -> None:
