@@ -71,7 +71,7 @@ class StepWorker(Worker):
         """The key of the job that it is at; empty when it is at none."""
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a job came to stand before the step, a person wants it tried now, or one that rests left."""
+        """Whether a job came to stand before the step, is to be tried now, or one that rests left."""
         if not isinstance(event, JobChanged):
             return False
         if event.state != self._state:
