@@ -52,12 +52,12 @@ def dicomweb_routes(door: StudyDoor | None) -> APIRouter:
     )
     threads = CapacityLimiter(THREADS)
 
-    @router.post("", openapi_extra=_BODY)
+    @router.post("", response_class=Response, openapi_extra=_BODY)
     async def store_instances(request: Request) -> Response:
         """Store DICOM objects of whatever studies (STOW-RS)."""
         return await _store(request, door, None, threads)
 
-    @router.post("/{study_uid}", openapi_extra=_BODY)
+    @router.post("/{study_uid}", response_class=Response, openapi_extra=_BODY)
     async def store_instances_of_study(request: Request, study_uid: str) -> Response:
         """Store DICOM objects of one study; those of another one fail (STOW-RS)."""
         return await _store(request, door, study_uid, threads)

@@ -331,9 +331,9 @@ class TurnedAway(BaseModel):
 
 
 class Door(BaseModel):
-    """The DICOM port of this gateway; in the cloud there is none, and all is 0."""
+    """The DICOM port of this gateway, and STOW-RS; in the cloud there is none, and all is 0."""
 
-    associations: int = Field(description="Open now")
+    associations: int = Field(description="Open now, STOW-RS requests among them")
     limit: int = Field(description="`dicom.max_associations`")
     turned_away: list[TurnedAway] = Field(description="The last of them since the start, the newest first")
 

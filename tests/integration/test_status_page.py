@@ -645,7 +645,7 @@ def test_quarantine_release_of_held_job_lets_it_go_on(page: Page, gateway: Gatew
     expect(row.get_by_text("One slice is missing at 12.5 mm.")).to_be_visible()
     strange = page.get_by_role("row").filter(has_text="STRANGER")
     expect(strange.get_by_text("its AE title and address are not in dicom.allow")).to_be_visible()
-    expect(page.get_by_text("3 of 32 associations are open.")).to_be_visible()
+    expect(page.get_by_text("3 of 32 associations and requests are open.")).to_be_visible()
     _picture(page, "quarantine")
     odd = page.locator(f'[data-key="{"o" * 64}"]')
     expect(odd.get_by_text("then send it again")).to_be_visible()

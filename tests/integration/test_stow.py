@@ -392,6 +392,15 @@ def test_request_without_its_closing_boundary_is_an_abort(site: Site, slices: li
     assert site.gate.files("incoming") == []
 
 
+def test_request_of_too_many_parts_is_read_no_further(
+    site: Site, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.api.parts.MOST_PARTS", 2)
+    assert site.post(_body(*map(_file, slices[:3]))).status_code == 202
+    assert {row.sop_instance_uid for row in site.gate.instances()} == _uids(slices[:2])
+    assert [released for released, _ in site.endings()] == [False]
+
+
 def test_body_that_breaks_in_the_middle_keeps_what_came_before(site: Site, slices: list[Dataset]) -> None:
     broken = _part(_file(slices[0])) + f"--{BOUNDARY}\r\n\0: x\r\n\r\n".encode() + _body(_file(slices[1]))
     answer = site.post(broken)

@@ -14,10 +14,10 @@ export async function quarantine(content, stillHere, act) {
       ? table("Quarantine", ["What", "Why", "From", "Study", "Since", "Action"], answer.items.map((one) => row(one, act)))
       : make("p", { class: "quiet" }, "Nothing waits for a person."),
     answer.next_cursor ? make("p", { class: "quiet" }, "Only the latest 500 are shown.") : null,
-    make("h2", {}, "At the DICOM port"),
-    make("p", { class: "quiet" }, `${door.associations} of ${door.limit} associations are open.`),
+    make("h2", {}, "At the DICOM port, and by STOW-RS"),
+    make("p", { class: "quiet" }, `${door.associations} of ${door.limit} associations and requests are open.`),
     door.turned_away.length
-      ? table("Turned away", ["When", "What", "AE title", "Address", "Why"], door.turned_away.map(turnedAway))
+      ? table("Turned away", ["When", "What", "AE title or token", "Address", "Why"], door.turned_away.map(turnedAway))
       : make("p", { class: "quiet" }, "Nobody was turned away since the start."));
 }
 
