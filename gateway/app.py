@@ -25,10 +25,13 @@ from gateway.adapters.holdings import Holdings
 from gateway.api.access import SENDER_TOKEN_NAME, TOKEN_NAME, Access, kept_token
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
+from gateway.arrival.asking import PacsQuestions
 from gateway.arrival.completeness import LARGE, SMALL, Completeness
+from gateway.arrival.gaps import Gaps
 from gateway.arrival.planning import Planner, TaskRule
 from gateway.arrival.rules import RuleError, compile_rule
 from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
+from gateway.backends.pacs import pacs_contents
 from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError, Rule
 from gateway.corrections.worker import Corrections
@@ -147,20 +150,31 @@ class App:
         self._bus = bus
         self.api: ApiServer | None = None
 
-    def _completeness(self, bus: Bus, planner: Planner) -> list[Completeness]:
-        """Two, so that no study waits while a large one is planned."""
-        return [
+    def _completeness(self, bus: Bus, planner: Planner) -> list[Worker]:
+        """Two, so that no study waits while a large one is planned, and who asks the PACS."""
+        times, is_open = self.config.study, self.listener.has_open_association
+        gaps = Gaps(bus, times.quiet_s)
+        pacs = pacs_contents(self.config)
+        questions = (
+            PacsQuestions(self._ledger, bus, pacs, is_open, gaps, longest_settle_s=times.quiet_s)
+            if pacs is not None
+            else None
+        )
+        watches = [
             Completeness(
                 self._ledger,
                 planner,
                 bus,
-                self.listener.has_open_association,
-                quiet_s=self.config.study.quiet_s,
-                timeout_s=self.config.study.timeout_s,
+                is_open,
+                quiet_s=times.quiet_s,
+                timeout_s=times.timeout_s,
+                witness=questions,
+                gaps=gaps if times.quiet_adaptive else None,
                 sizes=sizes,
             )
             for sizes in (SMALL, LARGE)
         ]
+        return [*watches, *([questions] if questions is not None else [])]
 
     def _retention(self, bus: Bus, locks: DataLocks, takers: Sequence[StepWorker]) -> Retention:
         """Removes nothing that one of these is at work on."""

@@ -33,6 +33,15 @@ class AssociationClosed(Event):
     association: int
     released: bool
     study_uids: frozenset[str]
+    sender: str
+    """Its calling AE title."""
+
+
+@dataclass(frozen=True)
+class PacsAnswered(Event):
+    """The PACS told something new about what it holds of a study that is receiving."""
+
+    study_uid: str
 
 
 @dataclass(frozen=True)

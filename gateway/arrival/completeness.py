@@ -1,16 +1,15 @@
 """Decides when a study has arrived, by evidence rather than by a long timeout, and has it planned.
 
-Today's evidence: a person says so; or the last association that touched the study was released, a quiet time
-passed, and no chosen volume has a gap. Else the long timeout decides: a volume without gaps goes on, with a
-line in the timeline, and one with a gap is held for a person. An abort is no evidence. Further evidence (what
-the PACS answers to C-FIND, lists of instances) belongs into `_due`. A study that is complete is planned once
-more when a person chose another of its volumes.
+A person says so; or everything came that somebody named, who knows (a witness); or the last association
+that touched the study was released, a quiet time passed, and no witness misses anything; and no chosen volume
+has a gap. Else the long timeout decides: a volume without gaps goes on, with a line in the timeline and a
+flag, and one with a gap is held for a person. An abort is no evidence. A study that is complete is planned
+once more when a person chose another of its volumes.
 """
 
 import math
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from gateway.events import (
     CompletionRequested,
     Event,
     InstanceStored,
+    PacsAnswered,
     VolumeChosen,
 )
 from gateway.files.kept import FilesLost
@@ -31,6 +31,8 @@ from gateway.ledger.choices import (
     study_with_an_open_choice,
 )
 from gateway.ledger.completion import (
+    NAMED_DID_NOT_COME,
+    NOTHING_ELSE_NAMED,
     WITHOUT_RELEASE,
     StudyPlan,
     complete_study,
@@ -44,7 +46,9 @@ from gateway.ledger.transaction import StaleRow
 from gateway.workers.waits import Waits
 from gateway.workers.worker import Worker
 
+from .gaps import Gaps
 from .planning import Planner
+from .witness import Witness
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +70,7 @@ class _Due:
     in_s: float
     evidence: str
     only_if_whole: bool
+    missing: int = 0
 
 
 class Completeness(Worker):
@@ -75,6 +80,10 @@ class Completeness(Worker):
     ----------
     has_open_association
         Tells whether an association that touched a study is open.
+    witness
+        Knows which instances a study has; None: nobody does.
+    gaps
+        What is known of senders, where they shorten the quiet time.
     waits
         Measures the times; tests give one with clocks of their own.
     sizes
@@ -91,6 +100,8 @@ class Completeness(Worker):
         *,
         quiet_s: float,
         timeout_s: float,
+        witness: Witness | None = None,
+        gaps: Gaps | None = None,
         waits: Waits | None = None,
         sizes: range = EVERY_SIZE,
     ) -> None:
@@ -106,6 +117,8 @@ class Completeness(Worker):
         self._has_open_association = has_open_association
         self._quiet_s = quiet_s
         self._timeout_s = timeout_s
+        self._witness = witness
+        self._gaps = gaps
         self._waits = waits or Waits()
         self._not_whole: dict[str, int] = {}  # study -> the generation that was seen with a gap
         self._failed: dict[str, tuple[int, float]] = {}  # study -> the generation that failed, and when
@@ -118,7 +131,7 @@ class Completeness(Worker):
         match event:
             case AssociationClosed(study_uids=study_uids):
                 changed = sorted(study_uids)
-            case InstanceStored() | CompletionRequested() | VolumeChosen():
+            case InstanceStored() | CompletionRequested() | VolumeChosen() | PacsAnswered():
                 changed = [event.study_uid]
             case _:
                 return False
@@ -140,11 +153,11 @@ class Completeness(Worker):
             self._all_looked_at = -math.inf  # what events named is forgotten: look at everything
             raise
         next_at = min(self._next_look_at.values(), default=math.inf)
-        return max(0.0, min(next_at, self._all_looked_at + LOOK_AGAIN_S) - time.monotonic())
+        return max(0.0, min(next_at, self._all_looked_at + LOOK_AGAIN_S) - self._waits.monotonic())
 
     def _to_look_at(self) -> list[StudyRow]:
         """The receiving studies that changed or whose time has come; now and then every one."""
-        now = time.monotonic()
+        now = self._waits.monotonic()
         is_time_for_all = now >= self._all_looked_at + LOOK_AGAIN_S
         with self._events_lock:
             due = {**self._changed, **{uid: None for uid, at in self._next_look_at.items() if at <= now}}
@@ -180,7 +193,7 @@ class Completeness(Worker):
             if in_s == math.inf:
                 return
         if in_s < math.inf:
-            self._next_look_at[study.study_uid] = time.monotonic() + in_s
+            self._next_look_at[study.study_uid] = self._waits.monotonic() + in_s
         if study.study_uid not in self._failed:
             with self._events_lock:
                 self._waiting.add(study.study_uid)
@@ -188,7 +201,7 @@ class Completeness(Worker):
     def _seconds_to_next_try(self, study: StudyRow) -> float:
         """How long a study that could not be planned rests; 0 for every other."""
         generation, failed_at = self._failed.get(study.study_uid, (-1, 0.0))
-        return LOOK_AGAIN_S - (time.monotonic() - failed_at) if generation == study.generation else 0.0
+        return LOOK_AGAIN_S - (self._waits.monotonic() - failed_at) if generation == study.generation else 0.0
 
     def _complete_or_put_off(self, study: StudyRow, due: _Due) -> float:
         """Complete one study; the seconds until it is to be looked at again, infinite where it is complete.
@@ -203,7 +216,7 @@ class Completeness(Worker):
         except Exception:
             reason = NOT_PLANNED
             log.exception("study_not_planned", study_key=study.study_key)
-        self._failed[study.study_uid] = (study.generation, time.monotonic())
+        self._failed[study.study_uid] = (study.generation, self._waits.monotonic())
         if study.reason != reason:
             with self._ledger.transaction() as transaction:
                 transaction.update("studies", "study_uid", study.study_uid, {"reason": reason})
@@ -217,14 +230,23 @@ class Completeness(Worker):
             return _Due(0.0, "requested", only_if_whole=False)
         if self._has_open_association(study.study_uid):
             return None
+        testimony = self._witness.says(study) if self._witness is not None else None
+        missing = testimony.missing if testimony is not None else 0
+        may_be_whole = not missing and self._not_whole.get(study.study_uid) != study.generation
+        if testimony is not None and testimony.is_everything and may_be_whole:
+            return _Due(0.0, NOTHING_ELSE_NAMED, only_if_whole=True)
         released_at = study.evidence_at if study.evidence == "released" else None
-        if released_at is not None and self._not_whole.get(study.study_uid) != study.generation:
-            left_s = self._waits.left_after_s(study.study_uid, released_at, self._quiet_s)
+        if released_at is not None and may_be_whole:
+            left_s = self._waits.left_after_s(study.study_uid, released_at, self._quiet_after_s(study))
             return _Due(left_s, "released", only_if_whole=True)
         since = max(study.last_instance_at, study.evidence_at or "")
         left_s = self._waits.left_after_s(study.study_uid, since, self._timeout_s)
-        evidence = "timeout with a gap" if released_at is not None else WITHOUT_RELEASE
-        return _Due(left_s, evidence, only_if_whole=False)
+        evidence = NAMED_DID_NOT_COME if missing else "timeout with a gap"
+        evidence = evidence if released_at is not None else WITHOUT_RELEASE
+        return _Due(left_s, evidence, only_if_whole=False, missing=missing)
+
+    def _quiet_after_s(self, study: StudyRow) -> float:
+        return self._quiet_s if self._gaps is None else self._gaps.quiet_after_s(study.study_uid)
 
     def _complete(self, study: StudyRow, due: _Due) -> bool:
         """Plan and complete one study; False when it has to be looked at again at once."""
@@ -237,7 +259,7 @@ class Completeness(Worker):
                 if due.evidence == CHOSEN:
                     replan_study(transaction, plan)
                 else:
-                    complete_study(transaction, plan, evidence=due.evidence)
+                    complete_study(transaction, plan, evidence=due.evidence, missing=due.missing)
         except StaleRow:  # an instance came in meanwhile
             return False
         self._not_whole.pop(study.study_uid, None)

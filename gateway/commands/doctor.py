@@ -14,8 +14,10 @@ from typing import Any
 from batch_job.contract import EXIT_DONE, engine_facts
 from converter.nifti import converter_version
 from gateway.adapters.checks import Check, Verdict
+from gateway.adapters.dicom.contents import PacsContents
 from gateway.adapters.errors import OutsideError
 from gateway.app import task_rules, warnings_about
+from gateway.backends.pacs import pacs_contents
 from gateway.config import Config, ConfigError
 from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carriers_of
@@ -41,7 +43,8 @@ def examine(config: Config) -> Iterator[Check]:
     yield from _engine(config)
     yield from _gateway(config, running=running)
     for destination, carrier in carriers_of(config):
-        yield _destination(f"destination {destination.name}", carrier)
+        yield _asked(f"destination {destination.name}", carrier)
+    yield from _pacs(config)
     yield from examine_aws(config)
 
 
@@ -190,9 +193,15 @@ def _port(name: str, host: str, port: int) -> Check:
     return Check(name, Verdict.OK, f"{host}:{port} is free")
 
 
-def _destination(name: str, carrier: Carrier) -> Check:
+def _pacs(config: Config) -> Iterator[Check]:
+    pacs = pacs_contents(config)
+    if pacs is not None:
+        yield _asked("PACS of study.find", pacs)
+
+
+def _asked(name: str, peer: Carrier | PacsContents) -> Check:
     try:
-        return Check(name, Verdict.OK, f"{carrier} {carrier.check()}")
+        return Check(name, Verdict.OK, f"{peer} {peer.check()}")
     except OutsideError as error:
         finding, _, fix = str(error).partition("; ")
         return Check(name, Verdict.FAILED, finding, fix)

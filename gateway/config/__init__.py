@@ -35,6 +35,7 @@ from .sections import (
     News,
     Objects,
     Overlay,
+    PeerTls,
     Queue,
     Retention,
     Rule,
@@ -67,6 +68,7 @@ __all__ = [
     "News",
     "Objects",
     "Overlay",
+    "PeerTls",
     "Queue",
     "Retention",
     "Rule",
@@ -228,7 +230,6 @@ def _not_yet(config: Config) -> list[str]:
     """One sentence for each key that is switched on before the part behind it works."""
     switched_on: list[tuple[bool, str]] = [
         (config.queue.max_jobs_per_hour > 0, "queue.max_jobs_per_hour: leave it at 0"),
-        (config.study.find != Find(), "study.find: leave it empty"),
         (config.api.auth == "cognito", "api.auth = 'cognito': use 'token'"),
     ]
     for destination in config.destination:

@@ -154,11 +154,23 @@ class Dicom(Section):
 
 
 class Find(Section):
-    """The PACS that is asked by C-FIND which instances a study has."""
+    """The PACS that is asked by C-FIND which instances a study has; all empty: nobody is."""
 
-    ae_title: str = Field("", max_length=16)
+    ae_title: str = Field("", max_length=16, pattern=r"^[ -\[\]-~]*$")
     host: str = ""
     port: FreePort = 0
+    tls: PeerTls = PeerTls()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any of it is set."""
+        return bool(self.ae_title or self.host or self.port or self.tls.is_wanted)
+
+    @model_validator(mode="after")
+    def _names_a_peer(self) -> "Find":
+        if self.is_wanted and not (self.ae_title.strip() and self.host and self.port):
+            raise ValueError("needs ae_title, host and port")
+        return self
 
 
 class StudyTimes(Section):
@@ -166,6 +178,8 @@ class StudyTimes(Section):
 
     quiet_s: float = Field(5.0, ge=0)
     timeout_s: float = Field(60.0, ge=0)
+    quiet_adaptive: bool = False
+    """Whether `quiet_s` is shortened to what the sender's own pauses ask for."""
     find: Find = Find()
 
 

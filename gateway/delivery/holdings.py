@@ -17,7 +17,7 @@ from converter.reading.headers import text_of
 from converter.results.settings import MANUFACTURER
 from converter.seg.settings import SOP_CLASSES
 from gateway.adapters.dicom.peer import Calls, NotReached, Peer
-from gateway.adapters.dicom.retrieval import NotAnswered, find, get
+from gateway.adapters.dicom.retrieval import UNREADABLE, NotAnswered, find, get
 from gateway.adapters.errors import Away, CalledOff
 from gateway.adapters.holdings import Held, Sought
 
@@ -77,15 +77,7 @@ class Looking:
             if search.left_s() <= 0:
                 raise Away(f"{self.peer} did not answer within {self.limit_s:g} s") from None
             raise Away(str(error)) from None
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            # Whatever a parser raises on bytes from outside; the text may quote them.
+        except UNREADABLE as error:
             raise Away(f"{self.peer} gave an answer that cannot be read ({type(error).__name__})") from None
         if search.failed:
             raise Away(search.failed[0])

@@ -16,6 +16,10 @@ from .transaction import StaleRow, Transaction
 
 WITHOUT_RELEASE: Final = "timeout without release"
 """The evidence of a study that was closed although its sender never said that it had no more."""
+NOTHING_ELSE_NAMED: Final = "nothing else named"
+"""The evidence of a study all of whose instances came that somebody named, a PACS for example."""
+NAMED_DID_NOT_COME: Final = "timeout with named instances missing"
+"""The evidence of a study that was closed although not all of them came."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +150,16 @@ def request_completion(transaction: Transaction, study_uid: str) -> None:
     transaction.publish(CompletionRequested(study_uid))
 
 
-def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) -> None:
+def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str, missing: int = 0) -> None:
     """Freeze the membership and write the plan.
 
     Jobs that exist already are left alone; a new one takes the place of what its slot held before; one whose
     copied header changed is encoded again.
+
+    Parameters
+    ----------
+    missing
+        How many instances did not come that somebody named.
 
     Raises
     ------
@@ -160,6 +169,7 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
     study = transaction.study(plan.study_uid)
     if study.generation != plan.generation or study.state is not StudyState.RECEIVING:
         raise StaleRow("the study changed while it was planned")
+    named: dict[str, Any] = {"missing": missing} if missing else {}
     transaction.move_study(
         plan.study_uid,
         StudyEvent.COMPLETED,
@@ -167,10 +177,15 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str) 
         evidence=evidence,
         jobs=len(plan.jobs),
         planning_s=round(plan.planning_s, 2),
+        **named,
     )
     write_plan(transaction, plan)
     note_how_it_arrived(
-        transaction, study, [job.job_key for job in plan.jobs], is_by_timeout=evidence == WITHOUT_RELEASE
+        transaction,
+        study,
+        [job.job_key for job in plan.jobs],
+        is_by_timeout=evidence == WITHOUT_RELEASE,
+        missing=missing,
     )
 
 

@@ -15,8 +15,10 @@ from .transaction import Transaction
 
 CLOSED_BY_TIMEOUT: Final = "closed_by_timeout"
 CLOSED_AFTER_ABORT: Final = "closed_after_abort"
+NAMED_INSTANCES_MISSING: Final = "named_instances_missing"
 RELEASED_BY_A_PERSON: Final = "released_by_a_person"
-ARRIVAL_CODES: Final = (CLOSED_BY_TIMEOUT, CLOSED_AFTER_ABORT, RELEASED_BY_A_PERSON)
+HOW_IT_ARRIVED: Final = (CLOSED_BY_TIMEOUT, CLOSED_AFTER_ABORT, NAMED_INSTANCES_MISSING)
+ARRIVAL_CODES: Final = (*HOW_IT_ARRIVED, RELEASED_BY_A_PERSON)
 """What arrival says; `batch_job.contract.FLAG_CODES` are the result's."""
 
 
@@ -82,9 +84,10 @@ def flags_of_studies(ledger: Ledger, study_uids: Sequence[str]) -> Mapping[str, 
 
 
 def note_how_it_arrived(
-    transaction: Transaction, study: StudyRow, job_keys: Sequence[str], *, is_by_timeout: bool
+    transaction: Transaction, study: StudyRow, job_keys: Sequence[str], *, is_by_timeout: bool, missing: int
 ) -> None:
-    """Let jobs of a study that was just closed say whether its sender ever said that it had no more.
+    """Let jobs of a study that was just closed say whether its sender ever said that it had no more, and
+    how many instances did not come that somebody named.
 
     What is delivered keeps what was said then. Of a study all of whose files were found here (the ledger was
     made anew) nobody knows, and nothing is said: its results are those that it had.
@@ -95,11 +98,13 @@ def note_how_it_arrived(
         if row is None or row["state"] == JobState.DELIVERED:
             continue
         transaction.execute(
-            "DELETE FROM job_flags WHERE job_key = ? AND source = ? AND code IN (?, ?)",
-            (job_key, FlagSource.ARRIVAL, CLOSED_BY_TIMEOUT, CLOSED_AFTER_ABORT),
+            "DELETE FROM job_flags WHERE job_key = ? AND source = ? AND code IN (?, ?, ?)",
+            (job_key, FlagSource.ARRIVAL, *HOW_IT_ARRIVED),
         )
         if is_by_timeout:
             add_flag(transaction, job_key, FlagSource.ARRIVAL, _closed_without_release(study))
+        if missing:
+            add_flag(transaction, job_key, FlagSource.ARRIVAL, _named_instances_missing(missing))
 
 
 def _has_a_sender(transaction: Transaction, study: StudyRow) -> bool:
@@ -118,6 +123,12 @@ def _closed_without_release(study: StudyRow) -> Flag:
         f"The study was taken as complete {waited_s:.0f} s after its last image, since {why}: images may"
     )
     return Flag(code, None, round(waited_s, 1), "s", f"{sentence} be missing.")
+
+
+def _named_instances_missing(missing: int) -> Flag:
+    what = "1 image" if missing == 1 else f"{missing} images"
+    sentence = f"The PACS holds {what} of the series that came which did not come: volumes may be incomplete."
+    return Flag(NAMED_INSTANCES_MISSING, None, float(missing), "", sentence)
 
 
 def released_by_a_person(held_for: str) -> Flag:

@@ -63,4 +63,6 @@ class Endings(Worker):
                 sender=ending.sender,
                 opened_at=ending.opened_at,
             )
-            transaction.publish(AssociationClosed(ending.number, ending.released, ending.study_uids))
+            transaction.publish(
+                AssociationClosed(ending.number, ending.released, ending.study_uids, ending.sender)
+            )

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from batch_job.contract import STAGES, engine_facts
+from gateway.adapters.contents import NoAnswer
 from gateway.adapters.mirror import Value
 from gateway.adapters.queue import WAITING_CODES, Lane
 from gateway.config import UPLOAD_RULE, Config
+from gateway.ledger.completion import NAMED_DID_NOT_COME, NOTHING_ELSE_NAMED
 from gateway.ledger.corrections import Evidence
+from gateway.ledger.evidence import Finding
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,15 @@ _MACHINE: Final = _configured("machines")
 _LANE: Final = _one_of(*Lane)
 _WHY_WAITING: Final = _one_of(*WAITING_CODES)
 _EVIDENCE: Final = _one_of(
-    "requested", "uploaded", "released", "timeout with a gap", "timeout without release"
+    "requested",
+    "uploaded",
+    "released",
+    "timeout with a gap",
+    "timeout without release",
+    NOTHING_ELSE_NAMED,
+    NAMED_DID_NOT_COME,
 )
+_PACS_ANSWER: Final = _one_of(*Finding, *NoAnswer)
 _OF_A_RUN: Final[Mapping[str, Keep]] = {
     "run": _number,
     "attempt": _number,
@@ -97,7 +107,8 @@ _KNOWN_BY: Final = _one_of(*Evidence)
 _OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _configured("destinations")}
 
 DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
-    "study.completed": {"evidence": _EVIDENCE, "jobs": _number, "planning_s": _number},
+    "study.completed": {"evidence": _EVIDENCE, "jobs": _number, "planning_s": _number, "missing": _number},
+    "study.pacs_answered": {"answer": _PACS_ANSWER, "here": _number, "there": _number, "missing": _number},
     "study.replanned": {"jobs": _number},
     "instance.corrected": {"revision": _number},
     "instance.file_lost": {"revision": _number},

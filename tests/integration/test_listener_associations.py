@@ -85,7 +85,7 @@ def test_echo_is_answered(gate) -> None:
 def test_release_is_evidence_and_is_told(gate, slices: list[Dataset]) -> None:
     gate.send(*slices[:2])
     study_uid = slices[0].StudyInstanceUID
-    assert _ended(gate) == [AssociationClosed(1, True, frozenset({study_uid}))]
+    assert _ended(gate) == [AssociationClosed(1, True, frozenset({study_uid}), "PACS")]
     assert gate.studies()[0].evidence == "released"
     assert gate.timeline()[-1].event == "association.released"
     released = gate.timeline()[-1]

@@ -10,9 +10,17 @@ from batch_job.contract import STAGES
 from gateway.mirror.details import DETAILS, ConfiguredNames, mirrored_details
 
 NAMES = ConfiguredNames(frozenset({"pacs"}), frozenset({"ct"}), frozenset({"tissue"}), frozenset({"g4dn"}))
-EVIDENCE = {"requested", "released", "timeout with a gap", "timeout without release"}
+EVIDENCE = {
+    "requested",
+    "released",
+    "timeout with a gap",
+    "timeout without release",
+    "nothing else named",
+    "timeout with named instances missing",
+}
+ANSWERS = {"all_here", "more_there", "fewer_there", "away", "silent", "refused", "nonsense"}
 WAITING = {"quota", "environment_disabled", "capacity"}
-KNOWN = {"pacs", "ct", "tissue", "g4dn", "main", "fallback", *STAGES, *EVIDENCE, *WAITING}
+KNOWN = {"pacs", "ct", "tissue", "g4dn", "main", "fallback", *STAGES, *EVIDENCE, *ANSWERS, *WAITING}
 
 detail_names = st.sampled_from(sorted({name for table in DETAILS.values() for name in table}))
 words = st.text() | st.sampled_from(sorted(KNOWN)) | st.sampled_from(["1.2.840.113619.2.55", "/a/b.dcm"])

@@ -4,8 +4,8 @@ What comes back is from outside: whoever asks looks whether it is what was asked
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import build_context, build_role, evt
+from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
@@ -41,8 +42,71 @@ _SYNTAXES: Final[list[str | UID]] = [
 ]
 
 
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    NotImplementedError,
+)
+"""What a parser raises on bytes from outside; the text may quote them."""
+Ask = Callable[[str, Mapping[str, str]], list[Dataset]]
+"""Everything at one level (STUDY, SERIES, IMAGE) that matches these keywords; those without a value are asked
+for, too. Raises `NotAnswered`."""
+
+
 class NotAnswered(Exception):
-    """A PACS was reached, and did not do what it was asked; one sentence that names it."""
+    """A PACS was reached, and did not do what it was asked; one sentence that names it.
+
+    Parameters
+    ----------
+    status
+        What it answered in place of success (PS3.4 C.4.1.1.4); None where it answered nothing.
+    """
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@contextmanager
+def asking(
+    peer: Peer,
+    calling_ae_title: str,
+    *,
+    at_most: int | None = None,
+    limit_s: float | None = None,
+    calls: Calls | None = None,
+) -> Iterator[Ask]:
+    """Open an association on which questions are asked, one after the other.
+
+    Parameters
+    ----------
+    at_most
+        A question that is answered with more matches ends the association.
+    limit_s
+        How long all of it may take.
+    calls
+        Through which another thread can end it.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    NotAnswered
+        The PACS does not take queries.
+    """
+    model = StudyRootQueryRetrieveInformationModelFind
+    refusal = None
+    with association(peer, calling_ae_title, [build_context(model)], calls=calls, limit_s=limit_s) as opened:
+        _require(peer, opened.accepted_contexts, model)
+        try:
+            yield lambda level, keys: _matches(opened, peer, level, keys, at_most)
+        except NotAnswered as error:  # the association is released all the same
+            refusal = error
+    if refusal is not None:
+        raise refusal
 
 
 def find(
@@ -55,18 +119,7 @@ def find(
     limit_s: float | None = None,
     calls: Calls | None = None,
 ) -> list[Dataset]:
-    """Everything at one level (STUDY, SERIES, IMAGE) that matches these keywords.
-
-    Parameters
-    ----------
-    keys
-        Those without a value are asked for, too.
-    at_most
-        One that answers with more is not listened to.
-    limit_s
-        How long all of it may take.
-    calls
-        Through which another thread can end it.
+    """Ask one question on an association of its own; see `Ask` and `asking`.
 
     Raises
     ------
@@ -75,24 +128,32 @@ def find(
     NotAnswered
         The PACS does not answer the query with success.
     """
+    with asking(peer, calling_ae_title, at_most=at_most, limit_s=limit_s, calls=calls) as ask:
+        return ask(level, keys)
+
+
+def _matches(
+    opened: Association, peer: Peer, level: str, keys: Mapping[str, str], at_most: int | None
+) -> list[Dataset]:
+    model = StudyRootQueryRetrieveInformationModelFind
     query = Dataset()
     query.QueryRetrieveLevel = level
     with config.disable_value_validation():  # a PACS knows a value as it is, and a warning would quote it
         for keyword, value in keys.items():
             setattr(query, keyword, value)
-    model = StudyRootQueryRetrieveInformationModelFind
+    if not opened.is_established:
+        raise NotAnswered(f"{peer} ended the association")
     found: list[Dataset] = []
     last = None
-    with association(peer, calling_ae_title, [build_context(model)], calls=calls, limit_s=limit_s) as opened:
-        _require(peer, opened.accepted_contexts, model)
-        for status, identifier in opened.send_c_find(query, model):
-            last = status.get("Status")
-            if last in _PENDING and identifier is not None:
-                found.append(identifier)
-            if at_most is not None and len(found) > at_most:
-                raise NotAnswered(f"{peer} answered C-FIND with more than {at_most} matches")
+    for status, identifier in opened.send_c_find(query, model):
+        last = status.get("Status")
+        if last in _PENDING and identifier is not None:
+            found.append(identifier)
+        if at_most is not None and len(found) > at_most:
+            opened.abort()
+            raise NotAnswered(f"{peer} answered C-FIND with more than {at_most} matches")
     if last != _SUCCESS:
-        raise NotAnswered(f"{peer} answered C-FIND with {_hexadecimal(last)}")
+        raise NotAnswered(f"{peer} answered C-FIND with {_hexadecimal(last)}", last)
     return found
 
 

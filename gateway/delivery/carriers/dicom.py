@@ -9,7 +9,7 @@ from gateway.adapters.dicom.peer import Calls, NotReached, Peer, echo
 from gateway.adapters.dicom.retrieval import NotAnswered, find
 from gateway.adapters.errors import Away, CalledOff
 from gateway.adapters.holdings import Holdings
-from gateway.adapters.tls import Tls, TlsFiles
+from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.holdings import Looking
@@ -32,12 +32,8 @@ class DicomCarrier:
         assert destination.ae_title
         assert destination.host
         assert destination.port
-        tls = destination.tls
         self._peer = Peer(
-            destination.ae_title,
-            destination.host,
-            destination.port,
-            Tls(TlsFiles(tls.ca, tls.certificate, tls.key), is_server=False) if tls.is_wanted else None,
+            destination.ae_title, destination.host, destination.port, tls_of_calls(destination.tls)
         )
         self._name = destination.name
         self._calling_ae_title = calling_ae_title

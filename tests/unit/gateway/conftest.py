@@ -76,7 +76,7 @@ class Book:
             association_closed(
                 transaction, [STUDY_UID], released=released, sender=sender, opened_at=opened_at
             )
-            transaction.publish(AssociationClosed(1, released, frozenset({STUDY_UID})))
+            transaction.publish(AssociationClosed(1, released, frozenset({STUDY_UID}), sender))
 
     def planned(self, job_key: str = "k1", **changes: Any) -> PlannedJob:
         return PlannedJob(

@@ -57,7 +57,17 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "tls": {"certificate": "", "key": "", "client_ca": ""},
             "tls_port": None,
         },
-        "study": {"quiet_s": 5.0, "timeout_s": 60.0, "find": {"ae_title": "", "host": "", "port": 0}},
+        "study": {
+            "quiet_s": 5.0,
+            "timeout_s": 60.0,
+            "quiet_adaptive": False,
+            "find": {
+                "ae_title": "",
+                "host": "",
+                "port": 0,
+                "tls": {"ca": "", "certificate": "", "key": ""},
+            },
+        },
         "destination": [],
         "rule": [
             {
@@ -231,6 +241,8 @@ def test_unknown_key_is_refused_with_its_name(load: Loader, text: str, key: str)
     [
         ("[dicom]\nport = 'x'", "dicom.port"),
         ("[dicom]\nport = 70000", "dicom.port"),
+        ("[study]\nfind = { host = 'x' }", "study.find: needs ae_title, host and port"),
+        ("[study]\nfind = { tls = { ca = 'x' } }", "study.find: needs ae_title, host and port"),
         ("[dicom]\nae_title = 'SEVENTEEN-LETTERS'", "dicom.ae_title"),
         ("[dicom]\nae_title = '   '", "dicom.ae_title"),
         ("[dicom]\nae_title = 'A\\B'", "dicom.ae_title"),
@@ -324,7 +336,6 @@ def test_flag_that_does_not_exist_is_refused_with_those_that_do(load: Loader) ->
     ("text", "key"),
     [
         ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
-        ("[study]\nfind = { host = 'x' }", "study.find"),
         ("[api]\nauth = 'cognito'", "api.auth"),
         (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
         (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),

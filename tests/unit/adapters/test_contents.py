@@ -1,0 +1,215 @@
+"""What a PACS says that it holds, and what it may say instead."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.events import Event
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
+
+from gateway.adapters.contents import NoAnswer, NotTold, SeriesContents
+from gateway.adapters.dicom.contents import PacsContents
+from gateway.adapters.dicom.peer import Peer
+from gateway.adapters.errors import CalledOff
+from gateway.adapters.tls import Tls, TlsFiles
+from gateway.backends.pacs import pacs_contents
+from gateway.config import Config
+from tests.certificates import Authority
+
+STUDY, SERIES, OTHER_SERIES = "1.2.3", "1.2.3.4", "1.2.3.5"
+PENDING, SUCCESS, DOES_NOT_MATCH = 0xFF00, 0x0000, 0xA900
+Answers = Iterator[tuple[int, Dataset | None]]
+Find = Callable[[Event], Answers]
+
+
+def _answer(**said: object) -> tuple[int, Dataset]:
+    made = Dataset()
+    for keyword, value in said.items():
+        setattr(made, keyword, value)
+    return PENDING, made
+
+
+def images(*uids: str, **said: object) -> Find:
+    """Answers at IMAGE level with these, at SERIES level with nothing."""
+
+    def find(event: Event) -> Answers:
+        if event.identifier.QueryRetrieveLevel == "IMAGE":
+            asked = {key: event.identifier.get(key) for key in ("StudyInstanceUID", "SeriesInstanceUID")}
+            for uid in uids:
+                yield _answer(**{**asked, "SOPInstanceUID": uid, **said})
+
+    return find
+
+
+def counts(number: object, image_status: int = DOES_NOT_MATCH) -> Find:
+    """Knows only how many images a series has."""
+
+    def find(event: Event) -> Answers:
+        if event.identifier.QueryRetrieveLevel == "IMAGE":
+            yield image_status, None
+        else:
+            series_uid = event.identifier.SeriesInstanceUID
+            yield _answer(SeriesInstanceUID=series_uid, NumberOfSeriesRelatedInstances=number)
+
+    return find
+
+
+@contextmanager
+def pacs(find: Find, *, takes_queries: bool = True, tls: Tls | None = None) -> Iterator[Peer]:
+    entity = AE("PACS")
+    entity.add_supported_context(Verification)
+    if takes_queries:
+        entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    server = entity.start_server(
+        ("127.0.0.1", 0),
+        block=False,
+        evt_handlers=[(evt.EVT_C_FIND, find)],
+        ssl_context=tls.context() if tls is not None else None,
+    )
+    assert server is not None
+    try:
+        yield Peer("PACS", "127.0.0.1", server.server_address[1])
+    finally:
+        server.shutdown()
+
+
+def told(
+    find: Find, series_uids: Sequence[str] = (SERIES,), limit_s: float = 5.0
+) -> dict[str, SeriesContents]:
+    with pacs(find) as peer:
+        return dict(PacsContents(peer, "IRIS", limit_s).of_series(STUDY, series_uids))
+
+
+def refused(find: Find, limit_s: float = 5.0) -> NotTold:
+    with pytest.raises(NotTold) as raised:
+        told(find, limit_s=limit_s)
+    return raised.value
+
+
+def test_images_of_each_series_are_told() -> None:
+    held = told(images("1.1", "1.2"), (SERIES, OTHER_SERIES))
+    two = SeriesContents(2, frozenset({"1.1", "1.2"}))
+    assert held == {SERIES: two, OTHER_SERIES: two}
+
+
+def test_series_that_it_does_not_have_is_told_as_empty() -> None:
+    assert told(images()) == {SERIES: SeriesContents(0)}
+
+
+@pytest.mark.parametrize("image_status", [DOES_NOT_MATCH, SUCCESS])
+def test_pacs_without_image_level_is_asked_for_numbers(image_status: int) -> None:
+    assert told(counts(7, image_status)) == {SERIES: SeriesContents(7)}
+
+
+def test_pacs_that_leaves_the_optional_number_out_tells_nothing() -> None:
+    assert told(counts(None)) == {SERIES: SeriesContents(0)}
+
+
+@pytest.mark.parametrize(
+    "find",
+    [
+        images("1.1", StudyInstanceUID="1.2.9"),
+        images("1.1", SeriesInstanceUID="1.2.9"),
+        images("nowhere"),
+        images(""),
+        images("1.1", "1.2", SOPInstanceUID=["1.1", "1.2"]),
+    ],
+    ids=["other study", "other series", "no UID", "empty", "two UIDs"],
+)
+def test_answer_about_something_else_is_none(find: Find) -> None:
+    error = refused(find)
+    assert error.code is NoAnswer.NONSENSE
+    assert "1.2" not in str(error).partition("127.0.0.1")[2]
+
+
+def test_pacs_that_refuses_is_said_to_with_its_status() -> None:
+    def refuse(_: Event) -> Answers:
+        yield 0xA700, None
+
+    error = refused(refuse)
+    assert error.code is NoAnswer.REFUSED
+    assert "0xA700" in str(error)
+
+
+def test_pacs_that_breaks_off_tells_nothing() -> None:
+    def break_off(event: Event) -> Answers:
+        yield _answer(SOPInstanceUID="1.1")
+        event.assoc.abort()
+
+    assert refused(break_off).code is NoAnswer.SILENT
+
+
+def test_pacs_that_says_nothing_or_never_ends_is_cut_off() -> None:
+    over = threading.Event()
+
+    def say_nothing(_: Event) -> Answers:
+        over.wait(20)
+        yield SUCCESS, None
+
+    def go_on(_: Event) -> Answers:
+        while not over.wait(0.02):
+            yield _answer(SOPInstanceUID="1.1")
+
+    for never in (say_nothing, go_on):
+        begun = time.monotonic()
+        with pacs(never) as peer:
+            with pytest.raises(NotTold, match=r"within 0\.3 s") as raised:
+                PacsContents(peer, "IRIS", 0.3).of_series(STUDY, [SERIES])
+            over.set()
+        over.clear()
+        assert raised.value.code is NoAnswer.SILENT
+        assert time.monotonic() - begun < 5
+
+
+def test_pacs_that_is_away_or_takes_no_queries_is_told_apart_from_one_that_answers() -> None:
+    with pacs(images(), takes_queries=False) as peer:
+        contents = PacsContents(peer, "IRIS")
+        with pytest.raises(NotTold, match="accepts none") as raised:
+            contents.of_series(STUDY, [SERIES])
+        assert raised.value.code is NoAnswer.AWAY
+    with pytest.raises(NotTold, match="cannot be reached"):
+        contents.check()
+
+
+@pytest.mark.parametrize(("find", "how"), [(images(), "at IMAGE level"), (counts(0), "at SERIES level only")])
+def test_check_says_at_which_level_it_answers(find: Find, how: str) -> None:
+    with pacs(find) as peer:
+        said = PacsContents(peer, "IRIS").check()
+    assert said.startswith("answers C-ECHO")
+    assert how in said
+
+
+def test_pacs_is_called_by_tls_as_configured(tmp_path: Path) -> None:
+    hospital, stranger = Authority(tmp_path, "hospital"), Authority(tmp_path, "stranger")
+    certificate, key = map(str, hospital.sign("pacs"))
+    with pacs(images("1.1"), tls=Tls(TlsFiles("", certificate, key), is_server=True)) as peer:
+        where = {"ae_title": peer.ae_title, "host": peer.host, "port": peer.port}
+        known, unknown = (
+            pacs_contents(Config(study={"find": {**where, "tls": {"ca": str(signer.certificate)}}}))
+            for signer in (hospital, stranger)
+        )
+        assert known is not None
+        assert unknown is not None
+        assert known.of_series(STUDY, [SERIES])[SERIES].number == 1
+        with pytest.raises(NotTold, match="not signed by whom we trust"):
+            unknown.of_series(STUDY, [SERIES])
+
+
+def test_question_ends_when_the_gateway_stops() -> None:
+    contents: list[PacsContents] = []
+
+    def stop(_: Event) -> Answers:
+        contents[0].interrupt()
+        yield PENDING, Dataset()
+
+    with pacs(stop) as peer:
+        contents.append(PacsContents(peer, "IRIS"))
+        with pytest.raises(CalledOff):
+            contents[0].of_series(STUDY, [SERIES])
+        with pytest.raises(CalledOff):
+            contents[0].answers()
