@@ -125,8 +125,8 @@ class PacsQuestions(Worker):
             self._due[study_uid] = min(at, self._due.get(study_uid, at))
         if now < self._all_at:
             return
-        self._all_at = now + LOOK_AGAIN_S
         receiving = {study.study_uid for study in receiving_studies(self._ledger)}
+        self._all_at = now + LOOK_AGAIN_S
         for study_uid in (self._due.keys() | self._standing.keys() | self._noted.keys()) - receiving:
             self._forget(study_uid)
         for study_uid in receiving - self._due.keys():

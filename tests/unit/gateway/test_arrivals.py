@@ -1,5 +1,6 @@
 """Studies as they really come in, each with its right outcome; an hour passes at once."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -538,6 +539,26 @@ def test_person_who_says_complete_is_not_asked_about(scene) -> None:
     place.wait(1)
     assert place.evidence() == ["requested"]
     assert len(place.pacs.asked_at) == 1
+
+
+def test_ledger_that_fails_in_the_middle_of_a_question_makes_nobody_forget_a_study(
+    scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = scene(asks=True)
+    place.pacs.add(ALL)
+    place.send(ALL)
+    place.end()
+    for name in ("receiving_studies", "receiving_study", "instances_by_series"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"gateway.arrival.asking.{name}", _raise_full)
+            with pytest.raises(sqlite3.OperationalError):
+                place.questions.work()
+    place.wait(1)
+    assert place.evidence() == ["nothing else named"]
+
+
+def _raise_full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 # -- what senders teach -------------------------------------------------------------------------------------
