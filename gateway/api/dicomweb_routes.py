@@ -1,9 +1,11 @@
 """STOW-RS: DICOM objects by HTTP (PS3.18 10.5), read as they come, and taken as those of C-STORE are."""
 
-from typing import Any, Final
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, TypeVar
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response, Security
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
@@ -17,7 +19,7 @@ from .store import NotHere
 from .store_response import JSON_TYPE, XML_TYPE, encoded, http_status, media_type_of, response_module
 
 THREADS: Final = 8
-"""So many requests write at the same time; more would leave none for those who ask."""
+"""So many requests write at the same time. They are others than those that answer whoever asks."""
 TRY_AGAIN_S: Final = 30
 
 _BODY: Final[dict[str, Any]] = {
@@ -42,6 +44,33 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+_T = TypeVar("_T")
+
+
+class _Threads:
+    """Run what waits for the disk."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, "stow")
+
+    async def run(self, call: Callable[[], _T]) -> _T:
+        """Run it to its end, also where its request is cancelled meanwhile, and a second time.
+
+        The next call of the same request then finds it over: a stop cancels a request in the middle of one,
+        and its `close` must be the last.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        cancelled: asyncio.CancelledError | None = None
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        return running.result()
+
+
 def dicomweb_routes(door: StudyDoor | None) -> APIRouter:
     """/dicom-web/studies; without a door it says who has one."""
     router = APIRouter(
@@ -50,7 +79,7 @@ def dicomweb_routes(door: StudyDoor | None) -> APIRouter:
         dependencies=[Security(HTTPBearer(auto_error=False))],
         tags=["dicom-web"],
     )
-    threads = CapacityLimiter(THREADS)
+    threads = _Threads()
 
     @router.post("", response_class=Response, openapi_extra=_BODY)
     async def store_instances(request: Request) -> Response:
@@ -66,23 +95,23 @@ def dicomweb_routes(door: StudyDoor | None) -> APIRouter:
 
 
 async def _store(
-    request: Request, door: StudyDoor | None, study_uid: str | None, threads: CapacityLimiter
+    request: Request, door: StudyDoor | None, study_uid: str | None, threads: _Threads
 ) -> Response:
     if door is None:
         raise NotHere("DICOM objects are taken by gateways only; send them to the gateway of the site")
     boundary, media_type = _checked(request)
     address = request.client.host if request.client else ""
-    opened = await run_sync(door.open, request.state.caller, address, study_uid, limiter=threads)
+    opened = await threads.run(lambda: door.open(request.state.caller, address, study_uid))
     if isinstance(opened, str):
         raise HTTPException(503, f"nothing is taken now: {opened}", {"Retry-After": str(TRY_AGAIN_S)})
     parts = Parts(boundary, opened)
     try:
         async for piece in request.stream():
-            await run_sync(parts.feed, piece, limiter=threads)
+            await threads.run(partial(parts.feed, piece))
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
     finally:
-        await run_sync(lambda: opened.close(whole=parts.is_whole), limiter=threads)
+        await threads.run(lambda: opened.close(whole=parts.is_whole))
     answer = encoded(response_module(parts.stored, parts.others), media_type)
     return Response(answer, http_status(parts.stored, parts.others), media_type=media_type)
 

@@ -69,6 +69,20 @@ def test_what_was_answered_is_there_after_a_kill_and_the_study_is_done_when_it_i
     assert "sender-token" in senders
 
 
+def test_request_that_a_stop_breaks_off_is_an_abort(
+    make_world: Callable[..., Any], write_study: Callable[..., str], tmp_path: Path
+) -> None:
+    study_uid = write_study(tmp_path / "study", slices=2)
+    first, second = (path.read_bytes() for path in sorted((tmp_path / "study").iterdir()))
+    world = make_world()
+    world.start()
+    with Sender(world).begin(_part(first) + _part(second)[:-1000]):
+        world.until(study_uid, lambda study: study["series"][0]["images"] >= 1)
+        assert world.stop() == 0
+    world.start()
+    assert "association.aborted" in [line["event"] for line in world.study(study_uid)["timeline"]]
+
+
 @pytest.mark.long
 def test_huge_object_does_not_stay_in_memory(make_world: Callable[..., Any]) -> None:
     world = make_world()
