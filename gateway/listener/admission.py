@@ -51,8 +51,11 @@ class Admission:
         return None
 
     def has_room(self) -> bool:
-        """Whether the disk is above its low-water mark."""
-        return shutil.disk_usage(self._data_dir).free >= self._low_water_bytes
+        """Whether the disk is above its low-water mark; one that cannot be asked is not."""
+        try:
+            return shutil.disk_usage(self._data_dir).free >= self._low_water_bytes
+        except OSError:
+            return False
 
     def knows_address(self, address: str) -> bool:
         """Whether anybody may send from there."""

@@ -9,6 +9,7 @@ import os
 import struct
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -100,9 +101,10 @@ class IncomingFile:
                 self.error = self.error or error
 
     def remove(self) -> None:
-        """Remove the file where it was not moved away."""
+        """Remove the file where it was not moved away; what a sick disk keeps goes at the next start."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def file_meta(sop_class_uid: bytes, sop_instance_uid: bytes, transfer_syntax_uid: bytes) -> bytes:

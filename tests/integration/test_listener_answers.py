@@ -461,6 +461,20 @@ def test_room_that_ends_in_the_middle_of_an_object_leaves_it_to_its_sender(
     assert gate.files("incoming") == gate.files("instances") == []
 
 
+def test_disk_that_cannot_be_asked_for_room_leaves_the_object_to_its_sender(
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with gate.association((CTImageStorage, ExplicitVRLittleEndian)) as association:
+        with monkeypatch.context() as patch:
+            patch.setattr("gateway.listener.admission.shutil.disk_usage", cannot)
+            patch.setattr(Path, "unlink", lambda *_, **__: cannot(None))
+            assert association.send_c_store(ct).Status == OUT_OF_RESOURCES
+        assert association.send_c_store(ct).Status == SUCCESS
+
+
 def test_object_that_is_larger_than_any_may_be_is_left_to_its_sender(gate, ct: Dataset) -> None:
     gate.listener._folder.max_object_bytes = 1_000
     assert gate.send(ct) == [OUT_OF_RESOURCES]
