@@ -84,14 +84,14 @@ def make_site(make_gate: Callable[..., Any]) -> Iterator[Callable[..., Site]]:
     servers = []
     client = httpx.Client(trust_env=False, verify=False, timeout=30)  # it loads no certificates
 
-    def make(**given: Any) -> Site:
+    def make(access: Access | None = None, **given: Any) -> Site:
         gate = make_gate(**given)
         api = create_api(
             LedgerStore(gate.ledger),
             LedgerActions(gate.ledger),
             lambda: Readiness(True),
             gate.ledger.bus,
-            Access(ADMIN, SENDER),
+            access or Access(ADMIN, SENDER),
             None,  # type: ignore[arg-type]
             uploads_of(gate.ledger, gate.data_dir),
             door=gate.listener.state,
@@ -377,6 +377,14 @@ def test_admin_may_send_and_is_named(site: Site, slices: list[Dataset]) -> None:
     assert [row.sender for row in site.gate.instances()] == ["admin-token"]
 
 
+def test_where_no_token_is_asked_for_anyone_may_send(
+    make_site: Callable[..., Site], slices: list[Dataset]
+) -> None:
+    site = make_site(Access(None))
+    assert site.post(_body(_file(slices[0])), Authorization="").status_code == 200
+    assert [row.sender for row in site.gate.instances()] == ["anyone"]
+
+
 # -- broken off -------------------------------------------------------------------------------------------
 
 
@@ -473,6 +481,8 @@ def test_requests_and_associations_share_their_places(
     site = make_site(max_associations=1)
     with site.begun(_part(_file(slices[0]))):
         site.gate.wait_for(lambda: site.gate.listener.state()["associations"] == 1)
+        figures = {figure.name: figure.value for figure in site.gate.listener.figures()}
+        assert (figures["iris_associations"], figures["iris_stow_requests"]) == (1, 1)
         assert site.gate.associate([(Verification, ExplicitVRLittleEndian)]).is_rejected
         assert site.post(_body(_file(slices[1]))).status_code == 503
     site.gate.wait_for(lambda: site.gate.listener.state()["associations"] == 0)

@@ -52,6 +52,7 @@ def test_what_was_answered_is_there_after_a_kill_and_the_study_is_done_when_it_i
     contents = [path.read_bytes() for path in sorted((tmp_path / "study").iterdir())]
     world = make_world()
     world.start()
+    assert (world.data_dir / "sender-token").stat().st_mode & 0o777 == 0o600
     assert Sender(world).post(*contents[:4]).status_code == 200
     with Sender(world).begin(b"".join(map(_part, contents[4:6])) + _part(contents[6])[:-1000]):
         world.until(study_uid, lambda study: study["series"][0]["images"] >= 6)
