@@ -204,7 +204,9 @@ def forget(
 def _status_client(config: Path | None) -> Any:
     from gateway.commands.status_client import StatusClient
     from gateway.config import load_config
+    from gateway.logs import silence_logging
 
+    silence_logging()
     return StatusClient(load_config(config).data_dir)
 
 

@@ -15,7 +15,9 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the configuration and everything around the gateway, and say the fix."""
     from gateway.commands.doctor import examine
     from gateway.config import load_config
+    from gateway.logs import silence_logging
 
+    silence_logging()
     with plain_errors():
         checks = list(examine(load_config(config)))
     say_checks(checks, as_json=as_json)

@@ -94,21 +94,33 @@ class Ledger:
                 raise LedgerError(
                     f"there is no ledger at {self.path}; start the gateway with `iris serve` first"
                 )
-            _check_schema(self.read("PRAGMA user_version")[0][0])
+            version = int(self.read("PRAGMA user_version")[0][0])
+            self._refuse_emptied(version)
+            _check_schema(version)
         else:
             self._lock_file = locked(self.path.with_suffix(".lock"))
             if self.path.with_name(REBUILT_NAME).exists():
                 raise LedgerError(
                     "a rebuild of the ledger was ended in its last step; `iris ledger rebuild` ends it"
                 )
+            was_there = self.path.exists()
             self._writer = self._connect()
             version = version_of(self._writer)
+            if was_there:
+                self._refuse_emptied(version)
             _refuse_newer(version)
             self.is_new = version == 0
             if finding := look_quickly(self._writer, names_of(version)):
                 self.note_damage(finding)
                 raise LedgerDamaged(self.damage)
             upgrade(self._writer, self.path)
+
+    def _refuse_emptied(self, version: int) -> None:
+        """Refuse a file that holds nothing, though something is kept: it was a ledger before."""
+        images = self.path.parent / "instances"
+        if version == 0 and images.is_dir() and any(images.iterdir()):
+            self.note_damage("its file is empty, though images are kept")
+            raise LedgerDamaged(self.damage)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)

@@ -14,7 +14,7 @@ import pytest
 from gateway.events import Bus, Event, JobChanged, StudyChanged
 from gateway.ledger.migrations import SCHEMAS
 from gateway.ledger.states import JobEvent, JobState, StudyState, UnknownTransition
-from gateway.ledger.store import Ledger, LedgerError
+from gateway.ledger.store import Ledger, LedgerDamaged, LedgerError
 from gateway.ledger.transaction import StaleRow
 
 DEADLINE_S = 20.0
@@ -221,6 +221,19 @@ def test_ledger_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path, r
     with pytest.raises(LedgerError, match=r"damaged.*iris ledger rebuild"):
         Ledger(path, read_only=read_only)
     assert path.read_bytes() == b"something else" * 100
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_ledger_that_was_emptied_is_damaged_where_images_are_kept_and_new_where_none_are(
+    tmp_path: Path, read_only: bool
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.touch()
+    (tmp_path / "instances" / "1.2").mkdir(parents=True)
+    with pytest.raises(LedgerDamaged, match=r"file is empty, though images are kept.*iris ledger rebuild"):
+        Ledger(path, read_only=read_only)
+    (tmp_path / "instances" / "1.2").rmdir()
+    Ledger(path).close()
 
 
 def test_ledger_commits_are_durable(book) -> None:
