@@ -40,7 +40,7 @@ ENGINE_VENV := .venv-engine
 ENGINE_ROOTS := torch==2.13.0 nnunetv2==2.6.0 dynamic-network-architectures==0.3.1 TotalSegmentator==2.18.0 \
 	pydantic pillow pytest pytest-timeout pytest-xdist
 
-ENGINE_PYTEST := $(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine $(IN_PARALLEL)
+ENGINE_PYTEST := $(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine
 
 # The first Python of a version that we support; `make PYTHON=/path/to/python3.12 demo` names another one.
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -48,8 +48,10 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	&& { echo $$name; break; }; done)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Tests are found once before several processes look for them at the same time: what is loaded is compiled then.
+FIND := --collect-only --quiet >/dev/null || true
 
-.PHONY: help demo bench test test-engine test-long test-container environments lint format constraints constraints-engine clean distclean
+.PHONY: help demo bench test test-engine test-long test-container environments compiled lint format constraints constraints-engine clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -61,17 +63,21 @@ demo: $(VENV)/.installed  ## Send a real study through the whole gateway and sho
 bench: $(VENV)/.installed-dev $(PEERS)/.installed  ## Measure the converter beside its peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
-test: lint test-engine environments  ## Every check and every test
+test: lint test-engine environments compiled  ## Every check and every test
 	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 test-engine: $(ENGINE_VENV)/.installed  ## The tests of the engine totalsegmentator
-	$(ENGINE_PYTEST) $(PYTEST_ARGS)
+	@$(ENGINE_PYTEST) $(FIND)
+	$(ENGINE_PYTEST) $(IN_PARALLEL) $(PYTEST_ARGS)
 
-test-long: lint environments  ## Every test, those of minutes too, and many more made-up cases
-	$(ENGINE_PYTEST) -m '' $(PYTEST_ARGS)
+test-long: lint environments compiled  ## Every test, those of minutes too, and many more made-up cases
+	$(ENGINE_PYTEST) $(IN_PARALLEL) -m '' $(PYTEST_ARGS)
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
 environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)) $(VENV)/.installed-dev
+
+compiled: $(VENV)/.installed-dev
+	@$(BIN)/pytest $(FIND)
 
 lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
 	$(BIN)/ruff check .
@@ -99,8 +105,7 @@ constraints: $(VENV)/.made  ## Resolve the pins anew (with the oldest Python tha
 
 constraints-engine: $(ENGINE_VENV)/.made  ## The same for the engine's environment
 	@{ echo "# Made by 'make constraints-engine': what TotalSegmentator and its tests resolve to, on CPU. Do not edit."; \
-		$(ENGINE_VENV)/bin/python -m pip --disable-pip-version-check \
-			install --quiet --dry-run --ignore-installed --report - $(ENGINE_ROOTS) \
+		$(PIP) --python $(ENGINE_VENV) install --quiet --dry-run --ignore-installed --report - $(ENGINE_ROOTS) \
 		| $(BIN)/python -c 'import json, sys; print("\n".join(sorted( \
 			i["metadata"]["name"].lower().replace("_", "-") + "==" + i["metadata"]["version"].partition("+")[0] \
 			for i in json.load(sys.stdin)["install"])))'; \
@@ -114,10 +119,17 @@ distclean: clean  ## Remove the virtual environments too
 	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)
 
 # Stamps: installation runs again only when what it reads has changed.
-$(VENV)/.made $(ENGINE_VENV)/.made:
+# The pip that comes with Python 3.11 takes three times as long as a new one, which installs into the other
+# environments, too.
+$(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D) \
 		|| { echo "no virtual environment could be made; Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PIP) install --quiet --upgrade pip
+	@touch $@
+
+$(ENGINE_VENV)/.made: $(VENV)/.made
+	@$(BIN)/python -m venv --without-pip $(@D)
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
@@ -132,20 +144,20 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 
 $(PEERS)/.installed: benchmarks/peers.txt $(VENV)/.made
 	@echo "installing into $(PEERS) what is only measured ..."
-	@$(BIN)/python -m venv $(PEERS)
-	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers.txt
+	@$(BIN)/python -m venv --without-pip $(PEERS)
+	@$(PIP) --python $(PEERS) install --quiet --requirement benchmarks/peers.txt
 	@touch $@
 
 $(MINISTACK)/.installed $(SAM)/.installed $(CHECKOV)/.installed: .venv-%/.installed: tests/infra/%.txt $(VENV)/.made
 	@echo "installing into $(@D) what the tests of infra/ need ..."
-	@$(BIN)/python -m venv $(@D)
-	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
+	@$(BIN)/python -m venv --without-pip $(@D)
+	@$(PIP) --python $(@D) install --quiet --no-compile --requirement $<
 	@touch $@
 
 $(RTSTRUCT)/.installed: tests/readers/rtstruct.txt $(VENV)/.made
 	@echo "installing into $(RTSTRUCT) what reads structure sets ..."
-	@$(BIN)/python -m venv $(RTSTRUCT)
-	@$(RTSTRUCT)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --requirement $<
+	@$(BIN)/python -m venv --without-pip $(RTSTRUCT)
+	@$(PIP) --python $(RTSTRUCT) install --quiet --no-compile --requirement $<
 	@touch $@
 
 # Without npm it says so and goes on: there is no stamp then, and the tests are skipped.
@@ -155,6 +167,5 @@ $(OHIF)/.installed: tests/viewers/ohif.txt tests/viewers/fetch.py $(VENV)/.made
 # Every package is named with its version, so nothing is resolved; what is never imported is never compiled.
 $(ENGINE_VENV)/.installed: $(ENGINE_VENV)/.made constraints-engine.txt
 	@echo "installing into $(ENGINE_VENV): TotalSegmentator and torch, 2.5 GB ..."
-	@$(ENGINE_VENV)/bin/python -m pip --disable-pip-version-check \
-		install --quiet --no-deps --no-compile --requirement constraints-engine.txt
+	@$(PIP) --python $(@D) install --quiet --no-deps --no-compile --requirement constraints-engine.txt
 	@touch $@
