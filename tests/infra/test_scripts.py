@@ -13,6 +13,7 @@ import pytest
 
 from tests.infra.conftest import push_image
 from tests.infra.deployment import ROOT, Aws, Deployed, fresh
+from tests.quick_start import JOB, quick_python
 
 PRESENT = json.loads((Path(__file__).parent / "present_stack.json").read_text(encoding="utf-8"))
 
@@ -28,7 +29,9 @@ def script(aws_environment: dict[str, str], tmp_path: Path) -> Script:
     folder = tmp_path / "bin"
     folder.mkdir()
     ours = folder / "aws"
-    ours.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.infra.aws_command "$@"\n', encoding="utf-8")
+    ours.write_text(
+        f'#!/bin/sh\nexec "{quick_python(JOB)}" -m tests.infra.aws_command "$@"\n', encoding="utf-8"
+    )
     ours.chmod(0o755)
     for name in ("bash", "sed", "git", "dirname", "env"):
         found = next(path for path in (Path("/bin") / name, Path("/usr/bin") / name) if path.exists())

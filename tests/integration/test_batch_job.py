@@ -51,9 +51,12 @@ Stage = Callable[..., Path]
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     """Make a job folder of an input file: `stage(path, **fields)`, fields replacing those of the request."""
+    return stage_in(tmp_path)
 
+
+def stage_in(parent: Path) -> Stage:
     def make(source: Path, **fields: Any) -> Path:
-        folder = tmp_path / "job"
+        folder = parent / "job"
         folder.mkdir()
         name = "input.nii.gz" if source.name.endswith(".gz") else "input.nii"
         content = source.read_bytes()
@@ -132,10 +135,17 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 # -- what comes out -----------------------------------------------------------------------------------------
 
 
-def test_batch_job_on_the_demo_study_leaves_a_whole_result(stage: Stage, demo_nifti: Path) -> None:
-    folder = stage(demo_nifti)
+@pytest.fixture(scope="module")
+def demo_job(tmp_path_factory: pytest.TempPathFactory, demo_nifti: Path) -> Path:
+    """The folder of a job on the demo study, done by a third run, which was started afresh."""
+    folder = stage_in(tmp_path_factory.mktemp("demo-job"))(demo_nifti)
     result = run(folder, afresh=True, IRIS_RUN="3")
     assert (result.returncode, result.stderr) == (EXIT_DONE, "")
+    return folder
+
+
+def test_batch_job_on_the_demo_study_leaves_a_whole_result(demo_job: Path, demo_nifti: Path) -> None:
+    folder = demo_job
     manifest = done(folder)
     assert set(manifest.outputs) == {LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME}
     for name, output in manifest.outputs.items():
@@ -155,10 +165,8 @@ def test_batch_job_on_the_demo_study_leaves_a_whole_result(stage: Stage, demo_ni
     assert max(written, key=lambda name: written[name]) == MANIFEST_NAME
 
 
-def test_batch_job_on_the_demo_study_finds_gas_but_no_lung(stage: Stage, demo_nifti: Path) -> None:
-    folder = stage(demo_nifti)
-    assert run(folder).returncode == EXIT_DONE
-    measured = json.loads((folder / STATISTICS_NAME).read_bytes())
+def test_batch_job_on_the_demo_study_finds_gas_but_no_lung(demo_job: Path, demo_nifti: Path) -> None:
+    measured = json.loads((demo_job / STATISTICS_NAME).read_bytes())
     for lung in ("lung_left", "lung_right"):
         assert measured.get(lung, {"volume_ml": 0})["volume_ml"] <= 2
     assert measured["gas"]["volume_ml"] == pytest.approx(30, abs=3)  # bubbles of 17 and 13 ml
@@ -166,18 +174,16 @@ def test_batch_job_on_the_demo_study_finds_gas_but_no_lung(stage: Stage, demo_ni
     assert -110 < measured["adipose_tissue"]["mean_intensity"] < -60
     assert 30 < measured["soft_tissue"]["mean_intensity"] < 90
     source = nib.load(demo_nifti)
-    gas = np.argwhere(labels_in(folder) == VALUES["gas"]) @ source.affine[:3, :3].T + source.affine[:3, 3]
-    body = np.argwhere(labels_in(folder) > 0) @ source.affine[:3, :3].T + source.affine[:3, 3]
+    gas = np.argwhere(labels_in(demo_job) == VALUES["gas"]) @ source.affine[:3, :3].T + source.affine[:3, 3]
+    body = np.argwhere(labels_in(demo_job) > 0) @ source.affine[:3, :3].T + source.affine[:3, 3]
     assert (gas[:, 0] < np.median(body[:, 0])).mean() > 0.9  # on the patient's left: RAS
 
 
 def test_batch_job_on_the_demo_study_leaves_the_table_and_the_aorta_alone(
-    stage: Stage, demo_nifti: Path
+    demo_job: Path, demo_nifti: Path
 ) -> None:
-    folder = stage(demo_nifti)
-    assert run(folder).returncode == EXIT_DONE
     source = nib.load(demo_nifti)
-    found = nib.as_closest_canonical(nib.Nifti1Image(labels_in(folder), source.affine))
+    found = nib.as_closest_canonical(nib.Nifti1Image(labels_in(demo_job), source.affine))
     values = np.asanyarray(nib.as_closest_canonical(source).dataobj)
     labels = np.asanyarray(found.dataobj)
     # The table's shells are the only bright things in the hindmost sixth of the picture.
@@ -366,7 +372,7 @@ def test_batch_job_in_a_busy_folder_is_transient(stage: Stage, data: Path) -> No
     assert run(folder).returncode == EXIT_DONE
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_batch_job_interrupted_ends_without_a_manifest_and_a_retry_succeeds(
     stage: Stage, long_nifti: Path, number: signal.Signals
 ) -> None:

@@ -16,6 +16,7 @@ from pydicom import dcmread
 
 from converter.derived_series import MadeUpStudy, stack_of, write_slices
 from gateway.adapters.dicom.peer import NotReached, echo, parse_peer
+from tests.quick_start import IRIS, quick_python
 
 DEADLINE_S = 120.0
 STEPS = [
@@ -27,12 +28,12 @@ STEPS = [
 class Demo:
     """A running demo."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, python: str, *arguments: str) -> None:
         self.folder = folder
         self._said = folder.with_suffix(".out")
         with self._said.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "demo", "--folder", str(folder), *arguments],
+                [python, "-m", "gateway.cli", "demo", "--folder", str(folder), *arguments],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUTF8": "1", "COLUMNS": "200", "IRIS_DICOM__PORT": "1"},
@@ -60,11 +61,11 @@ class Demo:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
-    """Starts demos, and ends those that still run."""
+    """Starts demos, by default with all loaded that they need, and ends those that still run."""
     started: list[Demo] = []
 
-    def start(*arguments: str) -> Demo:
-        started.append(Demo(tmp_path / "demo", *arguments))
+    def start(*arguments: str, python: str = quick_python(IRIS)) -> Demo:
+        started.append(Demo(tmp_path / "demo", python, *arguments))
         return started[-1]
 
     yield start
@@ -80,7 +81,7 @@ def _steps(said: str) -> list[str]:
 
 def test_demo_as_it_comes_brings_the_segmentation_of_the_real_study_back(demo: Callable[..., Demo]) -> None:
     began = time.monotonic()
-    running = demo()
+    running = demo(python=sys.executable)
     assert running.wait() == 0, running.said
     assert time.monotonic() - began < 120
     assert _steps(running.said) == STEPS

@@ -163,8 +163,7 @@ class World:
 
     def launch(self, kill_at: str = "", **settings: str) -> None:
         """Start the gateway, and wait for nothing."""
-        config = self.folder / "iris.toml"
-        config.write_text(self._config())
+        config = self.write_config()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("IRIS_")}
         environment |= {"IRIS_KILL_AT": kill_at, **settings}
         for name in ("dicom-address", "api-address"):  # what a killed one left
@@ -175,7 +174,8 @@ class World:
                 command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
             )
 
-    def _config(self) -> str:
+    def write_config(self) -> Path:
+        """Write the gateway's configuration; its file."""
         text = (
             f'[site]\nname = "{self._name}"\ndata_dir = "{self.data_dir}"\nlow_water_mb = 0\n'
             "[dicom]\nport = 0\n[api]\nport = 0\n[study]\nquiet_s = 0.2\ntimeout_s = 1.0\n"
@@ -183,7 +183,9 @@ class World:
         for name, ae_title, port in self.destinations:
             text += f'[[destination]]\nname = "{name}"\nae_title = "{ae_title}"\n'
             text += f'host = "127.0.0.1"\nport = {port}\n'
-        return text + self._further_config
+        config = self.folder / "iris.toml"
+        config.write_text(text + self._further_config)
+        return config
 
     def _await_addresses(self) -> None:
         deadline = time.monotonic() + DEADLINE_S

@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import random
+import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from gateway.ledger.store import REBUILT_NAME, Ledger
 from tests.damage import overwrite_page, root_page, settle
 from tests.quick_start import IRIS, quick_python
 
+from .conftest import RecordingPacs, World, write_study
+
 Study = dict[str, Any]
 
 TABLES = ("instances", "jobs")
@@ -29,19 +33,20 @@ def _done(study: Study) -> bool:
     return bool(study["state"] == "done")
 
 
+@dataclass
 class Delivered:
-    """A gateway that has delivered one study, and was stopped."""
+    """A gateway that has delivered one study, and was stopped; `before` is what it said of that."""
 
-    def __init__(self, world: Any, pacs: Any, files: Path, study_uid: str) -> None:
-        self.world, self.pacs, self.files, self.study_uid = world, pacs, files, study_uid
-        self.path: Path = world.data_dir / LEDGER_NAME
-        world.start()
-        world.send(files)
-        self.before: Study = world.until(study_uid, _done)
-        assert world.stop() == 0
-        settle(self.path)
-        self.sends = list(pacs.sends)
-        assert len(self.sends) == 1
+    world: Any
+    pacs: Any
+    study_uid: str
+    before: Study
+    sends: list[tuple[str, str]]
+
+    @property
+    def path(self) -> Path:
+        """The ledger."""
+        return Path(self.world.data_dir, LEDGER_NAME)
 
     def command(self, *arguments: str) -> list[str]:
         config = ["--config", str(self.world.folder / "iris.toml")]
@@ -72,12 +77,32 @@ class Delivered:
         return study
 
 
+@pytest.fixture(scope="module")
+def delivered_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
+    """The one whose data directory all tests get a copy of."""
+    folder = tmp_path_factory.mktemp("delivered")
+    pacs = RecordingPacs()
+    stop = pacs.start()
+    world = World(folder / "world", [("pacs", "RECORDER", pacs.port)])
+    study_uid = write_study(folder / "study")
+    world.start()
+    world.send(folder / "study")
+    before = world.until(study_uid, _done)
+    assert world.stop() == 0
+    settle(world.data_dir / LEDGER_NAME)
+    assert len(pacs.sends) == 1
+    yield Delivered(world, pacs, study_uid, before, list(pacs.sends))
+    world.close()
+    stop()
+
+
 @pytest.fixture
-def delivered(
-    make_world: Callable[..., Any], recording_pacs: Any, write_study: Callable[..., str], tmp_path: Path
-) -> Delivered:
-    world = make_world(("pacs", "RECORDER", recording_pacs.port))
-    return Delivered(world, recording_pacs, tmp_path / "study", write_study(tmp_path / "study"))
+def delivered(delivered_once: Delivered, make_world: Callable[..., Any]) -> Delivered:
+    world = make_world(*delivered_once.world.destinations)
+    shutil.copytree(delivered_once.world.data_dir, world.data_dir)
+    world.write_config()
+    delivered_once.pacs.sends[:] = delivered_once.sends
+    return replace(delivered_once, world=world, sends=list(delivered_once.sends))
 
 
 @pytest.mark.parametrize(
@@ -117,9 +142,7 @@ def test_ledger_of_which_nothing_can_be_read_is_made_anew_of_what_is_kept(
     delivered.require_the_same_again()
 
 
-def test_ledger_is_made_anew_of_a_backup_and_of_what_came_since(
-    delivered: Delivered, write_study: Callable[..., str], tmp_path: Path
-) -> None:
+def test_ledger_is_made_anew_of_a_backup_and_of_what_came_since(delivered: Delivered, tmp_path: Path) -> None:
     assert delivered.iris("ledger", "backup", "--out", str(tmp_path / "backup.sqlite")).returncode == 0
     later = write_study(tmp_path / "later", seed="later")
     delivered.world.start()

@@ -1,4 +1,4 @@
-"""The whole gateway with its job folders in a bucket: the demo study in, a segmentation out, nobody named."""
+"""The whole gateway with its job folders in a bucket: a study in, a segmentation out, nobody named."""
 
 import gzip
 import uuid
@@ -34,12 +34,12 @@ def stored(bucket: str) -> dict[str, bytes]:
 
 
 def test_study_goes_through_a_bucket_and_leaves_no_identity_there(
-    make_world: Callable[..., Any], recording_pacs: Any, demo_study: Path, bucket: str
+    make_world: Callable[..., Any], recording_pacs: Any, small_study: Path, bucket: str
 ) -> None:
     world = make_world(("pacs", "RECORDER", recording_pacs.port))
     world.start(IRIS_OBJECTS__BACKEND="s3", IRIS_OBJECTS__BUCKET=bucket, IRIS_OBJECTS__PREFIX="a/site")
-    world.send(demo_study)
-    images = [dcmread(path, stop_before_pixels=True) for path in demo_study.glob("*.dcm")]
+    world.send(small_study)
+    images = [dcmread(path, stop_before_pixels=True) for path in small_study.glob("*.dcm")]
     study = world.until(images[0].StudyInstanceUID, lambda s: s["state"] in ("done", "failed"))
     assert (study["state"], study["reason"]) == ("done", "delivered"), study
     assert len(recording_pacs.sends) == 1

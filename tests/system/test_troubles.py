@@ -12,6 +12,8 @@ import pytest
 
 from tests.system.test_kill import done, has_event, has_job
 
+HASTY_IRIS = Path(__file__).with_name("hasty_iris.py")
+
 DISK_MB = 64
 
 
@@ -56,6 +58,7 @@ def test_disk_that_is_full_for_a_while_fails_no_job_and_everything_goes_on_by_it
 ) -> None:
     world = make_world(("pacs", "RECORDER", recording_pacs.port), folder=small_disk)
     studies = [write_study(world.folder / f"study-{n}", seed=f"full {n}") for n in range(4)]
+    world.program = [str(HASTY_IRIS)]
     world.start(IRIS_STUDY__QUIET_S="1.5")
     for number in range(4):
         world.send(world.folder / f"study-{number}")

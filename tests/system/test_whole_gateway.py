@@ -251,8 +251,19 @@ def test_study_sent_twice_runs_once_and_comes_back_once(
     assert len(segs_in(orthanc, study_uid, tmp_path)) == 1
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("transition", ["job.encoded", "delivery.sent", "job.delivered"])
+@pytest.mark.parametrize(
+    ("transition", "moment"),
+    [
+        *(("job.encoded", "after"), ("delivery.sent", "before")),
+        *(
+            pytest.param(transition, moment, marks=pytest.mark.long)
+            for transition, moment in (
+                *(("job.encoded", "before"), ("delivery.sent", "after")),
+                *(("job.delivered", "before"), ("job.delivered", "after")),
+            )
+        ),
+    ],
+)
 def test_orthanc_holds_one_segmentation_although_the_gateway_was_killed_on_the_way(
     make_world: Callable[..., Any],
     orthanc: Any,

@@ -287,7 +287,7 @@ def test_forked_child_that_is_terminated_does_not_end_the_run() -> None:
 def test_run_killed_at_any_operation_leaves_nothing_that_looks_finished(parts: PartsRun, step: int) -> None:
     """At operations on a file or a connection a run is killed; the next one finishes the job."""
     environment = {**os.environ, **parts.job.environment, "PARTS_LOG": str(parts.log)}
-    command = [sys.executable, str(PARTS_JOB), parts.job.address, "--kill"]
+    command = [parts.job.python, str(PARTS_JOB), parts.job.address, "--kill"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:

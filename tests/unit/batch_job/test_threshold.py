@@ -86,7 +86,11 @@ ORDERS = list(itertools.permutations(range(3)))
 FLIPS = list(itertools.product((1, -1), repeat=3))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5 if settings().max_examples <= 100 else 48,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(order=st.sampled_from(ORDERS), flips=st.sampled_from(FLIPS))
 def test_threshold_axes_in_any_order_labels_follow(
     chest: Any, order: tuple[int, ...], flips: tuple[int, ...]
@@ -182,7 +186,7 @@ def test_threshold_fine_voxels_give_what_coarse_ones_give(chest: Any) -> None:
         assert dice(labels == VALUES[name], coarse == VALUES[name]) > 0.93, name
 
 
-@pytest.mark.parametrize("finer", [1.5, 2, 3])
+@pytest.mark.parametrize("finer", [1.5, 2, pytest.param(3, marks=pytest.mark.long)])
 def test_threshold_colon_gas_on_finer_voxels_is_never_a_lung(data: Path, finer: float) -> None:
     """The rim of gas has a lung's values, and more of them the finer the voxels are."""
     source = nib.load(data / "ct-torso-3mm" / "ct.nii.gz")

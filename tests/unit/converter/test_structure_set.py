@@ -296,10 +296,14 @@ GEOMETRIES = {
     "oblique": ((0.8, 0.6, 0, -0.48, 0.64, 0.6), 0.0),
     "tilted": ((1, 0, 0, 0, 1, 0), 0.3),
 }
+FURTHER = ("prone", "sagittal", "coronal")
+"""They are looked at in `make test-long` only."""
 
 
 @pytest.mark.peer("rtstruct")
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize(
+    "name", ["supine", "oblique", "tilted", *(pytest.param(each, marks=pytest.mark.long) for each in FURTHER)]
+)
 def test_structure_set_is_read_pixel_for_pixel_by_readers_of_radiotherapy(
     said: ResultSettings, tmp_path: Path, name: str
 ) -> None:

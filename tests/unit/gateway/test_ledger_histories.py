@@ -316,5 +316,8 @@ def _replayed(state: JobState, resume: JobState | None, event: JobEvent) -> tupl
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30 if settings.default.max_examples <= 100 else settings.default.max_examples,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )

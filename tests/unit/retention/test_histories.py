@@ -300,7 +300,7 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=200 if settings.default.max_examples <= 100 else 10 * settings.default.max_examples,
+    max_examples=100 if settings.default.max_examples <= 100 else 10 * settings.default.max_examples,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
