@@ -90,7 +90,7 @@ def note_how_it_arrived(
     how many instances did not come that somebody named.
 
     What is delivered keeps what was said then. Of a study all of whose files were found here (the ledger was
-    made anew) nobody knows, and nothing is said: its results are those that it had.
+    made anew) nobody knows, and nothing is said here: what stood with its results is kept beside them.
     """
     is_by_timeout = is_by_timeout and _has_a_sender(transaction, study)
     for job_key in job_keys:
@@ -107,9 +107,16 @@ def note_how_it_arrived(
             add_flag(transaction, job_key, FlagSource.ARRIVAL, _named_instances_missing(missing))
 
 
+_SENT: Final = "SELECT 1 FROM instances WHERE study_uid = ? AND sender <> ? LIMIT 1"
+
+
 def _has_a_sender(transaction: Transaction, study: StudyRow) -> bool:
-    sql = "SELECT 1 FROM instances WHERE study_uid = ? AND sender <> ? LIMIT 1"
-    return transaction.one(sql, (study.study_uid, FOUND_AT_START)) is not None
+    return transaction.one(_SENT, (study.study_uid, FOUND_AT_START)) is not None
+
+
+def was_found_here(ledger: Ledger, study_uid: str) -> bool:
+    """Whether all of a study's files were found here: how they came this ledger does not know."""
+    return not ledger.read(_SENT, (study_uid, FOUND_AT_START))
 
 
 def _closed_without_release(study: StudyRow) -> Flag:

@@ -46,6 +46,7 @@ from gateway.ledger.transaction import WhyDone
 from gateway.workers.attempts import CannotGoOn
 
 from .allotment import Allotting, Takes
+from .arrived import keep_arrival
 from .comparing import Comparing
 from .doubts import Doubts, doubts_about
 from .makers import Maker, Making, load_maker
@@ -110,6 +111,7 @@ class Encode:
         manifest = self._results.manifest(job)
         if manifest.outputs[LABELS_NAME].sha256 != job.labels_sha256:
             raise FilesGone("its labels are not those any more that were taken from the job folder")
+        keep_arrival(self._ledger, self._workplace.data_dir, job)
         doubts = doubts_about(self._ledger, self._config, job, manifest)
         if doubts.held_for:
             with self._ledger.transaction() as transaction:

@@ -6,8 +6,9 @@ import pytest
 
 from batch_job.contract import Flag as ResultFlag
 from gateway.config import Config
-from gateway.ledger.flags import Flag, FlagSource, write_flags
-from gateway.ledger.states import JobState
+from gateway.ledger.flags import Flag, FlagSource, flags_of, write_flags
+from gateway.ledger.instances import FOUND_AT_START
+from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.work import release
 
 CUT = ResultFlag(
@@ -75,6 +76,25 @@ def test_flag_of_the_arrival_is_marked_too(segmented: Any) -> None:
         write_flags(transaction, site.job().job_key, FlagSource.ARRIVAL, [LATE])
     site.encode(site.job())
     assert site.objects()["seg"].ContentDescription == "CHECK: closed by timeout; tissue (research use only)"
+
+
+@pytest.mark.parametrize(("sender", "is_known"), [(FOUND_AT_START, True), ("PACS", False)])
+def test_ledger_made_anew_knows_the_arrival_of_what_was_made_and_makes_the_same(
+    segmented: Any, sender: str, is_known: bool
+) -> None:
+    site = segmented("seg")
+    key = site.job().job_key
+    with site.ledger.transaction() as transaction:
+        write_flags(transaction, key, FlagSource.ARRIVAL, [LATE])
+    site.encode(site.job())
+    marked = site.objects()["seg"].SOPInstanceUID
+    with site.ledger.transaction() as transaction:
+        write_flags(transaction, key, FlagSource.ARRIVAL, [])
+        transaction.execute("UPDATE instances SET sender = ?", (sender,))
+        transaction.move_job(key, JobEvent.HEADER_CORRECTED)
+    site.encode(site.job())
+    assert (site.objects()["seg"].SOPInstanceUID == marked) is is_known
+    assert [flag.sentence for flag in flags_of(site.ledger, key)] == ([LATE.sentence] if is_known else [])
 
 
 def test_deliver_makes_objects_without_marks(segmented: Any) -> None:
