@@ -59,6 +59,8 @@ def study(
             out.print(f"    run {run['run']}{_run_in_words(run)}")
         for flag in job["flags"]:
             out.print(f"    flag {flag['code']}: {flag['sentence']}")
+        for warning in job["warnings"]:
+            out.print(f"    warning: {warning}")
         for line in _comparison_in_words(job["comparison"]):
             out.print(f"    {line}")
         for one in job["corrections"]:

@@ -13,7 +13,7 @@ same UID; the files are on disk before the ledger says so.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -54,6 +54,9 @@ from .naming import series_description, series_numbers
 from .terms import engine_terms
 
 log = structlog.get_logger(__name__)
+
+NOTHING_FOUND: Final = "nothing was found"
+"""So begins the warning of a job whose label map is empty."""
 
 
 class Encode:
@@ -146,7 +149,8 @@ class Encode:
         makers = {each: load_maker(each, self._config) for each in outputs if allotment.is_wanted(each)}
         making = replace(making, encodings=allotment.encodings, drawings=allotment.drawings)
         objects: list[ResultObject] = []
-        warnings = allotment.added_to(job.warnings)
+        warnings = [each for each in allotment.added_to(job.warnings) if not each.startswith(NOTHING_FOUND)]
+        warnings += [] if making.labels.any() else [_nothing_found(job, outputs)]
         for output, made in self._objects(making, makers).items():
             for written in made:
                 objects.append(self._recorded(output, written))
@@ -249,6 +253,14 @@ def _made(
 def _say_nothing_found(job: JobRow) -> list[str]:
     """The job's outputs that are made where nothing was found, too."""
     return [output for output in job.outputs if output in OUTPUTS and OUTPUTS[output].says_nothing_found]
+
+
+def _nothing_found(job: JobRow, made: Sequence[str]) -> str:
+    """A result is one set: what is missing of it is said."""
+    left_out = [output for output in job.outputs if output not in made]
+    if not left_out:
+        return NOTHING_FOUND
+    return f"{NOTHING_FOUND}: {', '.join(left_out)} {'is' if len(left_out) == 1 else 'are'} not made"
 
 
 def _terms_of(job: JobRow) -> Terms:

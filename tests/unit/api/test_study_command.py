@@ -78,4 +78,5 @@ def test_study_says_of_each_delivery_which_output_it_is_and_of_many_alike_how_ma
         "KEY  seg to pacs: pending",
         "KEY  overlay, 3 objects to pacs: pending",
     ]
+    assert "    warning: a warning\n" in result.stdout
     assert re.search(r"delivery\.planned +destination: pacs \(4 times\)\n", result.stdout)

@@ -213,6 +213,7 @@ def test_report_where_nothing_was_found_is_the_only_object_and_says_so(segmented
     assert list(site.objects()) == ["sr"]
     assert "No structure was found" in str(site.objects()["sr"])
     assert site.job().state is JobState.ENCODED
+    assert site.job().warnings[-1] == "nothing was found: seg, rtstruct are not made"
 
 
 def test_even_grid_stands_beside_the_segmentation_of_uneven_slices_and_the_report_refers_to_that(
