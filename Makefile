@@ -27,7 +27,7 @@ MAKEFLAGS += --jobs=2
 # start would compile all that it loads.
 unexport PYTHONDONTWRITEBYTECODE
 # Test processes at once; a module's tests stay together, since they share what is slow to start. Modules come in
-# their order, which puts what takes long first (container, integration) and what is done at once last (unit).
+# their order, which puts what takes long first (viewers, container) and what is done at once last (unit).
 # One more than there are processors: tests wait, too.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 IN_PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder

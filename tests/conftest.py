@@ -105,6 +105,11 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The viewers' one module first, which takes a minute: at the end all would wait for it."""
+    items.sort(key=lambda item: item.path.parent.name != "viewers")
+
+
 @pytest.hookimpl(tryfirst=True)  # before any fixture starts a peer
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail in CI, where a peer is missing."""

@@ -60,17 +60,17 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_second_attempt_at_another_image_takes_nothing_of_the_first(
-    segment: Segment, ran: list[int], torso: Path, tmp_path: Path
+    segment: Segment, ran: list[int], quarter: Path, tmp_path: Path
 ) -> None:
-    segment(torso, fast=True)
-    source = nib.load(torso)
+    segment(quarter, fast=True)
+    source = nib.load(quarter)
     values = np.asanyarray(source.dataobj).copy()
     values[60, 50, 15] += 1
     other = tmp_path / "other.nii.gz"
     nib.save(nib.Nifti1Image(values, source.affine), other)
     segment(other, fast=True)
     assert ran == [297, 297]
-    segment(torso, fast=True)
+    segment(quarter, fast=True)
     assert ran == [297, 297]
 
 
@@ -85,19 +85,19 @@ def test_part_that_is_not_whole_is_run_again(
 
 
 def test_checkpoints_that_cannot_be_kept_are_a_note_and_no_failure(
-    segment: Segment, torso: Path, monkeypatch: pytest.MonkeyPatch
+    segment: Segment, quarter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(checkpoints: FolderCheckpoints, name: str, path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(FolderCheckpoints, "put", full)
-    run = segment(torso, fast=True)
+    run = segment(quarter, fast=True)
     assert run.labels.any()
     assert any("could not be kept" in note for note in run.segmented.notes)
 
 
 def test_function_with_another_signature_is_left_alone_and_that_is_said(
-    segment: Segment, ran: list[int], torso: Path, monkeypatch: pytest.MonkeyPatch
+    segment: Segment, ran: list[int], quarter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from totalsegmentator import nnunet
 
@@ -108,7 +108,7 @@ def test_function_with_another_signature_is_left_alone_and_that_is_said(
 
     monkeypatch.setattr(nnunet, "nnUNetv2_predict", renamed)
     for _ in range(2):
-        run = segment(torso, fast=True)
+        run = segment(quarter, fast=True)
         assert run.labels.any()
         assert any("nothing was kept" in note for note in run.segmented.notes)
     assert run.checkpoints.put_names == []
