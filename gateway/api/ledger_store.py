@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Final
 
 from batch_job.contract import FLAG_CODES
+from gateway.config.arrival import ARRIVAL_CODES
 from gateway.ledger import work
 from gateway.ledger.choices import choose_volume
 from gateway.ledger.completion import request_completion
 from gateway.ledger.deliveries import drop_delivery, redirect_delivery
 from gateway.ledger.erasing import request_forget, tombstone
-from gateway.ledger.flags import ARRIVAL_CODES
 from gateway.ledger.outbox import backlog_of, mirror_of
 from gateway.ledger.states import CorrectionState, DeliveryState, JobState, StudyState, UnknownTransition
 from gateway.ledger.store import Ledger

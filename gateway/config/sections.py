@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .arrival import HOW_IT_ARRIVED
 from .outputs import require_known
 from .stores import STORES, StoreFacts, require_store
 
@@ -270,9 +271,10 @@ class Rule(Section):
     def _are_flags(cls, codes: list[str]) -> list[str]:
         from batch_job.contract import FLAG_CODES  # late: who reads states needs no contract
 
-        unknown = [code for code in codes if code not in FLAG_CODES]
+        known = (*HOW_IT_ARRIVED, *FLAG_CODES)
+        unknown = [code for code in codes if code not in known]
         if unknown:
-            raise ValueError(f"there is no flag {', '.join(unknown)}; known: {', '.join(FLAG_CODES)}")
+            raise ValueError(f"there is no flag {', '.join(unknown)}; known: {', '.join(known)}")
         return codes
 
 

@@ -7,19 +7,19 @@ from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Final
 
+from gateway.config.arrival import (
+    CLOSED_AFTER_ABORT,
+    CLOSED_BY_TIMEOUT,
+    HOW_IT_ARRIVED,
+    NAMED_INSTANCES_MISSING,
+    RELEASED_BY_A_PERSON,
+)
+
 from .instances import FOUND_AT_START
 from .records import JobFlagRow, StudyRow, utc_now, utc_time
 from .states import JobState
 from .store import Ledger
 from .transaction import Transaction
-
-CLOSED_BY_TIMEOUT: Final = "closed_by_timeout"
-CLOSED_AFTER_ABORT: Final = "closed_after_abort"
-NAMED_INSTANCES_MISSING: Final = "named_instances_missing"
-RELEASED_BY_A_PERSON: Final = "released_by_a_person"
-HOW_IT_ARRIVED: Final = (CLOSED_BY_TIMEOUT, CLOSED_AFTER_ABORT, NAMED_INSTANCES_MISSING)
-ARRIVAL_CODES: Final = (*HOW_IT_ARRIVED, RELEASED_BY_A_PERSON)
-"""What arrival says; `batch_job.contract.FLAG_CODES` are the result's."""
 
 
 class FlagSource(StrEnum):

@@ -78,6 +78,14 @@ def test_flag_of_the_arrival_is_marked_too(segmented: Any) -> None:
     assert site.objects()["seg"].ContentDescription == "CHECK: closed by timeout; tissue (research use only)"
 
 
+def test_flag_of_the_arrival_holds_where_the_rule_lists_it(segmented: Any) -> None:
+    site = segmented("seg", config=rule(hold_flags=["closed_by_timeout"]))
+    with site.ledger.transaction() as transaction:
+        write_flags(transaction, site.job().job_key, FlagSource.ARRIVAL, [LATE])
+    site.encode(site.job())
+    assert site.job().reason == f"{LATE.sentence} Release it, or cancel it."
+
+
 @pytest.mark.parametrize(("sender", "is_known"), [(FOUND_AT_START, True), ("PACS", False)])
 def test_ledger_made_anew_knows_the_arrival_of_what_was_made_and_makes_the_same(
     segmented: Any, sender: str, is_known: bool

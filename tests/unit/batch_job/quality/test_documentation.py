@@ -6,7 +6,7 @@ from pathlib import Path
 from batch_job.contract import FLAG_CODES
 from batch_job.quality import CODES, acquisition, order, pieces, sides
 from batch_job.quality.volumes import ADULT_ML
-from gateway.ledger.flags import ARRIVAL_CODES
+from gateway.config.arrival import ARRIVAL_CODES
 
 TEXT = (Path(__file__).parents[4] / "docs" / "quality.md").read_text(encoding="utf-8")
 
