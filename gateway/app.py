@@ -45,7 +45,6 @@ from gateway.files.results import JobResults
 from gateway.files.site_secret import site_secret
 from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
-from gateway.ledger.records import JobRow
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
@@ -63,6 +62,7 @@ from gateway.retention.remover import Remover
 from gateway.retention.worker import Retention
 from gateway.running.computing import Site, computing
 from gateway.running.staged import SubmitWhatIsStaged
+from gateway.running.turns import submit_worker
 from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
 from gateway.workers.ledger_watch import LedgerWatch
@@ -201,13 +201,13 @@ class App:
         ledger, config = self._ledger, self.config
         stage = Stage(ledger, workplace, self._store.objects, kept_here(config))
         encode = Encode(ledger, workplace, results, config, secret.tracking_key(), takes, holdings)
-        steps: dict[tuple[str, JobState], Callable[[JobRow], None]] = {
-            ("convert", JobState.PLANNED): Convert(ledger, workplace),
-            ("stage", JobState.CONVERTED): stage,
-            ("submit", JobState.STAGED): SubmitWhatIsStaged(ledger, results, self._computing.submit),
-            ("encode", JobState.SEGMENTED): encode,
-        }
-        return [StepWorker(name, state, do, ledger, bus) for (name, state), do in steps.items()]
+        submit = SubmitWhatIsStaged(ledger, results, self._computing.submit)
+        return [
+            StepWorker("convert", JobState.PLANNED, Convert(ledger, workplace), ledger, bus),
+            StepWorker("stage", JobState.CONVERTED, stage, ledger, bus),
+            submit_worker(submit, ledger, bus, config.queue),
+            StepWorker("encode", JobState.SEGMENTED, encode, ledger, bus),
+        ]
 
     def _api_server(self) -> "ApiServer":
         # Late: what it is made with takes a quarter of the start, for which no sender has to wait.

@@ -229,7 +229,6 @@ def _is_loopback(host: str) -> bool:
 def _not_yet(config: Config) -> list[str]:
     """One sentence for each key that is switched on before the part behind it works."""
     switched_on: list[tuple[bool, str]] = [
-        (config.queue.max_jobs_per_hour > 0, "queue.max_jobs_per_hour: leave it at 0"),
         (config.api.auth == "cognito", "api.auth = 'cognito': use 'token'"),
     ]
     for destination in config.destination:

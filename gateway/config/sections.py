@@ -324,6 +324,7 @@ class Queue(Section):
     stall_s: float = Field(900.0, ge=0)
     """How long a run may get no further before that is told, and it is started anew; 0: for ever."""
     max_jobs_per_hour: int = Field(0, ge=0)
+    """So many runs of jobs that are not urgent begin within any hour; 0: no limit."""
     job_queue: str = ""
     job_definition: str = ""
     timeout_s: float = Field(7200.0, ge=60)

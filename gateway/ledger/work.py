@@ -23,20 +23,36 @@ def job(ledger: Ledger, job_key: str) -> JobRow | None:
     return JobRow.of(rows[0]) if rows else None
 
 
-def next_job(ledger: Ledger, state: JobState, resting: Collection[str] = ()) -> JobRow | None:
-    """The most urgent job in this state, the oldest of several, but none of those that rest."""
+def next_job(
+    ledger: Ledger, state: JobState, resting: Collection[str] = (), *, at_least: int | None = None
+) -> JobRow | None:
+    """The most urgent job in this state, the oldest of several, but none of those that rest.
+
+    Parameters
+    ----------
+    at_least
+        Only jobs of this priority or a higher one; None: all.
+    """
+    least = "" if at_least is None else f" AND priority >= {at_least:d}"
     rows = ledger.read(
-        "SELECT job_key FROM jobs WHERE state = ? ORDER BY priority DESC, created_at LIMIT ?",
+        f"SELECT job_key FROM jobs WHERE state = ?{least} ORDER BY priority DESC, created_at LIMIT ?",
         (state, len(resting) + 1),
     )
     key = next((row["job_key"] for row in rows if row["job_key"] not in resting), None)
     return None if key is None else job(ledger, key)
 
 
-def put_off_jobs(ledger: Ledger, state: JobState) -> dict[str, str]:
-    """The jobs in this state that are not to be taken before a time, each with it."""
+def put_off_jobs(ledger: Ledger, state: JobState, *, but_for: str = "") -> dict[str, str]:
+    """The jobs in this state that are not to be taken before a time, each with it.
+
+    Parameters
+    ----------
+    but_for
+        Those that are put off for this reason are left out.
+    """
     rows = ledger.read(
-        "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before IS NOT NULL", (state,)
+        "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before IS NOT NULL AND reason <> ?",
+        (state, but_for),
     )
     return {row["job_key"]: row["not_before"] for row in rows}
 
@@ -67,7 +83,7 @@ def wait_with_job(transaction: Transaction, job_key: str, *, delay_s: float, rea
     Parameters
     ----------
     on
-        Whom it waits for: "outside", "machine".
+        Whom or what it waits for: "outside", "machine", "turn".
     """
     row = transaction.job(job_key)
     transaction.update("jobs", "job_key", job_key, {"not_before": utc_in(delay_s)})

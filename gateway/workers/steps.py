@@ -5,7 +5,7 @@ time: a crash in the middle of it leaves the job where it was. What the ledger c
 full) is known in memory until it can be: the job only waits, and the step is taken again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import structlog
@@ -31,6 +31,8 @@ CLEARING = Backoff(0.1, 15.0)
 BEING_CLEARED = "what an earlier run of it left is being removed first"
 _OF_THE_WORKER = ""
 """What the worker's own pauses are counted under."""
+Step = Callable[[JobRow], None]
+"""Takes a step; what it raises decides whether it is tried again."""
 
 
 class StepWorker(Worker):
@@ -42,8 +44,6 @@ class StepWorker(Worker):
         The step's name in logs and reasons: "convert", "submit".
     state
         The state that jobs stand in before the step.
-    do
-        Takes the step; what it raises decides whether it is tried again.
     policy
         How often and how soon; None: as everywhere.
     """
@@ -52,7 +52,7 @@ class StepWorker(Worker):
         self,
         name: str,
         state: JobState,
-        do: Callable[[JobRow], None],
+        do: Step,
         ledger: Ledger,
         bus: Bus,
         *,
@@ -86,9 +86,9 @@ class StepWorker(Worker):
         while not self.is_stopping:
             self.trouble = self._rests.complaint()
             resting = self._resting()
-            job = next_job(self._ledger, self._state, resting)
+            job = self.next_of(resting)
             if job is None:
-                return min(resting.values(), default=None)
+                return self.wait_s(resting)
             with self.at(f"job {job.job_key[:12]}"), self._having_in_hand(job):
                 fault = self._take(job) if self._may_begin(job) else None
             if fault is not None and fault.blame is Blame.MACHINE and fault.is_everywhere:
@@ -98,9 +98,21 @@ class StepWorker(Worker):
             self._pauses.resume(_OF_THE_WORKER)
         return None
 
+    def next_of(self, resting: Mapping[str, float]) -> JobRow | None:
+        """The job to take now, none of those that rest; None where there is none."""
+        return next_job(self._ledger, self._state, resting)
+
+    def wait_s(self, resting: Mapping[str, float]) -> float | None:
+        """Seconds until there may be one, where there is none; None: until an event."""
+        return min(resting.values(), default=None)
+
+    def put_off(self) -> dict[str, str]:
+        """What the ledger says is not to be taken before a time, each with it."""
+        return put_off_jobs(self._ledger, self._state)
+
     def _resting(self) -> dict[str, float]:
         """The jobs that are not to be taken now, each with its seconds until then."""
-        put_off = put_off_jobs(self._ledger, self._state)
+        put_off = self.put_off()
         self._waits.keep(put_off)
         left_s = {
             key: self._waits.left_s(key, until, self._policy.longest_s) for key, until in put_off.items()

@@ -337,7 +337,6 @@ def test_flag_that_does_not_exist_is_refused_with_those_that_do(load: Loader) ->
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("[queue]\nmax_jobs_per_hour = 5", "queue.max_jobs_per_hour"),
         ("[api]\nauth = 'cognito'", "api.auth"),
         (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
         (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),

@@ -74,6 +74,10 @@ OPEN = "only what is open stands in these states, and what is open ends"
 PAGE = "in the order of its index, and no further than its LIMIT"
 ALLOWED = {
     "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before": OPEN,
+    "SELECT * FROM jobs WHERE state = 'staged' AND priority < ?": OPEN,
+    "SELECT 1 FROM jobs WHERE state = 'staged' AND not_before < ?": OPEN,
+    "UPDATE jobs SET not_before = ? WHERE state = 'staged'": OPEN,
+    "SELECT r.id, r.submitted_at FROM runs r JOIN jobs j": PAGE,
     "SELECT job_key FROM jobs WHERE state IN (": OPEN,
     "SELECT min(r.waiting_since) AS since FROM jobs j JOIN runs r": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
@@ -252,6 +256,7 @@ QUESTIONS: dict[str, Deed] = {
     "images": lambda ledger: images_of_jobs(ledger, study_uid_of(3)),
     "receiving": receiving_studies,
     "next job": lambda ledger: next_job(ledger, JobState.PLANNED),
+    "next urgent job": lambda ledger: next_job(ledger, JobState.PLANNED, at_least=1),
     "put off": lambda ledger: put_off_jobs(ledger, JobState.PLANNED),
     "open runs": open_runs,
     "next delivery": lambda ledger: next_delivery(ledger, "pacs", {"a"}, {"b"}),
