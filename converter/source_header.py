@@ -21,6 +21,7 @@ from .uids import derived_uid
 
 UTF_8 = "ISO_IR 192"
 SEXES = ("M", "F", "O")
+SIDES = ("R", "L")
 
 IDENTIFYING = ("PatientName", "PatientID", "StudyInstanceUID", "StudyID", "AccessionNumber")
 TYPE_2 = (
@@ -113,9 +114,9 @@ LOSSY_COMPRESSION = (
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
 )
-NOT_IN_THE_DIGEST = ("BodyPartExamined",)
+NOT_IN_THE_DIGEST = ("BodyPartExamined", "Laterality")
 """Of the General Series Module (C.7.3.1): taken over since later than results whose digests are known. In the
-digest it would make a revision of each of them; a correction of it alone makes none."""
+digest they would make a revision of each of them; a correction of them alone makes none."""
 OPTIONAL = (
     *PATIENT_AND_STUDY,
     *SCANNER,
@@ -197,6 +198,8 @@ def _is_sound(keyword: str, value: Any) -> bool:
     """Whether encoders will take a value."""
     if keyword == "PatientSex":
         return str(value) in (*SEXES, "")
+    if keyword == "Laterality":
+        return str(value) in SIDES
     if keyword == "TimezoneOffsetFromUTC":
         return re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", str(value)) is not None
     vr = dictionary_VR(keyword)

@@ -1,5 +1,6 @@
 """What texts in pictures are written with, and in which colours."""
 
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Final
@@ -22,6 +23,13 @@ ELLIPSIS: Final = "..."
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font, so that every machine draws the same."""
     return ImageFont.load_default(size)
+
+
+def in_plain_letters(words: str, value: int | None) -> str:
+    """A structure in words as the font has them: without accents; in another script it is its label value."""
+    parts = unicodedata.normalize("NFKD", words.replace("\N{LATIN SMALL LETTER SHARP S}", "ss"))
+    plain = "".join(each for each in parts if not unicodedata.combining(each))
+    return plain if plain.isascii() else f"Label {value}" if value else "Without a label"
 
 
 def text_width(text: str, size: int) -> float:

@@ -23,7 +23,7 @@ from converter.uids import derived_uid
 
 from .contours import contours, line_width
 from .grey import brightness_of
-from .ink import BACKGROUND, INK, font, remarks
+from .ink import BACKGROUND, INK, font, in_plain_letters, remarks
 from .instances import Instances, OwnFacts, add_plane, picture_header
 from .legend import Entry, Legend
 from .planes import Planes, ends_of, planes_of
@@ -116,7 +116,7 @@ class _Series:
         for value in self._labelled.values:
             found = self._settings.structure(self._labelled.names[value])
             is_flagged = bool(self._labelled.flags_of(self._labelled.names[value]))
-            entries[value] = Entry(found.words, found.rgb, is_flagged)
+            entries[value] = Entry(in_plain_letters(found.words, value), found.rgb, is_flagged)
         algorithm, flags = self._settings.algorithm, self._labelled.flags
         most = max(int(np.count_nonzero(counts[1:])) for counts in self._counts)
         said, warning = [algorithm.name, algorithm.version], remarks(len(flags)) if flags else ""

@@ -23,7 +23,7 @@ from converter.uids import derived_uid
 
 from .change_table import ChangeRow
 from .grey import brightness_of
-from .ink import RESEARCH_USE
+from .ink import RESEARCH_USE, in_plain_letters
 from .instances import Instances, OwnFacts, add_references, picture_header, result_object
 from .page import Pages, Row, Summary
 from .pdf_sheet import PdfSheet, pdf_of
@@ -129,7 +129,7 @@ def _summary(labelled: Labelled, settings: ResultSettings) -> Summary:
         colours[value] = found.rgb
         rows.append(
             Row(
-                found.words,
+                in_plain_letters(found.words, value),
                 found.rgb,
                 measured.volume_ml,
                 measured.mean,
@@ -159,5 +159,8 @@ def _changes(labelled: Labelled, settings: ResultSettings) -> list[ChangeRow]:
     order = {name: value for value, name in labelled.names.items()}
     changes = labelled.comparison.changes if labelled.comparison else ()
     ordered = sorted(changes, key=lambda change: order.get(change.structure, len(order)))
-    described = [(settings.structure(change.structure), change) for change in ordered]
-    return [ChangeRow(found.words, found.rgb, change) for found, change in described]
+    return [
+        ChangeRow(in_plain_letters(found.words, order.get(change.structure)), found.rgb, change)
+        for change in ordered
+        for found in [settings.structure(change.structure)]
+    ]

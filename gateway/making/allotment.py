@@ -331,7 +331,7 @@ def _pictures(drawing: str) -> list[Form]:
 
 def _why(encoding: str, left_out: Sequence[str], drawing: str) -> str:
     said = []
-    if encoding:
+    if encoding and not any(map(_has_encoding, left_out)):
         can = "does not take label maps" if encoding == BINARY else "takes label maps"
         said.append(f"{IT}{can}: its segmentation is {encoding.partition(' ')[0]}")
     if drawing:

@@ -126,9 +126,15 @@ def test_missing_frame_of_reference_is_derived_from_the_series(encode: Encode) -
     assert first.FrameOfReferenceUID.startswith("2.25.")
 
 
-@pytest.mark.parametrize("keyword", ["Laterality", "KVP", "ProtocolName", "DeviceSerialNumber"])
+@pytest.mark.parametrize("keyword", ["KVP", "ProtocolName", "DeviceSerialNumber"])
 def test_what_belongs_to_the_acquisition_is_not_copied(encode: Encode, keyword: str) -> None:
     assert encode(**{keyword: "77"}).get(keyword) != "77"
+
+
+def test_side_is_taken_over_where_it_is_one(encode: Encode) -> None:
+    """Of the right knee a result must say that it is the right one (PS3.3 C.7.3.1)."""
+    assert encode(BodyPartExamined="KNEE", Laterality="R").Laterality == "R"
+    assert "Laterality" not in encode(BodyPartExamined="KNEE", Laterality="B")
 
 
 def test_body_part_is_taken_over_and_a_correction_of_it_alone_makes_no_revision(

@@ -13,6 +13,7 @@ from pydicom import dcmread
 
 from converter.pictures.change_table import ChangeRow
 from converter.pictures.grey import brightness_of
+from converter.pictures.ink import in_plain_letters
 from converter.pictures.page import Pages, Row, Summary
 from converter.pictures.pdf_sheet import PdfSheet, pdf_of
 from converter.pictures.sheet import HEIGHT, WIDTH, PictureSheet
@@ -52,6 +53,16 @@ def document_of(labelled_images: Labelled, folder: Path) -> bytes:
     (made,) = PDF.write(labelled_images, settings(), folder / "report.dcm")
     document = dcmread(made.path)
     return bytes(document.EncapsulatedDocument[: document.EncapsulatedDocumentLength])
+
+
+def test_names_that_the_font_lacks_are_in_plain_letters_or_the_label(body: Labelled, tmp_path: Path) -> None:
+    assert [in_plain_letters(words, 7) for words in ("Größe, links", "脾臓", "Liver")] == [
+        "Grosse, links",
+        "Label 7",
+        "Liver",
+    ]
+    said = texts(document_of(replace(body, names={1: "脾臓"}), tmp_path))
+    assert "Label 1" in said.splitlines()
 
 
 def test_page_has_structures_with_figures_flags_engine_and_research_use(

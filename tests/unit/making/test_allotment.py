@@ -160,6 +160,13 @@ def test_output_that_a_destination_does_not_take_is_left_out_for_it_and_that_is_
     assert site.job().warnings == ("pacs: it does not take rtstruct, left out for it",)
 
 
+def test_destination_that_takes_no_segmentation_is_not_said_to_get_one(segmented: Any) -> None:
+    config = auto("pacs", outputs="auto")
+    site = segmented("seg", "sr", "rtstruct", config=config, takes={"pacs": Asked(SR)})
+    site.encode(site.job())
+    assert site.job().warnings == ("pacs: it does not take seg, rtstruct, left out for it",)
+
+
 def drawn(syntax: str, *names: str, outputs: Any = ()) -> Config:
     config = auto(*names, outputs=outputs, seg={"type": "binary"})
     return config.model_copy(update={"overlay": Overlay(transfer_syntax=syntax)})
