@@ -24,7 +24,7 @@ from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.mirror_routes import NOTHING_MIRRORED
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
-from gateway.events import Bus, JobProgressed
+from gateway.events import Bus, JobChanged, JobProgressed
 from gateway.ledger.comparisons import freeze_comparison
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study
 from gateway.ledger.corrections import (
@@ -40,7 +40,7 @@ from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader
 from gateway.ledger.records import ComparisonRow, CorrectedStructure, utc_now
 from gateway.ledger.results import record_result
 from gateway.ledger.runs import begin_run, end_run
-from gateway.ledger.states import DeliveryEvent, JobEvent
+from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import wait_with_job
 from tests.nifti import uploads_of
@@ -399,6 +399,24 @@ def test_flags_of_a_held_result_are_read_in_list_study_and_quarantine_in_a_small
     expect(why).to_be_visible()
     assert (why.bounding_box() or {"width": 0})["width"] > 200
     assert is_nothing_cut_off()
+    assert troubles == []
+
+
+def test_keyboard_stays_where_it_was_while_the_study_changes_and_at_the_page_where_that_is_gone(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    job_key = gateway.job(gateway.study(1, "CT ABDOMEN", series=2), hold="One slice is missing at 12.5 mm.")
+    page.get_by_role("link", name="CT ABDOMEN").press("Enter")
+    ranking = page.get_by_text("Ranking").first
+    ranking.press("Enter")
+    with gateway.ledger.transaction() as transaction:
+        transaction.update("jobs", "job_key", job_key, {"reason": "Another one is missing."})
+        transaction.publish(JobChanged(job_key, "1.2.826.0.1.1", "", JobState.QUARANTINED))
+    expect(page.get_by_text("Another one is missing.").first).to_be_visible()
+    expect(ranking).to_be_focused()
+    page.get_by_role("button", name="Release").press("Enter")
+    expect(page.get_by_role("button", name="Release")).to_have_count(0)
+    expect(page.get_by_role("main")).to_be_focused()
     assert troubles == []
 
 

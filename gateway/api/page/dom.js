@@ -34,11 +34,19 @@ export function table(caption, heads, rows) {
       make("tbody", {}, rows)));
 }
 
-// Replaces what an element shows; the keyboard stays where it was, and what was unfolded stays so.
+// By what the element is found again that has the keyboard.
+function placeOf(element) {
+  const [name, value] = element.matches("summary") ? ["data-keep", element.parentElement.dataset.keep]
+    : element.dataset.focus ? ["data-focus", element.dataset.focus] : ["aria-label", element.getAttribute("aria-label")];
+  return `[${name}="${CSS.escape(value ?? "")}"]${element.matches("summary") ? " > summary" : ""}`;
+}
+
+// Replaces what an element shows; the keyboard stays where it was, at the element itself where that is gone,
+// and what was unfolded stays so.
 export function show(parent, ...children) {
-  const focused = parent.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+  const focused = parent.contains(document.activeElement) ? placeOf(document.activeElement) : null;
   const unfolded = [...parent.querySelectorAll("details[open]")].map((one) => one.dataset.keep);
   parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
   for (const one of parent.querySelectorAll("details")) one.open = unfolded.includes(one.dataset.keep);
-  if (focused) parent.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (focused) (parent.querySelector(focused) ?? parent).focus({ preventScroll: true });
 }
