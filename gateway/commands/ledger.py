@@ -74,6 +74,8 @@ def backup(
         data_dir = load_config(config).data_dir
         if not (data_dir / LEDGER_NAME).exists():
             fail(f"there is no ledger in {data_dir}; look at site.data_dir")
+        if target is not None and not target.absolute().parent.is_dir():
+            fail(f"there is no folder {target.absolute().parent}; mount it, or make it")
         target = target or data_dir / FOLDER / f"ledger-{dated()}.sqlite"
         with progress_bar(f"copying to {target}") as tell:
             back_up(data_dir / LEDGER_NAME, target, tell)

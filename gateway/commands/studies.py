@@ -55,6 +55,10 @@ def study(
             out.print(f"  {what} of it were removed here at {_short(item[f'{what}_removed'])}")
     for job in item["jobs"]:
         out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
+        if job["next_try"]:
+            out.print(
+                f"    tried again at {_short(job['next_try'])}; `iris retry {job['job_key'][:16]}`: now"
+            )
         for run in job["runs"]:
             out.print(f"    run {run['run']}{_run_in_words(run)}")
         for flag in job["flags"]:

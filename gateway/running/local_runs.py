@@ -7,7 +7,9 @@ what they left in the job folder.
 """
 
 import queue
+import sqlite3
 import time
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -20,11 +22,12 @@ from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow
 from gateway.ledger.runs import end_run, jobs_at_the_queue, open_runs, open_runs_of
 from gateway.ledger.states import AT_THE_QUEUE
-from gateway.ledger.store import Ledger
+from gateway.ledger.store import Ledger, LedgerError
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
+from gateway.ledger.work import wait_with_job
 from gateway.workers import attempts
-from gateway.workers.attempts import fault_of
+from gateway.workers.attempts import Blame, fault_of
 from gateway.workers.waits import Rests
 from gateway.workers.worker import IDLE_S, Worker
 
@@ -83,8 +86,10 @@ class LocalRuns(Worker):
         self._queue.start(self.look_again)
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a run may be wanted, or not any more."""
+        """Whether a run may be wanted, or not any more, or a person wants it looked at now."""
         if isinstance(event, JobChanged):
+            if event.event == "tried_now":
+                self._rests.try_now(event.job_key)
             self._changed.put(event.job_key)
         return isinstance(event, JobChanged)
 
@@ -119,10 +124,17 @@ class LocalRuns(Worker):
             fault = fault_of(error, "taking in what became of a run")
             if fault.is_defect:
                 log.exception("run_not_taken_in", job_key=job_key)
-            self._rests.put_off(job_key, attempts.POLICY.machine, fault.sentence)
+            delay_s = self._rests.put_off(job_key, attempts.POLICY.machine, fault.sentence)
+            self._say(job_key, fault.sentence, delay_s)
         else:
             self._due.discard(job_key)
             self._rests.resume(job_key)
+
+    def _say(self, job_key: str, reason: str, delay_s: float) -> None:
+        """Show at the job what it waits for; where the ledger is what fails, only the worker says it."""
+        with suppress(StaleRow, LedgerError, sqlite3.Error), self._ledger.transaction() as transaction:
+            if transaction.job(job_key).state in AT_THE_QUEUE:
+                wait_with_job(transaction, job_key, delay_s=delay_s, reason=reason, on=Blame.MACHINE)
 
     def _bring_together(self, job_key: str) -> None:
         # Before the job: a run that is submitted between the two is none that nobody waits for.

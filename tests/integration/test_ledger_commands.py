@@ -105,6 +105,15 @@ def test_backup_of_a_gateway_that_runs_goes_where_it_is_told(
     assert "choose another name" in again.stderr
 
 
+def test_backup_into_a_folder_that_is_not_there_is_refused(
+    iris: Iris, data_dir: Path, tmp_path: Path
+) -> None:
+    """It may be a disk that is not mounted."""
+    result = iris("ledger", "backup", "--out", tmp_path / "disk" / "mine.sqlite")
+    assert (result.returncode, (tmp_path / "disk").exists()) == (1, False)
+    assert "mount it" in result.stderr
+
+
 def test_backup_without_a_ledger_says_where_to_look(iris: Iris) -> None:
     result = iris("ledger", "backup")
     assert result.returncode == 1

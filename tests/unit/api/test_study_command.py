@@ -6,6 +6,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.cli import app
+from gateway.ledger.work import wait_with_job
 
 
 def test_study_lists_each_run_of_a_job_and_how_it_ended(world, tmp_path: Path) -> None:
@@ -18,6 +19,18 @@ def test_study_lists_each_run_of_a_job_and_how_it_ended(world, tmp_path: Path) -
     at = r"2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.search(rf"run 1 \(batch\): submitted {at}, ended {at}: memory ran out", said)
     assert re.search(rf"run 2 \(batch\): submitted {at} 2\d{{3}}-", said)  # the timeline follows
+
+
+def test_study_says_when_a_job_is_tried_again_and_how_it_is_tried_now(world, tmp_path: Path) -> None:
+    uid = world.study()
+    job_key = world.job(uid)
+    with world.ledger.transaction() as transaction:
+        wait_with_job(transaction, job_key, delay_s=300, reason="the disk is full", on="machine")
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
+    at = r"2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d"
+    said = rf"the disk is full\n +tried again at {at}; `iris retry {job_key[:16]}`: now\n"
+    assert re.search(said, result.stdout)
 
 
 def test_study_says_in_words_what_changed_since_the_earlier_result(world, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from gateway.ledger.records import JobRow, utc_now
 from gateway.ledger.runs import end_run, lost_runs, open_runs_of, run_of
 from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.work import retry
 from gateway.running import local_runs
 from gateway.running.complaints import Complaints
 from gateway.running.hanging import Hanging, Limits
@@ -465,6 +466,23 @@ def test_result_that_cannot_be_read_is_read_later_and_never_computed_again(
     gateway.start()
     wait_for_state(site, JobState.SEGMENTED)
     assert (len(failures), gateway.worked()) == (3, ["1"])
+
+
+def test_result_that_cannot_be_read_is_said_at_the_job_and_can_be_tried_now(
+    site: Site, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> bool:
+        raise BAD_BLOCK
+
+    monkeypatch.setattr("gateway.workers.attempts.POLICY", Policy(machine=Backoff(600.0, 600.0)))
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.store, "fetch", fails)
+        gateway.start()
+        site.wait_for(lambda job: "a disk fails to read or write" in job.reason)
+    with site.ledger.transaction() as transaction:
+        retry(transaction, JOB_KEY)
+    wait_for_state(site, JobState.SEGMENTED)
+    assert (site.job().reason, gateway.worked()) == ("", ["1"])
 
 
 def test_worker_goes_on_whatever_listens_to_the_bus(site: Site, gateway: Gateway) -> None:
