@@ -37,6 +37,10 @@ class Asked:
     held: Mapping[str, SeriesContents]
     missing: int = 0
 
+    def shows_all_of(self, generation: int) -> bool:
+        """Whether the study, where it is still the same, has everything as far as this tells."""
+        return self.generation == generation and self.code is Finding.ALL_HERE
+
 
 @dataclass(frozen=True)
 class Standing:

@@ -8,13 +8,13 @@ or not at all is no witness, and other evidence decides as if nobody had been as
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 import structlog
 
-from gateway.adapters.contents import Contents, NoAnswer, NotTold
+from gateway.adapters.contents import Contents, NoAnswer, NotTold, SeriesContents
 from gateway.adapters.errors import CalledOff
 from gateway.events import AssociationClosed, Bus, Event, PacsAnswered
 from gateway.ledger.completion import receiving_studies, receiving_study
@@ -157,7 +157,7 @@ class PacsQuestions(Worker):
         began_at = self._monotonic()
         asked = partial(Asked, study.generation, began_at)
         try:
-            held = self._contents.of_series(study_uid, sorted(came))
+            held = self._as_before(study) or self._contents.of_series(study_uid, sorted(came))
         except CalledOff:
             return
         except NotTold as error:
@@ -173,6 +173,15 @@ class PacsQuestions(Worker):
         self._standing[study_uid] = standing
         self._due[study_uid] = standing.next_at(settle_s)
         self._tell(study_uid, standing, here=sum(map(len, came.values())))
+
+    def _as_before(self, study: StudyRow) -> Mapping[str, SeriesContents] | None:
+        """What it said, where all was here and its numbers are the same: no need to hear it all again."""
+        before = self._standing.get(study.study_uid)
+        if before is None or before.is_settled or not before.last.shows_all_of(study.generation):
+            return None
+        numbers = self._contents.numbers(study.study_uid)
+        held = before.last.held
+        return held if all(numbers.get(uid) == series.number for uid, series in held.items()) else None
 
     def _was_told(self) -> None:
         self._unanswered, self._is_untried, self.trouble = 0, False, ""

@@ -6,7 +6,8 @@ A PACS that has no IMAGE level is asked for the number of images of each series,
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from pydicom import Dataset
@@ -16,11 +17,12 @@ from gateway.adapters.contents import NoAnswer, NotTold, SeriesContents
 from gateway.adapters.errors import Away, CalledOff
 
 from .peer import Calls, NotReached, Peer, echo
-from .retrieval import Ask, NotAnswered, asking
+from .retrieval import UNREADABLE, Ask, NotAnswered, asking
 
 LIMIT_S: Final = 20.0
 """For all questions about one study; Orthanc tells 1,400 images a second."""
 MOST_IMAGES: Final = 50_000
+_NUMBER_OF_IMAGES: Final = "NumberOfSeriesRelatedInstances"
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 _NUMBER: Final = re.compile(r"\d{1,9}")
 
@@ -53,29 +55,20 @@ class PacsContents:
         CalledOff
             The gateway stops.
         """
-        give_up_at = time.monotonic() + self._limit_s
-        try:
-            with asking(
-                self._peer,
-                self._calling_ae_title,
-                at_most=MOST_IMAGES,
-                limit_s=self._limit_s,
-                calls=self._calls,
-            ) as ask:
-                question = _Question(self._peer, ask, study_uid)
-                return {series_uid: question.series(series_uid) for series_uid in series_uids}
-        except (NotReached, NotAnswered) as error:
-            raise self._not_told(error, is_late=time.monotonic() >= give_up_at) from None
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
-            # Whatever a parser raises on bytes from outside; the text may quote them.
-            raise _nonsense(self._peer, f"an answer that cannot be read ({type(error).__name__})") from None
+        with self._asked() as ask:
+            question = _Question(self._peer, ask, study_uid)
+            return {series_uid: question.series(series_uid) for series_uid in series_uids}
+
+    def numbers(self, study_uid: str) -> Mapping[str, int]:
+        """How many images each series of a study has, as far as it tells: one question for all of them.
+
+        Raises
+        ------
+        NotTold
+        CalledOff
+        """
+        with self._asked() as ask:
+            return _Question(self._peer, ask, study_uid).numbers()
 
     def answers(self) -> str:
         """Ask for a study that nobody has: at which level it answers, in words.
@@ -86,19 +79,15 @@ class PacsContents:
         CalledOff
         """
         nowhere = generate_uid()
-        begun = time.monotonic()
         keys = {"StudyInstanceUID": nowhere, "SeriesInstanceUID": nowhere}
-        try:
-            with asking(self._peer, self._calling_ae_title, limit_s=self._limit_s, calls=self._calls) as ask:
-                try:
-                    ask("IMAGE", {**keys, "SOPInstanceUID": ""})
-                except NotAnswered as error:
-                    if error.status is None:
-                        raise
-                    ask("SERIES", {**keys, "NumberOfSeriesRelatedInstances": ""})
-                    return "answers C-FIND at SERIES level only, so images are counted and not compared"
-        except (NotReached, NotAnswered) as error:
-            raise self._not_told(error, is_late=time.monotonic() >= begun + self._limit_s) from None
+        with self._asked() as ask:
+            try:
+                ask("IMAGE", {**keys, "SOPInstanceUID": ""})
+            except NotAnswered as error:
+                if error.status is None:
+                    raise
+                ask("SERIES", {**keys, _NUMBER_OF_IMAGES: ""})
+                return "answers C-FIND at SERIES level only, so images are counted and not compared"
         return "answers C-FIND at IMAGE level"
 
     def check(self) -> str:
@@ -118,6 +107,23 @@ class PacsContents:
     def interrupt(self) -> None:
         """Cut what is open, for good: the gateway stops."""
         self._calls.end()
+
+    @contextmanager
+    def _asked(self) -> Iterator[Ask]:
+        give_up_at = time.monotonic() + self._limit_s
+        try:
+            with asking(
+                self._peer,
+                self._calling_ae_title,
+                at_most=MOST_IMAGES,
+                limit_s=self._limit_s,
+                calls=self._calls,
+            ) as ask:
+                yield ask
+        except (NotReached, NotAnswered) as error:
+            raise self._not_told(error, is_late=time.monotonic() >= give_up_at) from None
+        except UNREADABLE as error:
+            raise _nonsense(self._peer, f"an answer that cannot be read ({type(error).__name__})") from None
 
     def _not_told(self, error: NotReached | NotAnswered, *, is_late: bool) -> Away:
         if self._calls.is_over:
@@ -165,10 +171,24 @@ class _Question:
 
     def _count(self, keys: Mapping[str, str]) -> int:
         """How many images the series has; 0 also where it does not know the series."""
-        keyword = "NumberOfSeriesRelatedInstances"
-        answers = self._ask("SERIES", {**keys, keyword: ""})
-        counts = [self._value(answer, keys, keyword) for answer in answers]
+        answers = self._ask("SERIES", {**keys, _NUMBER_OF_IMAGES: ""})
+        counts = [self._value(answer, keys, _NUMBER_OF_IMAGES) for answer in answers]
         return sum(int(count) for count in counts if _NUMBER.fullmatch(count))
+
+    def numbers(self) -> Mapping[str, int]:
+        """How many images each series has; empty where it does not answer at this level."""
+        keys = {"StudyInstanceUID": self._study_uid}
+        try:
+            answers = self._ask("SERIES", {**keys, "SeriesInstanceUID": "", _NUMBER_OF_IMAGES: ""})
+        except NotAnswered as error:
+            if error.status is None:
+                raise
+            return {}
+        said = [
+            (str(answer.get("SeriesInstanceUID")), self._value(answer, keys, _NUMBER_OF_IMAGES))
+            for answer in answers
+        ]
+        return {series_uid: int(number) for series_uid, number in said if _NUMBER.fullmatch(number)}
 
     def _value(self, answer: Dataset, keys: Mapping[str, str], keyword: str) -> str:
         """One value of an answer that is about what was asked."""

@@ -2,80 +2,34 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset
-from pynetdicom import AE, evt
 from pynetdicom.events import Event
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
 from gateway.adapters.contents import NoAnswer, NotTold, SeriesContents
 from gateway.adapters.dicom.contents import PacsContents
-from gateway.adapters.dicom.peer import Peer
 from gateway.adapters.errors import CalledOff
 from gateway.adapters.tls import Tls, TlsFiles
 from gateway.backends.pacs import pacs_contents
 from gateway.config import Config
 from tests.certificates import Authority
+from tests.doubles.query_pacs import (
+    DOES_NOT_MATCH,
+    PENDING,
+    SERIES,
+    SUCCESS,
+    Answers,
+    Find,
+    answer,
+    counts,
+    images,
+    pacs,
+)
 
-STUDY, SERIES, OTHER_SERIES = "1.2.3", "1.2.3.4", "1.2.3.5"
-PENDING, SUCCESS, DOES_NOT_MATCH = 0xFF00, 0x0000, 0xA900
-Answers = Iterator[tuple[int, Dataset | None]]
-Find = Callable[[Event], Answers]
-
-
-def _answer(**said: object) -> tuple[int, Dataset]:
-    made = Dataset()
-    for keyword, value in said.items():
-        setattr(made, keyword, value)
-    return PENDING, made
-
-
-def images(*uids: str, **said: object) -> Find:
-    """Answers at IMAGE level with these, at SERIES level with nothing."""
-
-    def find(event: Event) -> Answers:
-        if event.identifier.QueryRetrieveLevel == "IMAGE":
-            asked = {key: event.identifier.get(key) for key in ("StudyInstanceUID", "SeriesInstanceUID")}
-            for uid in uids:
-                yield _answer(**{**asked, "SOPInstanceUID": uid, **said})
-
-    return find
-
-
-def counts(number: object, image_status: int = DOES_NOT_MATCH) -> Find:
-    """Knows only how many images a series has."""
-
-    def find(event: Event) -> Answers:
-        if event.identifier.QueryRetrieveLevel == "IMAGE":
-            yield image_status, None
-        else:
-            series_uid = event.identifier.SeriesInstanceUID
-            yield _answer(SeriesInstanceUID=series_uid, NumberOfSeriesRelatedInstances=number)
-
-    return find
-
-
-@contextmanager
-def pacs(find: Find, *, takes_queries: bool = True, tls: Tls | None = None) -> Iterator[Peer]:
-    entity = AE("PACS")
-    entity.add_supported_context(Verification)
-    if takes_queries:
-        entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-    server = entity.start_server(
-        ("127.0.0.1", 0),
-        block=False,
-        evt_handlers=[(evt.EVT_C_FIND, find)],
-        ssl_context=tls.context() if tls is not None else None,
-    )
-    assert server is not None
-    try:
-        yield Peer("PACS", "127.0.0.1", server.server_address[1])
-    finally:
-        server.shutdown()
+STUDY, OTHER_SERIES = "1.2.3", "1.2.3.5"
 
 
 def told(
@@ -111,6 +65,22 @@ def test_pacs_that_leaves_the_optional_number_out_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("find", "numbers"), [(counts(7), {SERIES: 7}), (counts(None), {}), (counts("many"), {}), (images(), {})]
+)
+def test_numbers_of_a_study_are_told_as_far_as_it_counts(find: Find, numbers: dict[str, int]) -> None:
+    with pacs(find) as peer:
+        assert PacsContents(peer, "IRIS").numbers(STUDY) == numbers
+
+
+def test_numbers_of_a_pacs_that_refuses_them_are_none() -> None:
+    def refuse(_: Event) -> Answers:
+        yield DOES_NOT_MATCH, None
+
+    with pacs(refuse) as peer:
+        assert PacsContents(peer, "IRIS").numbers(STUDY) == {}
+
+
+@pytest.mark.parametrize(
     "find",
     [
         images("1.1", StudyInstanceUID="1.2.9"),
@@ -138,7 +108,7 @@ def test_pacs_that_refuses_is_said_to_with_its_status() -> None:
 
 def test_pacs_that_breaks_off_tells_nothing() -> None:
     def break_off(event: Event) -> Answers:
-        yield _answer(SOPInstanceUID="1.1")
+        yield answer(SOPInstanceUID="1.1")
         event.assoc.abort()
 
     assert refused(break_off).code is NoAnswer.SILENT
@@ -153,7 +123,7 @@ def test_pacs_that_says_nothing_or_never_ends_is_cut_off() -> None:
 
     def go_on(_: Event) -> Answers:
         while not over.wait(0.02):
-            yield _answer(SOPInstanceUID="1.1")
+            yield answer(SOPInstanceUID="1.1")
 
     for never in (say_nothing, go_on):
         begun = time.monotonic()

@@ -53,6 +53,7 @@ class Pacs:
 
     holds: dict[str, set[str]] = field(default_factory=dict)
     has_images: bool = True
+    counts: bool = True
     trouble: NotTold | None = None
     asked_at: list[float] = field(default_factory=list)
     clock: Clock | None = None
@@ -66,6 +67,10 @@ class Pacs:
         return {
             uid: SeriesContents(len(uids), uids if self.has_images else None) for uid, uids in held.items()
         }
+
+    def numbers(self, study_uid: str) -> Mapping[str, int]:
+        self.answers()
+        return {uid: len(uids) for uid, uids in self.holds.items()} if self.counts else {}
 
     def answers(self) -> str:
         assert self.clock is not None
@@ -321,6 +326,33 @@ def test_study_of_which_the_pacs_has_no_more_is_complete_at_once(scene) -> None:
     assert place.pacs.asked_at == [0.0, 2.0, 2.3]
     assert place.answers() == ["all_here"]
     assert place.flags() == []
+
+
+def test_pacs_that_does_not_count_is_asked_for_its_images_twice(scene) -> None:
+    place = scene(asks=True)
+    place.pacs.counts = False
+    place.pacs.add(ALL)
+    place.send(ALL)
+    place.end()
+    place.wait(SOON_S)
+    assert place.evidence() == ["nothing else named"]
+    assert len(place.pacs.asked_at) == 3
+
+
+def test_pacs_that_gets_more_between_two_questions_is_believed_only_then(scene) -> None:
+    place = scene(asks=True)
+    place.pacs.add(FIRST_HALF)
+    place.send(FIRST_HALF)
+    place.end()
+    place.wait(0.2)
+    place.pacs.add([11])
+    place.wait(QUIET_S + 1)
+    assert place.answers() == ["more_there"]
+    assert place.closed() == []
+    place.send([11])
+    place.end()
+    place.wait(10)
+    assert place.evidence() == ["nothing else named"]
 
 
 def test_what_the_pacs_has_more_is_waited_for_and_complete_at_once_when_it_came(scene) -> None:
