@@ -31,6 +31,7 @@ def _fewer_and_fewer(codes: Sequence[str]) -> Iterator[str]:
     for left in range(1, len(codes)):
         yield f"{', '.join(codes[:-left])} and {left} more"
     yield f"{len(codes)} flag{'' if len(codes) == 1 else 's'}"
+    yield "flags"
 
 
 def _about_grid(volume: Volume) -> str:
