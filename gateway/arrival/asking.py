@@ -31,9 +31,9 @@ from .witness import Testimony
 log = structlog.get_logger(__name__)
 
 SETTLE_S: Final = 0.3
-"""Between two answers that must be the same; longer for a study that came with longer pauses."""
+"""Between two answers that must be the same; longer where studies come with longer pauses."""
 PAUSES: Final = 1.5
-"""So many times as long as the longest of them."""
+"""So many times as long as one of them may be."""
 AT_REST: Final = Backoff(5.0, 300.0)
 """After a question that was not answered the PACS is asked nothing at all for so long."""
 LOOK_AGAIN_S: Final = 30.0
@@ -168,7 +168,7 @@ class PacsQuestions(Worker):
             took_s = self._monotonic() - began_at
             code, missing = compare(came, held, partial(not_to_be_waited_for, self._ledger, study_uid))
             new = asked(took_s, code, held, missing)
-        settle_s = min(self._longest_settle_s, max(SETTLE_S, PAUSES * self._gaps.longest_s(study_uid)))
+        settle_s = min(self._longest_settle_s, max(SETTLE_S, PAUSES * self._gaps.pause_s(study_uid)))
         standing = standing_after(new, self._standing.get(study_uid), settle_s)
         self._standing[study_uid] = standing
         self._due[study_uid] = standing.next_at(settle_s)

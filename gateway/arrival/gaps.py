@@ -48,17 +48,20 @@ class Gaps:
     def quiet_after_s(self, study_uid: str) -> float:
         """How long to wait after the last release that touched a study, at most `quiet_s`."""
         with self._lock:
-            self._settle()
-            sender, _ = self._released.get(study_uid, ("", 0.0))
-            gaps_s = sorted(self._gaps_s.get(sender, ()))
-        if len(gaps_s) < ENOUGH:
-            return self._quiet_s
-        return min(self._quiet_s, max(LEAST_S, gaps_s[math.ceil(SHARE * len(gaps_s)) - 1]))
+            number, gap_s = self._habit(study_uid)
+        return min(self._quiet_s, max(LEAST_S, gap_s)) if number >= ENOUGH else self._quiet_s
 
-    def longest_s(self, study_uid: str) -> float:
-        """The longest pause between a release and more of this study; 0 where there was none."""
+    def pause_s(self, study_uid: str) -> float:
+        """How long a pause of this study may be, by what is known so far: its own, or its sender's habit."""
         with self._lock:
-            return self._longest_s.get(study_uid, 0.0)
+            return max(self._habit(study_uid)[1], self._longest_s.get(study_uid, 0.0))
+
+    def _habit(self, study_uid: str) -> tuple[int, float]:
+        """Of who released the study last: how many releases are known, and their 99th percentile."""
+        self._settle()
+        sender, _ = self._released.get(study_uid, ("", 0.0))
+        gaps_s = sorted(self._gaps_s.get(sender, ()))
+        return len(gaps_s), gaps_s[math.ceil(SHARE * len(gaps_s)) - 1] if gaps_s else 0.0
 
     def _on_event(self, event: Event) -> None:
         match event:

@@ -474,6 +474,19 @@ def test_study_is_not_complete_while_the_pacs_itself_still_gets_it(scene) -> Non
     assert len(place.closed()) <= 2  # the first image alone is all that the PACS has
 
 
+def test_sender_that_pauses_between_series_is_known_for_it_from_its_second_study_on(scene) -> None:
+    place = scene(asks=True)
+    for study in (STUDY, OTHER_STUDY):
+        for series in (f"{study}.4", f"{study}.5", f"{study}.6"):
+            place.pacs.add(ALL, series_uid=series)
+            place.send(ALL, study=study, series=series)
+            place.end()
+            place.wait(2)
+        place.wait(QUIET_S)
+    assert len(place.closed(STUDY)) == 2  # after its first series nobody knew that more would come
+    assert place.evidence(OTHER_STUDY) == ["nothing else named"]
+
+
 def test_study_that_grows_for_a_day_is_complete_after_each_part(scene) -> None:
     place = scene(asks=True)
     for number in range(1, 25):

@@ -76,11 +76,20 @@ def test_pauses_after_an_abort_are_nobodys_habit() -> None:
     assert line.quiet_s() == LEAST_S
 
 
-def test_longest_pause_of_a_study_is_known() -> None:
+def test_pause_that_a_study_had_is_expected_again() -> None:
     line = Line()
     for gap_s in (1.0, 3.0, 2.0):
         line.close("1.9")
         line.at_s += gap_s
         line.bus.publish(InstanceStored("1.9", 1))
-    assert line.gaps.longest_s("1.9") == pytest.approx(3.0)
-    assert line.gaps.longest_s("1.8") == 0.0
+    assert line.gaps.pause_s("1.9") == pytest.approx(3.0)
+    assert line.gaps.pause_s("1.8") == 0.0
+
+
+def test_pause_that_a_sender_made_is_expected_of_its_next_study() -> None:
+    line = Line()
+    line.pause(2.0)
+    line.close("1.9")
+    line.close("1.8", sender="CT")
+    assert line.gaps.pause_s("1.9") == pytest.approx(2.0)
+    assert line.gaps.pause_s("1.8") == 0.0
