@@ -30,6 +30,7 @@ from gateway.arrival.completeness import LARGE, SMALL, Completeness
 from gateway.arrival.gaps import Gaps
 from gateway.arrival.planning import Planner, TaskRule
 from gateway.arrival.rules import RuleError, compile_rule
+from gateway.arrival.witness import NamedInstances, Witnesses
 from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
 from gateway.backends.pacs import pacs_contents
 from gateway.backends.stores import open_store
@@ -51,6 +52,7 @@ from gateway.listener.admission import Admission
 from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
+from gateway.listener.custody import commitments_of
 from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
 from gateway.making.allotment import Takes
@@ -121,8 +123,9 @@ class App:
             ledger, archive, lambda study_uid: secret.study_key(config.site.name, study_uid), locks
         )
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
+        commitments = commitments_of(config, ledger)
         self.listener = Listener(
-            config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger
+            config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger, commitments
         )
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         carriers = carriers_of(config)
@@ -138,6 +141,7 @@ class App:
             ),
             UnclaimedDeliveries(ledger, bus, {destination.name for destination in config.destination}),
             self.listener.endings,
+            *([commitments] if commitments is not None else []),
             *self._computing.workers,
             *self._completeness(bus, planner),
             Corrections(ledger, bus, workplace, secret.correction_key),
@@ -160,6 +164,7 @@ class App:
             if pacs is not None
             else None
         )
+        witness = Witnesses([NamedInstances(self._ledger), *([questions] if questions is not None else [])])
         watches = [
             Completeness(
                 self._ledger,
@@ -168,7 +173,7 @@ class App:
                 is_open,
                 quiet_s=times.quiet_s,
                 timeout_s=times.timeout_s,
-                witness=questions,
+                witness=witness,
                 gaps=gaps if times.quiet_adaptive else None,
                 sizes=sizes,
             )

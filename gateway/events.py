@@ -45,6 +45,17 @@ class PacsAnswered(Event):
 
 
 @dataclass(frozen=True)
+class InstancesNamed(Event):
+    """Somebody named instances, by a storage commitment request or an availability notice.
+
+    Or another study of such a list was closed.
+    """
+
+    study_uids: frozenset[str]
+    """Studies of which some are here; none where nothing came yet."""
+
+
+@dataclass(frozen=True)
 class CompletionRequested(Event):
     """A person said that a study is complete."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 AFFECTED_SOP_CLASS_UID: Final = 0x0002
+REQUESTED_SOP_CLASS_UID: Final = 0x0003
 COMMAND_FIELD: Final = 0x0100
 MESSAGE_ID: Final = 0x0110
 MESSAGE_ID_BEING_RESPONDED_TO: Final = 0x0120
@@ -14,9 +15,16 @@ PRIORITY: Final = 0x0700
 COMMAND_DATA_SET_TYPE: Final = 0x0800
 STATUS: Final = 0x0900
 AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
+REQUESTED_SOP_INSTANCE_UID: Final = 0x1001
+ACTION_TYPE_ID: Final = 0x1008
 
+RESPONSE: Final = 0x8000
+"""The bit of a Command Field by which an answer differs from its request (PS3.7 E.1)."""
 C_STORE_RQ: Final = 0x0001
-C_STORE_RSP: Final = 0x8001
+C_STORE_RSP: Final = C_STORE_RQ | RESPONSE
+N_EVENT_REPORT_RSP: Final = 0x0100 | RESPONSE
+N_ACTION_RQ: Final = 0x0130
+N_CREATE_RQ: Final = 0x0140
 NO_DATA_SET: Final = 0x0101
 """Any other Command Data Set Type says that there is one."""
 

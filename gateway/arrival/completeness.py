@@ -20,6 +20,7 @@ from gateway.events import (
     Bus,
     CompletionRequested,
     Event,
+    InstancesNamed,
     InstanceStored,
     PacsAnswered,
     VolumeChosen,
@@ -129,7 +130,7 @@ class Completeness(Worker):
         A further instance of one that waits already changes nothing before its time, or its sender's release.
         """
         match event:
-            case AssociationClosed(study_uids=study_uids):
+            case AssociationClosed(study_uids=study_uids) | InstancesNamed(study_uids=study_uids):
                 changed = sorted(study_uids)
             case InstanceStored() | CompletionRequested() | VolumeChosen() | PacsAnswered():
                 changed = [event.study_uid]

@@ -1,9 +1,12 @@
 """What completeness asks whoever knows which instances a study has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.ledger.named import standing_of
 from gateway.ledger.records import StudyRow
+from gateway.ledger.store import Ledger
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,32 @@ class Witness(Protocol):
 
     def says(self, study: StudyRow) -> Testimony | None:
         """What is known; None where nothing is, and other evidence decides. It answers at once."""
+
+
+class NamedInstances:
+    """A witness: the lists that came by storage commitment requests and availability notices."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def says(self, study: StudyRow) -> Testimony | None:
+        """What is known; that it is everything only where nothing came that no list names."""
+        standing = standing_of(self._ledger, study.study_uid)
+        if standing is None:
+            return None
+        return Testimony(standing.missing, not standing.missing and standing.are_all_named)
+
+
+class Witnesses:
+    """Several of them as one."""
+
+    def __init__(self, witnesses: Sequence[Witness]) -> None:
+        self._witnesses = witnesses
+
+    def says(self, study: StudyRow) -> Testimony | None:
+        """What is missed by who misses most; that it is everything where one says so and none misses any."""
+        said = [told for witness in self._witnesses if (told := witness.says(study)) is not None]
+        if not said:
+            return None
+        missing = max(told.missing for told in said)
+        return Testimony(missing, not missing and any(told.is_everything for told in said))

@@ -142,6 +142,10 @@ class Config(BaseSettings):
             if missing:
                 raise ValueError(f"rule {rule.name}: send_to names no [[destination]]: {', '.join(missing)}")
         self._aws_parts_fit_together()
+        if self.dicom.commitment and not self.study.find.is_wanted:
+            raise ValueError(
+                "dicom.commitment = true needs study.find: what the PACS confirms is committed, nothing else"
+            )
         if 0 < self.retention.min_free_mb <= self.site.low_water_mb:
             raise ValueError(
                 f"retention.min_free_mb = {self.retention.min_free_mb} must be above site.low_water_mb ="

@@ -84,6 +84,8 @@ class AllowedSender(Section):
 
     ae_title: AeTitle
     address: str
+    port: FreePort = 0
+    """Where it takes reports on storage commitment; 0: nowhere, or as a destination or `study.find` says."""
 
     @field_validator("address")
     @classmethod
@@ -142,6 +144,8 @@ class Dicom(Section):
     max_associations: int = Field(32, ge=1)
     allow: list[AllowedSender] = []
     check_called_ae_title: bool = False
+    commitment: bool = False
+    """Whether storage commitment is provided, for what the PACS of `study.find` confirms."""
     max_object_mb: int = Field(8192, ge=1)
     tls: ListenerTls = ListenerTls()
     tls_port: FreePort | None = None

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from gateway.events import CompletionRequested, JobChanged
 
 from .flags import note_how_it_arrived
+from .named import nothing_is_awaited_of
 from .records import JobRow, StudyRow, VolumeRow, utc_now
 from .slots import GivenUp, give_up, supersede_deliveries, supersede_slot
 from .states import JobEvent, JobState, StudyEvent, StudyState
@@ -187,6 +188,7 @@ def complete_study(transaction: Transaction, plan: StudyPlan, *, evidence: str, 
         is_by_timeout=evidence == WITHOUT_RELEASE,
         missing=missing,
     )
+    nothing_is_awaited_of(transaction, plan.study_uid)
 
 
 def write_plan(transaction: Transaction, plan: StudyPlan) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from gateway.events import ForgetRequested, StudyChanged
 
 from .comparisons import forget_as_prior
+from .named import erase_lists_about
 from .records import JobRow, StudyRow, TombstoneRow, utc_now
 from .removals import Gone, plan_removal
 from .states import JOB_TRANSITIONS, DeliveryEvent, DeliveryState, JobEvent
@@ -131,6 +132,7 @@ def _delete_rows(transaction: Transaction, study_uid: str, *, is_forgotten: bool
     transaction.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only unlinked
     if is_forgotten:
         forget_as_prior(transaction, study_uid)
+    erase_lists_about(transaction, study_uid)
     by_study, by_job = [], []
     for table, columns in _tables(transaction):
         if table in _NOT_BY_STUDY:

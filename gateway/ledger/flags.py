@@ -134,7 +134,7 @@ def _closed_without_release(study: StudyRow) -> Flag:
 
 def _named_instances_missing(missing: int) -> Flag:
     what = "1 image" if missing == 1 else f"{missing} images"
-    sentence = f"The PACS holds {what} of the series that came which did not come: volumes may be incomplete."
+    sentence = f"{what} did not come that the PACS or the sender named: volumes may be incomplete."
     return Flag(NAMED_INSTANCES_MISSING, None, float(missing), "", sentence)
 
 

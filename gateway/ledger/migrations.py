@@ -30,6 +30,7 @@ SCHEMAS: Final = (
     "schema_11.sql",
     "schema_12.sql",
     "schema_13.sql",
+    "schema_14.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,14 +20,17 @@ from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
 
 from .admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
+from .commitments import Commitments
 from .contexts import supported_contexts
 from .door import Door
 from .endings import Ending, Endings
 from .guard import MAXIMUM_PDU_BYTES, Limits
 from .incoming import IncomingFile, IncomingFolder
 from .intake import Intake, Said, Sender
+from .notices import take_notice
 from .places import Places
 from .port import open_port
+from .reporting import Line
 from .request import Request
 from .statuses import OUT_OF_RESOURCES
 from .stow import Shared, StowDoor
@@ -60,16 +64,25 @@ class Listener:
     ----------
     settings
         The `[dicom]` part of the configuration.
+    commitments
+        Who answers storage commitment requests; None: nobody, and they are not accepted.
     """
 
     def __init__(
-        self, settings: Dicom, admission: Admission, folder: IncomingFolder, intake: Intake, ledger: Ledger
+        self,
+        settings: Dicom,
+        admission: Admission,
+        folder: IncomingFolder,
+        intake: Intake,
+        ledger: Ledger,
+        commitments: Commitments | None = None,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._folder = folder
         self._intake = intake
         self._ledger = ledger
+        self._commitments = commitments
         self.endings = Endings(ledger)
         """Its own worker; whoever starts the listener starts it too."""
         self._open: dict[Association, _OpenAssociation] = {}
@@ -164,7 +177,7 @@ class Listener:
             entity,
             port.getsockname(),
             self._settings.ae_title,
-            supported_contexts(),
+            supported_contexts(takes_custody=self._commitments is not None),
             None,
             [
                 (evt.EVT_ACCEPTED, self._on_accepted),
@@ -235,9 +248,20 @@ class Listener:
 
     def _begin(self, connection: socket.socket, address: tuple[Any, ...], request: bytes) -> None:
         serving = Serving(
-            self._server, self.limits, self._folder, self._store, self._on_refused, self._on_end
+            self._server,
+            self.limits,
+            self._folder,
+            take=self._store,
+            take_notice=partial(take_notice, self._ledger),
+            to_report=self._to_report,
+            told=self._on_refused,
+            ended=self._on_end,
         )
         begin_association(serving, connection, address, request)
+
+    def _to_report(self, key: int, line: Line) -> None:
+        if self._commitments is not None:
+            self._commitments.asked_on(key, line)
 
     def _on_refused(self, thread: Association, why: str) -> None:
         requestor = thread.requestor

@@ -1,4 +1,6 @@
-"""What the listener accepts: C-ECHO, and C-STORE of every storage SOP class in every transfer syntax."""
+"""What the listener accepts: C-ECHO, C-STORE of every storage SOP class in every transfer syntax, and what
+names instances.
+"""
 
 from copy import copy
 from typing import Self
@@ -12,7 +14,11 @@ from pydicom.uid import (
 )
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    InstanceAvailabilityNotification,
+    StorageCommitmentPushModel,
+    Verification,
+)
 
 
 class _Supported(PresentationContext):
@@ -26,8 +32,9 @@ class _Supported(PresentationContext):
         return self
 
 
-def supported_contexts() -> list[PresentationContext]:
-    """Verification, and every storage SOP class in every transfer syntax that pydicom knows.
+def supported_contexts(*, takes_custody: bool) -> list[PresentationContext]:
+    """Verification, every storage SOP class in every transfer syntax that pydicom knows, and availability
+    notices; where the gateway takes custody also storage commitment.
 
     Of several offered transfer syntaxes the first of this list is taken: plain ones before compressed ones,
     since the sender then does not need to transcode, and big endian and deflate last.
@@ -42,4 +49,10 @@ def supported_contexts() -> list[PresentationContext]:
     contexts = [copy(storage) for _ in AllStoragePresentationContexts]
     for context, known in zip(contexts, AllStoragePresentationContexts, strict=True):
         context.abstract_syntax = known.abstract_syntax
+    naming = [InstanceAvailabilityNotification, *([StorageCommitmentPushModel] if takes_custody else [])]
+    for abstract_syntax in naming:
+        context = _Supported()
+        context.abstract_syntax = abstract_syntax
+        context.transfer_syntax = [*plain]  # never deflated: what a data set becomes would have no limit
+        contexts.append(context)
     return [verification, *contexts]

@@ -22,8 +22,9 @@ INVALID_VALUE: Final = 6
 COMMAND: Final = 1
 LAST: Final = 2
 """Bits of a message control header, PS3.8 E.2."""
-_RESPONSE, _CANCEL = 0x8000, 0x0FFF
+_CANCEL = 0x0FFF
 _LONGEST_UID = 64
+NOT_ASKED: Final = "it answers what nobody asked"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Command:
     def is_store(self) -> bool:
         """Whether it is a C-STORE request."""
         return _number(self.elements, command_set.COMMAND_FIELD) == command_set.C_STORE_RQ
+
+    @property
+    def is_report_answer(self) -> bool:
+        """Whether it answers an N-EVENT-REPORT, the one thing that this side asks."""
+        return _number(self.elements, command_set.COMMAND_FIELD) == command_set.N_EVENT_REPORT_RSP
 
     @property
     def has_data_set(self) -> bool:
@@ -179,11 +185,15 @@ def _elements(command: bytearray) -> dict[int, bytes]:
 
 
 def _check(command: Command) -> None:
-    """Refuse an answer, and a request without what every answer to it has to repeat."""
+    """Refuse an answer to what is never asked, and a request without what its answer has to repeat."""
     elements = command.elements
     field, _ = _number(elements, command_set.COMMAND_FIELD), command.has_data_set
-    if field & _RESPONSE:
-        raise Refused(UNEXPECTED_PDU, "it answers what nobody asked")
+    if command.is_report_answer:
+        _number(elements, command_set.MESSAGE_ID_BEING_RESPONDED_TO)
+        _number(elements, command_set.STATUS)
+        return
+    if field & command_set.RESPONSE:
+        raise Refused(UNEXPECTED_PDU, NOT_ASKED)
     if field != _CANCEL:  # which has none
         _number(elements, command_set.MESSAGE_ID)
     if command.is_store:

@@ -114,7 +114,7 @@ def uids_of_file_meta(path: Path) -> tuple[str, str]:
     except Exception:  # whatever a parser raises on bytes from outside, or there is no such file any more
         return "", ""
     uids = header_text(meta, "MediaStorageSOPClassUID"), header_text(meta, "MediaStorageSOPInstanceUID")
-    return uids if all(map(_is_uid, uids)) else ("", "")
+    return uids if all(map(is_valid_uid, uids)) else ("", "")
 
 
 def _transfer_syntax(header: Dataset) -> UID:
@@ -251,14 +251,15 @@ def _check_uids(header: Dataset) -> None:
         raise NotReadable(
             "no_uids", f"the object has no {', '.join(missing)}; it cannot be filed: repair it at the sender"
         )
-    wrong = [keyword for keyword, value in values.items() if not _is_uid(value)]
+    wrong = [keyword for keyword, value in values.items() if not is_valid_uid(value)]
     if wrong:
         raise Damaged(
             "invalid_uid", f"{', '.join(wrong)} is not a valid UID (PS3.5 9.1); repair it at the sender"
         )
 
 
-def _is_uid(value: str) -> bool:
+def is_valid_uid(value: str) -> bool:
+    """Whether it is a UID by PS3.5 9.1."""
     return len(value) <= _UID_LETTERS and _UID.fullmatch(value) is not None
 
 

@@ -1,4 +1,6 @@
-"""What an object is answered: statuses of C-STORE (PS3.4 B.2.3, PS3.7 C) and of STOW-RS (PS3.18 I.2.2)."""
+"""What is answered: statuses of C-STORE (PS3.4 B.2.3), of N-ACTION and N-CREATE (PS3.7 C), of STOW-RS (PS3.18
+I.2.2).
+"""
 
 from typing import Final
 
@@ -11,3 +13,14 @@ NOT_OF_THIS_STUDY: Final = 0xC409
 OUT_OF_RESOURCES: Final = 0xA700
 TOO_LONG: Final = 0xA710
 """A failure of STOW-RS for want of resources: the object is longer than `dicom.max_object_mb`."""
+
+# N-ACTION and N-CREATE
+INVALID_ATTRIBUTE_VALUE: Final = 0x0106
+PROCESSING_FAILURE: Final = 0x0110
+NO_SUCH_INSTANCE: Final = 0x0112
+INVALID_ARGUMENT_VALUE: Final = 0x0115
+NO_SUCH_CLASS: Final = 0x0118
+MISSING_ATTRIBUTE: Final = 0x0120
+NO_SUCH_ACTION: Final = 0x0123
+UNRECOGNIZED_OPERATION: Final = 0x0211
+RESOURCE_LIMITATION: Final = 0x0213

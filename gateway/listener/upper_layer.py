@@ -1,5 +1,6 @@
 """All that is done to the private parts of pynetdicom: every byte is looked at before it is taken, C-STOREs
-are served where they are read, and threads wait for what happens instead of looking each millisecond.
+and what names instances are served where they are read, and threads wait for what happens instead of looking
+each millisecond.
 
 Pinned to pynetdicom 3.0; `tests/unit/listener/test_private_parts.py` compares what is relied on with its
 source. By itself pynetdicom reads PDUs of any length without a deadline, collects commands and data sets
@@ -39,6 +40,8 @@ from .guard import (
     Refused,
 )
 from .incoming import IncomingFolder
+from .naming import Naming, TakeNotice, ToReport
+from .reporting import Reporting
 from .storing import Storing, Take
 
 log = structlog.get_logger(__name__)
@@ -66,6 +69,8 @@ class Serving:
         What pynetdicom's associations know of their server.
     take
         Takes what a C-STORE brought into the folder.
+    take_notice, to_report
+        Take what names instances, and hear of the lists that are to be reported.
     told
         Called with the association and a sentence when it is aborted from here.
     ended
@@ -76,6 +81,8 @@ class Serving:
     limits: Limits
     folder: IncomingFolder
     take: Take
+    take_notice: TakeNotice
+    to_report: ToReport
     told: Told
     ended: Callable[[Association], None]
 
@@ -146,7 +153,7 @@ class GuardedSocket(AssociationSocket):
 
 
 class GuardedUpperLayer(DULServiceProvider):
-    """Reads PDUs within limits, aborts with a reason, and serves C-STORE."""
+    """Reads PDUs within limits, aborts with a reason, and serves C-STORE and what names instances."""
 
     def __init__(self, association: Association, serving: Serving) -> None:
         super().__init__(association)
@@ -155,6 +162,14 @@ class GuardedUpperLayer(DULServiceProvider):
         self._guard = MessageGuard(serving.limits, lambda number: number in association._accepted_cx)
         self._storing = Storing(
             association, serving.folder, serving.take, lambda answer: self._line.send(answer)
+        )
+        self._reporting = Reporting(association, lambda: self._line.ring())
+        self._naming = Naming(
+            association,
+            serving.take_notice,
+            serving.to_report,
+            self._reporting,
+            lambda answer: self._line.send(answer),
         )
         self._buffer = bytearray(6 + MAXIMUM_PDU_BYTES)
         self._run_loop_delay = 0  # it waits in `ready`
@@ -189,15 +204,24 @@ class GuardedUpperLayer(DULServiceProvider):
             self._line.close()
         finally:
             self._storing.give_up()
+            self._reporting.give_up()
             self.assoc._reactor_checkpoint.set()
 
     def _is_transport_event(self) -> bool:
         """Wait where the sender is ahead of our answers: what it sends meanwhile stays with it."""
+        self._write_reports()
         is_ahead = self.assoc.dimse.msg_queue.qsize() >= self._limits.unanswered
         if is_ahead and self.state_machine.current_state == _ESTABLISHED:
             time.sleep(_LOOK_WHETHER_ANSWERED_S)
             return False
         return super()._is_transport_event()
+
+    def _write_reports(self) -> None:
+        while self.state_machine.current_state == _ESTABLISHED:
+            report = self._reporting.next_to_write()
+            if report is None:
+                return
+            self._line.send(report)
 
     def _read_pdu_data(self) -> None:
         if self.state_machine.current_state == _WAITS_FOR_CLOSE:
@@ -223,14 +247,19 @@ class GuardedUpperLayer(DULServiceProvider):
         self._recv_pdu.put(decoded)
 
     def _take(self, part: Command | Fragment) -> None:
-        """Serve a C-STORE; what belongs to another request is for pynetdicom."""
+        """Serve a C-STORE and what names instances; what belongs to another request is for pynetdicom."""
         if isinstance(part, Command):
             if part.is_store:
                 self._storing.begin(part)
                 return
+            if part.is_report_answer:
+                self._reporting.take_answer(part)
+                return
+            if self._naming.begins(part):
+                return
             control = COMMAND | LAST
         else:
-            if self._storing.takes(part):
+            if any(one.takes(part) for one in (self._storing, self._naming, self._reporting)):
                 return
             control = LAST if part.is_last else 0
         primitive = P_DATA()

@@ -109,6 +109,8 @@ _OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _configured("destina
 DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "study.completed": {"evidence": _EVIDENCE, "jobs": _number, "planning_s": _number, "missing": _number},
     "study.pacs_answered": {"answer": _PACS_ANSWER, "here": _number, "there": _number, "missing": _number},
+    "study.instances_named": {"named": _number, "commitment": _flag},
+    "study.commitment_reported": {"committed": _number, "failed": _number},
     "study.replanned": {"jobs": _number},
     "instance.corrected": {"revision": _number},
     "instance.file_lost": {"revision": _number},

@@ -1,8 +1,9 @@
 """Studies as they really come in, each with its right outcome; an hour passes at once."""
 
+import itertools
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +15,12 @@ from gateway.adapters.errors import CalledOff
 from gateway.arrival.asking import PacsQuestions
 from gateway.arrival.completeness import Completeness
 from gateway.arrival.gaps import ENOUGH, Gaps
+from gateway.arrival.witness import NamedInstances, Witnesses
 from gateway.events import AssociationClosed
 from gateway.ledger.completion import StudyPlan
 from gateway.ledger.flags import flags_of
 from gateway.ledger.instances import RefusedObject, association_closed, put_aside, store_instance
+from gateway.ledger.named import NamedList, name_instances
 from gateway.ledger.records import StudyRow, utc_text
 from gateway.ledger.states import StudyState
 from gateway.workers.waits import Waits
@@ -110,6 +113,7 @@ class Scene:
     questions: PacsQuestions | None
     open: dict[str, set[str]]
     opened_at: dict[str, str] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def send(
         self, numbers: Iterable[int], *, sender: str = "PACS", study: str = STUDY, series: str = SERIES
@@ -148,6 +152,13 @@ class Scene:
             if self.clock.at_s >= end_s:
                 return
             self.clock.at_s += min(max(0.01, min(waits_s)), end_s - self.clock.at_s)
+
+    def name(self, numbers: Iterable[int], *, study: str | None = None, series: str = SERIES) -> None:
+        """A notice that instances are available, or where it names no study a storage commitment request."""
+        instances = {f"{series}.{number}": "1.2.840.10008.5.1.4.1.1.2" for number in numbers}
+        transaction_uid = None if study else f"1.9.{next(self.numbers)}"
+        with self.book.ledger.transaction() as transaction:
+            name_instances(transaction, NamedList("CT", "192.0.2.1", instances, study, transaction_uid))
 
     def closed(self, study: str = STUDY) -> list[tuple[float, str]]:
         """When the study was complete, in seconds, and on what evidence, each time."""
@@ -206,7 +217,7 @@ def scene(book, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scene]:
             is_open,
             quiet_s=QUIET_S,
             timeout_s=TIMEOUT_S,
-            witness=questions if asks else None,
+            witness=Witnesses([NamedInstances(book.ledger), *([questions] if asks else [])]),
             gaps=gaps if adaptive else None,
             waits=Waits(clock.monotonic, clock.now),
         )
@@ -622,3 +633,130 @@ def test_quiet_time_is_shorter_where_the_senders_pauses_are_and_it_is_allowed(sc
     place.wait(QUIET_S + 1)
     assert place.closed() == [(begun_s + 0.5, "released")]
     assert place.closed(OTHER_STUDY) == [(begun_s + QUIET_S, "released")]
+
+
+# -- instances that somebody named --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("study", [STUDY, None], ids=["notice", "commitment"])
+def test_what_is_named_is_waited_for_and_closes_the_study_at_once_when_it_is_here(scene, study) -> None:
+    place = scene(asks=False)
+    place.send(FIRST_HALF)
+    place.end()
+    place.wait(1)
+    place.name(ALL, study=study)
+    place.wait(MINUTE_S)
+    assert place.closed() == []
+    place.send(ALL)
+    place.wait(1)
+    place.end()
+    place.wait(SOON_S)
+    assert place.closed() == [(52.0, "nothing else named")]
+    assert place.flags() == []
+
+
+@pytest.mark.parametrize("study", [STUDY, None], ids=["notice", "commitment"])
+def test_what_is_named_before_anything_came_is_waited_for(scene, study) -> None:
+    place = scene(asks=False)
+    place.name(ALL, study=study)
+    place.wait(HOUR_S)
+    place.send(FIRST_HALF)
+    place.end()
+    place.wait(MINUTE_S)
+    assert place.closed() == []
+    place.send(ALL)
+    place.end()
+    place.wait(SOON_S)
+    assert place.evidence() == ["nothing else named"]
+
+
+def test_study_that_is_here_already_is_closed_as_soon_as_all_of_it_is_named(scene) -> None:
+    place = scene(asks=False)
+    place.send(ALL)
+    place.end()
+    place.wait(1)
+    place.name(ALL)
+    place.wait(SOON_S)
+    assert place.closed() == [(1.0, "nothing else named")]
+
+
+def test_named_instance_that_does_not_come_is_a_finding_after_the_timeout_and_waited_for_no_more(
+    scene,
+) -> None:
+    place = scene(asks=False)
+    place.name(ALL, study=STUDY)
+    place.send(FIRST_HALF)
+    place.end()
+    place.wait(TIMEOUT_S + 1)
+    assert place.closed() == [(TIMEOUT_S, "timeout with named instances missing")]
+    assert place.flags() == ["named_instances_missing"]
+    place.send([11])
+    place.end()
+    place.wait(QUIET_S + 1)
+    assert place.evidence()[1:] == ["released"]
+    assert place.flags() == []
+
+
+def test_images_that_no_list_names_leave_the_quiet_time_as_it_is(scene) -> None:
+    place = scene(asks=False)
+    place.name(FIRST_HALF, study=STUDY)
+    place.send(ALL)
+    place.end()
+    place.wait(QUIET_S + 1)
+    assert place.closed() == [(QUIET_S, "released")]
+
+
+def test_lists_of_several_series_are_waited_for_together(scene) -> None:
+    place = scene(asks=False)
+    place.name(ALL)
+    place.name(ALL, series=OTHER_SERIES)
+    place.send(ALL)
+    place.send([1], series=OTHER_SERIES)
+    place.end()
+    place.wait(MINUTE_S)
+    assert place.closed() == []
+    place.send(ALL, series=OTHER_SERIES)
+    place.end()
+    place.wait(SOON_S)
+    assert place.evidence() == ["nothing else named"]
+
+
+def test_request_about_two_studies_lets_each_wait_and_ends_with_the_second(scene) -> None:
+    place = scene(asks=False)
+    instances = {f"{series}.1": "1.2" for series in (SERIES, "1.2.9.1")}
+    with place.book.ledger.transaction() as transaction:
+        name_instances(transaction, NamedList("CT", "192.0.2.1", instances, None, "1.9"))
+    place.send([1])
+    place.end()
+    place.wait(QUIET_S + 1)
+    assert place.closed() == []
+    place.send([1], study=OTHER_STUDY, series="1.2.9.1")
+    place.end()
+    place.wait(QUIET_S)
+    assert place.evidence() == place.evidence(OTHER_STUDY) == ["nothing else named"]
+    (left,) = place.book.ledger.read("SELECT count(*) AS n FROM named_instances WHERE is_awaited = 1")
+    assert left["n"] == 0
+
+
+def test_quarantined_instance_that_is_named_is_not_waited_for(scene) -> None:
+    place = scene(asks=False)
+    place.name(ALL, study=STUDY)
+    place.send(range(1, 20))
+    with place.book.ledger.transaction() as transaction:
+        put_aside(
+            transaction,
+            RefusedObject("k", "damaged", "it is", "quarantine/k.dcm", STUDY, f"{SERIES}.20", "PACS"),
+        )
+    place.end()
+    place.wait(SOON_S)
+    assert place.evidence() == ["nothing else named"]
+
+
+def test_pacs_that_misses_nothing_does_not_outweigh_what_was_named(scene) -> None:
+    place = scene(asks=True)
+    place.pacs.add(FIRST_HALF)
+    place.name(ALL, study=STUDY)
+    place.send(FIRST_HALF)
+    place.end()
+    place.wait(MINUTE_S)
+    assert place.closed() == []

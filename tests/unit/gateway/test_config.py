@@ -53,6 +53,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "max_associations": 32,
             "allow": [],
             "check_called_ae_title": False,
+            "commitment": False,
             "max_object_mb": 8192,
             "tls": {"certificate": "", "key": "", "client_ca": ""},
             "tls_port": None,

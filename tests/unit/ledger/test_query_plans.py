@@ -91,6 +91,8 @@ ALLOWED = {
     "SELECT * FROM runs INDEXED BY runs_open WHERE is_open = 1": "the index holds only runs that may live",
     "SELECT s.* FROM choices c INDEXED BY choices_open": "the index holds only choices that are not planned",
     "SELECT * FROM corrections INDEXED BY corrections_waiting": "the index holds only what nobody looked at",
+    "SELECT * FROM named_lists INDEXED BY named_lists_to_report": "the index holds only open requests",
+    "DELETE FROM named_lists WHERE named_at < ?": "only what is too old, and then it is gone",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
@@ -112,7 +114,8 @@ IN_THE_BACKGROUND = (
 ONE_ROW = re.compile(r"SCAN (mirror|watch|counts|json_each|CONSTANT|\(subquery|\d+ CONSTANT)\b")
 """Tables of one row, of one row a state, and none at all."""
 NARROW = re.compile(
-    r"[(\s](study_uid|prior_study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name)=\?"
+    r"[(\s](study_uid|prior_study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name"
+    r"|list|transaction_uid)=\?"
     r"|(rowid|path|key|job_key)>\? AND (rowid|path|key|job_key)<\?"
 )
 """About one study, job, object or file, a stretch of the timeline, one folder, or keys that begin alike."""

@@ -10,18 +10,25 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 from pynetdicom import AllStoragePresentationContexts, build_context
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import (
+    InstanceAvailabilityNotification,
+    StorageCommitmentPushModel,
+    Verification,
+)
 
 from gateway.listener.contexts import supported_contexts
 
 
 def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_plain_ones_first() -> None:
     found = {
-        str(context.abstract_syntax): [*map(str, context.transfer_syntax)] for context in supported_contexts()
+        str(context.abstract_syntax): [*map(str, context.transfer_syntax)]
+        for context in supported_contexts(takes_custody=True)
     }
     storage = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
+    naming = {str(InstanceAvailabilityNotification), str(StorageCommitmentPushModel)}
 
-    assert set(found) == {str(Verification), *storage}
+    assert set(found) == {str(Verification), *storage, *naming}
+    assert {tuple(found[uid]) for uid in naming} == {(ExplicitVRLittleEndian, ImplicitVRLittleEndian)}
     assert sorted(found[str(Verification)]) == sorted(build_context(Verification).transfer_syntax)
     for uid in storage:
         assert sorted(found[uid]) == sorted(AllTransferSyntaxes)
@@ -30,8 +37,15 @@ def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_
 
 
 def test_contexts_are_not_copied_for_each_association() -> None:
-    contexts = supported_contexts()
+    contexts = supported_contexts(takes_custody=True)
 
     assert [one is other for one, other in zip(contexts, deepcopy(contexts), strict=True)] == [True] * len(
         contexts
     )
+
+
+def test_storage_commitment_is_accepted_only_where_custody_is_taken() -> None:
+    accepted = {str(context.abstract_syntax) for context in supported_contexts(takes_custody=False)}
+
+    assert str(StorageCommitmentPushModel) not in accepted
+    assert str(InstanceAvailabilityNotification) in accepted
