@@ -30,7 +30,7 @@ from converter.results.header import (
     result_header,
 )
 from converter.results.labelled import Labelled, Writer
-from converter.results.settings import ResultSettings, WrittenObject, made_with
+from converter.results.settings import ResultSettings, WrittenObject, doubts_about, made_with
 from converter.series import Frame, Volume
 from converter.source_header import source_header
 from converter.terminology import Structure
@@ -61,7 +61,7 @@ def write_structure_set(labelled: Labelled, settings: ResultSettings, out: Path)
     found = [settings.structure(labelled.names[value]) for value in labelled.values]
     contours = _contours(labelled)
     with of_this_header("a structure set"):
-        header = _header(labelled.volume, found, settings)
+        header = _header(labelled, found, settings)
         tags = list(header.keys())
         before = Dataset({tag: header[tag] for tag in tags if tag < ROI_CONTOURS})
         before.file_meta = header.file_meta
@@ -147,8 +147,9 @@ def _encoded(part: Dataset, character_sets: list[str]) -> bytes:
 # -- all else -----------------------------------------------------------------------------------------------
 
 
-def _header(volume: Volume, found: Sequence[Structure], settings: ResultSettings) -> Dataset:
+def _header(labelled: Labelled, found: Sequence[Structure], settings: ResultSettings) -> Dataset:
     """All but the contours."""
+    volume = labelled.volume
     source = source_header(volume)
     header = result_header(source, settings, KIND)
     add_frame_of_reference(header, source)
@@ -162,9 +163,9 @@ def _header(volume: Volume, found: Sequence[Structure], settings: ResultSettings
     made_by = f"{settings.algorithm.name} {settings.algorithm.version}"[:64]
     header.StructureSetROISequence, header.RTROIObservationsSequence = [], []
     for number, (each, name) in enumerate(zip(found, names, strict=True), start=1):
-        header.StructureSetROISequence.append(
-            _drawn(number, name, each, str(source.FrameOfReferenceUID), made_by)
-        )
+        region = _drawn(number, name, str(source.FrameOfReferenceUID), made_by)
+        region.ROIDescription = f"{doubts_about(each.name, labelled.flags)}{each.name}"
+        header.StructureSetROISequence.append(region)
         header.RTROIObservationsSequence.append(_observed(number, name, each))
     if any(each.is_private for each in found):
         header.CodingSchemeIdentificationSequence = [private_scheme()]
@@ -194,11 +195,10 @@ def _frame_of_reference(volume: Volume, source: Dataset) -> Dataset:
     return frame
 
 
-def _drawn(number: int, name: str, found: Structure, frame_of_reference_uid: str, made_by: str) -> Dataset:
+def _drawn(number: int, name: str, frame_of_reference_uid: str, made_by: str) -> Dataset:
     region = Dataset()
     region.ROINumber, region.ROIName = number, name
     region.ReferencedFrameOfReferenceUID = frame_of_reference_uid
-    region.ROIDescription = found.name
     region.ROIGenerationAlgorithm, region.ROIGenerationDescription = "AUTOMATIC", made_by
     return region
 

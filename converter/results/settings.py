@@ -1,7 +1,7 @@
 """What a caller says about a result object, whatever it is."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib import metadata
@@ -38,6 +38,16 @@ class QualityFlag:
     number: float
     unit: str
     sentence: str
+
+
+LONGEST_DOUBTS: Final = 800
+"""Of 1024 characters that value representation ST has (PS3.5 6.2)."""
+
+
+def doubts_about(name: str, flags: Iterable[QualityFlag]) -> str:
+    """What is to be known of a structure before trusting it, with a space behind; empty for most."""
+    sentences = [flag.sentence for flag in flags if flag.structure == name]
+    return f"{MARK} {' '.join(sentences)[:LONGEST_DOUBTS]} " if sentences else ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from converter.colours import cielab_of
 from converter.explicit_vr import element, sequence, text_element
 from converter.reading.headers import text_of
 from converter.results.bytes import coded
-from converter.results.settings import MARK, ResultSettings
+from converter.results.settings import ResultSettings, doubts_about
 from converter.series import Volume
 from converter.terminology import Code, Structure
 from converter.uids import derived_uid
@@ -25,8 +25,6 @@ from .settings import LABEL_VALUE, PARAMETERS_BETWEEN, SegmentationSettings
 
 LONGEST_LABEL: Final = 64
 """PS3.5 6.2, value representation LO."""
-LONGEST_DOUBTS: Final = 800
-"""Of 1024 characters that value representation ST has."""
 LONGEST_PARAMETERS: Final = 10240
 """PS3.5 6.2, value representation LT."""
 SEGMENT_SEQUENCE: Final = 0x00620002
@@ -132,7 +130,7 @@ def _segment(
 ) -> bytes:
     """One item, its elements in the order of their tags."""
     type_modifier = words.coded(0x00620011, found.type_modifier) if found.type_modifier else b""
-    doubts = _doubts(found.name, settings)
+    doubts = doubts_about(found.name, settings.flags)
     return b"".join(
         (
             _region(found, words),
@@ -161,12 +159,6 @@ def _background(algorithm: tuple[bytes, bytes]) -> bytes:
             coded(0x0062000F, BACKGROUND),
         )
     )
-
-
-def _doubts(name: str, settings: SegmentationSettings) -> str:
-    """What is to be known of a structure before trusting it, with a space behind; empty for most."""
-    sentences = [flag.sentence for flag in settings.flags if flag.structure == name]
-    return f"{MARK} {' '.join(sentences)[:LONGEST_DOUBTS]} " if sentences else ""
 
 
 def _region(found: Structure, words: Words) -> bytes:

@@ -26,7 +26,7 @@ from converter.errors import EncodingFailed
 from converter.geometry import labels_on_frames
 from converter.results.header import is_our_own
 from converter.results.labelled import Labelled
-from converter.results.settings import ResultSettings
+from converter.results.settings import QualityFlag, ResultSettings
 from converter.segmentation import SegmentationSettings
 from converter.series import read_series
 from tests.structure_sets import READERS, dice, read_by_others
@@ -192,6 +192,17 @@ def test_structure_set_says_what_each_region_is_and_refers_to_the_images(
     (series,) = study.RTReferencedSeriesSequence
     uids = [image.sop_instance_uid for image in labelled.volume.frames]
     assert [image.ReferencedSOPInstanceUID for image in series.ContourImageSequence] == uids
+
+
+def test_region_that_a_flag_names_says_so_first(
+    labelled: Labelled, said: ResultSettings, tmp_path: Path
+) -> None:
+    flag = QualityFlag("fragments", "liver", 53.0, "%", "The liver comes in 2 pieces.")
+    found = written(replace(labelled, flags=(flag,)), said, tmp_path / "rt.dcm")
+    assert [region.ROIDescription for region in found.StructureSetROISequence] == [
+        "lung_upper_lobe_left",
+        "CHECK: The liver comes in 2 pieces. liver",
+    ]
 
 
 def test_each_contour_is_closed_lies_on_its_image_and_counts_its_points(
