@@ -610,28 +610,26 @@ def test_job_that_waits_says_for_what_and_since_when_and_is_tried_now(
     assert troubles == []
 
 
-@pytest.mark.parametrize(
-    ("event", "waits_for", "buttons"),
-    [
-        (JobEvent.CONVERTED, "Waits to be put into its job folder", ["Cancel"]),
-        (JobEvent.STAGED, "Waits to be handed to the queue", ["Cancel"]),
-        (JobEvent.SUBMITTED, "Waits at the queue for its turn", ["Cancel"]),
-        (JobEvent.QUEUED, "Waits for a machine", ["Cancel"]),
-        (JobEvent.SEGMENTED, "Waits for its results to be made", ["Cancel"]),
-        (JobEvent.FAILED, "Waits for a person", ["Retry", "Cancel"]),
-        (JobEvent.HELD, "Waits for a person", ["Release", "Cancel"]),
-    ],
-)
-def test_every_state_in_which_a_job_waits_has_its_sentence_and_buttons(
-    page: Page, gateway: Gateway, event: JobEvent, waits_for: str, buttons: list[str]
-) -> None:
-    job_key = gateway.job(gateway.study(1, "CT ABDOMEN"))
-    gateway.move(job_key, event, reason="a reason")
-    page.goto(f"{gateway.address}#/studies/key0001")
-    job = page.locator(f'[data-job="{job_key}"]')
-    expect(job.get_by_text(waits_for)).to_be_visible()
-    expect(job.get_by_role("time").first).to_be_visible()
-    expect(job.get_by_role("button")).to_have_text(buttons)
+WAITING = [
+    (JobEvent.CONVERTED, "Waits to be put into its job folder", ["Cancel"]),
+    (JobEvent.STAGED, "Waits to be handed to the queue", ["Cancel"]),
+    (JobEvent.SUBMITTED, "Waits at the queue for its turn", ["Cancel"]),
+    (JobEvent.QUEUED, "Waits for a machine", ["Cancel"]),
+    (JobEvent.SEGMENTED, "Waits for its results to be made", ["Cancel"]),
+    (JobEvent.FAILED, "Waits for a person", ["Retry", "Cancel"]),
+    (JobEvent.HELD, "Waits for a person", ["Release", "Cancel"]),
+]
+
+
+def test_every_state_in_which_a_job_waits_has_its_sentence_and_buttons(page: Page, gateway: Gateway) -> None:
+    for number, (event, waits_for, buttons) in enumerate(WAITING, start=1):
+        job_key = gateway.job(gateway.study(number, "CT ABDOMEN"))
+        gateway.move(job_key, event, reason="a reason")
+        page.goto(f"{gateway.address}#/studies/key{number:04d}")
+        job = page.locator(f'[data-job="{job_key}"]')
+        expect(job.get_by_text(waits_for)).to_be_visible()
+        expect(job.get_by_role("time").first).to_be_visible()
+        expect(job.get_by_role("button")).to_have_text(buttons)
 
 
 def test_study_called_complete_is_requested(page: Page, gateway: Gateway) -> None:

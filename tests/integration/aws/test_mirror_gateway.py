@@ -15,6 +15,7 @@ from gateway.events import Bus
 from gateway.ledger.store import Ledger
 from gateway.mirror.backend import mirror_worker
 from tests.mirrored_ledger import MirroredLedger, items_in, make_table
+from tests.quick_start import IRIS, quick_python
 
 Iris = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -54,7 +55,7 @@ def iris(tmp_path: Path, aws_environment: dict[str, str]) -> Iris:
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "gateway.cli", *map(str, arguments)],
+            [quick_python(IRIS), "-m", "gateway.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
             cwd=tmp_path,

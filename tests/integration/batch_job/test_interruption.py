@@ -283,7 +283,7 @@ def test_forked_child_that_is_terminated_does_not_end_the_run() -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.long)])
 def test_run_killed_at_any_operation_leaves_nothing_that_looks_finished(parts: PartsRun, step: int) -> None:
     """At operations on a file or a connection a run is killed; the next one finishes the job."""
     environment = {**os.environ, **parts.job.environment, "PARTS_LOG": str(parts.log)}
