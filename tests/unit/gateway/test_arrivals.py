@@ -12,7 +12,7 @@ import pytest
 
 from gateway.adapters.contents import NoAnswer, NotTold, SeriesContents
 from gateway.adapters.errors import CalledOff
-from gateway.arrival.asking import PacsQuestions
+from gateway.arrival.asking import LOOK_AGAIN_S, PacsQuestions
 from gateway.arrival.completeness import Completeness
 from gateway.arrival.gaps import ENOUGH, Gaps
 from gateway.arrival.witness import NamedInstances, Witnesses
@@ -496,6 +496,16 @@ def test_sender_that_pauses_between_series_is_known_for_it_from_its_second_study
         place.wait(QUIET_S)
     assert len(place.closed(STUDY)) == 2  # after its first series nobody knew that more would come
     assert place.evidence(OTHER_STUDY) == ["nothing else named"]
+
+
+def test_study_whose_association_ended_without_a_word_is_asked_about_all_the_same(scene) -> None:
+    place = scene(asks=True)
+    place.pacs.add(ALL)
+    place.send(ALL)
+    place.wait(1)
+    place.open.clear()  # as after a crash: nothing tells of its end
+    place.wait(LOOK_AGAIN_S + 1)
+    assert place.evidence() == ["nothing else named"]
 
 
 def test_study_that_grows_for_a_day_is_complete_after_each_part(scene) -> None:
