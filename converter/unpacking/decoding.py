@@ -188,12 +188,12 @@ class Children:
         NoDecoder, ConversionFailed, OSError, MemoryError
         """
         for child, out in zip(self._children, self._outs, strict=True):
-            self._wait(child, out.with_suffix(".said"))
+            self._wait(child, out)
         parts = [iter(self._read(part, out)) for part, out in zip(self._parts, self._outs, strict=True)]
         total = sum(map(len, self._parts))
         return [next(parts[number % len(parts)]) for number in range(total)]
 
-    def _wait(self, child: "subprocess.Popen[bytes]", said: Path) -> None:
+    def _wait(self, child: "subprocess.Popen[bytes]", out: Path) -> None:
         try:
             code = child.wait(max(0.0, self._deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -204,12 +204,15 @@ class Children:
             raise MemoryError("a child that decodes images was ended for want of memory")
         if code > EXIT_OF_ERRNO:
             raise OSError(code - EXIT_OF_ERRNO, os.strerror(code - EXIT_OF_ERRNO))
+        said = out.with_suffix(".said")
         kind, _, text = said.read_text().partition(" ") if said.exists() else ("", "", "")
         match kind:
             case "no-decoder":
                 raise NoDecoder(text)
             case "failed":
                 raise ConversionFailed(text)
+            case _ if code > 0 and not out.exists():
+                raise RuntimeError("a child that decodes images could not begin")
             case _:  # it crashed
                 raise ConversionFailed(DAMAGED)
 

@@ -75,6 +75,7 @@ def put_off_job(transaction: Transaction, job_key: str, *, delay_s: float, reaso
         "job.put_off", study_uid=row.study_uid, job_key=job_key, reason=reason, delay_s=round(delay_s, 1)
     )
     transaction.publish(JobChanged(job_key, row.study_uid, "put_off", row.state))
+    transaction.settle_later(row.study_uid)
 
 
 def wait_with_job(transaction: Transaction, job_key: str, *, delay_s: float, reason: str, on: str) -> None:

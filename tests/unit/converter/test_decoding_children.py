@@ -50,6 +50,17 @@ def test_child_that_is_killed_lacked_memory_and_one_that_crashed_was_given_a_dam
                 children.decoded()
 
 
+def test_child_that_cannot_begin_says_nothing_about_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding.sys, "executable", "/bin/false")
+    with (
+        Children([Encoded("image.dcm", "", 2, 2, "<u2")], tmp_path, 60.0) as children,
+        pytest.raises(RuntimeError, match="could not begin"),
+    ):
+        children.decoded()
+
+
 def test_child_that_has_no_memory_ends_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Encoded) -> None:
         raise MemoryError

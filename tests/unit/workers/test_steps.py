@@ -115,6 +115,8 @@ def test_step_that_fails_again_and_again_fails_the_job(site: Any, begin: Callabl
         raise Retriable("the store is away")
 
     begin(do)
+    site.wait_for(lambda job: job.failures > 1)
+    assert site.ledger.read("SELECT reason FROM studies")[0]["reason"] == "the store is away"
     job = site.wait_for(lambda job: job.state is JobState.FAILED)
     assert len(calls) == QUICK.failures_allowed
     assert "the store is away" in job.reason
