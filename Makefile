@@ -70,11 +70,11 @@ test-engine: $(ENGINE_VENV)/.installed  ## The tests of the engine totalsegmenta
 	@$(ENGINE_PYTEST) $(FIND)
 	$(ENGINE_PYTEST) $(IN_PARALLEL) $(PYTEST_ARGS)
 
-test-long: lint environments compiled  ## Every test, those of minutes too, and many more made-up cases
+test-long: lint environments $(SAM)/.installed compiled  ## Every test, those of minutes too, and many more made-up cases
 	$(ENGINE_PYTEST) $(IN_PARALLEL) -m '' $(PYTEST_ARGS)
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
-environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)) $(VENV)/.installed-dev
+environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(CHECKOV) $(RTSTRUCT) $(OHIF)) $(VENV)/.installed-dev
 
 compiled: $(VENV)/.installed-dev
 	@$(BIN)/pytest $(FIND)

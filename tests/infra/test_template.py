@@ -103,8 +103,10 @@ def test_linter_finds_nothing() -> None:
     assert (result.returncode, result.stdout) == (0, "")
 
 
+@pytest.mark.long
 @pytest.mark.peer("sam")
 def test_sam_finds_the_template_valid() -> None:
+    """It asks its own cfn-lint, as the test before asks ours."""
     done = sam("validate", "--lint", "--template", str(TEMPLATE))
     assert (done.returncode, "is a valid SAM Template" in done.stdout) == (0, True), done.stderr
 
