@@ -90,9 +90,20 @@ def read_origin(path: Path) -> Origin:
     Raises
     ------
     LabelsDoNotFit
-        It is no DICOM file that can be read.
+        It is no DICOM file that can be read, or an attribute of it cannot.
     OSError
     """
+    try:
+        return _origin_in(path)
+    except LabelsDoNotFit:
+        raise
+    except Exception as error:  # whatever a parser raises on bytes from outside
+        if is_the_machines(error):
+            raise
+        raise LabelsDoNotFit("an attribute of the segmentation cannot be read") from None
+
+
+def _origin_in(path: Path) -> Origin:
     try:
         with open_segmentation(path) as file:
             header = file.header

@@ -7,10 +7,6 @@ clean-up, a restore that was not whole) is kept anew when its instance comes aga
 from enum import Enum, auto
 from pathlib import Path
 
-import numpy as np
-import structlog
-from pydicom import dcmread
-
 from gateway.files.kept import is_lost, is_there
 from gateway.ledger.records import InstanceRow
 
@@ -18,8 +14,7 @@ from .archive import Archive, content_digest
 from .attributes import identifying, identifying_digest
 from .header import ReadInstance, read_instance
 from .refusals import Damaged, NotReadable
-
-log = structlog.get_logger(__name__)
+from .same_pixels import decode_alike
 
 
 class Again(Enum):
@@ -57,7 +52,7 @@ def came_again(archive: Archive, known: InstanceRow, read: ReadInstance, path: P
     kept = archive.data_dir / known.path
     if not is_same_syntax and identifying(read_instance(kept).header) == identifying(read.header):
         return Again.RECODED
-    if not _decode_alike(kept, path):
+    if not decode_alike(kept, path):
         raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
     return Again.SAME if is_same_header else Again.CORRECTED
 
@@ -121,22 +116,3 @@ def _check_place(known: InstanceRow, read: ReadInstance) -> None:
 
 def _is_sound(archive: Archive, known: InstanceRow) -> bool:
     return is_there(archive.data_dir, known) and archive.is_sound(known.path)
-
-
-def _decode_alike(kept: Path, path: Path) -> bool:
-    """Whether two differently encoded pixel data mean the same; undecodable ones do not.
-
-    Raises
-    ------
-    OSError, MemoryError
-        The machine cannot tell.
-    """
-    try:
-        return np.array_equal(dcmread(kept).pixel_array, dcmread(path).pixel_array)
-    except MemoryError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and not is_lost(error):
-            raise
-        log.warning("pixels_not_comparable")
-        return False

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pydicom import Dataset, config, dcmread
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.uid import (
@@ -26,7 +25,10 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR
 
+from gateway.ledger.corrections import SEGMENTATIONS
+
 from .attributes import geometry_digest, header_number, header_text
+from .elements import check_elements
 from .refusals import Damaged, NotReadable
 
 IMAGES_OF_USE = frozenset(
@@ -40,6 +42,8 @@ IMAGES_OF_USE = frozenset(
     }
 )
 """SOP classes whose instances can be slices of a volume."""
+_READ_AGAIN = IMAGES_OF_USE.union(SEGMENTATIONS)
+"""Those of which more than what is filed is read later."""
 
 _CHUNK_BYTES = 1 << 20
 _DEFER_BYTES = 1 << 20
@@ -47,7 +51,6 @@ _DEFER_BYTES = 1 << 20
 INFLATED_LIMIT_BYTES = 512_000_000
 """A deflated data set may become so long: who decodes it later holds all of it in memory."""
 _PIXELS_FROM = 0x7FE00008
-_UNDEFINED_LENGTH = 0xFFFFFFFF
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 9.1
 _UID_LETTERS = 64
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -188,9 +191,8 @@ def _parse(stream: BinaryIO, read: Callable[[], Dataset]) -> tuple[Dataset, int 
     if len(header) == 0:
         raise NotReadable("empty", "the data set is empty; send it again from the sender")
     _check_uids(header)
-    for element in header.values():
-        if isinstance(element, RawDataElement):
-            _check_element(element, size_bytes)
+    is_read_again = header_text(header, "SOPClassUID") in _READ_AGAIN
+    check_elements(header, size_bytes, is_read_again=is_read_again)
     return header, at if at < size_bytes else None
 
 
@@ -227,21 +229,6 @@ def _inflate(stream: BinaryIO, dataset_at: int, plain: BinaryIO) -> None:
             piece = inflating.unconsumed_tail
     plain.flush()
     plain.seek(0)
-
-
-def _check_element(element: RawDataElement, size_bytes: int) -> None:
-    """Whether the file ends within it, which the parser takes without a word, and whether it is of a kind."""
-    if element.length != _UNDEFINED_LENGTH:
-        is_left_in_file = element.value is None and element.length > 0
-        has_bytes = size_bytes - element.value_tell if is_left_in_file else len(element.value or b"")
-        if has_bytes < element.length:
-            raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
-    if element.VR is not None and element.VR not in STANDARD_VR:
-        raise Damaged(
-            "unknown_vr",
-            f"the element {element.tag} has a value representation that DICOM does not know (PS3.5 6.2);"
-            " correct it at the sender and send it again",
-        )
 
 
 def _check_uids(header: Dataset) -> None:

@@ -4,7 +4,9 @@ import copy
 import errno
 import io
 import os
+import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,9 +37,11 @@ from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
 from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
 from gateway.listener.admission import Admission
+from gateway.listener.elements import DEEPEST
 from gateway.listener.header import read_instance
 from gateway.listener.incoming import IncomingFile
 from gateway.listener.statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+from tests.mutations import deflated
 from tests.results import result_of_one
 
 REJECTED_PERMANENT, REJECTED_TRANSIENT = 1, 2
@@ -281,6 +285,15 @@ def test_same_pixels_compressed_otherwise_are_the_same_instance(gate, data: Path
     assert {row.pixel_sha256 for row in gate.instances()} == {gate.instances()[0].pixel_sha256}
 
 
+def test_image_whose_codec_takes_all_memory_is_kept_aside_and_ends_nobody(gate, jpeg2000: Dataset) -> None:
+    gate.send(jpeg2000)
+    again = _changed(jpeg2000, PatientName="Other^Patient")
+    size = again.PixelData.index(b"\xff\x51") + 6  # of the codestream (ISO/IEC 15444-1 A.5.1)
+    enormous = again.PixelData[:size] + (1 << 17).to_bytes(4, "big") * 2 + again.PixelData[size + 8 :]
+    assert gate.send(_changed(again, PixelData=enormous)) == [KEPT_ASIDE]
+    assert [row.reason for row in gate.quarantine()] == ["same_uid_other_pixels"]
+
+
 def test_two_senders_of_one_instance_at_once_store_it_once(gate, ct: Dataset) -> None:
     def send(_: int) -> int:
         association = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
@@ -425,6 +438,64 @@ def test_image_with_an_unknown_representation_is_kept_aside(gate, ct: Dataset, t
     content = _encoded(ct).replace(tag, tag[:4] + b"ZZ")
     assert _send_encoded(gate, ct, content) == KEPT_ASIDE
     assert [row.reason for row in gate.quarantine()] == ["unknown_vr"]
+
+
+def _nested(inner: Dataset, levels: int) -> Dataset:
+    """A data set in a sequence in a sequence and so on."""
+    for _ in range(levels):
+        outer = Dataset()
+        outer.ReferencedImageSequence = [inner]
+        inner = outer
+    return inner
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("has_lengths", [True, False])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_image_with_an_unknown_representation_in_a_sequence_is_kept_aside(
+    gate, ct: Dataset, syntax: UID, has_lengths: bool, levels: int
+) -> None:
+    inner = Dataset()
+    inner.StationName = "ACME"
+    ct.update(_nested(inner, levels))
+    content = _encoded(ct) if has_lengths else _without_lengths(ct)
+    content = content.replace(b"\x08\x00\x10\x10SH", b"\x08\x00\x10\x10ZZ")
+    assert b"ZZ" in content
+    if syntax == DeflatedExplicitVRLittleEndian:
+        content = deflated(content)
+    assert _send_encoded(gate, ct, content, syntax) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["unknown_vr"]
+
+
+def _without_lengths(dataset: Dataset) -> bytes:
+    for element in dataset.iterall():
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+    return _encoded(dataset)
+
+
+def test_image_whose_sequences_lie_too_deep_is_kept_aside(gate, ct: Dataset) -> None:
+    inner = Dataset()
+    inner.StationName = "ACME"
+    ct.update(_nested(inner, DEEPEST + 1))
+    assert gate.send(ct) == [KEPT_ASIDE]
+    assert [row.reason for row in gate.quarantine()] == ["nested_too_deep"]
+
+
+def test_report_whose_sequences_lie_deep_is_stored(gate, ct: Dataset) -> None:
+    report = _report(ct.StudyInstanceUID)
+    report.update(_nested(Dataset(), 2 * DEEPEST))
+    assert gate.send(report) == [SUCCESS]
+
+
+def test_image_with_a_sequence_that_cannot_be_parsed_is_kept_aside(gate, ct: Dataset) -> None:
+    ct.ReferencedImageSequence = []
+    empty = b"\x08\x00\x40\x11SQ" + bytes(6)
+    half_an_item = empty[:-4] + b"\x06\0\0\0" + b"\xfe\xff\x00\xe0\x08\0"
+    content = _encoded(ct)
+    assert empty in content
+    assert _send_encoded(gate, ct, content.replace(empty, half_an_item)) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == ["unreadable_sequence"]
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
@@ -615,18 +686,16 @@ def test_result_of_ours_that_cannot_be_compared_at_the_moment_stays_with_its_sen
     assert gate.send(result) == [SUCCESS]
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many"), MemoryError()])
+@pytest.mark.parametrize("code", [64 + errno.EMFILE, -signal.SIGKILL])
 def test_recoded_instance_that_cannot_be_compared_at_the_moment_stays_with_its_sender(
-    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     gate.send(ct)
     recoded = _changed(ct, PatientName="Right^Name")  # only then are the pixels compared
     recoded.compress(RLELossless, generate_instance_uid=False)
 
-    def cannot(path: Path) -> None:
-        raise error
-
-    monkeypatch.setattr("gateway.listener.again.dcmread", cannot)
+    ended = subprocess.CompletedProcess([], code)
+    monkeypatch.setattr("gateway.listener.same_pixels.subprocess.run", lambda *_, **__: ended)
     assert gate.send(recoded) == [OUT_OF_RESOURCES]
     assert gate.quarantine() == []
 

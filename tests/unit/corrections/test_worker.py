@@ -166,7 +166,7 @@ def test_segmentations_are_looked_at_again_in_a_ledger_that_was_mended(site: Any
 def test_segmentation_waits_while_something_may_come_of_its_study(site: Any) -> None:
     masks = {"Lesion": site.masks["Spleen"]}
     site.receive(as_dcmjs_does(site.volume, masks, site.folder / "e.dcm"))
-    assert (site.look(), site.waiting()) == ([], 1)
+    assert (site.look(), site.waiting()) == ([], 0)
     site.complete()
     assert (site.look(), site.waiting()) == ([], 0)
 
@@ -193,6 +193,19 @@ def test_corrections_go_with_their_study(site: Any) -> None:
         erase_study(transaction, transaction.study(site.volume.study_uid), why="forgotten")
     assert site.ledger.read("SELECT * FROM corrections") == []
     assert counts(site) == {"waiting": 0, "compared": 0, "unreadable": 0}
+
+
+def test_segmentation_with_an_attribute_that_cannot_be_read_is_no_defect_of_ours(
+    site: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(site)
+    item = b"\xfe\xff\x00\xe0"
+    whole = path.read_bytes()
+    at = whole.index(b"\x08\x00\x50\x11UI", whole.index(item))  # Referenced SOP Class UID of an item
+    path.write_bytes(whole[: at + 4] + b"FD" + whole[at + 6 :])  # 8 bytes each, which a UID's are not
+    site.receive(path)
+    assert (site.look(), site.waiting()) == ([], 0)
+    assert "correction_failed" not in capsys.readouterr().out
 
 
 def test_file_that_is_no_segmentation_inside_is_left_as_what_it_is(site: Any) -> None:

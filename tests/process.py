@@ -1,0 +1,28 @@
+"""What the system says of a process: memory, descriptors, threads (proc(5))."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process holds at one moment."""
+
+    memory_mb: float
+    """Resident."""
+    descriptors: int
+    threads: int
+
+
+def held_by(pid: int) -> Held:
+    """What it holds now."""
+    process = Path(f"/proc/{pid}")
+    pages = int((process / "statm").read_text().split()[1])
+    return Held(
+        pages * PAGE_BYTES / 1e6,
+        len(list((process / "fd").iterdir())),
+        len(list((process / "task").iterdir())),
+    )
