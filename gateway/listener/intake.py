@@ -36,6 +36,8 @@ from gateway.ledger.instances import (
 )
 from gateway.ledger.records import InstanceRow
 from gateway.ledger.store import Ledger
+from gateway.ledger.together import WritesTogether
+from gateway.ledger.transaction import Transaction
 
 from .again import Again, came_again, check_our_own
 from .archive import Archive, content_digest, uid_part
@@ -111,6 +113,7 @@ class Intake:
         locks: DataLocks | None = None,
     ) -> None:
         self._ledger = ledger
+        self._writes = WritesTogether(ledger)
         self._archive = archive
         self._study_key_of = study_key_of
         # Two associations may send the same instance at once: one after the other, by the name of its file.
@@ -177,8 +180,7 @@ class Intake:
         except Damaged as contradiction:
             return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
         if again is Again.RECODED:
-            with self._ledger.transaction() as transaction:
-                note_same_instance(transaction, study_uid, read.transfer_syntax_uid)
+            self._writes.write(lambda to: note_same_instance(to, study_uid, read.transfer_syntax_uid))
         if again is Again.REMOVED and is_done(self._ledger, study_uid):
             return SUCCESS, study_uid  # it did its part: the same again would do the same again
         if again not in (Again.SAME, Again.RECODED):
@@ -190,8 +192,7 @@ class Intake:
             check_our_own(ours, read)
         except Damaged as contradiction:
             return self._refuse(path, contradiction, sender, KEPT_ASIDE, read)
-        with self._ledger.transaction() as transaction:
-            note_our_own_result(transaction, read.text("StudyInstanceUID"))
+        self._writes.write(lambda to: note_our_own_result(to, read.text("StudyInstanceUID")))
         return SUCCESS
 
     def _keep(
@@ -206,16 +207,19 @@ class Intake:
         arrived = self._arrived(
             read, kept, sender, corrected.pixel_sha256 if corrected else read.pixel_sha256
         )
+
+        def write(transaction: Transaction) -> None:
+            if known is not None and again in (Again.LOST, Again.REPLACED):
+                note_lost_file(transaction, known)
+            if known is not None and again is Again.REMOVED:
+                bring_back(transaction, known, arrived, sender.association)
+            elif known is not None and again is Again.LOST:
+                renew_file(transaction, known, arrived, sender.association)
+            else:
+                store_instance(transaction, arrived, sender.association)
+
         try:
-            with self._ledger.transaction() as transaction:
-                if known is not None and again in (Again.LOST, Again.REPLACED):
-                    note_lost_file(transaction, known)
-                if known is not None and again is Again.REMOVED:
-                    bring_back(transaction, known, arrived, sender.association)
-                elif known is not None and again is Again.LOST:
-                    renew_file(transaction, known, arrived, sender.association)
-                else:
-                    store_instance(transaction, arrived, sender.association)
+            self._writes.write(write)
         except BaseException:
             # The sender is told to keep it: left here, it would be adopted over what comes instead.
             if sender is not FOUND and not is_known_file(self._ledger, kept):
@@ -240,8 +244,7 @@ class Intake:
                 sender=sender.ae_title,
             )
             try:
-                with self._ledger.transaction() as transaction:
-                    put_aside(transaction, refused)
+                self._writes.write(lambda transaction: put_aside(transaction, refused))
             except BaseException:
                 if sender is FOUND:  # nobody else would find it in the quarantine
                     (self._archive.data_dir / kept).replace(path)
