@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydicom.uid import UID
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
@@ -30,6 +31,9 @@ REFUSAL_TIMEOUT_S = 1.0
 """How long a peer is listened to that may refuse our certificate."""
 MAXIMUM_CONTEXTS = 128
 """PS3.8 9.3.2: presentation context IDs are the odd numbers from 1 to 255."""
+
+MOST_NAMED = 3
+"""Of SOP classes in a sentence."""
 
 _REJECTED = (0x01, 0x02)
 """Permanently, for now (PS3.8 9.3.4)."""
@@ -235,10 +239,18 @@ def _why_not(peer: Peer, opened: Association) -> str:
         reason = primitive.reason_str
         return f"{peer} rejected the association ({reason}); enter this gateway's AE title and address there"
     if opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None:
-        return f"{peer} accepts none of the SOP classes offered; allow them there"
+        return f"{peer} accepts none of the SOP classes offered ({_offered(opened)}); allow them there"
     if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
         return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
     return f"{peer} cannot be reached; check that it runs, and host, port and firewall"
+
+
+def _offered(opened: Association) -> str:
+    """The SOP classes by name, new ones by UID; Verification only where it was the only one."""
+    classes = dict.fromkeys(str(context.abstract_syntax) for context in opened.rejected_contexts)
+    names = [UID(each).name for each in classes if each != Verification] or ["Verification"]
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _unheard(opened: Association) -> A_ASSOCIATE | None:

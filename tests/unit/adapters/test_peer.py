@@ -1,5 +1,6 @@
 """A peer is written AE@HOST:PORT; on an association with it no answer is lost."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.uid import RLELossless
 from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification
 
@@ -33,6 +35,19 @@ def test_text_of_another_form_is_refused(text: str) -> None:
 def test_echo_where_nobody_listens_says_what_to_check() -> None:
     with pytest.raises(NotReached, match="cannot be reached; check"):
         echo(Peer("NOBODY", "127.0.0.1", 1), "IRIS")
+
+
+def test_peer_that_accepts_nothing_of_what_is_offered_is_told_with_the_names_of_that(
+    listening_peer: Peer,
+) -> None:
+    label_map, pdf = "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.104.1"
+    offered = [build_context(each, syntax) for each in (label_map, pdf) for syntax in (RLELossless, "1.2.3")]
+    said = f"offered ({label_map}, Encapsulated PDF Storage); allow them there"
+    with (
+        pytest.raises(NotReached, match=re.escape(said)),
+        association(listening_peer, "IRIS", offered),
+    ):
+        pass
 
 
 class _HeldUp(threading.Event):
