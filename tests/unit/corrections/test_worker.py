@@ -166,7 +166,7 @@ def test_segmentations_are_looked_at_again_in_a_ledger_that_was_mended(site: Any
 def test_segmentation_waits_while_something_may_come_of_its_study(site: Any) -> None:
     masks = {"Lesion": site.masks["Spleen"]}
     site.receive(as_dcmjs_does(site.volume, masks, site.folder / "e.dcm"))
-    assert (site.look(), site.waiting()) == ([], 0)
+    assert (site.look(), site.waiting()) == ([], 1)
     site.complete()
     assert (site.look(), site.waiting()) == ([], 0)
 
