@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.commands.actions import cancel, complete, drop, redirect, release
+from gateway.commands.backfill import backfill
 from gateway.commands.console import out
 from gateway.commands.converter import convert, decode, encode
 from gateway.commands.corrections import corrections_commands
@@ -48,7 +49,7 @@ def main() -> None:
 
 for command in (
     *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, redirect, forget),
-    *(doctor, convert, encode, decode),
+    *(backfill, doctor, convert, encode, decode),
 ):
     app.command()(command)
 for commands in (ledger_commands, mirror_commands, config_commands, corrections_commands):

@@ -17,6 +17,7 @@ STATUS: Final = 0x0900
 AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
 REQUESTED_SOP_INSTANCE_UID: Final = 0x1001
 ACTION_TYPE_ID: Final = 0x1008
+MOVE_ORIGINATOR_AE_TITLE: Final = 0x1030
 
 RESPONSE: Final = 0x8000
 """The bit of a Command Field by which an answer differs from its request (PS3.7 E.1)."""

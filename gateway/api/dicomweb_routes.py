@@ -11,7 +11,9 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from .guard import STOW_PATH
+from gateway.ledger.instances import BACKFILLED
+
+from .guard import BACKFILL_HEADER, STOW_PATH
 from .parts import Parts, UnusableType, boundary_of
 from .problems import DOCUMENTED, NOT_IN_THE_CLOUD, documented
 from .senders import StudyDoor
@@ -101,7 +103,8 @@ async def _store(
         raise NotHere("DICOM objects are taken by gateways only; send them to the gateway of the site")
     boundary, media_type = _checked(request)
     address = request.client.host if request.client else ""
-    opened = await threads.run(lambda: door.open(request.state.caller, address, study_uid))
+    sender = BACKFILLED if BACKFILL_HEADER in request.headers else request.state.caller
+    opened = await threads.run(lambda: door.open(sender, address, study_uid))
     if isinstance(opened, str):
         raise HTTPException(503, f"nothing is taken now: {opened}", {"Retry-After": str(TRY_AGAIN_S)})
     parts = Parts(boundary, opened)

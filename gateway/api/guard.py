@@ -20,6 +20,8 @@ from .problems import INTERNAL, problem
 log = structlog.get_logger(__name__)
 
 PAGE_HEADER = "x-iris-page"
+BACKFILL_HEADER = "x-iris-backfill"
+"""Of a STOW-RS request by which `iris backfill` hands over what it fetched."""
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 OPEN_FOLDER = "/page/"
 STOW_PATH = "/dicom-web/studies"

@@ -9,6 +9,7 @@ from converter.series import Volume
 from gateway.identity import volume_digest
 from gateway.ledger.choices import choices_of
 from gateway.ledger.completion import DecidedVolume, PlannedJob, images_of_jobs, jobs_of
+from gateway.ledger.instances import BACKFILLED
 from gateway.ledger.records import ChoiceRow, InstanceRow, JobRow
 from gateway.ledger.slots import delivered_slots
 from gateway.ledger.states import JobState
@@ -48,6 +49,11 @@ class Candidate:
     def is_wished(self) -> bool:
         """Whether a person chose it, and the study is not planned with that yet."""
         return self.choice is not None and bool(self.choice.is_open)
+
+    @property
+    def is_backfilled(self) -> bool:
+        """Whether any of it was fetched by `iris backfill`: nobody waits for its result."""
+        return any(row.sender == BACKFILLED for row in self.rows)
 
     @property
     def series_name(self) -> str:

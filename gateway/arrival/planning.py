@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydicom import Dataset
 
@@ -32,6 +33,9 @@ from .removed import (
 )
 from .rules import CompiledRule
 from .selection import why_never
+
+BEHIND_LIVE: Final = 1_000_000_000
+"""So much is taken off the priority of what was backfilled: every live job comes first, in every step."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,7 @@ class Planner:
             task=rule.task,
             options=dict(options),
             engine=self._engine.name,
-            priority=rule.rule.priority,
+            priority=rule.rule.priority - (BEHIND_LIVE if candidate.is_backfilled else 0),
             instance_uids=candidate.names,
             send_to=rule.send_to,
             outputs=rule.outputs,

@@ -23,7 +23,7 @@ def tls_of_calls(tls: PeerTls) -> Tls | None:
     return Tls(TlsFiles(tls.ca, tls.certificate, tls.key), is_server=False)
 
 
-def pacs_contents(config: Config) -> PacsContents | None:
+def pacs_peer(config: Config) -> Peer | None:
     """Whom `study.find` names; None where it names nobody.
 
     Raises
@@ -32,11 +32,19 @@ def pacs_contents(config: Config) -> PacsContents | None:
         Its certificates or keys cannot be used.
     """
     find = config.study.find
-    if not find.is_wanted:
-        return None
-    return PacsContents(
-        Peer(find.ae_title, find.host, find.port, tls_of_calls(find.tls)), config.dicom.ae_title
-    )
+    return Peer(find.ae_title, find.host, find.port, tls_of_calls(find.tls)) if find.is_wanted else None
+
+
+def pacs_contents(config: Config) -> PacsContents | None:
+    """The same, as what is asked what it holds of a study.
+
+    Raises
+    ------
+    TlsError
+        Its certificates or keys cannot be used.
+    """
+    peer = pacs_peer(config)
+    return None if peer is None else PacsContents(peer, config.dicom.ae_title)
 
 
 def requester_of(config: Config, ae_title: str, address: str) -> Peer | None:

@@ -33,6 +33,7 @@ EXPECTED_ERRORS: Final = (
     ("gateway.api.server", "ApiError"),
     ("gateway.config", "ConfigError"),
     ("gateway.adapters.dicom.peer", "NotReached"),
+    ("gateway.adapters.dicom.retrieval", "NotAnswered"),
     ("gateway.delivery.sending", "NotSendable"),
     ("gateway.demo.children", "DemoError"),
     ("gateway.ledger.backup", "BackupError"),

@@ -19,6 +19,8 @@ _AFTER_SLASH = chr(ord("/") + 1)
 
 FOUND_AT_START: Final = "(found at start)"
 """The sender of files that lay here unknown: after a crash, or where the ledger was made anew."""
+BACKFILLED: Final = "(backfilled)"
+"""The sender of what `iris backfill` fetched: its jobs stay behind those of live studies."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from gateway.adapters.measures import Figure
 from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Dicom
+from gateway.ledger.instances import BACKFILLED
 from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
 
@@ -33,6 +34,7 @@ from .port import open_port
 from .reporting import Line
 from .request import Request
 from .statuses import OUT_OF_RESOURCES
+from .storing import StoreRequest
 from .stow import Shared, StowDoor
 from .turned_away import TurnedAway
 from .upper_layer import Serving, begin_association
@@ -271,15 +273,16 @@ class Listener:
         self._close(thread, released=False)  # where no event said so
         self._places.give_back()
 
-    def _store(self, thread: Association, incoming: IncomingFile, command_uids: tuple[str, str]) -> int:
+    def _store(self, thread: Association, incoming: IncomingFile, request: StoreRequest) -> int:
         """Take what an association brought; the status of the answer."""
         association = self._association(thread)
         if not self._admission.has_room():
             log.error("no_room_left", association=association.number)
             return OUT_OF_RESOURCES
-        taken = self._intake.take(
-            incoming, Sender(association.sender, association.number), Said(command_uids)
-        )
+        # What this gateway itself had moved to it is `iris backfill`'s (PS3.7 9.3.1.1).
+        is_backfilled = request.move_originator == self._settings.ae_title
+        sender = Sender(BACKFILLED if is_backfilled else association.sender, association.number)
+        taken = self._intake.take(incoming, sender, Said(request.sop_uids))
         if taken.study_uid is not None:
             with self._lock:
                 association.study_uids.add(taken.study_uid)

@@ -6,6 +6,7 @@ answer through queues between two threads that look into them each millisecond. 
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from pynetdicom.association import Association
 
@@ -15,8 +16,25 @@ from .guard import COMMAND, LAST, Command, Fragment
 from .incoming import IncomingFile, IncomingFolder
 from .statuses import CANNOT_UNDERSTAND
 
-Take = Callable[[Association, IncomingFile, tuple[str, str]], int]
-"""Takes what came, with the SOP Class and SOP Instance UID of its request; the status of the answer."""
+
+@dataclass(frozen=True)
+class StoreRequest:
+    """What a C-STORE request says of its object (PS3.7 9.3.1.1).
+
+    Parameters
+    ----------
+    sop_uids
+        Affected SOP Class UID and Affected SOP Instance UID.
+    move_originator
+        The AE title whose C-MOVE it is a part of; empty: it is none.
+    """
+
+    sop_uids: tuple[str, str]
+    move_originator: str
+
+
+Take = Callable[[Association, IncomingFile, StoreRequest], int]
+"""Takes what came with its request; the status of the answer."""
 
 
 class Storing:
@@ -55,9 +73,8 @@ class Storing:
             return False
         self._incoming.write(fragment.content)
         if fragment.is_last:
-            class_uid, instance_uid = (str(uid, "latin-1") for uid in _uids(self._command.elements))
-            status = self._take(self._association, self._incoming, (class_uid, instance_uid))
             command = self._command
+            status = self._take(self._association, self._incoming, _request(command.elements))
             self.give_up()
             self._reply(answer_to(command, status))
         return True
@@ -84,6 +101,12 @@ def answer_to(command: Command, status: int) -> bytes:
     )
     length = len(content) + 2
     return struct.pack(">BxLLBB", 0x04, length + 4, length, command.context_id, COMMAND | LAST) + content
+
+
+def _request(elements: Mapping[int, bytes]) -> StoreRequest:
+    class_uid, instance_uid = (str(uid, "latin-1") for uid in _uids(elements))
+    originator = elements.get(command_set.MOVE_ORIGINATOR_AE_TITLE, b"")
+    return StoreRequest((class_uid, instance_uid), str(originator, "latin-1").strip("\0 "))
 
 
 def _uids(elements: Mapping[int, bytes]) -> tuple[bytes, bytes]:

@@ -11,12 +11,18 @@ from typing import Final
 
 from pydicom import Dataset, config
 from pydicom.uid import (
+    JPEG2000,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 from pynetdicom import build_context, build_role, evt
@@ -25,6 +31,7 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
 )
 
 from .peer import Calls, Peer, association
@@ -40,6 +47,17 @@ _SYNTAXES: Final[list[str | UID]] = [
     JPEG2000Lossless,
     JPEGLSLossless,
 ]
+IMAGE_SYNTAXES: Final[list[str | UID]] = [
+    *_SYNTAXES,
+    JPEGLosslessSV1,
+    JPEGLossless,
+    JPEG2000,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+]
+"""In what images are kept; of ten SOP classes all of these can be offered at once."""
+_UNKNOWN_DESTINATION: Final = 0xA801
 
 
 UNREADABLE: Final = (
@@ -68,6 +86,10 @@ class NotAnswered(Exception):
     def __init__(self, sentence: str, status: int | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+class NotOffered(NotAnswered):
+    """A PACS lacks a whole service, or does nothing of it for this gateway."""
 
 
 @contextmanager
@@ -165,6 +187,7 @@ def get(
     sop_class_uids: Sequence[str],
     study_uid: str,
     series_uid: str,
+    syntaxes: Sequence[str | UID] = _SYNTAXES,
     limit_s: float | None = None,
     calls: Calls | None = None,
 ) -> list[Path]:
@@ -174,6 +197,8 @@ def get(
     ----------
     sop_class_uids
         What the series may be made of: the storage classes that this side offers to take.
+    syntaxes
+        The transfer syntaxes in which it takes each of them.
 
     Returns
     -------
@@ -185,7 +210,9 @@ def get(
     NotReached
         No association.
     NotAnswered
-        The PACS does not answer with success, or sends nothing.
+        The PACS does not answer with success.
+    NotOffered
+        It sends nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrived: list[Path] = []
@@ -208,7 +235,7 @@ def get(
     contexts = [
         build_context(model),
         # One a syntax: of several in one the PACS would choose one, which its objects need not be in.
-        *(build_context(uid, syntax) for uid in sop_class_uids for syntax in _SYNTAXES),
+        *(build_context(uid, syntax) for uid in sop_class_uids for syntax in syntaxes),
     ]
     roles = [build_role(uid, scp_role=True) for uid in sop_class_uids]
     with association(
@@ -222,16 +249,61 @@ def get(
     ) as opened:
         _require(peer, opened.accepted_contexts, model)
         codes = [status.get("Status") for status, _ in opened.send_c_get(query, model)]
-    if codes[-1:] != [_SUCCESS]:
-        raise NotAnswered(f"{peer} answered C-GET with {_hexadecimal(codes[-1] if codes else None)}")
+    last = codes[-1] if codes else None
+    if last != _SUCCESS:
+        # Some take an association for C-GET from whoever may not, and abort it then: Orthanc is one.
+        refusal = NotAnswered if arrived else NotOffered
+        raise refusal(f"{peer} answered C-GET with {_hexadecimal(last)}", last)
     if not arrived:
-        raise NotAnswered(f"{peer} answered C-GET with success, but sent nothing")
+        raise NotOffered(f"{peer} answered C-GET with success, but sent nothing", last)
     return arrived
+
+
+def move(
+    peer: Peer,
+    calling_ae_title: str,
+    destination: str,
+    *,
+    study_uid: str,
+    series_uid: str,
+    calls: Calls | None = None,
+) -> None:
+    """Let one series be sent by C-MOVE (PS3.4 C.4.2), and wait until that is done.
+
+    Parameters
+    ----------
+    destination
+        The AE title to send to, which the PACS has to know with its host and port.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    NotAnswered
+        The PACS does not answer with success.
+    """
+    query = Dataset()
+    query.QueryRetrieveLevel = "SERIES"
+    query.StudyInstanceUID = study_uid
+    query.SeriesInstanceUID = series_uid
+    model = StudyRootQueryRetrieveInformationModelMove
+    with association(peer, calling_ae_title, [build_context(model)], calls=calls) as opened:
+        _require(peer, opened.accepted_contexts, model)
+        codes = [status.get("Status") for status, _ in opened.send_c_move(query, destination, model)]
+    if codes[-1:] == [_UNKNOWN_DESTINATION]:
+        raise NotAnswered(
+            f"{peer} does not know {destination} as where to send to; enter this gateway's AE title, host and"
+            " port there",
+            _UNKNOWN_DESTINATION,
+        )
+    if codes[-1:] != [_SUCCESS]:
+        last = codes[-1] if codes else None
+        raise NotAnswered(f"{peer} answered C-MOVE with {_hexadecimal(last)}", last)
 
 
 def _require(peer: Peer, accepted: Sequence[object], model: UID) -> None:
     if not any(getattr(context, "abstract_syntax", None) == model for context in accepted):
-        raise NotAnswered(f"{peer} does not take {model.name}; allow it there")
+        raise NotOffered(f"{peer} does not take {model.name}; allow it there")
 
 
 def _received(event: Event) -> bytes:

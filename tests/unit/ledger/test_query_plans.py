@@ -78,6 +78,7 @@ ALLOWED = {
     "SELECT 1 FROM jobs WHERE state = 'staged' AND not_before < ?": OPEN,
     "UPDATE jobs SET not_before = ? WHERE state = 'staged'": OPEN,
     "SELECT r.id, r.submitted_at FROM runs r JOIN jobs j": PAGE,
+    "SELECT json_extract(detail, '$.usd_estimate') AS usd FROM events WHERE event": "a person asks",
     "SELECT job_key FROM jobs WHERE state IN (": OPEN,
     "SELECT min(r.waiting_since) AS since FROM jobs j JOIN runs r": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
