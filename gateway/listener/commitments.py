@@ -86,13 +86,10 @@ class Commitments(Worker):
         self._calls = Calls()
 
     def asked_on(self, key: int, line: Line) -> None:
-        """A request was answered on this line, and its report may go there.
-
-        In a moment: who asks for nothing else releases at once, and a report that met that would be lost.
-        """
+        """A request was answered on this line, and its report may go there."""
         self._lines[key] = line
-        self._rests.resume(str(key))
-        self._looks.put_off(str(key), AGAIN, "")
+        for rests in (self._looks, self._rests):
+            rests.try_now(str(key))
         self.look_again()
 
     def is_woken_by(self, event: Event) -> bool:
@@ -110,6 +107,7 @@ class Commitments(Worker):
 
     def work(self) -> float | None:
         """Decide what can be decided, and report it; the seconds until something is tried again."""
+        lines = list(self._lines)  # before the requests: one that is new now has its line by then, not before
         requests = {str(request.key): request for request in open_commitments(self._ledger)}
         for rests in (self._looks, self._rests):
             rests.keep(requests)
@@ -119,7 +117,9 @@ class Commitments(Worker):
                 return None
             with self.at(f"commitment {name}"):
                 self._go_on_with(requests[name])
-        self._lines = {key: line for key, line in self._lines.items() if str(key) in requests}
+        for key in lines:
+            if str(key) not in requests:
+                self._lines.pop(key, None)
         self.trouble = self._rests.complaint()
         return min(self._resting().values(), default=None)
 

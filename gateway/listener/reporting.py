@@ -1,9 +1,13 @@
-"""N-EVENT-REPORTs on an association that somebody else opened (PS3.7 10.1.1): given by any thread, written by
-the one that writes all answers, so that no message is cut by another.
+"""N-EVENT-REPORTs on an association that somebody else opened (PS3.7 10.1.1).
+
+Any thread gives them; the one that writes all answers writes them, so that no message is cut by another, and
+only while the peer is silent: who waits for an answer takes nothing else for one, and who is about to release
+would lose it.
 """
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +22,8 @@ from gateway.adapters.dicom.commitment import CommitmentReport
 
 from .guard import NOT_ASKED, UNEXPECTED_PDU, Command, Fragment, Refused
 
-ANSWER_TIMEOUT_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 10.0
+SILENCE_S: Final = 0.5
 
 
 class Reporting:
@@ -33,15 +38,16 @@ class Reporting:
     def __init__(self, association: Association, ring: Callable[[], None]) -> None:
         self._association = association
         self._ring = ring
-        self._to_write: deque[bytes] = deque()
+        self._to_write: deque[tuple[int, bytes]] = deque()
         self._asked: dict[int, queue.SimpleQueue[int | None]] = {}
         self._lock = threading.Lock()
         self._is_over = False
         self._count = 0
+        self._heard_at = time.monotonic()
         self._data_set_follows = False
 
     def report(self, context_id: int, report: CommitmentReport) -> int | None:
-        """Send one, from another thread, and wait for the answer: its status; None where there is none."""
+        """Send one, from another thread, and wait for the answer: its status; None where none comes."""
         context = self._association._accepted_cx[context_id]
         answer: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         with self._lock:
@@ -57,7 +63,7 @@ class Reporting:
                 pdu.from_primitive(part)
                 pdus.append(pdu.encode())
             self._asked[number] = answer
-            self._to_write.append(b"".join(pdus))
+            self._to_write.append((number, b"".join(pdus)))
         self._ring()
         try:
             return answer.get(timeout=ANSWER_TIMEOUT_S)
@@ -67,9 +73,17 @@ class Reporting:
             with self._lock:
                 self._asked.pop(number, None)
 
+    def heard(self) -> None:
+        """Something came on the association."""
+        self._heard_at = time.monotonic()
+
     def next_to_write(self) -> bytes | None:
-        """What is to be written now, if anything."""
-        return self._to_write.popleft() if self._to_write else None
+        """What is to be written now, if anything; nothing that is not waited for any more."""
+        while self._to_write and time.monotonic() >= self._heard_at + SILENCE_S:
+            number, pdus = self._to_write.popleft()
+            if number in self._asked:
+                return pdus
+        return None
 
     def take_answer(self, command: Command) -> None:
         """An answer came.
@@ -77,7 +91,7 @@ class Reporting:
         Raises
         ------
         Refused
-            To nothing that was reported.
+            To nothing that was ever reported.
         """
         number, status = (
             int.from_bytes(command.elements[element], "little")
@@ -85,10 +99,11 @@ class Reporting:
         )
         with self._lock:
             answer = self._asked.pop(number, None)
-        if answer is None:
-            raise Refused(UNEXPECTED_PDU, NOT_ASKED)
         self._data_set_follows = command.has_data_set
-        answer.put(status)
+        if answer is not None:
+            answer.put(status)
+        elif not 0 < number <= self._count:  # else it comes too late
+            raise Refused(UNEXPECTED_PDU, NOT_ASKED)
 
     def takes(self, fragment: Fragment) -> bool:
         """Pass over the Event Reply of an answer; False where a fragment belongs to a request."""

@@ -232,6 +232,7 @@ class GuardedUpperLayer(DULServiceProvider):
             if pdu is None:
                 self.event_queue.put("Evt17")
                 return
+            self._reporting.heard()
             if pdu[0] == _DATA and self.state_machine.current_state == _ESTABLISHED:
                 for part in self._guard.look(pdu):
                     self._take(part)

@@ -204,6 +204,12 @@ class Site:
         finally:
             gateway.stop()
 
+    def told(self, gateway: App) -> Report:
+        """What the modality is told; it has answered then."""
+        report = self.modality.told()
+        until(lambda: not open_requests(gateway))
+        return report
+
     def send(self, gateway: App, files: Sequence[Path] | None = None) -> None:
         send_files(self.files if files is None else files, Peer("IRIS", *gateway.listener.address), "CT")
 
@@ -227,8 +233,7 @@ def test_what_the_pacs_has_is_committed_on_the_same_association_with_its_ae_titl
         site.send(gateway)
         with site.modality.calls(gateway.listener.address) as association:
             assert request(association, asks(site.images)) == SUCCESS
-            told = site.modality.told()
-            until(lambda: not open_requests(gateway))
+            told = site.told(gateway)
             assert association.is_established
     assert told == Report(1, "1.2.826.1", "PACS", set(site.images), {}, on_requester=True)
 
@@ -242,7 +247,7 @@ def test_what_is_not_confirmed_or_of_another_class_is_reported_failed_after_the_
         site.send(gateway)
         with site.modality.calls(gateway.listener.address) as association:
             assert request(association, asks(asked)) == SUCCESS
-            told = site.modality.told()
+            told = site.told(gateway)
     assert (told.event_type, told.retrieve_ae_title) == (2, "PACS")
     assert told.failed == {not_there: 0x0112, never_came: 0x0112, of_another_class: 0x0119}
     assert told.committed == asked.keys() - told.failed.keys()
@@ -257,7 +262,7 @@ def test_nothing_is_committed_while_images_or_the_pacs_are_late(site: Site) -> N
             until(lambda: gateway._ledger.read("SELECT 1 FROM studies WHERE state = 'done'"))
             assert site.modality.reports.empty()
             site.pacs.holds = set(site.images)
-            assert site.modality.told().committed == set(site.images)
+            assert site.told(gateway).committed == set(site.images)
         completed = gateway._ledger.read("SELECT detail FROM events WHERE event = 'study.completed'")
         assert ["nothing else named" in row["detail"] for row in completed] == [True]
 
@@ -273,7 +278,7 @@ def test_pacs_that_refuses_is_asked_again_and_told_in_readyz(
             assert request(association, asks(site.images)) == SUCCESS
             until(lambda: [why for why in gateway.readiness().degraded if why.startswith("commitment: ")])
             site.pacs.status = SUCCESS
-            assert site.modality.told().event_type == 1
+            assert site.told(gateway).event_type == 1
 
 
 # -- how it is reported -----------------------------------------------------------------------------------
@@ -289,9 +294,36 @@ def test_report_comes_on_a_new_association_where_the_first_is_over(site: Site) -
             assert request(association, asks(site.images)) == SUCCESS
         site.pacs.holds = set(site.images)
         site.send(gateway)
-        told = site.modality.told()
+        told = site.told(gateway)
         assert told == Report(1, "1.2.826.1", "PACS", set(site.images), {}, on_requester=False)
-        until(lambda: not open_requests(gateway))
+
+
+def test_report_that_fills_many_pdus_comes_whole_when_its_requester_is_silent(site: Site) -> None:
+    never_came = {f"1.2.826.{number}": CTImageStorage for number in range(1000)}
+    image = dcmread(site.files[0])
+    with (
+        site.pacs.runs() as port,
+        site.gateway(port, timeout_s=TIMEOUT_S) as gateway,
+        site.modality.calls(gateway.listener.address) as association,
+    ):
+        assert request(association, asks(never_came)) == SUCCESS
+        until(lambda: gateway._ledger.read("SELECT 1 FROM named_lists WHERE failures IS NOT NULL"))
+        for _ in range(20):
+            assert association.send_c_store(image).Status == SUCCESS
+        assert site.told(gateway).failed == dict.fromkeys(never_came, 0x0112)
+
+
+def test_requester_that_fails_to_take_a_report_is_told_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.listener.commitments.LATER", Backoff(0.1, 0.1))
+    site.pacs.holds = set(site.images)
+    site.modality = Modality(answers=[0x0110])
+    with site.pacs.runs() as port, site.gateway(port) as gateway:
+        site.send(gateway)
+        with site.modality.calls(gateway.listener.address) as association:
+            assert request(association, asks(site.images)) == SUCCESS
+            assert site.modality.told() == site.told(gateway)
 
 
 def test_decision_is_reported_after_a_restart_until_the_requester_takes_it(
@@ -302,17 +334,12 @@ def test_decision_is_reported_after_a_restart_until_the_requester_takes_it(
         with capture_logs(), site.gateway(pacs_port, port=free_port()) as gateway:
             site.send(gateway)
             with site.modality.calls(gateway.listener.address) as association:
-                association.dimse_timeout = 5
                 assert request(association, asks(site.images)) == SUCCESS
-                association.abort()
             until(lambda: gateway._ledger.read("SELECT 1 FROM named_lists WHERE failures = '{}'"))
-        while not site.modality.reports.empty():
-            site.modality.reports.get()
+        assert site.modality.reports.empty()
         site.pacs.holds = set()  # it was decided already
         with site.modality.listens() as port, site.gateway(pacs_port, port=port) as gateway:
-            if open_requests(gateway):
-                assert site.modality.told().committed == set(site.images)
-            until(lambda: not open_requests(gateway))
+            assert site.told(gateway).committed == set(site.images)
 
 
 def test_same_request_again_is_one_and_another_list_under_its_transaction_is_refused(site: Site) -> None:
