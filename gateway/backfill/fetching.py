@@ -5,7 +5,7 @@ is fetched anew. What C-MOVE brings goes from the PACS to the gateway's DICOM po
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -77,40 +77,44 @@ class Fetching:
             One of them does not do it, or not all of it.
         """
         self.door.require_open()
+        study_uid = study.study_uid
+        series = self.inquiry.series_of(study_uid)  # it may have come since it was missed
+        if not series:
+            return
         if self._moves:
-            self._by_move(study)
+            self._by_move(study_uid, series)
         else:
             try:
-                self._by_get(study)
+                self._by_get(study_uid, series)
             except NotOffered as error:
-                self._by_move_instead(study, error)
-        left = self.inquiry.of_study(study.study_uid)
-        if left is not None:
+                self._by_move_instead(study_uid, series, error)
+        if left := self.inquiry.series_of(study_uid):
+            number = sum(one.missing for one in left)
             raise NotAnswered(
-                f"{left.missing} images of a study have not come, or were not taken; look at the page and"
+                f"{number} images of a study have not come, or were not taken; look at the page, and"
                 " into the logs of both sides"
             )
 
-    def _by_get(self, study: MissingStudy) -> None:
+    def _by_get(self, study_uid: str, series: Sequence[MissingSeries]) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
-            files = [path for series in study.series for path in self._get(study.study_uid, series)]
+            files = [path for one in series for path in self._get(study_uid, one)]
             self.door.hand_over(files)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _by_move_instead(self, study: MissingStudy, refusal: NotOffered) -> None:
+    def _by_move_instead(self, study_uid: str, series: Sequence[MissingSeries], refusal: NotOffered) -> None:
         try:
-            self._by_move(study)
+            self._by_move(study_uid, series)
         except NotAnswered as error:
             raise NotAnswered(f"{refusal}; {error}", error.status) from None
         self.say(f"{refusal}; it sends by C-MOVE")
         self._moves = True
 
-    def _by_move(self, study: MissingStudy) -> None:
+    def _by_move(self, study_uid: str, series: Sequence[MissingSeries]) -> None:
         us = self.own_ae_title
-        for series in study.series:
-            move(self.peer, us, us, study_uid=study.study_uid, series_uid=series.series_uid)
+        for one in series:
+            move(self.peer, us, us, study_uid=study_uid, series_uid=one.series_uid)
 
     def _get(self, study_uid: str, series: MissingSeries) -> list[Path]:
         """One series in files."""

@@ -57,15 +57,10 @@ class MissingSeries:
 
 @dataclass(frozen=True)
 class MissingStudy:
-    """A study of which something is missing here."""
+    """A study of which so many images are missing here."""
 
     study_uid: str
-    series: tuple[MissingSeries, ...]
-
-    @property
-    def missing(self) -> int:
-        """How many images are not here."""
-        return sum(series.missing for series in self.series)
+    missing: int
 
 
 class Inquiry:
@@ -93,29 +88,25 @@ class Inquiry:
         ------
         NotReached, NotAnswered
         """
-        missing: dict[str, MissingStudy] = {}
+        missing: dict[str, int] = {}
         with self._asking() as ask:
             for number in range(wanted.days):
                 day = wanted.since + timedelta(days=number)
                 for study_uid, images in self._studies(ask, day):
-                    held = held_of(self._ledger, study_uid)
-                    if held.is_coming or (images and images == sum(held.images.values())):
-                        continue
-                    found = self._of_study(ask, study_uid, held)
-                    if found is not None:
+                    if (found := self._of_study(ask, study_uid, images)) is not None:
                         missing[study_uid] = found
                 on_day(number + 1)
-        return list(missing.values())
+        return [MissingStudy(study_uid, number) for study_uid, number in missing.items()]
 
-    def of_study(self, study_uid: str) -> MissingStudy | None:
-        """What is missing of one study now; None: nothing.
+    def series_of(self, study_uid: str) -> list[MissingSeries]:
+        """The series of one study of which something is missing now.
 
         Raises
         ------
         NotReached, NotAnswered
         """
         with self._asking() as ask:
-            return self._of_study(ask, study_uid, held_of(self._ledger, study_uid))
+            return self._series(ask, study_uid, held_of(self._ledger, study_uid))
 
     def sop_class_uids(self, study_uid: str, series_uid: str) -> list[str]:
         """What a series is made of; empty where the PACS does not say.
@@ -142,7 +133,17 @@ class Inquiry:
                 continue  # to match this key is optional (PS3.4 C.6.2.1.2)
             yield self._uid(answer, "StudyInstanceUID"), self._number(answer, "NumberOfStudyRelatedInstances")
 
-    def _of_study(self, ask: Ask, study_uid: str, held: Held) -> MissingStudy | None:
+    def _of_study(self, ask: Ask, study_uid: str, images: int) -> int | None:
+        """How many images are missing of a study that has so many (0: it does not say); None: nothing is."""
+        held = held_of(self._ledger, study_uid)
+        if held.is_coming or (images and images == sum(held.images.values())):
+            return None
+        if images and not held.images and not self._modality:
+            return images
+        series = self._series(ask, study_uid, held)
+        return sum(one.missing for one in series) if series else None
+
+    def _series(self, ask: Ask, study_uid: str, held: Held) -> list[MissingSeries]:
         """What is missing of it, series by series."""
         known = known_uids(self._ledger, study_uid)
         asked = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": "", "Modality": ""}
@@ -159,7 +160,7 @@ class Inquiry:
             missing = self._missing(ask, keys, known, number - here) if known else number
             if missing or (not number and not here):
                 found.append(MissingSeries(series_uid, number, missing))
-        return MissingStudy(study_uid, tuple(found)) if found else None
+        return found
 
     def _missing(self, ask: Ask, keys: Mapping[str, str], known: set[str], by_count: int) -> int:
         """How many images of a series are not known here, by their UIDs, or else by their number."""

@@ -232,7 +232,7 @@ def test_backfill_killed_ten_times_brings_each_study_once(
         backfill = site.process("backfill", "--since", "2026-11-01", "--until", "2026-11-30")
         victim = ("backfill", "serve")[sum(kills.values()) % 2]
         try:
-            code = backfill.wait(chance.uniform(2, 6) if sum(kills.values()) < KILLS else None)
+            code = backfill.wait(chance.uniform(2, 4 + number / 20) if sum(kills.values()) < KILLS else None)
             assert code == 0
             break
         except subprocess.TimeoutExpired:

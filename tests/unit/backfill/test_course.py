@@ -13,7 +13,7 @@ from gateway.backfill.missing import MissingStudy
 from gateway.backfill.pace import Limits, Pace
 from gateway.workers.waits import wall_clock
 
-STUDIES = [MissingStudy(uid, ()) for uid in ("1.1", "1.2", "1.3")]
+STUDIES = [MissingStudy(uid, 1) for uid in ("1.1", "1.2", "1.3")]
 
 
 @pytest.fixture(autouse=True)
