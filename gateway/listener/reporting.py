@@ -22,7 +22,7 @@ from gateway.adapters.dicom.commitment import CommitmentReport
 
 from .guard import NOT_ASKED, UNEXPECTED_PDU, Command, Fragment, Refused
 
-ANSWER_TIMEOUT_S: Final = 10.0
+ANSWER_TIMEOUT_S: Final = 30.0
 SILENCE_S: Final = 0.5
 
 

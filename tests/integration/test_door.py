@@ -10,6 +10,7 @@ import pytest
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.sop_class import Verification
 
+from gateway.adapters import command_set
 from gateway.api import models
 from gateway.config import AllowedSender
 from gateway.listener.guard import (
@@ -167,6 +168,17 @@ def test_connection_that_is_lost_gives_its_place_back_at_once(hasty: Any) -> Non
 
 
 LONG_COMMAND = b"".join(_data(1, bytes(16_000)) for _ in range(5))
+NEVER_ASKED = _data(
+    3,
+    command_set.composed(
+        {
+            command_set.COMMAND_FIELD: command_set.number_value(command_set.N_EVENT_REPORT_RSP),
+            command_set.MESSAGE_ID_BEING_RESPONDED_TO: command_set.number_value(1),
+            command_set.COMMAND_DATA_SET_TYPE: command_set.number_value(command_set.NO_DATA_SET),
+            command_set.STATUS: command_set.number_value(SUCCESS),
+        }
+    ),
+)
 NO_COMMAND = _data(3, b"\0\0\0\1\2\0\0\0\1\0")
 
 
@@ -181,14 +193,15 @@ NO_COMMAND = _data(3, b"\0\0\0\1\2\0\0\0\1\0")
         (_pdu(4, b"\0\0\0\1\1"), INVALID_VALUE),
         (_pdu(4, b"\0\0\0\3\5\3x"), INVALID_VALUE),
         (_data(2, b"data"), UNEXPECTED_PDU),
+        (NEVER_ASKED, UNEXPECTED_PDU),
         (_request(), UNEXPECTED_PDU),
         (b"\x09" * 20, UNRECOGNIZED_PDU),
         (b"\4\0\0\0\1\0" + bytes(9), NOT_SPECIFIED),
     ],
     ids=[
         "longer than offered", "4 GB", "command without an end", "command without a field", "no command",
-        "value too short", "context not accepted", "data without a command", "request again", "no DICOM",
-        "PDU that stops",
+        "value too short", "context not accepted", "data without a command", "answer to nothing",
+        "request again", "no DICOM", "PDU that stops",
     ],
 )  # fmt: skip
 def test_what_breaks_the_protocol_is_aborted_with_a_reason(
