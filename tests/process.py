@@ -26,3 +26,9 @@ def held_by(pid: int) -> Held:
         len(list((process / "fd").iterdir())),
         len(list((process / "task").iterdir())),
     )
+
+
+def peak_memory_mb(pid: int) -> float:
+    """What it held at most since it began, resident."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000

@@ -13,8 +13,8 @@ from gateway.adapters import command_set
 from gateway.adapters.dicom.peer import parse_peer
 from gateway.adapters.dicom.storing import c_store_request
 
-REQUEST, ACCEPT, REJECT, DATA, RELEASE, ABORT = 1, 2, 3, 4, 5, 7
-"""Types of PDUs; REJECT and ABORT are answers to what is not taken."""
+REQUEST, ACCEPT, DATA, RELEASE = 1, 2, 4, 5
+"""Types of PDUs."""
 COMMAND, LAST = 1, 2
 PDU_BYTES = 16384
 TIMEOUT_S = 120.0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.sop_class import Verification
 
 from gateway.adapters import command_set
@@ -22,50 +22,20 @@ from gateway.listener.guard import (
     Limits,
 )
 from gateway.listener.statuses import SUCCESS
+from tests.wire import ACCEPT, DATA, REQUEST, associate_request, data_pdu, next_pdu, pdu
 
-ABORT, ACCEPT, REJECT = 7, 2, 3
 HASTY = Limits(
     request_s=0.4, pdu_s=0.4, object_s=0.4, object_bytes=100_000, pending_of_address=16, other_data_bytes=1000
 )
 
 
-def _item(kind: int, content: bytes) -> bytes:
-    return bytes([kind, 0]) + len(content).to_bytes(2, "big") + content
-
-
 def _request(calling: str = "PACS") -> bytes:
-    """An A-ASSOCIATE-RQ for CT images (PS3.8 9.3.2)."""
-    context = (
-        bytes([1, 0, 0, 0])
-        + _item(0x30, CTImageStorage.encode())
-        + _item(0x40, ExplicitVRLittleEndian.encode())
-    )
-    content = b"".join(
-        [
-            b"\0\1\0\0" + b"IRIS".ljust(16) + calling.encode().ljust(16) + bytes(32),
-            _item(0x10, b"1.2.840.10008.3.1.1.1"),
-            _item(0x20, context),
-            _item(0x50, _item(0x51, (16384).to_bytes(4, "big")) + _item(0x52, UID("1.2.3.4").encode())),
-        ]
-    )
-    return _pdu(1, content)
-
-
-def _pdu(kind: int, content: bytes) -> bytes:
-    return bytes([kind, 0]) + len(content).to_bytes(4, "big") + content
+    """An A-ASSOCIATE-RQ for CT images."""
+    return associate_request([(CTImageStorage, ExplicitVRLittleEndian)], calling)
 
 
 def _data(control: int, content: bytes) -> bytes:
-    return _pdu(4, (len(content) + 2).to_bytes(4, "big") + bytes([1, control]) + content)
-
-
-def _answer(peer: socket.socket) -> bytes:
-    """The next PDU; empty where the connection is closed."""
-    try:
-        head = peer.recv(6, socket.MSG_WAITALL)
-        return head + peer.recv(int.from_bytes(head[2:6], "big"), socket.MSG_WAITALL) if head else b""
-    except ConnectionResetError:
-        return b""
+    return data_pdu(1, control, content)
 
 
 @contextmanager
@@ -78,7 +48,7 @@ def _connected(gate: Any) -> Iterator[socket.socket]:
 def _associated(gate: Any) -> Iterator[socket.socket]:
     with _connected(gate) as peer:
         peer.sendall(_request())
-        assert _answer(peer)[0] == ACCEPT
+        assert next_pdu(peer)[0] == ACCEPT
         yield peer
 
 
@@ -112,14 +82,14 @@ def test_half_a_request_takes_no_place_and_is_ended_in_time(hasty: Any) -> None:
     with _connected(hasty) as peer:
         peer.sendall(_request()[:40])
         assert _is_served(hasty)
-        assert _answer(peer) == b""
+        assert next_pdu(peer) == b""
     assert _whys(hasty) == [("turned_away", "it did not ask for an association in time")]
 
 
 def test_crowd_that_waits_keeps_no_sender_out(hasty: Any) -> None:
     crowd = [socket.create_connection(hasty.address, timeout=10) for _ in range(40)]
     assert _is_served(hasty)
-    assert _answer(crowd[0]) == b""
+    assert next_pdu(crowd[0]) == b""
     for each in crowd:
         each.close()
 
@@ -128,8 +98,8 @@ def test_crowd_that_waits_keeps_no_sender_out(hasty: Any) -> None:
     ("sent", "reason"),
     [
         (b"\1\0\xff\xff\xff\xff" + bytes(100_000), INVALID_VALUE),
-        (_pdu(1, bytes(30)), INVALID_VALUE),
-        (_pdu(4, bytes(30)), UNEXPECTED_PDU),
+        (pdu(REQUEST, bytes(30)), INVALID_VALUE),
+        (pdu(DATA, bytes(30)), UNEXPECTED_PDU),
         (b"GET / HTTP/1.1\r\n\r\n", UNEXPECTED_PDU),
     ],
     ids=["4 GB", "malformed", "data", "HTTP"],
@@ -137,7 +107,7 @@ def test_crowd_that_waits_keeps_no_sender_out(hasty: Any) -> None:
 def test_what_is_no_request_is_aborted_with_a_reason(hasty: Any, sent: bytes, reason: int) -> None:
     with _connected(hasty) as peer:
         peer.sendall(sent)
-        assert _answer(peer) == b"\7\0\0\0\0\4\0\0\2" + bytes([reason])
+        assert next_pdu(peer) == b"\7\0\0\0\0\4\0\0\2" + bytes([reason])
     assert _is_served(hasty)
 
 
@@ -145,7 +115,7 @@ def test_stranger_is_rejected_and_told_of_with_title_and_address(make_gate: Call
     gate = make_gate(allow=[AllowedSender(ae_title="OTHER", address="127.0.0.1/32")])
     with _connected(gate) as peer:
         peer.sendall(_request("STRANGER"))
-        assert _answer(peer) == b"\3\0\0\0\0\4\0\1\1\3"
+        assert next_pdu(peer) == b"\3\0\0\0\0\4\0\1\1\3"
     (incident,) = gate.listener.turned_away.last()
     assert (incident.calling_ae_title, incident.address) == ("STRANGER", "127.0.0.1")
     figures = {figure.name: figure.value for figure in gate.listener.figures()}
@@ -160,7 +130,7 @@ def test_stranger_is_rejected_and_told_of_with_title_and_address(make_gate: Call
 def test_connection_that_is_lost_gives_its_place_back_at_once(hasty: Any) -> None:
     with _associated(hasty), _connected(hasty) as second:
         second.sendall(_request())
-        assert _answer(second) == b"\3\0\0\0\0\4\0\2\3\2"
+        assert next_pdu(second) == b"\3\0\0\0\0\4\0\2\3\2"
     began_at = time.monotonic()
     hasty.wait_for(lambda: hasty.listener.figures()[0].value == 0)
     assert time.monotonic() - began_at < 2
@@ -190,8 +160,8 @@ NO_COMMAND = _data(3, b"\0\0\0\1\2\0\0\0\1\0")
         (LONG_COMMAND, INVALID_VALUE),
         (NO_COMMAND, INVALID_VALUE),
         (_data(3, b"whatever it is"), INVALID_VALUE),
-        (_pdu(4, b"\0\0\0\1\1"), INVALID_VALUE),
-        (_pdu(4, b"\0\0\0\3\5\3x"), INVALID_VALUE),
+        (pdu(DATA, b"\0\0\0\1\1"), INVALID_VALUE),
+        (pdu(DATA, b"\0\0\0\3\5\3x"), INVALID_VALUE),
         (_data(2, b"data"), UNEXPECTED_PDU),
         (NEVER_ASKED, UNEXPECTED_PDU),
         (_request(), UNEXPECTED_PDU),
@@ -209,7 +179,7 @@ def test_what_breaks_the_protocol_is_aborted_with_a_reason(
 ) -> None:
     with _associated(hasty) as peer:
         peer.sendall(sent)
-        assert _answer(peer) == b"\7\0\0\0\0\4\0\0\2" + bytes([reason])
+        assert next_pdu(peer) == b"\7\0\0\0\0\4\0\0\2" + bytes([reason])
     hasty.wait_for(lambda: hasty.listener.figures()[0].value == 0)
     assert _is_served(hasty)
     (incident,) = hasty.listener.turned_away.last()
@@ -229,7 +199,7 @@ def _drip(peer: socket.socket, content: bytes) -> None:
 def test_pdu_that_drips_is_aborted(hasty: Any) -> None:
     with _associated(hasty) as peer:
         _drip(peer, _data(1, bytes(100)))
-        assert _answer(peer)[:1] in (b"\7", b"")
+        assert next_pdu(peer)[:1] in (b"\7", b"")
     hasty.wait_for(lambda: _whys(hasty))
     assert _whys(hasty) == [("aborted", "a PDU came too slowly")]
 
@@ -244,7 +214,7 @@ def test_object_without_an_end_is_aborted_and_leaves_nothing(
                 peer.sendall(_data(0, bytes(10_000)))
         except OSError:
             pass
-        assert _answer(peer)[:1] in (b"\7", b"")
+        assert next_pdu(peer)[:1] in (b"\7", b"")
     hasty.wait_for(lambda: not hasty.files("incoming") and hasty.listener.figures()[0].value == 0)
     (what, why), *_ = _whys(hasty)
     assert (what, "dicom.max_object_mb" in why) == ("aborted", True)

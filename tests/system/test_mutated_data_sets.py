@@ -22,6 +22,7 @@ from converter.derived_multiframe import write_multiframe
 from converter.derived_series import MadeUpStudy, SliceStack
 from tests.conftest import DATA
 from tests.mutations import Base, bases_of, mutated
+from tests.process import peak_memory_mb
 from tests.wire import Line, address_of
 
 from .log_lines import log_lines
@@ -32,6 +33,8 @@ SENDERS = 4
 IN_ONE_STUDY = 50
 UNDER_A_KNOWN_UID = 0.15
 """So many come under the SOP Instance UID of the one before."""
+MEMORY_MB = 600.0
+"""What the gateway may hold at most: a deflated data set, decoded images and what it is made of."""
 ENDS = ("done", "failed", "held")
 ANSWERS = {0x0000, 0xB007, 0xC000}
 PREAMBLE_BYTES, GROUP_LENGTH_BYTES = 132, 12
@@ -123,6 +126,8 @@ def test_every_mutated_data_set_is_answered_and_kept_and_nothing_is_printed_but_
     lost = [one for one in sent if one.sha256 not in kept and not one.is_our_own]
     assert lost == []
     _is_segmented(world, write_study, tmp_path / "after")
+    print(f"memory at most {peak_memory_mb(world.gateway_pid()):.0f} MB")
+    assert peak_memory_mb(world.gateway_pid()) < MEMORY_MB
     assert world.stop() == 0
     said = list(log_lines(world.log))
     print(dict(Counter(line["event"] for line in said)))
