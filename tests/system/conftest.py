@@ -40,7 +40,13 @@ PIXELS, SPACING_MM, SLICES = 48, 8.0, 8
 
 
 def write_study(
-    folder: Path, *, name: str = "Test^Body", slices: int = SLICES, seed: str = "", air: bool = False
+    folder: Path,
+    *,
+    name: str = "Test^Body",
+    slices: int = SLICES,
+    seed: str = "",
+    air: bool = False,
+    thickness_mm: float = 5.0,
 ) -> str:
     """Write a small axial CT: a body of soft tissue with fat and a bone in it, or air alone; its Study UID.
 
@@ -67,8 +73,8 @@ def write_study(
         image.PatientPosition, image.PositionReferenceIndicator = "HFS", ""
         image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         corner_mm = -SPACING_MM * (PIXELS - 1) / 2
-        image.ImagePositionPatient = [corner_mm, corner_mm, 5.0 * number]
-        image.PixelSpacing, image.SliceThickness = [SPACING_MM, SPACING_MM], 5.0
+        image.ImagePositionPatient = [corner_mm, corner_mm, thickness_mm * number]
+        image.PixelSpacing, image.SliceThickness = [SPACING_MM, SPACING_MM], thickness_mm
         image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 1, -1024, "HU"
         image.Rows = image.Columns = PIXELS
         image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"

@@ -151,7 +151,7 @@ def test_studies_come_back_and_memory_stays_flat_under_load(
     record_property: Callable[[str, object], None],
 ) -> None:
     write_study(tmp_path / "small", seed="small", slices=1)
-    long_study_uid = write_study(tmp_path / "long", seed="long", slices=SLICES)
+    long_study_uid = write_study(tmp_path / "long", seed="long", slices=SLICES, thickness_mm=0.2)
     world = make_world(("pacs", "RECORDER", recording_pacs.port))
     world.start()
     image, pid = small_image(tmp_path / "small"), world.gateway_pid()
