@@ -20,6 +20,7 @@ from .refusals import Damaged
 DEEPEST: Final = 8
 """Sequences in sequences; functional groups (PS3.3 C.7.6.16) need five."""
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
+_KNOWN: Final = frozenset({None, *STANDARD_VR})
 _MAY_BE_A_SEQUENCE: Final = (None, "UN")  # implicit VR, PS3.5 6.2.2
 
 
@@ -53,7 +54,7 @@ def _check_is_whole(element: RawDataElement, size_bytes: int) -> None:
 
 def _check_kinds(dataset: Dataset, levels_left: int, is_read_again: bool) -> None:
     for element in list(dataset.values()):
-        if isinstance(element, RawDataElement) and element.VR not in (None, *STANDARD_VR):
+        if isinstance(element, RawDataElement) and element.VR not in _KNOWN:
             raise Damaged(
                 "unknown_vr",
                 f"the element {element.tag} has a value representation that DICOM does not know (PS3.5 6.2);"
