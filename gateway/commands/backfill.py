@@ -99,7 +99,10 @@ def _backfill(config: "Config", wanted: "Wanted", limits: "Limits", *, dry_run: 
         progress_of_parts() as tell,
     ):
         inquiry = Inquiry(peer, config.dicom.ae_title, ledger, wanted.modality)
-        missing = inquiry.of_days(wanted, lambda day: tell(f"asking {peer}", day, wanted.days))
+        try:
+            missing = inquiry.of_days(wanted, lambda day: tell(f"asking {peer}", day, wanted.days))
+        except KeyboardInterrupt:
+            fail("stopped before anything was fetched")
         sums = _sums(ledger, missing, limits, config)
         if not as_json:
             out.print(sums.sentence(limits, at_batch=config.queue.backend == "batch"))

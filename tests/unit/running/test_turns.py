@@ -106,6 +106,9 @@ def test_turns_are_given_to_the_most_urgent_and_the_rest_says_that_it_waits(
         assert "2 runs begin in an hour (queue.max_jobs_per_hour)" in job.reason
         assert job.not_before is not None
     assert gateway.step.complaint() == ""
+    (study,) = site.ledger.read("SELECT state, reason FROM studies")
+    assert study["state"] == "processing"
+    assert "it waits for its turn" in study["reason"]
 
     gateway.clocks.passed_s = HOUR_S
     gateway.look()
