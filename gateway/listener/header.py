@@ -19,6 +19,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
     EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
     LegacyConvertedEnhancedCTImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
@@ -95,10 +96,8 @@ def read_instance(path: Path) -> ReadInstance:
         size_bytes = os.fstat(stream.fileno()).st_size
         # A deflated data set hides where its pixels begin: its digest stands for both parts.
         deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
-        if pixels_at is not None:
-            _check_pixels_are_whole(stream, pixels_at, header, transfer_syntax)
-        elif not deflated and header_text(header, "SOPClassUID") in IMAGES_OF_USE:
-            raise Damaged("no_pixels", "the image has no pixel data; send it again")
+        if not deflated:
+            _check_pixels(stream, pixels_at, header, transfer_syntax)
         pixels_from = pixels_at or (dataset_at if deflated else size_bytes)
         return ReadInstance(
             header=header,
@@ -155,7 +154,8 @@ def _parsed(stream: BinaryIO, dataset_at: int) -> tuple[Dataset, int | None]:
         with tempfile.NamedTemporaryFile() as temporary:
             plain = cast(BinaryIO, temporary)
             _inflate(stream, dataset_at, plain)
-            header, _ = _parse(plain, lambda: _read_inflated(plain, _file_meta(stream)))
+            header, pixels_at = _parse(plain, lambda: _read_inflated(plain, _file_meta(stream)))
+            _check_pixels(plain, pixels_at, header, ExplicitVRLittleEndian)
             geometry_digest(header)  # takes over what was left in that file
             return header, None
 
@@ -210,7 +210,7 @@ def _inflate(stream: BinaryIO, dataset_at: int, plain: BinaryIO) -> None:
     NotReadable
         It is no deflated data set.
     Damaged
-        It becomes longer than anybody could decode.
+        It becomes longer than anybody could decode, or has no end.
     """
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
     stream.seek(dataset_at)
@@ -227,6 +227,8 @@ def _inflate(stream: BinaryIO, dataset_at: int, plain: BinaryIO) -> None:
                     " another transfer syntax",
                 )
             piece = inflating.unconsumed_tail
+    if not inflating.eof:
+        raise Damaged("cut_short", "the deflated data set has no end; send it again")
     plain.flush()
     plain.seek(0)
 
@@ -272,6 +274,13 @@ def _end_of_file_meta(stream: BinaryIO) -> int:
             else 8 + int.from_bytes(element[6:8], "little")
         )
     return at
+
+
+def _check_pixels(stream: BinaryIO, pixels_at: int | None, header: Dataset, transfer_syntax: UID) -> None:
+    if pixels_at is not None:
+        _check_pixels_are_whole(stream, pixels_at, header, transfer_syntax)
+    elif header_text(header, "SOPClassUID") in IMAGES_OF_USE:
+        raise Damaged("no_pixels", "the image has no pixel data; send it again")
 
 
 def _check_pixels_are_whole(stream: BinaryIO, pixels_at: int, header: Dataset, transfer_syntax: UID) -> None:

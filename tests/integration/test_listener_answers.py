@@ -515,6 +515,21 @@ def test_deflated_object_that_inflates_too_far_is_kept_aside(
     assert [row.reason for row in gate.quarantine()] == ["inflates_too_far"]
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda ct: _encoded(ct, DeflatedExplicitVRLittleEndian)[:-100], "cut_short"),
+        (lambda ct: deflated(_encoded(ct)[:-100]), "pixels_cut_short"),
+        (lambda ct: deflated(_without_pixels(ct)), "no_pixels"),
+    ],
+)
+def test_deflated_image_that_is_not_whole_is_kept_aside(
+    gate, ct: Dataset, damage: Callable[[Dataset], bytes], reason: str
+) -> None:
+    assert _send_encoded(gate, ct, damage(ct), DeflatedExplicitVRLittleEndian) == KEPT_ASIDE
+    assert [row.reason for row in gate.quarantine()] == [reason]
+
+
 def test_long_private_value_is_left_in_the_file(gate, ct: Dataset) -> None:
     ct.add_new(0x00090010, "LO", "ACME")
     ct.add_new(0x00091001, "OB", bytes(3_000_000))
