@@ -45,6 +45,10 @@ class NotReached(Exception):
     """No association: the peer is away, busy, or does not want one. One sentence that names the peer."""
 
 
+class NothingAccepted(NotReached):
+    """The peer is there, and takes none of what was offered."""
+
+
 @dataclass(frozen=True)
 class Peer:
     """Another application entity; `tls` where it is called by TLS."""
@@ -147,7 +151,7 @@ def association(
             _hang_up(entity)
             raise
         if not opened.is_established:
-            raise NotReached(_why_not(peer, opened))
+            raise (NothingAccepted if _accepts_nothing(opened) else NotReached)(_why_not(peer, opened))
         send_at_once(opened)
         _keep_answers_for_who_waits(opened)
         try:
@@ -238,7 +242,7 @@ def _why_not(peer: Peer, opened: Association) -> str:
     if primitive is not None and primitive.result in _REJECTED:
         reason = primitive.reason_str
         return f"{peer} rejected the association ({reason}); enter this gateway's AE title and address there"
-    if opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None:
+    if _accepts_nothing(opened):
         return f"{peer} accepts none of the SOP classes offered ({_offered(opened)}); allow them there"
     if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
         return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
@@ -251,6 +255,12 @@ def _offered(opened: Association) -> str:
     names = [UID(each).name for each in classes if each != Verification] or ["Verification"]
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _accepts_nothing(opened: Association) -> bool:
+    return bool(
+        opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None
+    )
 
 
 def _unheard(opened: Association) -> A_ASSOCIATE | None:

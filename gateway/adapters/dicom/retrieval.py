@@ -34,7 +34,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from .peer import Calls, Peer, association
+from .peer import Calls, NothingAccepted, Peer, association
 
 _PENDING: Final = (0xFF00, 0xFF01)
 _SUCCESS: Final = 0x0000
@@ -238,15 +238,18 @@ def get(
         *(build_context(uid, syntax) for uid in sop_class_uids for syntax in syntaxes),
     ]
     roles = [build_role(uid, scp_role=True) for uid in sop_class_uids]
-    with association(
-        peer,
-        calling_ae_title,
-        contexts,
-        roles=roles,
-        handlers=[(evt.EVT_C_STORE, take)],
-        calls=calls,
-        limit_s=limit_s,
-    ) as opened:
+    with (
+        _offering(),
+        association(
+            peer,
+            calling_ae_title,
+            contexts,
+            roles=roles,
+            handlers=[(evt.EVT_C_STORE, take)],
+            calls=calls,
+            limit_s=limit_s,
+        ) as opened,
+    ):
         _require(peer, opened.accepted_contexts, model)
         codes = [status.get("Status") for status, _ in opened.send_c_get(query, model)]
     last = codes[-1] if codes else None
@@ -287,7 +290,7 @@ def move(
     query.StudyInstanceUID = study_uid
     query.SeriesInstanceUID = series_uid
     model = StudyRootQueryRetrieveInformationModelMove
-    with association(peer, calling_ae_title, [build_context(model)], calls=calls) as opened:
+    with _offering(), association(peer, calling_ae_title, [build_context(model)], calls=calls) as opened:
         _require(peer, opened.accepted_contexts, model)
         codes = [status.get("Status") for status, _ in opened.send_c_move(query, destination, model)]
     if codes[-1:] == [_UNKNOWN_DESTINATION]:
@@ -299,6 +302,15 @@ def move(
     if codes[-1:] != [_SUCCESS]:
         last = codes[-1] if codes else None
         raise NotAnswered(f"{peer} answered C-MOVE with {_hexadecimal(last)}", last)
+
+
+@contextmanager
+def _offering() -> Iterator[None]:
+    """Where nothing is accepted of what is offered, the service is not, either."""
+    try:
+        yield
+    except NothingAccepted as error:
+        raise NotOffered(str(error)) from None
 
 
 def _require(peer: Peer, accepted: Sequence[object], model: UID) -> None:
