@@ -248,9 +248,11 @@ def test_backfill_killed_ten_times_brings_each_study_once(
     assert sum(kills.values()) == KILLS
 
     with closing(sqlite3.connect(tmp_path / "data" / "ledger.sqlite")) as ledger:
-        until(lambda: ledger.execute("SELECT count(*) FROM jobs").fetchone() == (number,))
+        # A study whose request a kill of the gateway cut is closed by the short timeout; its job gives way.
+        current = "FROM jobs WHERE state <> 'superseded'"
+        until(lambda: ledger.execute(f"SELECT count(*) {current}").fetchone() == (number,))
         instances = ledger.execute("SELECT study_uid, sop_instance_uid, revision FROM instances").fetchall()
-        jobs = ledger.execute("SELECT study_uid, priority FROM jobs").fetchall()
+        jobs = ledger.execute(f"SELECT study_uid, priority {current}").fetchall()
         (again,) = ledger.execute("SELECT count(*) FROM runs").fetchone()
         senders = ledger.execute("SELECT DISTINCT sender FROM instances").fetchall()
         quarantined = ledger.execute("SELECT count(*) FROM quarantine").fetchone()
