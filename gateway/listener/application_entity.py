@@ -93,6 +93,7 @@ class Listener:
         self._entity: AE | None = None
         self._server: _Server | None = None
         self._places = Places(settings.max_associations)
+        self._without_place: set[Association] = set()  # those that are ending
         tls = settings.tls
         self._tls = (
             Tls(TlsFiles(tls.client_ca, tls.certificate, tls.key), is_server=True) if tls.is_wanted else None
@@ -271,6 +272,16 @@ class Listener:
 
     def _on_end(self, thread: Association) -> None:
         self._close(thread, released=False)  # where no event said so
+        self._give_place_back(thread)
+        with self._lock:
+            self._without_place.discard(thread)
+
+    def _give_place_back(self, thread: Association) -> None:
+        """Once, as soon as it is over: its sender may ask for the next one at once."""
+        with self._lock:
+            if thread in self._without_place:
+                return
+            self._without_place.add(thread)
         self._places.give_back()
 
     def _store(self, thread: Association, incoming: IncomingFile, request: StoreRequest) -> int:
@@ -300,6 +311,7 @@ class Listener:
             return self._open[thread]
 
     def _on_released(self, event: Event) -> None:
+        self._give_place_back(event.assoc)
         self._close(event.assoc, released=True)
 
     def _on_aborted(self, event: Event) -> None:

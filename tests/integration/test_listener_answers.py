@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -857,3 +858,25 @@ def test_one_association_too_many_is_rejected_for_now(make_gate: Callable[..., A
         second = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
         assert second.is_rejected
         assert second.acceptor.primitive.result == REJECTED_TRANSIENT
+
+
+def test_sender_that_released_an_association_finds_its_place_free_at_once(
+    make_gate: Callable[..., Any], ct: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = make_gate(max_associations=1)
+    is_asked_again, told = threading.Event(), gate.listener.endings.tell
+
+    def tell_late(ending: object) -> None:
+        assert is_asked_again.wait(30)  # a ledger that is slow holds up nobody else
+        told(ending)
+
+    monkeypatch.setattr(gate.listener.endings, "tell", tell_late)
+    contexts = [(CTImageStorage, ExplicitVRLittleEndian)]
+    first = gate.associate(contexts)
+    assert first.send_c_store(ct).Status == SUCCESS
+    first.release()
+    next_one = gate.associate(contexts)
+    is_asked_again.set()
+    assert next_one.is_established
+    next_one.release()
+    gate.wait_for(lambda: gate.listener.state()["associations"] == 0)
