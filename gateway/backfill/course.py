@@ -69,7 +69,7 @@ class Course:
             except (NotAnswered, Permanent) as error:
                 tries += 1
                 if tries == TRIES:
-                    self.say(f"{error} (a study is left out; the same command tries it again)")
+                    self.say(f"study {study.study_uid} is left out: {error}; the same command tries it again")
                     return False
 
     def _sleep(self, for_s: float, why: str) -> None:

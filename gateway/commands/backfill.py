@@ -5,7 +5,7 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,10 +47,12 @@ def backfill(
         raise typer.BadParameter(str(error), param_hint="--between") from None
     last = (until or datetime.now().astimezone()).date()
     if last < since.date():
+        if until is None:
+            raise typer.BadParameter("that day is still to come", param_hint="--since")
         raise typer.BadParameter("it is before --since", param_hint="--until")
     with plain_errors():
         settings = load_config(config)
-        wanted, limits = Wanted(since.date(), last, modality), Limits(limit_per_hour, window)
+        wanted, limits = Wanted(since.date(), last, modality.upper()), Limits(limit_per_hour, window)
         _backfill(settings, wanted, limits, dry_run=dry_run, as_json=as_json)
 
 
@@ -94,7 +96,7 @@ def _backfill(config: "Config", wanted: "Wanted", limits: "Limits", *, dry_run: 
     warnings.simplefilter("ignore")  # pydicom's quote what a PACS answers
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left lying about
     with (
-        _alone(config.data_dir) as folder,
+        nullcontext() if dry_run else _alone(config.data_dir) as folder,
         Ledger(config.data_dir / LEDGER_NAME, read_only=True) as ledger,
         progress_of_parts() as tell,
     ):
@@ -107,7 +109,7 @@ def _backfill(config: "Config", wanted: "Wanted", limits: "Limits", *, dry_run: 
         if not as_json:
             out.print(sums.sentence(limits, at_batch=config.queue.backend == "batch"))
         done: dict[str, Any] = {}
-        if not dry_run and missing:
+        if folder is not None and missing:
             done = _fetch(config, inquiry, folder, limits, missing, tell)
     if as_json:
         print_json({**vars(sums), **done})

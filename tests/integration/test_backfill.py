@@ -1,5 +1,6 @@
 """`iris backfill` with a real Orthanc and a gateway: what is missing comes, once, behind live studies."""
 
+import fcntl
 import json
 import os
 import random
@@ -175,7 +176,14 @@ def test_backfill_fetches_what_is_missing_once_behind_live_studies(
     until(lambda: len(site.read("SELECT 1 FROM studies WHERE state <> 'receiving'")) == 2)
     options = ("--config", str(site.config_file), "--json")
 
-    dry = iris(*EVERYTHING, "--dry-run", *options)
+    lock = site.folder / "data" / "backfill" / "lock"
+    lock.parent.mkdir()
+    with lock.open("w") as of_another_run:  # only to look is allowed beside it
+        fcntl.flock(of_another_run, fcntl.LOCK_EX)
+        dry = iris(*EVERYTHING, "--dry-run", "--modality", "ct", *options)
+        refused = iris(*EVERYTHING, *options)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "another `iris backfill` runs" in refused.stderr
     assert (dry.returncode, json.loads(dry.stdout)) == (
         0,
         {"studies": 2, "images": 2 * SLICES - 1, "per_hour": None, "hours": None, "usd": None},
@@ -201,7 +209,7 @@ def test_backfill_fetches_what_is_missing_once_behind_live_studies(
     (priority,) = {p for (p,) in site.read("SELECT priority FROM jobs WHERE study_uid = '1.2.826.0.1.3'")}
     assert priority == -BEHIND_LIVE
     assert site.read("SELECT DISTINCT priority FROM jobs WHERE study_uid = '1.2.826.0.1.1'") == [(0,)]
-    assert list((site.folder / "data" / "backfill").iterdir()) == [site.folder / "data" / "backfill" / "lock"]
+    assert list((site.folder / "data" / "backfill").iterdir()) == [lock]
 
 
 def test_backfill_without_a_pacs_or_with_a_wrong_time_says_so(iris: Run) -> None:
@@ -213,6 +221,7 @@ def test_backfill_without_a_pacs_or_with_a_wrong_time_says_so(iris: Run) -> None
     for wrong in (("--between", "20-06"), ("--until", "2026-10-31"), ("--limit-per-hour", "-1")):
         assert iris("backfill", "--since", "2026-11-01", *wrong).returncode == 2
     assert iris("backfill", "--since", "yesterday").returncode == 2
+    assert "still to come" in iris("backfill", "--since", "2999-01-01").stderr
 
 
 @pytest.mark.long

@@ -35,8 +35,11 @@ MAXIMUM_CONTEXTS = 128
 MOST_NAMED = 3
 """Of SOP classes in a sentence."""
 
-_REJECTED = (0x01, 0x02)
+_FOR_NOW = 0x02
+_REJECTED = (0x01, _FOR_NOW)
 """Permanently, for now (PS3.8 9.3.4)."""
+_CALLED_TITLE_UNKNOWN = (0x01, 0x07)
+"""By the service user, for that reason."""
 
 _PEER = re.compile(r"^(?P<title>[ -\[\]-~]{1,16})@(?P<host>\[[0-9A-Fa-f:]+\]|[^@:\s]+):(?P<port>\d{1,5})$")
 
@@ -147,6 +150,10 @@ def association(
                 tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
                 evt_handlers=list(handlers),
             )
+        except (socket.gaierror, UnicodeError):  # the second where it cannot be a name at all
+            raise NotReached(
+                f"{peer} cannot be reached: no address is known for that host; check host and name server"
+            ) from None
         except BaseException:
             _hang_up(entity)
             raise
@@ -240,13 +247,20 @@ def echo(peer: Peer, calling_ae_title: str) -> None:
 def _why_not(peer: Peer, opened: Association) -> str:
     primitive = opened.acceptor.primitive or _unheard(opened)
     if primitive is not None and primitive.result in _REJECTED:
-        reason = primitive.reason_str
-        return f"{peer} rejected the association ({reason}); enter this gateway's AE title and address there"
+        return f"{peer} rejected the association ({primitive.reason_str}); {_way_in(primitive)}"
     if _accepts_nothing(opened):
         return f"{peer} accepts none of the SOP classes offered ({_offered(opened)}); allow them there"
     if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
         return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
     return f"{peer} cannot be reached; check that it runs, and host, port and firewall"
+
+
+def _way_in(rejection: A_ASSOCIATE) -> str:
+    if rejection.result == _FOR_NOW:
+        return "it has no place for now"
+    if (rejection.result_source, rejection.diagnostic) == _CALLED_TITLE_UNKNOWN:
+        return "its own AE title is another one: correct it here"
+    return "enter this gateway's AE title and address there"
 
 
 def _offered(opened: Association) -> str:

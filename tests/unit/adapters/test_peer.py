@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,22 @@ def test_echo_where_nobody_listens_says_what_to_check() -> None:
         echo(Peer("NOBODY", "127.0.0.1", 1), "IRIS")
 
 
+@pytest.mark.parametrize("host", ["pacs.invalid", "pacs..example"])
+def test_host_without_an_address_is_not_reached_and_named(host: str) -> None:
+    with pytest.raises(NotReached, match=f"PACS@{host}:104 .* no address is known for that host; check"):
+        echo(Peer("PACS", host, 104), "IRIS")
+
+
+def test_rejection_for_the_called_title_says_to_correct_that_here(listening_peer: Peer) -> None:
+    with pytest.raises(NotReached, match="its own AE title is another one: correct it here"):
+        echo(replace(listening_peer, ae_title="PEEP"), "IRIS")
+
+
+def test_rejection_for_the_calling_title_says_to_enter_it_there(listening_peer: Peer) -> None:
+    with pytest.raises(NotReached, match="enter this gateway's AE title and address there"):
+        echo(listening_peer, "STRANGER")
+
+
 def test_peer_that_accepts_nothing_of_what_is_offered_is_told_with_the_names_of_that(
     listening_peer: Peer,
 ) -> None:
@@ -63,6 +80,8 @@ class _HeldUp(threading.Event):
 def listening_peer() -> Iterator[Peer]:
     entity = AE("PEER")
     entity.add_supported_context(Verification)
+    entity.require_called_aet = True
+    entity.require_calling_aet = ["IRIS"]
     server = entity.start_server(("127.0.0.1", 0), block=False)
     yield Peer("PEER", "127.0.0.1", server.server_address[1])
     server.shutdown()

@@ -58,7 +58,7 @@ def test_study_that_is_refused_is_tried_some_times_and_left_out(kind: type[Excep
     ran = Ran(fetch)
     assert (ran.course.fetched, ran.course.failed, ran.over) == (2, 1, [1, 2, 3])
     assert asked == ["1.1", *["1.2"] * TRIES, "1.3"]
-    assert ran.said == ["it sent half (a study is left out; the same command tries it again)"]
+    assert ran.said == ["study 1.2 is left out: it sent half; the same command tries it again"]
 
 
 def test_study_that_comes_at_the_second_try_is_fetched() -> None:
