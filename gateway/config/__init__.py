@@ -82,7 +82,7 @@ __all__ = [
 ]
 
 _PREFIX = "IRIS_"
-_UNKNOWN = "unknown key; see the configuration in the README"
+_UNKNOWN = "unknown key; every key stands in docs/operator.md"
 
 
 class ConfigError(Exception):

@@ -632,6 +632,15 @@ def test_every_state_in_which_a_job_waits_has_its_sentence_and_buttons(page: Pag
         expect(job.get_by_role("button")).to_have_text(buttons)
 
 
+def test_study_that_waits_for_what_the_pacs_holds_says_how_many_images(page: Page, gateway: Gateway) -> None:
+    study_uid = gateway.study(1, "CT ABDOMEN")
+    with gateway.ledger.transaction() as transaction:
+        for answer, missing in (("away", 0), ("more_there", 7)):
+            transaction.note("study.pacs_answered", study_uid=study_uid, answer=answer, missing=missing)
+    page.goto(f"{gateway.address}#/studies/key0001")
+    expect(page.get_by_text("have arrived: the PACS held 7 more; its last change: ")).to_be_visible()
+
+
 def test_study_called_complete_is_requested(page: Page, gateway: Gateway) -> None:
     gateway.study(1, "CT ABDOMEN")
     page.goto(f"{gateway.address}#/studies/key0001")

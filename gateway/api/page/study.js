@@ -59,7 +59,7 @@ function head(answer, act) {
       make("h1", {}, nameOf(answer)), badge(answer.state)),
     answer.reason ? make("p", {}, answer.reason) : null,
     answer.state === "receiving"
-      ? make("p", { class: "why" }, "Waits until all of its images have arrived; its last change: ", time(answer.updated))
+      ? make("p", { class: "why" }, `Waits until all of its images have arrived${missing(answer)}; its last change: `, time(answer.updated))
       : null,
     answer.images_removed ? make("p", {}, "Images of it were removed here: ", time(answer.images_removed)) : null,
     answer.results_removed ? make("p", {}, "Results of it were removed here: ", time(answer.results_removed)) : null,
@@ -67,6 +67,11 @@ function head(answer, act) {
       facts.filter(([, value]) => value).map(([name, value]) => fact(name, value)),
       fact("Received", time(answer.received))),
     complete);
+}
+
+function missing(answer) {
+  const said = answer.timeline.findLast((line) => line.event === "study.pacs_answered")?.detail;
+  return said?.answer === "more_there" ? `: the PACS held ${said.missing} more` : "";
 }
 
 const fact = (name, value) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
