@@ -48,10 +48,11 @@ def put_off_jobs(ledger: Ledger, state: JobState, *, but_for: str = "") -> dict[
     Parameters
     ----------
     but_for
-        Those that are put off for this reason are left out.
+        Those that are put off for such a reason are left out; a pattern of SQLite's GLOB.
     """
     rows = ledger.read(
-        "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before IS NOT NULL AND reason <> ?",
+        "SELECT job_key, not_before FROM jobs"
+        " WHERE state = ? AND not_before IS NOT NULL AND reason NOT GLOB ?",
         (state, but_for),
     )
     return {row["job_key"]: row["not_before"] for row in rows}

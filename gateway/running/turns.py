@@ -19,6 +19,8 @@ from gateway.workers.steps import Step, StepWorker
 from gateway.workers.waits import Waits
 
 HOUR_S: Final = 3600.0
+_WAITS: Final = "it waits for its turn: "
+"""So its reason begins, under whatever limit it was told."""
 
 
 class Turns:
@@ -27,7 +29,7 @@ class Turns:
     Parameters
     ----------
     per_hour
-        So many runs of jobs that are not urgent may begin within any hour.
+        So many runs of jobs that are not urgent may begin within any hour; 0: any number.
     urgent_priority
         From which priority on a job is urgent.
     """
@@ -44,12 +46,12 @@ class Turns:
     def sentence(self) -> str:
         """Why a job waits, and the way out."""
         runs = "1 run begins" if self._per_hour == 1 else f"{self._per_hour} runs begin"
-        return (
-            f"it waits for its turn: {runs} in an hour (queue.max_jobs_per_hour); it may be tried now by hand"
-        )
+        return f"{_WAITS}{runs} in an hour (queue.max_jobs_per_hour); it may be tried now by hand"
 
     def next_in_s(self) -> float:
         """Seconds until another run may begin; 0 at once, an hour at most, whatever the clock is set to."""
+        if not self._per_hour:
+            return 0.0
         begun = counted_runs(self._ledger, self.urgent_priority, self._per_hour)
         left_s = [self._waits.left_after_s(str(run), at, HOUR_S) for run, at in begun.items()]
         self._waits.keep([str(run) for run in begun])
@@ -85,13 +87,11 @@ class SubmitInTurn(StepWorker):
         return min(left_s, default=None)
 
     def put_off(self) -> dict[str, str]:
-        """Only what waits for something else than its turn."""
-        return put_off_jobs(self._ledger, self._state, but_for=self._turns.sentence)
+        """Only what waits for something else than its turn, whatever the limit was when that was told."""
+        return put_off_jobs(self._ledger, self._state, but_for=f"{_WAITS}*")
 
 
 def submit_worker(do: Step, ledger: Ledger, bus: Bus, queue: Queue) -> StepWorker:
     """The worker of the step submit (staged > submitted), as configured."""
-    if not queue.max_jobs_per_hour:
-        return StepWorker("submit", JobState.STAGED, do, ledger, bus)
     turns = Turns(ledger, queue.max_jobs_per_hour, queue.urgent.priority)
     return SubmitInTurn(do, ledger, bus, turns)

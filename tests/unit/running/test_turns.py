@@ -162,6 +162,22 @@ def test_turns_that_were_taken_are_known_after_a_restart(tmp_path: Path, clocks:
         assert much_later.begun == ["c"]
 
 
+@pytest.mark.parametrize(("per_hour", "let_through"), [(0, ["b", "c"]), (2, ["b"])])
+def test_limit_that_is_another_after_a_restart_counts_for_what_waits_already(
+    site: Any, gateway: Gateway, per_hour: int, let_through: list[str]
+) -> None:
+    strict = Gateway(site, gateway.clocks, 1)
+    keys = [stage(site.ledger, letter) for letter in "bc"]
+    strict.look()
+    assert strict.begun == ["a"]
+
+    again = Gateway(site, gateway.clocks, per_hour)
+    again.look()
+
+    assert again.begun == let_through
+    assert all("1 run begins in an hour" not in known(site.ledger, key).reason for key in keys)
+
+
 @pytest.mark.parametrize("jump_s", [-24 * HOUR_S, 24 * HOUR_S])
 def test_clock_that_is_set_neither_gives_a_turn_nor_keeps_it_for_longer_than_an_hour(
     site: Any, gateway: Gateway, jump_s: float
