@@ -48,10 +48,12 @@ def _raise_lack_of_memory(record: logging.LogRecord) -> bool:
     """Raise it where pydicom only logs what a plugin raised, and then says that no plugin can decode."""
     if record.exc_info is not None and isinstance(record.exc_info[1], MemoryError):
         raise record.exc_info[1]
-    return True
+    return False  # that no plugin can decode is said here
 
 
-logging.getLogger(get_decoder.__module__).addFilter(_raise_lack_of_memory)
+_decoders_log = logging.getLogger(get_decoder.__module__)
+_decoders_log.setLevel(logging.ERROR)  # however little a program wants to hear of pydicom
+_decoders_log.addFilter(_raise_lack_of_memory)
 
 
 class NoDecoder(Exception):

@@ -121,7 +121,7 @@ class StudyDelivery(BaseModel):
     """One object on its way to one destination."""
 
     key: str
-    output: str = Field(description="What it is: seg, sr, ...; empty in the cloud")
+    output: str = Field(description="What it is: seg, sr, ...; empty where that is not known any more")
     destination: str
     state: str
     reason: str

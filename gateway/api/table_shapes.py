@@ -68,7 +68,7 @@ def deliveries_of(job: Item) -> list[Json]:
     return [
         {
             "key": delivery["key"],
-            "output": "",
+            "output": delivery.get("output", ""),
             "destination": delivery["destination"],
             "state": delivery["state"],
             "reason": delivery["reason"],

@@ -16,11 +16,11 @@ from gateway.adapters.mirror import ItemKey, ItemKind, MirrorItem, Value
 from gateway.ledger.flags import flags_of_studies
 from gateway.ledger.outbox import EPOCH_FACTOR
 from gateway.ledger.records import (
-    DeliveryRow,
     EventRow,
     JobFlagRow,
     JobRow,
     OutboxRow,
+    SentOutputRow,
     StudyRow,
     utc_time,
 )
@@ -30,7 +30,7 @@ from gateway.ledger.store import Ledger
 from .codes import delivery_code, job_code, study_code
 from .details import ConfiguredNames, mirrored_details
 
-_OfStudy = TypeVar("_OfStudy", JobRow, DeliveryRow)
+_OfStudy = TypeVar("_OfStudy", JobRow, SentOutputRow)
 _OUTPUTS: Final = (LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME)
 
 
@@ -40,7 +40,7 @@ class _Look:
 
     studies: Mapping[str, StudyRow]
     jobs: Mapping[str, list[JobRow]]
-    deliveries: Mapping[str, list[DeliveryRow]]
+    deliveries: Mapping[str, list[SentOutputRow]]
     reasoned: Mapping[str, EventRow]
     counts: Mapping[str, tuple[int, int]]
     events: Mapping[int, EventRow]
@@ -145,6 +145,7 @@ class Items:
             "deliveries": [
                 {
                     "key": delivery.key,
+                    "output": delivery.output,
                     "destination": delivery.destination,
                     "state": delivery.state.value,
                     "reason": delivery_code(delivery),
@@ -171,7 +172,7 @@ class Items:
         uids = _among(change.study_uid for change in changes)
         seqs = _among(change.key for change in changes if change.kind is ItemKind.EVENT)
         jobs = [JobRow.of(row) for row in self._ledger.read(_JOBS, (uids,))]
-        deliveries = [DeliveryRow.of(row) for row in self._ledger.read(_DELIVERIES, (uids,))]
+        deliveries = [SentOutputRow.of(row) for row in self._ledger.read(_DELIVERIES, (uids,))]
         events = [EventRow.of(row) for row in self._ledger.read(_EVENTS, (seqs,))]
         reasoned = [EventRow.of(row) for row in self._ledger.read(_REASONED, (uids,))]
         studies = [StudyRow.of(row) for row in self._ledger.read(_STUDIES, (uids,))]
@@ -196,7 +197,11 @@ _ATTEMPTS = (
     "SELECT r.job_key, r.attempt FROM jobs j JOIN runs r ON r.job_key = j.job_key AND r.run = j.run"
     " WHERE j.study_uid IN (SELECT value FROM json_each(?))"
 )
-_DELIVERIES = "SELECT * FROM deliveries WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY rowid"
+_DELIVERIES = (
+    "SELECT d.*, coalesce(o.output, '') AS output FROM deliveries d"
+    " LEFT JOIN result_objects o USING (sop_instance_uid)"
+    " WHERE d.study_uid IN (SELECT value FROM json_each(?)) ORDER BY d.rowid"
+)
 _EVENTS = "SELECT * FROM events WHERE seq IN (SELECT CAST(value AS INTEGER) FROM json_each(?))"
 _REASONED = (
     "SELECT * FROM events WHERE seq IN (SELECT (SELECT e.seq FROM events e WHERE e.job_key = j.job_key"

@@ -144,7 +144,7 @@ def test_older_version_and_missing_certificate_are_refused_with_a_sentence(
 def test_connection_that_is_closed_or_stays_silent_takes_no_place_and_no_time(
     make_gate: Callable[..., Any], certificates: Certificates
 ) -> None:
-    gate = make_gate(tls=certificates.of_listener, limits=Limits(request_s=0.3), max_associations=1)
+    gate = make_gate(tls=certificates.of_listener, limits=Limits(request_s=2.0), max_associations=1)
     socket.create_connection(gate.address, 10).close()  # as a load balancer does
     with socket.create_connection(gate.address, 10) as silent:
         _echo(gate.address, certificates)
