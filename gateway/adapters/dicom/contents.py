@@ -136,8 +136,8 @@ class PacsContents:
         if isinstance(error, NotReached):
             return NotTold(NoAnswer.AWAY, str(error))
         if error.status is None:
-            return NotTold(NoAnswer.SILENT, f"{error}; look at its log")
-        return NotTold(NoAnswer.REFUSED, f"{error}; allow this gateway's AE title to query there")
+            return NotTold(NoAnswer.SILENT, str(error))
+        return NotTold(NoAnswer.REFUSED, str(error))
 
 
 class _Question:

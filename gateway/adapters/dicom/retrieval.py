@@ -164,7 +164,7 @@ def _matches(
         for keyword, value in keys.items():
             setattr(query, keyword, value)
     if not opened.is_established:
-        raise NotAnswered(f"{peer} ended the association")
+        raise NotAnswered(f"{peer} ended the association; look at its log")
     found: list[Dataset] = []
     last = None
     for status, identifier in opened.send_c_find(query, model):
@@ -173,9 +173,9 @@ def _matches(
             found.append(identifier)
         if at_most is not None and len(found) > at_most:
             opened.abort()
-            raise NotAnswered(f"{peer} answered C-FIND with more than {at_most} matches")
+            raise NotAnswered(f"{peer} answered C-FIND with more than {at_most} matches; look at its log")
     if last != _SUCCESS:
-        raise NotAnswered(f"{peer} answered C-FIND with {_hexadecimal(last)}", last)
+        raise NotAnswered(_refusal(peer, "C-FIND", last), last)
     return found
 
 
@@ -256,7 +256,7 @@ def get(
     if last != _SUCCESS:
         # Some take an association for C-GET from whoever may not, and abort it then: Orthanc is one.
         refusal = NotAnswered if arrived else NotOffered
-        raise refusal(f"{peer} answered C-GET with {_hexadecimal(last)}", last)
+        raise refusal(_refusal(peer, "C-GET", last), last)
     if not arrived:
         raise NotOffered(f"{peer} answered C-GET with success, but sent nothing", last)
     return arrived
@@ -301,7 +301,7 @@ def move(
         )
     if codes[-1:] != [_SUCCESS]:
         last = codes[-1] if codes else None
-        raise NotAnswered(f"{peer} answered C-MOVE with {_hexadecimal(last)}", last)
+        raise NotAnswered(_refusal(peer, "C-MOVE", last), last)
 
 
 @contextmanager
@@ -332,5 +332,10 @@ def _received(event: Event) -> bytes:
             path.unlink(missing_ok=True)
 
 
-def _hexadecimal(status: int | None) -> str:
-    return "nothing" if status is None else f"status 0x{status:04X}"
+def _refusal(peer: Peer, service: str, status: int | None) -> str:
+    """Who does not know us may say so by ending the association: Orthanc does."""
+    what = "nothing" if status is None else f"status 0x{status:04X}"
+    return (
+        f"{peer} answered {service} with {what}; enter this gateway's AE title, host and port there, allow"
+        f" {service} for it, and look at the log there"
+    )

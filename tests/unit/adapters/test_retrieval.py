@@ -14,7 +14,7 @@ from pynetdicom.sop_class import (
 )
 
 from gateway.adapters.dicom.peer import Peer
-from gateway.adapters.dicom.retrieval import NotAnswered, NotOffered, get, move
+from gateway.adapters.dicom.retrieval import NotAnswered, NotOffered, find, get, move
 
 GET, MOVE = StudyRootQueryRetrieveInformationModelGet, StudyRootQueryRetrieveInformationModelMove
 
@@ -58,6 +58,18 @@ def refused(_: Any) -> Iterator[Any]:
 def test_pacs_that_does_not_know_where_to_send_to_is_told_how(pacs: Callable[..., Peer]) -> None:
     with pytest.raises(NotAnswered, match=r"does not know IRIS .* enter this gateway's AE title"):
         ask_to_move(pacs(MOVE, EVT_C_MOVE=nowhere))
+
+
+def test_pacs_that_ends_the_association_instead_of_an_answer_is_told_to_know_this_gateway(
+    pacs: Callable[..., Peer],
+) -> None:
+    def end(event: Any) -> Iterator[None]:
+        event.assoc.abort()
+        yield from ()
+
+    said = r"answered C-FIND with nothing; enter this gateway's AE title, .* allow C-FIND for it"
+    with pytest.raises(NotAnswered, match=said):
+        find(pacs(EVT_C_FIND=end), "IRIS", "STUDY", {"StudyInstanceUID": "1.2"})
 
 
 def test_pacs_without_the_services_lacks_them(pacs: Callable[..., Peer], tmp_path: Path) -> None:
