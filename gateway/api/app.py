@@ -87,7 +87,7 @@ def create_api(
     api.include_router(mirror_routes(mirror))
     api.include_router(door_routes(door))
     api.include_router(dicomweb_routes(stow))
-    policy = TokenPolicy(access) if isinstance(access, Access) else access
+    policy = TokenPolicy(access, stow) if isinstance(access, Access) else access
     add_page(api, access if isinstance(access, Access) else Access(None), sign_in)
     if upload_room is not None:
         api.add_middleware(UploadGate, room=upload_room)

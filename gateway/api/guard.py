@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access import ANYONE, SENDER_TOKEN_NAME, TOKEN_NAME, Access
 from .problems import INTERNAL, problem
+from .senders import StudyDoor
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,7 @@ OPEN_FOLDER = "/page/"
 STOW_PATH = "/dicom-web/studies"
 HOW_TO_ASK = "give the admin token as Authorization: Bearer TOKEN, or open the page's address with it"
 HOW_TO_SEND = "give the token in the gateway's file sender-token as Authorization: Bearer TOKEN"
+WITHOUT_TOKEN = "it gave no token, or another than the one in sender-token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONTENT_POLICY = (
@@ -60,8 +62,9 @@ class TokenPolicy:
       made it; with the cookie it also needs a header that no form of another site can send.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, stow: StudyDoor | None = None) -> None:
         self._access = access
+        self._stow = stow
 
     def refusal(self, scope: Scope) -> Response | None:
         """See `Policy.refusal`."""
@@ -77,6 +80,9 @@ class TokenPolicy:
         path = scope["path"]
         is_open = self._access.is_open or path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
         if not (is_open or by_bearer or by_cookie):
+            if _is_stow(path) and self._stow is not None:
+                client = scope.get("client")
+                self._stow.turn_away(client[0] if client else "", WITHOUT_TOKEN)
             how = HOW_TO_SEND if _is_stow(path) else HOW_TO_ASK
             return problem(401, how, {"WWW-Authenticate": 'Bearer realm="iris"'})
         _name_caller(scope, ANYONE if self._access.is_open else TOKEN_NAME)

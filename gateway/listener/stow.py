@@ -68,6 +68,10 @@ class StowDoor:
             self._open.add(request)
         return request
 
+    def turn_away(self, address: str, why: str) -> None:
+        """Log, count and keep that a request was not let in."""
+        self._shared.turned_away.tell("rejected", "", address, why)
+
     def has_open_request(self, study_uid: str) -> bool:
         """Whether a request that touched this study is still open."""
         with self._lock:

@@ -370,6 +370,9 @@ def test_request_without_the_token_is_refused(site: Site, slices: list[Dataset])
         assert answer.status_code == 401
         assert "sender-token" in answer.json()["detail"]
     assert site.gate.instances() == []
+    turned_away = site.gate.listener.turned_away.last()
+    assert [(incident.what, incident.address) for incident in turned_away] == [("rejected", "127.0.0.1")] * 4
+    assert "it gave no token" in turned_away[0].why
 
 
 def test_admin_may_send_and_is_named(site: Site, slices: list[Dataset]) -> None:
