@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.uid import UID
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
@@ -139,6 +139,7 @@ def association(
     entity = AE(calling_ae_title)
     entity.connection_timeout = entity.acse_timeout = min(CONNECT_TIMEOUT_S, limit)
     entity.dimse_timeout = entity.network_timeout = min(ANSWER_TIMEOUT_S, limit)
+    connected = threading.Event()
     with (calls or Calls()).of(entity), _cut_after(entity, limit_s):
         try:
             opened = entity.associate(
@@ -148,7 +149,7 @@ def association(
                 ae_title=peer.ae_title,
                 ext_neg=list(roles),
                 tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
-                evt_handlers=list(handlers),
+                evt_handlers=[*handlers, (evt.EVT_CONN_OPEN, lambda _: connected.set())],
             )
         except (socket.gaierror, UnicodeError):  # the second where it cannot be a name at all
             raise NotReached(
@@ -158,7 +159,9 @@ def association(
             _hang_up(entity)
             raise
         if not opened.is_established:
-            raise (NothingAccepted if _accepts_nothing(opened) else NotReached)(_why_not(peer, opened))
+            raise (NothingAccepted if _accepts_nothing(opened) else NotReached)(
+                _why_not(peer, opened, is_there=connected.is_set())
+            )
         send_at_once(opened)
         _keep_answers_for_who_waits(opened)
         try:
@@ -244,7 +247,7 @@ def echo(peer: Peer, calling_ae_title: str) -> None:
             raise NotReached(f"{peer} did not answer C-ECHO with success; look at its log")
 
 
-def _why_not(peer: Peer, opened: Association) -> str:
+def _why_not(peer: Peer, opened: Association, *, is_there: bool) -> str:
     primitive = opened.acceptor.primitive or _unheard(opened)
     if primitive is not None and primitive.result in _REJECTED:
         return f"{peer} rejected the association ({primitive.reason_str}); {_way_in(primitive)}"
@@ -252,6 +255,8 @@ def _why_not(peer: Peer, opened: Association) -> str:
         return f"{peer} accepts none of the SOP classes offered ({_offered(opened)}); allow them there"
     if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
         return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
+    if is_there and peer.tls is None:
+        return f"{peer} took the connection, and did not answer; check its port, and whether it speaks TLS"
     return f"{peer} cannot be reached; check that it runs, and host, port and firewall"
 
 

@@ -1,9 +1,11 @@
 """A peer is written AE@HOST:PORT; on an association with it no answer is lost."""
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +38,13 @@ def test_text_of_another_form_is_refused(text: str) -> None:
 def test_echo_where_nobody_listens_says_what_to_check() -> None:
     with pytest.raises(NotReached, match="cannot be reached; check"):
         echo(Peer("NOBODY", "127.0.0.1", 1), "IRIS")
+
+
+def test_peer_that_hangs_up_before_it_answers_may_speak_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: server.accept()[0].close())
+        with pytest.raises(NotReached, match=r"took the connection, and did not answer; check .* TLS"):
+            echo(Peer("PACS", "127.0.0.1", server.getsockname()[1]), "IRIS")
 
 
 @pytest.mark.parametrize("host", ["pacs.invalid", "pacs..example"])
