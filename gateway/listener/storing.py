@@ -79,6 +79,11 @@ class Storing:
             self._reply(answer_to(command, status))
         return True
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether more of a data set is to come."""
+        return self._incoming is not None
+
     def give_up(self) -> None:
         """Remove what did not become whole, or was not moved away."""
         if self._incoming is not None:

@@ -11,6 +11,7 @@ import queue
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -228,24 +229,26 @@ class GuardedUpperLayer(DULServiceProvider):
             self._drain()
             return
         try:
-            pdu = self._whole_pdu()
-            if pdu is None:
-                self.event_queue.put("Evt17")
-                return
-            self._reporting.heard()
-            if pdu[0] == _DATA and self.state_machine.current_state == _ESTABLISHED:
-                for part in self._guard.look(pdu):
-                    self._take(part)
-                return
-            decoded, event = self._decoded(pdu)
+            self._read_pdu()
+            while self._storing.is_under_way and self.event_queue.empty() and self._line.ready:
+                self._idle_timer.restart()
+                self._read_pdu()
         except Refused as refused:
             self._abort(refused)
-            return
         except OSError:
             self.event_queue.put("Evt17")
-            return
-        self.event_queue.put(event)
-        self._recv_pdu.put(decoded)
+
+    def _read_pdu(self) -> None:
+        pdu = self._whole_pdu()
+        if pdu is None:
+            self.event_queue.put("Evt17")
+        elif pdu[0] == _DATA and self.state_machine.current_state == _ESTABLISHED:
+            for part in self._guard.look(pdu):
+                self._take(part)
+        else:
+            decoded, event = self._decoded(pdu)
+            self.event_queue.put(event)
+            self._recv_pdu.put(decoded)
 
     def _take(self, part: Command | Fragment) -> None:
         """Serve a C-STORE and what names instances; what belongs to another request is for pynetdicom."""
@@ -311,9 +314,10 @@ class GuardedUpperLayer(DULServiceProvider):
         return True
 
     def _receive(self, connection: socket.socket, view: memoryview) -> int:
+        how = 0 if isinstance(connection, ssl.SSLSocket) else socket.MSG_WAITALL
         try:
-            received = connection.recv_into(view)
-        except TimeoutError:
+            received = connection.recv_into(view, len(view), how)
+        except (TimeoutError, BlockingIOError):
             raise Refused(NOT_SPECIFIED, "it stopped in the middle of a PDU") from None
         if _QUICKACK is not None:
             # Nobody who holds back small writes (RFC 896) waits for our acknowledgement; see tcp(7).
@@ -352,7 +356,7 @@ def begin_association(
     class Handler(RequestHandler):
         def handle(self) -> None:
             association = self._create_association()
-            connection.settimeout(serving.limits.pdu_s)
+            _limit_waits(connection, serving.limits.pdu_s)
             association.dul = GuardedUpperLayer(association, serving)
             line = GuardedSocket(association, connection, request)
             association.set_socket(line)
@@ -362,6 +366,21 @@ def begin_association(
             association.start()
 
     Handler(connection, address, serving.server)
+
+
+def _limit_waits(connection: socket.socket, limit_s: float) -> None:
+    """Let no read or write wait for longer.
+
+    The system's own limits, where Python need not wait by itself before each: a PDU is then one read, and not
+    one for each piece that comes of it, between which threads of other associations would take turns.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(limit_s)
+        return
+    connection.settimeout(None)
+    limit = struct.pack("@ll", int(limit_s), int(limit_s % 1 * 1_000_000))
+    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, direction, limit)
 
 
 def _call_at_end(association: Association, line: GuardedSocket, ended: Callable[[Association], None]) -> None:
