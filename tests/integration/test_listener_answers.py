@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -880,3 +881,21 @@ def test_sender_that_released_an_association_finds_its_place_free_at_once(
     assert next_one.is_established
     next_one.release()
     gate.wait_for(lambda: gate.listener.state()["associations"] == 0)
+
+
+def test_object_that_comes_for_longer_than_a_silence_may_last_is_not_broken_off(
+    make_gate: Callable[..., Any], ct: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.listener.application_entity.NETWORK_TIMEOUT_S", 0.5)
+    gate, content = make_gate(), _encoded(ct)
+    opened = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+    opened._reactor_checkpoint.clear()  # else its reactor takes the answer
+    gate.wait_for(lambda: opened._is_paused)
+    gate.begin_to_send(opened, ct)
+    for start in range(1000, 2000, 100):
+        time.sleep(0.15)  # the pace of a slow line
+        gate.send_fragments(opened, (b"\0", content[start : start + 100]))
+    gate.send_fragments(opened, (b"\2", content[2000:]))
+    _, answer = opened.dimse.get_msg(block=True)
+    assert answer is not None
+    assert answer.Status == SUCCESS
