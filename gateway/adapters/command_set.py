@@ -30,6 +30,7 @@ NO_DATA_SET: Final = 0x0101
 """Any other Command Data Set Type says that there is one."""
 
 _GROUP_LENGTH = 0x0000
+_P_DATA_TF, _WHOLE_COMMAND = 0x04, 0x03
 
 
 class NoCommandSet(ValueError):
@@ -40,6 +41,13 @@ def composed(elements: Mapping[int, bytes]) -> bytes:
     """A command set with its group length; the elements have to be in their order."""
     content = b"".join(_element(number, value) for number, value in elements.items())
     return _element(_GROUP_LENGTH, struct.pack("<L", len(content))) + content
+
+
+def as_pdu(context_id: int, elements: Mapping[int, bytes]) -> bytes:
+    """The P-DATA-TF PDU (PS3.8 9.3.5) of a whole command set, its one fragment (PS3.8 E.2)."""
+    content = composed(elements)
+    length = len(content) + 2
+    return struct.pack(">BxLLBB", _P_DATA_TF, length + 4, length, context_id, _WHOLE_COMMAND) + content
 
 
 def parsed(content: bytes | bytearray) -> dict[int, bytes]:

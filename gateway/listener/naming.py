@@ -4,7 +4,6 @@ They are taken and answered in the thread that reads them, as C-STOREs are: so a
 what is reported of it there, and each request that cannot be taken has its status.
 """
 
-import struct
 from collections.abc import Callable
 
 from pydicom.uid import generate_uid
@@ -12,7 +11,7 @@ from pynetdicom.association import Association
 
 from gateway.adapters import command_set
 
-from .guard import COMMAND, LAST, Command, Fragment
+from .guard import Command, Fragment
 from .notices import COMMITMENT, NOTICE, NamingRequest, Written
 from .reporting import Line, Reporting
 
@@ -111,6 +110,6 @@ def answer_to(command: Command, status: int) -> bytes:
         command_set.AFFECTED_SOP_INSTANCE_UID: instance_uid,
         command_set.ACTION_TYPE_ID: elements.get(command_set.ACTION_TYPE_ID, nothing),
     }
-    content = command_set.composed({number: value for number, value in answer.items() if value})
-    length = len(content) + 2
-    return struct.pack(">BxLLBB", 0x04, length + 4, length, command.context_id, COMMAND | LAST) + content
+    return command_set.as_pdu(
+        command.context_id, {number: value for number, value in answer.items() if value}
+    )

@@ -4,7 +4,6 @@ pynetdicom would hand every fragment of a data set through its state machine, an
 answer through queues between two threads that look into them each millisecond. Other requests go that way.
 """
 
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from pynetdicom.association import Association
 
 from gateway.adapters import command_set
 
-from .guard import COMMAND, LAST, Command, Fragment
+from .guard import Command, Fragment
 from .incoming import IncomingFile, IncomingFolder
 from .statuses import CANNOT_UNDERSTAND
 
@@ -94,7 +93,8 @@ class Storing:
 def answer_to(command: Command, status: int) -> bytes:
     """The P-DATA-TF PDU (PS3.8 9.3.5) of a C-STORE-RSP (PS3.7 9.3.1.2)."""
     elements = command.elements
-    content = command_set.composed(
+    return command_set.as_pdu(
+        command.context_id,
         {
             command_set.AFFECTED_SOP_CLASS_UID: elements[command_set.AFFECTED_SOP_CLASS_UID],
             command_set.COMMAND_FIELD: command_set.number_value(command_set.C_STORE_RSP),
@@ -102,10 +102,8 @@ def answer_to(command: Command, status: int) -> bytes:
             command_set.COMMAND_DATA_SET_TYPE: command_set.number_value(command_set.NO_DATA_SET),
             command_set.STATUS: command_set.number_value(status),
             command_set.AFFECTED_SOP_INSTANCE_UID: elements[command_set.AFFECTED_SOP_INSTANCE_UID],
-        }
+        },
     )
-    length = len(content) + 2
-    return struct.pack(">BxLLBB", 0x04, length + 4, length, command.context_id, COMMAND | LAST) + content
 
 
 def _request(elements: Mapping[int, bytes]) -> StoreRequest:

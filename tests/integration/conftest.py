@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE, _config, dimse_messages
+from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
@@ -233,10 +233,7 @@ def _data_fragments(content: bytes, size: int = 16_000) -> Iterator[tuple[bytes,
 @pytest.fixture
 def make_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gate]]:
     """Open a listener with the given settings; pynetdicom is as before afterwards."""
-    monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", _config.STORE_RECV_CHUNKED_DATASET)
     monkeypatch.setattr(_config, "LOG_HANDLER_LEVEL", _config.LOG_HANDLER_LEVEL)
-    for name in ("NamedTemporaryFile", "create_file_meta"):
-        monkeypatch.setattr(dimse_messages, name, vars(dimse_messages)[name])
     gates = []
 
     def make(**given: Any) -> Gate:
