@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from converter import foreign_image, nifti_file
 from converter.errors import ImageTooLarge, LabelsDoNotFit, UnusableImage
 from converter.foreign_image import ForeignImage, require_grid_of, stage_image
 from converter.nifti_file import write_labels
@@ -167,7 +168,12 @@ def test_gzip_that_goes_on_for_ever_behind_its_voxels_is_refused(tmp_path: Path)
     assert "holds more" in refusal(gzip.compress(changed("cal_max", 0) + bytes(50 << 20)), tmp_path)
 
 
-def test_large_image_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+def test_large_image_is_never_in_memory_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With small buffers in the compressor and before the disk, of which a number is filled by chance."""
+    monkeypatch.setattr(foreign_image, "_CHUNK_BYTES", 1 << 16)
+    monkeypatch.setattr(nifti_file, "_BLOCK_BYTES", 1 << 16)
     values = np.random.default_rng(1).integers(-1000, 1000, (256, 256, 320), np.int16)
     plain = tmp_path / "large.nii"
     nib.save(nib.Nifti1Image(values, AFFINE), plain)

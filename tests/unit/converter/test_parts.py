@@ -11,7 +11,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from converter import nifti
+from converter import nifti, nifti_file
 from converter.derived_series import SliceStack, write_slices
 from converter.errors import ConversionFailed
 from converter.grid import is_exact
@@ -137,12 +137,13 @@ exit 0""")
 def test_memory_is_that_of_some_parts_but_for_stacks_that_are_interpolated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lean: float, most_volumes: float
 ) -> None:
-    """Buffers of the compressor, which are the same for a volume of any size, are half of one here."""
+    """With small buffers in the compressor and before the disk, of which a number is filled by chance."""
     pixels = np.random.default_rng(0).integers(-1000, 1000, (160, 256, 320)).astype(np.int16)
     stack = SliceStack(pixels, (1, 0, 0, 0, 1, 0), (1, 1), [[0, lean * k, k] for k in range(len(pixels))])
     write_slices(stack, tmp_path / "series")
     volume = read_series(tmp_path / "series")
     monkeypatch.setattr(nifti, "PART_PIXELS", pixels.size // 16)
+    monkeypatch.setattr(nifti_file, "_BLOCK_BYTES", 1 << 16)
     tracemalloc.start()
     try:
         convert_volume(volume, tmp_path / "out.nii.gz")
