@@ -25,14 +25,10 @@ from gateway.adapters.holdings import Holdings
 from gateway.api.access import SENDER_TOKEN_NAME, TOKEN_NAME, Access, kept_token
 from gateway.api.ledger_store import LedgerActions, LedgerStore
 from gateway.api.readiness import Readiness
-from gateway.arrival.asking import PacsQuestions
-from gateway.arrival.completeness import LARGE, SMALL, Completeness
-from gateway.arrival.gaps import Gaps
 from gateway.arrival.planning import Planner, TaskRule
 from gateway.arrival.rules import RuleError, compile_rule
-from gateway.arrival.witness import NamedInstances, Witnesses
+from gateway.arrival.watching import Arrival
 from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
-from gateway.backends.pacs import pacs_contents
 from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError, Rule
 from gateway.corrections.worker import Corrections
@@ -128,6 +124,7 @@ class App:
             config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger, commitments
         )
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
+        self._arrival = Arrival(config, ledger, bus, planner, self.listener.has_open_association)
         carriers = carriers_of(config)
         takes = {destination.name: carrier.takes for destination, carrier in carriers}
         holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
@@ -143,7 +140,7 @@ class App:
             self.listener.endings,
             *([commitments] if commitments is not None else []),
             *self._computing.workers,
-            *self._completeness(bus, planner),
+            *self._arrival.workers,
             Corrections(ledger, bus, workplace, secret.correction_key),
             Adoption(ledger, archive, intake, bus),
             self._retention(bus, locks, takers),
@@ -153,33 +150,6 @@ class App:
         self._uploads = NiftiUploads(config, ledger, secret, identity, locks)
         self._bus = bus
         self.api: ApiServer | None = None
-
-    def _completeness(self, bus: Bus, planner: Planner) -> list[Worker]:
-        """Two, so that no study waits while a large one is planned, and who asks the PACS."""
-        times, is_open = self.config.study, self.listener.has_open_association
-        gaps = Gaps(bus, times.quiet_s)
-        pacs = pacs_contents(self.config)
-        questions = (
-            PacsQuestions(self._ledger, bus, pacs, is_open, gaps, longest_settle_s=times.quiet_s)
-            if pacs is not None
-            else None
-        )
-        witness = Witnesses([NamedInstances(self._ledger), *([questions] if questions is not None else [])])
-        watches = [
-            Completeness(
-                self._ledger,
-                planner,
-                bus,
-                is_open,
-                quiet_s=times.quiet_s,
-                timeout_s=times.timeout_s,
-                witness=witness,
-                gaps=gaps if times.quiet_adaptive else None,
-                sizes=sizes,
-            )
-            for sizes in (SMALL, LARGE)
-        ]
-        return [*watches, *([questions] if questions is not None else [])]
 
     def _retention(self, bus: Bus, locks: DataLocks, takers: Sequence[StepWorker]) -> Retention:
         """Removes nothing that one of these is at work on."""
@@ -222,7 +192,7 @@ class App:
 
         ledger, config = self._ledger, self.config
         api = create_api(
-            LedgerStore(ledger),
+            LedgerStore(ledger, self._arrival.waits_for),
             LedgerActions(ledger, destinations=[to.name for to in config.destination]),
             self.readiness,
             self._bus,

@@ -25,14 +25,25 @@ from .store import Counts, Cut, Json, NotFound
 
 
 class LedgerStore:
-    """A StatusStore that reads the ledger, at each question anew."""
+    """A StatusStore that reads the ledger, at each question anew.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Parameters
+    ----------
+    waits_for
+        Tells for what a study waits that is receiving, by its Study Instance UID: no ledger knows that. Empty
+        where nothing is to be said.
+    """
+
+    def __init__(self, ledger: Ledger, waits_for: Callable[[str], str] = lambda study_uid: "") -> None:
         self._ledger = ledger
+        self._waits_for = waits_for
 
     def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
         """One page of studies; see `listings.list_studies`."""
-        return list_studies(self._ledger, state=state, since=since, limit=cut.limit, cursor=cut.cursor)
+        page = list_studies(self._ledger, state=state, since=since, limit=cut.limit, cursor=cut.cursor)
+        for item in page["items"]:
+            self._say_for_what_it_waits(item)
+        return page
 
     def study(self, study: str) -> Json | None:
         """One study; see `listings.show_study`. Of one that is gone it is said when, by its key."""
@@ -40,6 +51,8 @@ class LedgerStore:
         if found is None and (stone := tombstone(self._ledger, study)) is not None:
             why = "as a person asked" if stone.why == "forgotten" else "for its age"
             raise NotFound(f"this study was forgotten here on {stone.removed_at[:10]}, {why}")
+        if found is not None:
+            self._say_for_what_it_waits(found)
         return found
 
     def job(self, job_key: str) -> Json | None:
@@ -72,6 +85,10 @@ class LedgerStore:
             mirror_waiting=backlog.waiting if mirror_of(self._ledger).is_on else None,
             mirror_lag_s=backlog.lag_s,
         )
+
+    def _say_for_what_it_waits(self, study: Json) -> None:
+        if study["state"] == StudyState.RECEIVING and not study["reason"]:
+            study["reason"] = self._waits_for(study["study_uid"])
 
 
 def _by_state(counted: Mapping[tuple[str, str], int], kind: str, states: type[StrEnum]) -> dict[str, int]:

@@ -49,6 +49,7 @@ from gateway.workers.worker import Worker
 
 from .gaps import Gaps
 from .planning import Planner
+from .waiting_for import IS_COMING, IS_PLANNED, quiet, quiet_timeout
 from .witness import Witness
 
 log = structlog.get_logger(__name__)
@@ -66,12 +67,13 @@ NOT_PLANNED = "it could not be planned, and is tried again; the log names the pl
 
 @dataclass(frozen=True)
 class _Due:
-    """When a study is to be looked at, and on what evidence it is then complete."""
+    """When a study is to be looked at, on what evidence it is then complete, and for what it waits."""
 
     in_s: float
     evidence: str
     only_if_whole: bool
     missing: int = 0
+    waits_for: str = IS_PLANNED
 
 
 class Completeness(Worker):
@@ -123,6 +125,11 @@ class Completeness(Worker):
         self._waits = waits or Waits()
         self._not_whole: dict[str, int] = {}  # study -> the generation that was seen with a gap
         self._failed: dict[str, tuple[int, float]] = {}  # study -> the generation that failed, and when
+        self._waits_for: dict[str, str] = {}  # study -> a sentence; read by other threads
+
+    def waits_for(self, study_uid: str) -> str:
+        """For what a study waits that is receiving, in a sentence; empty where it is none of its own."""
+        return self._waits_for.get(study_uid, "")
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether a study may have become complete, or is new.
@@ -177,6 +184,7 @@ class Completeness(Worker):
         open_now = {study.study_uid for study in studies}
         self._not_whole = {uid: seen for uid, seen in self._not_whole.items() if uid in open_now}
         self._failed = {uid: seen for uid, seen in self._failed.items() if uid in open_now}
+        self._waits_for = {uid: said for uid, said in self._waits_for.items() if uid in open_now}
         self._waits.keep(open_now)
         return studies
 
@@ -187,7 +195,12 @@ class Completeness(Worker):
 
     def _look_at(self, study: StudyRow) -> None:
         """Complete one study, or find out when it is to be looked at again."""
-        due = self._due(study) if study.images in self._sizes else None
+        is_ours = study.images in self._sizes
+        due = self._due(study) if is_ours else None
+        if is_ours:
+            self._waits_for[study.study_uid] = due.waits_for if due is not None else IS_COMING
+        else:
+            self._waits_for.pop(study.study_uid, None)
         in_s = max(due.in_s, self._seconds_to_next_try(study)) if due is not None else math.inf
         if due is not None and in_s <= 0:
             in_s = self._complete_or_put_off(study, due)
@@ -238,16 +251,15 @@ class Completeness(Worker):
             return _Due(0.0, NOTHING_ELSE_NAMED, only_if_whole=True)
         released_at = study.evidence_at if study.evidence == "released" else None
         if released_at is not None and may_be_whole:
-            left_s = self._waits.left_after_s(study.study_uid, released_at, self._quiet_after_s(study))
-            return _Due(left_s, "released", only_if_whole=True)
+            quiet_s = self._quiet_s if self._gaps is None else self._gaps.quiet_after_s(study.study_uid)
+            left_s = self._waits.left_after_s(study.study_uid, released_at, quiet_s)
+            return _Due(left_s, "released", only_if_whole=True, waits_for=quiet(quiet_s, self._quiet_s))
         since = max(study.last_instance_at, study.evidence_at or "")
         left_s = self._waits.left_after_s(study.study_uid, since, self._timeout_s)
         evidence = NAMED_DID_NOT_COME if missing else "timeout with a gap"
         evidence = evidence if released_at is not None else WITHOUT_RELEASE
-        return _Due(left_s, evidence, only_if_whole=False, missing=missing)
-
-    def _quiet_after_s(self, study: StudyRow) -> float:
-        return self._quiet_s if self._gaps is None else self._gaps.quiet_after_s(study.study_uid)
+        waits_for = quiet_timeout(self._timeout_s, missing=missing, is_released=released_at is not None)
+        return _Due(left_s, evidence, only_if_whole=False, missing=missing, waits_for=waits_for)
 
     def _complete(self, study: StudyRow, due: _Due) -> bool:
         """Plan and complete one study; False when it has to be looked at again at once."""
@@ -263,8 +275,8 @@ class Completeness(Worker):
                     complete_study(transaction, plan, evidence=due.evidence, missing=due.missing)
         except StaleRow:  # an instance came in meanwhile
             return False
-        self._not_whole.pop(study.study_uid, None)
-        self._failed.pop(study.study_uid, None)
+        for known in (self._not_whole, self._failed, self._waits_for):
+            known.pop(study.study_uid, None)
         log.info("study_completed", study_key=study.study_key, evidence=due.evidence, jobs=len(plan.jobs))
         return True
 

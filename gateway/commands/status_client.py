@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 
 from gateway.api.access import TOKEN_NAME
-from gateway.api.listings import list_studies, show_study
+from gateway.api.ledger_store import LedgerStore
+from gateway.api.store import Cut, NotFound
 from gateway.files.names import API_ADDRESS_NAME, LEDGER_NAME
 from gateway.ledger.store import Ledger
 
@@ -42,7 +43,7 @@ class StatusClient:
         answer = self._ask("GET", "/api/v1/studies", parameters)
         if answer is None:
             with self._ledger() as ledger:
-                answer = list_studies(ledger, state=state, limit=limit)
+                answer = _store(ledger).studies(state=state, since=None, cut=Cut(limit))
         items: list[dict[str, Any]] = answer["items"]
         return items
 
@@ -56,8 +57,11 @@ class StatusClient:
         """
         answer = self._ask("GET", f"/api/v1/studies/{study}")
         if answer is None:
-            with self._ledger() as ledger:
-                answer = show_study(ledger, study)
+            try:
+                with self._ledger() as ledger:
+                    answer = _store(ledger).study(study)
+            except NotFound as error:
+                raise StatusError(str(error)) from None
         if answer is None:
             raise StatusError("there is no such study here; `iris studies` lists them")
         return answer
@@ -140,6 +144,10 @@ class StatusClient:
 
     def _ledger(self) -> Ledger:
         return Ledger(self._data_dir / LEDGER_NAME, read_only=True)
+
+
+def _store(ledger: Ledger) -> LedgerStore:
+    return LedgerStore(ledger, lambda study_uid: "no gateway is running; `iris serve` goes on with it")
 
 
 def _problem(answer: httpx.Response) -> str:

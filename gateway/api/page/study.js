@@ -58,7 +58,7 @@ function head(answer, act) {
     make("div", { class: "bar" },
       make("h1", {}, nameOf(answer)), badge(answer.state)),
     answer.reason ? make("p", {}, answer.reason) : null,
-    answer.state === "receiving"
+    answer.state === "receiving" // why, in words, knows the gateway alone
       ? make("p", { class: "why" }, `Waits until all of its images have arrived${missing(answer)}; its last change: `, time(answer.updated))
       : null,
     answer.images_removed ? make("p", {}, "Images of it were removed here: ", time(answer.images_removed)) : null,

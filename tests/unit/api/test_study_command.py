@@ -5,6 +5,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from gateway.api.ledger_store import LedgerStore
+from gateway.api.store import Cut
 from gateway.cli import app
 from gateway.ledger.work import wait_with_job
 
@@ -93,3 +95,24 @@ def test_study_says_of_each_delivery_which_output_it_is_and_of_many_alike_how_ma
     ]
     assert "    warning: a warning\n" in result.stdout
     assert re.search(r"delivery\.planned +destination: pacs \(4 times\)\n", result.stdout)
+
+
+def test_study_that_is_receiving_says_for_what_it_waits_where_no_gateway_runs(world, tmp_path: Path) -> None:
+    uid = world.study()
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    for command in (["study", uid], ["studies"]):
+        result = CliRunner().invoke(app, [*command, "--config", str(tmp_path / "iris.toml")])
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert "no gateway is running; `iris serve` goes on with it" in " ".join(result.stdout.split())
+
+
+def test_reason_of_a_study_that_is_receiving_is_what_the_watch_says_and_of_another_its_own(world) -> None:
+    receiving, done = world.study(1), world.study(2)
+    world.job(done)
+    store = LedgerStore(world.ledger, lambda study_uid: f"{study_uid} waits")
+    shown = store.study(receiving)
+    assert shown is not None
+    assert shown["reason"] == f"{receiving} waits"
+    items = store.studies(state=None, since=None, cut=Cut(9))["items"]
+    reasons = {item["study_uid"]: item["reason"] for item in items}
+    assert reasons == {receiving: f"{receiving} waits", done: ""}

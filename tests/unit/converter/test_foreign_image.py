@@ -168,9 +168,7 @@ def test_gzip_that_goes_on_for_ever_behind_its_voxels_is_refused(tmp_path: Path)
     assert "holds more" in refusal(gzip.compress(changed("cal_max", 0) + bytes(50 << 20)), tmp_path)
 
 
-def test_large_image_is_never_in_memory_as_a_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_image_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With small buffers in the compressor and before the disk, of which a number is filled by chance."""
     monkeypatch.setattr(foreign_image, "_CHUNK_BYTES", 1 << 16)
     monkeypatch.setattr(nifti_file, "_BLOCK_BYTES", 1 << 16)

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import gateway.arrival.completeness as completeness_module
+from gateway.arrival import witness
 from gateway.arrival.completeness import NOT_PLANNED, Completeness
 from gateway.files.kept import FilesLost
 from gateway.ledger.completion import StudyPlan, request_completion
@@ -423,3 +424,67 @@ def test_study_that_grows_large_while_it_comes_in_passes_to_the_other_watch(book
     large.work()
     assert (small_planner.asked, large_planner.asked) == ([], [book.study_uid])
     assert book.study().state is StudyState.DONE
+
+
+@dataclass(frozen=True)
+class _ShortPauses:
+    quiet_s: float
+
+    def quiet_after_s(self, study_uid: str) -> float:
+        return self.quiet_s
+
+
+@dataclass(frozen=True)
+class _Misses:
+    missing: int
+
+    def says(self, study: StudyRow) -> witness.Testimony:
+        return witness.Testimony(self.missing, is_everything=False)
+
+
+@pytest.mark.parametrize(
+    ("released", "given", "said"),
+    [
+        (None, {}, "no association that brought some of it was released; it is closed as it is when"),
+        (False, {}, "nothing has changed for 3600 s (study.timeout_s)"),
+        (True, {}, "nothing more of it has come for 5 s (study.quiet_s)"),
+        (
+            True,
+            {"gaps": _ShortPauses(1.234)},
+            "for 1.23 s (study.quiet_adaptive, by its sender's own pauses; study.quiet_s is 5 s)",
+        ),
+        (True, {"gaps": _ShortPauses(5.0)}, "for 5 s (study.quiet_s)"),
+        (True, {"witness": _Misses(3)}, "3 images that were named for it have not come; it is closed"),
+    ],
+)
+def test_study_that_waits_says_for_what(book, released: bool | None, given: Any, said: str) -> None:
+    book.store()
+    if released is not None:
+        book.close_association(released=released)
+    watcher, _ = _watch_without_a_thread(book, lambda _: False, quiet_s=5.0, **given)
+    assert watcher.waits_for(book.study_uid) == ""
+    watcher.work()
+    assert said in watcher.waits_for(book.study_uid)
+
+
+def test_study_that_is_coming_in_says_so_and_one_that_is_complete_says_nothing(book) -> None:
+    book.store()
+    is_open = True
+    watcher, _ = _watch_without_a_thread(book, lambda _: is_open)
+    watcher.work()
+    assert "is still open" in watcher.waits_for(book.study_uid)
+    is_open = False
+    book.close_association()
+    watcher.work()
+    assert book.study().state is StudyState.DONE
+    assert watcher.waits_for(book.study_uid) == ""
+
+
+def test_study_with_a_gap_says_that_it_has_one(book) -> None:
+    book.store()
+    book.close_association()
+    watcher, planner = _watch_without_a_thread(book, lambda _: False)
+    planner.jobs = (book.planned(hold="a gap"),)
+    watcher.work()
+    watcher.work()
+    assert watcher.waits_for(book.study_uid).startswith("a volume of it has a gap; ")
