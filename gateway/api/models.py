@@ -324,7 +324,10 @@ class TurnedAway(BaseModel):
     """Somebody who was not let in, or whose association was ended."""
 
     at: str = Field(description="UTC")
-    what: str = Field(description="rejected, aborted or turned_away (no association was asked for)")
+    what: str = Field(
+        description="rejected, aborted, turned_away (no association was asked for) or declined (let in, but"
+        " without storage commitment)"
+    )
     calling_ae_title: str = Field(description="Empty where it did not come to that")
     address: str
     sentence: str = Field(description="Why")

@@ -38,6 +38,8 @@ class AskedFor:
         As the requester says.
     class_here, study_uid, series_uid
         As it is here; empty where it did not come.
+    result_path
+        Where the file of a result of ours lies, or lay, below data_dir, that knows its series; else empty.
     """
 
     sop_instance_uid: str
@@ -45,6 +47,7 @@ class AskedFor:
     class_here: str
     study_uid: str
     series_uid: str
+    result_path: str = ""
 
 
 def open_commitments(ledger: Ledger) -> list[CommitmentRow]:
@@ -67,11 +70,15 @@ def open_commitments(ledger: Ledger) -> list[CommitmentRow]:
 
 
 def asked_for(ledger: Ledger, key: int) -> list[AskedFor]:
-    """The instances of a request."""
+    """The instances of a request: what came, and results that were made here and routed back."""
     rows = ledger.read(
-        "SELECT n.sop_instance_uid, n.sop_class_uid, i.sop_class_uid AS class_here, i.study_uid, i.series_uid"
-        " FROM named_instances n LEFT JOIN instances i"
-        " ON i.sop_instance_uid = n.sop_instance_uid AND i.is_current = 1 WHERE n.list = ?",
+        "SELECT n.sop_instance_uid, n.sop_class_uid,"
+        " coalesce(i.sop_class_uid, r.sop_class_uid) AS class_here,"
+        " coalesce(i.study_uid, j.study_uid) AS study_uid, i.series_uid, r.path"
+        " FROM named_instances n"
+        " LEFT JOIN instances i ON i.sop_instance_uid = n.sop_instance_uid AND i.is_current = 1"
+        " LEFT JOIN result_objects r ON r.sop_instance_uid = n.sop_instance_uid"
+        " LEFT JOIN jobs j ON j.job_key = r.job_key WHERE n.list = ?",
         (key,),
     )
     return [AskedFor(*(value or "" for value in row)) for row in rows]

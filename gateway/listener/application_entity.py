@@ -22,7 +22,7 @@ from gateway.ledger.store import Ledger
 
 from .admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
 from .commitments import Commitments
-from .contexts import supported_contexts
+from .contexts import NO_COMMITMENT, lacks_commitment, supported_contexts
 from .door import Door
 from .endings import Ending, Endings
 from .guard import MAXIMUM_PDU_BYTES, Limits
@@ -302,6 +302,10 @@ class Listener:
 
     def _on_accepted(self, event: Event) -> None:
         self._association(event.assoc)
+        if lacks_commitment(event.assoc):
+            requestor = event.assoc.requestor
+            title, address = requestor.ae_title.strip(), requestor.address
+            self.turned_away.tell_declined(title, address, NO_COMMITMENT)
 
     def _association(self, thread: Association) -> _OpenAssociation:
         with self._lock:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 
 from gateway.adapters.contents import Contents, NotTold
 from gateway.adapters.dicom.commitment import CommitmentReport, tell
@@ -167,13 +169,22 @@ class Commitments(Worker):
         """What of it the PACS has."""
         series: dict[str, set[str]] = defaultdict(set)
         for one in asked:
-            if one.study_uid:
-                series[one.study_uid].add(one.series_uid)
+            if one.study_uid and (series_uid := one.series_uid or self._series_of_result(one)):
+                series[one.study_uid].add(series_uid)
         there: set[str] = set()
         for study_uid, series_uids in series.items():
             for contents in self._custody.pacs.of_series(study_uid, sorted(series_uids)).values():
                 there |= contents.instance_uids or set()
         return there
+
+    def _series_of_result(self, asked: AskedFor) -> str:
+        """The series of a result of ours, as its file says; empty where that is gone."""
+        path = self._ledger.path.parent / asked.result_path
+        try:
+            header = dcmread(path, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True)
+        except (OSError, InvalidDicomError):
+            return ""
+        return str(header.get("SeriesInstanceUID", ""))
 
     # -- who is told --------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ names instances.
 """
 
 from copy import copy
-from typing import Self
+from typing import Final, Self
 
 from pydicom.uid import (
     AllTransferSyntaxes,
@@ -13,12 +13,15 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 from pynetdicom import AllStoragePresentationContexts
+from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     InstanceAvailabilityNotification,
     StorageCommitmentPushModel,
     Verification,
 )
+
+NO_COMMITMENT: Final = "it asks for storage commitment, which is not accepted; see dicom.commitment"
 
 
 class _Supported(PresentationContext):
@@ -56,3 +59,9 @@ def supported_contexts(*, takes_custody: bool) -> list[PresentationContext]:
         context.transfer_syntax = [*plain]  # never deflated: what a data set becomes would have no limit
         contexts.append(context)
     return [verification, *contexts]
+
+
+def lacks_commitment(association: Association) -> bool:
+    """Whether storage commitment was asked for on an association, and not accepted."""
+    refused = (context.abstract_syntax for context in association.rejected_contexts)
+    return StorageCommitmentPushModel in refused

@@ -21,7 +21,9 @@ _WHAT = {
     "rejected": "Associations that were rejected.",
     "aborted": "Associations that were aborted for what their senders did.",
     "turned_away": "Connections that did not ask for an association in time.",
+    "declined": "Senders that asked for storage commitment, which is off.",
 }
+_MOST_DECLINED = 1000
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class TurnedAway:
         self._counts: Counter[str] = Counter()
         self._last: deque[Incident] = deque(maxlen=_KEPT)
         self._minute, self._logged = 0, 0
+        self._declined: dict[tuple[str, str], None] = {}  # the oldest first
 
     def tell(self, what: str, calling_ae_title: str, address: str, why: str) -> None:
         """Count, keep and log one."""
@@ -57,6 +60,16 @@ class TurnedAway:
             is_logged = self._logged <= _LOGGED_A_MINUTE
         if is_logged:
             log.warning(f"association_{what}", calling_ae_title=calling_ae_title, address=address, reason=why)
+
+    def tell_declined(self, calling_ae_title: str, address: str, why: str) -> None:
+        """The same of one that is let in, and lacks something: once, since it may ask with every study."""
+        with self._lock:
+            if (calling_ae_title, address) in self._declined:
+                return
+            self._declined[calling_ae_title, address] = None
+            if len(self._declined) > _MOST_DECLINED:
+                del self._declined[next(iter(self._declined))]
+        self.tell("declined", calling_ae_title, address, why)
 
     def last(self) -> Sequence[Incident]:
         """The last of them, the newest first."""

@@ -28,6 +28,7 @@ from gateway.app import App
 from gateway.config import Config
 from gateway.delivery.sending import send_files
 from gateway.demo.orthanc import Orthanc
+from gateway.listener.contexts import NO_COMMITMENT
 from gateway.workers.attempts import Backoff
 
 DEADLINE_S, HOUR_S = 30.0, 3600.0
@@ -389,9 +390,17 @@ def test_storage_commitment_is_not_accepted_where_it_is_off(gate: Any) -> None:
     entity = AE("CT")
     for uid in (StorageCommitmentPushModel, CTImageStorage):
         entity.add_requested_context(uid)
-    association = entity.associate(*gate.address)
-    assert [one.abstract_syntax for one in association.rejected_contexts] == [StorageCommitmentPushModel]
-    association.release()
+    with capture_logs() as logs:
+        for _ in range(2):
+            association = entity.associate(*gate.address)
+            refused = [one.abstract_syntax for one in association.rejected_contexts]
+            assert refused == [StorageCommitmentPushModel]
+            association.release()
+    told = gate.listener.turned_away
+    assert [(one.what, one.calling_ae_title, one.why) for one in told.last()] == [
+        ("declined", "CT", NO_COMMITMENT)
+    ]
+    assert [line["event"] for line in logs] == ["association_declined"]
 
 
 @pytest.mark.peer("orthanc")

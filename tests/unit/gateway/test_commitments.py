@@ -25,6 +25,7 @@ from gateway.listener.guard import Command
 from gateway.listener.naming import answer_to
 from gateway.listener.notices import NamingRequest, take_notice
 from gateway.workers.waits import Waits
+from tests.results import SEGMENTATION_STORAGE
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDY, SERIES, IMAGE = "1.2.3", "1.2.3.4", "1.2.3.4.1"
@@ -49,9 +50,11 @@ class Pacs:
     holds: frozenset[str] = frozenset()
     trouble: NotTold | None = None
     asked: list[str] = field(default_factory=list)
+    series: set[str] = field(default_factory=set)
 
     def of_series(self, study_uid: str, series_uids: Iterable[str]) -> Mapping[str, SeriesContents]:
         self.asked.append(study_uid)
+        self.series |= set(series_uids)
         if self.trouble is not None:
             raise self.trouble
         return {uid: SeriesContents(len(self.holds), self.holds or None) for uid in series_uids}
@@ -117,6 +120,35 @@ def test_pacs_that_only_counts_confirms_nothing(book) -> None:
     clock.at_s = 61
     worker.work()
     assert [request.failures for request in open_commitments(book.ledger)] == [{IMAGE: 0x0112}]
+
+
+@pytest.mark.parametrize(
+    ("holds", "failures"),
+    [(frozenset({IMAGE, "2.25.1"}), {}), (frozenset({IMAGE}), {"2.25.1": 0x0112})],
+    ids=["the PACS has it", "the PACS has it not"],
+)
+def test_result_of_ours_that_was_routed_back_is_committed_where_the_pacs_has_it(
+    book, holds: frozenset[str], failures: dict[str, int]
+) -> None:
+    book.begin_encoded()
+    result = Dataset()
+    result.SOPClassUID, result.SOPInstanceUID = SEGMENTATION_STORAGE, "2.25.1"
+    result.SeriesInstanceUID = "1.2.3.9"
+    path = book.data_dir / "results" / "2.25.1.dcm"
+    path.parent.mkdir()
+    result.ensure_file_meta()
+    result.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    result.save_as(path, enforce_file_format=True)
+    named = NamedList("PACS", "192.0.2.1", {IMAGE: CT, "2.25.1": SEGMENTATION_STORAGE}, None, "1.9")
+    with book.ledger.transaction() as transaction:
+        name_instances(transaction, named)
+    clock, pacs = Clock(), Pacs(holds)
+    worker = commitments(book, pacs, clock)
+    worker.work()
+    clock.at_s = 61
+    worker.work()
+    assert [request.failures for request in open_commitments(book.ledger)] == [failures]
+    assert pacs.series == {SERIES, "1.2.3.9"}
 
 
 def test_list_stands_until_it_is_reported_and_its_study_closed_and_is_erased_with_the_study(book) -> None:
