@@ -57,9 +57,15 @@ class Coarse:
         return values[:, :, level // high].repeat(across, 0).repeat(deep, 1)[:width, :depth]
 
 
-def coarsen(hu: NDArray[np.int16], spacing_mm: Spacing) -> Coarse:
-    """Average blocks of whole voxels up to about `COARSE_MM` wide; a CT of 3 mm stays as it is."""
+def coarse_factors(spacing_mm: Spacing) -> tuple[int, int, int]:
+    """How many voxels along each axis make one coarse one: those of 3 mm stay as they are."""
     across, deep, high = (max(1, int(COARSE_MM / mm + 0.1)) for mm in spacing_mm)
+    return across, deep, high
+
+
+def coarsen(hu: NDArray[np.int16], spacing_mm: Spacing) -> Coarse:
+    """Average blocks of whole voxels up to about `COARSE_MM` wide."""
+    across, deep, high = coarse_factors(spacing_mm)
     width, depth, levels = hu.shape
     shape = (-(-width // across), -(-depth // deep), -(-levels // high))
     means = np.empty(shape, np.int16)

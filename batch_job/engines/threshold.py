@@ -5,6 +5,7 @@ Adipose tissue is -190 to -30 HU, the range that body composition CT uses (Aubre
 are found by shape as well: `ct_bone`, `ct_lungs`.
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,10 +16,11 @@ from scipy import ndimage
 
 from batch_job.contract import EngineInfo, engine_facts
 from batch_job.errors import BadInput
-from batch_job.image import from_ras, to_ras
+from batch_job.image import Image, ImageSize, from_ras, to_ras
+from batch_job.resources import check_memory
 
 from . import Segmented, Work
-from .coarse import Mask, coarsen
+from .coarse import Mask, coarse_factors, coarsen
 from .ct_body import Body, find_body
 from .ct_bone import find_bone
 from .ct_lungs import AIR_HU, find_lungs, lung_plane
@@ -28,6 +30,8 @@ NAMES: Final[Mapping[int, str]] = MappingProxyType(FACTS.tasks["tissue"].labels)
 BONE, FAT, SOFT, GAS, LUNG_LEFT, LUNG_RIGHT = NAMES
 
 FAT_HU: Final = (-190, -30)
+BYTES_A_COARSE_VOXEL: Final = 64
+"""What questions of shape take by voxel of the coarse copy, as measured: 62 where all voxels are of 3 mm."""
 
 
 class Threshold:
@@ -48,8 +52,10 @@ class Threshold:
         Raises
         ------
         BadInput
-            The values are no Hounsfield units.
+            The values are no Hounsfield units, or the image is too large for this machine.
+        ComeBackLater
         """
+        _check_memory(work.image)
         ras, orientation = to_ras(work.image)
         hu = _hounsfield(ras.values)
         coarse = coarsen(hu, ras.spacing_mm)
@@ -71,6 +77,14 @@ class Threshold:
                 _label_lung(labels, lung, value, hu, body)
         work.on_progress(1.0, "done")
         return Segmented(from_ras(labels, orientation), NAMES)
+
+
+def _check_memory(image: Image) -> None:
+    """Refuse an image that memory does not do for: where voxels are of 3 mm, the coarse copy is as large."""
+    shape, factors = image.values.shape, coarse_factors(image.spacing_mm)
+    coarse_voxels = math.prod(-(-count // factor) for count, factor in zip(shape, factors, strict=True))
+    in_memory = image.values.nbytes + BYTES_A_COARSE_VOXEL * coarse_voxels
+    check_memory(ImageSize(image.values.size, in_memory), FACTS.bytes_a_voxel)
 
 
 def _label_lung(labels: NDArray[np.uint8], lung: Mask, value: int, hu: NDArray[np.int16], body: Body) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from batch_job import resources
+from batch_job.cgroup import Memory
 from batch_job.contract import engine_facts
-from batch_job.engines import NoCheckpoints, Work, load_engine
+from batch_job.engines import NoCheckpoints, Work, load_engine, threshold
 from batch_job.engines.threshold import NAMES
 from batch_job.errors import BadInput
 from batch_job.image import Image
@@ -223,3 +226,32 @@ def test_threshold_progress_rises_to_the_end(chest: Any) -> None:
 def test_threshold_info_is_what_the_contract_says() -> None:
     info, facts = load_engine("threshold").info, engine_facts("threshold")
     assert (info.name, info.version, info.weights) == ("threshold", facts.version, facts.weights)
+
+
+def test_threshold_image_whose_coarse_copy_does_not_fit_is_refused_before_any_work(
+    chest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = chest.image
+    room = resources.BASE_BYTES + image.values.nbytes + 30 * image.values.size  # the fine voxels take 8 each
+    monkeypatch.setattr(resources, "memory", lambda: Memory(room, room))
+    told: list[float] = []
+    with pytest.raises(BadInput, match="million voxels need"):
+        load_engine("threshold").segment(work_on(image, lambda share, what: told.append(share)))
+    assert told == []
+    finer = Image(image.values, np.diag([0.5, 0.5, 3, 1]))
+    load_engine("threshold").segment(work_on(finer))  # the same voxels, and a small coarse copy
+
+
+def test_threshold_takes_no_more_memory_than_it_asks_for(chest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        threshold, "check_memory", lambda size, each: asked.append(size.bytes + size.voxels * each)
+    )
+    image = chest.image
+    tracemalloc.start()
+    try:
+        load_engine("threshold").segment(work_on(image))
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.3 * asked[0] < taken < asked[0] - image.values.nbytes
