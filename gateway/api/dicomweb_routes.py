@@ -18,7 +18,15 @@ from .parts import Parts, UnusableType, boundary_of
 from .problems import DOCUMENTED, NOT_IN_THE_CLOUD, documented
 from .senders import StudyDoor
 from .store import NotHere
-from .store_response import JSON_TYPE, XML_TYPE, encoded, http_status, media_type_of, response_module
+from .store_response import (
+    JSON_TYPE,
+    XML_TYPE,
+    encoded,
+    http_status,
+    in_words,
+    media_type_of,
+    response_module,
+)
 
 THREADS: Final = 8
 """So many requests write at the same time. They are others than those that answer whoever asks."""
@@ -39,9 +47,8 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         "description": "some are stored, or kept aside: warnings or failures stand in the answer",
         **_ANSWERS,
     },
-    400: {"description": "the body cannot be parsed, and nothing of it is stored", **_ANSWERS},
     409: {"description": "none is stored; why stands in the answer", **_ANSWERS},
-    **documented(406, 415, 503),
+    **documented(400, 406, 415, 503),
     **NOT_IN_THE_CLOUD,
 }
 
@@ -101,6 +108,8 @@ async def _store(
 ) -> Response:
     if door is None:
         raise NotHere("DICOM objects are taken by gateways only; send them to the gateway of the site")
+    if study_uid is not None and not door.knows_as_uid(study_uid):
+        raise HTTPException(400, "the address names no study: what follows /studies/ is no UID (PS3.5 9.1)")
     boundary, media_type = _checked(request)
     address = request.client.host if request.client else ""
     sender = BACKFILLED if BACKFILL_HEADER in request.headers else request.state.caller
@@ -115,8 +124,12 @@ async def _store(
         return Response(status_code=400)  # nobody reads it
     finally:
         await threads.run(lambda: opened.close(whole=parts.is_whole))
+    status, said = http_status(parts.stored, parts.others), in_words(parts.stored, parts.others)
+    if status == 400:
+        raise HTTPException(400, said)
     answer = encoded(response_module(parts.stored, parts.others), media_type)
-    return Response(answer, http_status(parts.stored, parts.others), media_type=media_type)
+    headers = {"Warning": f'299 iris "{said}"'} if said else None  # PS3.18 has no other place for words
+    return Response(answer, status, headers, media_type)
 
 
 def _checked(request: Request) -> tuple[bytes, str]:

@@ -47,5 +47,8 @@ class StudyDoor(Protocol):
     def open(self, sender: str, address: str, study_uid: str | None) -> Sending | str:
         """Let one in, or say why not; the sender is named as its token, and a study where it is for one."""
 
+    def knows_as_uid(self, study_uid: str) -> bool:
+        """Whether it is a UID at all (PS3.5 9.1)."""
+
     def turn_away(self, address: str, why: str) -> object:
         """Tell a person that one was not let in."""

@@ -4,6 +4,7 @@ PS3.18 10.5.3 and I.2, PS3.3 C.12.1.1.19 (the module), PS3.18 F.2 (JSON), PS3.19
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 from xml.etree import ElementTree
@@ -17,6 +18,14 @@ XML_TYPE: Final = "application/dicom+xml"
 
 CANNOT_UNDERSTAND: Final = 0xC000
 OUT_OF_RESOURCES: Final = 0xA700
+
+_IN_WORDS: Final = {
+    0xB007: "kept aside for a person to look at: contradictory or damaged",
+    CANNOT_UNDERSTAND: "not taken: cannot be parsed, or lacks its UIDs",
+    0xC409: "not taken: of another study than the address says",
+    OUT_OF_RESOURCES: "not taken: no room, send again later",
+    0xA710: "not taken: longer than dicom.max_object_mb",
+}
 
 Item = dict[str, object]
 """A data set: its attributes by keyword; a list is a sequence."""
@@ -97,6 +106,26 @@ def response_module(stored: Sequence[Stored], others: int) -> Item:
         "OtherFailuresSequence": nameless,
     }
     return {"RetrieveURL": "", **{name: items for name, items in sequences.items() if items}}
+
+
+def in_words(stored: Sequence[Stored], others: int) -> str:
+    """What became of those that are not simply stored, in one sentence of ASCII; empty where all are.
+
+    Parameters
+    ----------
+    others
+        Parts that were no objects at all.
+    """
+    if not stored and not others:
+        return "the body has no part"
+    counts = Counter(each.status for each in stored if each.status)
+    said = [
+        f"{number} {_IN_WORDS.get(status, 'not taken')} (0x{status:04X})"
+        for status, number in sorted(counts.items())
+    ]
+    if others:
+        said.append(f"{others} parts are not whole, or not application/dicom")
+    return f"of {len(stored) + others} parts: {'; '.join(said)}" if said else ""
 
 
 def encoded(module: Item, media_type: str) -> bytes:

@@ -16,6 +16,7 @@ from gateway.ledger.store import Ledger
 
 from .admission import Admission
 from .endings import Ending, Endings
+from .header import is_valid_uid
 from .incoming import IncomingFile, IncomingFolder
 from .intake import Intake, Said, Sender, Taken
 from .places import Places
@@ -67,6 +68,10 @@ class StowDoor:
             request = StowRequest(self, self._shared, Sender(sender, self._count), address, said)
             self._open.add(request)
         return request
+
+    def knows_as_uid(self, study_uid: str) -> bool:
+        """Whether it is a UID at all (PS3.5 9.1)."""
+        return is_valid_uid(study_uid)
 
     def turn_away(self, address: str, why: str) -> None:
         """Log, count and keep that a request was not let in."""

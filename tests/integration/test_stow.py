@@ -299,6 +299,7 @@ def test_object_with_a_transfer_syntax_that_is_none_is_not_taken(site: Site, sli
     dcmwrite(stream, slices[0], implicit_vr=False, little_endian=True)
     answer = site.post(_body(stream.getvalue()))
     assert answer.status_code == 409
+    assert "1 not taken: cannot be parsed" in answer.headers["warning"]
     assert _answered(answer) == {
         "FailedSOPSequence": [(slices[0].SOPInstanceUID, CANNOT_UNDERSTAND)],
     }
@@ -312,8 +313,20 @@ def test_object_of_another_study_than_the_address_says_fails(site: Site, slices:
         "ReferencedSOPSequence": [(slices[1].SOPInstanceUID, None)],
         "FailedSOPSequence": [(slices[0].SOPInstanceUID, NOT_OF_THIS_STUDY)],
     }
-    assert site.post(_body(_file(slices[0])), "not/a/uid".replace("/", ".")).status_code == 409
+    assert answer.headers["warning"] == (
+        '299 iris "of 2 parts: 1 not taken: of another study than the address says (0xC409)"'
+    )
     assert {row.reason for row in site.gate.quarantine()} == {"another_study"}
+
+
+@pytest.mark.parametrize("study", ["abc", "not.a.uid", "1.2..3", f"1.{'2' * 63}"])
+def test_address_without_a_uid_is_refused_and_nothing_is_read(
+    site: Site, slices: list[Dataset], study: str
+) -> None:
+    answer = site.post(_body(_file(slices[0])), study)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "is no UID" in answer.json()["detail"]
+    assert site.gate.quarantine() == site.gate.instances() == []
 
 
 def test_body_of_another_type_is_refused(site: Site, slices: list[Dataset]) -> None:
@@ -338,7 +351,9 @@ def test_answer_in_a_type_that_there_is_not_is_refused(site: Site, slices: list[
 
 def test_body_without_a_part_is_bad(site: Site) -> None:
     for body in ("", "no boundary at all", f"--{BOUNDARY}--\r\n", f"--{BOUNDARY}\r\nbad header"):
-        assert site.post(body.encode()).status_code == 400
+        answer = site.post(body.encode())
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert "part" in answer.json()["detail"]
     assert site.endings() == []
 
 

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.api.store_response import JSON_TYPE, XML_TYPE, http_status, media_type_of
+from gateway.api.store_response import JSON_TYPE, XML_TYPE, http_status, in_words, media_type_of
+from gateway.listener.statuses import (
+    CANNOT_UNDERSTAND,
+    KEPT_ASIDE,
+    NOT_OF_THIS_STUDY,
+    OUT_OF_RESOURCES,
+    TOO_LONG,
+)
 
 
 @dataclass(frozen=True)
@@ -53,3 +60,13 @@ def test_answer_is_in_the_type_that_is_preferred(accept: str, media_type: str | 
 )
 def test_status_says_how_much_of_it_is_stored(statuses: tuple[int, ...], others: int, status: int) -> None:
     assert http_status([Done(each) for each in statuses], others) == status
+
+
+def test_every_status_that_is_answered_has_words() -> None:
+    answered = {KEPT_ASIDE, CANNOT_UNDERSTAND, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES, TOO_LONG}
+    for status in answered:
+        said = in_words([Done(0), Done(status)], 0)
+        assert said.startswith("of 2 parts: 1 ")
+        assert len(said) > len("of 2 parts: 1 not taken (0xC000)")
+    assert in_words([Done(0)], 0) == ""
+    assert in_words([], 2) == "of 2 parts: 2 parts are not whole, or not application/dicom"
