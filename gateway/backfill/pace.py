@@ -1,5 +1,6 @@
 """When the next study may be fetched: so many in an hour, and at certain times of the day only."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -38,6 +39,9 @@ class Window:
             raise ValueError(f"{text!r} begins when it ends; leave it out for the whole day")
         return found
 
+    def __str__(self) -> str:
+        return f"{self.begin:%H:%M} to {self.end:%H:%M}"
+
     @property
     def length_h(self) -> float:
         """How long it is; hours."""
@@ -48,6 +52,15 @@ class Window:
         """Seconds until it is open; 0 while it is."""
         since_begin = (now - datetime.combine(now.date(), self.begin, now.tzinfo)) % _DAY
         return 0.0 if since_begin < timedelta(hours=self.length_h) else (_DAY - since_begin).total_seconds()
+
+    def passes_s(self, open_s: float, now: datetime) -> float:
+        """Seconds until it was open for so many of them, closed times among them."""
+        closed_s = self.opens_in_s(now)
+        length_s = self.length_h * HOUR_S
+        begin = datetime.combine(now.date(), self.begin, now.tzinfo)
+        gone_s = 0.0 if closed_s else ((now - begin) % _DAY).total_seconds()
+        nights = max(0, math.ceil((gone_s + open_s) / length_s) - 1)  # that it closes before that
+        return closed_s + open_s + nights * (_DAY.total_seconds() - length_s)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,15 +19,23 @@ if TYPE_CHECKING:
     from gateway.backfill.missing import Inquiry, MissingStudy, Wanted
     from gateway.backfill.pace import Limits
     from gateway.config import Config
-    from gateway.ledger.store import Ledger
 
-_DATES = ["%Y-%m-%d"]
 _STUDY = "study"
+_DAY = "YYYY-MM-DD"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day; write one as 2026-11-30") from None
 
 
 def backfill(
-    since: Annotated[datetime, typer.Option(formats=_DATES, help="First study date")],
-    until: Annotated[datetime | None, typer.Option(formats=_DATES, help="Last study date; today")] = None,
+    since: Annotated[date, typer.Option(parser=_day, metavar=_DAY, help="First study date")],
+    until: Annotated[
+        date | None, typer.Option(parser=_day, metavar=_DAY, help="Last study date; today")
+    ] = None,
     modality: Annotated[str, typer.Option(help="Only series of this modality: CT")] = "",
     limit_per_hour: Annotated[int, typer.Option(min=0, help="So many studies in an hour; 0: no limit")] = 0,
     between: Annotated[str, typer.Option(metavar="HH:MM-HH:MM", help="Only at this time of the day")] = "",
@@ -45,51 +52,22 @@ def backfill(
         window = Window.parse(between) if between else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--between") from None
-    last = (until or datetime.now().astimezone()).date()
-    if last < since.date():
+    last = until or datetime.now().astimezone().date()
+    if last < since:
         if until is None:
             raise typer.BadParameter("that day is still to come", param_hint="--since")
         raise typer.BadParameter("it is before --since", param_hint="--until")
     with plain_errors():
         settings = load_config(config)
-        wanted, limits = Wanted(since.date(), last, modality.upper()), Limits(limit_per_hour, window)
+        wanted, limits = Wanted(since, last, modality.upper()), Limits(limit_per_hour, window)
         _backfill(settings, wanted, limits, dry_run=dry_run, as_json=as_json)
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """What is missing, and what it takes.
-
-    Parameters
-    ----------
-    per_hour
-        So many studies are fetched and segmented in an hour; None: as many as can be.
-    """
-
-    studies: int
-    images: int
-    per_hour: int | None
-    hours: float | None
-    usd: float | None
-
-    def sentence(self, limits: "Limits", *, at_batch: bool) -> str:
-        """For a person."""
-        said = f"{self.studies} studies with {self.images} images are missing here"
-        if not self.studies:
-            return f"{said}: nothing is to be done"
-        if self.hours is not None:
-            said += f"; at {self.per_hour} an hour that is {self.hours:.1f} hours"
-        if limits.window is not None:
-            said += f", {limits.window.length_h:g} hours a day"
-        if at_batch:
-            cost = "not known: no run at AWS Batch was priced yet" if self.usd is None else f"{self.usd:.2f}"
-            said += f"; about so many dollars, at one job a study: {cost}"
-        return said
 
 
 def _backfill(config: "Config", wanted: "Wanted", limits: "Limits", *, dry_run: bool, as_json: bool) -> None:
     from gateway.backfill.missing import Inquiry
+    from gateway.backfill.plan import plan
     from gateway.files.names import LEDGER_NAME
+    from gateway.ledger.backfill import usd_of_a_job
     from gateway.ledger.store import Ledger
 
     peer = _pacs(config)
@@ -104,32 +82,29 @@ def _backfill(config: "Config", wanted: "Wanted", limits: "Limits", *, dry_run: 
         try:
             missing = inquiry.of_days(wanted, lambda day: tell(f"asking {peer}", day, wanted.days))
         except KeyboardInterrupt:
+            if as_json:
+                print_json({"stopped": True})
             fail("stopped before anything was fetched")
-        sums = _sums(ledger, missing, limits, config)
+        at_batch, now = config.queue.backend == "batch", config.site.local(datetime.now(UTC))
+        planned = plan(
+            missing,
+            limits,
+            now,
+            jobs_per_hour=config.queue.max_jobs_per_hour,
+            usd_of_a_job=usd_of_a_job(ledger) if at_batch else None,
+        )
         if not as_json:
-            out.print(sums.sentence(limits, at_batch=config.queue.backend == "batch"))
+            out.print(planned.sentence(limits, now, at_batch=at_batch))
         done: dict[str, Any] = {}
         if folder is not None and missing:
             done = _fetch(config, inquiry, folder, limits, missing, tell)
     if as_json:
-        print_json({**vars(sums), **done})
+        print_json({**vars(planned), **done})
+    of_all = f"of {planned.studies} studies"
+    if done.get("stopped"):
+        fail(f"stopped: {done['fetched']} {of_all} were fetched; the same command goes on")
     if done.get("failed"):
-        fail(f"{done['failed']} of {sums.studies} studies could not be fetched; the same command tries again")
-
-
-def _sums(ledger: "Ledger", missing: "list[MissingStudy]", limits: "Limits", config: "Config") -> _Sums:
-    from gateway.ledger.backfill import usd_of_a_job
-
-    usd = usd_of_a_job(ledger) if config.queue.backend == "batch" else None
-    allowed = [limit for limit in (limits.per_hour, config.queue.max_jobs_per_hour) if limit]
-    per_hour = min(allowed, default=None)
-    return _Sums(
-        len(missing),
-        sum(study.missing for study in missing),
-        per_hour,
-        None if per_hour is None else len(missing) / per_hour,
-        None if usd is None else usd * len(missing),
-    )
+        fail(f"{done['failed']} {of_all} could not be fetched; the same command tries again")
 
 
 def _fetch(
@@ -154,12 +129,14 @@ def _fetch(
     pace = Pace(limits, lambda: config.site.local(datetime.now(UTC)))
     course = Course(fetching.fetch, pace, say, lambda done: tell("fetching studies", done, len(missing)))
     tell("fetching studies", 0, len(missing))
+    is_stopped = False
     try:
         course.run(missing)
     except KeyboardInterrupt:
-        fail(f"stopped: {course.fetched} of {len(missing)} studies were fetched; the same command goes on")
-    say(f"{course.fetched} of {len(missing)} studies were fetched")
-    return {"fetched": course.fetched, "failed": course.failed}
+        is_stopped = True
+    else:
+        say(f"{course.fetched} of {len(missing)} studies were fetched")
+    return {"fetched": course.fetched, "failed": course.failed, "stopped": is_stopped}
 
 
 def _pacs(config: "Config") -> "Peer":

@@ -189,11 +189,22 @@ def test_backfill_fetches_what_is_missing_once_behind_live_studies(
         {"studies": 2, "images": 2 * SLICES - 1, "per_hour": None, "hours": None, "usd": None},
     )
 
+    stopped = site.process(*EVERYTHING, "--limit-per-hour", "1", "--json")
+    until(lambda: len(site.read("SELECT 1 FROM instances")) == 2 * SLICES)
+    until(lambda: "waits for the next one" in (site.folder / "backfill.log").read_text())
+    stopped.terminate()
+    assert stopped.wait(DEADLINE_S) == 1
+    said = (site.folder / "backfill.log").read_text()
+    plan = {"studies": 2, "images": 2 * SLICES - 1, "per_hour": 1, "hours": 2.0, "usd": None}
+    answer, _ = json.JSONDecoder().raw_decode(said[said.index("{") :])
+    assert answer == {**plan, "fetched": 1, "failed": 0, "stopped": True}
+    assert "iris: stopped: 1 of 2 studies were fetched; the same command goes on" in said
+    assert ("C-MOVE" in said) is not with_get
+
     first = iris(*EVERYTHING, "--limit-per-hour", "36000", *options)
     assert first.returncode == 0, first.stderr
     said = json.loads(first.stdout)
-    assert (said["fetched"], said["failed"]) == (2, 0)
-    assert ("C-MOVE" in first.stderr) is not with_get
+    assert (said["fetched"], said["failed"], said["stopped"]) == (1, 0, False)
     assert sorted(
         site.read("SELECT study_uid, sender, count(*) FROM instances GROUP BY study_uid, sender")
     ) == [
@@ -220,7 +231,10 @@ def test_backfill_without_a_pacs_or_with_a_wrong_time_says_so(iris: Run) -> None
     )
     for wrong in (("--between", "20-06"), ("--until", "2026-10-31"), ("--limit-per-hour", "-1")):
         assert iris("backfill", "--since", "2026-11-01", *wrong).returncode == 2
-    assert iris("backfill", "--since", "yesterday").returncode == 2
+    for option in (("--since", "yesterday"), ("--since", "2026-11-01", "--until", "2026-02-30")):
+        said = iris("backfill", *option)
+        assert said.returncode == 2
+        assert f"'{option[-1]}' is no day; write one as 2026-11-30" in said.stderr
     assert "still to come" in iris("backfill", "--since", "2999-01-01").stderr
 
 

@@ -67,3 +67,18 @@ def test_closed_window_says_when_it_goes_on() -> None:
     assert pace.wait() == (8 * HOUR_S, "it goes on at 20:00")
     clocks.wall = clocks.wall.replace(hour=23)
     assert pace.wait()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("hour", "open_h", "passes_h"),
+    [
+        (22, 0, 0),
+        (22, 8, 8),
+        (22, 9, 23),  # eight hours of this night, fourteen of the day, one of the next night
+        (12, 10, 18),
+        (12, 10.5, 32.5),
+        (12, 30, 8 + 10 + 14 + 10 + 14 + 10),
+    ],
+)
+def test_window_knows_when_it_was_open_for_so_long(hour: int, open_h: float, passes_h: float) -> None:
+    assert NIGHT.passes_s(open_h * HOUR_S, Clocks(hour).wall) == passes_h * HOUR_S
