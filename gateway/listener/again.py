@@ -11,7 +11,7 @@ from gateway.files.kept import is_lost, is_there
 from gateway.ledger.records import InstanceRow
 
 from .archive import Archive, content_digest
-from .attributes import identifying, identifying_digest
+from .attributes import identifying_digest
 from .header import ReadInstance, read_instance
 from .refusals import Damaged, NotReadable
 from .same_pixels import decode_alike
@@ -50,7 +50,7 @@ def came_again(archive: Archive, known: InstanceRow, read: ReadInstance, path: P
     if not _is_sound(archive, known):
         return Again.REPLACED
     kept = archive.data_dir / known.path
-    if not is_same_syntax and identifying(read_instance(kept).header) == identifying(read.header):
+    if not is_same_syntax and read_instance(kept).identifying == read.identifying:
         return Again.RECODED
     if not decode_alike(kept, path):
         raise Damaged("same_uid_other_pixels", "the same SOP Instance UID is kept with other pixels")
@@ -97,7 +97,7 @@ def _again_after_removal(archive: Archive, known: InstanceRow, read: ReadInstanc
         It contradicts them.
     """
     if known.transfer_syntax_uid != read.transfer_syntax_uid:
-        is_recoded = known.identifying_sha256 in ("", identifying_digest(read.header))
+        is_recoded = known.identifying_sha256 in ("", identifying_digest(read.identifying))
         return Again.REMOVED if is_recoded else Again.CORRECTED
     if archive.is_named_for(known.path, content_digest(read)):
         return Again.REMOVED

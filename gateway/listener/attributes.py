@@ -75,8 +75,13 @@ def header_text(header: Dataset, keyword: str) -> str:
 
 def header_number(header: Dataset, keyword: str) -> int | None:
     """An attribute of a header as a whole number; None when it is absent or unreadable."""
+    return whole_number(header_text(header, keyword))
+
+
+def whole_number(text: str) -> int | None:
+    """A text as a whole number; None where it is none."""
     try:
-        return int(header_text(header, keyword))
+        return int(text)
     except ValueError:
         return None
 
@@ -86,9 +91,9 @@ def identifying(header: Dataset) -> tuple[str, ...]:
     return tuple(header_text(header, keyword) for keyword in _IDENTIFYING)
 
 
-def identifying_digest(header: Dataset) -> str:
+def identifying_digest(said: tuple[str, ...]) -> str:
     """A digest of the same, to compare with when the file is not here any more."""
-    return hashlib.sha256(repr(identifying(header)).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def geometry_digest(header: Dataset) -> str:

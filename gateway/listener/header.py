@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,34 +15,39 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.uid import (
     UID,
-    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR
 
+from converter.results.header import is_our_own
 from gateway.ledger.corrections import SEGMENTATIONS
 
-from .attributes import geometry_digest, header_number, header_text
+from .attributes import geometry_digest, header_text, identifying
 from .elements import check_elements
+from .pixels import (
+    ELEMENT_HEADER_BYTES,
+    IMAGES_OF_USE,
+    check_encapsulated_pixels,
+    check_may_lack_pixels,
+    check_native_pixels,
+)
 from .refusals import Damaged, NotReadable
 
-IMAGES_OF_USE = frozenset(
-    {
-        CTImageStorage,
-        MRImageStorage,
-        EnhancedCTImageStorage,
-        EnhancedMRImageStorage,
-        LegacyConvertedEnhancedCTImageStorage,
-        LegacyConvertedEnhancedMRImageStorage,
-    }
+FILED = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "PatientID",
+    "AccessionNumber",
+    "StudyDate",
+    "StudyDescription",
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
 )
-"""SOP classes whose instances can be slices of a volume."""
+"""The attributes under which an instance is filed."""
 _READ_AGAIN = IMAGES_OF_USE.union(SEGMENTATIONS)
 """Those of which more than what is filed is read later."""
 
@@ -57,15 +62,18 @@ _UID_LETTERS = 64
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _FILE_META_AT = 132
 _GROUP_2 = b"\x02\x00"
-_ITEM = b"\xfe\xff\x00\xe0"
-_SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
 
 
 @dataclass(frozen=True)
 class ReadInstance:
-    """The header of one file and the digests of its parts."""
+    """What is known of one file: what its header says, and digests of its parts."""
 
-    header: Dataset
+    texts: Mapping[str, str]
+    """The attributes of `FILED`, as text."""
+    identifying: tuple[str, ...]
+    """What says whose it is (`attributes.identifying`)."""
+    is_our_own: bool
+    """Whether this software made it."""
     transfer_syntax_uid: str
     header_sha256: str
     pixel_sha256: str
@@ -74,7 +82,32 @@ class ReadInstance:
 
     def text(self, keyword: str) -> str:
         """An attribute as plain text; empty when it is absent or unreadable."""
-        return header_text(self.header, keyword)
+        return self.texts[keyword]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A header, and where in its file it stands."""
+
+    header: Dataset
+    dataset_at: int
+    pixels_at: int | None
+    """Where the element of pixel data begins; None where there is none, or the data set is deflated."""
+    transfer_syntax: UID
+    geometry_sha256: str
+
+    def read(self, header_sha256: str, pixel_sha256: str, size_bytes: int) -> ReadInstance:
+        """What is known of the file, with its digests."""
+        return ReadInstance(
+            texts={keyword: header_text(self.header, keyword) for keyword in FILED},
+            identifying=identifying(self.header),
+            is_our_own=is_our_own(self.header),
+            transfer_syntax_uid=str(self.transfer_syntax),
+            header_sha256=header_sha256,
+            pixel_sha256=pixel_sha256,
+            geometry_sha256=self.geometry_sha256,
+            size_bytes=size_bytes,
+        )
 
 
 def read_instance(path: Path) -> ReadInstance:
@@ -89,24 +122,32 @@ def read_instance(path: Path) -> ReadInstance:
     OSError
     """
     with path.open("rb") as stream:
-        dataset_at = _end_of_file_meta(stream)
-        header, pixels_at = _parsed(stream, dataset_at)
-        geometry_sha256 = geometry_digest(header)
-        transfer_syntax = _transfer_syntax(header)
-        size_bytes = os.fstat(stream.fileno()).st_size
+        parsed = parse(stream)
+        dataset_at, pixels_at, size_bytes = parsed.dataset_at, parsed.pixels_at, _size_of(stream)
         # A deflated data set hides where its pixels begin: its digest stands for both parts.
-        deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
+        deflated = parsed.transfer_syntax == DeflatedExplicitVRLittleEndian
         if not deflated:
-            _check_pixels(stream, pixels_at, header, transfer_syntax)
+            _check_pixels(stream, pixels_at, parsed.header, parsed.transfer_syntax)
         pixels_from = pixels_at or (dataset_at if deflated else size_bytes)
-        return ReadInstance(
-            header=header,
-            transfer_syntax_uid=str(transfer_syntax),
-            header_sha256=_digest(stream, dataset_at, pixels_at or size_bytes),
-            pixel_sha256=_digest(stream, pixels_from, size_bytes),
-            geometry_sha256=geometry_sha256,
-            size_bytes=size_bytes,
+        return parsed.read(
+            _digest(stream, dataset_at, pixels_at or size_bytes),
+            _digest(stream, pixels_from, size_bytes),
+            size_bytes,
         )
+
+
+def parse(stream: BinaryIO) -> Parsed:
+    """Parse a DICOM file, which lies on the disk or in memory, up to its pixel data.
+
+    Raises
+    ------
+    NotReadable, OSError
+        As `read_instance`.
+    """
+    dataset_at = _end_of_file_meta(stream)
+    header, pixels_at = _parsed(stream, dataset_at)
+    geometry_sha256 = geometry_digest(header)
+    return Parsed(header, dataset_at, pixels_at, _transfer_syntax(header), geometry_sha256)
 
 
 def uids_of_file_meta(path: Path) -> tuple[str, str]:
@@ -132,6 +173,13 @@ def _transfer_syntax(header: Dataset) -> UID:
 def _bytes_at(stream: BinaryIO, start: int, length: int) -> bytes:
     stream.seek(start)
     return stream.read(length)
+
+
+def _size_of(stream: BinaryIO) -> int:
+    at = stream.tell()
+    size_bytes = stream.seek(0, os.SEEK_END)
+    stream.seek(at)
+    return size_bytes
 
 
 def _digest(stream: BinaryIO, start: int, end: int) -> str:
@@ -181,7 +229,7 @@ def _read_inflated(plain: BinaryIO, meta: FileMetaDataset) -> Dataset:
 
 
 def _parse(stream: BinaryIO, read: Callable[[], Dataset]) -> tuple[Dataset, int | None]:
-    size_bytes = os.fstat(stream.fileno()).st_size
+    size_bytes = _size_of(stream)
     try:
         header = read()
         at = stream.tell()
@@ -277,44 +325,10 @@ def _end_of_file_meta(stream: BinaryIO) -> int:
 
 
 def _check_pixels(stream: BinaryIO, pixels_at: int | None, header: Dataset, transfer_syntax: UID) -> None:
-    if pixels_at is not None:
-        _check_pixels_are_whole(stream, pixels_at, header, transfer_syntax)
-    elif header_text(header, "SOPClassUID") in IMAGES_OF_USE:
-        raise Damaged("no_pixels", "the image has no pixel data; send it again")
-
-
-def _check_pixels_are_whole(stream: BinaryIO, pixels_at: int, header: Dataset, transfer_syntax: UID) -> None:
-    if transfer_syntax.is_encapsulated:
-        if not _fragments_are_whole(stream, pixels_at + 12):
-            raise Damaged("pixels_cut_short", "the compressed pixel data has no end; send it again")
-        return
-    order = "little" if transfer_syntax.is_little_endian else "big"
-    explicit = not transfer_syntax.is_implicit_VR
-    value_at = pixels_at + (12 if explicit else 8)
-    length = int.from_bytes(_bytes_at(stream, value_at - 4, 4), order)  # type: ignore[arg-type]
-    present = os.fstat(stream.fileno()).st_size - value_at
-    expected = _expected_pixel_bytes(header)
-    if present < length or (expected is not None and length < expected):
-        needed = max(length, expected or 0)
-        raise Damaged(
-            "pixels_cut_short", f"the pixel data has {min(present, length)} of {needed} bytes; send it again"
-        )
-
-
-def _fragments_are_whole(stream: BinaryIO, at: int) -> bool:
-    """Walk the items of encapsulated pixel data to their delimiter (PS3.5 A.4)."""
-    while (item := _bytes_at(stream, at, 8))[:4] == _ITEM:
-        at += 8 + int.from_bytes(item[4:], "little")
-    return item[:4] == _SEQUENCE_DELIMITER
-
-
-def _expected_pixel_bytes(header: Dataset) -> int | None:
-    """How many bytes native pixel data should have (PS3.5 8.1.1); None when the header does not say."""
-    numbers = [header_number(header, k) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
-    if any(n is None for n in numbers):
-        return None
-    rows, columns, samples, bits = (n or 0 for n in numbers)
-    frames = header_number(header, "NumberOfFrames") or 1
-    if header_text(header, "PhotometricInterpretation").startswith("YBR_FULL_422"):
-        samples = 2
-    return rows * columns * samples * frames * bits // 8
+    if pixels_at is None:
+        check_may_lack_pixels(header)
+    elif transfer_syntax.is_encapsulated:
+        check_encapsulated_pixels(stream, pixels_at)
+    else:
+        element_header = _bytes_at(stream, pixels_at, ELEMENT_HEADER_BYTES)
+        check_native_pixels(header, transfer_syntax, element_header, _size_of(stream) - pixels_at)

@@ -15,6 +15,9 @@ from typing import BinaryIO, Final
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
+from .coming import ComingInstance
+from .header import ReadInstance, read_instance
+
 ROOM_IS_ASKED_EVERY_BYTES = 16_000_000
 MAX_OBJECT_BYTES = 8_192_000_000
 _PREAMBLE: Final = bytes(128) + b"DICM"
@@ -40,6 +43,7 @@ class IncomingFile:
         self._has_room = has_room
         self._left_bytes = max_object_bytes
         self._unasked_bytes = 0
+        self._coming = ComingInstance()
         self.path = folder / f"{uuid.uuid4().hex}.part"
         self.error: OSError | None = None
         self._stream: BinaryIO | None = None
@@ -63,6 +67,7 @@ class IncomingFile:
             try:
                 self._ask_for_room(len(data))
                 self._stream.write(data)
+                self._coming.feed(data)
             except OSError as error:
                 self.error = error
                 self.remove()  # it may be what fills the disk
@@ -76,6 +81,16 @@ class IncomingFile:
             self._unasked_bytes = 0
             if not self._has_room():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def read(self) -> ReadInstance:
+        """What is known of it now that all of it is here.
+
+        Raises
+        ------
+        NotReadable, OSError
+            As `header.read_instance`.
+        """
+        return self._coming.read(self.path) or read_instance(self.path)
 
     def make_durable(self) -> None:
         """Flush and fsync the content.

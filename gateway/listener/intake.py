@@ -12,7 +12,6 @@ from pathlib import Path
 import structlog
 from pydicom.uid import UID
 
-from converter.results.header import is_our_own
 from gateway.adapters.durable import file_digest
 from gateway.files.locks import DataLocks
 from gateway.ledger.corrections import SEGMENTATIONS
@@ -41,9 +40,10 @@ from gateway.ledger.transaction import Transaction
 
 from .again import Again, came_again, check_our_own
 from .archive import Archive, content_digest, uid_part
-from .attributes import header_number, identifying_digest
-from .header import IMAGES_OF_USE, ReadInstance, read_instance, uids_of_file_meta
+from .attributes import identifying_digest, whole_number
+from .header import ReadInstance, read_instance, uids_of_file_meta
 from .incoming import IncomingFile
+from .pixels import IMAGES_OF_USE
 from .refusals import Damaged, NotReadable
 from .statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES, SUCCESS
 
@@ -124,7 +124,7 @@ class Intake:
         """Take one received object; `said` is what its request says of it."""
         try:
             incoming.make_durable()
-            return self._take_file(incoming.path, sender, said)
+            return self._take_file(incoming.path, incoming.read, sender, said)
         except (OSError, sqlite3.Error) as error:
             log.error(
                 "instance_not_durable", error=type(error).__name__, number=getattr(error, "errno", None)
@@ -147,14 +147,16 @@ class Intake:
         with self._locks.instances.of(path.name):
             if is_known_file(self._ledger, name) or not path.exists():
                 return False
-            self._take_file(path, FOUND, NOTHING_SAID)
+            self._take_file(path, lambda: read_instance(path), FOUND, NOTHING_SAID)
             if path.exists() and not is_known_file(self._ledger, name):
                 path.unlink()  # the same as a known one, whose own file is sound
             return True
 
-    def _take_file(self, path: Path, sender: Sender, said: Said) -> Taken:
+    def _take_file(
+        self, path: Path, reading: Callable[[], ReadInstance], sender: Sender, said: Said
+    ) -> Taken:
         try:
-            read = read_instance(path)
+            read = reading()
         except NotReadable as unreadable:
             status = KEPT_ASIDE if isinstance(unreadable, Damaged) else CANNOT_UNDERSTAND
             named = uids_of_file_meta(path)
@@ -269,7 +271,7 @@ class Intake:
             sop_class_uid=read.text("SOPClassUID"),
             transfer_syntax_uid=read.transfer_syntax_uid,
             modality=read.text("Modality"),
-            series_number=header_number(read.header, "SeriesNumber"),
+            series_number=whole_number(read.text("SeriesNumber")),
             series_description=read.text("SeriesDescription"),
             path=kept,
             size_bytes=read.size_bytes,
@@ -280,13 +282,13 @@ class Intake:
             why_not=why_not,
             sender=sender.ae_title,
             may_be_correction=read.text("SOPClassUID") in SEGMENTATIONS,
-            identifying_sha256=identifying_digest(read.header),
+            identifying_sha256=identifying_digest(read.identifying),
         )
 
 
 def _usefulness(read: ReadInstance) -> tuple[bool, str]:
     """Whether an instance can be a slice of a volume, and why not."""
-    if is_our_own(read.header):
+    if read.is_our_own:
         return False, "a result of this software"
     sop_class = UID(read.text("SOPClassUID"))
     if sop_class not in IMAGES_OF_USE:

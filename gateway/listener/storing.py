@@ -74,8 +74,8 @@ class Storing:
         if fragment.is_last:
             command = self._command
             status = self._take(self._association, self._incoming, _request(command.elements))
-            self.give_up()
             self._reply(answer_to(command, status))
+            self.give_up()
         return True
 
     @property

@@ -39,8 +39,9 @@ from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
 from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
 from gateway.listener.admission import Admission
+from gateway.listener.coming import ComingInstance
 from gateway.listener.elements import DEEPEST
-from gateway.listener.header import read_instance
+from gateway.listener.header import parse
 from gateway.listener.incoming import IncomingFile
 from gateway.listener.statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
 from tests.mutations import deflated
@@ -537,7 +538,8 @@ def test_long_private_value_is_left_in_the_file(gate, ct: Dataset) -> None:
     ct.add_new(0x00091001, "OB", bytes(3_000_000))
     assert gate.send(ct) == [SUCCESS]
     (kept,) = gate.files("instances")
-    assert read_instance(kept).header.get_item(0x00091001, keep_deferred=True).value is None
+    with kept.open("rb") as stream:
+        assert parse(stream).header.get_item(0x00091001, keep_deferred=True).value is None
 
 
 def test_room_that_ends_in_the_middle_of_an_object_leaves_it_to_its_sender(
@@ -769,6 +771,7 @@ def test_disk_that_runs_full_in_the_middle_leaves_the_object_to_its_sender(
 
 def _open_on_a_full_disk(incoming: IncomingFile, folder: Path, has_room: Callable[[], bool], _: int) -> None:
     incoming.path = folder / "full.part"
+    incoming._coming = ComingInstance()
     incoming.path.touch()
     incoming.name, incoming.error, incoming._stream = str(incoming.path), None, _FullDisk()
     incoming._has_room, incoming._unasked_bytes, incoming._left_bytes = has_room, 0, 1 << 40
