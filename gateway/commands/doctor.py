@@ -7,8 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from batch_job.contract import EXIT_DONE, engine_facts
@@ -16,11 +17,12 @@ from converter.nifti import converter_version
 from gateway.adapters.checks import Check, Verdict
 from gateway.adapters.dicom.contents import PacsContents
 from gateway.adapters.errors import OutsideError
+from gateway.adapters.tls import Tls, TlsError, TlsFiles
 from gateway.app import task_rules, warnings_about
 from gateway.backends.pacs import pacs_contents
 from gateway.config import Config, ConfigError
 from gateway.delivery.carriers.carrier import Carrier
-from gateway.delivery.carriers.catalogue import carriers_of
+from gateway.delivery.carriers.catalogue import carrier_of
 from gateway.delivery.unclaimed import in_words, unclaimed
 from gateway.files.names import LEDGER_NAME
 from gateway.files.site_secret import complaint_about, complaint_without_a_ledger
@@ -42,8 +44,9 @@ def examine(config: Config) -> Iterator[Check]:
     yield _converter()
     yield from _engine(config)
     yield from _gateway(config, running=running)
-    for destination, carrier in carriers_of(config):
-        yield _asked(f"destination {destination.name}", carrier)
+    yield from _own_tls(config)
+    for destination in config.destination:
+        yield _asked(f"destination {destination.name}", partial(carrier_of, config, destination))
     yield from _pacs(config)
     yield from examine_aws(config)
 
@@ -193,15 +196,33 @@ def _port(name: str, host: str, port: int) -> Check:
     return Check(name, Verdict.OK, f"{host}:{port} is free")
 
 
+def _own_tls(config: Config) -> Iterator[Check]:
+    tls = config.dicom.tls
+    if tls.is_wanted:
+        try:
+            Tls(TlsFiles(tls.client_ca, tls.certificate, tls.key), is_server=True)
+        except TlsError as error:
+            yield _tls_failed("dicom.tls", error)
+        else:
+            yield Check("dicom.tls", Verdict.OK, f"{tls.certificate} can be used")
+
+
 def _pacs(config: Config) -> Iterator[Check]:
-    pacs = pacs_contents(config)
-    if pacs is not None:
-        yield _asked("PACS of study.find", pacs)
+    if config.study.find.is_wanted:
+        yield _asked("PACS of study.find", partial(pacs_contents, config))
 
 
-def _asked(name: str, peer: Carrier | PacsContents) -> Check:
+def _asked(name: str, peer_of: Callable[[], Carrier | PacsContents | None]) -> Check:
     try:
+        peer = peer_of()
+        assert peer is not None  # the configuration names it
         return Check(name, Verdict.OK, f"{peer} {peer.check()}")
     except OutsideError as error:
         finding, _, fix = str(error).partition("; ")
         return Check(name, Verdict.FAILED, finding, fix)
+    except TlsError as error:
+        return _tls_failed(name, error)
+
+
+def _tls_failed(name: str, error: TlsError) -> Check:
+    return Check(name, Verdict.FAILED, str(error), "correct the names in tls, or put the files there")

@@ -412,6 +412,32 @@ def test_doctor_with_a_pacs_that_is_away_fails_and_says_the_fix(iris: Iris) -> N
     assert check["fix"]
 
 
+def test_doctor_with_a_missing_tls_file_has_a_failed_row_for_each_and_the_rest_of_its_table(
+    iris: Iris, free_port: Callable[[], int]
+) -> None:
+    pacs = '[{"name": "pacs", "ae_title": "P", "host": "127.0.0.1", "port": 1, "tls": {"ca": "no/ca.pem"}}]'
+    answer = iris(
+        "doctor",
+        "--json",
+        IRIS_DESTINATION=pacs,
+        IRIS_STUDY__FIND='{"ae_title": "P", "host": "127.0.0.1", "port": 1, "tls": {"ca": "no/find.pem"}}',
+        IRIS_DICOM__TLS='{"certificate": "no/own.pem", "key": "no/own.key"}',
+        IRIS_DICOM__PORT=str(free_port()),
+        IRIS_API__PORT=str(free_port()),
+    )
+    assert answer.returncode == 1
+    checks = {item["name"]: item for item in json.loads(answer.stdout)["items"]}
+    for name, file in (
+        ("destination pacs", "no/ca.pem"),
+        ("PACS of study.find", "no/find.pem"),
+        ("dicom.tls", "no/own.pem"),
+    ):
+        assert checks[name]["verdict"] == "failed"
+        assert checks[name]["finding"] == f"{file} cannot be read: No such file or directory"
+        assert checks[name]["fix"]
+    assert checks["disk"]["verdict"] == "ok"
+
+
 def test_send_interrupted_while_the_peer_says_nothing_ends(torso: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)

@@ -21,6 +21,16 @@ CARRIERS: Final[Mapping[str, Callable[[Destination, str], Carrier]]] = {
 
 
 def carriers_of(config: Config) -> list[tuple[Destination, Carrier]]:
-    """Every destination with its carrier."""
-    calling = config.dicom.ae_title
-    return [(to, CARRIERS[to.kind](to, calling)) for to in config.destination]
+    """Every destination with its carrier; see `carrier_of`."""
+    return [(to, carrier_of(config, to)) for to in config.destination]
+
+
+def carrier_of(config: Config, to: Destination) -> Carrier:
+    """The carrier of one destination.
+
+    Raises
+    ------
+    TlsError
+        Certificates or keys for it cannot be used.
+    """
+    return CARRIERS[to.kind](to, config.dicom.ae_title)
