@@ -6,6 +6,7 @@ NotSetUp          the engine lacks weights or a licence: a person's work     78
 OwnedByAnother    another Batch job works on this run; nothing is left over  0
 MemoryError       memory ran out                                             75
 OSError           the job folder failed                                      75
+WrongResult       the engine gave what is no label map of the image          70
 whatever else     a defect                                                   70
 """
 
@@ -34,6 +35,10 @@ class NotSetUp(Exception):
     """The engine cannot work as it is installed; one sentence that says what to do."""
 
 
+class WrongResult(Exception):
+    """What the engine gave cannot be a result; one sentence that says why."""
+
+
 class OwnedByAnother(Exception):
     """Another Batch job claimed this run first."""
 
@@ -45,6 +50,8 @@ def meaning_of(error: BaseException) -> tuple[int, str]:
             return EXIT_BAD_INPUT, str(error)
         case NotSetUp():
             return EXIT_NOT_SET_UP, str(error)
+        case WrongResult():
+            return EXIT_SOFTWARE_ERROR, str(error)
         case ComeBackLater():
             return EXIT_TRANSIENT, str(error)
         case OwnedByAnother():

@@ -19,7 +19,7 @@ from .contract import (
     task_facts,
 )
 from .ec2_metadata import machine_type
-from .engines import Segmented, Work, load_engine
+from .engines import Segmented, Work, check_segmented, load_engine
 from .errors import BadInput
 from .exit import exit_left
 from .image import Image, read_image, read_size, write_labels
@@ -85,6 +85,7 @@ def _do(job: Job, request: JobRequest, interruption: Interruption, machine: str)
             )
             with stages.stage("segment"):
                 segmented = engine.segment(work)
+                check_segmented(segmented, image)
             made = _folder(job.scratch / "outputs")
             modality = task_facts(request.engine, request.task).modality
             flags = _make_outputs(made, work, segmented, modality, stages)

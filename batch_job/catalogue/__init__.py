@@ -98,12 +98,21 @@ class TaskFacts(_Facts):
     labels: dict[LabelValue, str] = Field(min_length=1)
     """Label value to structure name: every value that the task can give."""
 
+    finds: tuple[str, ...] = ()
+    """What it has to find in the reference case, `batch_job.reference`: "bone"."""
+
     @field_validator("labels")
     @classmethod
     def _names_differ(cls, labels: dict[int, str]) -> dict[int, str]:
         if len(set(labels.values())) < len(labels):
             raise ValueError("two values have the same name")
         return labels
+
+    @model_validator(mode="after")
+    def _finds_what_it_knows(self) -> Self:
+        if unknown := set(self.finds) - set(self.labels.values()):
+            raise ValueError(f"finds names that no value has: {', '.join(sorted(unknown))}")
+        return self
 
     @property
     def subset(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch_job.contract import EngineInfo, engine_facts
+from batch_job.errors import WrongResult
 from batch_job.image import Image
 
 
@@ -68,6 +69,30 @@ class Segmented:
     """By stage of the engine's own."""
     notes: tuple[str, ...] = ()
     """What a reader of the result should know, in sentences."""
+
+
+def check_segmented(segmented: Segmented, image: Image) -> None:
+    """Refuse what is no label map of that image, whatever engine it is from.
+
+    Raises
+    ------
+    WrongResult
+    """
+    labels = segmented.labels
+    if labels.shape != image.values.shape or labels.dtype != np.uint8:
+        raise WrongResult(
+            f"the engine gave labels of {_sizes(labels.shape)} voxels ({labels.dtype}) for an image of"
+            f" {_sizes(image.values.shape)}; they must be of 8 bits, on the image's own grid"
+        )
+    planes = np.moveaxis(labels, -1, 0)  # one at a time: counting takes eight bytes a voxel
+    found = set().union(*(np.flatnonzero(np.bincount(plane.ravel())).tolist() for plane in planes))
+    if nameless := sorted(found - {0} - set(segmented.names)):
+        few = ", ".join(map(str, nameless[:5]))
+        raise WrongResult(f"the engine gave labels without a name: {few}; every value needs one")
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 class Engine(Protocol):

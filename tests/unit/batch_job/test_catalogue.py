@@ -140,6 +140,7 @@ CODES = {"category": ["85756007", "Tissue"], "type": ["3138006", "Bone"], "rgb":
         (_facts(bytes_a_voxel=1), "bytes_a_voxel: "),
         (_facts(options={}), "variants that are no options of the kind model: fast"),
         (_facts(structures={"horn": CODES}), "structures that no task gives: horn"),
+        (_facts(tasks=_task(finds=["skin"])), "finds names that no value has: skin"),
         (_facts(tasks=_task(labels={"0": "bone"})), "tasks.tissue.labels.0"),
         (_facts(tasks=_task(labels={"1": "bone", "2": "bone"})), "two values have the same name"),
     ],
