@@ -1,67 +1,77 @@
-"""`python -m batch_job ADDRESS`: runs the job at that address; exit codes as in `contract`."""
+"""`python -m batch_job ADDRESS [ADDRESS ...]`: does the jobs at these addresses, one after the other.
 
+Each has its own end, and one that fails does not keep the others from theirs; the exit code, as in
+`contract`, is the gravest. Where several are done, what standard error says of one begins with its address.
+"""
+
+import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from .address import open_place
 from .children import adopt_children, end_children
 from .contract import (
     BATCH_ATTEMPT_VARIABLE,
     BATCH_JOB_VARIABLE,
     DIE_WITH_PARENT_VARIABLE,
     EXIT_BAD_INPUT,
-    EXIT_DONE,
     EXIT_SOFTWARE_ERROR,
     RUN_VARIABLE,
 )
 from .ec2_metadata import wait_for_notice
-from .errors import BadInput, meaning_of
+from .errors import BadInput
 from .interruption import Interruption
 from .place import Attempt
 from .quiet import quieten_python, write_failure
 from .resources import set_threads
 
+if TYPE_CHECKING:
+    from .several import Ended
+
 
 def main() -> int:
-    """Run the job; the exit code."""
+    """Do the jobs; the exit code."""
     quieten_python()
     interruption = Interruption()
     interruption.watch_signals()
     adopt_children()
     set_threads()
+    wishes = _wishes()
     if os.environ.get(DIE_WITH_PARENT_VARIABLE) == "1":
         interruption.watch_parent()
     if os.environ.get(BATCH_JOB_VARIABLE):
         interruption.end_after(wait_for_notice, "spot")
-    if len(sys.argv) != 2:
-        usage = "usage: python -m batch_job ADDRESS (a job folder, or s3://bucket/prefix/jobs/KEY/)"
-        return _say(usage, EXIT_BAD_INPUT)
     try:
-        return _run(sys.argv[1], interruption)
+        return _run(wishes.addresses, interruption)
     finally:
         end_children()
 
 
-def _run(address: str, interruption: Interruption) -> int:
+def _wishes() -> argparse.Namespace:
+    """What the command line says; a wrong one ends the process with 2, `EXIT_BAD_INPUT`."""
+    parser = argparse.ArgumentParser(prog="python -m batch_job", description="Do jobs, one after the other.")
+    parser.add_argument(
+        "addresses", metavar="ADDRESS", nargs="+", help="a job folder, or s3://bucket/prefix/jobs/KEY/"
+    )
+    return parser.parse_args()
+
+
+def _run(addresses: list[str], interruption: Interruption) -> int:
+    # Late: NumPy takes the threads that were set, and a signal is answered before.
+    from .several import Wanted, run_jobs
+    from .shared import Shared
+
     try:
         attempt = Attempt(
             run=_number(RUN_VARIABLE),
             batch_attempt=_number(BATCH_ATTEMPT_VARIABLE),
             batch_job_id=os.environ.get(BATCH_JOB_VARIABLE, ""),
         )
-        place = open_place(address)
-        from .run import (
-            run_job,
-        )  # late: NumPy takes the threads that were set, and a signal is answered before
-
-        run_job(place, attempt, interruption)
-    except Exception as error:
-        code, sentence = meaning_of(error)
-        _say(sentence, code)
-        if code == EXIT_SOFTWARE_ERROR:
-            write_failure(error)
-        return code
-    return EXIT_DONE
+    except BadInput as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_BAD_INPUT
+    wanted = [Wanted(address, attempt) for address in addresses]
+    return run_jobs(wanted, Shared(interruption), _say if len(wanted) == 1 else _say_with_address)
 
 
 def _number(variable: str) -> int:
@@ -71,9 +81,16 @@ def _number(variable: str) -> int:
     return int(text)
 
 
-def _say(sentence: str, exit_code: int) -> int:
-    sys.stderr.write(sentence + "\n")
-    return exit_code
+def _say_with_address(ended: "Ended") -> None:
+    _say(ended, f"{ended.wanted.address}: ")
+
+
+def _say(ended: "Ended", begin: str = "") -> None:
+    """Say on standard error why a job did not end well."""
+    if ended.sentence:
+        sys.stderr.write(f"{begin}{ended.sentence}\n")
+    if ended.code == EXIT_SOFTWARE_ERROR:
+        write_failure(ended.error)
 
 
 if __name__ == "__main__":

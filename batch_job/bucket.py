@@ -13,7 +13,6 @@ AWS_MAX_ATTEMPTS sets how often a request is tried, 5 times by default.
 import hashlib
 import os
 import re
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -108,10 +107,9 @@ class BucketPlace:
             ) from None
         return cls(client, parts["bucket"], parts["prefix"] + "/")
 
-    @property
-    def scratch_parent(self) -> Path:
+    def scratch_parent(self, temporary: Path) -> Path:
         """The folder for temporary files (TMPDIR)."""
-        return Path(tempfile.gettempdir())
+        return temporary
 
     @contextmanager
     def claimed(self, attempt: Attempt) -> Iterator[Claim]:

@@ -243,7 +243,7 @@ class Manifest(_Record):
     engine: EngineInfo
     seconds: dict[str, Annotated[float, Field(ge=0)]]
     peak_rss_mb: Annotated[float, Field(ge=0)]
-    """In 10^6 bytes: of the job, and of its largest child process beside it."""
+    """In 10^6 bytes: of the process while it had this job, and of its largest child process beside it."""
     attempt: Annotated[int, Field(ge=1)]
     """The run's number; in a bucket the number of the folder under `attempts/`, the run's or a later one."""
     machine: str = ""

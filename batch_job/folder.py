@@ -22,8 +22,7 @@ class JobFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def scratch_parent(self) -> Path:
+    def scratch_parent(self, temporary: Path) -> Path:
         """The folder itself, where the next run finds what a killed one left."""
         return self.path
 

@@ -1,8 +1,9 @@
 """Ending early and in order: on SIGTERM and SIGINT, without a parent, and when Spot takes the machine back.
 
 Whatever a run has finished was put in its place when it was finished, so there is little to do: what is being
-written is given `GRACE_S`, children and scratch go, and the process ends. A thread waits for the signals:
-Python's own handlers wait for the main thread, which may sit in a long calculation.
+written is given `GRACE_S`, children and scratch go, and the process ends, however many runs are on their way
+in it. A thread waits for the signals: Python's own handlers wait for the main thread, which may sit in a long
+calculation.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,9 @@ from .contract import EXIT_INTERRUPTED
 
 GRACE_S: Final = 20.0
 """How long what is being written may take; ECS kills 30 s after SIGTERM."""
+
+Tell = Callable[[int, str], None]
+"""Takes the exit code, and why in one sentence."""
 
 
 class Interruption:
@@ -34,10 +39,13 @@ class Interruption:
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self._grace_s = grace_s
-        self._writing = threading.RLock()
         self._ending = threading.Lock()
-        self._to_remove: Path | None = None
-        self._tell: Callable[[int, str], None] = lambda code, sentence: None
+        self._changed = threading.Condition()
+        self._is_ending = False
+        self._writing: Counter[int] = Counter()
+        """How often each thread, by its number, is within `finishing_first`."""
+        self._to_remove: list[Path] = []
+        self._to_tell: list[Tell] = []
 
     def watch_signals(self) -> None:
         """End on SIGTERM and SIGINT from now on; to be called in the main thread."""
@@ -63,37 +71,48 @@ class Interruption:
 
     @contextmanager
     def finishing_first(self) -> Iterator[None]:
-        """Hold off the end, within bounds, while something is written."""
-        with self._writing:
+        """Hold off the end, within bounds, while something is written; once it has come nothing is begun."""
+        thread = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_ending or thread in self._writing)
+            self._writing[thread] += 1
+        try:
             yield
+        finally:
+            with self._changed:
+                self._writing -= Counter((thread,))
+                self._changed.notify_all()
 
     @contextmanager
     def removing(self, folder: Path) -> Iterator[None]:
         """Remove a folder at the end, should that come now."""
-        self._to_remove = folder
+        self._to_remove.append(folder)
         try:
             yield
         finally:
-            self._to_remove = None
+            self._to_remove.remove(folder)
 
     @contextmanager
-    def telling(self, tell: Callable[[int, str], None]) -> Iterator[None]:
+    def telling(self, tell: Tell) -> Iterator[None]:
         """Tell the exit code and why at the end, should that come now."""
-        before, self._tell = self._tell, tell
+        self._to_tell.append(tell)
         try:
             yield
         finally:
-            self._tell = before
+            self._to_tell.remove(tell)
 
     def end(self) -> None:
         """End the process with `EXIT_INTERRUPTED`; does not return."""
         self._ending.acquire()  # and never release it: the first one ends the process
         try:
-            self._writing.acquire(timeout=self._grace_s)
+            with self._changed:
+                self._is_ending = True
+                self._changed.wait_for(lambda: not self._writing, self._grace_s)
             end_children()
-            if self._to_remove is not None:
-                shutil.rmtree(self._to_remove, ignore_errors=True)
-            self._tell(EXIT_INTERRUPTED, "the run was interrupted")
+            for folder in list(self._to_remove):
+                shutil.rmtree(folder, ignore_errors=True)
+            for tell in list(self._to_tell):
+                tell(EXIT_INTERRUPTED, "the run was interrupted")
         finally:
             os._exit(EXIT_INTERRUPTED)
 

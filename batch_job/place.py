@@ -46,9 +46,8 @@ class Fetched:
 class JobPlace(Protocol):
     """The files of one job."""
 
-    @property
-    def scratch_parent(self) -> Path:
-        """A folder for scratch: on the same file system, where the place has one."""
+    def scratch_parent(self, temporary: Path) -> Path:
+        """A folder for scratch: on the same file system, where the place has one, else `temporary`."""
         ...
 
     def claimed(self, attempt: Attempt) -> AbstractContextManager[Claim]:

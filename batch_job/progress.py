@@ -79,6 +79,8 @@ class ProgressWriter:
 class Stages:
     """Times the stages of a run and works out its progress, which never falls.
 
+    What a run waits for between two stages, until others are done, is no time of its own.
+
     Parameters
     ----------
     tell
@@ -87,7 +89,7 @@ class Stages:
 
     def __init__(self, tell: Callable[[Progress], None]) -> None:
         self._tell = tell
-        self._began = time.monotonic()
+        self._began = 0.0
         self._stage = ""
         self._fraction = 0.0
         self.seconds: dict[str, float] = {}
@@ -95,17 +97,17 @@ class Stages:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage and tell of its beginning."""
-        self._stage, began = name, time.monotonic()
+        self._stage, self._began = name, time.monotonic()
         self.got(0.0)
         yield
-        self.seconds[name] = round(time.monotonic() - began, 3)
+        self.seconds[name] = round(time.monotonic() - self._began, 3)
 
     def got(self, share_of_stage: float, step: str = "") -> None:
         """Tell how far the present stage is, 0 to 1, and what is done in it."""
         before = sum(share for name, share in SHARES.items() if name in self.seconds)
         fraction = min(1.0, before + SHARES[self._stage] * min(max(share_of_stage, 0.0), 1.0))
         self._fraction = max(self._fraction, fraction)
-        spent_s = time.monotonic() - self._began
+        spent_s = sum(self.seconds.values()) + time.monotonic() - self._began
         rest_s = spent_s * (1 / self._fraction - 1) if self._fraction > 0.1 else None
         self._tell(
             Progress(

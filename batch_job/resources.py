@@ -1,9 +1,14 @@
 """Threads, memory and disk: what a run takes, and whether it is there before it begins."""
 
+import contextlib
+import itertools
 import os
 import resource
 import shutil
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +23,9 @@ THREAD_VARIABLES: Final = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )  # fmt: skip
 
+CLEAR_PEAK: Final = Path("/proc/self/clear_refs")
+"""Where 5 is written for Linux to count `VmHWM` anew (proc_pid_clear_refs(5))."""
+
 BASE_BYTES: Final = 150_000_000
 """The interpreter with its libraries, before there is an image."""
 DISK_BASE_BYTES: Final = 50_000_000
@@ -31,13 +39,22 @@ def set_threads() -> None:
         os.environ.setdefault(name, str(cores()))
 
 
-def check_memory(size: "ImageSize", bytes_a_voxel: int, there: Memory | None = None) -> None:
+def needed_memory(size: "ImageSize", bytes_a_voxel: int) -> int:
+    """What a run on that image takes, in bytes; `bytes_a_voxel` is the engine's, from the catalogue."""
+    return BASE_BYTES + size.bytes + size.voxels * bytes_a_voxel
+
+
+def check_memory(
+    size: "ImageSize", bytes_a_voxel: int, there: Memory | None = None, promised_bytes: int = 0
+) -> None:
     """Refuse an image for which memory does not suffice, before it is read.
 
     Parameters
     ----------
     bytes_a_voxel
         The engine's, from the catalogue.
+    promised_bytes
+        What of that which is free is somebody else's, who has not taken it yet.
 
     Raises
     ------
@@ -47,11 +64,11 @@ def check_memory(size: "ImageSize", bytes_a_voxel: int, there: Memory | None = N
         It would suffice, were it not in use.
     """
     there = memory() if there is None else there
-    needed = BASE_BYTES + size.bytes + size.voxels * bytes_a_voxel
+    needed = needed_memory(size, bytes_a_voxel)
     what = f"the input's {size.voxels / 1e6:.0f} million voxels need {_mb(needed)} of memory"
     if there.total is not None and needed > there.total:
         raise BadInput(f"{what} and the job may have {_mb(there.total)}; give it more, or a smaller image")
-    if there.free is not None and needed > there.free:
+    if there.free is not None and needed + promised_bytes > there.free:
         raise ComeBackLater(f"{what} and {_mb(there.free)} are free; give the job more, or run fewer at once")
 
 
@@ -75,6 +92,35 @@ def peak_rss_mb() -> float:
     """Peak resident memory in 10^6 bytes: of this process, and of its largest ended child beside it."""
     own = _high_water_mark() or _bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return (own + _bytes(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)) / 1e6
+
+
+class PeakMemory:
+    """The peak of each of several runs in this process, whose times overlap."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Lock()
+        self._peaks_mb: dict[int, float] = {}
+        self._numbers = itertools.count()
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], float]]:
+        """Watch from here on; gives what tells the peak since then, as `peak_rss_mb` does."""
+        number = next(self._numbers)
+        self._note(number)
+        try:
+            yield lambda: self._note(number)
+        finally:
+            with self._changed:
+                del self._peaks_mb[number]
+
+    def _note(self, number: int) -> float:
+        """Note the peak for all that are watched, and let the system count anew; the peak of one."""
+        with self._changed:
+            reached_mb = peak_rss_mb()
+            self._peaks_mb = {each: max(peak_mb, reached_mb) for each, peak_mb in self._peaks_mb.items()}
+            with contextlib.suppress(OSError):  # then it counts from the beginning of the process
+                CLEAR_PEAK.write_text("5")
+            return self._peaks_mb.setdefault(number, 0.0)
 
 
 def _high_water_mark() -> int | None:

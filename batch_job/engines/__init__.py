@@ -96,15 +96,25 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 
 class Engine(Protocol):
-    """Segments images."""
+    """Segments images.
+
+    A process makes one object of each engine, which may keep what it likes from one image to the next; after
+    an image at which it failed another one is made. `segment` is called by one thread at a time, `check`
+    perhaps by another one meanwhile, for the next image.
+    """
 
     @property
     def info(self) -> EngineInfo:
-        """What it is, for the manifest; complete once something was segmented."""
+        """What it is; complete once something was segmented."""
         ...
 
     def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
         """Look, without any work, whether all is there that a task with these options needs.
+
+        Returns
+        -------
+        EngineInfo
+            For the manifest: what it is, with the weights of that task.
 
         Raises
         ------

@@ -6,7 +6,7 @@ from PIL import Image
 
 import batch_job.bucket
 import batch_job.engines.threshold
-import batch_job.run
+import batch_job.several
 from tests.quick_start import service_tables
 
 Image.preinit()

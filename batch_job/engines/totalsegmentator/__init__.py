@@ -38,7 +38,7 @@ class TotalSegmentator:
     @property
     def info(self) -> EngineInfo:
         """The installed version, and the networks that are run: datasets and a digest of the weights."""
-        return EngineInfo(name=NAME, version=_installed_version(), weights=weights_name(self._running))
+        return _info(self._running)
 
     def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
         """Look whether package, licence and weights are there for a task; its `info` with them.
@@ -48,12 +48,7 @@ class TotalSegmentator:
         NotSetUp
             Something is missing; the text says what, and how to get it.
         """
-        _installed_version()
-        if task_facts(NAME, task).is_licensed:
-            check_licence(task)
-        weights = find_weights(task, sub_models(task, options), weights_folder())
-        self._running = tuple(each for each in weights if each.model.is_run)
-        return self.info
+        return _info(_networks(task, options))
 
     def segment(self, work: Work) -> Segmented:
         """Segment one image.
@@ -67,12 +62,24 @@ class TotalSegmentator:
         ComeBackLater, MemoryError, OSError
         """
         clock = StageClock()
-        self.check(work.task, work.options)
-        running = self._running
+        running = self._running = _networks(work.task, work.options)
         demands = Demands.of(work.image, running)
         check_room(demands, work.scratch)
         with surroundings(work.scratch, cores()):
             return _segment(work, running, demands, clock)
+
+
+def _networks(task: str, options: Mapping[str, Any]) -> tuple[Weights, ...]:
+    """The networks that a task runs, once package, licence and weights are there."""
+    _installed_version()
+    if task_facts(NAME, task).is_licensed:
+        check_licence(task)
+    weights = find_weights(task, sub_models(task, options), weights_folder())
+    return tuple(each for each in weights if each.model.is_run)
+
+
+def _info(running: Sequence[Weights]) -> EngineInfo:
+    return EngineInfo(name=NAME, version=_installed_version(), weights=weights_name(running))
 
 
 def _installed_version() -> str:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from batch_job import __main__ as command
-from batch_job import bucket, run  # noqa: F401  (loaded before the forks)
+from batch_job import bucket, several, shared  # noqa: F401  (loaded before the forks)
 from batch_job.contract import EngineInfo
 from batch_job.engines import Segmented, Work
 from batch_job.errors import NotSetUp
@@ -79,7 +79,7 @@ def start_children() -> None:
 
 
 def run_once(kill_before: int = 0) -> int:
-    run.load_engine = lambda name: PartsEngine()  # type: ignore[assignment,return-value]
+    shared.load_engine = lambda name: PartsEngine()  # type: ignore[assignment,return-value]
     if kill_before:
         kill_before_operation(kill_before)
     return command.main()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class PartsRun:
         assert (process.returncode, said) == (EXIT_DONE, "")
 
     def scratch(self) -> list[str]:
-        parent = self.job.place().scratch_parent
+        parent = self.job.place().scratch_parent(Path(tempfile.gettempdir()))
         return [path.name for path in parent.iterdir() if path.name.startswith(".unfinished-")]
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ def test_run_of_an_input_larger_than_memory_says_how_much_it_needs(
 
 def test_run_leaves_no_scratch_and_sweeps_up_what_a_killed_one_left(job: Any, small_ct: bytes) -> None:
     job.stage(small_ct)
-    parent = job.place().scratch_parent
+    parent = job.place().scratch_parent(Path(tempfile.gettempdir()))
     left = parent / ".unfinished-iris-scratch-left"
     (left / "engine").mkdir(parents=True)
     (left / "engine" / "large.bin").write_bytes(b"left")

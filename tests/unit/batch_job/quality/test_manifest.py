@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from batch_job.contract import STATISTICS_NAME, Manifest, read_manifest
-from batch_job.folder import JobFolder
 from batch_job.interruption import Interruption
 from batch_job.place import Attempt
-from batch_job.run import run_job
+from batch_job.run import run_in_steps
+from batch_job.shared import Shared
 
 CT = Path(__file__).parents[3] / "data" / "ct-torso-3mm" / "ct.nii.gz"
 
@@ -24,7 +24,8 @@ def test_manifest_of_a_run_has_its_flags_and_statistics_say_the_same(tmp_path: P
         "input": {"name": "input.nii.gz", "sha256": hashlib.sha256(content).hexdigest()},
     }
     (tmp_path / "request.json").write_text(json.dumps(request))
-    run_job(JobFolder(tmp_path), Attempt(), Interruption())
+    for _ in run_in_steps(str(tmp_path), Attempt(), Shared(Interruption())):
+        pass
     manifest = read_manifest(tmp_path)
     assert manifest is not None
     assert {(flag.code, flag.structure) for flag in manifest.flags} == {
