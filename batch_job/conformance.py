@@ -222,12 +222,13 @@ class EngineConformance:
         return folder
 
     def _run(self, folder: Path) -> None:
-        from .address import open_place
         from .interruption import Interruption
         from .place import Attempt
-        from .run import run_job
+        from .run import run_in_steps
+        from .shared import Shared
 
-        run_job(open_place(f"{folder}/"), Attempt(run=1, batch_attempt=1, batch_job_id=""), Interruption())
+        for _ in run_in_steps(f"{folder}/", Attempt(), Shared(Interruption())):
+            pass
 
     def _failing(self, folder: Path) -> Exception:
         try:
