@@ -720,3 +720,33 @@ def test_docs_page_lists_every_operation(page: Page, gateway: Gateway, troubles:
     expect(page.get_by_role("heading", name="GET /api/v1/studies/{study}", exact=True)).to_be_visible()
     _picture(page, "docs")
     assert troubles == []
+
+
+def _cut_off(page: Page) -> list[list[int]]:
+    """How wide each table is that does not fit into its place, and the place."""
+    widths = "[...document.querySelectorAll('.records')].map((one) => [one.scrollWidth, one.clientWidth])"
+    found: list[list[int]] = page.evaluate(widths)
+    assert found
+    return [each for each in found if each[0] > each[1]]
+
+
+@pytest.mark.parametrize("width", [1100, 1025, 360])
+def test_no_column_of_studies_and_quarantine_is_cut_off_in_a_small_window(
+    page: Page, gateway: Gateway, width: int
+) -> None:
+    running = gateway.job(gateway.study(1, "CT Thorax/Abdomen/Becken mit Kontrastmittel venoes", series=2))
+    for event in (JobEvent.CONVERTED, JobEvent.STAGED, JobEvent.SUBMITTED, JobEvent.STARTED):
+        gateway.move(running, event)
+    gateway.progress(running, "1.2.826.0.1.1", 0.4)
+    failed = gateway.job(gateway.study(2, "Abdomen", series=2))
+    gateway.move(failed, JobEvent.FAILED, "the engine ended with exit code 70: a defect; its log says where")
+    gateway.job(gateway.study(3, "CT Schaedel", series=2), hold="a gap of 5 mm between images 20 and 21")
+    page.set_viewport_size({"width": width, "height": 900})
+    expect(page.get_by_text("CT Schaedel")).to_be_visible()
+    expect(page.get_by_role("cell").filter(has_text="segment 40 %")).to_be_visible()
+    assert _cut_off(page) == []
+    _picture(page, f"studies-{width}")
+    page.get_by_role("link", name="Quarantine").click()
+    expect(page.get_by_role("button", name="Release")).to_be_visible()
+    assert _cut_off(page) == []
+    _picture(page, f"quarantine-{width}")

@@ -2,7 +2,7 @@
 
 import { button } from "./actions.js";
 import { get, path } from "./api.js";
-import { badge, make, table, time } from "./dom.js";
+import { badge, make, records, time } from "./dom.js";
 
 const WAITS = ["pending", "failed"];
 const HEADS = ["State", "What", "Destination", "Reason", "Since", "Next try", "Action"];
@@ -18,7 +18,7 @@ export async function destinationsFor(answer) {
 
 export function deliveries(answer, names, act) {
   if (!answer.deliveries.length) return null;
-  return table("Deliveries", HEADS, alike(answer.deliveries).map((ones) => row(ones, names, act)));
+  return records("Deliveries", HEADS, alike(answer.deliveries).map((ones) => row(ones, names, act)));
 }
 
 // Nothing is left to be done about what does not wait: of one output those that fared alike are one row.

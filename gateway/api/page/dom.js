@@ -34,6 +34,14 @@ export function table(caption, heads, rows) {
       make("tbody", {}, rows)));
 }
 
+// A table whose rows are about one thing each: in a small window each row is a block, and its cells say what they are.
+export function records(caption, heads, rows) {
+  for (const row of rows) [...row.cells].forEach((cell, at) => { cell.dataset.head = heads[at]; });
+  const whole = table(caption, heads, rows);
+  whole.classList.add("records");
+  return whole;
+}
+
 // By what the element is found again that has the keyboard.
 function placeOf(element) {
   const [name, value] = element.matches("summary") ? ["data-keep", element.parentElement.dataset.keep]

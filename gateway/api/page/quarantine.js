@@ -3,7 +3,7 @@
 
 import { button } from "./actions.js";
 import { get, path } from "./api.js";
-import { make, show, table, time } from "./dom.js";
+import { make, records, show, time } from "./dom.js";
 
 export async function quarantine(content, stillHere, act) {
   const [answer, door] = await Promise.all([get("/api/v1/quarantine?limit=500"), get("/api/v1/door")]);
@@ -11,13 +11,13 @@ export async function quarantine(content, stillHere, act) {
   show(content,
     make("h1", {}, "Quarantine"),
     answer.items.length
-      ? table("Quarantine", ["What", "Why", "From", "Study", "Since", "Action"], answer.items.map((one) => row(one, act)))
+      ? records("Quarantine", ["What", "Why", "From", "Study", "Since", "Action"], answer.items.map((one) => row(one, act)))
       : make("p", { class: "quiet" }, "Nothing waits for a person."),
     answer.next_cursor ? make("p", { class: "quiet" }, "Only the latest 500 are shown.") : null,
     make("h2", {}, "At the DICOM port, and by STOW-RS"),
     make("p", { class: "quiet" }, `${door.associations} of ${door.limit} associations and requests are open.`),
     door.turned_away.length
-      ? table("Turned away", ["When", "What", "AE title or token", "Address", "Why"], door.turned_away.map(turnedAway))
+      ? records("Turned away", ["When", "What", "AE title or token", "Address", "Why"], door.turned_away.map(turnedAway))
       : make("p", { class: "quiet" }, "Nobody was turned away since the start."));
 }
 

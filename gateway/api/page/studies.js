@@ -1,7 +1,7 @@
 // The list of studies.
 
 import { get } from "./api.js";
-import { badge, day, make, show, table, time } from "./dom.js";
+import { badge, day, make, records, show, time } from "./dom.js";
 
 const STATES = ["receiving", "processing", "failed", "held", "done"];
 const PAGE = 50;
@@ -36,7 +36,7 @@ function filter(again) {
 }
 
 function list(items) {
-  return table("Studies", ["State", "Patient ID", "Accession", "Study", "Images", "Received", "Jobs"], items.map(row));
+  return records("Studies", ["State", "Patient ID", "Accession", "Study", "Images", "Received", "Jobs"], items.map(row));
 }
 
 function row(study) {
