@@ -1,12 +1,13 @@
 """`python -m batch_job ADDRESS [ADDRESS ...]`: does the jobs at these addresses, one after the other.
 
 Each has its own end, and one that fails does not keep the others from theirs; the exit code, as in
-`contract`, is the gravest. Where several are done, what standard error says of one begins with its address.
+`contract`, is the gravest. With `--serve` the addresses come on standard input (`serving`).
 """
 
 import argparse
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from .children import adopt_children, end_children
@@ -15,6 +16,7 @@ from .contract import (
     BATCH_JOB_VARIABLE,
     DIE_WITH_PARENT_VARIABLE,
     EXIT_BAD_INPUT,
+    EXIT_DONE,
     EXIT_SOFTWARE_ERROR,
     RUN_VARIABLE,
 )
@@ -27,6 +29,7 @@ from .resources import set_threads
 
 if TYPE_CHECKING:
     from .several import Ended
+    from .shared import Shared
 
 
 def main() -> int:
@@ -37,12 +40,12 @@ def main() -> int:
     adopt_children()
     set_threads()
     wishes = _wishes()
-    if os.environ.get(DIE_WITH_PARENT_VARIABLE) == "1":
+    if _dies_with_parent() and not wishes.serve:  # which reads standard input itself
         interruption.watch_parent()
     if os.environ.get(BATCH_JOB_VARIABLE):
         interruption.end_after(wait_for_notice, "spot")
     try:
-        return _run(wishes.addresses, interruption)
+        return _run(wishes, interruption)
     finally:
         end_children()
 
@@ -51,12 +54,25 @@ def _wishes() -> argparse.Namespace:
     """What the command line says; a wrong one ends the process with 2, `EXIT_BAD_INPUT`."""
     parser = argparse.ArgumentParser(prog="python -m batch_job", description="Do jobs, one after the other.")
     parser.add_argument(
-        "addresses", metavar="ADDRESS", nargs="+", help="a job folder, or s3://bucket/prefix/jobs/KEY/"
+        "addresses", metavar="ADDRESS", nargs="*", help="a job folder, or s3://bucket/prefix/jobs/KEY/"
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--serve",
+        action="store_true",
+        help="read addresses from standard input and answer in JSON, a line each",
+    )
+    parser.add_argument(
+        "--idle-s",
+        type=float,
+        help="with --serve: end after so many seconds without work; otherwise when standard input ends",
+    )
+    wishes = parser.parse_args()
+    if wishes.serve == bool(wishes.addresses):
+        parser.error("give it addresses, or --serve")
+    return wishes
 
 
-def _run(addresses: list[str], interruption: Interruption) -> int:
+def _run(wishes: argparse.Namespace, interruption: Interruption) -> int:
     # Late: NumPy takes the threads that were set, and a signal is answered before.
     from .several import Wanted, run_jobs
     from .shared import Shared
@@ -70,8 +86,34 @@ def _run(addresses: list[str], interruption: Interruption) -> int:
     except BadInput as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_BAD_INPUT
-    wanted = [Wanted(address, attempt) for address in addresses]
-    return run_jobs(wanted, Shared(interruption), _say if len(wanted) == 1 else _say_with_address)
+    shared = Shared(interruption)
+    if wishes.serve:
+        return _serve(attempt, wishes.idle_s, shared)
+    wanted = [Wanted(address, attempt) for address in wishes.addresses]
+    return run_jobs(wanted, shared, _say if len(wanted) == 1 else _say_with_address)
+
+
+def _serve(attempt: Attempt, idle_s: float | None, shared: "Shared") -> int:
+    """Do what is asked for; the exit code says nothing of how it went, the answers do."""
+    from .serving import Conversation
+    from .several import run_jobs
+
+    conversation = Conversation(attempt, idle_s)
+    if _dies_with_parent():
+        shared.interruption.end_after(conversation.read_to_the_end, "parent")
+    else:
+        threading.Thread(target=conversation.read_to_the_end, name="questions", daemon=True).start()
+
+    def end(ended: "Ended") -> None:
+        _say_with_address(ended)
+        conversation.answer(ended)
+
+    run_jobs(conversation.wanted(), shared, end)
+    return EXIT_DONE
+
+
+def _dies_with_parent() -> bool:
+    return os.environ.get(DIE_WITH_PARENT_VARIABLE) == "1"
 
 
 def _number(variable: str) -> int:

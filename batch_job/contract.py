@@ -177,6 +177,27 @@ class RunExit(_Record):
     at: Moment
 
 
+class RunWanted(_Record):
+    """A line on standard input of `python -m batch_job --serve`: a run that it is to do."""
+
+    address: Annotated[str, Field(min_length=1)]
+    run: Annotated[int, Field(ge=1)] = 1
+
+
+class RunAnswered(_Record):
+    """A line on standard output of `python -m batch_job --serve`: how a run ended."""
+
+    address: str
+    """As it came; empty where the line was not understood."""
+    run: int
+    code: int
+    """Of `EXIT_...`."""
+    sentence: str
+    """Why, in one line without patient data; empty when all is well."""
+    memory_share: float | None = None
+    """What the process holds now of the memory that it may have, 0 to 1; null where nothing says."""
+
+
 class Owner(_Record):
     """`runs/{n}/owner.json`: the one Batch job whose attempts work on that run."""
 

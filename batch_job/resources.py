@@ -94,6 +94,16 @@ def peak_rss_mb() -> float:
     return (own + _bytes(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)) / 1e6
 
 
+def memory_share() -> float | None:
+    """What this process holds of the memory that it may have, 0 to 1; None where the system does not say."""
+    total = memory().total
+    try:
+        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return resident_pages * resource.getpagesize() / total if total else None
+
+
 class PeakMemory:
     """The peak of each of several runs in this process, whose times overlap."""
 

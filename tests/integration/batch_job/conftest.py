@@ -225,6 +225,18 @@ def small_ct(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="session")
+def staged() -> Callable[..., Path]:
+    """`staged(folder, content)`: make a job folder with that input, named as the job."""
+
+    def make(folder: Path, content: bytes) -> Path:
+        folder.mkdir()
+        JobInFolder(str(folder)).stage(content, job_key=folder.name)
+        return folder
+
+    return make
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk with room for 2 MB; skipped where this user may not mount one."""

@@ -1,7 +1,5 @@
 """Several jobs in one process: each ends for itself, and they overlap without getting in each other's way."""
 
-import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -37,21 +35,8 @@ from batch_job.shared import Shared
 from tests.quick_start import JOB, quick_python
 
 DEADLINE_S = 60.0
+Staged = Callable[..., Path]
 PARTS_JOB = Path(__file__).parent / "parts_job.py"
-
-
-def staged(folder: Path, content: bytes, **fields: Any) -> Path:
-    folder.mkdir()
-    (folder / "input.nii.gz").write_bytes(content)
-    request = {
-        "contract": 1,
-        "job_key": folder.name,
-        "task": "tissue",
-        "engine": "threshold",
-        "input": {"name": "input.nii.gz", "sha256": hashlib.sha256(content).hexdigest()},
-    }
-    (folder / "request.json").write_text(json.dumps({**request, **fields}))
-    return folder
 
 
 def left(folder: Path) -> RunExit:
@@ -68,7 +53,9 @@ def started(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def test_jobs_at_several_addresses_each_end_for_themselves(tmp_path: Path, small_ct: bytes) -> None:
+def test_jobs_at_several_addresses_each_end_for_themselves(
+    staged: Staged, tmp_path: Path, small_ct: bytes
+) -> None:
     first, last = staged(tmp_path / "first", small_ct), staged(tmp_path / "last", small_ct)
     damaged = staged(tmp_path / "damaged", b"no NIfTI")
     with started("-m", "batch_job", first, damaged, tmp_path / "nowhere", last, IRIS_RUN="2") as process:
@@ -87,7 +74,7 @@ def test_jobs_at_several_addresses_each_end_for_themselves(tmp_path: Path, small
 
 
 def test_exit_code_of_several_jobs_is_one_to_be_tried_again_before_one_that_is_not(
-    tmp_path: Path, small_ct: bytes
+    staged: Staged, tmp_path: Path, small_ct: bytes
 ) -> None:
     done, busy = staged(tmp_path / "done", small_ct), staged(tmp_path / "busy", small_ct)
     damaged = staged(tmp_path / "damaged", b"no NIfTI")
@@ -140,7 +127,12 @@ def bands(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Work], None]],
 
 
 def test_next_job_is_read_and_last_one_written_while_the_present_one_is_segmented(
-    tmp_path: Path, small_ct: bytes, bands: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+    staged: Staged,
+    tmp_path: Path,
+    small_ct: bytes,
+    bands: Any,
+    wait_until: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folders = [staged(tmp_path / name, small_ct) for name in ("a", "b", "c", "d")]
     read: list[Path] = []
@@ -167,7 +159,7 @@ def test_next_job_is_read_and_last_one_written_while_the_present_one_is_segmente
 
 
 def test_engine_that_failed_at_one_image_is_made_anew_for_the_next(
-    tmp_path: Path, small_ct: bytes, bands: Any
+    staged: Staged, tmp_path: Path, small_ct: bytes, bands: Any
 ) -> None:
     folders = [staged(tmp_path / name, small_ct) for name in ("a", "b", "c")]
 
@@ -183,7 +175,7 @@ def test_engine_that_failed_at_one_image_is_made_anew_for_the_next(
 
 
 def test_jobs_that_are_interrupted_each_leave_that_and_those_not_begun_nothing(
-    tmp_path: Path, small_ct: bytes, wait_until: Any
+    staged: Staged, tmp_path: Path, small_ct: bytes, wait_until: Any
 ) -> None:
     done, present, read, waiting = (staged(tmp_path / name, small_ct) for name in ("a", "b", "c", "d"))
     with started("-m", "batch_job", done) as process:
