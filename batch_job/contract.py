@@ -251,6 +251,23 @@ class Flag(_Record):
     """The same in words, for a radiologist or an operator; it holds nothing of the patient's header."""
 
 
+class MachineUse(_Record):
+    """Which machine a run had and for how long: what it cost follows from it."""
+
+    instance: str = ""
+    """EC2's name of the machine; empty where nobody says, as for all that follows of it."""
+    zone: str = ""
+    """Its availability zone."""
+    is_spot: bool = False
+    up_s: Annotated[float, Field(ge=0)] | None = None
+    """How long the machine had been up when the run began."""
+    begun_at: Moment
+    machine_s: Annotated[float, Field(ge=0)]
+    """How long the run held its machine, from its begin to this manifest."""
+    gpu_s: Annotated[float, Field(ge=0)]
+    """How long of that it was in the stage `segment` with a GPU; 0 where the machine has none."""
+
+
 class Manifest(_Record):
     """`manifest.json`: the result. Written last; fields of later versions are kept as they are."""
 
@@ -269,6 +286,8 @@ class Manifest(_Record):
     """The run's number; in a bucket the number of the folder under `attempts/`, the run's or a later one."""
     machine: str = ""
     """The instance type that it ran on, where EC2's metadata say: "g4dn.xlarge"."""
+    machine_use: MachineUse | None = None
+    """None: written by an earlier version."""
     flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
     """What the engine says about this run, in sentences."""

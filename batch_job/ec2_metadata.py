@@ -1,4 +1,4 @@
-"""What EC2 says about the machine (IMDSv2): its type, and the notice that a Spot one is taken back.
+"""What EC2 says about the machine (IMDSv2): which it is, and the notice that a Spot one is taken back.
 
 A container reaches the metadata only where the instance allows two hops; where it does not answer, SIGTERM is
 what is left.
@@ -9,6 +9,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from typing import Final
 
 DEFAULT_ENDPOINT: Final = "http://169.254.169.254"
@@ -22,16 +23,34 @@ TIMEOUT_S: Final = 2.0
 TOKEN_LIVES_S: Final = 21600
 
 
-def machine_type() -> str:
-    """The instance type, such as g4dn.xlarge; empty where nobody says."""
+@dataclass(frozen=True)
+class Machine:
+    """A machine of EC2; empty where nobody says."""
+
+    type: str = ""
+    """Such as g4dn.xlarge."""
+    instance: str = ""
+    """EC2's name of this one."""
+    zone: str = ""
+    """The availability zone, which has a Spot price of its own."""
+    is_spot: bool = False
+
+
+def this_machine() -> Machine:
+    """The machine that this process is on."""
     endpoint = _endpoint()
     if not endpoint:
-        return ""
+        return Machine()
     try:
-        said = _ask(f"{endpoint}/latest/meta-data/instance-type", _token(endpoint))
-        return said.decode("ascii").strip()
-    except (OSError, ValueError):
-        return ""
+        token = _token(endpoint)
+        said = json.loads(_ask(f"{endpoint}/latest/dynamic/instance-identity/document", token))
+        life_cycle = _ask(f"{endpoint}/latest/meta-data/instance-life-cycle", token)
+        kind, instance, zone = (
+            str(said[name]) for name in ("instanceType", "instanceId", "availabilityZone")
+        )
+        return Machine(kind, instance, zone, is_spot=life_cycle.strip() == b"spot")
+    except (OSError, ValueError, KeyError, TypeError):
+        return Machine()
 
 
 def wait_for_notice() -> None:

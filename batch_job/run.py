@@ -20,13 +20,14 @@ from .contract import (
     engine_facts,
     task_facts,
 )
-from .ec2_metadata import machine_type
+from .ec2_metadata import Machine, this_machine
 from .engines import Segmented, Work
 from .errors import BadInput
 from .exit import exit_left
 from .image import Image, read_image, read_size, write_labels
 from .interruption import Interruption
 from .job import Job
+from .machine import HeldMachine
 from .place import Attempt
 from .preview import draw_preview
 from .progress import ProgressWriter, Stages
@@ -60,6 +61,7 @@ def run_in_steps(address: str, attempt: Attempt, shared: Shared) -> Iterator[Non
         Another Batch job works on this run.
     OSError, MemoryError
     """
+    held = HeldMachine(this_machine() if attempt.batch_job_id else Machine())
     place = open_place(address)
     with ExitStack() as stack:
         claim = stack.enter_context(place.claimed(attempt))
@@ -71,11 +73,11 @@ def run_in_steps(address: str, attempt: Attempt, shared: Shared) -> Iterator[Non
         request = job.request()
         if not job.is_done(request):
             job.forget_results()
-            yield from _do(job, request, shared, machine_type() if attempt.batch_job_id else "")
+            yield from _do(job, request, shared, held)
         job.drop_checkpoints()
 
 
-def _do(job: Job, request: JobRequest, shared: Shared, machine: str) -> Iterator[None]:
+def _do(job: Job, request: JobRequest, shared: Shared, held: HeldMachine) -> Iterator[None]:
     options = _checked_options(request)
     engine = shared.engines.get(request.engine).check(request.task, options)
     writer = ProgressWriter(job.place)
@@ -114,7 +116,8 @@ def _do(job: Job, request: JobRequest, shared: Shared, machine: str) -> Iterator
                 seconds={**segmented.seconds, **stages.seconds},
                 peak_rss_mb=round(peak_mb(), 1),
                 attempt=job.claim.attempt,
-                machine=machine,
+                machine=held.machine.type,
+                machine_use=held.use(stages.seconds),
                 notes=segmented.notes,
                 flags=flags,
             )

@@ -3,8 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gateway.ledger.records import RunCost
 from gateway.ledger.results import Result, ResultObject
 
+COST = RunCost(
+    machine="g4dn.xlarge",
+    is_spot=True,
+    machine_s=100.0,
+    gpu_s=62.0,
+    shared_s=350.0,
+    usd_per_hour=0.216,
+    is_spot_price=True,
+)
+"""What a run on a Spot machine cost."""
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
 

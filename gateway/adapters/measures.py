@@ -35,7 +35,11 @@ class Measure(StrEnum):
     RUN_TIME = "RunTime"  # started to verified
     ENCODE_TIME = "EncodeTime"  # verified to encoded
     DELIVER_TIME = "DeliverTime"  # planned to sent, for each destination
-    COST_ESTIMATE = "CostEstimate"  # USD of each run that gave a result
+    MACHINE_TIME = "MachineTime"  # of each run that gave a result: seconds that it held its machine
+    GPU_TIME = "GpuTime"  # of them: with a GPU at work
+    SHARED_TIME = "SharedTime"  # seconds that the machine was there for nobody before it
+    COST_ESTIMATE = "CostEstimate"  # USD of the run itself
+    COST_SHARED = "CostShared"  # USD of the time before it
 
 
 class Unit(StrEnum):
@@ -57,7 +61,7 @@ Readings = Mapping[Measure, Sequence[float]]
 
 def unit_of(measure: Measure) -> Unit:
     """In what it is counted; dollars have no unit."""
-    if measure is Measure.COST_ESTIMATE:
+    if measure in (Measure.COST_ESTIMATE, Measure.COST_SHARED):
         return Unit.NONE
     return Unit.SECONDS if measure in _IN_SECONDS else Unit.COUNT
 

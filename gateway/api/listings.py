@@ -20,6 +20,7 @@ from gateway.ledger.records import (
     EventRow,
     JobFlagRow,
     JobRow,
+    RunCost,
     RunRow,
     SentOutputRow,
     StudyRow,
@@ -264,7 +265,12 @@ def _run(row: RunRow) -> Json:
         "ended": row.ended_at,
         "exit_code": row.exit_code,
         "how": row.sentence or _how(row),
+        "cost": _cost(row.cost) if row.cost is not None else None,
     }
+
+
+def _cost(cost: RunCost) -> Json:
+    return {**cost.model_dump(), "usd": cost.usd, "usd_shared": cost.usd_shared}
 
 
 def _how(row: RunRow) -> str:

@@ -16,6 +16,22 @@ class Progress(BaseModel):
     fraction: float = Field(ge=0, le=1, description="Of the whole run")
 
 
+class Cost(BaseModel):
+    """What a run that gave a result cost (docs/cost.md)."""
+
+    machine: str = Field(description="The machine's type; empty: none of EC2")
+    is_spot: bool | None = Field(description="null: not known")
+    machine_s: float = Field(description="Seconds that it held the machine")
+    gpu_s: float | None = Field(description="Seconds of that with a GPU at work; null: not known")
+    shared_s: float | None = Field(
+        description="Seconds that the machine was nobody's before it: its start, or since its last run"
+    )
+    usd_per_hour: float | None = Field(description="null: no price is known")
+    is_spot_price: bool = Field(description="Else the configured price, on demand, which Spot is below")
+    usd: float | None = Field(description="What the run itself cost, about")
+    usd_shared: float | None = Field(description="What the time before it cost, about")
+
+
 class Run(BaseModel):
     """One time that a job was handed to a queue."""
 
@@ -29,6 +45,7 @@ class Run(BaseModel):
     ended: str | None = Field(description="When it ended; null while it may go on")
     exit_code: int | None = Field(description="null: it has none, or is not known")
     how: str = Field(description="How it ended, in a sentence; empty while it may go on")
+    cost: Cost | None = Field(description="null: it gave no result, or it is not known")
 
 
 class JobFlag(BaseModel):

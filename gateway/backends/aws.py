@@ -8,6 +8,7 @@ from gateway.config import Config, ConfigError
 if TYPE_CHECKING:
     from gateway.adapters.aws.batch import BatchQueue
     from gateway.adapters.aws.session import AwsSession
+    from gateway.adapters.aws.spot_prices import Ec2SpotPrices
 
 
 def aws_session(config: Config, wanted_by: str) -> "AwsSession":
@@ -63,3 +64,17 @@ def batch_queue(config: Config) -> "BatchQueue":
         attempts=queue.attempts,
     )
     return BatchQueue(session, settings)
+
+
+def spot_prices(config: Config) -> "Ec2SpotPrices":
+    """What EC2 says of prices.
+
+    Raises
+    ------
+    ConfigError
+        boto3 is not installed.
+    """
+    session = aws_session(config, "queue.backend = 'batch'")
+    from gateway.adapters.aws.spot_prices import Ec2SpotPrices
+
+    return Ec2SpotPrices(session)

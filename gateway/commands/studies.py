@@ -61,6 +61,8 @@ def study(
             )
         for run in job["runs"]:
             out.print(f"    run {run['run']}{_run_in_words(run)}")
+            if run["cost"]:
+                out.print(f"      {_cost_in_words(run['cost'])}")
         for flag in job["flags"]:
             out.print(f"    flag {flag['code']}: {flag['sentence']}")
         for warning in job["warnings"]:
@@ -124,6 +126,22 @@ def _run_in_words(run: dict[str, Any]) -> str:
     began = f"started {_short(run['started'])}" if run["started"] else f"submitted {_short(run['submitted'])}"
     ended = f", ended {_short(run['ended'])}: {run['how']}" if run["ended"] else ""
     return f"{where}: {began}{ended}"
+
+
+def _cost_in_words(cost: dict[str, Any]) -> str:
+    """What it cost: "g4dn.xlarge, Spot at 0.2104 USD an hour: 95 s, GPU 62 s, ...; 0.0056 + 0.0200 USD"."""
+    said = cost["machine"] or "this machine"
+    if cost["usd_per_hour"] is not None:
+        price = f"{cost['usd_per_hour']:.4f} USD an hour"
+        kind = "Spot at" if cost["is_spot_price"] else "Spot at less than" if cost["is_spot"] else "at"
+        said += f", {kind} {price}"
+    said += f": {cost['machine_s']:.0f} s"
+    said += f", GPU {cost['gpu_s']:.0f} s" if cost["gpu_s"] else ""
+    said += f", start and idle before {cost['shared_s']:.0f} s" if cost["shared_s"] is not None else ""
+    if cost["usd"] is None:
+        return said
+    shared = f" + {cost['usd_shared']:.4f}" if cost["usd_shared"] is not None else ""
+    return f"{said}; {cost['usd']:.4f}{shared} USD"
 
 
 def retry(

@@ -340,7 +340,7 @@ class Queue(Section):
     unseen_s: float = Field(60.0, ge=0)
     """How long a run whose submission was not answered is looked for before it is submitted again."""
     usd_per_hour: dict[str, float] = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805}
-    """Instance type to price, for the estimate of a job's cost."""
+    """Instance type to price, for what a run cost where no Spot price is known."""
     urgent: Urgent = Urgent()
     fallback: Fallback = Fallback()
 

@@ -31,6 +31,7 @@ SCHEMAS: Final = (
     "schema_12.sql",
     "schema_13.sql",
     "schema_14.sql",
+    "schema_15.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gateway.adapters.queue import Lane
 
-from .records import JobRow, RunRow, utc_now
+from .records import JobRow, RunCost, RunRow, utc_now
 from .states import AT_THE_QUEUE
 from .store import Ledger
 from .transaction import Transaction
@@ -107,6 +107,24 @@ def end_run(
         " WHERE job_key = ? AND run = ? AND is_open = 1",
         (utc_now(), exit_code, sentence, lost_on, job_key, run),
     )
+
+
+def last_held_until(ledger: Ledger, instance: str, before: str) -> str | None:
+    """When the last run on this machine gave it back that did so before a time; None: none is known."""
+    rows = ledger.read(
+        "SELECT held_until FROM runs WHERE instance = ? AND instance != '' AND held_until < ?"
+        " ORDER BY held_until DESC LIMIT 1",
+        (instance, before),
+    )
+    return rows[0]["held_until"] if rows else None
+
+
+def note_cost(
+    transaction: Transaction, job: JobRow, cost: RunCost, instance: str, held_until: str | None
+) -> None:
+    """Write down what a job's present run cost, and until when it held which machine."""
+    row = {"cost": cost.model_dump_json(), "instance": instance, "held_until": held_until}
+    transaction.update("runs", "id", written_run(transaction, job, job.run).id, row)
 
 
 def newer_run(job: JobRow, run: int) -> bool:

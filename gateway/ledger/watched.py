@@ -3,6 +3,7 @@
 Numbers only. Durations are between two lines of the timeline, in seconds, by the clock of this machine.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,13 +162,29 @@ def happened(ledger: Ledger, stretch: Stretch) -> Readings:
         found[measure] = (float(ledger.read(sql, part)[0]["number"]),)
     for measure, stage in _STAGES.items():
         found[measure] = _durations_s(ledger, stage, part)
-    costs = ledger.read(
-        "SELECT json_extract(detail, '$.usd_estimate') AS usd FROM events"
-        " WHERE seq > ? AND seq <= ? AND event = 'job.segmented' AND usd IS NOT NULL",
-        part,
-    )
-    found[Measure.COST_ESTIMATE] = tuple(float(row["usd"]) for row in costs)
+    found |= _costs(ledger, part)
     return {measure: values for measure, values in found.items() if values}
+
+
+_COSTS: Final[Mapping[Measure, str]] = {
+    Measure.MACHINE_TIME: "machine_s",
+    Measure.GPU_TIME: "gpu_s",
+    Measure.SHARED_TIME: "shared_s",
+    Measure.COST_ESTIMATE: "usd_estimate",
+    Measure.COST_SHARED: "usd_shared",
+}
+"""What the timeline says of a run that gave a result."""
+
+
+def _costs(ledger: Ledger, part: tuple[int, int]) -> dict[Measure, Sequence[float]]:
+    rows = ledger.read(
+        "SELECT detail FROM events WHERE seq > ? AND seq <= ? AND event = 'job.segmented'", part
+    )
+    details = [json.loads(row["detail"]) for row in rows]
+    return {
+        measure: tuple(float(detail[name]) for detail in details if detail.get(name) is not None)
+        for measure, name in _COSTS.items()
+    }
 
 
 def _durations_s(ledger: Ledger, stage: _Stage, part: tuple[int, int]) -> tuple[float, ...]:

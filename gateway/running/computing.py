@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.adapters.measures import Figure
 from gateway.adapters.objects import ObjectStore
-from gateway.backends.aws import aws_session, batch_queue
+from gateway.backends.aws import aws_session, batch_queue, spot_prices
 from gateway.backends.job_folders import local_queue
 from gateway.config import Config
 from gateway.events import Bus
@@ -21,6 +21,7 @@ from gateway.workers.worker import Worker
 
 from .claims import Claims
 from .complaints import Complaints
+from .costs import Costs
 from .fallback import FallbackQueue
 from .following import Following, Intervals
 from .hanging import Hanging, Limits
@@ -90,7 +91,7 @@ class LocalComputing:
     def __init__(self, config: Config, site: Site) -> None:
         self._queue = local_queue(config, site.objects, site.job_variables)
         complaints = Complaints(site.ledger)
-        self._outcomes = outcomes = Outcomes(site.ledger, site.results, {}, complaints)
+        self._outcomes = outcomes = Outcomes(site.ledger, site.results, Costs(site.ledger, {}), complaints)
         runs = Runs(site.ledger, site.results, outcomes, site.objects, config.queue.backend)
         news = RunNews(site.ledger, site.results, outcomes, runs)
         limits = Limits(config.queue.local_timeout_s, config.queue.stall_s)
@@ -125,8 +126,8 @@ class RemoteComputing:
     def __init__(self, config: Config, site: Site) -> None:
         self._queue, self._source = batch_queue(config), _news_source(config)
         complaints = Complaints(site.ledger)
-        prices = config.queue.usd_per_hour
-        self._outcomes = outcomes = Outcomes(site.ledger, site.results, prices, complaints, ELSEWHERE)
+        costs = Costs(site.ledger, config.queue.usd_per_hour, spot_prices(config))
+        self._outcomes = outcomes = Outcomes(site.ledger, site.results, costs, complaints, ELSEWHERE)
         runs = Runs(site.ledger, site.results, outcomes, site.objects, config.queue.backend)
         hand_over = HandOver(site.ledger, outcomes, runs, self._queue)
         claims = Claims(site.objects, config.site.name)

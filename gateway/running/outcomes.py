@@ -1,9 +1,9 @@
 """How a run can end for its job: its result is taken, another run is planned, or the job failed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -12,7 +12,7 @@ from gateway.adapters.queue import Detail
 from gateway.files.results import JobResults
 from gateway.ledger.flags import Flag, FlagSource, write_flags
 from gateway.ledger.records import JobRow, RunRow, utc_text
-from gateway.ledger.runs import end_run, lost_runs, newer_run, written_run
+from gateway.ledger.runs import end_run, lost_runs, newer_run, note_cost, written_run
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import Transaction
@@ -21,6 +21,7 @@ from gateway.ledger.work import put_off_jobs
 from gateway.workers.attempts import Backoff, Blame, Policy
 
 from .complaints import ON_THE_WAY, Complaints
+from .costs import Costs
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +38,8 @@ class Outcomes:
 
     Parameters
     ----------
-    usd_per_hour
-        Prices of instance types, for the estimate of what a run cost.
+    costs
+        Reckons what a run cost that gave a result.
     policy
         How often runs may be lost; None: as here, on this machine.
     """
@@ -47,13 +48,13 @@ class Outcomes:
         self,
         ledger: Ledger,
         results: JobResults,
-        usd_per_hour: Mapping[str, float],
+        costs: Costs,
         complaints: Complaints,
         policy: Policy | None = None,
     ) -> None:
         self._ledger = ledger
         self._results = results
-        self._usd_per_hour = usd_per_hour
+        self._costs = costs
         self._complaints = complaints
         self._policy = policy or POLICY
 
@@ -72,6 +73,7 @@ class Outcomes:
         CannotGoOn, Retriable, Permanent, OSError, StaleRow
         """
         manifest, made_at = self._results.verified(job)
+        reckoned = self._costs.of(manifest, detail)
         with self._ledger.transaction() as transaction:
             transaction.move_job(
                 job.job_key,
@@ -83,20 +85,12 @@ class Outcomes:
                 },
                 engine=f"{manifest.engine.name} {manifest.engine.version}",
                 peak_rss_mb=manifest.peak_rss_mb,
-                **{**detail, **self._cost(manifest, detail)},
+                **{**detail, **reckoned.detail()},
                 stages_s=dict(manifest.seconds),
             )
             write_flags(transaction, job.job_key, FlagSource.RESULT, _flags_in(manifest))
+            note_cost(transaction, job, reckoned.cost, reckoned.instance, reckoned.held_until)
             end_run(transaction, job.job_key, job.run, exit_code=EXIT_DONE)
-
-    def _cost(self, manifest: Manifest, detail: Detail) -> dict[str, Any]:
-        """What the run cost, about: its duration at the configured price of its machine."""
-        if not manifest.machine:
-            return {}
-        seconds = float(detail.get("seconds") or sum(manifest.seconds.values()))
-        price = self._usd_per_hour.get(manifest.machine)
-        cost = {} if price is None else {"usd_estimate": round(seconds / 3600 * price, 4)}
-        return {"machine": manifest.machine, **cost}
 
     def lose(
         self,

@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 UINT8, AIR_HU = 2, -500
@@ -95,6 +96,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     address = sys.argv[1]
     place = Bucket(address) if address.startswith("s3://") else Folder(address)
+    begun_s, begun_at = time.time(), datetime.now(UTC).isoformat()
     run, batch_job_id = os.environ["IRIS_RUN"], os.environ["AWS_BATCH_JOB_ID"]
     owner = f"runs/{run}/owner.json"
     mine = json.dumps({"contract": 1, "batch_job_id": batch_job_id}).encode()
@@ -120,6 +122,10 @@ def main() -> int:
         "peak_rss_mb": 1.0,
         "attempt": int(run),
         "machine": "g4dn.xlarge",
+        "machine_use": {
+            **{"instance": f"i-{batch_job_id}", "zone": "us-east-1a", "is_spot": True, "up_s": 200.0},
+            **{"begun_at": begun_at, "machine_s": round(time.time() - begun_s + 0.001, 3), "gpu_s": 0.5},
+        },
     }
     place.put("manifest.json", json.dumps(manifest).encode(), only_new=True)
     return 0

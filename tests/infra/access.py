@@ -66,6 +66,7 @@ OF_EVERYTHING: Final = {  # these take no resource but `*`
         *("DescribeJobs", "ListJobs", "DescribeJobQueues"),
         *("DescribeComputeEnvironments", "DescribeJobDefinitions"),
     },
+    "ec2": {"DescribeSpotPriceHistory"},
     "service-quotas": {"GetServiceQuota", "GetAWSDefaultServiceQuota"},
 }
 OF_A_TABLE: Final = {
@@ -96,7 +97,7 @@ def asked_of_iam(call: Call, sealed: Sealed, job_tags: Mapping[str, str]) -> lis
             return list(_table(call.operation, given))
         case "sqs":
             return list(_queue(call.operation, given, sealed))
-        case "batch" | "service-quotas" if call.operation in OF_EVERYTHING[call.service]:
+        case "batch" | "ec2" | "service-quotas" if call.operation in OF_EVERYTHING[call.service]:
             return [Request(f"{call.service.replace('-', '')}:{call.operation}", "*")]
         case "cloudwatch" if call.operation == "PutMetricData":
             return [Request("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": given["Namespace"]})]

@@ -16,7 +16,7 @@ from tests.cloud import REGION
 from tests.infra.access import Statement, as_list
 from tests.infra.deployment import ACCOUNT, ROOT, Deployed
 
-ACTION = re.compile(r"\b(?:s3|batch|sqs|dynamodb|ecr|kms|servicequotas|cloudwatch):[A-Z][A-Za-z]+\b")
+ACTION = re.compile(r"\b(?:s3|batch|ec2|sqs|dynamodb|ecr|kms|servicequotas|cloudwatch):[A-Z][A-Za-z]+\b")
 BUCKET = f"arn:aws:s3:::iris-oculus-data-{ACCOUNT}"
 HERE = f"{REGION}:{ACCOUNT}"
 NEWS = f"arn:aws:sqs:{HERE}:iris-oculus-backend-news-north"
@@ -58,6 +58,7 @@ HAVE_NO_RESOURCE = {
     "batch:DescribeJobQueues",
     "batch:DescribeJobs",
     "batch:ListJobs",
+    "ec2:DescribeSpotPriceHistory",
     "ecr:GetAuthorizationToken",
     "ecs:DiscoverPollEndpoint",
     "servicequotas:GetAWSDefaultServiceQuota",

@@ -39,12 +39,12 @@ from gateway.ledger.flags import Flag, FlagSource, write_flags
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
 from gateway.ledger.records import ComparisonRow, CorrectedStructure, utc_now
 from gateway.ledger.results import record_result
-from gateway.ledger.runs import begin_run, end_run
+from gateway.ledger.runs import begin_run, end_run, note_cost
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.work import wait_with_job
 from tests.nifti import uploads_of
-from tests.results import result_of_several
+from tests.results import COST, result_of_several
 
 pytestmark = pytest.mark.peer("chromium")
 
@@ -453,6 +453,8 @@ def test_job_shows_each_of_its_runs_and_how_it_ended(
                 end_run(
                     transaction, job_key, run, exit_code=75, sentence="the disk is full", lost_on="machine"
                 )
+    with gateway.ledger.transaction() as transaction:
+        note_cost(transaction, transaction.job(job_key), COST, "i-0abc", utc_now())
     page.goto(f"{gateway.address}#/studies/key0001")
     job = page.locator(f'[data-job="{job_key}"]')
     job.get_by_text("2 runs").click()
@@ -461,6 +463,10 @@ def test_job_shows_each_of_its_runs_and_how_it_ended(
     first, second = runs.all()
     expect(first).to_contain_text(re.compile(r"on this machine, handed over .*, ended .*: the disk is full"))
     expect(second).to_contain_text("goes on")
+    expect(second).to_contain_text(
+        "g4dn.xlarge, Spot at 0.2160 USD an hour; held for 100 s; GPU 62 s; start and idle before 350 s;"
+        " 0.0060 + 0.0210 USD"
+    )
     _picture(page, "runs")
     assert troubles == []
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_service_quotas import ServiceQuotasClient
@@ -78,6 +79,10 @@ class AwsSession:
     def cloudwatch(self) -> "CloudWatchClient":
         """Figures of this gateway; what is not taken soon comes with the next, so it does not wait long."""
         return self._session.client("cloudwatch", **self._settings(tries=2, read_timeout_s=10.0))
+
+    def ec2(self) -> "EC2Client":
+        """Prices, which nothing waits for long."""
+        return self._session.client("ec2", **self._settings(tries=2, read_timeout_s=10.0))
 
     def sts(self) -> "STSClient":
         """Who we are."""

@@ -99,9 +99,23 @@ function runs(job) {
   const lines = job.runs.map((run) => make("li", { value: run.run },
     run.where === "batch" ? "at AWS Batch, " : run.where === "local" ? "on this machine, " : "",
     ...(run.started ? ["started ", time(run.started)] : ["handed over ", time(run.submitted)]),
-    ...(run.ended ? [", ended ", time(run.ended), `: ${run.how}`] : [": goes on"])));
+    ...(run.ended ? [", ended ", time(run.ended), `: ${run.how}`] : [": goes on"]),
+    run.cost ? `; ${costInWords(run.cost)}` : ""));
   return make("details", { "data-keep": `runs ${job.job_key}` },
     make("summary", {}, job.attempts === 1 ? "1 run" : `${job.attempts} runs`), make("ol", { class: "why" }, lines));
+}
+
+function costInWords(cost) {
+  const kind = cost.is_spot_price ? "Spot at" : cost.is_spot ? "Spot at less than" : "at";
+  const money = cost.usd === null ? []
+    : [`${cost.usd.toFixed(4)}${cost.usd_shared === null ? "" : ` + ${cost.usd_shared.toFixed(4)}`} USD`];
+  return [
+    [cost.machine || "this machine",
+      ...(cost.usd_per_hour === null ? [] : [`${kind} ${cost.usd_per_hour.toFixed(4)} USD an hour`])].join(", "),
+    `held for ${Math.round(cost.machine_s)} s`,
+    ...(cost.gpu_s ? [`GPU ${Math.round(cost.gpu_s)} s`] : []),
+    ...(cost.shared_s === null ? [] : [`start and idle before ${Math.round(cost.shared_s)} s`]),
+    ...money].join("; ");
 }
 
 // A person who is to release it looks at it first.

@@ -31,6 +31,7 @@ from gateway.ledger.states import AT_THE_QUEUE, JobEvent, JobState
 from gateway.ledger.work import retry
 from gateway.running.claims import Claim, Claims
 from gateway.running.complaints import Complaints
+from gateway.running.costs import Costs
 from gateway.running.fallback import FallbackQueue
 from gateway.running.following import Following, Intervals
 from gateway.running.hanging import Hanging, Limits
@@ -75,7 +76,8 @@ class Gateway:
         self.queue = BatchQueue(session, settings)
         results = JobResults(objects, Workplace(site.ledger, site.data_dir))
         complaints = Complaints(site.ledger)
-        outcomes = Outcomes(site.ledger, results, {"g4dn.xlarge": 3600.0}, complaints, policy)
+        costs = Costs(site.ledger, {"g4dn.xlarge": 3600.0})
+        outcomes = Outcomes(site.ledger, results, costs, complaints, policy)
         runs = Runs(site.ledger, results, outcomes, objects, "batch")
         hand_over = HandOver(site.ledger, outcomes, runs, self.queue)
         self.claims = Claims(objects, name, lease_s)

@@ -26,7 +26,8 @@ from tests.mirrored_ledger import MirroredLedger
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
-SOMETIMES = {Measure.COST_ESTIMATE, *(measure for measure in Measure if measure.endswith("Time"))}
+COSTS = {Measure.COST_ESTIMATE, Measure.COST_SHARED}
+SOMETIMES = {*COSTS, *(measure for measure in Measure if measure.endswith("Time"))}
 """What is only put when there is something to measure."""
 
 
@@ -127,6 +128,9 @@ def test_job_that_waits_for_a_machine_is_seen_with_how_long(watched: Watched) ->
     assert 500 <= found["LongestRunnableWait"][1] < 560
 
 
+PRICED = {"usd_estimate": 0.0412, "usd_shared": 0.1}
+
+
 def test_stages_of_a_run_are_measured_from_the_lines_of_its_timeline(watched: Watched) -> None:
     job = watched.book.job(watched.book.study())
     for event, after_s, detail in [
@@ -137,7 +141,7 @@ def test_stages_of_a_run_are_measured_from_the_lines_of_its_timeline(watched: Wa
         ("job.started", 4.0, {}),
         ("job.queued", 100.0, {"interruption": "spot"}),
         ("job.started", 30.0, {}),
-        ("job.segmented", 200.0, {"usd_estimate": 0.0412}),
+        ("job.segmented", 200.0, {**PRICED, "machine_s": 30.0, "gpu_s": 0.0}),
         ("job.encoded", 5.0, {}),
     ]:
         watched.note(event, job, after_s, **detail)
@@ -150,6 +154,10 @@ def test_stages_of_a_run_are_measured_from_the_lines_of_its_timeline(watched: Wa
     }
     assert found["SpotInterruptions"] == (1, 1)
     assert found["CostEstimate"] == (1, 0.041)
+    assert found["CostShared"] == (1, 0.1)
+    assert found["MachineTime"] == (1, 30.0)
+    assert found["GpuTime"] == (1, 0)
+    assert "SharedTime" not in found  # not known of this one
 
 
 def test_result_of_a_run_that_was_not_seen_to_start_has_no_duration_of_an_earlier_one(

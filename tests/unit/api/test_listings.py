@@ -9,9 +9,11 @@ import pytest
 from gateway.adapters.errors import Away, OutsideError, Permanent, Retriable
 from gateway.adapters.queue import Lane
 from gateway.api.listings import list_studies, show_study
-from gateway.ledger.runs import begin_run, end_run
+from gateway.ledger.records import utc_now
+from gateway.ledger.runs import begin_run, end_run, note_cost
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.store import Ledger
+from tests.results import COST
 
 
 def test_studies_none_arrived_gives_empty_list(client: httpx.Client) -> None:
@@ -144,7 +146,7 @@ def test_job_lists_its_runs_with_how_each_ended(world, client: httpx.Client) -> 
     world.runs(job_key)
     job = client.get(f"/api/v1/jobs/{job_key}").json()
     rows = world.ledger.read("SELECT submitted_at, ended_at FROM runs ORDER BY run")
-    same = {"where": "batch", "lane": "main", "queue_id": None, "run_of": None, "started": None}
+    same = {"where": "batch", "lane": "main", "queue_id": None, "run_of": None, "started": None, "cost": None}
     lost = {"run": 1, **same, "exit_code": 137, "how": "memory ran out"}
     present = {"run": 2, **same, "exit_code": None, "how": ""}
     assert job["runs"] == [
@@ -153,8 +155,11 @@ def test_job_lists_its_runs_with_how_each_ended(world, client: httpx.Client) -> 
     ]
     assert client.get("/api/v1/studies/key0001").json()["jobs"][0]["runs"] == job["runs"]
     with world.ledger.transaction() as transaction:
+        note_cost(transaction, transaction.job(job_key), COST, "i-0abc", utc_now())
         end_run(transaction, job_key, 2, exit_code=0)
-    assert client.get(f"/api/v1/jobs/{job_key}").json()["runs"][1]["how"] == "its result was taken"
+    run = client.get(f"/api/v1/jobs/{job_key}").json()["runs"][1]
+    assert run["how"] == "its result was taken"
+    assert run["cost"] == {**COST.model_dump(), "usd": 0.006, "usd_shared": 0.021}
 
 
 def test_job_with_very_many_runs_shows_the_last_ones(world, client: httpx.Client) -> None:

@@ -3,12 +3,16 @@
 import re
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from gateway.api.ledger_store import LedgerStore
 from gateway.api.store import Cut
 from gateway.cli import app
+from gateway.ledger.records import utc_now
+from gateway.ledger.runs import note_cost
 from gateway.ledger.work import wait_with_job
+from tests.results import COST
 
 
 def test_study_lists_each_run_of_a_job_and_how_it_ended(world, tmp_path: Path) -> None:
@@ -21,6 +25,31 @@ def test_study_lists_each_run_of_a_job_and_how_it_ended(world, tmp_path: Path) -
     at = r"2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.search(rf"run 1 \(batch\): submitted {at}, ended {at}: memory ran out", said)
     assert re.search(rf"run 2 \(batch\): submitted {at} 2\d{{3}}-", said)  # the timeline follows
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({}, "g4dn.xlarge, Spot at 0.2160 USD an hour: 100 s, GPU 62 s, start and idle before 350 s;"),
+        ({}, "start and idle before 350 s; 0.0060 + 0.0210 USD"),
+        ({"is_spot_price": False}, "g4dn.xlarge, Spot at less than 0.2160 USD an hour: 100 s"),
+        (
+            {"is_spot_price": False, "is_spot": False, "shared_s": None},
+            "xlarge, at 0.2160 USD an hour: 100 s, GPU 62 s; 0.0060 USD",
+        ),
+        ({"usd_per_hour": None}, "g4dn.xlarge: 100 s, GPU 62 s, start and idle before 350 s 2"),
+        ({"machine": "", "usd_per_hour": None, "gpu_s": 0.0, "shared_s": None}, "this machine: 100 s 2"),
+    ],
+)
+def test_study_says_what_a_run_cost(world, tmp_path: Path, known: dict[str, object], said: str) -> None:
+    uid = world.study()
+    job_key = world.job(uid)
+    world.runs(job_key)
+    with world.ledger.transaction() as transaction:
+        note_cost(transaction, transaction.job(job_key), COST.model_copy(update=known), "i-0abc", utc_now())
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
+    assert said in " ".join(result.stdout.split())
 
 
 def test_study_says_when_a_job_is_tried_again_and_how_it_is_tried_now(world, tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from batch_job.ec2_metadata import DISABLED_VARIABLE, ENDPOINT_VARIABLE, machine_type
+from batch_job.ec2_metadata import DISABLED_VARIABLE, ENDPOINT_VARIABLE, Machine, this_machine
+
+DOCUMENT = "/latest/dynamic/instance-identity/document"
+LIFE_CYCLE = "/latest/meta-data/instance-life-cycle"
+SAID = {
+    DOCUMENT: b'{"instanceType": "g4dn.xlarge", "instanceId": "i-0abc", "availabilityZone": "us-east-1b"}',
+    LIFE_CYCLE: b"spot",
+}
 
 
 class _Metadata(BaseHTTPRequestHandler):
@@ -16,8 +23,7 @@ class _Metadata(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert self.headers["X-aws-ec2-metadata-token"] == "a token"
-        assert self.path == "/latest/meta-data/instance-type"
-        self._answer(b"g4dn.xlarge")
+        self._answer(SAID[self.path])
 
     def _answer(self, content: bytes) -> None:
         self.send_response(200)
@@ -41,17 +47,26 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("metadata")
-def test_machine_type_is_what_the_metadata_say() -> None:
-    assert machine_type() == "g4dn.xlarge"
+def test_machine_is_what_the_metadata_say() -> None:
+    assert this_machine() == Machine("g4dn.xlarge", "i-0abc", "us-east-1b", is_spot=True)
 
 
 @pytest.mark.usefixtures("metadata")
-def test_machine_type_where_the_metadata_are_switched_off_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", [b"[]", b"{}", b"not JSON"])
+def test_machine_that_the_metadata_do_not_tell_is_nobody_s(
+    monkeypatch: pytest.MonkeyPatch, document: bytes
+) -> None:
+    monkeypatch.setitem(SAID, DOCUMENT, document)
+    assert this_machine() == Machine()
+
+
+@pytest.mark.usefixtures("metadata")
+def test_machine_where_the_metadata_are_switched_off_is_nobody_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DISABLED_VARIABLE, "true")
-    assert machine_type() == ""
+    assert this_machine() == Machine()
 
 
-def test_machine_type_where_nobody_answers_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_where_nobody_answers_is_nobody_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENDPOINT_VARIABLE, "http://127.0.0.1:9")
     monkeypatch.delenv(DISABLED_VARIABLE, raising=False)
-    assert machine_type() == ""
+    assert this_machine() == Machine()

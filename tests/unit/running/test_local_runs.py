@@ -28,6 +28,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.work import retry
 from gateway.running import local_runs
 from gateway.running.complaints import Complaints
+from gateway.running.costs import Costs
 from gateway.running.hanging import Hanging, Limits
 from gateway.running.local_runs import LocalRuns
 from gateway.running.news import RunNews
@@ -49,7 +50,7 @@ class Gateway:
         self.store = FolderStore(site.data_dir / "objects")
         results = JobResults(self.store, Workplace(site.ledger, site.data_dir))
         complaints = Complaints(site.ledger)
-        outcomes = Outcomes(site.ledger, results, {}, complaints)
+        outcomes = Outcomes(site.ledger, results, Costs(site.ledger, {}), complaints)
         runs = Runs(site.ledger, results, outcomes, self.store, "local")
         news = RunNews(site.ledger, results, outcomes, runs)
         self.queue = SubprocessQueue(workers, command=(sys.executable, str(JOB)))

@@ -22,6 +22,7 @@ from gateway.ledger.runs import lost_runs, open_runs_of, run_of
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.work import retry
 from gateway.running.complaints import Complaints
+from gateway.running.costs import Costs
 from gateway.running.news import RunNews
 from gateway.running.outcomes import ELSEWHERE, POLICY, Outcomes
 from gateway.running.remote_runs import HandOver
@@ -44,7 +45,7 @@ class Parts:
         self.store = store
         results = JobResults(store, Workplace(site.ledger, site.data_dir))
         self.complaints = Complaints(site.ledger)
-        self.outcomes = Outcomes(site.ledger, results, {}, self.complaints, policy)
+        self.outcomes = Outcomes(site.ledger, results, Costs(site.ledger, {}), self.complaints, policy)
         self.runs = Runs(site.ledger, results, self.outcomes, store, "local")
         self.news = RunNews(site.ledger, results, self.outcomes, self.runs)
         self.hear = self.news.hear
