@@ -7,7 +7,14 @@ missing and how to get it; exit codes as in `contract`.
 import json
 import sys
 
-from .contract import EXIT_BAD_INPUT, EXIT_DONE, EXIT_NOT_SET_UP, ContractError, canonical_options
+from .contract import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_NOT_SET_UP,
+    ContractError,
+    ModelError,
+    canonical_options,
+)
 
 
 def main() -> int:
@@ -18,6 +25,8 @@ def main() -> int:
     try:
         engine, task, *more = sys.argv[1:]
         options = canonical_options(engine, task, json.loads(more[0]) if more else {})
+    except ModelError as error:
+        return _say(f"engine.{error}", EXIT_NOT_SET_UP)
     except ContractError as error:
         return _say(str(error), EXIT_BAD_INPUT)
     except ValueError:

@@ -39,9 +39,12 @@ from .catalogue import TaskFacts as TaskFacts
 from .catalogue import engine_facts as engine_facts
 from .catalogue import engines as engines
 from .catalogue import find_task as find_task
+from .catalogue import recorded_facts as recorded_facts
 from .catalogue import task_facts as task_facts
 from .catalogue.options import canonical_options as canonical_options
+from .catalogue.settings import EngineSettings as EngineSettings
 from .refusals import ContractError as ContractError
+from .refusals import ModelError as ModelError
 from .refusals import reasons_in
 
 CONTRACT: Final = 1

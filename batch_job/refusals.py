@@ -9,6 +9,10 @@ class ContractError(ValueError):
     """A file of the job folder or of the catalogue, or a wish in it, that is not allowed; one sentence."""
 
 
+class ModelError(ContractError):
+    """The model of one's own that is set is not there, or is none that its engine can run; one sentence."""
+
+
 def reasons_in(error: ValidationError) -> str:
     """Say where and why in one line, without the offending values."""
     return "; ".join(

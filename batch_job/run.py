@@ -16,13 +16,14 @@ from .contract import (
     Flag,
     JobRequest,
     Manifest,
+    ModelError,
     canonical_options,
     engine_facts,
     task_facts,
 )
 from .ec2_metadata import Machine, this_machine
 from .engines import Segmented, Work
-from .errors import BadInput
+from .errors import BadInput, NotSetUp
 from .exit import exit_left
 from .image import Image, read_image, read_size, write_labels
 from .interruption import Interruption
@@ -129,6 +130,8 @@ def _checked_options(request: JobRequest) -> dict[str, Any]:
     try:
         task_facts(request.engine, request.task)
         return canonical_options(request.engine, request.task, request.options)
+    except ModelError as error:
+        raise NotSetUp(f"engine.{error}") from None
     except ContractError as error:
         raise BadInput(str(error)) from None
 

@@ -15,8 +15,6 @@ from batch_job.contract import (
     ContractError,
     EngineFacts,
     canonical_options,
-    engine_facts,
-    task_facts,
 )
 from converter.nifti import converter_version
 from gateway.adapters.descriptors import http_share, raise_descriptor_limit
@@ -92,7 +90,7 @@ class App:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        facts = engine_facts(config.engine.name)
+        facts = config.engine.facts
         rules = task_rules(config, facts)
         data_dir = config.data_dir
         _make_data_dir(data_dir)
@@ -298,8 +296,8 @@ def task_rules(config: Config, facts: EngineFacts) -> list[TaskRule]:
     for rule in config.rule:
         try:
             task = rule.task or facts.default_task
-            modality = task_facts(config.engine.name, task).modality
-            options = canonical_options(config.engine.name, task, rule.options)
+            modality = facts.task(task).modality
+            options = canonical_options(facts, task, rule.options)
             compiled = compile_rule(rule.model_copy(update={"options": options}))
         except (ContractError, RuleError) as error:
             text = str(error)
@@ -345,7 +343,7 @@ def warnings_about(config: Config) -> list[str]:
         sentences.append(
             f"job news are asked for every {config.queue.reconcile_s:g} s only; set news.backend = 'sqs'"
         )
-    facts = engine_facts(config.engine.name)
+    facts = config.engine.facts
     if facts.package and config.queue.backend == "local" and not _installed_version(facts):
         sentences.append(
             f"{facts.package} is not installed here: every job will fail; pip install 'iris-gateway[segment]'"

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, cast
 
 import structlog
 
-from batch_job.contract import ContractError, canonical_options, engine_facts
+from batch_job.contract import ContractError, canonical_options
 from converter.errors import ImageTooLarge, UnusableImage
 from converter.foreign_image import ForeignImage, stage_image
 from converter.uids import derived_uid
@@ -70,6 +70,7 @@ class NiftiUploads:
         self._ledger = ledger
         self._secret = secret
         self._engine = engine
+        self._facts = config.engine.facts
         self._site_name = config.site.name
         self._data_dir = config.data_dir
         self._low_water_bytes = config.site.low_water_mb * 1_000_000
@@ -107,7 +108,7 @@ class NiftiUploads:
 
     def tasks(self) -> Json:
         """What the engine can be asked for."""
-        facts = engine_facts(self._engine.name)
+        facts = self._facts
         return {
             "engine": self._engine.name,
             "default_task": facts.default_task,
@@ -155,7 +156,7 @@ class NiftiUploads:
     # -- parts ----------------------------------------------------------------------------------------------
 
     def _wanted(self, wish: UploadWish) -> _Wanted:
-        task = wish.task or engine_facts(self._engine.name).default_task
+        task = wish.task or self._facts.default_task
         try:
             options = json.loads(wish.options or "{}")
         except (ValueError, RecursionError):
@@ -163,7 +164,7 @@ class NiftiUploads:
         if not isinstance(options, dict):
             raise NotPossible('the options must be a JSON object, such as {"fast": true}')
         try:
-            return _Wanted(task, canonical_options(self._engine.name, task, options))
+            return _Wanted(task, canonical_options(self._facts, task, options))
         except ContractError as error:
             raise NotPossible(str(error)) from None
 

@@ -2,6 +2,8 @@
 
 `NAME.json` beside this file is the engine NAME, and the only place where anything is said of it: what
 configuration, doctor, status page and converter say of an engine, they read here, through `contract`.
+Engines of other packages say the same where they are written (`installed`); one that is a model of one's own
+is completed with what that model says (`EngineFacts.completed_by`).
 """
 
 import json
@@ -9,13 +11,16 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from batch_job.refusals import ContractError, printable, reasons_in
+
+from .settings import EngineSettings
 
 FOLDER: Final = Path(__file__).parent
 MOST_IN_A_SENTENCE: Final = 5
@@ -40,6 +45,7 @@ ALGORITHM_FAMILIES: Final[Mapping[str, str]] = MappingProxyType(
 """PS3.16 CID 7162, Surface Processing Algorithm Family: codes of the scheme DCM, and their meanings."""
 
 LabelValue = Annotated[int, Field(ge=1, le=255)]
+LOADER: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 CodePair = tuple[str, str]
 """A SNOMED CT code and its meaning."""
 
@@ -126,7 +132,7 @@ class EngineFacts(_Facts):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
     about: Annotated[str, Field(min_length=1)]
     """What it does, for the operator's guide."""
-    loader: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    loader: Annotated[str, Field(pattern=LOADER)]
     """`module:attribute` of what gives the engine when it is called: `engines.Engine`."""
     version: Annotated[str, Field(min_length=1)]
     """The recorded one; of an engine that is a package of its own, another one may be installed."""
@@ -137,18 +143,22 @@ class EngineFacts(_Facts):
     """Of `ALGORITHM_FAMILIES`: whether its results are said to be artificial intelligence's."""
     bytes_a_voxel: Annotated[int, Field(ge=LEAST_BYTES_A_VOXEL)] = LEAST_BYTES_A_VOXEL
     """Its peak memory by voxel of the input, beyond the image itself, as measured; more it says itself."""
+    takes: tuple[str, ...] = ()
+    """The keys of `[engine]` that say which model it is: `settings.EngineSettings`."""
+    completed_by: Annotated[str, Field(pattern=LOADER)] | Literal[""] = ""
+    """What completes these facts by those keys, as `loader` says it; empty: they are complete."""
     default_task: str
     options: dict[str, OptionFacts] = {}
     structures: dict[str, StructureCodes] = {}
     """Codes of structures that the converter's terminology does not know; without one: a private code."""
-    tasks: dict[str, TaskFacts] = Field(min_length=1)
+    tasks: dict[str, TaskFacts]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         code, meaning = self.algorithm_family
         if ALGORITHM_FAMILIES.get(code) != meaning:
             raise ValueError("algorithm_family is no code and meaning of CID 7162")
-        if self.default_task not in self.tasks:
+        if not self.completed_by and self.default_task not in self.tasks:
             raise ValueError("default_task is none of the tasks")
         models = {name for name, option in self.options.items() if option.kind is OptionKind.MODEL}
         if unknown := {name for task in self.tasks.values() for name in task.variants} - models:
@@ -163,6 +173,18 @@ class EngineFacts(_Facts):
         """Every option that the engine knows, with its default."""
         return {name: option.default for name, option in self.options.items()}
 
+    def task(self, name: str) -> TaskFacts:
+        """Look a task up; `ContractError` says which ones there are."""
+        if name not in self.tasks:
+            there = _meant(name, self.tasks)
+            raise ContractError(f'{self.name} has no task "{printable(name)}"; it has: {there}')
+        return self.tasks[name]
+
+    def completed(self, name: str, task: TaskFacts, *, weights: str) -> Self:
+        """The facts with the one task of a model of one's own; `ContractError` where they do not fit."""
+        more = {"completed_by": "", "default_task": name, "tasks": {name: task}, "weights": weights}
+        return type(self).model_validate({**dict(self), **more})
+
 
 @cache
 def engines() -> Mapping[str, EngineFacts]:
@@ -176,19 +198,57 @@ def engines() -> Mapping[str, EngineFacts]:
     return MappingProxyType({path.stem: read_engine(path) for path in sorted(FOLDER.glob("*.json"))})
 
 
-def engine_facts(engine: str) -> EngineFacts:
-    """Look an engine up; `ContractError` says which ones there are."""
-    if engine not in engines():
-        raise ContractError(f'there is no engine "{printable(engine)}"; known: {", ".join(engines())}')
-    return engines()[engine]
+def recorded_facts(engine: str) -> EngineFacts:
+    """What is said of an engine, without what only a model of one's own says.
+
+    Raises
+    ------
+    ContractError
+        There is none of that name; the text says which ones there are.
+    """
+    from .installed import installed_engines, installed_facts  # late: they are facts of this module
+
+    if engine in engines():
+        return engines()[engine]
+    others = installed_engines()
+    if engine not in others:
+        known = ", ".join([*engines(), *others])
+        raise ContractError(f'there is no engine "{printable(engine)}"; known: {known}')
+    return installed_facts(others[engine])
+
+
+def engine_facts(engine: str, settings: EngineSettings | None = None) -> EngineFacts:
+    """Look an engine up.
+
+    Parameters
+    ----------
+    settings
+        Which model it is; left out: as this process's variables say.
+
+    Raises
+    ------
+    ContractError
+        There is no such engine, it does not take what is set, or the model is not as it must be.
+    """
+    facts = recorded_facts(engine)
+    if settings is not None and (foreign := [name for name in settings.given if name not in facts.takes]):
+        raise ContractError(f"{engine} takes no {' and no '.join(foreign)}; leave it out")
+    if not facts.completed_by:
+        return facts
+    return _completed(facts.name, settings or EngineSettings.from_environment())
+
+
+@cache
+def _completed(engine: str, settings: EngineSettings) -> EngineFacts:
+    facts = recorded_facts(engine)
+    module, _, attribute = facts.completed_by.partition(":")
+    completed: EngineFacts = getattr(import_module(module), attribute)(facts, settings)
+    return completed
 
 
 def task_facts(engine: str, task: str) -> TaskFacts:
     """Look a task of an engine up; `ContractError` says which ones it has."""
-    tasks = engine_facts(engine).tasks
-    if task not in tasks:
-        raise ContractError(f'{engine} has no task "{printable(task)}"; it has: {_meant(task, tasks)}')
-    return tasks[task]
+    return engine_facts(engine).task(task)
 
 
 def find_task(wish: str) -> tuple[EngineFacts, str]:

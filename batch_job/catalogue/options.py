@@ -6,11 +6,16 @@ from typing import Any
 
 from batch_job.refusals import ContractError, printable
 
-from . import EngineFacts, OptionKind, TaskFacts, engine_facts, task_facts
+from . import EngineFacts, OptionKind, TaskFacts, engine_facts
 
 
-def canonical_options(engine: str, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def canonical_options(engine: str | EngineFacts, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in defaults, sort by name and within lists, so that equal wishes are equal dictionaries.
+
+    Parameters
+    ----------
+    engine
+        Its facts, or its name where this process's variables say which model it is.
 
     Raises
     ------
@@ -18,12 +23,13 @@ def canonical_options(engine: str, task: str, options: Mapping[str, Any]) -> dic
         An option that the engine does not have, of another type than its default, or that the task does not
         know; a structure that the task does not have.
     """
-    of, facts = engine_facts(engine), task_facts(engine, task)
+    of = engine if isinstance(engine, EngineFacts) else engine_facts(engine)
+    facts = of.task(task)
     for name, value in options.items():
         if name not in of.options:
             known = ", ".join(of.options) or "none"
-            raise ContractError(f'{engine} has no option "{printable(name)}"; it has: {known}')
-        _check_type(engine, name, value, type(of.options[name].default))
+            raise ContractError(f'{of.name} has no option "{printable(name)}"; it has: {known}')
+        _check_type(of.name, name, value, type(of.options[name].default))
     full = {name: options.get(name, of.options[name].default) for name in sorted(of.options)}
     _check_variant(of, task, facts, full)
     for name, option in of.options.items():

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from batch_job.contract import EngineInfo, engine_facts
+from batch_job.contract import EngineInfo, recorded_facts
 from batch_job.errors import WrongResult
 from batch_job.image import Image
 
@@ -139,6 +139,6 @@ class Engine(Protocol):
 
 def load_engine(name: str) -> Engine:
     """The engine of that name; the request was checked against the contract before."""
-    module, _, attribute = engine_facts(name).loader.partition(":")
+    module, _, attribute = recorded_facts(name).loader.partition(":")
     engine: Engine = getattr(import_module(module), attribute)()
     return engine

@@ -41,7 +41,7 @@ def local_queue(config: Config, objects: ObjectStore, variables: Mapping[str, st
     return SubprocessQueue(
         config.queue.workers,
         read=lambda ticket, name: objects.get(job_object(ticket.job_key, name)),
-        environment=variables,
+        environment={**config.engine.settings.variables(), **variables},
     )
 
 

@@ -1,6 +1,7 @@
 """Checks what can be checked before and while the gateway runs, and says the fix."""
 
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -12,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from batch_job.contract import EXIT_DONE, engine_facts
+from batch_job.contract import EXIT_DONE
 from converter.nifti import converter_version
 from gateway.adapters.checks import Check, Verdict
 from gateway.adapters.dicom.contents import PacsContents
@@ -53,7 +54,7 @@ def examine(config: Config) -> Iterator[Check]:
 
 def _configuration(config: Config) -> Iterator[Check]:
     try:
-        rules = task_rules(config, engine_facts(config.engine.name))
+        rules = task_rules(config, config.engine.facts)
     except ConfigError as error:
         yield Check("rules", Verdict.FAILED, str(error), "correct the rule")
         return
@@ -129,16 +130,17 @@ def _engine(config: Config) -> Iterator[Check]:
     if config.queue.backend != "local":
         return
     try:
-        rules = task_rules(config, engine_facts(config.engine.name))
+        rules = task_rules(config, config.engine.facts)
     except ConfigError:  # said already
         return
     wanted = {(rule.task, json.dumps(rule.compiled.rule.options, sort_keys=True)) for rule in rules}
     for task, options in sorted(wanted):
         command = [sys.executable, "-m", "batch_job.check", config.engine.name, task, options]
+        which = {**os.environ, **config.engine.settings.variables()}
         name = f"engine for {task}"
         try:
             asked = subprocess.run(
-                command, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S, check=False
+                command, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S, check=False, env=which
             )
         except (OSError, subprocess.TimeoutExpired):
             yield Check(name, Verdict.FAILED, "does not answer", f"run {' '.join(command[1:5])} and look")

@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from .engine import Engine
 from .outputs import OUTPUTS, in_order
 from .sections import (
     DESTINATION_KINDS,
@@ -27,7 +28,6 @@ from .sections import (
     Aws,
     Destination,
     Dicom,
-    Engine,
     Fallback,
     Find,
     ListenerTls,

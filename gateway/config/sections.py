@@ -282,20 +282,6 @@ class Rule(Section):
         return codes
 
 
-class Engine(Section):
-    """What segments."""
-
-    name: str = "threshold"
-    version: str = ""
-
-    @field_validator("name")
-    @classmethod
-    def _is_in_the_catalogue(cls, name: str) -> str:
-        from batch_job.contract import engine_facts  # late: who reads states needs no engine
-
-        return engine_facts(name).name
-
-
 class Fallback(Section):
     """Where a job goes that waited too long for a machine."""
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 
-from batch_job.contract import LABELS_NAME, ContractError, Manifest, engine_facts
+from batch_job.contract import LABELS_NAME, ContractError, Manifest, recorded_facts
 from converter.errors import LabelsDoNotFit
 from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
@@ -265,7 +265,7 @@ def _nothing_found(job: JobRow, made: Sequence[str]) -> str:
 
 def _terms_of(job: JobRow) -> Terms:
     try:
-        return engine_terms(engine_facts(job.engine))
+        return engine_terms(recorded_facts(job.engine))
     except ContractError as error:
         raise CannotGoOn(f"its engine was taken out of the catalogue: {error}") from None
 

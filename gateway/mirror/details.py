@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from batch_job.contract import STAGES, engine_facts
+from batch_job.contract import STAGES
 from gateway.adapters.contents import NoAnswer
 from gateway.adapters.mirror import Value
 from gateway.adapters.queue import WAITING_CODES, Lane
@@ -35,7 +35,7 @@ class ConfiguredNames:
         return cls(
             destinations=frozenset(destination.name for destination in config.destination),
             rules=frozenset({UPLOAD_RULE, *(rule.name for rule in config.rule)}),
-            tasks=frozenset(engine_facts(config.engine.name).tasks),
+            tasks=frozenset(config.engine.facts.tasks),
             machines=frozenset(config.queue.usd_per_hour),
         )
 

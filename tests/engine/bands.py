@@ -30,6 +30,7 @@ PARTS_HU: Final[Mapping[int, Bands]] = {
 }
 """Each part of `total` knows some; where two find something the later one wins."""
 REGION_HU: Final[Bands] = {"background": -1000, "liver": 60}
+OWN_HU: Final[Bands] = {"background": -1000, "lung": -700, "adipose_tissue": -100, "muscle": 60, "bone": 400}
 MR: Final[Bands] = {"background": 0, "liver": 300, "spleen": 600}
 SEGMENTS: Final[Bands] = {"background": 0, "liver_segment_2": 400, "liver_segment_7": 700}
 

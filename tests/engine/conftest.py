@@ -14,13 +14,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import requests
-from bands import write_weights
+import tiny_weights
+from bands import OWN_HU, write_weights
 from numpy.typing import NDArray
 from pydicom import dcmread
 
 from batch_job.contract import canonical_options
 from batch_job.engines import Segmented, Work, load_engine
 from batch_job.engines.totalsegmentator import TotalSegmentator
+from batch_job.engines.totalsegmentator.plan import SubModel
 from batch_job.image import read_image
 
 DATA = Path(__file__).parents[1] / "data"
@@ -38,6 +40,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TOTALSEG_HOME_DIR", str(tmp_path_factory.mktemp("no-home")))
         patch.delenv("IRIS_TOTALSEG_LICENSE", raising=False)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def own_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of one's own as nnU-Net leaves it: two folds of a tiny network, four tissues of a CT."""
+    configuration = "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    model = SubModel(501, "Dataset501_Tissues", configuration, (0, 1), (3.0, 3.0, 3.0))
+    labels = {name: value for value, name in enumerate(OWN_HU) if value}
+    return tiny_weights.write(tmp_path_factory.mktemp("own"), model, labels, OWN_HU, patch=32)
 
 
 @pytest.fixture(scope="session", autouse=True)

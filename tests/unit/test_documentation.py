@@ -100,9 +100,13 @@ def _rows(heading: str) -> list[str]:
     return re.findall(r"^\| `[a-z0-9_-]+` \| .*$", section, re.MULTILINE)
 
 
+def _own_task(name: str) -> str:
+    return f"`{name}`" if name else "the model's"
+
+
 def test_operators_guide_describes_every_engine_as_the_catalogue_does() -> None:
     assert sorted(_rows("Engines")) == sorted(
-        f"| `{of.name}` | {of.about} | `{of.default_task}` |"
+        f"| `{of.name}` | {of.about} | {_own_task(of.default_task)} |"
         f" {', '.join(f'`{option}`' for option in of.options) or 'none'} | {of.algorithm_family[1]} |"
         for of in engines().values()
     )

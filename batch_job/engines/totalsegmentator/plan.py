@@ -6,13 +6,13 @@ TotalSegmentator decides this inside `python_api.totalsegmentator`; its tables (
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from batch_job.catalogue.trained_model import checkpoint_digest
 from batch_job.errors import NotSetUp
 
 PLANS: Final = "nnUNetPlans"
@@ -78,7 +78,7 @@ class Weights:
         """Tells weights apart: SHA-256 of what the archives say of their parts (CRC-32, size)."""
         digest = hashlib.sha256(self.model.name.encode())
         for path in self._checkpoints:
-            digest.update(_checkpoint_digest(path))
+            digest.update(checkpoint_digest(path))
         return digest.hexdigest()
 
 
@@ -213,16 +213,6 @@ def _downloads(models: Iterable[SubModel]) -> list[str]:
         names.append(best)
         wanted -= set(TASK_TO_ID[best])
     return names or ["all"]
-
-
-def _checkpoint_digest(path: Path) -> bytes:
-    """A file of torch is a ZIP archive with a checksum for each part; an old one is no archive."""
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
-    with zipfile.ZipFile(path) as archive:
-        parts = [(part.filename, part.CRC, part.file_size) for part in archive.infolist()]
-    return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
 def weights_name(weights: Iterable[Weights]) -> str:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 METHODS = {"check", "segment"}
 """What makes a class an engine: `batch_job.engines.Engine`."""
 MAY_NAME_AN_ENGINE = {
-    "gateway/config/sections.py",  # the default
+    "gateway/config/engine.py",  # the default
     "gateway/commands/stack_config.py",  # what the stack's image has in it
     "converter/codes/build.py",  # the folder of the package whose names the terminology knows
 }

@@ -86,7 +86,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
                 "leave_site": True,
             }
         ],
-        "engine": {"name": "threshold", "version": ""},
+        "engine": {"name": "threshold", "version": "", "model": "", "task": "", "modality": ""},
         "queue": {
             "backend": "local",
             "workers": 1,
