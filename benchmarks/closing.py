@@ -8,16 +8,15 @@ says that the study is complete. No rule takes the images, so nothing is compute
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Final
@@ -27,21 +26,15 @@ import typer
 from benchmarks.measuring import ROOT
 from benchmarks.outcome import machine
 from benchmarks.ports import free_port, is_open
+from benchmarks.programs import gateway_command, running
 from benchmarks.receive.receivers import dcmtk
 from benchmarks.receive.sending import Load, made
 
 LOADS: Final = (Load(512, 1, 20), Load(512, 1, 300))
-READY_TIMEOUT_S: Final = 60.0
+COMPLETE_TIMEOUT_S: Final = 60.0
 QUIET_S: Final = 5.0
 ORTHANC: Final = "/usr/sbin/Orthanc"
 SETTINGS: Final = """
-[site]
-data_dir = "{folder}/data"
-low_water_mb = 1
-[dicom]
-port = {port}
-[api]
-port = 0
 [study]
 quiet_s = {quiet_s}
 {find}
@@ -106,7 +99,7 @@ def _send(images: Path, ae_title: str, port: int) -> None:
 def _await_completion(ledger: Path) -> Closed:
     """Of the study that came last."""
     with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as connection:
-        give_up_at = time.monotonic() + READY_TIMEOUT_S
+        give_up_at = time.monotonic() + COMPLETE_TIMEOUT_S
         while time.monotonic() < give_up_at:
             row = connection.execute(
                 "SELECT s.last_instance_at, r.at, c.at, c.detail FROM studies s"
@@ -138,7 +131,7 @@ def _orthanc(folder: Path, program: str) -> Iterator[int]:
     }
     path = folder / "orthanc.json"
     path.write_text(json.dumps(settings), encoding="utf-8")
-    with _running([program, str(path)], folder / "orthanc.log", port):
+    with running([program, str(path)], folder / "orthanc.log", partial(is_open, port)):
         yield port
 
 
@@ -146,29 +139,9 @@ def _orthanc(folder: Path, program: str) -> Iterator[int]:
 def _gateway(folder: Path, find: str) -> Iterator[tuple[int, Path]]:
     folder.mkdir()
     port = free_port()
-    path = folder / "iris.toml"
-    path.write_text(SETTINGS.format(folder=folder, port=port, quiet_s=QUIET_S, find=find), encoding="utf-8")
-    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(path)]
-    with _running(command, folder / "iris.log", port):
+    command = gateway_command(folder / "data", port, SETTINGS.format(quiet_s=QUIET_S, find=find))
+    with running(command, folder / "iris.log", partial(is_open, port)):
         yield port, folder / "data" / "ledger.sqlite"
-
-
-@contextmanager
-def _running(command: Sequence[str], said: Path, port: int) -> Iterator[None]:
-    with said.open("wb") as stream:
-        process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, cwd=ROOT, env={**os.environ, "TCP_NODELAY": "1"}
-        )
-    try:
-        give_up_at = time.monotonic() + READY_TIMEOUT_S
-        while not is_open(port):
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                raise TimeoutError(f"{command[0]} did not start; {said} says why")
-            time.sleep(0.05)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
 
 
 def _page(found: dict[tuple[str, Load], list[Closed]], rounds: int) -> Iterator[str]:

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 
 from benchmarks.outcome import machine
+from benchmarks.programs import ProgramFailed
 
-from .gateways import GatewayFailed
 from .make import SCHEMA, Size, make_large_ledger
 from .measure import FIGURES, LONG_TIMELINE, ROUNDS, STARTS, Outcome, measure
 
@@ -34,7 +34,7 @@ def large_ledger(
         return
     try:
         outcome = measure(folder.absolute(), size, out.print)
-    except GatewayFailed as failure:
+    except ProgramFailed as failure:
         out.print(f"the gateway: {failure}")
         raise typer.Exit(1) from None
     text = "\n".join(_page(outcome)) + "\n"

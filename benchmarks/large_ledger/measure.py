@@ -83,7 +83,7 @@ def measure(folder: Path, size: Size, say: Callable[[str], None]) -> Outcome:
 
     Raises
     ------
-    GatewayFailed
+    ProgramFailed
     """
     dirs = _data_dirs(folder, size, say)
     say("first starts ...")

@@ -18,8 +18,9 @@ from rich.console import Console
 
 from benchmarks.measuring import ROOT
 from benchmarks.outcome import machine
+from benchmarks.programs import ProgramFailed
 
-from .receivers import RECEIVERS, Receiver, ReceiverFailed, running
+from .receivers import RECEIVERS, Receiver, listening
 from .sending import Load, made, send
 
 LOADS = (
@@ -64,7 +65,7 @@ def receive(
                 for receiver in chosen:
                     try:
                         taken = _taken(receiver, load, Path(folder))
-                    except ReceiverFailed as failure:
+                    except ProgramFailed as failure:
                         out.print(f"{receiver.name}: {failure}")
                         continue
                     found.setdefault((receiver.name, load), []).append(taken)
@@ -76,12 +77,12 @@ def receive(
 
 def _taken(receiver: Receiver, load: Load, folder: Path) -> Taken:
     try:
-        with running(receiver, folder / "received") as listening:
-            send(made(WARM_UP, folder / "warm-up"), listening)
+        with listening(receiver, folder / "received") as receiving:
+            send(made(WARM_UP, folder / "warm-up"), receiving)
             folders = made(load, folder / "images")
-            before = listening.usage()
-            seconds = send(folders, listening, holds_back=load.holds_back)
-            after = listening.usage()
+            before = receiving.usage()
+            seconds = send(folders, receiving, holds_back=load.holds_back)
+            after = receiving.usage()
     finally:
         for name in ("received", "warm-up", "images"):
             shutil.rmtree(folder / name, ignore_errors=True)

@@ -2,41 +2,21 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.measuring import MB, ROOT
+from benchmarks.measuring import MB
 from benchmarks.ports import free_port, is_open
+from benchmarks.programs import ProgramFailed, gateway_command, running
 
-READY_TIMEOUT_S: Final = 60.0
-LOOK_EVERY_S: Final = 0.02
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-
-# Nothing happens to what comes while it is measured: no study is ever complete.
-CONFIGURATION: Final = """
-[site]
-data_dir = "{folder}/data"
-low_water_mb = 1
-[dicom]
-port = {port}
-[api]
-port = 0
-[study]
-quiet_s = 3000
-timeout_s = 3000
-"""
-
-
-class ReceiverFailed(Exception):
-    """It ended, or never listened; the text is the last line that it said."""
 
 
 class Receiver(ABC):
@@ -61,9 +41,7 @@ class Iris(Receiver):
 
     def command(self, port: int, folder: Path) -> Sequence[str]:
         """`iris serve` with a file of settings."""
-        settings = folder / "iris.toml"
-        settings.write_text(CONFIGURATION.format(folder=folder, port=port), encoding="utf-8")
-        return sys.executable, "-m", "gateway.cli", "serve", "--config", str(settings)
+        return gateway_command(folder / "data", port)
 
 
 class PlainHandler(Receiver):
@@ -94,14 +72,14 @@ def dcmtk(program: str) -> str:
 
     Raises
     ------
-    ReceiverFailed
+    ProgramFailed
         It is not installed.
     """
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join(entry for entry in os.environ["PATH"].split(os.pathsep) if entry != own)
     found = shutil.which(program, path=path)
     if found is None:
-        raise ReceiverFailed(f"{program} of dcmtk is not installed")
+        raise ProgramFailed(f"{program} of dcmtk is not installed")
     return found
 
 
@@ -142,43 +120,15 @@ def _family(pid: int) -> Iterator[int]:
 
 
 @contextmanager
-def running(receiver: Receiver, folder: Path) -> Iterator[Running]:
+def listening(receiver: Receiver, folder: Path) -> Iterator[Running]:
     """A receiver that writes into `folder`, ended afterwards.
 
     Raises
     ------
-    ReceiverFailed
+    ProgramFailed
     """
     folder.mkdir(parents=True)
     port = free_port()
     said = folder.with_name(f"{folder.name}.log")
-    with said.open("wb") as stream:
-        process = subprocess.Popen(
-            receiver.command(port, folder),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "TCP_NODELAY": "1",
-            },  # else storescp's answer waits for a delayed acknowledgement
-        )
-    try:
-        _await_port(process, port, said)
+    with running(receiver.command(port, folder), said, partial(is_open, port)) as process:
         yield Running(receiver, port, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await_port(process: subprocess.Popen[bytes], port: int, said: Path) -> None:
-    begun = time.monotonic()
-    while time.monotonic() - begun < READY_TIMEOUT_S and process.poll() is None:
-        if is_open(port):
-            return
-        time.sleep(LOOK_EVERY_S)
-    raise ReceiverFailed((said.read_text(errors="replace").splitlines() or ["it never listened"])[-1])

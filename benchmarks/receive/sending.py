@@ -12,7 +12,9 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from .receivers import ReceiverFailed, Running, dcmtk
+from benchmarks.programs import ProgramFailed
+
+from .receivers import Running, dcmtk
 
 SEND_TIMEOUT_S: Final = 600.0
 
@@ -75,7 +77,7 @@ def send(folders: Sequence[Path], to: Running, *, holds_back: bool = False) -> f
 
     Raises
     ------
-    ReceiverFailed
+    ProgramFailed
         One of them was not taken whole.
     """
     begun = time.perf_counter()
@@ -101,5 +103,5 @@ def send(folders: Sequence[Path], to: Running, *, holds_back: bool = False) -> f
     seconds = time.perf_counter() - begun
     for sender, words in zip(senders, said, strict=True):
         if sender.returncode or b"E: " in words:
-            raise ReceiverFailed((words.decode(errors="replace").splitlines() or ["the sender failed"])[-1])
+            raise ProgramFailed((words.decode(errors="replace").splitlines() or ["the sender failed"])[-1])
     return seconds

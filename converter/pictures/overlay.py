@@ -69,7 +69,6 @@ def encode_overlay(
     """
     if not labelled.values:
         raise EncodingFailed("the label map is empty; there is nothing to draw")
-    folder.mkdir(parents=True, exist_ok=True)
     with brightness_of(labelled.volume) as grey:
         planes = planes_of(labelled.volume, labelled.labels, grey, drawing.cut)
         return _Series(labelled, settings, drawing, planes, folder).written()
@@ -100,6 +99,7 @@ class _Series:
         if self._every > 1:  # which they say
             self._instances = self._made_instances()
         numbers = range(self._every // 2, len(self._planes), self._every)
+        self._folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(THREADS) as pool:
             written = list(pool.map(self._write, numbers, [n == numbers[0] for n in numbers]))
         flush_folder(self._folder)

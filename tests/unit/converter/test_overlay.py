@@ -80,7 +80,10 @@ def test_other_planes_show_the_structure_where_it_is_and_the_left_on_the_right(
 def test_leaning_slices_have_no_other_planes_than_their_own(tmp_path: Path) -> None:
     volume = written(phantom("HFS", (0.0, 0.0, 0.0), (0.0, 0.3)), tmp_path / "series")
     with pytest.raises(EncodingFailed, match="lean or are unevenly spaced"):
-        encode_overlay(labelled(volume, lambda hu: hu > 0), settings(), Drawing.named("coronal"), tmp_path)
+        encode_overlay(
+            labelled(volume, lambda hu: hu > 0), settings(), Drawing.named("coronal"), tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
