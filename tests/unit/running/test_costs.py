@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from batch_job.contract import EngineInfo, MachineUse, Manifest
+from benchmarks.fleet.arrivals import hospital_days
+from benchmarks.fleet.assumptions import Settings, Stages
+from benchmarks.fleet.simulation import simulate
 from gateway.ledger.records import RunCost
 from gateway.ledger.runs import note_cost
 from gateway.running.costs import Costs
@@ -91,6 +94,21 @@ def test_run_that_overlaps_the_one_before_counts_the_time_once(fleet: Fleet) -> 
     runs = [fleet.run(100.0, 60.0), fleet.run(150.0, 60.0), fleet.run(205.0, 60.0), fleet.run(300.0, 10.0)]
     assert [(run.machine_s, run.shared_s) for run in runs] == [(60, 100), (50, 0), (55, 0), (10, 35)]
     assert sum(run.machine_s + (run.shared_s or 0.0) for run in runs) == 310.0  # its whole life
+
+
+def test_costs_of_simulated_runs_come_to_the_simulated_machines_but_for_their_ends(fleet: Fleet) -> None:
+    settings = Settings("any", machines=2, stays_s=60.0, interruptions_per_hour=0)
+    stages = Stages(10.0, 2.0, 20.0, 5.0)
+    found = simulate(hospital_days(60, 1, seed=2), [stages] * 60, settings, seed=2)
+    lives, reckoned_s, last_s = found.machines, 0.0, dict[int, float]()
+    for run in sorted(found.runs, key=lambda each: each.ended_s):
+        up_s = run.begun_s - lives[run.machine].from_s
+        cost = fleet.run(run.begun_s, run.ended_s - run.begun_s, instance=f"i-{run.machine}", up_s=up_s)
+        reckoned_s += cost.machine_s + (cost.shared_s or 0.0)
+        last_s[run.machine] = run.ended_s
+    unreckoned_s = sum(life.to_s - last_s.get(number, life.from_s) for number, life in enumerate(lives))
+    assert len(last_s) > 5
+    assert reckoned_s + unreckoned_s == pytest.approx(found.machine_s, abs=1.0)
 
 
 def test_spot_machine_whose_price_is_not_known_costs_less_than_on_demand(fleet: Fleet) -> None:
