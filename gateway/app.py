@@ -46,8 +46,8 @@ from gateway.listener.admission import Admission
 from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
+from gateway.listener.children import how_many as how_many_children
 from gateway.listener.custody import commitments_of
-from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
 from gateway.making.allotment import Takes
 from gateway.making.convert import Convert, Stage
@@ -119,7 +119,13 @@ class App:
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
         commitments = commitments_of(config, ledger)
         self.listener = Listener(
-            config.dicom, self._admission, IncomingFolder(data_dir / "incoming"), intake, ledger, commitments
+            config.dicom,
+            self._admission,
+            data_dir / "incoming",
+            intake,
+            ledger,
+            commitments,
+            how_many_children(),
         )
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         self._arrival = Arrival(config, ledger, bus, planner, self.listener.has_open_association)

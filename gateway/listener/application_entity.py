@@ -1,62 +1,40 @@
 """The DICOM application entity: its associations, and what they bring."""
 
 import socket
-import threading
+import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-
-import structlog
-from pynetdicom import AE, _config, evt
-from pynetdicom.association import Association
-from pynetdicom.events import Event
-from pynetdicom.transport import ThreadedAssociationServer
+from pathlib import Path
+from typing import Any, Final
 
 from gateway.adapters.measures import Figure
 from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Dicom
-from gateway.ledger.instances import BACKFILLED
-from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
 
 from .admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
+from .associations import Associations
+from .channel import ChildSettings
+from .children import Children
 from .commitments import Commitments
-from .contexts import NO_COMMITMENT, lacks_commitment, supported_contexts
+from .contexts import supported_contexts
 from .door import Door
-from .endings import Ending, Endings
-from .guard import MAXIMUM_PDU_BYTES, Limits
-from .incoming import IncomingFile, IncomingFolder
-from .intake import Intake, Said, Sender
+from .endings import Endings
+from .guard import Limits
+from .incoming import IncomingFolder
+from .intake import Intake
+from .naming import COMMITMENT, NOTICE
 from .notices import take_notice
 from .places import Places
 from .port import open_port
 from .reporting import Line
 from .request import Request
-from .statuses import OUT_OF_RESOURCES
-from .storing import StoreRequest
 from .stow import Shared, StowDoor
 from .turned_away import TurnedAway
-from .upper_layer import Serving, begin_association
+from .upper_layer import NamedInstances, Serving
+from .visits import Visits
 
-log = structlog.get_logger(__name__)
-
-NETWORK_TIMEOUT_S = 120.0
-"""An association that says nothing for so long is aborted; its study then waits for the sender."""
-STOP_TIMEOUT_S = 10.0
-"""How long a stop waits for the objects at hand."""
-
-
-@dataclass
-class _OpenAssociation:
-    """One association and what it touched."""
-
-    number: int
-    thread: Association
-    sender: str
-    study_uids: set[str] = field(default_factory=set)
-    opened_at: str = field(default_factory=utc_now)
-    stored: int = 0
+NO_COMMITMENT: Final = "it asks for storage commitment, which is not accepted; see dicom.commitment"
 
 
 class Listener:
@@ -66,63 +44,66 @@ class Listener:
     ----------
     settings
         The `[dicom]` part of the configuration.
+    folder
+        Where incoming files lie; on the archive's file system.
     commitments
         Who answers storage commitment requests; None: nobody, and they are not accepted.
+    children
+        Processes beside this one that serve associations.
     """
 
     def __init__(
         self,
         settings: Dicom,
         admission: Admission,
-        folder: IncomingFolder,
+        folder: Path,
         intake: Intake,
         ledger: Ledger,
         commitments: Commitments | None = None,
+        children: int = 0,
     ) -> None:
         self._settings = settings
         self._admission = admission
-        self._folder = folder
-        self._intake = intake
+        self.limits = Limits(object_bytes=settings.max_object_mb * 1_000_000)
+        self._folder = IncomingFolder(folder, self.limits.object_bytes)
         self._ledger = ledger
         self._commitments = commitments
+        self._number_of_children = children
         self.endings = Endings(ledger)
         """Its own worker; whoever starts the listener starts it too."""
-        self._open: dict[Association, _OpenAssociation] = {}
-        self._lock = threading.Lock()
-        self._count = 0
-        self._entity: AE | None = None
-        self._server: _Server | None = None
+        self._doors: list[Door] = []
+        self._associations: Associations | None = None
+        self._children: Children | None = None
         self._places = Places(settings.max_associations)
-        self._without_place: set[Association] = set()  # those that are ending
         tls = settings.tls
         self._tls = (
             Tls(TlsFiles(tls.client_ca, tls.certificate, tls.key), is_server=True) if tls.is_wanted else None
         )
-        self.limits = Limits(object_bytes=settings.max_object_mb * 1_000_000)
         self.turned_away = TurnedAway()
         """Who was rejected or aborted, and why."""
-        shared = Shared(admission, folder, intake, ledger, self._places, self.turned_away, self.endings)
+        self.visits = Visits(
+            admission, intake, self.endings, self._places, self.turned_away, settings.ae_title
+        )
+        """The associations that are open."""
+        shared = Shared(admission, self._folder, intake, ledger, self._places, self.turned_away, self.endings)
         self.stow = StowDoor(shared)
         """The second door, at the API's port; its requests take places, too."""
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port that it really listens on."""
-        assert self._server is not None
-        host, port = self._server.server_address[:2]
-        return str(host), int(port)
+        return self._doors[0].address
 
     @property
     def tls_address(self) -> tuple[str, int] | None:
         """Host and port where TLS is spoken; None where it is nowhere."""
-        assert self._server is not None
-        found = [door.address for door in self._server.doors if door.speaks_tls]
+        found = [door.address for door in self._doors if door.speaks_tls]
         return found[0] if found else None
 
     @property
     def is_listening(self) -> bool:
         """Whether associations can come in."""
-        return self._server is not None and all(door.is_open for door in self._server.doors)
+        return bool(self._doors) and all(door.is_open for door in self._doors)
 
     def state(self) -> dict[str, Any]:
         """What the API shows of it, in the shape of its `Door`."""
@@ -143,13 +124,17 @@ class Listener:
 
     def figures(self) -> Sequence[Figure]:
         """What is measured of it, for the metrics."""
-        pending = sum(door.pending for door in self._server.doors) if self._server is not None else 0
+        pending = sum(door.pending for door in self._doors)
+        children = self._children.ready if self._children is not None else 0
         return (
             Figure(
                 "iris_associations", "Associations and STOW-RS requests that are open.", self._places.taken
             ),
             Figure("iris_associations_limit", "How many of them may be open.", self._places.number),
             Figure("iris_connections_pending", "Connections that have not asked for one yet.", pending),
+            Figure(
+                "iris_listener_processes", "Processes beside the gateway's own that serve some.", children
+            ),
             *self.stow.figures(),
             *self.turned_away.figures(),
         )
@@ -168,28 +153,16 @@ class Listener:
             The port cannot be opened.
         """
         port = port or open_port(self._settings.host, self._settings.port)
-        _config.LOG_HANDLER_LEVEL = "none"  # they format every message, which costs more than storing it
-        self._folder.has_room = self._admission.has_room
-        self._folder.max_object_bytes = self._settings.max_object_mb * 1_000_000
-        entity = AE(self._settings.ae_title)
-        entity.maximum_associations = 1_000_000  # places are counted at the door
-        entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
-        entity.network_timeout = NETWORK_TIMEOUT_S
-        server = _Server(
-            port,
-            entity,
-            port.getsockname(),
-            self._settings.ae_title,
-            supported_contexts(takes_custody=self._commitments is not None),
-            None,
-            [
-                (evt.EVT_ACCEPTED, self._on_accepted),
-                (evt.EVT_RELEASED, self._on_released),
-                (evt.EVT_ABORTED, self._on_aborted),
-            ],
+        self._folder.clear()
+        named = NamedInstances(partial(take_notice, self._ledger), self._to_report)
+        offered = (NOTICE,) if self._commitments is None else (NOTICE, COMMITMENT)
+        self._associations = Associations(
+            self._settings.ae_title, supported_contexts(*offered), Serving(self.limits, self._folder, named)
         )
-        for opened, tls in self._ports(port):
-            door = Door(
+        settings = ChildSettings(self._settings.ae_title, self.limits, self._folder.folder)
+        self._children = Children(self._number_of_children, settings)
+        self._doors = [
+            Door(
                 opened,
                 self.limits,
                 self._places,
@@ -199,10 +172,9 @@ class Listener:
                 told=self.turned_away.tell,
                 tls=tls,
             )
-            server.doors.append(door)
-        entity._servers.append(server)  # whom its shutdown() ends
-        self._server, self._entity = server, entity
-        for door in server.doors:
+            for opened, tls in self._ports(port)
+        ]
+        for door in self._doors:
             door.open()
 
     def _ports(self, port: socket.socket) -> list[tuple[socket.socket, Tls | None]]:
@@ -215,26 +187,18 @@ class Listener:
 
     def stop(self) -> None:
         """Abort what is open and listen no more; what was not answered stays with its sender."""
-        if self._entity is None:
-            return
-        with self._lock:
-            threads = list(self._open)
-        self._entity.shutdown()
-        self._entity = self._server = None
-        for thread in threads:
-            thread.join(STOP_TIMEOUT_S)
-        self._forget_the_dead()
+        for door in self._doors:
+            door.close()
+        for serving in (self._children, self._associations):
+            if serving is not None:
+                serving.stop()
+        self._doors, self._associations, self._children = [], None, None
 
     def has_open_association(self, study_uid: str) -> bool:
         """Whether an association, or a request, that touched this study is still open."""
-        with self._lock:
-            is_open = any(
-                study_uid in association.study_uids and association.thread.is_alive()
-                for association in self._open.values()
-            )
-        return is_open or self.stow.has_open_request(study_uid)
+        return self.visits.are_at(study_uid) or self.stow.has_open_request(study_uid)
 
-    # -- what associations do -----------------------------------------------------------------------------
+    # -- who comes in ---------------------------------------------------------------------------------------
 
     def _judge(self, request: Request) -> Rejection | None:
         rejection = self._admission.judge(request.calling_ae_title, request.address)
@@ -249,123 +213,22 @@ class Listener:
             return Rejection(LOCAL_LIMIT_EXCEEDED, "the ledger is damaged")
         return None
 
-    def _begin(self, connection: socket.socket, address: tuple[Any, ...], request: bytes) -> None:
-        serving = Serving(
-            self._server,
-            self.limits,
-            self._folder,
-            take=self._store,
-            take_notice=partial(take_notice, self._ledger),
-            to_report=self._to_report,
-            told=self._on_refused,
-            ended=self._on_end,
-        )
-        begin_association(serving, connection, address, request)
+    def _begin(self, connection: socket.socket, address: tuple[Any, ...], request: Request) -> None:
+        assert self._associations is not None
+        assert self._children is not None
+        if self._commitments is None and COMMITMENT in request.abstract_syntaxes:
+            self.turned_away.tell_declined(request.calling_ae_title, request.address, NO_COMMITMENT)
+        visit = self.visits.begin(request.calling_ae_title, request.address)
+        is_alone = len(self.visits) == 1
+        # TLS is a state of this process, and what names instances is reported on by one of its workers.
+        stays = isinstance(connection, ssl.SSLSocket) or request.abstract_syntaxes & {COMMITMENT, NOTICE}
+        try:
+            if is_alone or stays or not self._children.hand_on(visit, connection, address, request.content):
+                self._associations.begin(visit, connection, address, request.content)
+        except BaseException:
+            visit.forget()
+            raise
 
     def _to_report(self, key: int, line: Line) -> None:
         if self._commitments is not None:
             self._commitments.asked_on(key, line)
-
-    def _on_refused(self, thread: Association, why: str) -> None:
-        requestor = thread.requestor
-        self.turned_away.tell("aborted", requestor.ae_title.strip(), requestor.address, why)
-
-    def _on_end(self, thread: Association) -> None:
-        self._close(thread, released=False)  # where no event said so
-        self._give_place_back(thread)
-        with self._lock:
-            self._without_place.discard(thread)
-
-    def _give_place_back(self, thread: Association) -> None:
-        """Once, as soon as it is over: its sender may ask for the next one at once."""
-        with self._lock:
-            if thread in self._without_place:
-                return
-            self._without_place.add(thread)
-        self._places.give_back()
-
-    def _store(self, thread: Association, incoming: IncomingFile, request: StoreRequest) -> int:
-        """Take what an association brought; the status of the answer."""
-        association = self._association(thread)
-        if not self._admission.has_room():
-            log.error("no_room_left", association=association.number)
-            return OUT_OF_RESOURCES
-        # What this gateway itself had moved to it is `iris backfill`'s (PS3.7 9.3.1.1).
-        is_backfilled = request.move_originator == self._settings.ae_title
-        sender = Sender(BACKFILLED if is_backfilled else association.sender, association.number)
-        taken = self._intake.take(incoming, sender, Said(request.sop_uids))
-        if taken.study_uid is not None:
-            with self._lock:
-                association.study_uids.add(taken.study_uid)
-                association.stored += 1
-        return taken.status
-
-    def _on_accepted(self, event: Event) -> None:
-        self._association(event.assoc)
-        if lacks_commitment(event.assoc):
-            requestor = event.assoc.requestor
-            title, address = requestor.ae_title.strip(), requestor.address
-            self.turned_away.tell_declined(title, address, NO_COMMITMENT)
-
-    def _association(self, thread: Association) -> _OpenAssociation:
-        with self._lock:
-            if thread not in self._open:
-                self._count += 1
-                self._open[thread] = _OpenAssociation(self._count, thread, thread.requestor.ae_title.strip())
-            return self._open[thread]
-
-    def _on_released(self, event: Event) -> None:
-        self._give_place_back(event.assoc)
-        self._close(event.assoc, released=True)
-
-    def _on_aborted(self, event: Event) -> None:
-        self._close(event.assoc, released=False)
-
-    def _forget_the_dead(self) -> None:
-        """Close associations that ended without an event: a broken message kills their reader."""
-        with self._lock:
-            dead = [thread for thread in self._open if not thread.is_alive()]
-        for thread in dead:
-            self._close(thread, released=False)
-
-    def _close(self, thread: Association, *, released: bool) -> None:
-        with self._lock:
-            association = self._open.pop(thread, None)
-        if association is None or not association.study_uids:
-            return
-        log.info(
-            "association_closed",
-            number=association.number,
-            released=released,
-            objects=association.stored,
-            studies=len(association.study_uids),
-        )
-        study_uids = frozenset(association.study_uids)
-        self.endings.tell(
-            Ending(association.number, association.sender, released, study_uids, association.opened_at)
-        )
-
-
-class _Server(ThreadedAssociationServer):
-    """What pynetdicom's associations know of their server; its doors take the connections."""
-
-    def __init__(self, port: socket.socket, *args: Any, **options: Any) -> None:
-        self._port = port
-        self.doors: list[Door] = []
-        super().__init__(*args, **options)
-
-    def server_bind(self) -> None:
-        """Take the open port in place of a new one."""
-        if self.socket is not None:
-            self.socket.close()
-        self.socket = self._port
-        self.server_address = self.socket.getsockname()
-
-    def server_activate(self) -> None:
-        """Do nothing: it listens."""
-
-    def shutdown(self) -> None:
-        """Close the doors."""
-        for door in self.doors:
-            door.close()
-        self.ae._servers.remove(self)

@@ -3,7 +3,7 @@ names instances.
 """
 
 from copy import copy
-from typing import Final, Self
+from typing import Self
 
 from pydicom.uid import (
     AllTransferSyntaxes,
@@ -13,15 +13,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 from pynetdicom import AllStoragePresentationContexts
-from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    InstanceAvailabilityNotification,
-    StorageCommitmentPushModel,
-    Verification,
-)
-
-NO_COMMITMENT: Final = "it asks for storage commitment, which is not accepted; see dicom.commitment"
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 
 class _Supported(PresentationContext):
@@ -35,9 +28,9 @@ class _Supported(PresentationContext):
         return self
 
 
-def supported_contexts(*, takes_custody: bool) -> list[PresentationContext]:
-    """Verification, every storage SOP class in every transfer syntax that pydicom knows, and availability
-    notices; where the gateway takes custody also storage commitment.
+def supported_contexts(*named: str) -> list[PresentationContext]:
+    """Verification, every storage SOP class in every transfer syntax that pydicom knows, and SOP classes that
+    name instances.
 
     Of several offered transfer syntaxes the first of this list is taken: plain ones before compressed ones,
     since the sender then does not need to transcode, and big endian and deflate last.
@@ -52,16 +45,9 @@ def supported_contexts(*, takes_custody: bool) -> list[PresentationContext]:
     contexts = [copy(storage) for _ in AllStoragePresentationContexts]
     for context, known in zip(contexts, AllStoragePresentationContexts, strict=True):
         context.abstract_syntax = known.abstract_syntax
-    naming = [InstanceAvailabilityNotification, *([StorageCommitmentPushModel] if takes_custody else [])]
-    for abstract_syntax in naming:
+    for abstract_syntax in named:
         context = _Supported()
         context.abstract_syntax = abstract_syntax
         context.transfer_syntax = [*plain]  # never deflated: what a data set becomes would have no limit
         contexts.append(context)
     return [verification, *contexts]
-
-
-def lacks_commitment(association: Association) -> bool:
-    """Whether storage commitment was asked for on an association, and not accepted."""
-    refused = (context.abstract_syntax for context in association.rejected_contexts)
-    return StorageCommitmentPushModel in refused

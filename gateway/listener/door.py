@@ -80,7 +80,7 @@ class Door:
         *,
         knows: Callable[[str], bool],
         judge: Callable[[Request], Rejection | None],
-        hand_on: Callable[[socket.socket, tuple[Any, ...], bytes], None],
+        hand_on: Callable[[socket.socket, tuple[Any, ...], Request], None],
         told: Callable[[str, str, str, str], None],
         tls: Tls | None = None,
     ) -> None:
@@ -260,8 +260,7 @@ class Door:
             self._decide(pending)
 
     def _decide(self, pending: _Pending) -> None:
-        content = bytes(pending.content)
-        request = request_in(content, pending.address)
+        request = request_in(bytes(pending.content), pending.address)
         if request is None:
             self._abort(pending, INVALID_VALUE, "its request cannot be parsed")
             return
@@ -276,7 +275,7 @@ class Door:
             return
         self._forget(pending)
         try:
-            self._hand_on(pending.connection, pending.peer, content)
+            self._hand_on(pending.connection, pending.peer, request)
         except Exception:  # no thread can be started
             log.exception("association_not_begun")
             self._places.give_back()

@@ -17,11 +17,12 @@ from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    SegmentationStorage,
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR
 
 from converter.results.header import is_our_own
-from gateway.ledger.corrections import SEGMENTATIONS
+from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 
 from .attributes import geometry_digest, header_text, identifying
 from .elements import check_elements
@@ -48,7 +49,7 @@ FILED = (
     "SeriesDescription",
 )
 """The attributes under which an instance is filed."""
-_READ_AGAIN = IMAGES_OF_USE.union(SEGMENTATIONS)
+_READ_AGAIN = IMAGES_OF_USE | {SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE}
 """Those of which more than what is filed is read later."""
 
 _CHUNK_BYTES = 1 << 20

@@ -144,16 +144,24 @@ def _element(number: int, representation: bytes, value: bytes) -> bytes:
 
 
 class IncomingFolder:
-    """Where incoming files lie."""
+    """Where incoming files lie.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    max_object_bytes
+        What is longer is thrown away.
+    """
+
+    def __init__(self, folder: Path, max_object_bytes: int = MAX_OBJECT_BYTES) -> None:
         self.folder = folder
-        self.has_room: Callable[[], bool] = lambda: True
-        self.max_object_bytes = MAX_OBJECT_BYTES
+        self.max_object_bytes = max_object_bytes
         folder.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob("*.part"):  # never acknowledged: the sender still has it
+
+    def clear(self) -> None:
+        """Remove what an earlier process left: it was never acknowledged, its sender still has it."""
+        for left_over in self.folder.rglob("*.part"):
             left_over.unlink()
 
-    def new(self) -> IncomingFile:
+    def new(self, has_room: Callable[[], bool]) -> IncomingFile:
         """A file for an object; whoever takes it removes it."""
-        return IncomingFile(self.folder, self.has_room, self.max_object_bytes)
+        return IncomingFile(self.folder, has_room, self.max_object_bytes)

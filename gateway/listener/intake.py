@@ -41,9 +41,10 @@ from gateway.ledger.transaction import Transaction
 from .again import Again, came_again, check_our_own
 from .archive import Archive, content_digest, uid_part
 from .attributes import identifying_digest, whole_number
-from .header import ReadInstance, read_instance, uids_of_file_meta
+from .header import ReadInstance
 from .incoming import IncomingFile
 from .pixels import IMAGES_OF_USE
+from .received import Received, found, receive
 from .refusals import Damaged, NotReadable
 from .statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES, SUCCESS
 
@@ -121,17 +122,21 @@ class Intake:
         self._locks = locks or DataLocks()
 
     def take(self, incoming: IncomingFile, sender: Sender, said: Said = NOTHING_SAID) -> Taken:
-        """Take one received object; `said` is what its request says of it."""
-        try:
-            incoming.make_durable()
-            return self._take_file(incoming.path, incoming.read, sender, said)
-        except (OSError, sqlite3.Error) as error:
-            log.error(
-                "instance_not_durable", error=type(error).__name__, number=getattr(error, "errno", None)
-            )
-        except Exception:
-            log.exception("intake_failed")
-        return Taken(OUT_OF_RESOURCES, None, *uids_of_file_meta(incoming.path))
+        """Take one object that came in; `said` is what its request says of it."""
+        return self.file(receive(incoming), sender, said)
+
+    def file(self, received: Received, sender: Sender, said: Said = NOTHING_SAID) -> Taken:
+        """File what was received."""
+        if received.is_durable:
+            try:
+                return self._take_file(received, sender, said)
+            except (OSError, sqlite3.Error) as error:
+                log.error(
+                    "instance_not_durable", error=type(error).__name__, number=getattr(error, "errno", None)
+                )
+            except Exception:
+                log.exception("intake_failed")
+        return Taken(OUT_OF_RESOURCES, None, *received.sop_uids)
 
     def adopt(self, path: Path) -> bool:
         """File one file of the archive that the ledger does not know; False where it does by now.
@@ -147,21 +152,17 @@ class Intake:
         with self._locks.instances.of(path.name):
             if is_known_file(self._ledger, name) or not path.exists():
                 return False
-            self._take_file(path, lambda: read_instance(path), FOUND, NOTHING_SAID)
+            self._take_file(found(path), FOUND, NOTHING_SAID)
             if path.exists() and not is_known_file(self._ledger, name):
                 path.unlink()  # the same as a known one, whose own file is sound
             return True
 
-    def _take_file(
-        self, path: Path, reading: Callable[[], ReadInstance], sender: Sender, said: Said
-    ) -> Taken:
-        try:
-            read = reading()
-        except NotReadable as unreadable:
-            status = KEPT_ASIDE if isinstance(unreadable, Damaged) else CANNOT_UNDERSTAND
-            named = uids_of_file_meta(path)
-            return Taken(self._refuse(path, unreadable, sender, status), None, *named)
-        uids = read.text("SOPClassUID"), read.text("SOPInstanceUID")
+    def _take_file(self, received: Received, sender: Sender, said: Said) -> Taken:
+        path, read, uids = received.path, received.read, received.sop_uids
+        if received.why_not is not None:
+            status = KEPT_ASIDE if isinstance(received.why_not, Damaged) else CANNOT_UNDERSTAND
+            return Taken(self._refuse(path, received.why_not, sender, status), None, *uids)
+        assert read is not None
         if said.sop_uids not in (None, uids):
             return Taken(self._refuse(path, OTHER_UIDS, sender, KEPT_ASIDE, read), None, *uids)
         if said.study_uid not in (None, read.text("StudyInstanceUID")):

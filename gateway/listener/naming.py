@@ -4,16 +4,59 @@ They are taken and answered in the thread that reads them, as C-STOREs are: so a
 what is reported of it there, and each request that cannot be taken has its status.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from pydicom.uid import generate_uid
 from pynetdicom.association import Association
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    InstanceAvailabilityNotification,
+    StorageCommitmentPushModel,
+)
 
 from gateway.adapters import command_set
 
 from .guard import Command, Fragment
-from .notices import COMMITMENT, NOTICE, NamingRequest, Written
 from .reporting import Line, Reporting
+
+COMMITMENT: Final = str(StorageCommitmentPushModel)
+NOTICE: Final = str(InstanceAvailabilityNotification)
+
+
+@dataclass(frozen=True)
+class NamingRequest:
+    """One request as it came.
+
+    Parameters
+    ----------
+    sop_class_uid
+        Of its presentation context.
+    elements
+        Of its command.
+    """
+
+    sender: str
+    address: str
+    sop_class_uid: str
+    elements: Mapping[int, bytes]
+    data_set: bytes
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """What becomes of a request.
+
+    Parameters
+    ----------
+    to_report
+        The key of the list that is to be reported; None: none is.
+    """
+
+    status: int
+    to_report: int | None = None
+
 
 TakeNotice = Callable[[NamingRequest], Written]
 """Writes down what a request names; what becomes of it."""

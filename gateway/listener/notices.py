@@ -4,7 +4,6 @@ They are read, and written down before they are answered.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
 
@@ -12,9 +11,7 @@ import structlog
 from pydicom import Dataset, config
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    InstanceAvailabilityNotification,
-    StorageCommitmentPushModel,
+from pynetdicom.sop_class import (
     StorageCommitmentPushModelInstance,
 )
 
@@ -23,6 +20,7 @@ from gateway.ledger.named import AlreadyNamed, NamedList, name_instances
 from gateway.ledger.store import Ledger
 
 from .header import is_valid_uid
+from .naming import COMMITMENT, NOTICE, NamingRequest, Written
 from .statuses import (
     INVALID_ARGUMENT_VALUE,
     INVALID_ATTRIBUTE_VALUE,
@@ -38,48 +36,12 @@ from .statuses import (
 
 log = structlog.get_logger(__name__)
 
-COMMITMENT: Final = str(StorageCommitmentPushModel)
-NOTICE: Final = str(InstanceAvailabilityNotification)
 REQUEST_COMMITMENT: Final = 1
 """The one Action Type ID (PS3.4 J.3.2.1.1)."""
 MOST: Final = 50_000
 """Instances of one list."""
 _UNAVAILABLE: Final = "UNAVAILABLE"
 """An Instance Availability (PS3.4 R.3.2.1.2): nobody will send it."""
-
-
-@dataclass(frozen=True)
-class NamingRequest:
-    """One request as it came.
-
-    Parameters
-    ----------
-    sop_class_uid
-        Of its presentation context.
-    elements
-        Of its command.
-    """
-
-    sender: str
-    address: str
-    sop_class_uid: str
-    elements: Mapping[int, bytes]
-    data_set: bytes
-    transfer_syntax_uid: str
-
-
-@dataclass(frozen=True)
-class Written:
-    """What becomes of a request.
-
-    Parameters
-    ----------
-    to_report
-        The key of the list that is to be reported; None: none is.
-    """
-
-    status: int
-    to_report: int | None = None
 
 
 class _Unacceptable(Exception):

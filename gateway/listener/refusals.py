@@ -9,6 +9,9 @@ class NotReadable(Exception):
         self.code = code
         self.sentence = sentence
 
+    def __reduce__(self) -> tuple[type["NotReadable"], tuple[str, str]]:
+        return type(self), (self.code, self.sentence)
+
 
 class Damaged(NotReadable):
     """The object can be parsed but contradicts itself or is cut short."""

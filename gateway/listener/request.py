@@ -9,11 +9,15 @@ _CALLED, _CALLING = slice(10, 26), slice(26, 42)
 
 @dataclass(frozen=True)
 class Request:
-    """Who asks for an association."""
+    """Who asks for an association, and for what."""
 
     calling_ae_title: str
     called_ae_title: str
     address: str
+    abstract_syntaxes: frozenset[str]
+    """SOP classes of its presentation contexts."""
+    content: bytes
+    """The whole PDU."""
 
 
 def request_in(content: bytes, address: str) -> Request | None:
@@ -24,7 +28,8 @@ def request_in(content: bytes, address: str) -> Request | None:
         pdu.to_primitive()
     except Exception:  # whatever is raised on bytes from outside
         return None
-    return Request(calling_ae_title_in(content), _title(content[_CALLED]), address)
+    proposed = frozenset(str(context.abstract_syntax) for context in pdu.presentation_context)
+    return Request(calling_ae_title_in(content), _title(content[_CALLED]), address, proposed, content)
 
 
 def calling_ae_title_in(content: bytes) -> str:

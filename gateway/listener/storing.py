@@ -5,35 +5,16 @@ answer through queues between two threads that look into them each millisecond. 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from pynetdicom.association import Association
 
 from gateway.adapters import command_set
 
+from .attendant import Attendant, StoreRequest
 from .guard import Command, Fragment
 from .incoming import IncomingFile, IncomingFolder
+from .received import receive
 from .statuses import CANNOT_UNDERSTAND
-
-
-@dataclass(frozen=True)
-class StoreRequest:
-    """What a C-STORE request says of its object (PS3.7 9.3.1.1).
-
-    Parameters
-    ----------
-    sop_uids
-        Affected SOP Class UID and Affected SOP Instance UID.
-    move_originator
-        The AE title whose C-MOVE it is a part of; empty: it is none.
-    """
-
-    sop_uids: tuple[str, str]
-    move_originator: str
-
-
-Take = Callable[[Association, IncomingFile, StoreRequest], int]
-"""Takes what came with its request; the status of the answer."""
 
 
 class Storing:
@@ -46,11 +27,15 @@ class Storing:
     """
 
     def __init__(
-        self, association: Association, folder: IncomingFolder, take: Take, reply: Callable[[bytes], None]
+        self,
+        association: Association,
+        folder: IncomingFolder,
+        attendant: Attendant,
+        reply: Callable[[bytes], None],
     ) -> None:
         self._association = association
         self._folder = folder
-        self._take = take
+        self._attendant = attendant
         self._reply = reply
         self._command: Command | None = None
         self._incoming: IncomingFile | None = None
@@ -63,7 +48,7 @@ class Storing:
         class_uid, instance_uid = _uids(command.elements)
         context = self._association._accepted_cx[command.context_id]
         self._command = command
-        self._incoming = self._folder.new()
+        self._incoming = self._folder.new(self._attendant.has_room)
         self._incoming.begin(class_uid, instance_uid, str(context.transfer_syntax[0]))
 
     def takes(self, fragment: Fragment) -> bool:
@@ -73,7 +58,7 @@ class Storing:
         self._incoming.write(fragment.content)
         if fragment.is_last:
             command = self._command
-            status = self._take(self._association, self._incoming, _request(command.elements))
+            status = self._attendant.take(receive(self._incoming), _request(command.elements))
             self._reply(answer_to(command, status))
             self.give_up()
         return True

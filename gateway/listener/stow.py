@@ -122,7 +122,7 @@ class StowRequest:
 
     def begin(self) -> None:
         """An object follows."""
-        self._incoming = self._shared.folder.new()
+        self._incoming = self._shared.folder.new(self._shared.admission.has_room)
 
     def write(self, data: bytes) -> None:
         """More of it; what cannot be kept is thrown away, and `end` says so."""

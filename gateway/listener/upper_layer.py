@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
+from .attendant import Attendant
 from .guard import (
     COMMAND,
     INVALID_VALUE,
@@ -43,7 +45,7 @@ from .guard import (
 from .incoming import IncomingFolder
 from .naming import Naming, TakeNotice, ToReport
 from .reporting import Reporting
-from .storing import Storing, Take
+from .storing import Storing
 
 log = structlog.get_logger(__name__)
 
@@ -57,35 +59,28 @@ _LOOK_WHETHER_ANSWERED_S = 0.001
 _LOOK_EVERY_S = 0.2
 """How late a timer may be seen, and what no bell was rung for."""
 
-Told = Callable[[Association, str], None]
+
+@dataclass(frozen=True)
+class NamedInstances:
+    """Who takes what names instances, and hears of the lists that are to be reported."""
+
+    take: TakeNotice
+    to_report: ToReport
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What all associations are served with.
+    """What all associations of a process are served with.
 
     Parameters
     ----------
-    server
-        What pynetdicom's associations know of their server.
-    take
-        Takes what a C-STORE brought into the folder.
-    take_notice, to_report
-        Take what names instances, and hear of the lists that are to be reported.
-    told
-        Called with the association and a sentence when it is aborted from here.
-    ended
-        Called when an association is over.
+    named
+        None: no presentation context for what names instances is accepted.
     """
 
-    server: Any
     limits: Limits
     folder: IncomingFolder
-    take: Take
-    take_notice: TakeNotice
-    to_report: ToReport
-    told: Told
-    ended: Callable[[Association], None]
+    named: NamedInstances | None = None
 
 
 class _RingingQueue(queue.Queue[Any]):
@@ -156,21 +151,17 @@ class GuardedSocket(AssociationSocket):
 class GuardedUpperLayer(DULServiceProvider):
     """Reads PDUs within limits, aborts with a reason, and serves C-STORE and what names instances."""
 
-    def __init__(self, association: Association, serving: Serving) -> None:
+    def __init__(self, association: Association, serving: Serving, attendant: Attendant) -> None:
         super().__init__(association)
         self._limits = serving.limits
-        self._told = serving.told
+        self._attendant = attendant
         self._guard = MessageGuard(serving.limits, lambda number: number in association._accepted_cx)
         self._storing = Storing(
-            association, serving.folder, serving.take, lambda answer: self._line.send(answer)
+            association, serving.folder, attendant, lambda answer: self._line.send(answer)
         )
         self._reporting = Reporting(association, lambda: self._line.ring())
-        self._naming = Naming(
-            association,
-            serving.take_notice,
-            serving.to_report,
-            self._reporting,
-            lambda answer: self._line.send(answer),
+        self._naming = _naming(
+            association, serving.named, self._reporting, lambda answer: self._line.send(answer)
         )
         self._buffer = bytearray(6 + MAXIMUM_PDU_BYTES)
         self._run_loop_delay = 0  # it waits in `ready`
@@ -259,11 +250,12 @@ class GuardedUpperLayer(DULServiceProvider):
             if part.is_report_answer:
                 self._reporting.take_answer(part)
                 return
-            if self._naming.begins(part):
+            if self._naming is not None and self._naming.begins(part):
                 return
             control = COMMAND | LAST
         else:
-            if any(one.takes(part) for one in (self._storing, self._naming, self._reporting)):
+            services = (self._storing, self._naming, self._reporting)
+            if any(one.takes(part) for one in services if one is not None):
                 return
             control = LAST if part.is_last else 0
         primitive = P_DATA()
@@ -337,7 +329,7 @@ class GuardedUpperLayer(DULServiceProvider):
 
     def _abort(self, refused: Refused) -> None:
         """Tell the peer (A-ABORT, PS3.8 9.3.8) and our own side."""
-        self._told(self.assoc, refused.sentence)
+        self._attendant.refused(refused.sentence)
         pdu = A_ABORT_RQ()
         pdu.source, pdu.reason_diagnostic = 0x02, refused.reason
         self._send(pdu)
@@ -348,24 +340,48 @@ class GuardedUpperLayer(DULServiceProvider):
         self.artim_timer.start()
 
 
+def _naming(
+    association: Association,
+    named: NamedInstances | None,
+    reporting: Reporting,
+    reply: Callable[[bytes], None],
+) -> Naming | None:
+    if named is None:
+        return None
+    return Naming(association, named.take, named.to_report, reporting, reply)
+
+
 def begin_association(
-    serving: Serving, connection: socket.socket, address: tuple[Any, ...], request: bytes
+    serving: Serving,
+    server: Any,
+    attendant: Attendant,
+    connection: socket.socket,
+    address: tuple[Any, ...],
+    request: bytes,
 ) -> None:
-    """Let pynetdicom serve an association whose request was read."""
+    """Let pynetdicom serve an association whose request was read.
+
+    Parameters
+    ----------
+    server
+        What pynetdicom's associations know of their server.
+    """
 
     class Handler(RequestHandler):
         def handle(self) -> None:
             association = self._create_association()
             _limit_waits(connection, serving.limits.pdu_s)
-            association.dul = GuardedUpperLayer(association, serving)
+            association.dul = GuardedUpperLayer(association, serving, attendant)
             line = GuardedSocket(association, connection, request)
             association.set_socket(line)
             association.acse_timeout = serving.limits.request_s  # of its ARTIM timer, too
             association.network_timeout = self.ae.network_timeout
-            _call_at_end(association, line, serving.ended)
+            association.bind(evt.EVT_RELEASED, lambda _: attendant.closed(released=True))
+            association.bind(evt.EVT_ABORTED, lambda _: attendant.closed(released=False))
+            _call_at_end(association, line, attendant.over)
             association.start()
 
-    Handler(connection, address, serving.server)
+    Handler(connection, address, server)
 
 
 def _limit_waits(connection: socket.socket, limit_s: float) -> None:
@@ -383,7 +399,7 @@ def _limit_waits(connection: socket.socket, limit_s: float) -> None:
         connection.setsockopt(socket.SOL_SOCKET, direction, limit)
 
 
-def _call_at_end(association: Association, line: GuardedSocket, ended: Callable[[Association], None]) -> None:
+def _call_at_end(association: Association, line: GuardedSocket, over: Callable[[], None]) -> None:
     run, connection = association.run, line.socket
 
     def run_to_the_end() -> None:
@@ -399,6 +415,6 @@ def _call_at_end(association: Association, line: GuardedSocket, ended: Callable[
                 with suppress(OSError):
                     connection.close()
             line.close_bell()
-            ended(association)
+            over()
 
     vars(association)["run"] = run_to_the_end

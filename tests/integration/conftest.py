@@ -31,7 +31,6 @@ from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
 from gateway.listener.guard import Limits
-from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
 from tests.quick_start import IRIS, quick_python
 
@@ -58,6 +57,7 @@ class Gate:
     tls: ListenerTls = field(default_factory=ListenerTls)
     tls_port: int | None = None
     limits: Limits = field(default_factory=Limits)
+    children: int = 0
     heard: list[Event] = field(default_factory=list)
 
     def open(self) -> None:
@@ -79,9 +79,10 @@ class Gate:
                 tls_port=self.tls_port,
             ),
             self.admission,
-            IncomingFolder(self.data_dir / "incoming"),
+            self.data_dir / "incoming",
             self.intake,
             self.ledger,
+            children=self.children,
         )
 
     def start(self) -> None:
@@ -128,7 +129,7 @@ class Gate:
             yield association
         finally:
             association.release()
-            self.wait_for(lambda: not self.listener._entity.active_associations)
+            self.wait_for(lambda: not self.listener.visits)
 
     def send(self, *datasets: Dataset) -> list[int]:
         """Send data sets on one association, each as it is stored; the answers."""

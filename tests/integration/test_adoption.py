@@ -14,6 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from gateway.listener import adoption as adoption_module
 from gateway.listener import intake as intake_module
+from gateway.listener import received as received_module
 from gateway.listener.statuses import OUT_OF_RESOURCES, SUCCESS
 
 DEADLINE_S = 20.0
@@ -132,7 +133,7 @@ def test_bad_block_and_unreadable_folder_are_named_stop_nothing_and_are_looked_a
     for number, dataset in enumerate(slices[:3]):
         dataset.save_as(tmp_path / "a.dcm")
         _stray(gate, (tmp_path / "a.dcm").read_bytes(), f"folder-{number}/a.dcm")
-    read, scandir = intake_module.read_instance, os.scandir
+    read, scandir = received_module.read_instance, os.scandir
 
     def read_but_one(path: Path) -> Any:
         if path.parent.name == "folder-0":
@@ -146,7 +147,7 @@ def test_bad_block_and_unreadable_folder_are_named_stop_nothing_and_are_looked_a
 
     adoption = gate.adoption()
     with monkeypatch.context() as patch:
-        patch.setattr(intake_module, "read_instance", read_but_one)
+        patch.setattr(received_module, "read_instance", read_but_one)
         patch.setattr(adoption_module.os, "scandir", scan_but_one)
         assert adoption.work() == adoption_module.LOOK_AGAIN_S
     assert adoption.adopted == 1

@@ -28,7 +28,7 @@ from gateway.app import App
 from gateway.config import Config
 from gateway.delivery.sending import send_files
 from gateway.demo.orthanc import Orthanc
-from gateway.listener.contexts import NO_COMMITMENT
+from gateway.listener.application_entity import NO_COMMITMENT
 from gateway.workers.attempts import Backoff
 
 DEADLINE_S, HOUR_S = 30.0, 3600.0

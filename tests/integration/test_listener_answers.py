@@ -44,6 +44,7 @@ from gateway.listener.elements import DEEPEST
 from gateway.listener.header import parse
 from gateway.listener.incoming import IncomingFile
 from gateway.listener.statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+from gateway.listener.visits import Visit
 from tests.mutations import deflated
 from tests.results import result_of_one
 
@@ -546,7 +547,7 @@ def test_room_that_ends_in_the_middle_of_an_object_leaves_it_to_its_sender(
     gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.listener.incoming.ROOM_IS_ASKED_EVERY_BYTES", 1_000)
-    gate.listener._folder.has_room = lambda: False
+    monkeypatch.setattr(Visit, "has_room", lambda _: False)
     assert gate.send(ct) == [OUT_OF_RESOURCES]
     assert gate.files("incoming") == gate.files("instances") == []
 
@@ -889,7 +890,7 @@ def test_sender_that_released_an_association_finds_its_place_free_at_once(
 def test_object_that_comes_for_longer_than_a_silence_may_last_is_not_broken_off(
     make_gate: Callable[..., Any], ct: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.listener.application_entity.NETWORK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("gateway.listener.associations.NETWORK_TIMEOUT_S", 0.5)
     gate, content = make_gate(), _encoded(ct)
     opened = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
     opened._reactor_checkpoint.clear()  # else its reactor takes the answer

@@ -40,14 +40,13 @@ from gateway.ledger.store import Ledger
 from gateway.listener.admission import Admission
 from gateway.listener.application_entity import Listener
 from gateway.listener.archive import Archive
-from gateway.listener.incoming import IncomingFolder
 from gateway.listener.intake import Intake
 
 data_dir = Path(sys.argv[1])
 data_dir.mkdir(exist_ok=True)
 ledger = Ledger(data_dir / "ledger.sqlite", Bus())
 intake = Intake(ledger, Archive(data_dir), lambda study_uid: "key of " + study_uid)
-folder = IncomingFolder(data_dir / "incoming")
+folder = data_dir / "incoming"
 listener = Listener(Dicom(port=0), Admission([], data_dir, 0), folder, intake, ledger)
 listener.start()
 print(listener.address[1], flush=True)
@@ -212,7 +211,7 @@ def test_port_that_is_taken_is_refused_with_a_sentence(gate) -> None:
     second = Listener(
         Dicom(port=gate.address[1]),
         gate.admission,
-        gate.listener._folder,
+        gate.listener._folder.folder,
         gate.intake,
         gate.ledger,
     )
@@ -223,7 +222,7 @@ def test_port_that_is_taken_is_refused_with_a_sentence(gate) -> None:
 
 def test_who_calls_before_the_listener_is_there_waits_for_it(gate) -> None:
     port = open_port("127.0.0.1", 0)
-    late = Listener(Dicom(port=0), gate.admission, gate.listener._folder, gate.intake, gate.ledger)
+    late = Listener(Dicom(port=0), gate.admission, gate.listener._folder.folder, gate.intake, gate.ledger)
     with ThreadPoolExecutor(1) as executor, socket.create_connection(port.getsockname()):
         waiting = executor.submit(_associate, port.getsockname()[1], (Verification, ExplicitVRLittleEndian))
         late.start(port)
@@ -394,5 +393,5 @@ def test_listener_whose_loop_has_ended_does_not_listen(gate, monkeypatch: pytest
         raise SystemExit
 
     assert gate.listener.is_listening
-    monkeypatch.setattr(gate.listener._server.doors[0], "look", end)
+    monkeypatch.setattr(gate.listener._doors[0], "look", end)
     until(lambda: not gate.listener.is_listening)

@@ -17,12 +17,13 @@ from pynetdicom.sop_class import (
 )
 
 from gateway.listener.contexts import supported_contexts
+from gateway.listener.naming import COMMITMENT, NOTICE
 
 
 def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_plain_ones_first() -> None:
     found = {
         str(context.abstract_syntax): [*map(str, context.transfer_syntax)]
-        for context in supported_contexts(takes_custody=True)
+        for context in supported_contexts(COMMITMENT, NOTICE)
     }
     storage = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
     naming = {str(InstanceAvailabilityNotification), str(StorageCommitmentPushModel)}
@@ -37,15 +38,8 @@ def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_
 
 
 def test_contexts_are_not_copied_for_each_association() -> None:
-    contexts = supported_contexts(takes_custody=True)
+    contexts = supported_contexts(COMMITMENT, NOTICE)
 
     assert [one is other for one, other in zip(contexts, deepcopy(contexts), strict=True)] == [True] * len(
         contexts
     )
-
-
-def test_storage_commitment_is_accepted_only_where_custody_is_taken() -> None:
-    accepted = {str(context.abstract_syntax) for context in supported_contexts(takes_custody=False)}
-
-    assert str(StorageCommitmentPushModel) not in accepted
-    assert str(InstanceAvailabilityNotification) in accepted

@@ -1,0 +1,78 @@
+"""A process of the listener: serves associations that the gateway's own process has admitted.
+
+`python -m gateway.listener.child DESCRIPTOR` gets its settings on standard input, and connections over a
+socket. It knows no ledger: what it has brought to the disk is filed, or refused, by the gateway's process.
+It ends when that does.
+"""
+
+import pickle
+import signal
+import socket
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from gateway.logs import configure_logging
+from gateway.quiet_python import quieten_python
+
+if TYPE_CHECKING:
+    from .associations import Associations
+
+log = structlog.get_logger(__name__)
+
+CODECS: Final = ("gdcm", "pylibjpeg", "jpeg_ls", "PIL")
+"""What pydicom loads where it is there: 28 MB for what decodes pixels, and nothing is decoded here."""
+
+
+def main() -> None:
+    """Serve until the gateway's process closes the socket, or is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # who ends all of a group ends that process, too
+        signal.signal(number, signal.SIG_IGN)
+    configure_logging()
+    quieten_python()
+    sys.modules.update(dict.fromkeys(CODECS))  # type: ignore[arg-type]
+    from .channel import READY
+
+    associations = _associations(sys.stdin.buffer.read())
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        control.sendall(READY)
+        while True:
+            said, descriptors, *_ = socket.recv_fds(control, 1, 2)
+            if not said:
+                break
+            threading.Thread(target=_begin, args=(associations, *descriptors), daemon=True).start()
+    associations.stop()
+
+
+def _associations(said: bytes) -> "Associations":
+    from .associations import Associations
+    from .channel import ChildSettings
+    from .contexts import supported_contexts
+    from .incoming import IncomingFolder
+    from .upper_layer import Serving
+
+    settings: ChildSettings = pickle.loads(said)
+    folder = IncomingFolder(settings.folder, settings.limits.object_bytes)
+    folder.clear()  # of one that was killed
+    return Associations(settings.ae_title, supported_contexts(), Serving(settings.limits, folder))
+
+
+def _begin(associations: "Associations", connected: int, channelled: int) -> None:
+    from .channel import DistantAttendant
+
+    connection, channel = socket.socket(fileno=connected), Connection(channelled)
+    attendant = DistantAttendant(channel)
+    try:
+        address, request = channel.recv()
+        associations.begin(attendant, connection, address, request)
+    except Exception:  # no thread can be started, or the gateway's process is gone
+        log.exception("association_not_begun")
+        connection.close()
+        attendant.over()
+
+
+if __name__ == "__main__":
+    main()
