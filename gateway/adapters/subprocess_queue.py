@@ -1,8 +1,9 @@
-"""The job queue on this machine: each run is a subprocess, which dies with this process.
+"""The job queue on this machine: runs are done by subprocesses, which die with this process.
 
-It starts runs, ends them, and keeps what it saw of them to be looked at until it is told to forget them:
+It has runs begun, ends them, and keeps what it saw of them to be looked at until it is told to forget them:
 whoever writes that down elsewhere can do so as often, and as late, as it takes. Of two runs of one job the
-second begins when the first has ended, also one that was cancelled.
+second begins when the first has ended, also one that was cancelled. A subprocess is kept from one run to the
+next, which finds loaded what takes long to load.
 """
 
 import sys
@@ -19,6 +20,7 @@ from batch_job.contract import EXIT_INTERRUPTED, EXIT_TRANSIENT
 
 from .queue import JobNews, JobTicket, RunEnded, RunQueued, RunStarted
 from .run_process import GRACE_S, ReadFile, RunProcess
+from .workplace import Workplace
 
 log = structlog.get_logger(__name__)
 
@@ -67,11 +69,13 @@ class SubprocessQueue:
     Parameters
     ----------
     command
-        What the address is appended to; the default is this Python's `-m batch_job`.
+        What `--serve` is appended to; the default is this Python's `-m batch_job`.
     read
         The default reads the folder that the address names.
     environment
         Variables for the runs, beside this process's own.
+    keep_warm_s
+        For how many seconds a process without work is kept; 0: a process for each run.
     """
 
     def __init__(
@@ -81,17 +85,19 @@ class SubprocessQueue:
         *,
         read: ReadFile | None = None,
         environment: Mapping[str, str] | None = None,
+        keep_warm_s: float = 0.0,
     ) -> None:
-        self._command = command or (sys.executable, "-m", "batch_job")
         self._read = read or _read_in_folder
-        self._environment = dict(environment or {})
         self._count = 0
         self._changed = threading.Condition()
         self._runs: dict[str, dict[int, _Run]] = {}
         self._is_stopping = False
         self._on_change: Callable[[], None] = lambda: None
+        command = command or (sys.executable, "-m", "batch_job")
+        self._workplaces = [Workplace(command, environment or {}, keep_warm_s) for _ in range(workers)]
         self._threads = [
-            threading.Thread(target=self._work, name=f"local-queue-{n}", daemon=True) for n in range(workers)
+            threading.Thread(target=self._work, args=(workplace,), name=f"local-queue-{n}", daemon=True)
+            for n, workplace in enumerate(self._workplaces)
         ]
 
     def start(self, on_change: Callable[[], None]) -> None:
@@ -171,39 +177,51 @@ class SubprocessQueue:
 
     # -- one worker ---------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _work(self, workplace: Workplace) -> None:
         while not self._is_stopping:
             try:
-                if (run := self._next()) is not None:
+                if (run := self._next(workplace)) is not None:
                     self._follow(run)
+                workplace.clear_away()
             except BaseException:  # only `stop` ends this thread
                 log.exception("local_queue_failed")
                 time.sleep(AFTER_A_DEFECT_S)
+        workplace.close()
 
-    def _next(self) -> _Run | None:
-        """Start the most urgent run that may begin, or wait for a change; None: look again."""
+    def _next(self, workplace: Workplace) -> _Run | None:
+        """Begin the most urgent run that may, once there is one; None: look after the workplace."""
         with self._changed:
-            able = [
-                run
-                for runs in self._runs.values()
-                if not any(run.process for run in runs.values())
-                for run in runs.values()
-                if run.waits
-            ]
-            if self._is_stopping:
-                return None
-            if not able:
-                self._changed.wait()
-                return None
-            run = min(able, key=lambda run: (-run.ticket.priority, run.number))
-            self._begin(run)
-            return run if run.process is not None else None
+            while not self._is_stopping:
+                able = self._able()
+                if len(able) > self._better_placed(workplace):
+                    run = min(able, key=lambda run: (-run.ticket.priority, run.number))
+                    self._begin(run, workplace)
+                    return run if run.process is not None else None
+                if workplace.left_s == 0:
+                    return None
+                with workplace.waiting():
+                    self._changed.wait(workplace.left_s)
+            return None
 
-    def _begin(self, run: _Run) -> None:
-        """Start its process; where it cannot be, the run is over."""
+    def _able(self) -> list[_Run]:
+        """The runs that may begin."""
+        return [
+            run
+            for runs in self._runs.values()
+            if not any(run.process for run in runs.values())
+            for run in runs.values()
+            if run.waits
+        ]
+
+    def _better_placed(self, workplace: Workplace) -> int:
+        """How many workers wait that have a process already, where this one would have to start one."""
+        return 0 if workplace.is_warm else sum(each.is_warm and each.waits for each in self._workplaces)
+
+    def _begin(self, run: _Run, workplace: Workplace) -> None:
+        """Have a process for it; where there is none to be had, the run is over."""
         ticket = run.ticket
         try:
-            run.process = RunProcess(self._command, ticket, self._environment, self._read)
+            run.process = RunProcess(workplace.worker(), ticket, self._read)
             run.tell(RunStarted(ticket.job_key, ticket.run))
         except Exception as error:
             log.exception("run_not_started", job_key=ticket.job_key, run=ticket.run)

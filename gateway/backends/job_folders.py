@@ -42,6 +42,7 @@ def local_queue(config: Config, objects: ObjectStore, variables: Mapping[str, st
         config.queue.workers,
         read=lambda ticket, name: objects.get(job_object(ticket.job_key, name)),
         environment={**config.engine.settings.variables(), **variables},
+        keep_warm_s=config.queue.keep_warm_s,
     )
 
 

@@ -309,6 +309,8 @@ class Queue(Section):
 
     backend: Literal["local", "batch"] = "local"
     workers: int = Field(1, ge=1)
+    keep_warm_s: float = Field(600.0, ge=0)
+    """How long a local process that has done a run waits for the next one; 0: a process for each run."""
     local_timeout_s: float = Field(14400.0, ge=0)
     """How long a local run may take before it is ended, and held against its job; 0: for ever."""
     stall_s: float = Field(900.0, ge=0)

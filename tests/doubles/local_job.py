@@ -1,4 +1,4 @@
-"""Stands for `python -m batch_job` in tests of the local queue; it knows the standard library only.
+"""Stands for `python -m batch_job --serve` in tests of the local queue; it knows the standard library only.
 
 What it does lies in the job folder, in `plan`; `worked/` has a file for each run that began, and `met` is
 made where one finds another at work. As the real job it leaves labels, the manifest, and last `exit.json`.
@@ -19,8 +19,9 @@ AT = "2026-01-01T00:00:00Z"
 
 
 def main() -> int:
-    """Run; the exit code."""
-    folder, run = Path(sys.argv[1]), int(os.environ["IRIS_RUN"])
+    """Do one run; the exit code, which is all that is answered."""
+    wanted = json.loads(sys.stdin.readline())
+    folder, run = Path(wanted["address"]), int(wanted["run"])
     plan = json.loads((folder / "plan").read_text()) if (folder / "plan").exists() else {}
     _end_when_asked_to(plan.get("deaf", 0.0))
     with (folder / "job.lock").open("w") as lock:

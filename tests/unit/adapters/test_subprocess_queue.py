@@ -21,6 +21,11 @@ from gateway.adapters.queue import JobTicket, RunEnded, RunProgressed, RunQueued
 from gateway.adapters.subprocess_queue import KnownRun, SubprocessQueue
 
 DEADLINE_S = 30.0
+ASKED = (
+    "import json, os, sys\nwanted = json.loads(sys.stdin.readline())\n"
+    "sys.argv[1:], os.environ['IRIS_RUN'] = [wanted['address']], str(wanted['run'])\n"
+)
+"""Takes one run; that it has ended, and how, is known from how the process ends."""
 WAITS = "import sys; sys.stdin.read()"
 """Until it is asked to end, or its parent is gone."""
 STUBBORN = (
@@ -69,7 +74,7 @@ def make_runs() -> Iterator[Callable[..., Runs]]:
     made: list[Runs] = []
 
     def make(script: str = WAITS, workers: int = 1, **given: Any) -> Runs:
-        made.append(Runs(SubprocessQueue(workers, command=(sys.executable, "-c", script), **given)))
+        made.append(Runs(SubprocessQueue(workers, command=(sys.executable, "-c", ASKED + script), **given)))
         return made[-1]
 
     yield make
@@ -376,7 +381,7 @@ def test_run_whose_gateway_is_killed_sees_its_input_close(tmp_path: Path) -> Non
     """The child makes a file, waits for the end of its standard input, and removes the file."""
     alive = tmp_path / "alive"
     child = (
-        "import os, sys, pathlib\n"
+        f"{ASKED}import os, sys, pathlib\n"
         f"alive = pathlib.Path({str(alive)!r}); alive.write_text(str(os.getpid()))\n"
         "sys.stdin.read(); alive.unlink()"
     )
