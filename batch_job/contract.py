@@ -294,6 +294,8 @@ class Manifest(_Record):
     flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
     """What the engine says about this run, in sentences."""
+    structures: dict[str, StructureCodes] = Field(default={}, exclude_if=lambda codes: not codes)
+    """Codes of structures by name, where the engine says them beside the catalogue."""
 
     def where(self, name: str) -> str:
         """Where an output lies in the job folder.

@@ -120,6 +120,7 @@ def _do(job: Job, request: JobRequest, shared: Shared, held: HeldMachine) -> Ite
                 machine=held.machine.type,
                 machine_use=held.use(stages.seconds),
                 notes=segmented.notes,
+                structures=dict(segmented.codes),
                 flags=flags,
             )
         )

@@ -101,8 +101,8 @@ class TaskFacts(_Facts):
     """The options that choose another model, of those which the task has."""
     takes_subset: bool = False
     """Whether the option that names structures may be used."""
-    labels: dict[LabelValue, str] = Field(min_length=1)
-    """Label value to structure name: every value that the task can give."""
+    labels: dict[LabelValue, str]
+    """Label value to structure name: every value that the task can give; empty: only its results say it."""
 
     finds: tuple[str, ...] = ()
     """What it has to find in the reference case, `batch_job.reference`: "bone"."""
@@ -160,6 +160,8 @@ class EngineFacts(_Facts):
             raise ValueError("algorithm_family is no code and meaning of CID 7162")
         if not self.completed_by and self.default_task not in self.tasks:
             raise ValueError("default_task is none of the tasks")
+        if not self.takes and not all(task.labels for task in self.tasks.values()):
+            raise ValueError("a task without labels")
         models = {name for name, option in self.options.items() if option.kind is OptionKind.MODEL}
         if unknown := {name for task in self.tasks.values() for name in task.variants} - models:
             raise ValueError(f"variants that are no options of the kind model: {', '.join(sorted(unknown))}")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from batch_job.contract import EngineInfo, recorded_facts
+from batch_job.contract import EngineInfo, StructureCodes, recorded_facts
 from batch_job.errors import WrongResult
 from batch_job.image import Image
 
@@ -69,6 +69,8 @@ class Segmented:
     """By stage of the engine's own."""
     notes: tuple[str, ...] = ()
     """What a reader of the result should know, in sentences."""
+    codes: Mapping[str, StructureCodes] = field(default_factory=dict)
+    """Codes of structures by name, where the engine says them beside the catalogue."""
 
 
 def check_segmented(segmented: Segmented, image: Image) -> None:

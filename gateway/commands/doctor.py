@@ -126,7 +126,7 @@ def _converter() -> Check:
 
 
 def _engine(config: Config) -> Iterator[Check]:
-    """Ask the engine, where its jobs run on this machine, about each task of the rules."""
+    """Ask the engine, where its jobs run on this machine, about each task of the rules, and try it."""
     if config.queue.backend != "local":
         return
     try:
@@ -135,22 +135,32 @@ def _engine(config: Config) -> Iterator[Check]:
         return
     wanted = {(rule.task, json.dumps(rule.compiled.rule.options, sort_keys=True)) for rule in rules}
     for task, options in sorted(wanted):
-        command = [sys.executable, "-m", "batch_job.check", config.engine.name, task, options]
-        which = {**os.environ, **config.engine.settings.variables()}
-        name = f"engine for {task}"
+        yield _engine_for(config, task, options)
+
+
+def _engine_for(config: Config, task: str, options: str) -> Check:
+    command = [sys.executable, "-m", "batch_job.check", config.engine.name, task, options]
+    name, look = f"engine for {task}", f"run {' '.join(command[1:5])} and look"
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **config.engine.settings.variables()},
+    ) as asked:
         try:
-            asked = subprocess.run(
-                command, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S, check=False, env=which
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            yield Check(name, Verdict.FAILED, "does not answer", f"run {' '.join(command[1:5])} and look")
-            continue
-        if asked.returncode == EXIT_DONE:
-            yield Check(name, Verdict.OK, asked.stdout.strip())
-            continue
-        said = (asked.stderr.strip().splitlines() or ["says nothing"])[-1]
-        finding, _, fix = said.partition("; ")
-        yield Check(name, Verdict.FAILED, finding, fix or "install what is missing")
+            out, err = asked.communicate(timeout=ENGINE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            asked.kill()
+            out, _ = asked.communicate()
+            if not out:
+                return Check(name, Verdict.FAILED, "does not answer", look)
+            late = f"its reference case was not done in {ENGINE_TIMEOUT_S:.0f} s, as may be without a GPU"
+            return Check(name, Verdict.WARNING, f"{out.strip()}; {late}", look)
+    if asked.returncode == EXIT_DONE:
+        return Check(name, Verdict.OK, "; ".join(out.splitlines()))
+    finding, _, fix = (err.strip().splitlines() or ["says nothing"])[-1].partition("; ")
+    return Check(name, Verdict.FAILED, finding, fix or "install what is missing")
 
 
 def _gateway(config: Config, *, running: bool) -> Iterator[Check]:

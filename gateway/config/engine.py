@@ -17,6 +17,10 @@ class Engine(Section):
     version: str = ""
     model: str = ""
     """The folder of a model of one's own."""
+    command: tuple[str, ...] = ()
+    """A program of one's own, with its arguments."""
+    image: str = ""
+    """A container image of one's own."""
     task: str = ""
     """How the one task of such a model is called; empty: as the model says."""
     modality: str = ""
@@ -47,4 +51,4 @@ class Engine(Section):
         """What says which model it is, as the processes of jobs get it."""
         from batch_job.contract import EngineSettings
 
-        return EngineSettings(**{name: getattr(self, name) for name in ("model", "task", "modality")})
+        return EngineSettings(**{name: getattr(self, name) for name in EngineSettings.model_fields})

@@ -212,7 +212,7 @@ class Encode:
         labels = labels_on_frames(labels_path, volume)
         if not labels.any() and not _say_nothing_found(job):
             return None
-        terms = _terms_of(job)
+        terms = _terms_of(job, manifest)
         return Making(
             job=job,
             volume=volume,
@@ -263,9 +263,9 @@ def _nothing_found(job: JobRow, made: Sequence[str]) -> str:
     return f"{NOTHING_FOUND}: {', '.join(left_out)} {'is' if len(left_out) == 1 else 'are'} not made"
 
 
-def _terms_of(job: JobRow) -> Terms:
+def _terms_of(job: JobRow, manifest: Manifest) -> Terms:
     try:
-        return engine_terms(recorded_facts(job.engine))
+        return engine_terms(recorded_facts(job.engine), manifest.structures)
     except ContractError as error:
         raise CannotGoOn(f"its engine was taken out of the catalogue: {error}") from None
 

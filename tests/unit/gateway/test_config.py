@@ -86,7 +86,15 @@ def test_config_without_file_has_the_documented_defaults() -> None:
                 "leave_site": True,
             }
         ],
-        "engine": {"name": "threshold", "version": "", "model": "", "task": "", "modality": ""},
+        "engine": {
+            "name": "threshold",
+            "version": "",
+            "model": "",
+            "command": [],
+            "image": "",
+            "task": "",
+            "modality": "",
+        },
         "queue": {
             "backend": "local",
             "workers": 1,

@@ -68,6 +68,18 @@ def test_encode_of_structures_that_an_engine_names_in_another_script_has_their_n
     assert segment.SegmentLabel == segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "脾臓"
 
 
+def test_encode_of_a_structure_whose_codes_the_engine_says_has_them(segmented: Any) -> None:
+    site = segmented("seg", label="aerated lung")
+    codes = {"category": ["91723000", "Anatomical Structure"], "type": ["39607008", "Lung"], "rgb": [9, 9, 9]}
+    labels = (site.folder / LABELS_NAME).read_bytes()
+    spoil(site, LABELS_NAME, labels, structures={"aerated lung": codes})
+    site.encode(site.job())
+    (segment,) = site.objects()["seg"].SegmentSequence
+    assert segment.TrackingID == "aerated lung"
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "39607008"
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator == "SCT"
+
+
 @pytest.mark.parametrize(
     ("rules", "names"),
     [

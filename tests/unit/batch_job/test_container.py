@@ -1,0 +1,288 @@
+"""The engine `container`: what a program or image of one's own may do, and what comes of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from batch_job.contract import EngineSettings, ModelError, engine_facts
+from batch_job.engines import NoCheckpoints, Segmented, Work, load_engine
+from batch_job.engines.container import Container
+from batch_job.errors import BadInput, ComeBackLater, NotSetUp, WrongResult
+from batch_job.image import read_image
+from batch_job.label_table import read_label_table
+from batch_job.reference import write_reference
+from tests.own_engines import as_variables, write_program
+
+ROOT = Path(__file__).parents[3]
+DEADLINE_S = 20.0
+TABLE = "value,name\n1,bone\n"
+Segment = Callable[..., Segmented]
+
+
+def set_command(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    for name, value in as_variables(command).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """The reference case of a CT."""
+    source, scratch = tmp_path / "input.nii.gz", tmp_path / "scratch"
+    scratch.mkdir()
+    write_reference("CT", source)
+    return Work(read_image(source), source, "model", {}, scratch, NoCheckpoints(), lambda share, what: None)
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, work: Work) -> Segment:
+    """`shell(script)`: what comes of a program that is a shell script; $1 is the image, $2 the folder."""
+
+    def run(script: str) -> Segmented:
+        set_command(monkeypatch, ["/bin/sh", "-c", script, "sh", "{input}", "{output}"])
+        return load_engine("container").segment(work)
+
+    return run
+
+
+# -- what it leaves -----------------------------------------------------------------------------------------
+
+
+def prepared(folder: Path, labels: Any) -> str:
+    """A script that leaves this label map."""
+    nib.save(labels, folder / "prepared.nii.gz")
+    (folder / "prepared.csv").write_text(TABLE)
+    return f'cp {folder}/prepared.nii.gz "$2/labels.nii.gz"; cp {folder}/prepared.csv "$2/labels.csv"'
+
+
+def test_labels_whose_axes_the_program_turned_lie_where_the_image_has_them(
+    shell: Segment, work: Work, tmp_path: Path
+) -> None:
+    values = (work.image.values > 300).astype(np.float32)  # as many tools write labels
+    turned = nib.as_closest_canonical(nib.Nifti1Image(values, work.image.affine))
+    assert nib.aff2axcodes(turned.affine) != nib.aff2axcodes(work.image.affine)
+    found = shell(prepared(tmp_path, turned))
+    assert found.labels.dtype == np.uint8
+    np.testing.assert_array_equal(found.labels, values)
+    assert found.names == {1: "bone"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda image: image.slicer[1:], "lies on another grid than its image"),
+        (lambda image: nib.Nifti1Image(image.dataobj, image.affine + np.eye(4)), "another grid"),
+        (lambda image: nib.Nifti1Image(np.asarray(image.dataobj) + 0.5, image.affine), "are no labels"),
+        (lambda image: nib.Nifti1Image(np.asarray(image.dataobj) - 1.0, image.affine), "are no labels"),
+        (lambda image: nib.Nifti1Image(np.asarray(image.dataobj) * 300, image.affine), "are no labels"),
+    ],
+)
+def test_label_map_that_is_none_of_the_image_is_a_defect(
+    shell: Segment, work: Work, tmp_path: Path, change: Callable[[Any], Any], sentence: str
+) -> None:
+    image = nib.Nifti1Image((work.image.values > 300).astype(np.float32), work.image.affine)
+    with pytest.raises(WrongResult, match=sentence):
+        shell(prepared(tmp_path, change(image)))
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "sentence"),
+    [
+        ("exit 2", BadInput, "of no use to the program"),
+        ("exit 75", ComeBackLater, "ended with 75"),
+        ("exit 78", NotSetUp, "not set up"),
+        ("exit 127", NotSetUp, "not set up"),
+        ("exit 137", MemoryError, "^$"),
+        ("kill -9 $$", MemoryError, "^$"),
+        ("exit 1", WrongResult, "ended with 1; what it says stands above in the job's log"),
+        ("true", WrongResult, r"left no labels\.nii\.gz"),
+        ('cp "$1" "$2/labels.nii.gz"', WrongResult, r"left no labels\.csv"),
+        (f"printf '{TABLE}' >$2/labels.csv; echo x >$2/labels.nii.gz", WrongResult, "is no NIfTI file"),
+    ],
+)
+def test_how_the_program_ends_says_what_it_was(
+    shell: Segment, script: str, error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        shell(script)
+
+
+# -- its table ----------------------------------------------------------------------------------------------
+
+
+def test_table_of_labels_has_names_and_codes_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "value,name,category,type,type_modifier,rgb,remark\n"
+        "3,node,49755003 Morphologically Abnormal Structure,27925004 Nodule,7771000 Left,255 0 10,x\n"
+        "1,spleen\n"
+    )
+    table = read_label_table(path)
+    assert table.names == {3: "node", 1: "spleen"}
+    assert table.codes.keys() == {"node"}
+    assert table.codes["node"].type == ("27925004", "Nodule")
+    assert table.codes["node"].type_modifier == ("7771000", "Left")
+    assert table.codes["node"].rgb == (255, 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "names no value; its first line is value,name"),
+        ("a,b\n1,spleen\n", "line 2: a value from 1 to 255 and a name"),
+        ("value,name\n0,air\n", "line 2: a value from 1 to 255 and a name"),
+        ("value,name\n1,spleen\n1,liver\n", "line 3: a value or a name that stands there before"),
+        ("value,name\n1,spleen\n2,spleen\n", "line 3: a value or a name that stands there before"),
+        ("value,name,type\n1,node,27925004 Nodule\n", "line 2: category: Field required"),
+        ("value,name,category,type\n1,node,1 A,27925004\n", "line 2: type"),
+    ],
+)
+def test_table_of_labels_that_is_none_is_refused_by_its_line(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(WrongResult, match=sentence):
+        read_label_table(path)
+
+
+# -- which program ------------------------------------------------------------------------------------------
+
+
+def test_facts_name_the_program_and_change_with_how_it_is_called() -> None:
+    one, other = (
+        engine_facts("container", EngineSettings(command=("/opt/moose", "{input}", "{output}", more)))
+        for more in ("-a", "-b")
+    )
+    assert one.weights.startswith("moose ")
+    assert one.weights != other.weights
+    assert (one.default_task, one.task("model").modality) == ("model", "CT")
+    named = engine_facts("container", EngineSettings(image="a.b/c/mhub@sha256:00", task="x", modality="MR"))
+    assert named.weights.startswith("mhub ")
+    assert named.task("x").modality == "MR"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (EngineSettings(), "command is empty, and so is image"),
+        (EngineSettings(command=("moose", "{output}")), "none of its words has {input}"),
+        (EngineSettings(image="moose", command=("{input}",)), "none of its words has {output}"),
+    ],
+)
+def test_command_that_says_too_little_is_refused(settings: EngineSettings, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        engine_facts("container", settings)
+
+
+# -- in a container -----------------------------------------------------------------------------------------
+
+STAND_IN = """#!{python} -IS
+import os, subprocess, sys
+from pathlib import Path
+with Path({log!r}).open("a") as log:
+    log.write(repr(sys.argv[1:]) + "\\n")
+if sys.argv[1:3] == ["image", "inspect"]:
+    sys.exit(sys.argv[3] != "bands")
+if sys.argv[1] == "run":
+    arguments = sys.argv[2:]
+    after = [arguments[at + 1] for at, word in enumerate(arguments) if word == "--volume"]
+    folders = dict(each.split(":")[1::-1] for each in after)
+    words = arguments[arguments.index("bands") + 1 :]
+    for inside, outside in folders.items():
+        words = [word.replace(inside, outside) for word in words]
+    sys.exit(subprocess.run([{python!r}, "-IS", {program!r}, *words]).returncode)
+"""
+
+
+@pytest.fixture
+def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What was asked of a podman that knows one image, `bands`; it runs the guide's program as that."""
+    program, log = write_program(tmp_path)[3], tmp_path / "podman.log"
+    path = tmp_path / "bin" / "podman"
+    path.parent.mkdir()
+    path.write_text(STAND_IN.format(python=sys.executable, log=str(log), program=program))
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("IRIS_ENGINE__COMMAND", raising=False)
+    monkeypatch.setenv("IRIS_ENGINE__IMAGE", "bands")
+    return log
+
+
+def asked(log: Path, what: str) -> list[str]:
+    """The lines in which it was asked for that."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [line for line in lines if line.startswith(f"['{what}'")]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_image_is_run_without_network_and_taken_away_afterwards(podman: Path, work: Work) -> None:
+    engine = Container()
+    assert engine.check("model", {}).weights.startswith("bands ")
+    found = engine.segment(work)
+    assert found.names == {1: "bone", 2: "aerated lung"}
+    assert set(np.unique(found.labels)) == {0, 1, 2}
+    (run,) = asked(podman, "run")
+    assert "'--network', 'none'" in run
+    assert "input:/iris/input:ro'" in run
+    wait_until(lambda: asked(podman, "rm"))
+    (removed,) = asked(podman, "rm")
+    assert removed.rsplit("'", 2)[1] in run  # the same name
+
+
+def test_image_that_is_not_there_is_said_with_the_way_to_get_it(
+    podman: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRIS_ENGINE__IMAGE", "moose")
+    with pytest.raises(NotSetUp, match=r"podman has no image moose; podman pull moose"):
+        Container().check("model", {})
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NotSetUp, match="neither podman nor docker here"):
+        Container().check("model", {})
+
+
+KILLED_IN_THE_MIDDLE = """
+import sys
+from pathlib import Path
+from batch_job.catalogue.settings import EngineSettings
+from batch_job.engines.container_call import call_of
+with call_of(EngineSettings(image="bands"), Path(sys.argv[1]), Path(sys.argv[1])):
+    print("runs", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_container_does_not_outlive_a_job_that_is_killed(podman: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == b"runs\n"
+        assert not asked(podman, "rm")
+        job.send_signal(signal.SIGKILL)
+    wait_until(lambda: asked(podman, "rm"))
+
+
+def test_command_is_a_list_in_json_where_jobs_run() -> None:
+    given = EngineSettings.from_environment({"IRIS_ENGINE__COMMAND": json.dumps(["a", "{input}"])})
+    assert given.command == ("a", "{input}")
+    with pytest.raises(Exception, match="IRIS_ENGINE__COMMAND is no list in JSON"):
+        EngineSettings.from_environment({"IRIS_ENGINE__COMMAND": "a {input}"})
