@@ -5,18 +5,19 @@ that many parts were kept; 0 lets it finish. LOG gets a line for each network th
 of the attempt that finished is written beside LOG.
 """
 
-import functools
 import os
 import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from batch_job.contract import canonical_options
 from batch_job.engines import Work, totalsegmentator
+from batch_job.engines.totalsegmentator.plan import Weights
 from batch_job.image import read_image
 
 
@@ -39,17 +40,16 @@ class Kept:
 
 def attempt(source: Path, kept: Path, log: Path, kill_after: int) -> None:
     """Segment, and count the networks that run."""
-    from totalsegmentator import nnunet
+    from batch_job.engines.totalsegmentator.networks import Networks
 
-    usual = nnunet.nnUNetv2_predict
+    usual = Networks.get
 
-    @functools.wraps(usual)
-    def counted(*args: object, **kwargs: object) -> None:
+    def counted(networks: Networks, weights: Weights, *args: Any) -> Any:
         with log.open("a") as stream:
-            stream.write(f"{args[2]}\n")
-        usual(*args, **kwargs)
+            stream.write(f"{weights.model.dataset}\n")
+        return usual(networks, weights, *args)
 
-    nnunet.nnUNetv2_predict = counted
+    Networks.get = counted
     with tempfile.TemporaryDirectory() as scratch:
         options = canonical_options("totalsegmentator", "total", {})
         image, checkpoints = read_image(source), Kept(kept, kill_after)
@@ -60,7 +60,7 @@ def attempt(source: Path, kept: Path, log: Path, kill_after: int) -> None:
 def main() -> None:
     """Make one attempt after another; each must end as it was told to."""
     source, kept, log = map(Path, sys.argv[1:4])
-    from totalsegmentator import nnunet, python_api  # noqa: F401  (once, for all attempts)
+    from batch_job.engines.totalsegmentator import inside  # noqa: F401  (once, for all attempts)
 
     for kill_after in map(int, sys.argv[4:]):
         child = os.fork()

@@ -21,7 +21,7 @@ from pydicom import dcmread
 
 from batch_job.contract import canonical_options
 from batch_job.engines import Segmented, Work, load_engine
-from batch_job.engines.totalsegmentator import TotalSegmentator
+from batch_job.engines.totalsegmentator import TotalSegmentator, proven
 from batch_job.engines.totalsegmentator.plan import SubModel
 from batch_job.image import read_image
 
@@ -174,6 +174,12 @@ Segment = Callable[..., Run]
 def segment(tmp_path: Path) -> Segment:
     """`segment(source, task, **options)`: what the engine makes of it."""
     return _segment_in(tmp_path)
+
+
+@pytest.fixture
+def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TotalSegmentator's own way is taken, as with a version that the way inside was not proven for."""
+    monkeypatch.setitem(proven.VERSIONS, "nnunetv2", "2.0")
 
 
 @pytest.fixture(scope="session")

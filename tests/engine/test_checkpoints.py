@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from conftest import FolderCheckpoints, Run, Segment
 
+from batch_job.engines.totalsegmentator.plan import Weights
+
 ROOT = Path(__file__).parents[2]
 PARTS = ["291", "292", "293", "294", "295"]
 
@@ -45,20 +47,35 @@ def test_task_of_five_parts_killed_after_each_part_runs_no_part_twice(
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The networks that ran, by their datasets."""
+    """The networks that ran, by their datasets, whichever way."""
     from totalsegmentator import nnunet
 
-    usual, datasets = nnunet.nnUNetv2_predict, []
+    from batch_job.engines.totalsegmentator.networks import Networks
 
-    @functools.wraps(usual)
+    plain, inside, datasets = nnunet.nnUNetv2_predict, Networks.get, []
+
+    @functools.wraps(plain)
     def counted(*args: Any, **kwargs: Any) -> None:
         datasets.append(args[2])
-        usual(*args, **kwargs)
+        plain(*args, **kwargs)
+
+    def counted_inside(networks: Networks, weights: Weights, *args: Any) -> Any:
+        datasets.append(weights.model.dataset)
+        return inside(networks, weights, *args)
 
     monkeypatch.setattr(nnunet, "nnUNetv2_predict", counted)
+    monkeypatch.setattr(Networks, "get", counted_inside)
     return datasets
 
 
+@pytest.fixture(params=["inside", "plain"])
+def way(request: pytest.FixtureRequest) -> None:
+    """Both ways, one after the other."""
+    if request.param == "plain":
+        request.getfixturevalue("plainly")
+
+
+@pytest.mark.usefixtures("way")
 def test_second_attempt_at_another_image_takes_nothing_of_the_first(
     segment: Segment, ran: list[int], quarter: Path, tmp_path: Path
 ) -> None:
@@ -96,6 +113,7 @@ def test_checkpoints_that_cannot_be_kept_are_a_note_and_no_failure(
     assert any("could not be kept" in note for note in run.segmented.notes)
 
 
+@pytest.mark.usefixtures("plainly")
 def test_function_with_another_signature_is_left_alone_and_that_is_said(
     segment: Segment, ran: list[int], quarter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,7 +169,7 @@ def test_check_says_what_is_there_and_what_is_missing() -> None:
     there = check("totalsegmentator", "total", '{"fast": true}')
     assert there.returncode == EXIT_DONE
     assert there.stdout.startswith("totalsegmentator 2.18.0, weights 297 ")
-    missing = check("totalsegmentator", "total_v3")
+    missing = check("totalsegmentator", "total_mr")
     assert missing.returncode == EXIT_NOT_SET_UP
-    assert "totalseg_download_weights -t total_v3" in missing.stderr
+    assert "totalseg_download_weights -t total_mr" in missing.stderr
     assert check("totalsegmentator", "tottal").returncode == EXIT_BAD_INPUT

@@ -1,13 +1,14 @@
-"""The engine `totalsegmentator`: TotalSegmentator 2.18 or newer through its Python API, as it is.
+"""The engine `totalsegmentator`: TotalSegmentator 2.18 or newer through its Python API.
 
 Weights and licence are looked at first, then what the work needs of this machine; only then torch is loaded.
 Nothing is downloaded, and nothing is told to the maker.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib import metadata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import nibabel as nib
 import numpy as np
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from batch_job.cgroup import cores
 from batch_job.contract import EngineInfo, task_facts
 from batch_job.engines import Segmented, Work
-from batch_job.errors import BadInput, NotSetUp
+from batch_job.errors import NotSetUp
 from batch_job.image import Image
 
 from .demands import Demands, check_room, on_cpu
+from .parts import Parts, StageClock
 from .plan import Weights, find_weights, sub_models, weights_name
-from .prediction import Predictions, StageClock, in_one_process
 from .surroundings import check_licence, forbid_downloads, surroundings, weights_folder
+
+if TYPE_CHECKING:
+    from .networks import Networks
 
 NAME: Final = "totalsegmentator"
 PACKAGE: Final = "TotalSegmentator"
@@ -66,7 +70,45 @@ class TotalSegmentator:
         demands = Demands.of(work.image, running)
         check_room(demands, work.scratch)
         with surroundings(work.scratch, cores()):
-            return _segment(work, running, demands, clock)
+            return self._segment(work, running, demands, clock)
+
+    @cached_property
+    def _networks(self) -> "Networks":
+        """Kept from one image to the next."""
+        from .networks import Networks  # late: torch comes after the surroundings
+
+        return Networks()
+
+    def _segment(
+        self, work: Work, weights: Sequence[Weights], demands: Demands, clock: StageClock
+    ) -> Segmented:
+        work.on_progress(0.0, "loading")
+        import torch
+        from totalsegmentator import map_to_binary, nnunet, python_api  # noqa: F401  (for the time they take)
+
+        from .ways import inside_or_plain
+
+        forbid_downloads()
+        notes = []
+        device = "gpu" if torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            _check_cpu(work.task)
+            notes.append(on_cpu(demands, cores()))
+            sys.stderr.write(f"{notes[0]}\n")
+        clock.end("import")
+        parts = Parts(work, weights, clock)
+
+        def request(split: bool) -> Any:
+            return _call(work, device, split=split)
+
+        result = inside_or_plain(request, work, parts, self._networks, demands, device)
+        labels = _labels(result, work.image)
+        clock.end("export")
+        work.on_progress(1.0, "done")
+        names = {int(value): str(name) for value, name in map_to_binary.class_map[work.task].items()}
+        if work.options["roi_subset"]:
+            names = {value: name for value, name in names.items() if name in work.options["roi_subset"]}
+        return Segmented(labels, names, clock.rounded(), (*notes, *parts.notes))
 
 
 def _networks(task: str, options: Mapping[str, Any]) -> tuple[Weights, ...]:
@@ -87,35 +129,6 @@ def _installed_version() -> str:
         return metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:
         raise NotSetUp(f"{PACKAGE} is not installed here: pip install 'iris-gateway[segment]'") from None
-
-
-def _segment(work: Work, weights: Sequence[Weights], demands: Demands, clock: StageClock) -> Segmented:
-    work.on_progress(0.0, "loading")
-    import torch
-    from totalsegmentator import map_to_binary, nnunet, python_api  # noqa: F401  (loaded for the time it takes)
-
-    forbid_downloads()
-    notes = []
-    device = "gpu" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        _check_cpu(work.task)
-        notes.append(on_cpu(demands, cores()))
-        sys.stderr.write(f"{notes[0]}\n")
-    clock.end("import")
-    predictions = Predictions(work, weights, clock)
-
-    def predict(split: bool) -> Any:
-        with predictions.wrapped(), in_one_process():
-            return _call(work, device, split=split)
-
-    result, more = _with_second_try(predict, demands)
-    labels = _labels(result, work.image)
-    clock.end("export")
-    work.on_progress(1.0, "done")
-    names = {int(value): str(name) for value, name in map_to_binary.class_map[work.task].items()}
-    if work.options["roi_subset"]:
-        names = {value: name for value, name in names.items() if name in work.options["roi_subset"]}
-    return Segmented(labels, names, clock.rounded(), (*notes, *more, *predictions.notes))
 
 
 def _check_cpu(task: str) -> None:
@@ -161,46 +174,6 @@ def _input(work: Work) -> Any:
     if (source.dataobj.slope, source.dataobj.inter) != (1, 0):
         return source
     return nib.Nifti1Image(work.image.values, source.affine, source.header)
-
-
-def _with_second_try(predict: Callable[[bool], Any], demands: Demands) -> tuple[Any, list[str]]:
-    """Try once more in three parts where the GPU's memory does not do, and say so."""
-    try:
-        return predict(False), []
-    except RuntimeError as error:
-        _tell_apart(error)
-        if not demands.can_be_split:
-            raise BadInput(f"the GPU's memory does not do for {demands.sizes}; use a larger GPU") from None
-    try:
-        return predict(True), ["the GPU's memory did not do for the whole image; it was cut in three"]
-    except RuntimeError as error:
-        _tell_apart(error)
-        raise BadInput(
-            f"the GPU's memory does not do for {demands.sizes}, not even in three parts; use a larger GPU"
-        ) from None
-
-
-def _tell_apart(error: RuntimeError) -> None:
-    """Return where the GPU's memory ran out; what else it is, is raised.
-
-    Raises
-    ------
-    MemoryError
-        The machine's own memory ran out; of nnU-Net's processes only their end is seen.
-    RuntimeError
-    """
-    import torch
-
-    text = str(error)
-    if (
-        isinstance(error, torch.cuda.OutOfMemoryError)
-        or "CUDA out of memory" in text
-        or "ALLOC_FAILED" in text
-    ):
-        return
-    if "can't allocate memory" in text or ("worker" in text and ("died" in text or "alive" in text)):
-        raise MemoryError from None
-    raise error
 
 
 def _labels(result: Any, image: Image) -> NDArray[np.uint8]:

@@ -50,17 +50,18 @@ class Weights:
     def is_there(self) -> bool:
         """Whether all that nnU-Net reads is there."""
         needed = [self.folder / name for name in ("plans.json", "dataset.json")]
-        return bool(self._checkpoints) and all(path.is_file() for path in [*needed, *self._checkpoints])
+        return bool(self.checkpoints) and all(path.is_file() for path in [*needed, *self.checkpoints])
 
     @property
-    def _checkpoints(self) -> list[Path]:
+    def checkpoints(self) -> list[Path]:
+        """The file of each fold."""
         folds = [self.folder / f"fold_{fold}" for fold in self.model.folds]
         return [fold / CHECKPOINT for fold in folds or sorted(self.folder.glob("fold_[0-9]*"))]
 
     @property
     def folds(self) -> int:
         """How many networks are averaged."""
-        return len(self._checkpoints)
+        return len(self.checkpoints)
 
     @cached_property
     def classes(self) -> int:
@@ -77,7 +78,7 @@ class Weights:
     def digest(self) -> str:
         """Tells weights apart: SHA-256 of what the archives say of their parts (CRC-32, size)."""
         digest = hashlib.sha256(self.model.name.encode())
-        for path in self._checkpoints:
+        for path in self.checkpoints:
             digest.update(checkpoint_digest(path))
         return digest.hexdigest()
 

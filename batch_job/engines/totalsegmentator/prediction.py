@@ -1,4 +1,4 @@
-"""The seam: each network's run, kept as a checkpoint, timed, and followed patch by patch.
+"""The plain way's seam: each network's run, kept as a checkpoint, timed, and followed patch by patch.
 
 TotalSegmentator calls `totalsegmentator.nnunet.nnUNetv2_predict` once for each network, which reads
 `{case}_0000.nii.gz` in a folder and writes `{case}.nii.gz` there. That function is wrapped here.
@@ -6,19 +6,15 @@ TotalSegmentator calls `totalsegmentator.nnunet.nnUNetv2_predict` once for each 
 
 import hashlib
 import inspect
-import json
 import shutil
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from batch_job.engines import Work
-from batch_job.errors import ComeBackLater
-
+from .parts import Parts, digest
 from .plan import Weights
 
 SIGNATURE: Final = (
@@ -32,47 +28,12 @@ WITHOUT_EFFECT: Final = frozenset(
 )
 """Those that do not change a network's result."""
 
-MODELS_BEGIN: Final = 0.05
-MODELS_END: Final = 0.95
-"""How much of the whole is done when the first network begins and when the last one ends."""
-PATCHES_END: Final = 0.9
-"""The same of one network, when its last patch is done; its result is still to be written."""
-
-
-class StageClock:
-    """Seconds by stage: what is not a network's run is preparation before the last one, export after it."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._since = time.monotonic()
-
-    def end(self, stage: str) -> None:
-        """Count the time since the end of the stage before for this one."""
-        now = time.monotonic()
-        self.seconds[stage] += now - self._since
-        self._since = now
-
-    def rounded(self) -> dict[str, float]:
-        """Seconds by stage, to the millisecond."""
-        return {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
-
 
 class Predictions:
-    """Runs a request's networks, or takes their results from an earlier attempt.
+    """Runs a request's networks by nnU-Net's function, or takes their results from an earlier attempt."""
 
-    Parameters
-    ----------
-    weights
-        Those of the networks that are going to be run, in order.
-    """
-
-    def __init__(self, work: Work, weights: Sequence[Weights], clock: StageClock) -> None:
-        self._work = work
-        self._weights = weights
-        self._clock = clock
-        self._done = 0
-        self._told = 0.0
-        self.notes: list[str] = []
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     @contextmanager
     def wrapped(self) -> Iterator[None]:
@@ -81,7 +42,7 @@ class Predictions:
 
         original = nnunet.nnUNetv2_predict
         if tuple(inspect.signature(original).parameters) != SIGNATURE:
-            self._note(
+            self._parts.note(
                 f"TotalSegmentator {metadata.version('TotalSegmentator')} runs its networks in a way that is "
                 "not known here: nothing was kept for a next attempt, and progress is coarse"
             )
@@ -92,91 +53,60 @@ class Predictions:
             self._predict(original, *args, **kwargs)
 
         nnunet.nnUNetv2_predict = wrapper
-        self._done = 0
+        self._parts.begin()
         try:
             yield
         finally:
             nnunet.nnUNetv2_predict = original
-        if self._done < len(self._weights):
-            self._note("the region that the task looks at was not found in the image; nothing was segmented")
+        self._parts.end()
 
     def _predict(self, original: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        self._clock.end("resample")
+        self._parts.clock.end("resample")
         call = inspect.signature(original).bind(*args, **kwargs)
         call.apply_defaults()
-        weights = next(
-            (each for each in self._weights if each.model.dataset == call.arguments["task_id"]), None
-        )
+        weights = self._parts.weights(call.arguments["task_id"])
         target = Path(call.arguments["dir_out"])
         cases = _cases(call, weights)
-        if not self._restore(cases, target):
-            with self._following(len(cases) * (weights.folds if weights else 1)):
+        kept = self._parts.take(list(cases.values()))
+        if kept is None:
+            with following(len(cases) * (weights.folds if weights else 1), self._parts.tell_patches):
                 original(*args, **kwargs)
-            self._keep(cases, target)
-        self._done += 1
-        self._clock.end(f"model {self._done}")
-        self._tell(0.0)
+            self._parts.keep({name: target / case for case, name in cases.items()})
+        else:
+            for case, path in zip(cases, kept, strict=True):
+                shutil.copyfile(path, target / case)
+        self._parts.end_one()
 
-    def _note(self, sentence: str) -> None:
-        if sentence not in self.notes:
-            self.notes.append(sentence)
 
-    # -- checkpoints --------------------------------------------------------------------------------------
+@contextmanager
+def following(rounds: int, tell: Callable[[float], None]) -> Iterator[None]:
+    """Count the patches of a run, where nnU-Net shows them with tqdm, a bar for each image and fold."""
+    from nnunetv2.inference import predict_from_raw_data
 
-    def _restore(self, cases: dict[str, str], target: Path) -> bool:
-        found = {name: self._work.checkpoints.get(kept) for name, kept in cases.items()}
-        if not cases or None in found.values():
-            return False
-        for name, path in found.items():
-            assert path is not None
-            shutil.copyfile(path, target / name)
-        return True
+    usual = getattr(predict_from_raw_data, "tqdm", None)
+    done = 0.0
 
-    def _keep(self, cases: dict[str, str], target: Path) -> None:
-        try:
-            for name, kept in cases.items():
-                self._work.checkpoints.put(kept, target / name)
-        except (OSError, ComeBackLater):
-            self._note("a finished part could not be kept for a next attempt")
+    def bar_that_counts(*args: Any, **kwargs: Any) -> Any:
+        assert usual is not None
+        bar = usual(*args, **{**kwargs, "disable": True})
+        patches = rounds * (bar.total or 0)
 
-    # -- progress -----------------------------------------------------------------------------------------
+        def update(count: float = 1) -> None:
+            nonlocal done
+            done = min(1.0, done + count / patches)
+            tell(done)
 
-    @contextmanager
-    def _following(self, rounds: int) -> Iterator[None]:
-        """Count the patches of a run, where nnU-Net shows them with tqdm, a bar for each image and fold."""
-        from nnunetv2.inference import predict_from_raw_data
+        if patches and not kwargs.get("desc"):  # those with a description count results
+            bar.update = update
+        return bar
 
-        usual = getattr(predict_from_raw_data, "tqdm", None)
-        done = 0.0
-
-        def bar_that_counts(*args: Any, **kwargs: Any) -> Any:
-            assert usual is not None
-            bar = usual(*args, **{**kwargs, "disable": True})
-            patches = rounds * (bar.total or 0)
-
-            def update(count: float = 1) -> None:
-                nonlocal done
-                done = min(1.0, done + count / patches)
-                self._tell(PATCHES_END * done)
-
-            if patches and not kwargs.get("desc"):  # those with a description count results
-                bar.update = update
-            return bar
-
+    if usual is not None:
+        predict_from_raw_data.tqdm = bar_that_counts
+    try:
+        yield
+    finally:
         if usual is not None:
-            predict_from_raw_data.tqdm = bar_that_counts
-        try:
-            yield
-        finally:
-            if usual is not None:
-                predict_from_raw_data.tqdm = usual
-
-    def _tell(self, share_of_model: float) -> None:
-        sizes = [_effort(weights) for weights in self._weights]
-        done = sum(sizes[: self._done]) + sum(sizes[self._done : self._done + 1]) * share_of_model
-        number = min(self._done + 1, len(sizes))
-        self._told = max(self._told, MODELS_BEGIN + (MODELS_END - MODELS_BEGIN) * done / sum(sizes))
-        self._work.on_progress(self._told, f"model {number} of {len(sizes)}")
+            predict_from_raw_data.tqdm = usual
 
 
 @contextmanager
@@ -225,19 +155,17 @@ def in_one_process() -> Iterator[None]:
 def _cases(call: inspect.BoundArguments, weights: Weights | None) -> dict[str, str]:
     """The files that a network is going to write, and the names of their checkpoints.
 
-    A name holds a digest of all that the result depends on beyond the request: the network's input and
-    weights, how it is called, and by which packages.
+    A name holds a digest of the network's input and weights, and how it is called.
     """
     inputs = _inputs(Path(call.arguments["dir_in"]))
     how = {
-        "packages": [metadata.version(name) for name in ("TotalSegmentator", "nnunetv2")],
         "weights": weights.digest if weights else "",
         "call": {name: str(said) for name, said in call.arguments.items() if name not in WITHOUT_EFFECT},
     }
     names = {}
     for case, paths in inputs.items():
-        digest = _digest({**how, "input": [_file_sha256(path) for path in paths]})
-        names[f"{case}.nii.gz"] = f"model-{call.arguments['task_id']}-{case}-{digest}.nii.gz"
+        facts = {**how, "input": [_file_sha256(path) for path in paths]}
+        names[f"{case}.nii.gz"] = f"model-{call.arguments['task_id']}-{case}-{digest(facts)}.nii.gz"
     return names
 
 
@@ -247,16 +175,6 @@ def _inputs(folder: Path) -> dict[str, list[Path]]:
     for path in sorted(folder.glob("*_[0-9][0-9][0-9][0-9].nii.gz")):
         inputs[path.name[: -len("_0000.nii.gz")]].append(path)
     return inputs
-
-
-def _effort(weights: Weights) -> float:
-    """How long a network takes, compared with others on the same image: by its voxels."""
-    spacing_mm = weights.model.spacing_mm or (1.0, 1.0, 1.0)
-    return weights.folds / (spacing_mm[0] * spacing_mm[1] * spacing_mm[2])
-
-
-def _digest(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _file_sha256(path: Path) -> str:

@@ -79,6 +79,9 @@ def surroundings(scratch: Path, cores: int) -> Iterator[None]:
         **dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), str(weights_folder())),
         # nnU-Net takes 8 threads for itself and TotalSegmentator one for each core of the whole machine.
         **dict.fromkeys(("nnUNet_def_n_proc", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cores)),
+        # Threads that wait for each other sleep. Where others work on the same cores, each of a network's
+        # many small steps would else wait for one that has no core, because another one spins on it.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
         "TMPDIR": str(temporary),
     }
     before = {name: os.environ.get(name) for name in variables}
