@@ -42,13 +42,13 @@ from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
-from gateway.listener.admission import Admission
-from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
-from gateway.listener.archive import Archive
-from gateway.listener.children import how_many as how_many_children
+from gateway.listener.beside.children import how_many as how_many_children
 from gateway.listener.custody import commitments_of
-from gateway.listener.intake import Intake
+from gateway.listener.door.admission import Admission
+from gateway.listener.intake.adoption import Adoption
+from gateway.listener.intake.archive import Archive
+from gateway.listener.intake.filing import Intake
 from gateway.making.allotment import Takes
 from gateway.making.convert import Convert, Stage
 from gateway.making.encode import Encode

@@ -38,7 +38,7 @@ EXPECTED_ERRORS: Final = (
     ("gateway.demo.children", "DemoError"),
     ("gateway.ledger.backup", "BackupError"),
     ("gateway.ledger.store", "LedgerError"),
-    ("gateway.listener.port", "ListenerError"),
+    ("gateway.listener.door.port", "ListenerError"),
     ("gateway.commands.ledger_rebuild", "RebuildFailed"),
     ("gateway.commands.mirror_rebuild", "RebuildError"),
     ("gateway.commands.stack_config", "StackError"),

@@ -24,9 +24,9 @@ from gateway.ledger.migrations import migrate
 from gateway.ledger.salvage import Carried, carry_over, readable_version
 from gateway.ledger.soundness import look_at_all
 from gateway.ledger.store import REBUILT_NAME, Ledger, locked
-from gateway.listener.adoption import Adoption
-from gateway.listener.archive import Archive
-from gateway.listener.intake import FOUND, Intake
+from gateway.listener.intake.adoption import Adoption
+from gateway.listener.intake.archive import Archive
+from gateway.listener.intake.filing import FOUND, Intake
 
 IN_WORK: Final = "ledger.rebuilding.sqlite"
 ASIDE: Final = "ledger-set-aside-"

@@ -13,7 +13,7 @@ def serve(config: ConfigOption = None) -> None:
     """Run the gateway until it is told to stop (SIGTERM or Ctrl-C)."""
     gc.disable()  # nothing becomes garbage while all is loaded, and to look for it takes a fifth of the time
     from gateway.config import load_config
-    from gateway.listener.port import open_port
+    from gateway.listener.door.port import open_port
 
     with plain_errors():
         settings = load_config(config)

@@ -12,27 +12,27 @@ from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Dicom
 from gateway.ledger.store import Ledger
 
-from .admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
-from .associations import Associations
-from .channel import ChildSettings
-from .children import Children
+from .beside.channel import ChildSettings
+from .beside.children import Children
 from .commitments import Commitments
-from .contexts import supported_contexts
-from .door import Door
+from .door.admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
+from .door.door import Door
+from .door.places import Places
+from .door.port import open_port
+from .door.request import Request
+from .door.turned_away import TurnedAway
 from .endings import Endings
-from .guard import Limits
-from .incoming import IncomingFolder
-from .intake import Intake
-from .naming import COMMITMENT, NOTICE
+from .intake.filing import Intake
+from .intake.incoming import IncomingFolder
 from .notices import take_notice
-from .places import Places
-from .port import open_port
-from .reporting import Line
-from .request import Request
 from .stow import Shared, StowDoor
-from .turned_away import TurnedAway
-from .upper_layer import NamedInstances, Serving
 from .visits import Visits
+from .wire.associations import Associations
+from .wire.contexts import supported_contexts
+from .wire.guard import Limits
+from .wire.naming import COMMITMENT, NOTICE
+from .wire.reporting import Line
+from .wire.upper_layer import NamedInstances, Serving
 
 NO_COMMITMENT: Final = "it asks for storage commitment, which is not accepted; see dicom.commitment"
 

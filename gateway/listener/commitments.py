@@ -35,7 +35,7 @@ from gateway.workers.attempts import Backoff
 from gateway.workers.waits import Rests, Waits
 from gateway.workers.worker import Worker
 
-from .reporting import Line
+from .wire.reporting import Line
 
 log = structlog.get_logger(__name__)
 

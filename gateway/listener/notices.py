@@ -19,8 +19,7 @@ from gateway.adapters import command_set
 from gateway.ledger.named import AlreadyNamed, NamedList, name_instances
 from gateway.ledger.store import Ledger
 
-from .header import is_valid_uid
-from .naming import COMMITMENT, NOTICE, NamingRequest, Written
+from .intake.header import is_valid_uid
 from .statuses import (
     INVALID_ARGUMENT_VALUE,
     INVALID_ATTRIBUTE_VALUE,
@@ -33,6 +32,7 @@ from .statuses import (
     SUCCESS,
     UNRECOGNIZED_OPERATION,
 )
+from .wire.naming import COMMITMENT, NOTICE, NamingRequest, Written
 
 log = structlog.get_logger(__name__)
 

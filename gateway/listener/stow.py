@@ -14,14 +14,14 @@ from gateway.adapters.measures import Figure
 from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
 
-from .admission import Admission
+from .door.admission import Admission
+from .door.places import Places
+from .door.turned_away import TurnedAway
 from .endings import Ending, Endings
-from .header import is_valid_uid
-from .incoming import IncomingFile, IncomingFolder
-from .intake import Intake, Said, Sender, Taken
-from .places import Places
+from .intake.filing import Intake, Said, Sender, Taken
+from .intake.header import is_valid_uid
+from .intake.incoming import IncomingFile, IncomingFolder
 from .statuses import OUT_OF_RESOURCES, TOO_LONG
-from .turned_away import TurnedAway
 
 log = structlog.get_logger(__name__)
 

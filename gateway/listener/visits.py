@@ -7,14 +7,14 @@ import structlog
 from gateway.ledger.instances import BACKFILLED
 from gateway.ledger.records import utc_now
 
-from .admission import Admission
-from .attendant import StoreRequest
+from .door.admission import Admission
+from .door.places import Places
+from .door.turned_away import TurnedAway
 from .endings import Ending, Endings
-from .intake import Intake, Said, Sender
-from .places import Places
-from .received import Received
+from .intake.filing import Intake, Said, Sender
+from .intake.received import Received
 from .statuses import OUT_OF_RESOURCES
-from .turned_away import TurnedAway
+from .wire.attendant import StoreRequest
 
 log = structlog.get_logger(__name__)
 

@@ -26,12 +26,12 @@ from gateway.events import Bus, Event
 from gateway.files.locks import DataLocks
 from gateway.ledger.records import EventRow, InstanceRow, QuarantineRow, StudyRow
 from gateway.ledger.store import Ledger
-from gateway.listener.admission import Admission
-from gateway.listener.adoption import Adoption
 from gateway.listener.application_entity import Listener
-from gateway.listener.archive import Archive
-from gateway.listener.guard import Limits
-from gateway.listener.intake import Intake
+from gateway.listener.door.admission import Admission
+from gateway.listener.intake.adoption import Adoption
+from gateway.listener.intake.archive import Archive
+from gateway.listener.intake.filing import Intake
+from gateway.listener.wire.guard import Limits
 from tests.quick_start import IRIS, quick_python
 
 DEADLINE_S = 20.0

@@ -12,9 +12,9 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from gateway.listener import adoption as adoption_module
-from gateway.listener import intake as intake_module
-from gateway.listener import received as received_module
+from gateway.listener.intake import adoption as adoption_module
+from gateway.listener.intake import filing as intake_module
+from gateway.listener.intake import received as received_module
 from gateway.listener.statuses import OUT_OF_RESOURCES, SUCCESS
 
 DEADLINE_S = 20.0

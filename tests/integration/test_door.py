@@ -13,7 +13,8 @@ from pynetdicom.sop_class import Verification
 from gateway.adapters import command_set
 from gateway.api import models
 from gateway.config import AllowedSender
-from gateway.listener.guard import (
+from gateway.listener.statuses import SUCCESS
+from gateway.listener.wire.guard import (
     INVALID_VALUE,
     MAXIMUM_PDU_BYTES,
     NOT_SPECIFIED,
@@ -21,7 +22,6 @@ from gateway.listener.guard import (
     UNRECOGNIZED_PDU,
     Limits,
 )
-from gateway.listener.statuses import SUCCESS
 from tests.wire import ACCEPT, DATA, REQUEST, associate_request, data_pdu, next_pdu, pdu
 
 HASTY = Limits(

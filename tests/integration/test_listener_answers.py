@@ -38,11 +38,11 @@ from gateway.events import InstanceStored, ObjectQuarantined
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
 from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
-from gateway.listener.admission import Admission
-from gateway.listener.coming import ComingInstance
-from gateway.listener.elements import DEEPEST
-from gateway.listener.header import parse
-from gateway.listener.incoming import IncomingFile
+from gateway.listener.door.admission import Admission
+from gateway.listener.intake.coming import ComingInstance
+from gateway.listener.intake.elements import DEEPEST
+from gateway.listener.intake.header import parse
+from gateway.listener.intake.incoming import IncomingFile
 from gateway.listener.statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
 from gateway.listener.visits import Visit
 from tests.mutations import deflated
@@ -513,7 +513,7 @@ def test_uid_against_the_standard_is_kept_aside(gate, ct: Dataset, uid: str) -> 
 def test_deflated_object_that_inflates_too_far_is_kept_aside(
     gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.listener.header.INFLATED_LIMIT_BYTES", 1_000)
+    monkeypatch.setattr("gateway.listener.intake.header.INFLATED_LIMIT_BYTES", 1_000)
     content = _encoded(ct, DeflatedExplicitVRLittleEndian)
     assert _send_encoded(gate, ct, content, DeflatedExplicitVRLittleEndian) == KEPT_ASIDE
     assert [row.reason for row in gate.quarantine()] == ["inflates_too_far"]
@@ -546,7 +546,7 @@ def test_long_private_value_is_left_in_the_file(gate, ct: Dataset) -> None:
 def test_room_that_ends_in_the_middle_of_an_object_leaves_it_to_its_sender(
     gate, ct: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.listener.incoming.ROOM_IS_ASKED_EVERY_BYTES", 1_000)
+    monkeypatch.setattr("gateway.listener.intake.incoming.ROOM_IS_ASKED_EVERY_BYTES", 1_000)
     monkeypatch.setattr(Visit, "has_room", lambda _: False)
     assert gate.send(ct) == [OUT_OF_RESOURCES]
     assert gate.files("incoming") == gate.files("instances") == []
@@ -560,7 +560,7 @@ def test_disk_that_cannot_be_asked_for_room_leaves_the_object_to_its_sender(
 
     with gate.association((CTImageStorage, ExplicitVRLittleEndian)) as association:
         with monkeypatch.context() as patch:
-            patch.setattr("gateway.listener.admission.shutil.disk_usage", cannot)
+            patch.setattr("gateway.listener.door.admission.shutil.disk_usage", cannot)
             patch.setattr(Path, "unlink", lambda *_, **__: cannot(None))
             assert association.send_c_store(ct).Status == OUT_OF_RESOURCES
         assert association.send_c_store(ct).Status == SUCCESS
@@ -701,7 +701,7 @@ def test_result_of_ours_that_cannot_be_compared_at_the_moment_stays_with_its_sen
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr("gateway.listener.again.read_instance", cannot)
+        patched.setattr("gateway.listener.intake.again.read_instance", cannot)
         assert gate.send(result) == [OUT_OF_RESOURCES]
     assert gate.send(result) == [SUCCESS]
 
@@ -715,7 +715,7 @@ def test_recoded_instance_that_cannot_be_compared_at_the_moment_stays_with_its_s
     recoded.compress(RLELossless, generate_instance_uid=False)
 
     ended = subprocess.CompletedProcess([], code)
-    monkeypatch.setattr("gateway.listener.same_pixels.subprocess.run", lambda *_, **__: ended)
+    monkeypatch.setattr("gateway.listener.intake.same_pixels.subprocess.run", lambda *_, **__: ended)
     assert gate.send(recoded) == [OUT_OF_RESOURCES]
     assert gate.quarantine() == []
 
@@ -794,7 +794,7 @@ def test_instance_that_the_ledger_cannot_take_is_left_to_its_sender_without_a_tr
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("gateway.listener.intake.store_instance", fail)
+        patch.setattr("gateway.listener.intake.filing.store_instance", fail)
         assert gate.send(ct) == [OUT_OF_RESOURCES]
     assert (gate.instances(), gate.files("instances"), gate.files("incoming")) == ([], [], [])
     assert gate.send(ct) == [SUCCESS]
@@ -890,7 +890,7 @@ def test_sender_that_released_an_association_finds_its_place_free_at_once(
 def test_object_that_comes_for_longer_than_a_silence_may_last_is_not_broken_off(
     make_gate: Callable[..., Any], ct: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.listener.associations.NETWORK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("gateway.listener.wire.associations.NETWORK_TIMEOUT_S", 0.5)
     gate, content = make_gate(), _encoded(ct)
     opened = gate.associate([(CTImageStorage, ExplicitVRLittleEndian)])
     opened._reactor_checkpoint.clear()  # else its reactor takes the answer

@@ -23,7 +23,7 @@ from pynetdicom.sop_class import Verification
 from gateway.config import Dicom
 from gateway.events import AssociationClosed
 from gateway.listener.application_entity import Listener
-from gateway.listener.port import ListenerError, open_port
+from gateway.listener.door.port import ListenerError, open_port
 from gateway.listener.statuses import SUCCESS
 from gateway.workers.attempts import Backoff
 
@@ -37,10 +37,10 @@ from pathlib import Path
 from gateway.config import Dicom
 from gateway.events import Bus
 from gateway.ledger.store import Ledger
-from gateway.listener.admission import Admission
+from gateway.listener.door.admission import Admission
 from gateway.listener.application_entity import Listener
-from gateway.listener.archive import Archive
-from gateway.listener.intake import Intake
+from gateway.listener.intake.archive import Archive
+from gateway.listener.intake.filing import Intake
 
 data_dir = Path(sys.argv[1])
 data_dir.mkdir(exist_ok=True)

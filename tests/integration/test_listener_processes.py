@@ -29,7 +29,7 @@ def slices(small_study: Path) -> list[Dataset]:
 @pytest.fixture
 def busy(make_gate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A listener with an association of its own, and a process that takes the next ones."""
-    monkeypatch.setattr("gateway.listener.children.AGAIN_S", 0.0)
+    monkeypatch.setattr("gateway.listener.beside.children.AGAIN_S", 0.0)
     gate = make_gate(children=1)
     with ExitStack() as stack:
         for _ in range(2):  # the first is served here; the second starts the process

@@ -196,7 +196,7 @@ def test_machine_that_is_out_of_file_handles_takes_nothing_for_lost(
         raise OSError(errno.EMFILE, "too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gateway.listener.archive.read_instance", fail)
+        patch.setattr("gateway.listener.intake.archive.read_instance", fail)
         assert gate.send(ct) == [OUT_OF_RESOURCES]
     assert _events(gate) == []
     assert gate.send(ct) == [SUCCESS]

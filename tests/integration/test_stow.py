@@ -29,7 +29,7 @@ from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.events import AssociationClosed
-from gateway.listener.incoming import IncomingFile
+from gateway.listener.intake.incoming import IncomingFile
 from gateway.listener.statuses import (
     CANNOT_UNDERSTAND,
     KEPT_ASIDE,

@@ -19,7 +19,7 @@ from gateway.adapters.dicom.peer import NotReached, Peer, echo
 from gateway.adapters.tls import Tls, TlsError, TlsFiles
 from gateway.config import ListenerTls
 from gateway.delivery.sending import send_files
-from gateway.listener.guard import Limits
+from gateway.listener.wire.guard import Limits
 from tests.certificates import DAY, Authority
 
 

@@ -21,9 +21,9 @@ from gateway.ledger.commitments import open_commitments
 from gateway.ledger.erasing import erase_study
 from gateway.ledger.named import AlreadyNamed, NamedList, name_instances, standing_of
 from gateway.listener.commitments import Commitments, Custody
-from gateway.listener.guard import Command
-from gateway.listener.naming import NamingRequest, answer_to
 from gateway.listener.notices import take_notice
+from gateway.listener.wire.guard import Command
+from gateway.listener.wire.naming import NamingRequest, answer_to
 from gateway.workers.waits import Waits
 from tests.results import SEGMENTATION_STORAGE
 

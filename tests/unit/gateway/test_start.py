@@ -33,7 +33,7 @@ AFTER_THE_PORT = (
 PORT_ONLY = f"""
 import sys
 from pathlib import Path
-import gateway.listener.port as module
+import gateway.listener.door.port as module
 
 def opened(host, port):
     print([name for name in {AFTER_THE_PORT} if name in sys.modules])

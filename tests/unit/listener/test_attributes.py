@@ -9,9 +9,9 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
-from gateway.listener.attributes import _GEOMETRY as GEOMETRY
-from gateway.listener.attributes import geometry_digest, header_text, identifying
-from gateway.listener.refusals import Damaged
+from gateway.listener.intake.attributes import _GEOMETRY as GEOMETRY
+from gateway.listener.intake.attributes import geometry_digest, header_text, identifying
+from gateway.listener.intake.refusals import Damaged
 
 TEXTS = ("SOPInstanceUID", "Modality", "PatientID", "PatientName", "StudyDescription", "StudyDate")
 NUMBERS = ("SeriesNumber", "Rows", "PixelSpacing", "RescaleSlope", "ImagePositionPatient", "NumberOfFrames")

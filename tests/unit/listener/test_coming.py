@@ -9,9 +9,9 @@ from pydicom.data import data_manager
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from gateway.listener.coming import LONGEST_HEADER_BYTES, ComingInstance
-from gateway.listener.header import ReadInstance, read_instance
-from gateway.listener.refusals import NotReadable
+from gateway.listener.intake.coming import LONGEST_HEADER_BYTES, ComingInstance
+from gateway.listener.intake.header import ReadInstance, read_instance
+from gateway.listener.intake.refusals import NotReadable
 
 PIXEL_DATA = b"\xe0\x7f\x10\x00"
 

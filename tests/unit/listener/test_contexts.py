@@ -16,8 +16,8 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from gateway.listener.contexts import supported_contexts
-from gateway.listener.naming import COMMITMENT, NOTICE
+from gateway.listener.wire.contexts import supported_contexts
+from gateway.listener.wire.naming import COMMITMENT, NOTICE
 
 
 def test_contexts_hold_verification_and_every_storage_class_in_every_syntax_the_plain_ones_first() -> None:

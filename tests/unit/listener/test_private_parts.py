@@ -1,4 +1,4 @@
-"""What `gateway/listener/upper_layer.py` relies on in pynetdicom: another version that differs fails here."""
+"""What `gateway/listener/wire/` relies on in pynetdicom: another version that differs fails here."""
 
 import hashlib
 import inspect

@@ -11,9 +11,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from gateway.adapters import command_set
 from gateway.adapters.dicom.commitment import CommitmentReport
-from gateway.listener import reporting
-from gateway.listener.guard import Command, Fragment, Refused
-from gateway.listener.reporting import Reporting
+from gateway.listener.wire import reporting
+from gateway.listener.wire.guard import Command, Fragment, Refused
+from gateway.listener.wire.reporting import Reporting
 
 REPORT = CommitmentReport("1.9", {"1.2": CTImageStorage}, {}, "PACS")
 CONTEXT = 1

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import structlog
 
+from ..visits import Visit
 from .channel import READY, ChildSettings, answer
-from .visits import Visit
 
 log = structlog.get_logger(__name__)
 
@@ -190,7 +190,7 @@ class _Child:
 
 def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "gateway.listener.child", str(theirs.fileno())],
+        [sys.executable, "-m", "gateway.listener.beside.child", str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from .received import Received
+from ..intake.received import Received
 
 
 @dataclass(frozen=True)

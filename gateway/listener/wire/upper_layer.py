@@ -27,6 +27,7 @@ from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
+from ..intake.incoming import IncomingFolder
 from .attendant import Attendant
 from .guard import (
     COMMAND,
@@ -42,7 +43,6 @@ from .guard import (
     MessageGuard,
     Refused,
 )
-from .incoming import IncomingFolder
 from .naming import Naming, TakeNotice, ToReport
 from .reporting import Reporting
 from .storing import Storing

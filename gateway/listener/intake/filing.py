@@ -38,6 +38,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.together import WritesTogether
 from gateway.ledger.transaction import Transaction
 
+from ..statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES, SUCCESS
 from .again import Again, came_again, check_our_own
 from .archive import Archive, content_digest, uid_part
 from .attributes import identifying_digest, whole_number
@@ -46,7 +47,6 @@ from .incoming import IncomingFile
 from .pixels import IMAGES_OF_USE
 from .received import Received, found, receive
 from .refusals import Damaged, NotReadable
-from .statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES, SUCCESS
 
 log = structlog.get_logger(__name__)
 

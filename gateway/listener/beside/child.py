@@ -1,7 +1,7 @@
 """A process of the listener: serves associations that the gateway's own process has admitted.
 
-`python -m gateway.listener.child DESCRIPTOR` gets its settings on standard input, and connections over a
-socket. It knows no ledger: what it has brought to the disk is filed, or refused, by the gateway's process.
+`python -m gateway.listener.beside.child DESCRIPTOR` gets its settings on standard input, and connections over
+a socket. It knows no ledger: what it has brought to the disk is filed, or refused, by the gateway's process.
 It ends when that does.
 """
 
@@ -19,7 +19,7 @@ from gateway.logs import configure_logging
 from gateway.quiet_python import quieten_python
 
 if TYPE_CHECKING:
-    from .associations import Associations
+    from ..wire.associations import Associations
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +48,11 @@ def main() -> None:
 
 
 def _associations(said: bytes) -> "Associations":
-    from .associations import Associations
+    from ..intake.incoming import IncomingFolder
+    from ..wire.associations import Associations
+    from ..wire.contexts import supported_contexts
+    from ..wire.upper_layer import Serving
     from .channel import ChildSettings
-    from .contexts import supported_contexts
-    from .incoming import IncomingFolder
-    from .upper_layer import Serving
 
     settings: ChildSettings = pickle.loads(said)
     folder = IncomingFolder(settings.folder, settings.limits.object_bytes)

@@ -10,11 +10,11 @@ from pynetdicom.association import Association
 
 from gateway.adapters import command_set
 
+from ..intake.incoming import IncomingFile, IncomingFolder
+from ..intake.received import receive
+from ..statuses import CANNOT_UNDERSTAND
 from .attendant import Attendant, StoreRequest
 from .guard import Command, Fragment
-from .incoming import IncomingFile, IncomingFolder
-from .received import receive
-from .statuses import CANNOT_UNDERSTAND
 
 
 class Storing:

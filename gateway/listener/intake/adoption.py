@@ -19,7 +19,7 @@ from gateway.ledger.store import Ledger
 from gateway.workers.worker import Worker
 
 from .archive import Archive
-from .intake import Intake
+from .filing import Intake
 
 log = structlog.get_logger(__name__)
 

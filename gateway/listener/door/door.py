@@ -19,8 +19,8 @@ import structlog
 
 from gateway.adapters.tls import Tls, what_failed
 
+from ..wire.guard import INVALID_VALUE, UNEXPECTED_PDU, Limits
 from .admission import LOCAL_LIMIT_EXCEEDED, Rejection
-from .guard import INVALID_VALUE, UNEXPECTED_PDU, Limits
 from .places import Places
 from .request import Request, calling_ae_title_in, request_in
 

@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from .attendant import Attendant, StoreRequest
-from .guard import Limits
-from .received import Received
+from ..intake.received import Received
+from ..wire.attendant import Attendant, StoreRequest
+from ..wire.guard import Limits
 
 READY: Final = b"r"
 """What a process says when it takes associations."""

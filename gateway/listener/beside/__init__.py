@@ -1,0 +1,1 @@
+"""Processes beside the gateway's own that serve associations."""

@@ -1,0 +1,1 @@
+"""The open port: who may come in."""

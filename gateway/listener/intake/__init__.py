@@ -1,0 +1,1 @@
+"""What happens to one object: brought to the disk, read, and filed, or refused."""
