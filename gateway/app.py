@@ -5,6 +5,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,19 +114,12 @@ class App:
             config, Site(ledger, bus, objects, store.job_variables, results, secret, identity)
         )
         archive, locks = Archive(data_dir), DataLocks()
-        intake = Intake(
-            ledger, archive, lambda study_uid: secret.study_key(config.site.name, study_uid), locks
-        )
+        intake = Intake(ledger, archive, partial(secret.study_key, config.site.name), locks)
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
         commitments = commitments_of(config, ledger)
+        incoming, children = data_dir / "incoming", how_many_children()
         self.listener = Listener(
-            config.dicom,
-            self._admission,
-            data_dir / "incoming",
-            intake,
-            ledger,
-            commitments,
-            how_many_children(),
+            config.dicom, self._admission, incoming, intake, ledger, commitments, children
         )
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         self._arrival = Arrival(config, ledger, bus, planner, self.listener.has_open_association)
