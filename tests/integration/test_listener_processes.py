@@ -1,5 +1,6 @@
 """Associations that a process beside the gateway's own serves: the same answers, and nothing lost with it."""
 
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import InstanceAvailabilityNotification, Verification
 
@@ -141,6 +143,24 @@ def test_process_that_is_killed_takes_its_associations_with_it_and_nothing_that_
     again = associate_beside(busy)
     assert again.send_c_store(slices[2]).Status == SUCCESS
     again.release()
+
+
+def test_process_that_hangs_is_ended_and_its_associations_are_broken_off(
+    busy, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.listener.beside.children.BEGINS_S", 0.5)
+    monkeypatch.setattr("gateway.listener.beside.children.AGAIN_S", 3600.0)
+    broken = associate_beside(busy)
+    assert broken.send_c_store(slices[0]).Status == SUCCESS
+    hanging = process_of(busy)
+    hanging.send_signal(signal.SIGSTOP)
+    assert AE("PACS").associate(*busy.address, contexts=[build_context(*CT_PLAIN)]).is_aborted
+    assert hanging.wait(20) == -signal.SIGKILL
+    busy.wait_for(lambda: broken.is_aborted)
+    busy.wait_for(lambda: busy.listener.state()["associations"] == 2)
+    here = busy.associate([CT_PLAIN])
+    assert here.send_c_store(slices[1]).Status == SUCCESS
+    here.release()
 
 
 def test_listener_that_stops_ends_what_is_open_there_and_the_process(busy, slices: list[Dataset]) -> None:

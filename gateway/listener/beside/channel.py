@@ -18,6 +18,8 @@ from ..wire.guard import Limits
 
 READY: Final = b"r"
 """What a process says when it takes associations."""
+BEGUN: Final = "begun"
+"""What it says first of each that it was given."""
 
 _QUESTIONS: Final = frozenset({"has_room", "take", "refused", "closed"})
 

@@ -61,12 +61,13 @@ def _associations(said: bytes) -> "Associations":
 
 
 def _begin(associations: "Associations", connected: int, channelled: int) -> None:
-    from .channel import DistantAttendant
+    from .channel import BEGUN, DistantAttendant
 
     connection, channel = socket.socket(fileno=connected), Connection(channelled)
     attendant = DistantAttendant(channel)
     try:
         address, request = channel.recv()
+        channel.send(BEGUN)
         associations.begin(attendant, connection, address, request)
     except Exception:  # no thread can be started, or the gateway's process is gone
         log.exception("association_not_begun")

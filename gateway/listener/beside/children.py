@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from ..visits import Visit
-from .channel import READY, ChildSettings, answer
+from .channel import BEGUN, READY, ChildSettings, answer
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +27,8 @@ MOST: Final = 4
 AGAIN_S: Final = 60.0
 """One that has ended is not started anew before that."""
 HAND_ON_TIMEOUT_S: Final = 1.0
+BEGINS_S: Final = 20.0
+"""One that has not begun with an association after so long hangs, and is ended; senders try again."""
 END_TIMEOUT_S: Final = 12.0
 """It waits for its objects at hand, for less."""
 
@@ -161,13 +163,23 @@ class _Child:
         try:
             with channel:
                 channel.send((address, request))
-                answer(visit, channel)
-        except OSError:
+                if not channel.poll(BEGINS_S):
+                    self._end_what_hangs()
+                elif channel.recv() == BEGUN:
+                    answer(visit, channel)
+        except (OSError, EOFError):
             log.warning("listener_process_hung_up")
         finally:
             with self._lock:
                 self.open -= 1
             visit.over()
+
+    def _end_what_hangs(self) -> None:
+        with self._lock:
+            self.is_ready = False
+            if self._process is not None:
+                log.error("listener_process_hangs")
+                self._process.kill()
 
     def hang_up(self) -> None:
         """Let it end."""
