@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from . import check
 from .children import adopt_children, end_children
 from .contract import (
     BATCH_ATTEMPT_VARIABLE,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Do the jobs; the exit code."""
+    if sys.argv[1:2] == ["check"]:
+        return check.main(sys.argv[2:])
     quieten_python()
     interruption = Interruption()
     interruption.watch_signals()

@@ -1,4 +1,4 @@
-"""`python -m batch_job.check ENGINE TASK [OPTIONS]`: whether an engine is set up for a task, and works.
+"""`python -m batch_job check ENGINE TASK [OPTIONS]`: whether an engine is set up for a task, and works.
 
 OPTIONS is a JSON object. Says in one line on standard output what is there, and in a second one, once the
 reference case is segmented, what it found in it and in how many seconds. What is missing and how
@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,19 @@ from .resources import set_threads
 MOST_IN_A_LINE = 3
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Check; the exit code."""
     quieten_python()
     set_threads()
     try:
-        engine, task, *more = sys.argv[1:]
+        engine, task, *more = arguments
         options = canonical_options(engine, task, json.loads(more[0]) if more else {})
     except ModelError as error:
         return _say(f"engine.{error}", EXIT_NOT_SET_UP)
     except ContractError as error:
         return _say(str(error), EXIT_BAD_INPUT)
     except ValueError:
-        return _say("usage: python -m batch_job.check ENGINE TASK [OPTIONS as JSON]", EXIT_BAD_INPUT)
+        return _say("usage: python -m batch_job check ENGINE TASK [OPTIONS as JSON]", EXIT_BAD_INPUT)
     return _try(engine, task, options)
 
 
@@ -72,7 +72,3 @@ def _try(name: str, task: str, options: Mapping[str, Any]) -> int:
 def _say(sentence: str, exit_code: int) -> int:
     sys.stderr.write(sentence + "\n")
     return exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

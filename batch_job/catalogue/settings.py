@@ -21,6 +21,8 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    version: str = ""
+    """That of what only its operator knows the version of; not for others."""
     model: str = ""
     """The folder of a trained model."""
     command: tuple[str, ...] = ()
@@ -34,8 +36,8 @@ class EngineSettings(BaseModel):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The keys that are set."""
-        return tuple(name for name, value in self if value)
+        """The keys that are set, and say which model it is."""
+        return tuple(name for name, value in self if value and name != "version")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -48,9 +48,9 @@ class Container:
 
     @property
     def info(self) -> EngineInfo:
-        """Its own version, and how the program is called."""
-        weights = engine_facts(FACTS.name).weights
-        return EngineInfo(name=FACTS.name, version=FACTS.version, weights=weights)
+        """The version that is set, else the engine's own, and how the program is called."""
+        version = EngineSettings.from_environment().version or FACTS.version
+        return EngineInfo(name=FACTS.name, version=version, weights=engine_facts(FACTS.name).weights)
 
     def check(self, task: str, options: Mapping[str, Any]) -> EngineInfo:
         """Look whether program or image are there; its `info`.
@@ -92,6 +92,7 @@ def _left_by_the_program(work: Work) -> tuple[Path, Path]:
     given, left = work.scratch / "input", work.scratch / "output"
     given.mkdir()
     left.mkdir()
+    left.chmod(0o777)  # an image may run as any user; no other user of this machine reaches the scratch
     _give(work.source, given / "input.nii.gz")
     work.on_progress(0.0, "started")
     with call_of(EngineSettings.from_environment(), given / "input.nii.gz", left) as call:

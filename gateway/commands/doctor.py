@@ -139,8 +139,8 @@ def _engine(config: Config) -> Iterator[Check]:
 
 
 def _engine_for(config: Config, task: str, options: str) -> Check:
-    command = [sys.executable, "-m", "batch_job.check", config.engine.name, task, options]
-    name, look = f"engine for {task}", f"run {' '.join(command[1:5])} and look"
+    command = [sys.executable, "-m", "batch_job", "check", config.engine.name, task, options]
+    name, look = f"engine for {task}", f"run {' '.join(command[1:6])} and look"
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import time
 import tomllib
 import urllib.request
@@ -17,7 +18,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from batch_job.conformance import EngineConformance
 from batch_job.contract import EXIT_DONE, EXIT_INTERRUPTED, read_manifest, read_progress
+from tests.own_engines import write_program
 
 pytestmark = [pytest.mark.peer("images"), pytest.mark.timeout(900)]
 
@@ -166,3 +169,69 @@ def test_gateway_image_is_healthy_and_ends_in_order(images: Images, free_port: C
         assert ended.stdout.strip() == "0"
     finally:
         call("podman", "--runtime", "runc", "rm", "--force", name)
+
+
+# -- an image as an engine ----------------------------------------------------------------------------------
+
+PODMAN = """
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
+"""
+SLEEP = ["python3", "-c", "import time; print('progress 0.1 sleeps', flush=True); time.sleep(600)"]
+
+
+class Bands(EngineConformance):
+    """The rules that every engine keeps."""
+
+    engine = "container"
+
+
+@pytest.fixture
+def derived(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[list[str]], str]]:
+    """`derived(entrypoint)`: an image with that entry point, and the program of docs/engines.md in it."""
+    (tmp_path / "containers.conf").write_text(PODMAN)
+    monkeypatch.setenv("CONTAINERS_CONF", str(tmp_path / "containers.conf"))
+    monkeypatch.delenv("IRIS_ENGINE__COMMAND", raising=False)
+    name = f"localhost/iris-bands:{images.tag}"
+    write_program(tmp_path)
+
+    def make(entrypoint: list[str]) -> str:
+        working = call("buildah", "from", images.name("batch")).stdout.strip()
+        call("buildah", "copy", working, str(tmp_path / "bands.py"), "/bands.py")
+        call("buildah", "config", "--entrypoint", json.dumps(entrypoint), working)
+        call("buildah", "commit", working, name)
+        call("buildah", "rm", working)
+        monkeypatch.setenv("IRIS_ENGINE__IMAGE", name)
+        return name
+
+    yield make
+    call("buildah", "rmi", name)
+
+
+def test_image_as_an_engine_does_its_job_as_its_own_user(
+    derived: Callable[[list[str]], str], tmp_path: Path
+) -> None:
+    derived(["python3", "/bands.py"])
+    Bands().test_job_has_a_manifest_with_the_engine_and_every_name(tmp_path)
+
+
+def test_image_as_an_engine_does_not_outlive_its_job(
+    derived: Callable[[list[str]], str], tmp_path: Path
+) -> None:
+    image = derived(SLEEP)
+
+    def running() -> str:
+        return call("podman", "ps", "--quiet", "--filter", f"ancestor={image}").stdout.strip()
+
+    (tmp_path / "job").mkdir()
+    folder = Bands()._job_folder(tmp_path / "job")
+    command = [sys.executable, "-m", "batch_job", f"{folder}/"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as job:
+        wait_until(running)
+        job.kill()
+    wait_until(lambda: not running())

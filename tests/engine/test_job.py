@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -161,14 +162,16 @@ def test_job_with_a_structure_that_is_not_there_is_refused_by_its_name(stage: St
 
 def test_check_says_what_is_there_and_what_is_missing() -> None:
     def check(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "batch_job.check", *arguments]
+        command = [sys.executable, "-m", "batch_job", "check", *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=DEADLINE_S, env=environment()
         )
 
     there = check("totalsegmentator", "total", '{"fast": true}')
     assert there.returncode == EXIT_DONE
-    assert there.stdout.startswith("totalsegmentator 2.18.0, weights 297 ")
+    first, second = there.stdout.splitlines()
+    assert first.startswith("totalsegmentator 2.18.0, weights 297 ")
+    assert re.match(r"finds .* in the reference case, in [0-9.]+ s$", second)
     missing = check("totalsegmentator", "total_mr")
     assert missing.returncode == EXIT_NOT_SET_UP
     assert "totalseg_download_weights -t total_mr" in missing.stderr

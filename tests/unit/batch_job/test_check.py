@@ -1,6 +1,4 @@
-"""`python -m batch_job.check`: what it says, and how it ends."""
-
-import sys
+"""`python -m batch_job check`: what it says, and how it ends."""
 
 import pytest
 
@@ -10,9 +8,8 @@ from batch_job.engines.threshold import Threshold
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["check", *arguments])
     monkeypatch.setattr(check, "quieten_python", lambda: None)
-    return check.main()
+    return check.main(arguments)
 
 
 def test_engine_that_works_says_what_it_is_and_what_it_finds(
@@ -40,7 +37,7 @@ def test_engine_that_finds_nothing_in_the_reference_case_is_a_defect_in_words(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["threshold"], 2, "usage: python -m batch_job.check ENGINE TASK"),
+        (["threshold"], 2, "usage: python -m batch_job check ENGINE TASK"),
         (["threshold", "bones"], 2, 'threshold has no task "bones"; it has: tissue'),
         (["magic", "tissue"], 2, 'there is no engine "magic"'),
         (["nnunet", "liver"], 78, "engine.model is empty; name the folder"),

@@ -171,6 +171,13 @@ def test_facts_name_the_program_and_change_with_how_it_is_called() -> None:
     assert named.task("x").modality == "MR"
 
 
+def test_version_of_the_program_is_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_command(monkeypatch, ["/bin/sh", "{input}", "{output}"])
+    assert Container().info.version == "1.0.0"
+    monkeypatch.setenv("IRIS_ENGINE__VERSION", "3.2")
+    assert Container().check("model", {}).version == "3.2"
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
