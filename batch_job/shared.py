@@ -7,19 +7,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .contract import EXIT_SOFTWARE_ERROR
 from .engines import Engine, Segmented, Work, check_segmented, load_engine
-from .errors import BadInput, ComeBackLater
+from .errors import BadInput, ComeBackLater, meaning_of
 from .image import ImageSize
 from .interruption import Interruption
+from .quiet import write_failure
 from .resources import PeakMemory, check_memory, needed_memory
 
 
 class Engines:
-    """The engines of this process: each is loaded once, and again after it has failed."""
+    """The engines of this process: each is loaded once, and again after it has failed.
+
+    What one leaves that fails may spoil the process for the next image, as an error in CUDA does: the second
+    failure that looks like a defect is therefore not held against its image.
+    """
 
     def __init__(self) -> None:
         self._loaded: dict[str, Engine] = {}
         self._loading = threading.Lock()
+        self._may_be_spoilt = False
 
     def get(self, name: str) -> Engine:
         """The engine of that name; the request was checked against the contract before."""
@@ -29,17 +36,31 @@ class Engines:
             return self._loaded[name]
 
     def segment(self, name: str, work: Work) -> Segmented:
-        """Let it segment an image; what it raises is raised."""
+        """Let it segment an image; what it raises is raised.
+
+        Raises
+        ------
+        ComeBackLater
+            It failed where another image had failed before; a run in another process will tell.
+        """
         try:
             segmented = self.get(name).segment(work)
             check_segmented(segmented, work.image)
             return segmented
         except BadInput:
             raise
-        except BaseException:  # what it kept may be the reason
+        except BaseException as error:
             with self._loading:
-                self._loaded.pop(name, None)
-            raise
+                self._loaded.pop(name, None)  # what it kept may be the reason
+            if meaning_of(error)[0] != EXIT_SOFTWARE_ERROR:
+                raise
+            if not self._may_be_spoilt:
+                self._may_be_spoilt = True
+                raise
+            write_failure(error)
+            raise ComeBackLater(
+                "the engine failed in a process in which it had failed before; the next run tells why"
+            ) from None
 
 
 class Room:

@@ -158,6 +158,21 @@ def test_next_job_is_read_and_last_one_written_while_the_present_one_is_segmente
     assert kind.made == 1
 
 
+def test_second_failure_in_a_process_is_not_held_against_its_job(
+    staged: Staged, tmp_path: Path, small_ct: bytes, bands: Any
+) -> None:
+    """As after an error in CUDA, from which a process does not recover."""
+    folders = [staged(tmp_path / name, small_ct) for name in ("a", "b")]
+
+    def fail(work: Work) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    bands(fail)
+    code, ended = run(folders)
+    assert (code, ended) == (EXIT_TRANSIENT, {"a": EXIT_SOFTWARE_ERROR, "b": EXIT_TRANSIENT})
+    assert left(folders[1]).code == EXIT_TRANSIENT
+
+
 def test_engine_that_failed_at_one_image_is_made_anew_for_the_next(
     staged: Staged, tmp_path: Path, small_ct: bytes, bands: Any
 ) -> None:
