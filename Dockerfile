@@ -1,13 +1,13 @@
 # Two images: `--target gateway` (the process beside the PACS) and `--target batch` (a job's container).
 # docs/container.md says how to build and run them; container/build-images.sh does it, also without Docker.
 #
-#   BASE     a slim system with Python 3.11 to 3.13, venv and CA certificates; pin it by digest
+#   BASE     a slim system with Python 3.11 to 3.13, venv and CA certificates; by digest
 #   ENGINE   of batch: totalsegmentator, or threshold, which needs no torch
-#   TORCH    of totalsegmentator: cuda, or cpu (container/constraints-*.txt)
+#   TORCH    of totalsegmentator: cuda, or cpu, which the tests run with (container/constraints-*.txt)
 #   TORCH_INDEX   one more package index for torch; of cpu: https://download.pytorch.org/whl/cpu
 #   TASKS    of totalsegmentator: whose weights to bake in ("total total_mr"); none: mount them on /opt/weights
 
-ARG BASE=docker.io/library/python:3.12-slim-bookworm
+ARG BASE=docker.io/library/python:3.12.14-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 ARG ENGINE=totalsegmentator
 
 # hadolint ignore=DL3006
@@ -16,7 +16,9 @@ ENV PATH=/opt/iris/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1
+COPY container/pip.txt /src/
 RUN python3 -m venv /opt/iris \
+    && pip install --require-hashes --requirement /src/pip.txt \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /scratch --shell /usr/sbin/nologin iris \
     && install --directory --owner=iris --group=iris /scratch
 WORKDIR /scratch
@@ -25,26 +27,28 @@ ENV HOME=/scratch \
 
 # Lists what is in an image (CycloneDX).
 FROM system AS bom
+COPY constraints-tools.txt /src/
 RUN python3 -m venv --without-pip /opt/bom \
-    && pip --python /opt/bom/bin/python install "cyclonedx-bom>=7,<8"
+    && pip --python /opt/bom/bin/python install --require-hashes --constraint /src/constraints-tools.txt cyclonedx-bom
 
 
 # -- batch: one layer for each thing that changes at its own pace; torch is the large one ------------------
 
 FROM system AS batch-threshold
 COPY constraints.txt container/batch.txt /src/
-RUN pip install --constraint /src/constraints.txt --requirement /src/batch.txt
+RUN pip install --require-hashes --constraint /src/constraints.txt --requirement /src/batch.txt
 
 FROM batch-threshold AS batch-totalsegmentator
 ARG TORCH=cuda
 ARG TORCH_INDEX=""
 ARG TASKS=""
 ENV TOTALSEG_WEIGHTS_PATH=/opt/weights
-COPY container/constraints-${TORCH}.txt container/segment.txt /src/
-RUN pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --constraint /src/constraints-${TORCH}.txt torch
+COPY constraints-engine.txt container/constraints-${TORCH}.txt container/segment.txt /src/
+RUN pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} --require-hashes \
+    --constraint /src/constraints-engine.txt --constraint /src/constraints-${TORCH}.txt torch
 # hadolint ignore=DL3059
-RUN pip install --constraint /src/constraints.txt --constraint /src/constraints-${TORCH}.txt \
-    --requirement /src/segment.txt
+RUN pip install --require-hashes --constraint /src/constraints-engine.txt \
+    --constraint /src/constraints-${TORCH}.txt --requirement /src/segment.txt
 RUN install --directory /opt/weights \
     && for task in ${TASKS}; do HOME=/tmp totalseg_download_weights -t "${task}" || exit 1; done
 
@@ -79,15 +83,15 @@ ENTRYPOINT ["python", "-m", "batch_job"]
 
 FROM system AS gateway-code
 COPY pyproject.toml constraints.txt /src/
-RUN python -c 'import tomllib; project = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; \
-print("\n".join(project["dependencies"] + project["optional-dependencies"]["aws"]))' > /src/needed.txt \
-    && pip install --constraint /src/constraints.txt --requirement /src/needed.txt
+COPY container/dependencies.py /src/container/
+RUN python /src/container/dependencies.py aws > /src/needed.txt \
+    && pip install --require-hashes --constraint /src/constraints.txt --requirement /src/needed.txt
 COPY README.md LICENSE /src/
 COPY examples /src/examples
 COPY batch_job /src/batch_job
 COPY converter /src/converter
 COPY gateway /src/gateway
-RUN pip install --no-deps /src
+RUN pip install --no-deps --build-constraint /src/constraints.txt /src
 
 FROM gateway-code AS gateway-bom
 COPY --from=bom /opt/bom /opt/bom

@@ -16,6 +16,8 @@ SAM := .venv-sam
 CHECKOV := .venv-checkov
 # What reads structure sets in radiotherapy, with an older pydicom than ours: for the tests of that output only.
 RTSTRUCT := .venv-rtstruct
+# What pins packages, looks for known vulnerabilities and risky code, and lists what is in a package.
+TOOLS := .venv-tools
 # The viewer that is looked into, with results in it: its pages only, 49 MB.
 OHIF := .ohif
 ARGS ?=
@@ -33,12 +35,15 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 IN_PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 PYTEST_ARGS ?=
 
-# TotalSegmentator, nnU-Net and torch: for the tests of that engine only. Newer ones of the two named in the
-# middle need torchvision, which is built for CUDA only. Where pip finds a torch with CUDA first (it works, but
-# takes gigabytes): PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# TotalSegmentator, nnU-Net and torch: for the tests of that engine, and the same for the image. Newer ones of the
+# two named in the middle need torchvision, which is built for CUDA only. torch alone differs between CI (for CPU,
+# of its own index: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu) and the image (with CUDA).
 ENGINE_VENV := .venv-engine
-ENGINE_ROOTS := torch==2.13.0 nnunetv2==2.6.0 dynamic-network-architectures==0.3.1 TotalSegmentator==2.18.0 \
-	pydantic pillow pytest pytest-timeout pytest-xdist
+ENGINE_ROOTS := nnunetv2==2.6.0 dynamic-network-architectures==0.3.1 TotalSegmentator==2.18.0 \
+	boto3 pydantic pillow pytest pytest-timeout pytest-xdist
+# CUDA 12 of whatever minor version runs with drivers from 525 on: Debian 12 has 535, AWS's machines newer ones.
+# torch 2.9 is slow with networks in three dimensions, and from 2.11 on torch has CUDA 13, which wants driver 580.
+TORCH_WITH_CUDA := torch==2.8.0
 
 ENGINE_PYTEST := $(ENGINE_VENV)/bin/python -m pytest -c tests/engine/pytest.ini tests/engine
 
@@ -48,10 +53,17 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	&& { echo $$name; break; }; done)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Only files whose hashes are known: of whatever is pinned, and in a constraints file everything is.
+INSTALL := install --quiet --no-compile --require-hashes
+EDITABLE := install --quiet --no-compile --no-deps --build-constraint constraints.txt --editable .
+PIN := $(TOOLS)/bin/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command
+NAMES := sed -n 's/^\([a-z0-9][^ ;]*==[^ ;]*\).*/\1/p'
+TORCH_FAMILY := ^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==
 # Tests are found once before several processes look for them at the same time: what is loaded is compiled then.
 FIND := --collect-only --quiet >/dev/null || true
 
-.PHONY: help demo bench test test-engine test-long test-container environments compiled lint format constraints constraints-engine clean distclean
+.PHONY: help demo bench test test-engine test-long test-container environments compiled lint audit format wheel \
+	constraints constraints-engine constraints-tools clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -79,12 +91,23 @@ environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(CHECKOV) $(R
 compiled: $(VENV)/.installed-dev
 	@$(BIN)/pytest $(FIND)
 
-lint: $(VENV)/.installed-dev  ## Style, types and who may import whom
+lint: $(VENV)/.installed-dev $(TOOLS)/.installed  ## Style, types, who may import whom, and what is risky
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --explicit-package-bases infra/functions
 	$(BIN)/lint-imports
+	$(TOOLS)/bin/bandit --quiet -ll --configfile pyproject.toml --recursive gateway converter batch_job infra/functions
+
+audit: $(TOOLS)/.installed  ## Known vulnerabilities of whatever is pinned, where the package index knows them
+	$(TOOLS)/bin/python container/audit.py constraints.txt constraints-engine.txt constraints-tools.txt \
+		container/constraints-cpu.txt container/constraints-cuda.txt container/pip.txt
+
+wheel: $(TOOLS)/.installed  ## The package, and what it needs as a list (CycloneDX), in dist/
+	$(PIP) wheel --quiet --no-deps --build-constraint constraints.txt --wheel-dir dist .
+	$(PIN) 'make wheel' --universal --python-version 3.11 --constraint constraints.txt pyproject.toml \
+		| $(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - \
+		>"$$(ls -t dist/iris_gateway-*.whl | head -n 1 | sed 's/\.whl$$/.cdx.json/')"
 
 test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them
 	$(BIN)/pytest tests/container $(PYTEST_ARGS)
@@ -93,39 +116,39 @@ format: $(VENV)/.installed-dev  ## Put the code into the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-constraints: $(VENV)/.made  ## Resolve the pins anew (with the oldest Python that we support)
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "make constraints needs Python 3.11: make PYTHON=python3.11 constraints" >&2; exit 1; }
-	@{ echo "# Made by 'make constraints': what the base and [dev] dependencies resolve to. Do not edit."; \
-		$(PIP) install --quiet --dry-run --ignore-installed --report - '.[dev]' \
-		| $(BIN)/python -c 'import json, sys; print("\n".join(sorted( \
-			i["metadata"]["name"].lower().replace("_", "-") + "==" + i["metadata"]["version"] \
-			for i in json.load(sys.stdin)["install"] if i["metadata"]["name"] != "iris-gateway")))'; \
-	} > constraints.tmp && mv constraints.tmp constraints.txt
+constraints: $(TOOLS)/.installed  ## Resolve the pins anew, for every Python that we support
+	$(PIN) 'make constraints' --upgrade --universal --python-version 3.11 --extra aws --extra dev pyproject.toml \
+		--output-file constraints.txt
 
-constraints-engine: $(ENGINE_VENV)/.made  ## The same for the engine's environment
-	@{ echo "# Made by 'make constraints-engine': what TotalSegmentator and its tests resolve to, on CPU. Do not edit."; \
-		$(PIP) --python $(ENGINE_VENV) install --quiet --dry-run --ignore-installed --report - $(ENGINE_ROOTS) \
-		| $(BIN)/python -c 'import json, sys; print("\n".join(sorted( \
-			i["metadata"]["name"].lower().replace("_", "-") + "==" + i["metadata"]["version"].partition("+")[0] \
-			for i in json.load(sys.stdin)["install"])))'; \
-	} > constraints.tmp && mv constraints.tmp constraints-engine.txt
+constraints-engine: $(TOOLS)/.installed  ## The same for the engine, and for torch with CUDA
+	echo $(ENGINE_ROOTS) torch | tr ' ' '\n' | $(PIN) '' --upgrade --no-header --constraint container/constraints-cpu.txt \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 - \
+		| $(NAMES) | grep -Ev '$(TORCH_FAMILY)' \
+		| $(PIN) 'make constraints-engine' --universal --python-version 3.11 --no-deps - --output-file constraints-engine.txt
+	echo $(TORCH_WITH_CUDA) | $(PIN) '' --upgrade --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 - \
+		| $(NAMES) | grep -E '$(TORCH_FAMILY)' \
+		| $(PIN) 'make constraints-engine' --no-deps - --output-file container/constraints-cuda.txt
+
+constraints-tools: $(TOOLS)/.installed  ## The same for these tools themselves, and for pip
+	printf '%s\n' bandit cyclonedx-bom pip-audit uv \
+		| $(PIN) 'make constraints-tools' --upgrade --universal --python-version 3.11 - --output-file constraints-tools.txt
+	echo pip | $(PIN) 'make constraints-tools' --upgrade --no-deps - --output-file container/pip.txt
 
 clean:  ## Remove caches and the demo's working folder
 	rm -rf iris-demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## Remove the virtual environments too
-	rm -rf $(VENV) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)
+	rm -rf $(VENV) $(TOOLS) $(ENGINE_VENV) $(PEERS) $(MINISTACK) $(SAM) $(CHECKOV) $(RTSTRUCT) $(OHIF)
 
 # Stamps: installation runs again only when what it reads has changed.
 # The pip that comes with Python 3.11 takes three times as long as a new one, which installs into the other
-# environments, too.
-$(VENV)/.made:
+# environments, too; and only a new one checks packages by the hashes of a constraints file.
+$(VENV)/.made: container/pip.txt
 	@test -n "$(PYTHON)" || { echo "no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D) \
 		|| { echo "no virtual environment could be made; Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(PIP) install --quiet --upgrade pip
+	@$(PIP) $(INSTALL) --requirement container/pip.txt
 	@touch $@
 
 $(ENGINE_VENV)/.made: $(VENV)/.made
@@ -134,13 +157,23 @@ $(ENGINE_VENV)/.made: $(VENV)/.made
 
 $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing into $(VENV) ..."
-	@$(PIP) install --quiet --no-compile --constraint constraints.txt --editable .
+	@$(BIN)/python container/dependencies.py >$(@D)/needed.txt
+	@$(PIP) $(INSTALL) --constraint constraints.txt --requirement $(@D)/needed.txt
+	@$(PIP) $(EDITABLE)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing into $(VENV), with what the tests need ..."
-	@$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python container/dependencies.py aws dev >$(@D)/needed.txt
+	@$(PIP) $(INSTALL) --constraint constraints.txt --requirement $(@D)/needed.txt
+	@$(PIP) $(EDITABLE)
 	@touch $@ $(VENV)/.installed
+
+$(TOOLS)/.installed: constraints-tools.txt $(VENV)/.made
+	@echo "installing into $(TOOLS) what looks after packages ..."
+	@$(BIN)/python -m venv --without-pip $(TOOLS)
+	@$(PIP) --python $(TOOLS) $(INSTALL) --no-deps --requirement constraints-tools.txt
+	@touch $@
 
 $(PEERS)/.installed: benchmarks/peers.txt $(VENV)/.made
 	@echo "installing into $(PEERS) what is only measured ..."
@@ -165,7 +198,8 @@ $(OHIF)/.installed: tests/viewers/ohif.txt tests/viewers/fetch.py $(VENV)/.made
 	@$(BIN)/python tests/viewers/fetch.py $(OHIF)
 
 # Every package is named with its version, so nothing is resolved; what is never imported is never compiled.
-$(ENGINE_VENV)/.installed: $(ENGINE_VENV)/.made constraints-engine.txt
+$(ENGINE_VENV)/.installed: $(ENGINE_VENV)/.made constraints-engine.txt container/constraints-cpu.txt
 	@echo "installing into $(ENGINE_VENV): TotalSegmentator and torch, 2.5 GB ..."
-	@$(PIP) --python $(@D) install --quiet --no-deps --no-compile --requirement constraints-engine.txt
+	@$(PIP) --python $(@D) $(INSTALL) --no-deps --requirement constraints-engine.txt \
+		--requirement container/constraints-cpu.txt
 	@touch $@

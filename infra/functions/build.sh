@@ -23,16 +23,22 @@ if [ -e "$folder" ] && [ -n "$(ls -A "$folder")" ]; then
     exit 1
 fi
 
+# Only a pip as new as this one checks packages by the hashes of a constraints file.
+tools=$(mktemp -d)
+trap 'rm -r "$tools"' EXIT
+"$PYTHON" -m pip --disable-pip-version-check install --quiet --no-compile --target "$tools" \
+    --require-hashes --requirement "$root/container/pip.txt"
+
 install() {
-    "$PYTHON" -m pip --disable-pip-version-check install --quiet --no-compile --target "$folder" "$@"
+    PYTHONPATH=$tools "$PYTHON" -m pip --disable-pip-version-check install --quiet --no-compile --target "$folder" "$@"
 }
 
 if [ -n "$PLATFORM" ]; then
     install --platform "$PLATFORM" --python-version "$RUNTIME" --only-binary=:all: \
-        --constraint "$root/constraints.txt" --requirement "$here/requirements.txt"
+        --require-hashes --constraint "$root/constraints.txt" --requirement "$here/requirements.txt"
 else
-    install --constraint "$root/constraints.txt" --requirement "$here/requirements.txt"
+    install --require-hashes --constraint "$root/constraints.txt" --requirement "$here/requirements.txt"
 fi
-install --no-deps "$root"
+install --no-deps --build-constraint "$root/constraints.txt" "$root"
 rm -r "${folder:?}/converter" "${folder:?}/gateway/demo" "${folder:?}/bin"
 cp "$here/$function/handler.py" "$folder/"

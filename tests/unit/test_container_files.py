@@ -51,12 +51,45 @@ def names_in(requirements: str) -> set[str]:
 
 
 def test_batch_image_installs_exactly_what_the_job_imports() -> None:
-    engine = {path for path in (ROOT / "batch_job").rglob("*.py") if "totalsegmentator" in str(path)}
+    of_engines = ("totalsegmentator", "nnunet")  # what these need is in segment.txt
+    engine = {
+        path for path in (ROOT / "batch_job").rglob("*.py") if any(name in str(path) for name in of_engines)
+    }
     imported = set().union(*(imports_of(path) for path in set((ROOT / "batch_job").rglob("*.py")) - engine))
     foreign = imported - set(sys.stdlib_module_names) - {"batch_job"}
     assert {DISTRIBUTIONS.get(name, name) for name in foreign} - {None} == names_in("batch.txt")
 
 
-def test_batch_image_pins_everything_that_it_names() -> None:
-    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    assert names_in("batch.txt") <= pinned
+def pins_in(file: str) -> dict[str, str]:
+    """The version of every package that a constraints file names; of each a hash is known."""
+    blocks = re.split(r"\n(?=[a-zA-Z0-9])", (ROOT / file).read_text())
+    found = {}
+    for block in blocks:
+        if pin := re.match(r"([a-z0-9.-]+)==([^ ;]+)", block):
+            assert re.search(r"--hash=sha256:[0-9a-f]{64}(\s|$)", block), f"{pin[0]} in {file} has no hash"
+            found[pin[1]] = pin[2]
+    assert found
+    return found
+
+
+def test_images_pin_everything_that_they_name_with_its_hashes() -> None:
+    engine = pins_in("constraints-engine.txt")
+    assert names_in("batch.txt") <= set(pins_in("constraints.txt"))
+    assert {name.lower() for name in names_in("segment.txt")} <= set(engine)
+    assert set(pins_in("constraints-tools.txt")) >= {"bandit", "cyclonedx-bom", "pip-audit", "uv"}
+    assert set(pins_in("container/pip.txt")) == {"pip"}
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for command in re.findall(r"pip (?:--python \S+ )?install(?:[^\n]|\\\n)*", dockerfile):
+        assert ("--require-hashes" in command) != ("--no-deps" in command), command
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", dockerfile, re.MULTILINE)
+
+
+def test_engine_in_the_image_is_what_was_tested_but_for_torch() -> None:
+    rest, engine = pins_in("constraints.txt"), pins_in("constraints-engine.txt")
+    assert {name: engine[name] for name in rest.keys() & engine.keys()} == {
+        name: rest[name] for name in rest.keys() & engine.keys()
+    }
+    cpu, cuda = pins_in("container/constraints-cpu.txt"), pins_in("container/constraints-cuda.txt")
+    assert set(cpu) == {"torch"}
+    assert {"torch", "nvidia-cuda-runtime-cu12"} <= set(cuda)  # CUDA 12: drivers from 525 on
+    assert not engine.keys() & (cpu.keys() | cuda.keys())

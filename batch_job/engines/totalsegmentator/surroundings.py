@@ -32,7 +32,7 @@ def usual_home() -> Path:
     if HOME_VARIABLE in os.environ:
         return Path(os.environ[HOME_VARIABLE])
     home = Path.home()
-    return (Path("/tmp") if str(home) == "/" else home) / ".totalsegmentator"
+    return (Path("/tmp") if str(home) == "/" else home) / ".totalsegmentator"  # nosec B108: as upstream does
 
 
 def weights_folder() -> Path:

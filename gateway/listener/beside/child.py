@@ -54,7 +54,7 @@ def _associations(said: bytes) -> "Associations":
     from ..wire.upper_layer import Serving
     from .channel import ChildSettings
 
-    settings: ChildSettings = pickle.loads(said)
+    settings: ChildSettings = pickle.loads(said)  # nosec B301: of our own parent
     folder = IncomingFolder(settings.folder, settings.limits.object_bytes)
     folder.clear()  # of one that was killed
     return Associations(settings.ae_title, supported_contexts(), Serving(settings.limits, folder))

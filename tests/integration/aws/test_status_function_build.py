@@ -20,7 +20,7 @@ def test_requirements_of_the_function_are_pinned_as_everything_else() -> None:
     lines = (FOLDER / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = {line for line in lines if not line.startswith("#")}
     assert pins
-    assert pins <= set((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+    assert pins <= set((ROOT / "constraints.txt").read_text(encoding="utf-8").split())
 
 
 def test_build_of_a_function_that_is_not_there_or_into_a_folder_with_something_in_it_is_refused(
