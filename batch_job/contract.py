@@ -271,6 +271,19 @@ class MachineUse(_Record):
     """How long of that it was in the stage `segment` with a GPU; 0 where the machine has none."""
 
 
+class Accelerator(_Record):
+    """What an engine computed with; empty where there is none, or nobody says."""
+
+    torch: str
+    """Its version, with that of CUDA where it has one: "2.8.0+cu128"."""
+    cuda: str
+    """That torch is built for; empty: for the CPU alone."""
+    driver: str
+    """NVIDIA's, of the machine: "535.247.01"."""
+    device: str
+    """The GPU's name: "Tesla T4"."""
+
+
 class Manifest(_Record):
     """`manifest.json`: the result. Written last; fields of later versions are kept as they are."""
 
@@ -291,6 +304,8 @@ class Manifest(_Record):
     """The instance type that it ran on, where EC2's metadata say: "g4dn.xlarge"."""
     machine_use: MachineUse | None = None
     """None: written by an earlier version."""
+    accelerator: Accelerator | None = None
+    """None: an engine without torch, or an earlier version."""
     flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
     """What the engine says about this run, in sentences."""

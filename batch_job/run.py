@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .accelerator import accelerator_used
 from .address import open_place
 from .checkpoints import PlaceCheckpoints, identity_of_work
 from .contract import (
@@ -119,6 +120,7 @@ def _do(job: Job, request: JobRequest, shared: Shared, held: HeldMachine) -> Ite
                 attempt=job.claim.attempt,
                 machine=held.machine.type,
                 machine_use=held.use(stages.seconds),
+                accelerator=accelerator_used(),
                 notes=segmented.notes,
                 structures=dict(segmented.codes),
                 flags=flags,

@@ -102,6 +102,8 @@ def test_job_interrupted_after_a_part_leaves_a_whole_result_next_time(
     manifest = read_manifest(folder)
     assert manifest is not None
     assert manifest.engine.name == "totalsegmentator"
+    assert manifest.accelerator is not None
+    assert manifest.accelerator.torch.startswith("2.")
     assert len(manifest.labels) == 117
     assert {"import", "resample", "model 1", "export"} <= set(manifest.seconds)
     assert any("no GPU" in note for note in manifest.notes)
