@@ -1,5 +1,6 @@
 """The picture: where right is, what is shown, and that every image has one."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from batch_job.engines import Segmented
 from batch_job.image import Image
 from batch_job.preview import draw_preview
 from batch_job.preview.colours import COLOURS, colour_of
-from batch_job.preview.views import View, views_of
+from batch_job.preview.views import View, _fullest, views_of
 from batch_job.statistics import measure
 
 
@@ -160,3 +161,16 @@ def test_colours_of_a_structure_are_always_the_same_and_of_neighbours_differ() -
     assert len(set(ribs)) == 12
     assert ribs == [colour_of(f"rib_left_{n}", 91 + n) for n in range(1, 13)]
     assert colour_of("liver", 5) == colour_of("liver", 77) == COLOURS["liver"]
+
+
+def test_planes_that_show_most_are_found_in_less_memory_than_the_labels_take_twice() -> None:
+    labels = np.full((128, 128, 128), 3, np.uint8)
+    labels[:64, :, 40] = 5
+    tracemalloc.start()
+    try:
+        at = _fullest(labels)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert at[2] == 40
+    assert taken < 2 * labels.nbytes
