@@ -2,6 +2,7 @@
 
 Each has its own end, and one that fails does not keep the others from theirs; the exit code, as in
 `contract`, is the gravest. With `--serve` the addresses come on standard input (`serving`).
+`python -m batch_job verify` compares labels instead (`engines.totalsegmentator.verify`).
 """
 
 import argparse
@@ -38,6 +39,10 @@ def main() -> int:
     if sys.argv[1:2] == ["check"]:
         return check.main(sys.argv[2:])
     quieten_python()
+    if sys.argv[1:2] == ["verify"]:
+        from .engines.totalsegmentator import verify
+
+        return verify.main(sys.argv[2:])
     interruption = Interruption()
     interruption.watch_signals()
     adopt_children()

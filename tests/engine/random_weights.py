@@ -34,7 +34,8 @@ class Shape:
     normalization: str = "CTNormalization"
 
 
-FULL_SIZE: Final = Shape(features=(32, 64, 128, 256, 320, 320), convolutions=2, patch=128)
+FULL_SIZE: Final = Shape(features=(32, 64, 128, 256, 320, 320), convolutions=2, patch=64)
+"""Of half the patch that TotalSegmentator's have, along each axis: an eighth of the time."""
 
 
 def write(root: Path, model: SubModel, labels: Mapping[str, int], shape: Shape, seed: int) -> None:

@@ -72,8 +72,22 @@ class TotalSegmentator:
         with surroundings(work.scratch, cores()):
             return self._segment(work, running, demands, clock)
 
+    def plain(self, work: Work) -> NDArray[np.uint8]:
+        """The labels by TotalSegmentator's own function as it is, with its files and processes.
+
+        Raises
+        ------
+        NotSetUp
+            The package, weights or a licence are missing.
+        """
+        _networks(work.task, work.options)
+        with surroundings(work.scratch, cores()):
+            device = _device(work.task)
+            forbid_downloads()
+            return _labels(_call(work, device, split=False), work.image)
+
     @cached_property
-    def _networks(self) -> "Networks":
+    def _kept(self) -> "Networks":
         """Kept from one image to the next."""
         from .networks import Networks  # late: torch comes after the surroundings
 
@@ -83,16 +97,14 @@ class TotalSegmentator:
         self, work: Work, weights: Sequence[Weights], demands: Demands, clock: StageClock
     ) -> Segmented:
         work.on_progress(0.0, "loading")
-        import torch
         from totalsegmentator import map_to_binary, nnunet, python_api  # noqa: F401  (for the time they take)
 
         from .ways import inside_or_plain
 
         forbid_downloads()
         notes = []
-        device = "gpu" if torch.cuda.is_available() else "cpu"
+        device = _device(work.task)
         if device == "cpu":
-            _check_cpu(work.task)
             notes.append(on_cpu(demands, cores()))
             sys.stderr.write(f"{notes[0]}\n")
         clock.end("import")
@@ -101,7 +113,7 @@ class TotalSegmentator:
         def request(split: bool) -> Any:
             return _call(work, device, split=split)
 
-        result = inside_or_plain(request, work, parts, self._networks, demands, device)
+        result = inside_or_plain(request, work, parts, self._kept, demands, device)
         labels = _labels(result, work.image)
         clock.end("export")
         work.on_progress(1.0, "done")
@@ -131,13 +143,23 @@ def _installed_version() -> str:
         raise NotSetUp(f"{PACKAGE} is not installed here: pip install 'iris-gateway[segment]'") from None
 
 
-def _check_cpu(task: str) -> None:
-    """Version 2.18 loses the name of the CPU on the way to the other task that a task crops by."""
+def _device(task: str) -> str:
+    """The GPU where there is one, as TotalSegmentator calls it.
+
+    Raises
+    ------
+    NotSetUp
+        Version 2.18 loses the name of the CPU on the way to the other task that a task crops by.
+    """
+    import torch
     from totalsegmentator import python_api
     from totalsegmentator.map_tasks_config import TASK_CONFIGS
 
+    if torch.cuda.is_available():
+        return "gpu"
     if TASK_CONFIGS[task].get("crop_model") and python_api.convert_device_to_string("cpu") != "cpu":
         raise NotSetUp(f"the task {task} needs a GPU: {PACKAGE} {_installed_version()} cannot do it without")
+    return "cpu"
 
 
 def _call(work: Work, device: str, *, split: bool) -> Any:

@@ -5,7 +5,7 @@ Both call TotalSegmentator's function for a request; they differ in what that ca
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from batch_job.engines import Work
 from batch_job.errors import BadInput, ComeBackLater, NotSetUp
@@ -16,6 +16,11 @@ from .networks import Networks
 from .parts import Parts
 from .prediction import Predictions, in_one_process
 from .proven import VERSIONS, NotCovered, check_device, check_versions
+
+WENT_INSIDE: Final = (
+    " and ".join(f"{name} {version}" for name, version in VERSIONS.items())
+    + " ran inside the job's process, which was proven to give their labels"
+)
 
 Request = Callable[[bool], Any]
 """TotalSegmentator's function for the request; True: the image is cut in three."""
@@ -44,8 +49,7 @@ def inside_or_plain(
         write_failure(error)
         reason = f"the way inside failed ({type(error).__name__})"
     else:
-        named = " and ".join(f"{name} {version}" for name, version in VERSIONS.items())
-        parts.note(f"{named} ran inside the job's process, which was proven to give their labels")
+        parts.note(WENT_INSIDE)
         return result
     networks.forget()
     sentence = f"TotalSegmentator's own way was taken: {reason}"
