@@ -100,7 +100,7 @@ lint: $(VENV)/.installed-dev $(TOOLS)/.installed  ## Style, types, who may impor
 	$(TOOLS)/bin/bandit --quiet -ll --configfile pyproject.toml --recursive gateway converter batch_job infra/functions
 
 audit: $(TOOLS)/.installed  ## Known vulnerabilities of whatever is pinned, where the package index knows them
-	$(TOOLS)/bin/python container/audit.py constraints.txt constraints-engine.txt constraints-tools.txt \
+	$(TOOLS)/bin/python container/audit.py $(TOOLS)/bin/pip-audit constraints.txt constraints-engine.txt constraints-tools.txt \
 		container/constraints-cpu.txt container/constraints-cuda.txt container/pip.txt
 
 wheel: $(TOOLS)/.installed  ## The package, and what it needs as a list (CycloneDX), in dist/

@@ -1,4 +1,4 @@
-"""Compares what is pinned with known vulnerabilities: `python container/audit.py constraints.txt ...`.
+"""Compares what is pinned with known vulnerabilities: `python container/audit.py PIP-AUDIT FILE ...`.
 
 Ends with 1 where one is known. Which are known says the package index, PyPI's own; a mirror may not, and then
 nothing was compared: that is said, and is no failure.
@@ -7,15 +7,13 @@ nothing was compared: that is said, and is no failure.
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-PROGRAM = Path(sys.executable).with_name("pip-audit")
 OPTIONS = ("--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json")
 
 
-def audit(pins: str) -> bool:
+def audit(program: str, pins: str) -> bool:
     """Say what is known about what is pinned in one file; whether nothing is."""
-    command = [PROGRAM, "--requirement", pins, *OPTIONS]
+    command = [program, "--requirement", pins, *OPTIONS]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         packages = json.loads(found.stdout)["dependencies"]
@@ -34,5 +32,5 @@ def audit(pins: str) -> bool:
 
 
 if __name__ == "__main__":
-    found_none = [audit(pins) for pins in sys.argv[1:]]
+    found_none = [audit(sys.argv[1], pins) for pins in sys.argv[2:]]
     sys.exit(0 if all(found_none) else 1)

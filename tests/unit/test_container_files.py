@@ -1,6 +1,7 @@
 """The Dockerfile, the build script and the lists beside them, without building anything."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -93,3 +94,30 @@ def test_engine_in_the_image_is_what_was_tested_but_for_torch() -> None:
     assert set(cpu) == {"torch"}
     assert {"torch", "nvidia-cuda-runtime-cu12"} <= set(cuda)  # CUDA 12: drivers from 525 on
     assert not engine.keys() & (cpu.keys() | cuda.keys())
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], 0, ""),
+        (
+            [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}],
+            1,
+            "pins.txt: a 1: CVE-1, fixed in 2\n",
+        ),
+        ([{"name": "a", "skip_reason": "not found"}], 0, "pins.txt: NOT AUDITED: no source"),
+        (None, 0, "pins.txt: NOT AUDITED: no source"),
+    ],
+    ids=["nothing known", "a vulnerability", "an index that knows none", "no index"],
+)
+def test_audit_fails_for_what_is_known_and_says_where_nothing_was_compared(
+    tmp_path: Path, answer: object, code: int, said: str
+) -> None:
+    program = tmp_path / "pip-audit"
+    content = json.dumps({"dependencies": answer}) if answer is not None else ""
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{content}\nEND\n")
+    program.chmod(0o755)
+    command = [sys.executable, str(ROOT / "container" / "audit.py"), str(program), "pins.txt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.startswith(said)) == (code, True), done.stderr
+    assert bool(said) == bool(done.stderr)
