@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from batch_job.refusals import ContractError, reasons_in
 
@@ -29,9 +29,9 @@ class EngineSettings(BaseModel):
     """A program with its arguments."""
     image: str = ""
     """A container image."""
-    task: str = ""
+    task: str = Field("", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
     """How its one task is called; empty: as the engine finds it."""
-    modality: str = ""
+    modality: str = Field("", pattern=r"^[A-Z]{0,16}$")
     """The DICOM Modality that it works on; empty: as the engine finds it."""
 
     @property
@@ -46,7 +46,7 @@ class EngineSettings(BaseModel):
         Raises
         ------
         ContractError
-            The command is no list in JSON.
+            The command is no list in JSON, or a name has other characters than names may have.
         """
         found: dict[str, object] = {}
         for name in cls.model_fields:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .sections import Section
 
@@ -21,9 +21,9 @@ class Engine(Section):
     """A program of one's own, with its arguments."""
     image: str = ""
     """A container image of one's own."""
-    task: str = ""
+    task: str = Field("", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
     """How the one task of such a model is called; empty: as the model says."""
-    modality: str = ""
+    modality: str = Field("", pattern=r"^[A-Z]{0,16}$")
     """The Modality that such a model works on; empty: as the model says."""
 
     @field_validator("name")

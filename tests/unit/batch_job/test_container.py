@@ -14,13 +14,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from batch_job.contract import EngineSettings, ModelError, engine_facts
+from batch_job.contract import ContractError, EngineSettings, ModelError, engine_facts
 from batch_job.engines import NoCheckpoints, Segmented, Work, load_engine
 from batch_job.engines.container import Container
 from batch_job.errors import BadInput, ComeBackLater, NotSetUp, WrongResult
 from batch_job.image import read_image
 from batch_job.label_table import read_label_table
 from batch_job.reference import write_reference
+from gateway.config import ConfigError, load_config
 from tests.own_engines import as_variables, write_program
 
 ROOT = Path(__file__).parents[3]
@@ -286,6 +287,22 @@ def test_container_does_not_outlive_a_job_that_is_killed(podman: Path, tmp_path:
         assert not asked(podman, "rm")
         job.send_signal(signal.SIGKILL)
     wait_until(lambda: asked(podman, "rm"))
+
+
+def test_configuration_and_jobs_are_told_of_a_program_in_the_same_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_command(monkeypatch, ["a", "{input}", "{output}"])
+    monkeypatch.setenv("IRIS_ENGINE__NAME", "container")
+    monkeypatch.setenv("IRIS_ENGINE__TASK", "lesions")
+    settings = load_config(None).engine.settings
+    assert settings == EngineSettings.from_environment()
+    assert EngineSettings.from_environment(settings.variables()) == settings
+    monkeypatch.setenv("IRIS_ENGINE__TASK", "two/words")
+    with pytest.raises(ConfigError, match=r"engine\.task"):
+        load_config(None)
+    with pytest.raises(ContractError, match="task: String should match"):
+        EngineSettings.from_environment()
 
 
 def test_command_is_a_list_in_json_where_jobs_run() -> None:
