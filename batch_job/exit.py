@@ -17,8 +17,13 @@ def exit_left(place: JobPlace, run: int, interruption: Interruption) -> Iterator
 
     Where no word can be left, on a full disk, it ends all the same.
     """
+    has_ended = False
 
     def leave(code: int, sentence: str) -> None:
+        nonlocal has_ended
+        if has_ended:  # an interruption waited for the word that was being left
+            return
+        has_ended = True
         word = RunExit(run=run, code=code, sentence=sentence, at=datetime.now(UTC))
         with contextlib.suppress(OSError, ComeBackLater):
             place.put(EXIT_NAME, word.to_json())

@@ -126,6 +126,35 @@ def test_run_that_is_interrupted_leaves_that(
     assert not [name for name in job_in_folder.names() if "unfinished" in name]
 
 
+def test_run_that_is_interrupted_while_it_leaves_that_it_is_done_is_done(
+    job_in_folder: Any, small_ct: bytes
+) -> None:
+    job_in_folder.stage(small_ct)
+    script = """
+import contextlib, sys, threading, time
+from batch_job import __main__, folder, interruption
+made, put = [], folder.JobFolder.put
+class Noted(interruption.Interruption):
+    def __init__(self):
+        super().__init__(); made.append(self)
+    @contextlib.contextmanager
+    def telling(self, tell):
+        with super().telling(tell):
+            yield
+            threading.Event().wait()  # the end is quicker
+def put_and_end(self, name, source):
+    if name == "exit.json":
+        threading.Thread(target=made[0].end).start()
+        while not made[0]._is_ending: time.sleep(0.01)
+    put(self, name, source)
+__main__.Interruption, folder.JobFolder.put = Noted, put_and_end
+sys.exit(__main__.main())
+"""
+    with job_in_folder.start("-c", script) as process:
+        process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, left(job_in_folder).code) == (EXIT_INTERRUPTED, EXIT_DONE)
+
+
 def test_run_that_is_killed_leaves_none_nor_that_of_an_earlier_run(
     job_in_folder: Any, small_ct: bytes, tmp_path: Path, wait_until: Any
 ) -> None:
