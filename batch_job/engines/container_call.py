@@ -59,53 +59,46 @@ def check_call(settings: EngineSettings) -> None:
 
 @contextmanager
 def call_of(settings: EngineSettings, image: Path, left: Path) -> Iterator[Call]:
-    """Start the program on an image; it does not outlive the block.
+    """Start the program on an image; it does not outlive the block, nor this process, however that ends.
 
     Raises
     ------
     NotSetUp
         It cannot be started.
     """
-    words, undo = (_in_a_container if settings.image else _here)(settings, image, left)
-    with contextlib.ExitStack() as stack:
-        if undo:
-            stack.enter_context(_undone_at_any_end(undo))
-        try:
-            process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
-            )
-        except OSError as error:
-            raise NotSetUp(f"engine.command: {words[0]} does not start ({error.strerror})") from None
-        try:
-            yield Call(process)
-        finally:
-            _end(process)
+    name = f"iris-{uuid.uuid4().hex}"
+    if settings.image:
+        words = _in_a_container(settings, name, image, left)
+    else:
+        words = _filled(settings.command, str(image), str(left))
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a group of its own, with whatever it starts
+        )
+    except OSError as error:
+        raise NotSetUp(f"engine.command: {words[0]} does not start ({error.strerror})") from None
+    end_it = [words[0], "rm", "--force", name] if settings.image else _kill_words(process)
+    with _done_unless_it_ends(process, end_it):
+        yield Call(process)
 
 
-def _here(settings: EngineSettings, image: Path, left: Path) -> tuple[list[str], list[str]]:
-    return _filled(settings.command, str(image), str(left)), []
+def _kill_words(process: "subprocess.Popen[str]") -> list[str]:
+    return ["kill", "-s", "KILL", "--", f"-{process.pid}"]
 
 
-def _in_a_container(settings: EngineSettings, image: Path, left: Path) -> tuple[list[str], list[str]]:
-    """The words that run it in a container without network, and those that end it."""
-    runtime, name = _runtime(), f"iris-{uuid.uuid4().hex}"
+def _in_a_container(settings: EngineSettings, name: str, image: Path, left: Path) -> list[str]:
+    """The words that run it in a container of that name, without network."""
+    runtime = _runtime()
     gpu = GPU[Path(runtime).name] if shutil.which("nvidia-smi") else ()
-    folders = ["--volume", f"{image.parent}:{GIVEN}:ro", "--volume", f"{left}:{LEFT}"]
+    alone = ("--rm", "--name", name, "--network", "none")
+    folders = ("--volume", f"{image.parent}:{GIVEN}:ro", "--volume", f"{left}:{LEFT}")
     words = _filled(arguments(settings), f"{GIVEN}/{image.name}", LEFT)
-    run = [
-        runtime,
-        "run",
-        "--rm",
-        "--name",
-        name,
-        "--network",
-        "none",
-        *folders,
-        *gpu,
-        settings.image,
-        *words,
-    ]
-    return run, [runtime, "rm", "--force", name]
+    return [runtime, "run", *alone, *folders, *gpu, settings.image, *words]
 
 
 def _filled(words: Sequence[str], image: str, left: str) -> list[str]:
@@ -120,14 +113,14 @@ def _runtime() -> str:
 
 
 @contextmanager
-def _undone_at_any_end(words: Sequence[str]) -> Iterator[None]:
-    """Call these words at the end of the block, or of this process, however that comes.
+def _done_unless_it_ends(process: "subprocess.Popen[str]", words: Sequence[str]) -> Iterator[None]:
+    """Call these words where the block is left, or this process ends, before that one has.
 
-    A container is no child of what started it. A shell, which is nobody's child either, waits for the end of
-    a pipe that this process holds.
+    Neither a container nor what a program started is a child that ends with this process. A shell, which is
+    nobody's child either, waits for the end of a pipe that this process holds, or for a word in it.
     """
     reading, writing = os.pipe()
-    waiting = 'exec 3<&0; (read _ <&3; exec "$@") &'
+    waiting = 'exec 3<&0; (read _ <&3 || "$@") &'
     nowhere = subprocess.DEVNULL
     try:
         subprocess.run(
@@ -136,17 +129,20 @@ def _undone_at_any_end(words: Sequence[str]) -> Iterator[None]:
         )  # fmt: skip
         yield
     finally:
+        if process.poll() is None:
+            _end(process)
+        else:
+            os.write(writing, b"it ended by itself\n")
         os.close(reading)
         os.close(writing)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
     """See it end: first asked, then made to."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_S)
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_S)
+    process.kill()
+    process.wait()

@@ -239,7 +239,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_image_is_run_without_network_and_taken_away_afterwards(podman: Path, work: Work) -> None:
+def test_image_is_run_without_network(podman: Path, work: Work) -> None:
     engine = Container()
     assert engine.check("model", {}).weights.startswith("bands ")
     found = engine.segment(work)
@@ -248,9 +248,7 @@ def test_image_is_run_without_network_and_taken_away_afterwards(podman: Path, wo
     (run,) = asked(podman, "run")
     assert "'--network', 'none'" in run
     assert "input:/iris/input:ro'" in run
-    wait_until(lambda: asked(podman, "rm"))
-    (removed,) = asked(podman, "rm")
-    assert removed.rsplit("'", 2)[1] in run  # the same name
+    assert "'--rm'" in run
 
 
 def test_image_that_is_not_there_is_said_with_the_way_to_get_it(
@@ -269,24 +267,42 @@ import sys
 from pathlib import Path
 from batch_job.catalogue.settings import EngineSettings
 from batch_job.engines.container_call import call_of
-with call_of(EngineSettings(image="bands"), Path(sys.argv[1]), Path(sys.argv[1])):
-    print("runs", flush=True)
+here = Path(sys.argv[1])
+with call_of(EngineSettings.from_environment(), here, here) as call:
+    print(next(call.lines), flush=True)
     sys.stdin.read()
 """
 
 
-def test_container_does_not_outlive_a_job_that_is_killed(podman: Path, tmp_path: Path) -> None:
+def kill_in_the_middle(folder: Path) -> str:
+    """Start the program in a process of its own, and kill that with SIGKILL; what the program said first."""
     with subprocess.Popen(
-        [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(tmp_path)],
+        [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     ) as job:
         assert job.stdout is not None
-        assert job.stdout.readline() == b"runs\n"
-        assert not asked(podman, "rm")
+        said = job.stdout.readline().decode().strip()
         job.send_signal(signal.SIGKILL)
+    return said
+
+
+def test_container_does_not_outlive_a_job_that_is_killed(podman: Path, tmp_path: Path) -> None:
+    (tmp_path / "bands.py").write_text("import sys; print('runs', flush=True); sys.stdin.read()")
+    assert kill_in_the_middle(tmp_path) == "runs"
     wait_until(lambda: asked(podman, "rm"))
+    (run,), (removed,) = asked(podman, "run"), asked(podman, "rm")
+    assert removed.rsplit("'", 2)[1] in run  # the same name
+
+
+def test_program_and_what_it_started_do_not_outlive_a_job_that_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = "sleep 600 & echo $!; wait; : {input} {output}"
+    set_command(monkeypatch, ["/bin/sh", "-c", script])
+    started = Path("/proc") / kill_in_the_middle(tmp_path) / "cmdline"
+    wait_until(lambda: not started.exists() or b"sleep" not in started.read_bytes())
 
 
 def test_configuration_and_jobs_are_told_of_a_program_in_the_same_variables(
