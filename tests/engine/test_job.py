@@ -35,10 +35,11 @@ Stage = Callable[..., Path]
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     """Make a job folder: `stage(source, task, **options)`; its path is as long as under a data directory."""
-    folder = tmp_path / "jobs" / ("0" * 64)
-    folder.mkdir(parents=True)
+    number = iter(range(10))
 
     def make(source: Path, task: str = "total", **options: Any) -> Path:
+        folder = tmp_path / "jobs" / (str(next(number)) * 64)
+        folder.mkdir(parents=True)
         content = source.read_bytes()
         (folder / "input.nii.gz").write_bytes(content)
         request = {
@@ -59,13 +60,13 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
-def command(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "batch_job", f"{folder}/"]
+def command(*folders: Path) -> list[str]:
+    return [sys.executable, "-m", "batch_job", *(f"{folder}/" for folder in folders)]
 
 
-def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*folders: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(folder),
+        command(*folders),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -91,16 +92,20 @@ def interrupt_after_a_part(folder: Path) -> None:
 
 
 def test_job_interrupted_after_a_part_leaves_a_whole_result_next_time(
-    stage: Stage, five_parts: Run, quarter: Path
+    stage: Stage, five_parts: Run, quarter: Path, fast: Run, torso: Path
 ) -> None:
-    folder = stage(quarter)
+    """With another job after it in the same process, of another network."""
+    folder, other = stage(quarter), stage(torso, fast=True)
     interrupt_after_a_part(folder)
     assert read_manifest(folder) is None
     assert not list(folder.glob(".unfinished-*"))
-    done = run(folder)
+    done = run(folder, other)
     assert done.returncode == EXIT_DONE, done.stderr
-    manifest = read_manifest(folder)
+    manifest, manifest_of_other = read_manifest(folder), read_manifest(other)
     assert manifest is not None
+    assert manifest_of_other is not None
+    assert manifest.engine.weights.startswith("291 292 293 294 295 ")
+    assert manifest_of_other.engine.weights.startswith("297 ")
     assert manifest.engine.name == "totalsegmentator"
     assert manifest.accelerator is not None
     assert manifest.accelerator.torch.startswith("2.")
@@ -113,6 +118,7 @@ def test_job_interrupted_after_a_part_leaves_a_whole_result_next_time(
     assert labels.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(labels.affine, source.affine)
     np.testing.assert_array_equal(np.asanyarray(labels.dataobj), five_parts.labels)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(other / LABELS_NAME).dataobj), fast.labels)
 
 
 @pytest.mark.long
