@@ -23,6 +23,7 @@ from batch_job.engines.totalsegmentator.resampling import linear, nearest
 
 Both = Callable[..., NDArray[np.uint8]]
 
+CPU: Final = torch.device("cpu")
 STRAIGHT: Final = np.eye(3)
 FINE_Z_MM: Final = (2.0, 1.1, 1.2)
 SHAPES: Final = {
@@ -161,6 +162,30 @@ def test_nearest_is_zoom_of_order_0(shape: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(nearest(labels, target), wanted)
 
 
+# -- the window -------------------------------------------------------------------------------------------
+
+
+def test_logits_are_those_of_the_loop_of_nnunet_which_runs_on_a_gpu(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batch_job.engines.totalsegmentator import sliding
+    from batch_job.engines.totalsegmentator.networks import Networks
+
+    (model,) = sub_models("brain_aneurysm", canonical_options("totalsegmentator", "brain_aneurysm", {}))
+    network = Networks().get(Weights(model, weights / model.name / model.configuration), CPU, 0.5)
+    volume = torch.from_numpy(np.random.default_rng(5).standard_normal((1, 13, 37, 29)).astype(np.float32))
+    told: list[float] = []
+    ours = sliding.logits_of(network, volume, sliding.Sums(), told.append)
+    monkeypatch.setattr(sliding, "_is_on_gpu", lambda predictor: True)
+    told_by_nnunet: list[float] = []
+    theirs = sliding.logits_of(network, volume, sliding.Sums(), told_by_nnunet.append)
+    assert ours.dtype == torch.half
+    assert torch.equal(ours, theirs)
+    assert told == pytest.approx(told_by_nnunet)
+    assert len(told) > 10
+    assert told[-1] == 1
+
+
 # -- the largest logit ------------------------------------------------------------------------------------
 
 
@@ -185,17 +210,17 @@ def test_networks_are_read_once_and_anew_when_their_files_are_others(
 ) -> None:
     from batch_job.engines.totalsegmentator.networks import Networks
 
-    kept, cpu = Networks(), torch.device("cpu")
+    kept = Networks()
     (model,) = sub_models("total", canonical_options("totalsegmentator", "total", {"fast": True}))
     folder = tmp_path / model.name
     shutil.copytree(weights / model.name / model.configuration, folder)
-    first = kept.get(Weights(model, folder), cpu, 0.8)
-    assert kept.get(Weights(model, folder), cpu, 0.8) is first
+    first = kept.get(Weights(model, folder), CPU, 0.8)
+    assert kept.get(Weights(model, folder), CPU, 0.8) is first
     path = folder / "fold_0" / "checkpoint_final.pth"
     content = torch.load(path, weights_only=False)
     content["network_weights"]["decoder.seg_layers.0.bias"][3] += 1
     torch.save(content, path)
-    assert kept.get(Weights(model, folder), cpu, 0.8) is not first
+    assert kept.get(Weights(model, folder), CPU, 0.8) is not first
 
 
 def test_networks_beyond_their_share_of_memory_are_forgotten(
@@ -205,13 +230,13 @@ def test_networks_beyond_their_share_of_memory_are_forgotten(
 
     models = sub_models("total", canonical_options("totalsegmentator", "total", {}))
     found = [Weights(model, weights / model.name / model.configuration) for model in models]
-    kept, cpu = networks.Networks(), torch.device("cpu")
-    first = kept.get(found[0], cpu, 0.8)
+    kept = networks.Networks()
+    first = kept.get(found[0], CPU, 0.8)
     monkeypatch.setattr(networks, "memory", lambda: Memory(networks.SHARE_OF_MEMORY * 2 * first.bytes, None))
     for each in found[1:]:
-        kept.get(each, cpu, 0.8)
-    assert kept.get(found[-1], cpu, 0.8) is kept.get(found[-1], cpu, 0.8)
-    assert kept.get(found[0], cpu, 0.8) is not first
+        kept.get(each, CPU, 0.8)
+    assert kept.get(found[-1], CPU, 0.8) is kept.get(found[-1], CPU, 0.8)
+    assert kept.get(found[0], CPU, 0.8) is not first
 
 
 def test_failure_inside_is_a_note_and_the_plain_way_is_taken(
@@ -228,3 +253,28 @@ def test_failure_inside_is_a_note_and_the_plain_way_is_taken(
     assert any(
         "own way was taken: the way inside failed (ValueError)" in note for note in run.segmented.notes
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"task_name": "vertebrae_pp"}, "what follows the networks of vertebrae_pp"),
+        ({"remove_outside_dilation": 10}, "remove_outside_dilation is asked for"),
+        ({"save_lowres": True}, "save_lowres is asked for"),
+    ],
+)
+def test_what_is_not_done_inside_is_refused_with_its_name(arguments: dict[str, Any], why: str) -> None:
+    from totalsegmentator import nnunet
+
+    with pytest.raises(proven.NotCovered, match=why):
+        proven.bound(nnunet.nnUNet_predict_image, "in", "out", 1, **arguments)
+
+
+def test_resampling_on_the_gpu_is_not_done_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    from totalsegmentator import resampling
+
+    monkeypatch.setattr(resampling, "cupy_available", True)
+    monkeypatch.setattr(resampling, "cucim_available", True)
+    proven.check_device("cpu")
+    with pytest.raises(proven.NotCovered, match="cupy and cucim"):
+        proven.check_device("gpu")

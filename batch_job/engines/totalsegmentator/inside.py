@@ -25,6 +25,7 @@ from .networks import Networks, prepare
 from .parts import Parts, digest
 from .plan import Weights
 from .proven import NotCovered, bound
+from .sliding import Sums
 from .volume import Volume, spacing_of
 
 SPLIT_VOXELS: Final = 512 * 512 * 900
@@ -63,6 +64,7 @@ class Inside:
         self._parts = parts
         self._networks = networks
         self._scratch = scratch
+        self._sums = Sums()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -140,10 +142,10 @@ class Inside:
             found = []
             for number, volume in enumerate(volumes):
 
-                def on_patch(done: int, patches: int, before: int = number) -> None:
-                    self._parts.tell_patches((before + done / patches) / len(volumes))
+                def on_share(share: float, before: int = number) -> None:
+                    self._parts.tell_patches((before + share) / len(volumes))
 
-                found.append(volume.labels(network, on_patch))
+                found.append(volume.labels(network, self._sums, on_share))
         return found
 
     def _keep(self, names: Sequence[str], found: Sequence[NDArray[np.uint8]]) -> None:

@@ -2,9 +2,10 @@
 
 nnU-Net keeps sums in 16 bits and adds in 32, and near ties hang on that: sums, weights and quotients here are
 the same numbers. What differs is how they are come by: a class at a time through memory that stays in the
-cache, and the largest is looked for where the logits are.
+cache, and the largest is looked for where the logits are. On a GPU it is nnU-Net's own loop.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,34 +16,47 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from numpy.typing import NDArray
 
 from .networks import Network
+from .prediction import following
 
-OnPatch = Callable[[int, int], None]
-"""Told how many patches are done, and of how many."""
+OnShare = Callable[[float], None]
+"""Told how far a network is, 0 to 1."""
 
 
-def logits_of(network: Network, volume: torch.Tensor, on_patch: OnPatch) -> torch.Tensor:
-    """The mean of the folds' logits, (class, z, y, x), 16 bits, on the device where it has room for them."""
+class Sums:
+    """Memory for a network's sums, which the next network uses again."""
+
+    def __init__(self) -> None:
+        self._flat = torch.empty(0, dtype=torch.half)
+
+    def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Zeros of this shape, until it is asked for the next."""
+        count = math.prod(shape)
+        if self._flat.numel() < count:
+            self._flat = torch.empty(0, dtype=torch.half)  # let go of the smaller one first
+            self._flat = torch.empty(count, dtype=torch.half)
+        return self._flat[:count].zero_().view(shape)
+
+
+def logits_of(network: Network, volume: torch.Tensor, sums: Sums, on_share: OnShare) -> torch.Tensor:
+    """The mean of the folds' logits, (class, z, y, x), 16 bits, on the device where it has room for them.
+
+    They lie in `sums` and are lost when that is used for the next network.
+    """
+    folds, mean = len(network.folds), None
     with torch.inference_mode():
-        return _mean_logits(network, volume, on_patch)
+        for number, fold in enumerate(network.folds):
+            network.predictor.network = fold
 
+            def told(share: float, before: int = number) -> None:
+                on_share((before + share) / folds)
 
-def _mean_logits(network: Network, volume: torch.Tensor, on_patch: OnPatch) -> torch.Tensor:
-    logits: torch.Tensor | None = None
-    for number, fold in enumerate(network.folds):
-        network.predictor.network = fold
-
-        def told(done: int, patches: int, before: int = number) -> None:
-            on_patch(before * patches + done, len(network.folds) * patches)
-
-        found = _slide(network.predictor, volume, told)
-        if logits is None:
-            logits = found
-        else:
-            logits += found.to(logits.device)
-    assert logits is not None
-    if len(network.folds) > 1:
-        logits /= len(network.folds)
-    return logits
+            logits = _slide(network.predictor, volume, sums, told)
+            if folds == 1:
+                return logits
+            # Summed in main memory, as nnU-Net does.
+            mean = logits.cpu().clone() if mean is None else mean.add_(logits.cpu())
+        assert mean is not None
+        return mean.div_(folds)
 
 
 def largest(logits: torch.Tensor) -> NDArray[np.uint8]:
@@ -77,27 +91,32 @@ def _forbid_infinite(logits: torch.Tensor) -> None:
         raise RuntimeError("a network's sums went beyond what 16 bits hold")
 
 
-def _slide(predictor: Any, volume: torch.Tensor, on_patch: OnPatch) -> torch.Tensor:
-    if predictor.device.type == "cuda":
-        logits: torch.Tensor = predictor.predict_sliding_window_return_logits(volume)
-        return logits
+def _slide(predictor: Any, volume: torch.Tensor, sums: Sums, on_share: OnShare) -> torch.Tensor:
+    if _is_on_gpu(predictor):
+        with following(1, on_share):
+            logits: torch.Tensor = predictor.predict_sliding_window_return_logits(volume)
+            return logits
     patch = predictor.configuration_manager.patch_size
     padded, inner = pad_nd_image(volume, patch, "constant", {"value": 0}, True, None)
     places = predictor._internal_get_sliding_window_slicers(padded.shape[1:])
     weight = compute_gaussian(
         tuple(patch), sigma_scale=1.0 / 8, value_scaling_factor=10, device=volume.device
     )
-    sums = torch.zeros((predictor.label_manager.num_segmentation_heads, *padded.shape[1:]), dtype=torch.half)
+    total = sums.zeros((predictor.label_manager.num_segmentation_heads, *padded.shape[1:]))
     weights = torch.zeros(padded.shape[1:], dtype=torch.half)
     add = _Adder(weight)
     for done, place in enumerate(places, start=1):
         tile = torch.clone(padded[place][None], memory_format=torch.contiguous_format)
         found = predictor._internal_maybe_mirror_and_predict(tile)[0]
-        for total, each in zip(sums, found, strict=True):
-            add(total[place[1:]], each)
+        for each, values in zip(total, found, strict=True):
+            add(each[place[1:]], values)
         weights[place[1:]] += weight
-        on_patch(done, len(places))
-    return torch.div(sums, weights, out=sums)[(slice(None), *inner[1:])]
+        on_share(done / len(places))
+    return torch.div(total, weights, out=total)[(slice(None), *inner[1:])]
+
+
+def _is_on_gpu(predictor: Any) -> bool:
+    return bool(predictor.device.type == "cuda")
 
 
 class _Adder:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from .networks import Network
 from .proven import NotCovered
-from .sliding import OnPatch, largest, logits_of
+from .sliding import OnShare, Sums, largest, logits_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Volume:
         content.update(self.values.data)
         return content.hexdigest()
 
-    def labels(self, network: Network, on_patch: OnPatch) -> NDArray[np.uint8]:
+    def labels(self, network: Network, sums: Sums, on_share: OnShare) -> NDArray[np.uint8]:
         """What the network finds, (z, y, x).
 
         Raises
@@ -76,7 +76,7 @@ class Volume:
         data = configuration.resampling_fn_data(
             data, compute_new_shape(shape, spacing_mm, target_mm), spacing_mm, target_mm
         )
-        logits = logits_of(network, torch.from_numpy(data), on_patch)
+        logits = logits_of(network, torch.from_numpy(data), sums, on_share)
         if tuple(logits.shape[1:]) == shape and not predictor.label_manager.has_regions:
             found = largest(logits)
         else:
