@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import threading
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from . import check
@@ -21,16 +22,17 @@ from .contract import (
     EXIT_DONE,
     EXIT_SOFTWARE_ERROR,
     RUN_VARIABLE,
+    WAITING_VARIABLE,
 )
 from .ec2_metadata import wait_for_notice
-from .errors import BadInput
+from .errors import BadInput, ComeBackLater
 from .interruption import Interruption
 from .place import Attempt
 from .quiet import quieten_python, write_failure
 from .resources import set_threads
 
 if TYPE_CHECKING:
-    from .several import Ended
+    from .several import Ended, Wanted
     from .shared import Shared
 
 
@@ -98,7 +100,35 @@ def _run(wishes: argparse.Namespace, interruption: Interruption) -> int:
     if wishes.serve:
         return _serve(attempt, wishes.idle_s, shared)
     wanted = [Wanted(address, attempt) for address in wishes.addresses]
+    if len(wanted) == 1 and attempt.batch_job_id and os.environ.get(WAITING_VARIABLE):
+        return _run_and_take(wanted[0], shared)
     return run_jobs(wanted, shared, _say if len(wanted) == 1 else _say_with_address)
+
+
+def _run_and_take(own: "Wanted", shared: "Shared") -> int:
+    """Do a run of AWS Batch, and whatever waits then; the exit code is that of the first."""
+    from .errors import meaning_of
+    from .several import run_jobs
+    from .taking import Taking
+
+    try:
+        taking = Taking.of_variables(own.attempt)
+    except (BadInput, ComeBackLater) as error:
+        code, sentence = meaning_of(error)
+        sys.stderr.write(f"{sentence}\n")
+        return code
+    codes: dict[Wanted, int] = {}
+
+    def end(ended: "Ended") -> None:
+        codes[ended.wanted] = ended.code
+        taking.heard(ended)
+        _say(ended)
+
+    wanted = [own]
+    while wanted:  # while the last one was done, others may have come
+        run_jobs(chain(wanted, taking.runs()), shared, end)
+        wanted = list(islice(taking.runs(), 1))
+    return codes[own]
 
 
 def _serve(attempt: Attempt, idle_s: float | None, shared: "Shared") -> int:

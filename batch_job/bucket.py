@@ -90,9 +90,7 @@ class BucketPlace:
         ------
         BadInput, ComeBackLater
         """
-        parts = _ADDRESS.fullmatch(address)
-        if parts is None:
-            raise BadInput("an address in S3 is s3://bucket/prefix/jobs/KEY/")
+        bucket, prefix = _parts(address)
         try:
             tries = int(os.environ.get("AWS_MAX_ATTEMPTS", TRIES))
             config = Config(
@@ -105,7 +103,16 @@ class BucketPlace:
             raise ComeBackLater(
                 "S3 cannot be asked with this configuration; look at the AWS_ variables"
             ) from None
-        return cls(client, parts["bucket"], parts["prefix"] + "/")
+        return cls(client, bucket, prefix)
+
+    def at_address(self, address: str) -> "BucketPlace":
+        """Another place, `s3://bucket/prefix/`, asked in the same way as this one.
+
+        Raises
+        ------
+        BadInput
+        """
+        return BucketPlace(self._client, *_parts(address.removeprefix("s3://")))
 
     def scratch_parent(self, temporary: Path) -> Path:
         """The folder for temporary files (TMPDIR)."""
@@ -203,6 +210,14 @@ class BucketPlace:
         except (ClientError, BotoCoreError) as error:
             _refuse(error)
 
+    def first_names(self, most: int) -> list[str]:
+        """The names of what is here, the first ones in the order of their bytes."""
+        try:
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=most)
+        except (ClientError, BotoCoreError) as error:
+            _refuse(error)
+        return [each["Key"].removeprefix(self._prefix) for each in found.get("Contents", [])]
+
     def settle(self, name: str, content: bytes, instead_of: bytes | None) -> bool:
         """Write it on the condition that S3 itself checks (If-None-Match, If-Match)."""
         for again in range(TIMES_IN_CONFLICT, -1, -1):
@@ -240,6 +255,14 @@ class BucketPlace:
                     self._client.delete_object(Bucket=self._bucket, Key=found["Key"])
         except (ClientError, BotoCoreError) as error:
             _refuse(error)
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Bucket, and prefix with its slash, of an address without its scheme."""
+    parts = _ADDRESS.fullmatch(address)
+    if parts is None:
+        raise BadInput("an address in S3 is s3://bucket/prefix/jobs/KEY/")
+    return parts["bucket"], parts["prefix"] + "/"
 
 
 def _code(error: Exception) -> str:

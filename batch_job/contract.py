@@ -9,6 +9,7 @@ A job folder, on a disk or under a prefix of a bucket, holds in the order in whi
     request.json               JobRequest
     claim.json                 in a bucket, the gateways' own affair: who hands its runs to the queue
     runs/{n}/owner.json        Owner: in a bucket, the Batch job that works on run n
+    runs/{n}/exit.json         RunExit: in a bucket, of a run that another Batch job took, why it failed
     progress.json              Progress: replaced at most every 5 s while the job runs; 1.0 when it is done
     checkpoint/                parts that are finished, for the next attempt; gone when the job is done
     labels.nii.gz              uint8, exactly the input's grid and affine
@@ -60,6 +61,7 @@ EXIT_NAME: Final = "exit.json"
 CHECKPOINT_NAME: Final = "checkpoint"
 CLAIM_NAME: Final = "claim.json"
 OWNER_NAME: Final = "runs/{run}/owner.json"
+RUN_EXIT_NAME: Final = "runs/{run}/exit.json"
 ATTEMPT_NAME: Final = "attempts/{attempt}"
 LOCK_NAME: Final = "job.lock"
 
@@ -85,6 +87,12 @@ BATCH_JOB_VARIABLE: Final = "AWS_BATCH_JOB_ID"
 """Environment, set by AWS Batch: who runs; the owner of a run in a bucket."""
 BATCH_ATTEMPT_VARIABLE: Final = "AWS_BATCH_JOB_ATTEMPT"
 """Environment, set by AWS Batch: the attempt within a run, from 1."""
+WAITING_VARIABLE: Final = "IRIS_WAITING"
+"""Environment: where runs that this process may take stand as markers, `s3://bucket/prefix/waiting/GROUP/`,
+or several such addresses with spaces between, the first one first. Each marker is a `RunWanted`, and their
+names are in the order in which they are to be done."""
+TAKE_FOR_VARIABLE: Final = "IRIS_TAKE_FOR_S"
+"""Environment: for how many seconds after its start it may take some."""
 DIE_WITH_PARENT_VARIABLE: Final = "IRIS_DIE_WITH_PARENT"
 """Environment: "1" when the parent holds the write end of a pipe that is the job's standard input; the
 job ends with `EXIT_INTERRUPTED` when that pipe closes, as it does when the parent dies."""
@@ -202,10 +210,15 @@ class RunAnswered(_Record):
 
 
 class Owner(_Record):
-    """`runs/{n}/owner.json`: the one Batch job whose attempts work on that run."""
+    """`runs/{n}/owner.json`: the one Batch job that works on that run."""
 
     contract: Literal[1] = CONTRACT
     batch_job_id: Annotated[str, Field(min_length=1)]
+    attempt: Annotated[int, Field(ge=1)] = 1
+    """Which attempt of that Batch job began it. Its later ones go on with its own run; with one that it took
+    beside that none does."""
+    token: str = ""
+    """Of who took it, to know its own writing again."""
 
 
 class OutputFile(_Record):

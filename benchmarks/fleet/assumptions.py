@@ -55,7 +55,7 @@ class Settings:
     machines
         At most so many at once (`MaxvCpus` / 4).
     takes
-        A run that is done takes the next one that waits (docs/container.md); else each has a container.
+        A run that is done takes the next one that waits (docs/aws.md); else each has a container.
     stays_s
         How long a machine without work is kept that had some (`ScaleDownDelayMinutes`).
     unused_s

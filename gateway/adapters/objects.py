@@ -56,6 +56,11 @@ def job_prefix(job_key: str) -> str:
     return f"jobs/{job_key}/"
 
 
+def waiting_prefix(group: str) -> str:
+    """Where runs are marked that wait for a machine and may be taken by each other."""
+    return f"waiting/{group}/"
+
+
 def job_object(job_key: str, name: str) -> str:
     """One file in the folder of a job."""
     return f"{job_prefix(job_key)}{name}"

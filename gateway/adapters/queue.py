@@ -28,6 +28,8 @@ class JobTicket:
     priority: int
     rule: str = ""
     lane: Lane = Lane.MAIN
+    waiting: str = ""
+    """Where runs that it may take afterwards are marked; empty: it takes none."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from batch_job.contract import (
     MANIFEST_NAME,
     OWNER_NAME,
     REQUEST_NAME,
+    RUN_EXIT_NAME,
     ContractError,
     JobRequest,
     Manifest,
@@ -143,10 +144,33 @@ class JobResults:
         ------
         Retriable, Permanent
         """
+        owner = self.owning(job_key, run)
+        return owner.batch_job_id if owner is not None else None
+
+    def owning(self, job_key: str, run: int) -> Owner | None:
+        """The same, and which of its attempts it was.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
         content = self._objects.get(job_object(job_key, OWNER_NAME.format(run=run)))
         try:
-            return None if content is None else Owner.from_json(content).batch_job_id
+            return None if content is None else Owner.from_json(content)
         except ContractError:  # the job itself refuses to begin there
+            return None
+
+    def exit_of_taken(self, job_key: str, run: int) -> RunExit | None:
+        """Why a run failed that another run's process took; None: it did not, as far as is known.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        content = self._objects.get(job_object(job_key, RUN_EXIT_NAME.format(run=run)))
+        try:
+            return RunExit.from_json(content) if content is not None else None
+        except ContractError:
             return None
 
     def exit_of(self, job_key: str, run: int) -> RunExit | None:

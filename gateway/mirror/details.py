@@ -125,6 +125,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "job.accepted": _OF_A_RUN,
     "job.adopted": _OF_A_RUN,
     "job.owned": _OF_A_RUN,
+    "job.taken": _OF_A_RUN,
     "job.blocked": {**_OF_A_RUN, "code": _queues_own_code},
     "job.unanswered": _OF_A_RUN,
     "job.waiting": {**_OF_A_RUN, "code": _WHY_WAITING},

@@ -31,6 +31,8 @@ from .news import RunNews
 from .outcomes import ELSEWHERE, Outcomes
 from .remote_runs import HandOver, RemoteSubmit
 from .run import Runs
+from .taken import TakenRuns
+from .waiting_room import WaitingRoom
 
 if TYPE_CHECKING:
     from gateway.adapters.aws.sqs_news import SqsNews
@@ -128,7 +130,8 @@ class RemoteComputing:
         complaints = Complaints(site.ledger)
         costs = Costs(site.ledger, config.queue.usd_per_hour, spot_prices(config))
         self._outcomes = outcomes = Outcomes(site.ledger, site.results, costs, complaints, ELSEWHERE)
-        runs = Runs(site.ledger, site.results, outcomes, site.objects, config.queue.backend)
+        room = WaitingRoom(site.objects, config.site.name, config.queue)
+        runs = Runs(site.ledger, site.results, outcomes, site.objects, config.queue.backend, room)
         hand_over = HandOver(site.ledger, outcomes, runs, self._queue)
         claims = Claims(site.objects, config.site.name)
         fallback = FallbackQueue(site.ledger, config.queue.fallback, site.secret, site.engine)
@@ -148,6 +151,7 @@ class RemoteComputing:
             Hanging(site.ledger, news, Limits(stall_s=config.queue.stall_s), complaints),
             complaints,
             _intervals(config),
+            TakenRuns(self._queue, site.results, runs, news, room),
         )
         hearing = [Hearing(site.bus, self._source, news.hear)] if self._source is not None else []
         self.workers: Sequence[Worker] = (following, *hearing)

@@ -33,6 +33,7 @@ from .news import RunNews
 from .outcomes import Outcomes
 from .remote_runs import HandOver
 from .run import Runs
+from .taken import TakenRuns
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +48,21 @@ class Intervals:
     end_s: float = 5.0
     reconcile_s: float = 180.0
     progress_s: float = 15.0
+    taken_s: float = 10.0
+    """How soon it is seen that a run was taken by another, or left its result in a process that goes on."""
     explain_s: float = 60.0
     """Also how long a run may wait before it is explained."""
     unseen_s: float = 60.0
     """How long a run whose submission was not answered may stay unseen before it is submitted again."""
 
 
-_Said = tuple[int, bytes | None]
-"""Attempt, and progress."""
+@dataclass(frozen=True)
+class _Further:
+    """What a run said last of how far it is, with its attempt, and since when, by the monotonic clock."""
+
+    queue_id: str
+    said: tuple[int, bytes | None]
+    since: float
 
 
 class Following(Worker):
@@ -75,6 +83,7 @@ class Following(Worker):
         hanging: Hanging,
         complaints: Complaints,
         intervals: Intervals,
+        taken: TakenRuns,
     ) -> None:
         super().__init__("follow", bus)
         self._ledger = ledger
@@ -88,10 +97,10 @@ class Following(Worker):
         self._hanging = hanging
         self._complaints = complaints
         self._intervals = intervals
+        self._taken = taken
         self._waits = Waits()
         self._without_a_machine = MachineWaits(ledger, queue, fallback, self._waits, intervals.explain_s)
-        self._further: dict[int, tuple[_Said, float]] = {}
-        """What a run said last, and since when, by the monotonic clock."""
+        self._further: dict[int, _Further] = {}
         self._end = Duty("end", intervals.end_s, self._end_the_unwanted)
         self._find = Duty("find", intervals.find_s, self._find_the_unanswered)
         self._duties = (
@@ -99,6 +108,7 @@ class Following(Worker):
             self._find,
             Duty("reconcile", intervals.reconcile_s, self._ask_after_all),
             Duty("progress", intervals.progress_s, self._read_progress),
+            Duty("taken", intervals.taken_s, lambda: taken.look_at(self._wanted())),
             Duty("explain", intervals.explain_s, self._look_at_waits),
             Duty("renew", claims.lease_s / 3, self._renew_claims),
         )
@@ -208,13 +218,13 @@ class Following(Worker):
             self._news.hear(RunProgressed(job.job_key, run.run, stage, fraction, attempt=run.attempt))
 
     def _still_s(self, run: RunRow, content: bytes | None) -> float:
-        """How long a run has said the same of its progress."""
+        """How long a run has said the same of its progress, and every other of the same process, too."""
         said = run.attempt, content
-        before, since = self._further.get(run.id, (None, 0.0))
-        if said != before:
-            self._further[run.id] = said, time.monotonic()
-            return 0.0
-        return time.monotonic() - since
+        before = self._further.get(run.id)
+        if before is None or said != before.said:
+            self._further[run.id] = _Further(run.queue_id, said, time.monotonic())
+        process = [each.since for each in self._further.values() if each.queue_id == run.queue_id]
+        return time.monotonic() - max(process)
 
     def _renew_claims(self) -> None:
         self._each([each for each in self._wanted() if not each.run.followed], self._is_ours)
@@ -233,8 +243,9 @@ class Following(Worker):
         if not queue_id and not self._is_unseen(run):
             return  # it may still show up
         if not run.followed:
-            if queue_id:
+            if queue_id and not self._taken.is_taken(each):  # else others are done there, too
                 self._queue.cancel(job.job_key, queue_id, run.run)
+            self._taken.offer_no_more(each)
             if job.state not in AT_THE_QUEUE:
                 self._claims.release(job.job_key)
         with self._ledger.transaction() as transaction:

@@ -10,12 +10,13 @@ from gateway.adapters.objects import ObjectStore, job_prefix
 from gateway.adapters.queue import JobTicket, Lane
 from gateway.files.results import JobResults
 from gateway.ledger.records import JobRow
-from gateway.ledger.runs import begin_run, written_run
+from gateway.ledger.runs import begin_run, lost_runs, written_run
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.workers.attempts import CannotGoOn
 
 from .outcomes import Outcomes
+from .waiting_room import WaitingRoom
 
 log = structlog.get_logger(__name__)
 
@@ -27,22 +28,37 @@ class Runs:
     ----------
     backend
         The queue that they are handed to, as `queue.backend` names it.
+    room
+        Where those are marked that wait; None: none takes another.
     """
 
     def __init__(
-        self, ledger: Ledger, results: JobResults, outcomes: Outcomes, objects: ObjectStore, backend: str
+        self,
+        ledger: Ledger,
+        results: JobResults,
+        outcomes: Outcomes,
+        objects: ObjectStore,
+        backend: str,
+        room: WaitingRoom | None = None,
     ) -> None:
         self._ledger = ledger
         self._results = results
         self._outcomes = outcomes
         self._objects = objects
         self._backend = backend
+        self._room = room
 
     def ticket(self, job: JobRow, run: int | None = None) -> JobTicket:
         """What the queue is told of a run of a job, its present one unless it is said."""
-        address = self._objects.address(job_prefix(job.job_key))
+        lane = Lane(job.lane)
         return JobTicket(
-            job.job_key, run or job.run, address, job.priority, rule=job.rule, lane=Lane(job.lane)
+            job.job_key,
+            run or job.run,
+            self._objects.address(job_prefix(job.job_key)),
+            job.priority,
+            rule=job.rule,
+            lane=lane,
+            waiting=self._room.addresses(job) if self._room is not None else "",
         )
 
     def write_down(self, ticket: JobTicket, followed: str = "") -> None:
@@ -70,7 +86,13 @@ class Runs:
             begin_run(transaction, ticket.job_key, ticket.run, ticket.lane, followed, self._backend)
 
     def accepted(self, ticket: JobTicket, queue_id: str, how: str) -> None:
-        """Write down under which name the queue has a run; `how` is "accepted", "adopted" or "owned"."""
+        """Write down under which name the queue has a run.
+
+        Parameters
+        ----------
+        how
+            "accepted", "adopted", "owned" or "taken".
+        """
         with self._ledger.transaction() as transaction:
             job = transaction.job(ticket.job_key)
             run = written_run(transaction, job, ticket.run)
@@ -78,6 +100,9 @@ class Runs:
                 return
             transaction.update("runs", "id", run.id, {"queue_id": queue_id, "attempt": 0, "rank": 0})
             transaction.step(f"job.{how}", job, run=job.run, queue_id=queue_id)
+        # One that was lost by a fault of its own is not done beside others.
+        if self._room is not None and how == "accepted" and not lost_runs(self._ledger, job.job_key):
+            self._room.enter(job, job.run)
 
     def is_done_already(self, job: JobRow) -> bool:
         """Take the result of an earlier run, or of another gateway, where there is a sound one.

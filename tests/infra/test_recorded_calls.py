@@ -291,8 +291,14 @@ def test_job_may_do_what_it_was_seen_to_do_and_nothing_else(
     prefix = f"{stack.deployed.parameters['Prefix']}/jobs/{KEY}/"
     address = f"s3://{stack.bucket}/{prefix}"
     stage(stack, prefix)
+    waiting = f"{stack.deployed.parameters['Prefix']}/waiting/group/"
+    marker = json.dumps({"address": address, "run": 2}).encode()  # its own next run
+    stack.client("s3").put_object(Bucket=stack.bucket, Key=f"{waiting}1", Body=marker)
     program = [sys.executable, "-m", "tests.infra.recorded_calls", str(tmp_path / "calls"), str(PARTS_JOB)]
-    batch = {"AWS_BATCH_JOB_ID": "0123", "IRIS_RUN": "1", "PARTS_LOG": str(tmp_path / "log")}
+    batch = {
+        **{"AWS_BATCH_JOB_ID": "0123", "IRIS_RUN": "1", "PARTS_LOG": str(tmp_path / "log")},
+        **{"IRIS_WAITING": f"s3://{stack.bucket}/{waiting}", "IRIS_TAKE_FOR_S": "60"},
+    }
     done = subprocess.run(
         [*program, address], env={**os.environ, **batch}, cwd=ROOT, capture_output=True, text=True,
         check=False, timeout=DEADLINE_S,

@@ -20,7 +20,13 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from batch_job.contract import EXIT_INTERRUPTED, EXIT_TRANSIENT, RUN_VARIABLE
+from batch_job.contract import (
+    EXIT_INTERRUPTED,
+    EXIT_TRANSIENT,
+    RUN_VARIABLE,
+    TAKE_FOR_VARIABLE,
+    WAITING_VARIABLE,
+)
 from gateway.adapters.errors import Away, OutsideError, Permanent
 from gateway.adapters.queue import JobNews, JobTicket, Lane, Unanswered, Waiting
 
@@ -51,6 +57,8 @@ _NOT_WAITING: Final = {
     **dict.fromkeys(("SUCCEEDED", "FAILED"), Waiting("over", "it waits no longer: Batch has ended it", "")),
 }
 _HIGHEST_PRIORITY: Final = 9999
+TAKE_FOR_S: Final = 900.0
+"""For so long a job takes others that wait: then the queue decides again whose turn it is."""
 _CUT_OFF: Final = (HTTPClientError, IncompleteReadError, SSLError)
 """A connection that broke or was silent; where none came about, botocore says ConnectionError."""
 _NO_TAG_CHARACTER: Final = re.compile(r"[^A-Za-z0-9 _.:/=+@-]")
@@ -137,7 +145,9 @@ class BatchQueue:
             "jobDefinition": lane.job_definition,
             "containerOverrides": {
                 "command": [ticket.address],
-                "environment": [{"name": RUN_VARIABLE, "value": str(ticket.run)}],
+                "environment": [
+                    {"name": name, "value": value} for name, value in self._variables(ticket).items()
+                ],
             },
             "retryStrategy": {"attempts": self._settings.attempts, "evaluateOnExit": RETRIES},
             "timeout": {"attemptDurationSeconds": max(60, round(self._settings.timeout_s))},
@@ -150,6 +160,12 @@ class BatchQueue:
             given["priority"] = str(ticket.priority)
         wish["tags"] = {name: _tag(value) for name, value in given.items() if value}
         return wish
+
+    def _variables(self, ticket: JobTicket) -> dict[str, str]:
+        """What the job finds in its environment."""
+        take_for_s = min(TAKE_FOR_S, self._settings.timeout_s / 2)
+        taking = {WAITING_VARIABLE: ticket.waiting, TAKE_FOR_VARIABLE: f"{take_for_s:g}"}
+        return {RUN_VARIABLE: str(ticket.run), **(taking if ticket.waiting else {})}
 
     def _is_shared(self, queue: str) -> bool:
         """Whether a fair-share policy orders the queue: SubmitJob then wants a share, else refuses it."""
