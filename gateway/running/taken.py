@@ -73,15 +73,14 @@ class TakenRuns:
     def _look_whether_taken(self, each: JobRun) -> None:
         job, run = each.job, each.run
         owner = self._results.owning(job.job_key, run.run)
-        if owner is None or owner.batch_job_id == run.queue_id:
-            return
-        said = self._queue.look([owner.batch_job_id])
-        if not said or (said[0].job_key, said[0].run) == (job.job_key, run.run):
-            return  # submitted twice: the news of that one are followed once the other's tell of its end
-        self._runs.accepted(self._runs.ticket(job, run.run), owner.batch_job_id, "taken")
+        said = self._queue.look([owner.batch_job_id]) if owner is not None else []
+        if owner is None or not said or _is_own(each, said[0]):
+            return  # nobody's; or its own job's, or that of one submitted twice, of which the queue tells
+        if run.queue_id != owner.batch_job_id:
+            self._runs.accepted(self._runs.ticket(job, run.run), owner.batch_job_id, "taken")
+            self._room.leave(job, run.run)
+            self._queue.withdraw(run.queue_id)  # or it finds out itself that there is nothing to be done
         self._news.hear(RunStarted(job.job_key, run.run, attempt=1, queue_id=owner.batch_job_id))
-        self._room.leave(job, run.run)
-        self._queue.withdraw(run.queue_id)  # or it finds out itself that there is nothing to be done
 
     def _look_at_running(self, each: JobRun, said: Mapping[str, JobNews]) -> None:
         job, run = each.job, each.run
@@ -123,7 +122,11 @@ class TakenRuns:
 
 def _is_taken(each: JobRun, said: Mapping[str, JobNews]) -> bool:
     news = said.get(each.run.queue_id)
-    return news is not None and (news.job_key, news.run) != (each.job.job_key, each.run.run)
+    return news is not None and not _is_own(each, news)
+
+
+def _is_own(each: JobRun, news: JobNews) -> bool:
+    return (news.job_key, news.run) == (each.job.job_key, each.run.run)
 
 
 def _end_of_its_process(news: JobNews, owner: Owner | None) -> int | None:

@@ -555,7 +555,7 @@ def test_job_that_is_cancelled_and_retried_at_once_ends_the_first_run_and_not_th
     gateway.wait_for_state(JobState.SEGMENTED)
     first, second = double.jobs()
     double.wait_for(first.job_id, "FAILED")
-    assert second.status == "SUCCEEDED"
+    double.wait_for(second.job_id, "SUCCEEDED")
     gateway.site.wait_for(lambda _: not gateway.run(1).is_open)
     assert (gateway.run(1).queue_id, gateway.run(2).queue_id) == (first.job_id, second.job_id)
 
