@@ -228,7 +228,7 @@ class Killer:
         figures.open_runs.update(job_key for (job_key,) in jobs)
         if not world.is_listening:
             open_now.append(STARTING)
-        if any((world.data_dir / "incoming").iterdir()):
+        if any((world.data_dir / "incoming").rglob("*.part")):
             open_now.append(WRITING)
         figures.kills.update(open_now or [NOTHING])
 
