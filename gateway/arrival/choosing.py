@@ -12,11 +12,18 @@ from .selection import Rank, ranked, same_scan
 
 @dataclass(frozen=True)
 class Choosing:
-    """What is known and found while volumes are chosen for one task."""
+    """What is known and found while volumes are chosen for one task.
+
+    Parameters
+    ----------
+    nobody_waits
+        Nobody sent the study: its images lay here when the ledger was made anew.
+    """
 
     earlier: Earlier
     slots: Slots
     given_up: list[GivenUp]
+    nobody_waits: bool
 
 
 def order_of(scan: Sequence[Candidate]) -> list[tuple[Candidate, Rank]]:

@@ -16,7 +16,7 @@ from gateway.config import Rule
 from gateway.files.kept import FilesLost, is_lost, lost_files
 from gateway.identity import EngineIdentity, SiteSecret, volume_digest
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, decided_volumes
-from gateway.ledger.instances import current_instances
+from gateway.ledger.instances import FOUND_AT_START, current_instances
 from gateway.ledger.records import InstanceRow, JobRow, StudyRow
 from gateway.ledger.slots import GivenUp
 from gateway.ledger.store import Ledger
@@ -35,7 +35,8 @@ from .rules import CompiledRule
 from .selection import why_never
 
 BEHIND_LIVE: Final = 1_000_000_000
-"""So much is taken off the priority of what was backfilled: every live job comes first, in every step."""
+"""So much is taken off the priority of what was backfilled, or lay here when the ledger was made anew: every
+live job comes first, in every step."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,10 @@ class Planner:
                     candidate.choice = choice
         jobs: list[PlannedJob] = []
         given_up: list[GivenUp] = []
+        is_asked_for = study.evidence is not None or study.complete_requested
+        nobody_waits = not is_asked_for and all(row.sender == FOUND_AT_START for row in rows)
         for task in dict.fromkeys(rule.task for rule in self._rules):
-            choosing = Choosing(earlier, Slots.of(task, candidates, earlier), given_up)
+            choosing = Choosing(earlier, Slots.of(task, candidates, earlier), given_up, nobody_waits)
             jobs += self._choose(task, candidates, choosing)
         if removed:
             self._deal_with_removed(removed, earlier, jobs, decided)
@@ -254,6 +257,7 @@ class Planner:
 
     def _job(self, rule: TaskRule, candidate: Candidate, choosing: Choosing) -> PlannedJob:
         volume, options = candidate.volume, rule.rule.options
+        is_behind = candidate.is_backfilled or (choosing.nobody_waits and not candidate.is_wished)
         gaps = [finding.sentence for finding in volume.findings if finding.code == "gap"]
         key = choosing.earlier.job_of(candidate, rule.task, options, self._engine.name)
         if not key or candidate.is_wished:  # a person who asks for it gets what is installed now
@@ -266,7 +270,7 @@ class Planner:
             task=rule.task,
             options=dict(options),
             engine=self._engine.name,
-            priority=rule.rule.priority - (BEHIND_LIVE if candidate.is_backfilled else 0),
+            priority=rule.rule.priority - (BEHIND_LIVE if is_behind else 0),
             instance_uids=candidate.names,
             send_to=rule.send_to,
             outputs=rule.outputs,

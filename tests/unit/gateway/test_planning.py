@@ -14,10 +14,12 @@ from pydicom.uid import BasicTextSRStorage
 from converter.derived_multiframe import write_multiframe
 from converter.derived_series import MadeUpStudy, SliceStack
 from converter.series import read_header
+from gateway.arrival.planning import BEHIND_LIVE
 from gateway.config import Rule
 from gateway.files.kept import FilesLost
 from gateway.files.workplace import Workplace
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan
+from gateway.ledger.instances import FOUND_AT_START
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.work import cancel
 from gateway.workers.attempts import CannotGoOn
@@ -35,6 +37,18 @@ def _only(made: StudyPlan) -> PlannedJob:
 def _why(made: StudyPlan) -> dict[str, str]:
     """Series number to the reason."""
     return {volume.series_uid.rpartition(".")[2]: volume.why for volume in made.volumes}
+
+
+def test_study_that_lay_here_before_the_ledger_did_comes_after_live_ones_until_its_sender_comes_back(
+    shelve: Shelve, plan: Plan, book
+) -> None:
+    shelve(count=12)
+    assert _only(plan()).priority == 0
+    with book.ledger.transaction() as transaction:
+        transaction.execute("UPDATE instances SET sender = ?", (FOUND_AT_START,))
+    assert _only(plan()).priority == -BEHIND_LIVE
+    book.close_association()
+    assert _only(plan()).priority == 0
 
 
 # -- one series -------------------------------------------------------------------------------------------
