@@ -182,10 +182,10 @@ class EngineFacts(_Facts):
             raise ContractError(f'{self.name} has no task "{printable(name)}"; it has: {there}')
         return self.tasks[name]
 
-    def completed(self, name: str, task: TaskFacts, *, weights: str) -> Self:
-        """The facts with the one task of a model of one's own; `ContractError` where they do not fit."""
-        more = {"completed_by": "", "default_task": name, "tasks": {name: task}, "weights": weights}
-        return type(self).model_validate({**dict(self), **more})
+    def completed(self, name: str, task: TaskFacts, **more: Any) -> Self:
+        """The facts with the one task of a model of one's own, and more that it says."""
+        own = {"completed_by": "", "default_task": name, "tasks": {name: task}, **more}
+        return type(self).model_validate({**dict(self), **own})
 
 
 @cache

@@ -4,21 +4,25 @@ Dataset501_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres/
     dataset.json          labels and channels
     plans.json            spacing, patch, how images are read
     fold_0/checkpoint_final.pth, fold_1/...
+    labels.csv            not nnU-Net's: other names for its labels, and codes (`label_table`)
 """
 
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from batch_job.refusals import ModelError
+from batch_job.refusals import ContractError, ModelError
 
-from . import EngineFacts, TaskFacts
+from . import EngineFacts, StructureCodes, TaskFacts
+from .label_table import LabelTable, read_label_table
 from .settings import EngineSettings
 
 CHECKPOINT: Final = "checkpoint_final.pth"
+TABLE: Final = "labels.csv"
 READERS: Final = ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")
 """Those of nnU-Net's ways to read images that know where a voxel lies."""
 NO_LABELS: Final = ("background", "ignore")
@@ -34,7 +38,9 @@ class TrainedModel:
     """`Dataset501_Liver`."""
     channel: str
     """What its one channel is called."""
-    labels: dict[int, str]
+    labels: Mapping[int, str]
+    codes: Mapping[str, StructureCodes]
+    """Of structures by name, where `labels.csv` says some."""
     spacing_mm: tuple[float, ...]
     """Of its networks' voxels, in their order of axes; two numbers where they see slices."""
     patch: tuple[int, ...]
@@ -48,8 +54,9 @@ class TrainedModel:
     def digest(self) -> str:
         """Tells models apart: of its two files and what its checkpoints say of their parts."""
         digest = hashlib.sha256()
-        for name in ("dataset.json", "plans.json"):
-            digest.update((self.folder / name).read_bytes())
+        for path in (self.folder / name for name in ("dataset.json", "plans.json", TABLE)):
+            if path.exists():
+                digest.update(path.read_bytes())
         for path in self.checkpoints:
             digest.update(path.parent.name.encode() + checkpoint_digest(path))
         return digest.hexdigest()
@@ -70,13 +77,15 @@ def read_model(folder: Path) -> TrainedModel:
     """
     dataset, plans = (_record(folder, name) for name in ("dataset.json", "plans.json"))
     try:
+        table = _table(folder, _labels(dataset["labels"]))
         configuration = _configuration(plans, folder.name.split("__")[-1])
         channels = dataset.get("channel_names") or dataset["modality"]
         model = TrainedModel(
             folder=folder,
             dataset=str(plans["dataset_name"]),
             channel=str(next(iter(channels.values()))),
-            labels=_labels(dataset["labels"]),
+            labels=table.names,
+            codes=table.codes,
             spacing_mm=tuple(map(float, configuration["spacing"])),
             patch=tuple(map(int, configuration["patch_size"])),
             axes=tuple(map(int, plans["transpose_forward"])),
@@ -112,7 +121,8 @@ def complete(facts: EngineFacts, settings: EngineSettings) -> EngineFacts:
             f'modality is empty, and the model\'s channel "{model.channel}" does not say it; set it to "MR"'
         )
     task = settings.task or model.dataset
-    return facts.completed(task, TaskFacts(modality=modality, labels=model.labels), weights=model.weights)
+    own = TaskFacts(modality=modality, labels=dict(model.labels))
+    return facts.completed(task, own, weights=model.weights, structures=model.codes)
 
 
 def checkpoint_digest(path: Path) -> bytes:
@@ -141,6 +151,20 @@ def _configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:
     own = plans["configurations"][name]
     parent = own.get("inherits_from")
     return {**_configuration(plans, parent), **own} if parent else dict(own)
+
+
+def _table(folder: Path, labels: dict[int, str]) -> LabelTable:
+    """The names and codes of the table in the folder; the model's own names where there is none."""
+    path = folder / TABLE
+    if not path.exists():
+        return LabelTable(labels, {})
+    try:
+        table = read_label_table(path)
+    except ContractError as error:
+        raise ModelError(f"model: in {folder}: {error}") from None
+    if table.names.keys() != labels.keys():
+        raise ModelError(f"model: {TABLE} in {folder} names other values than its dataset.json")
+    return table
 
 
 def _labels(said: dict[str, Any]) -> dict[int, str]:

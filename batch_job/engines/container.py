@@ -18,10 +18,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from batch_job.catalogue.label_table import read_label_table
 from batch_job.contract import (
     EXIT_BAD_INPUT,
     EXIT_NOT_SET_UP,
     EXIT_TRANSIENT,
+    ContractError,
     EngineInfo,
     EngineSettings,
     ModelError,
@@ -30,7 +32,6 @@ from batch_job.contract import (
 )
 from batch_job.errors import BadInput, ComeBackLater, NotSetUp, WrongResult
 from batch_job.image import Image
-from batch_job.label_table import read_label_table
 
 from . import Segmented, Work
 from .container_call import Call, call_of, check_call
@@ -82,7 +83,10 @@ class Container:
         if labels_file is None or table_file is None:
             labels_file, table_file = _left_by_the_program(work)
             notes = _keep(work, labels_file, table_file)
-        table = read_label_table(table_file)
+        try:
+            table = read_label_table(table_file)
+        except ContractError as error:
+            raise WrongResult(f"the program's {error}") from None
         labels = _on_the_grid(labels_file, work.image)
         work.on_progress(1.0, "done")
         return Segmented(labels, table.names, notes=tuple(notes), codes=table.codes)

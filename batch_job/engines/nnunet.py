@@ -98,7 +98,7 @@ class NnUnet:
             notes = _keep(work, path)
         labels = _on_the_grid(path, work.image)
         work.on_progress(1.0, "done")
-        return Segmented(labels, model.labels, notes=tuple(notes))
+        return Segmented(labels, model.labels, notes=tuple(notes), codes=model.codes)
 
     def _predicted(self, work: Work, model: TrainedModel) -> Path:
         """The label map's file, as the model's reader writes it."""

@@ -14,12 +14,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from batch_job.catalogue.label_table import read_label_table
 from batch_job.contract import ContractError, EngineSettings, ModelError, engine_facts
 from batch_job.engines import NoCheckpoints, Segmented, Work, load_engine
 from batch_job.engines.container import Container
 from batch_job.errors import BadInput, ComeBackLater, NotSetUp, WrongResult
 from batch_job.image import read_image
-from batch_job.label_table import read_label_table
 from batch_job.reference import write_reference
 from gateway.config import ConfigError, load_config
 from tests.own_engines import as_variables, write_program
@@ -107,6 +107,7 @@ def test_label_map_that_is_none_of_the_image_is_a_defect(
         ("exit 1", WrongResult, "ended with 1; what it says stands above in the job's log"),
         ("true", WrongResult, r"left no labels\.nii\.gz"),
         ('cp "$1" "$2/labels.nii.gz"', WrongResult, r"left no labels\.csv"),
+        ('cp "$1" "$2/labels.nii.gz"; echo x >$2/labels.csv', WrongResult, r"program's labels\.csv names no"),
         (f"printf '{TABLE}' >$2/labels.csv; echo x >$2/labels.nii.gz", WrongResult, "is no NIfTI file"),
     ],
 )
@@ -152,7 +153,7 @@ def test_table_of_labels_that_is_none_is_refused_by_its_line(
 ) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(text)
-    with pytest.raises(WrongResult, match=sentence):
+    with pytest.raises(ContractError, match=sentence):
         read_label_table(path)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from batch_job.catalogue.trained_model import read_model
 from batch_job.contract import ContractError, EngineSettings, ModelError, engine_facts
 from gateway.config import ConfigError, load_config
 
@@ -53,13 +54,28 @@ def test_engine_finds_what_its_model_was_trained_for(write: Write) -> None:
 
 
 def test_other_weights_are_another_identity(write: Write, tmp_path: Path) -> None:
-    from batch_job.catalogue.trained_model import read_model
-
     folder = write()
     before = read_model(folder).weights
     (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"other weights")
     assert read_model(folder).weights != before
     assert before.startswith("Dataset501_Liver ")
+
+
+def test_table_in_the_folder_has_other_names_and_codes(write: Write) -> None:
+    folder = write()
+    before = read_model(folder).weights
+    table = folder / "labels.csv"
+    table.write_text("value,name,category,type\n2,x,49755003 Abnormal,27925004 Nodule\n1,liver\n")
+    facts = engine_facts("nnunet", EngineSettings(model=str(folder)))
+    assert facts.task("Dataset501_Liver").labels == {1: "liver", 2: "x"}
+    assert facts.structures["x"].type == ("27925004", "Nodule")
+    assert read_model(folder).weights != before
+    table.write_text("value,name\n1,liver\n")
+    with pytest.raises(ModelError, match=r"labels\.csv in .* names other values than its dataset\.json"):
+        read_model(folder)
+    table.write_text("value,name\nx,liver\n")
+    with pytest.raises(ModelError, match=r"line 2: a value from 1 to 255"):
+        read_model(folder)
 
 
 @pytest.mark.parametrize(

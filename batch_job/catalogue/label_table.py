@@ -18,9 +18,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from .contract import StructureCodes
-from .errors import WrongResult
-from .refusals import reasons_in
+from batch_job.refusals import ContractError, reasons_in
+
+from . import StructureCodes
 
 CODES: Final = ("category", "type", "type_modifier", "region", "region_modifier")
 MOST_LABELS: Final = 255
@@ -39,7 +39,7 @@ def read_label_table(path: Path) -> LabelTable:
 
     Raises
     ------
-    WrongResult
+    ContractError
         It is not as it must be; the text says in which line.
     """
     names: dict[int, str] = {}
@@ -49,24 +49,24 @@ def read_label_table(path: Path) -> LabelTable:
             for number, row in enumerate(csv.DictReader(stream), 2):
                 value, name, coded = _label(row, number)
                 if value in names or name in names.values():
-                    raise WrongResult(
+                    raise ContractError(
                         f"{path.name}, line {number}: a value or a name that stands there before"
                     )
                 names[value] = name
                 if coded is not None:
                     codes[name] = coded
     except (UnicodeDecodeError, csv.Error):
-        raise WrongResult(f"{path.name} is no CSV in UTF-8") from None
+        raise ContractError(f"{path.name} is no CSV in UTF-8") from None
     if not names:
-        raise WrongResult(f"{path.name} names no value; its first line is value,name")
-    return LabelTable(names, codes)
+        raise ContractError(f"{path.name} names no value; its first line is value,name")
+    return LabelTable(dict(sorted(names.items())), codes)
 
 
 def _label(row: Mapping[str | None, str | None], number: int) -> tuple[int, str, StructureCodes | None]:
     value, name = (row.get("value") or "").strip(), (row.get("name") or "").strip()
     where = f"the table of labels, line {number}"
     if not value.isdecimal() or not 1 <= int(value) <= MOST_LABELS or not name:
-        raise WrongResult(f"{where}: a value from 1 to {MOST_LABELS} and a name are needed")
+        raise ContractError(f"{where}: a value from 1 to {MOST_LABELS} and a name are needed")
     said = {column: text for column in CODES if (text := (row.get(column) or "").strip())}
     if not said:
         return int(value), name, None
@@ -75,7 +75,7 @@ def _label(row: Mapping[str | None, str | None], number: int) -> tuple[int, str,
         pairs = {column: tuple(text.split(maxsplit=1)) for column, text in said.items()}
         return int(value), name, StructureCodes.model_validate({**pairs, "rgb": colour})
     except ValidationError as error:
-        raise WrongResult(f"{where}: {reasons_in(error)}") from None
+        raise ContractError(f"{where}: {reasons_in(error)}") from None
 
 
 def _colour(name: str) -> list[int]:
