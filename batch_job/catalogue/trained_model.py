@@ -147,7 +147,18 @@ def _record(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:
-    """A configuration of the plans, with what it takes from the one that it inherits from."""
+    """A configuration of the plans, with what it takes from the one that it inherits from.
+
+    Raises
+    ------
+    ModelError
+    """
+    if name not in plans["configurations"]:
+        there = ", ".join(plans["configurations"])
+        raise ModelError(
+            f"model: the folder's name must end with a configuration of its plans ({there}), as in"
+            " nnUNetTrainer__nnUNetPlans__3d_fullres"
+        )
     own = plans["configurations"][name]
     parent = own.get("inherits_from")
     return {**_configuration(plans, parent), **own} if parent else dict(own)

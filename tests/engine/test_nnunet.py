@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from batch_job.contract import EngineSettings, canonical_options, engine_facts
 from batch_job.engines import Work
 from batch_job.engines.nnunet import NnUnet
-from batch_job.errors import NotSetUp
+from batch_job.errors import BadInput, NotSetUp
 from batch_job.image import read_image
 
 NAMES = list(OWN_HU)
@@ -117,3 +117,17 @@ def test_weights_that_cannot_be_loaded_are_told_by_their_folder(
     monkeypatch.setenv("IRIS_ENGINE__MODEL", str(copy))
     with pytest.raises(NotSetUp, match=r"cannot load its weights"):
         segment(NnUnet(), quarter)
+
+
+def test_image_whose_axes_lean_is_bad_input_where_the_models_reader_cannot_say_it(
+    segment: Segment, quarter: Path, tmp_path: Path
+) -> None:
+    source = nib.load(quarter)
+    leaning = source.affine.copy()
+    leaning[0, 2] += 1.0
+    image = nib.Nifti1Image(np.asanyarray(source.dataobj), leaning)
+    image.set_sform(leaning, 1)
+    image.set_qform(None, 0)
+    nib.save(image, tmp_path / "leaning.nii.gz")
+    with pytest.raises(BadInput, match="not at right angles"):
+        segment(NnUnet(), tmp_path / "leaning.nii.gz")

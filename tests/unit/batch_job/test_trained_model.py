@@ -89,7 +89,10 @@ def test_table_in_the_folder_has_other_names_and_codes(write: Write) -> None:
         ({"dataset": {"channel_names": {"0": "MRI"}}}, 'channel "MRI" does not say it; set it to "MR"'),
         ({"plans": {"image_reader_writer": "Tiff3DIO"}}, "does not say where a voxel lies"),
         ({"configuration": "3d_cascade"}, "second stage of a cascade"),
-        ({"configuration": "3d_none"}, "is not as nnU-Net 2 writes it"),
+        (
+            {"configuration": "3d_none"},
+            "folder's name must end with a configuration of its plans (3d",
+        ),
     ],
 )
 def test_model_that_cannot_be_run_is_refused_with_the_reason(
