@@ -117,12 +117,12 @@ format: $(VENV)/.installed-dev  ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 
 constraints: $(TOOLS)/.installed  ## Resolve the pins anew, for every Python that we support
-	$(PIN) 'make constraints' --upgrade --universal --python-version 3.11 --extra aws --extra dev pyproject.toml \
-		--output-file constraints.txt
+	$(PIN) 'make constraints' --upgrade --universal --fork-strategy fewest --python-version 3.11 --extra aws --extra dev \
+		pyproject.toml --output-file constraints.txt
 
 constraints-engine: $(TOOLS)/.installed  ## The same for the engine, and for torch with CUDA
-	echo $(ENGINE_ROOTS) torch | tr ' ' '\n' | $(PIN) '' --upgrade --no-header --constraint container/constraints-cpu.txt \
-		--python-version 3.11 --python-platform x86_64-manylinux_2_28 - \
+	echo $(ENGINE_ROOTS) torch | tr ' ' '\n' | $(PIN) '' --upgrade --no-header --constraint constraints.txt \
+		--constraint container/constraints-cpu.txt --python-version 3.11 --python-platform x86_64-manylinux_2_28 - \
 		| $(NAMES) | grep -Ev '$(TORCH_FAMILY)' \
 		| $(PIN) 'make constraints-engine' --universal --python-version 3.11 --no-deps - --output-file constraints-engine.txt
 	echo $(TORCH_WITH_CUDA) | $(PIN) '' --upgrade --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 - \
