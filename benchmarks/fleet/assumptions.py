@@ -54,8 +54,8 @@ class Settings:
     ----------
     machines
         At most so many at once (`MaxvCpus` / 4).
-    takes
-        A run that is done takes the next one that waits (docs/aws.md); else each has a container.
+    takes_for_s
+        For so long a run that is done takes the next one that waits (docs/aws.md); 0: each has a container.
     stays_s
         How long a machine without work is kept that had some (`ScaleDownDelayMinutes`).
     unused_s
@@ -74,7 +74,7 @@ class Settings:
 
     name: str
     machines: int = 4
-    takes: bool = True
+    takes_for_s: float = 900.0
     stays_s: float = 1200.0
     unused_s: float = 120.0
     gather_s: float = 0.0
@@ -91,7 +91,7 @@ the real networks' 86 TFLOP. `load_s`: imports and networks, measured 5 to 7 s, 
 AIMED_AT: Final = replace(MEASURED, segment_s=4.4)
 """The same with an engine that adds one second to the networks."""
 
-TODAY: Final = Settings("one study a container, machines stay 20 min", takes=False)
+TODAY: Final = Settings("one study a container, machines stay 20 min", takes_for_s=0.0)
 TAKERS: Final = Settings("takers, machines stay 20 min")
 ONE_MACHINE: Final = Settings("takers, one machine, given back at once", machines=1, stays_s=120.0)
 HOURLY: Final = replace(ONE_MACHINE, name="the same, machines every hour", gather_s=3600.0)

@@ -176,13 +176,14 @@ class _Fleet:
         """One process: a study, and where it takes more, those that wait, each beside the one before."""
         self.outcome.containers += 1
         begun_s = self.now_s
+        takes_until_s = begun_s + self.settings.takes_for_s
         yield self.environment.timeout(self.settings.dispatch_s + in_hand[0].stages.load_s)
         ready_s = self.now_s + in_hand[0].stages.before_s
         free_s = 0.0
         while in_hand:
             study = in_hand[0]
             yield self.environment.timeout(max(0.0, ready_s - self.now_s))
-            coming = self._next() if self.settings.takes else None
+            coming = self._next() if self.now_s < takes_until_s else None
             if coming is not None:
                 in_hand.append(coming)
                 ready_s = self.now_s + coming.stages.before_s
@@ -196,7 +197,7 @@ class _Fleet:
             in_hand.remove(study)
             if not in_hand:
                 yield self.environment.timeout(study.stages.behind_s)
-                if self.settings.takes and (late := self._next()) is not None:
+                if self.now_s < takes_until_s and (late := self._next()) is not None:
                     in_hand.append(late)
                     ready_s = self.now_s + late.stages.before_s
 

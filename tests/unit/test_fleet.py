@@ -40,7 +40,7 @@ def test_study_alone_pays_the_start_itself_and_what_the_machine_waits() -> None:
 
 
 def test_one_study_a_container_loads_for_each() -> None:
-    found = outcome(backlog(3), replace(CALM, takes=False))
+    found = outcome(backlog(3), replace(CALM, takes_for_s=0.0))
     assert done(found) == [100.0, 140.0, 180.0]
     assert (found.containers, found.machine_s) == (3, 280.0)
 
@@ -49,6 +49,12 @@ def test_taker_loads_once_and_reads_and_saves_beside() -> None:
     found = outcome(backlog(3), CALM)
     assert done(found) == [100.0, 120.0, 140.0]
     assert (found.containers, found.machine_s) == (1, 240.0)
+
+
+def test_taker_makes_room_for_another_process_when_it_has_gone_on_for_long_enough() -> None:
+    found = outcome(backlog(3), replace(CALM, takes_for_s=30.0))
+    assert done(found) == [100.0, 120.0, 160.0]
+    assert found.containers == 2
 
 
 def test_taker_whose_saving_takes_longest_goes_at_its_pace() -> None:

@@ -14,7 +14,7 @@ from tests.quick_start import JOB, quick_python
 QUICK_JOB = Path(__file__).parents[2] / "doubles" / "quick_job.py"
 MACHINES = 2
 LIKE_THE_DOUBLE = Settings(
-    "the double", machines=MACHINES, takes=False, stays_s=0.0, unused_s=0.0, start_s=0.0, dispatch_s=0.0,
+    "the double", machines=MACHINES, takes_for_s=0.0, stays_s=0.0, unused_s=0.0, start_s=0.0, dispatch_s=0.0,
     interruptions_per_hour=0,
 )  # fmt: skip
 

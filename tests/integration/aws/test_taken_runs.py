@@ -263,6 +263,30 @@ def test_thirty_runs_at_once_on_two_machines(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("number", range(1, 31))
+def test_process_killed_before_any_request_that_changes_something_leaves_each_run_to_be_done_once(
+    many: Many,
+    held: Path,
+    eventually: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    number: int,
+) -> None:
+    held.touch()
+    monkeypatch.setenv("KILLED_AT", str(number))
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
+    keys = [many.stage() for _ in range(3)]
+    with gateway_of(many):
+        eventually(lambda: is_done(many, segmented=3), timeout_s=120)
+    assert (tmp_path / "killed").exists()
+    assert len(many.names("/manifest.json")) == 3
+    results = Counter(name.split("/")[2] for name in many.names("/labels.nii.gz"))
+    assert set(results) == set(keys)
+    assert sum(results.values()) <= 5  # what was cut off between its labels and its manifest is done again
+    assert many.names("/waiting/") == []
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(5))
 def test_thirty_runs_with_machines_taken_away_at_any_time_are_all_done(
     many: Many, eventually: Callable[..., None], seed: int
