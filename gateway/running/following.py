@@ -6,7 +6,6 @@ one that waited too long to the fallback queue, keeps our claims alive, and ends
 Each duty has its own interval; what fails because nobody answers is tried again with it.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,7 +26,7 @@ from .claims import Claims
 from .complaints import ON_THE_WAY, Complaints
 from .duty import Duty, for_each
 from .fallback import FallbackQueue
-from .hanging import Hanging
+from .hanging import Hanging, Stillness
 from .machine_waits import MachineWaits
 from .news import RunNews
 from .outcomes import Outcomes
@@ -54,15 +53,6 @@ class Intervals:
     """Also how long a run may wait before it is explained."""
     unseen_s: float = 60.0
     """How long a run whose submission was not answered may stay unseen before it is submitted again."""
-
-
-@dataclass(frozen=True)
-class _Further:
-    """What a run said last of how far it is, with its attempt, and since when, by the monotonic clock."""
-
-    queue_id: str
-    said: tuple[int, bytes | None]
-    since: float
 
 
 class Following(Worker):
@@ -100,7 +90,7 @@ class Following(Worker):
         self._taken = taken
         self._waits = Waits()
         self._without_a_machine = MachineWaits(ledger, queue, fallback, self._waits, intervals.explain_s)
-        self._further: dict[int, _Further] = {}
+        self._stillness = Stillness()
         self._end = Duty("end", intervals.end_s, self._end_the_unwanted)
         self._find = Duty("find", intervals.find_s, self._find_the_unanswered)
         self._duties = (
@@ -197,15 +187,13 @@ class Following(Worker):
 
     def _read_progress(self) -> None:
         running = [each for each in self._wanted() if each.job.state is JobState.RUNNING]
-        self._further = {
-            run.id: self._further[run.id] for run in (each.run for each in running) if run.id in self._further
-        }
+        self._stillness.keep(each.run for each in running)
         self._each(running, self._read_progress_of)
 
     def _read_progress_of(self, each: JobRun) -> None:
         job, run = each.job, each.run
         content = self._objects.get(job_object(job.job_key, PROGRESS_NAME))
-        still_s = self._still_s(run, content)
+        still_s = self._stillness.lasts_s(run, content)
         if not run.followed and self._hanging.is_to_end(job, still_s=still_s):
             self._queue.cancel(job.job_key, run.queue_id, run.run)
         try:
@@ -216,15 +204,6 @@ class Following(Worker):
         if progress is not None:
             stage, fraction = progress.stage, progress.fraction
             self._news.hear(RunProgressed(job.job_key, run.run, stage, fraction, attempt=run.attempt))
-
-    def _still_s(self, run: RunRow, content: bytes | None) -> float:
-        """How long a run has said the same of its progress, and every other of the same process, too."""
-        said = run.attempt, content
-        before = self._further.get(run.id)
-        if before is None or said != before.said:
-            self._further[run.id] = _Further(run.queue_id, said, time.monotonic())
-        process = [each.since for each in self._further.values() if each.queue_id == run.queue_id]
-        return time.monotonic() - max(process)
 
     def _renew_claims(self) -> None:
         self._each([each for each in self._wanted() if not each.run.followed], self._is_ours)

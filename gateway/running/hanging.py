@@ -4,11 +4,13 @@ How long a run goes on, and how long it stands still, is measured by the monoton
 gateway that was restarted begins to count anew.
 """
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import structlog
 
-from gateway.ledger.records import JobRow
+from gateway.ledger.records import JobRow, RunRow
 from gateway.ledger.runs import newer_run
 from gateway.ledger.store import Ledger
 
@@ -24,6 +26,53 @@ class Limits:
 
     timeout_s: float = 0.0
     stall_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Further:
+    """What a run of a process said last of how far it is, in which attempt, and since when."""
+
+    queue_id: str
+    said: tuple[int, bytes | None]
+    since: float
+
+
+class Stillness:
+    """How long runs have said the same of their progress, by the monotonic clock.
+
+    A process that took a run gets further as long as any of its runs does: what it reads early waits for what
+    it computes.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._further: dict[int, _Further] = {}
+
+    def keep(self, runs: Iterable[RunRow]) -> None:
+        """Forget all but these; a process of which one is over has got further."""
+        ids = {run.id for run in runs}
+        moved = {each.queue_id for key, each in self._further.items() if key not in ids}
+        now = self._monotonic()
+        self._further = {
+            key: replace(each, since=now) if each.queue_id in moved else each
+            for key, each in self._further.items()
+            if key in ids
+        }
+
+    def lasts_s(self, run: RunRow, content: bytes | None) -> float:
+        """For how long this run, and every other of the same process, has got no further.
+
+        Parameters
+        ----------
+        content
+            What it says of its progress now; None: nothing yet.
+        """
+        said = run.attempt, content
+        before = self._further.get(run.id)
+        if before is None or said != before.said:
+            self._further[run.id] = _Further(run.queue_id, said, self._monotonic())
+        process = [each.since for each in self._further.values() if each.queue_id == run.queue_id]
+        return self._monotonic() - max(process)
 
 
 class Hanging:
