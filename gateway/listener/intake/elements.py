@@ -15,10 +15,14 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 from pydicom.valuerep import STANDARD_VR
 
+from .limited_reads import too_many
 from .refusals import Damaged
 
 DEEPEST: Final = 8
 """Sequences in sequences; functional groups (PS3.3 C.7.6.16) need five."""
+MOST_ITEMS: Final = 1_000_000
+"""In all sequences together; those in others count again. An enhanced object of 10,000 frames has 100,000."""
+_ITEM: Final = b"\xfe\xff\x00\xe0"
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 _KNOWN: Final = frozenset({None, *STANDARD_VR})
 _MAY_BE_A_SEQUENCE: Final = (None, "UN")  # implicit VR, PS3.5 6.2.2
@@ -39,7 +43,7 @@ def check_elements(header: Dataset, size_bytes: int, *, is_read_again: bool) -> 
     for element in list(header.values()):
         if isinstance(element, RawDataElement):
             _check_is_whole(element, size_bytes)
-    _check_kinds(header, DEEPEST, is_read_again)
+    _check_kinds(header, DEEPEST, is_read_again, [MOST_ITEMS])
 
 
 def _check_is_whole(element: RawDataElement, size_bytes: int) -> None:
@@ -52,7 +56,8 @@ def _check_is_whole(element: RawDataElement, size_bytes: int) -> None:
         raise Damaged("cut_short", "the object ends in the middle of an attribute; send it again")
 
 
-def _check_kinds(dataset: Dataset, levels_left: int, is_read_again: bool) -> None:
+def _check_kinds(dataset: Dataset, levels_left: int, is_read_again: bool, items_left: list[int]) -> None:
+    """Look at all of it; `items_left` is one number, of the whole header."""
     for element in list(dataset.values()):
         if isinstance(element, RawDataElement) and element.VR not in _KNOWN:
             raise Damaged(
@@ -69,8 +74,21 @@ def _check_kinds(dataset: Dataset, levels_left: int, is_read_again: bool) -> Non
                     f"its sequences lie more than {DEEPEST} deep; correct it at the sender and send it again",
                 )
             return
+        _check_number(dataset, element.tag, items_left)
         for item in _items(dataset, element.tag):
-            _check_kinds(item, levels_left - 1, is_read_again)
+            _check_kinds(item, levels_left - 1, is_read_again, items_left)
+
+
+def _check_number(dataset: Dataset, tag: BaseTag, items_left: list[int]) -> None:
+    """Refuse a sequence that was not parsed yet, and would become too many items."""
+    try:
+        element: object = dataset.get_item(tag)  # with what was left in the file
+    except Exception:  # whatever a parser raises on bytes from outside
+        raise _unreadable(tag) from None
+    if isinstance(element, RawDataElement):
+        items_left[0] -= (element.value or b"").count(_ITEM)
+        if items_left[0] < 0:
+            raise too_many()
 
 
 def _is_sequence(element: RawDataElement | DataElement) -> bool:
@@ -90,7 +108,11 @@ def _items(dataset: Dataset, tag: BaseTag) -> Sequence[Dataset]:
         element = dataset[tag]
         return list(element.value) if element.VR == "SQ" else []
     except Exception:  # whatever a parser raises on bytes from outside
-        raise Damaged(
-            "unreadable_sequence",
-            f"the sequence {tag} cannot be parsed; correct it at the sender and send it again",
-        ) from None
+        raise _unreadable(tag) from None
+
+
+def _unreadable(tag: BaseTag) -> Damaged:
+    return Damaged(
+        "unreadable_sequence",
+        f"the sequence {tag} cannot be parsed; correct it at the sender and send it again",
+    )

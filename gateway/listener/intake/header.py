@@ -26,6 +26,7 @@ from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 
 from .attributes import geometry_digest, header_text, identifying
 from .elements import check_elements
+from .limited_reads import LimitedReads
 from .pixels import (
     ELEMENT_HEADER_BYTES,
     IMAGES_OF_USE,
@@ -122,7 +123,8 @@ def read_instance(path: Path) -> ReadInstance:
         Parsable, but with UIDs that are none, an unreadable geometry, or cut short.
     OSError
     """
-    with path.open("rb") as stream:
+    with path.open("rb") as file:
+        stream = cast(BinaryIO, LimitedReads(file))
         parsed = parse(stream)
         dataset_at, pixels_at, size_bytes = parsed.dataset_at, parsed.pixels_at, _size_of(stream)
         # A deflated data set hides where its pixels begin: its digest stands for both parts.
@@ -201,7 +203,7 @@ def _parsed(stream: BinaryIO, dataset_at: int) -> tuple[Dataset, int | None]:
             stream.seek(0)
             return _parse(stream, lambda: dcmread(stream, stop_before_pixels=True, defer_size=_DEFER_BYTES))
         with tempfile.NamedTemporaryFile() as temporary:
-            plain = cast(BinaryIO, temporary)
+            plain = cast(BinaryIO, LimitedReads(cast(BinaryIO, temporary)))
             _inflate(stream, dataset_at, plain)
             header, pixels_at = _parse(plain, lambda: _read_inflated(plain, _file_meta(stream)))
             _check_pixels(plain, pixels_at, header, ExplicitVRLittleEndian)
@@ -235,6 +237,8 @@ def _parse(stream: BinaryIO, read: Callable[[], Dataset]) -> tuple[Dataset, int 
         header = read()
         at = stream.tell()
         _ = header.file_meta.TransferSyntaxUID
+    except NotReadable:
+        raise
     except Exception:  # whatever a parser raises on bytes from outside
         raise _not_dicom() from None
     if len(header) == 0:
