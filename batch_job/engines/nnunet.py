@@ -36,6 +36,8 @@ PREDICTED: Final = 0.9
 
 BASE_BYTES: Final = 1_200_000_000
 """Python, torch and nnU-Net."""
+BYTES_A_VOXEL: Final = 12
+"""The image as it is read and as it is given to the networks, in 32 bits each, and its labels."""
 BYTES_A_LOGIT: Final = 8
 """For each class and voxel: of the network's grid in 16 and in 32 bits, of the image's in 32."""
 BYTES_A_PATCH_VOXEL: Final = 640
@@ -145,7 +147,8 @@ def _size(image: Image, model: TrainedModel) -> ImageSize:
     patch = math.prod(model.patch)
     seen = max(math.prod(resampled), patch) + image.values.size
     logits = BYTES_A_LOGIT * (len(model.labels) + 1) * seen
-    return ImageSize(image.values.size, BASE_BYTES + logits + BYTES_A_PATCH_VOXEL * patch)
+    of_image = image.values.nbytes + BYTES_A_VOXEL * image.values.size
+    return ImageSize(image.values.size, BASE_BYTES + of_image + logits + BYTES_A_PATCH_VOXEL * patch)
 
 
 def _load(model: TrainedModel, *, mirroring: bool) -> Any:

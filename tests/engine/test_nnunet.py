@@ -12,6 +12,8 @@ from bands import OWN_HU, clear, nearest
 from conftest import FolderCheckpoints
 from numpy.typing import NDArray
 
+from batch_job import resources
+from batch_job.cgroup import Memory
 from batch_job.contract import EngineSettings, canonical_options, engine_facts
 from batch_job.engines import Work
 from batch_job.engines.nnunet import NnUnet
@@ -131,3 +133,13 @@ def test_image_whose_axes_lean_is_bad_input_where_the_models_reader_cannot_say_i
     nib.save(image, tmp_path / "leaning.nii.gz")
     with pytest.raises(BadInput, match="not at right angles"):
         segment(NnUnet(), tmp_path / "leaning.nii.gz")
+
+
+def test_image_whose_networks_do_not_fit_is_refused_before_they_are_loaded(
+    segment: Segment, quarter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "memory", lambda: Memory(1_200_000_000, 1_200_000_000))
+    engine = NnUnet()
+    with pytest.raises(BadInput, match=r"million voxels need 1,\d+ MB of memory"):
+        segment(engine, quarter)
+    assert engine._loaded is None
