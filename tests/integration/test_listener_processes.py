@@ -1,5 +1,8 @@
 """Associations that a process beside the gateway's own serves: the same answers, and nothing lost with it."""
 
+import os
+import pickle
+import resource
 import signal
 import socket
 import subprocess
@@ -17,7 +20,12 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import InstanceAvailabilityNotification, Verification
 
 from gateway.events import AssociationClosed
+from gateway.listener.beside import children as beside_children
+from gateway.listener.beside.channel import ChildSettings
+from gateway.listener.intake.incoming import IncomingFolder
 from gateway.listener.statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+from gateway.listener.wire.guard import Limits
+from tests.wire import associate_request
 
 CT_PLAIN = (CTImageStorage, ExplicitVRLittleEndian)
 ECHO = (Verification, ExplicitVRLittleEndian)
@@ -206,3 +214,64 @@ def test_studies_on_many_associations_come_in_whole(busy, slices: list[Dataset])
     busy.wait_for(lambda: len(ended(busy)) == len(studies))
     assert all(event.released for event in ended(busy))
     assert len(busy.instances()) == 4 * len(studies)
+
+
+# -- how it begins and ends --------------------------------------------------------------------------------
+
+
+def test_process_without_descriptors_breaks_an_association_off_and_takes_the_next(
+    busy, slices: list[Dataset]
+) -> None:
+    process = process_of(busy)
+    used = {int(each.name) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
+    limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    # One number is left: for the connection, not for the channel.
+    enough_for_one = next(number for number in range(3, 1024) if number not in used) + 1
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (enough_for_one, limits[1]))
+    with socket.create_connection(busy.address) as connection:
+        connection.settimeout(10.0)
+        connection.sendall(associate_request([ECHO]))
+        assert connection.recv(1) == b""
+    busy.wait_for(lambda: busy.listener.state()["associations"] == 2)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+    association = associate_beside(busy)
+    assert association.send_c_store(slices[0]).Status == SUCCESS
+    association.release()
+
+
+def test_interrupt_from_a_terminal_does_not_reach_the_process(busy) -> None:
+    assert os.getsid(process_of(busy).pid) != os.getsid(0)
+
+
+def test_file_in_the_working_directory_is_no_module_of_the_process(
+    make_gate: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pickle.py").write_text("raise SystemExit('it was taken for a module of Python')")
+    monkeypatch.chdir(tmp_path)
+    gate = make_gate(children=1)
+    for _ in range(2):
+        gate.associate([ECHO])
+    gate.wait_for(lambda: gate.listener._children.ready)
+
+
+def test_process_whose_gateway_is_gone_before_it_is_ready_ends_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = beside_children._started(theirs)
+    ours.close()
+    said = pickle.dumps(ChildSettings("IRIS", Limits(), tmp_path))
+    assert process.communicate(said, timeout=60) == (None, None)
+    assert (process.returncode, capfd.readouterr().err) == (0, "")
+
+
+def test_file_that_an_earlier_process_removes_meanwhile_does_not_hinder_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = IncomingFolder(tmp_path)
+    found = [tmp_path / "gone.part", tmp_path / "left.part"]
+    found[1].touch()
+    monkeypatch.setattr(Path, "rglob", lambda *_: iter(found))
+    folder.clear()
+    assert not found[1].exists()

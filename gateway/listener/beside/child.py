@@ -5,11 +5,14 @@ a socket. It knows no ledger: what it has brought to the disk is filed, or refus
 It ends when that does.
 """
 
+import errno
+import os
 import pickle
 import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +29,9 @@ log = structlog.get_logger(__name__)
 CODECS: Final = ("gdcm", "pylibjpeg", "jpeg_ls", "PIL")
 """What pydicom loads where it is there: 28 MB for what decodes pixels, and nothing is decoded here."""
 
+_OF_AN_ASSOCIATION: Final = 2
+"""Descriptors: its connection and its channel."""
+
 
 def main() -> None:
     """Serve until the gateway's process closes the socket, or is gone."""
@@ -37,13 +43,18 @@ def main() -> None:
     from .channel import READY
 
     associations = _associations(sys.stdin.buffer.read())
-    with socket.socket(fileno=int(sys.argv[1])) as control:
+    with socket.socket(fileno=int(sys.argv[1])) as control, suppress(ConnectionError):  # it was killed
         control.sendall(READY)
         while True:
-            said, descriptors, *_ = socket.recv_fds(control, 1, 2)
+            said, descriptors, *_ = socket.recv_fds(control, 1, _OF_AN_ASSOCIATION)
             if not said:
                 break
-            threading.Thread(target=_begin, args=(associations, *descriptors), daemon=True).start()
+            if len(descriptors) == _OF_AN_ASSOCIATION:
+                threading.Thread(target=_begin, args=(associations, *descriptors), daemon=True).start()
+                continue
+            log.error("association_not_begun", number=errno.EMFILE)  # the system dropped what found no number
+            for descriptor in descriptors:
+                os.close(descriptor)
     associations.stop()
 
 

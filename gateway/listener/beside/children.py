@@ -202,11 +202,13 @@ class _Child:
 
 def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "gateway.listener.beside.child", str(theirs.fileno())],
+        # -P: a file of the folder that the gateway was started in is no module of Python's.
+        [sys.executable, "-P", "-m", "gateway.listener.beside.child", str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,  # Ctrl-C is for this process: that one may not know yet that it ignores it
     )
 
 

@@ -160,7 +160,7 @@ class IncomingFolder:
     def clear(self) -> None:
         """Remove what an earlier process left: it was never acknowledged, its sender still has it."""
         for left_over in self.folder.rglob("*.part"):
-            left_over.unlink()
+            left_over.unlink(missing_ok=True)  # a process beside one that was killed removes its own, too
 
     def new(self, has_room: Callable[[], bool]) -> IncomingFile:
         """A file for an object; whoever takes it removes it."""

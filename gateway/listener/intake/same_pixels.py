@@ -35,7 +35,7 @@ def decode_alike(kept: Path, came: Path) -> bool:
     OSError, MemoryError
         The machine cannot tell.
     """
-    command = [sys.executable, "-m", __name__, str(kept), str(came)]
+    command = [sys.executable, "-P", "-m", __name__, str(kept), str(came)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     quiet = subprocess.DEVNULL
     try:
