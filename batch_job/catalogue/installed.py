@@ -5,7 +5,6 @@ version are its entry point's. It is imported wherever the engine is asked for b
 what is large (torch) is imported in its `segment`.
 """
 
-from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
@@ -23,7 +22,6 @@ def installed_engines() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-@cache
 def installed_facts(entry: EntryPoint) -> EngineFacts:
     """What is said of an engine where it is written.
 
