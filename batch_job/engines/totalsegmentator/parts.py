@@ -54,6 +54,7 @@ class Parts:
     def __init__(self, work: Work, weights: Sequence[Weights], clock: StageClock) -> None:
         self._work = work
         self._weights = weights
+        self._efforts = [_effort(each) for each in weights]
         self.clock = clock
         self._done = 0
         self._told = 0.0
@@ -103,7 +104,7 @@ class Parts:
 
     def tell(self, share_of_model: float) -> None:
         """How far the present network is, 0 to 1."""
-        sizes = [_effort(weights) for weights in self._weights]
+        sizes = self._efforts
         done = sum(sizes[: self._done]) + sum(sizes[self._done : self._done + 1]) * share_of_model
         number = min(self._done + 1, len(sizes))
         self._told = max(self._told, MODELS_BEGIN + (MODELS_END - MODELS_BEGIN) * done / sum(sizes))

@@ -71,8 +71,10 @@ def largest(logits: torch.Tensor) -> NDArray[np.uint8]:
         _forbid_infinite(logits)
         return np.asarray(logits.argmax(0).to(torch.uint8).cpu())
     labels = np.empty(logits.shape[1:], np.uint8)
+    floats = torch.empty(logits[:, 0].shape)
+    values = floats.numpy()
     for plane, target in zip(logits.unbind(1), labels, strict=True):
-        values = plane.float().numpy()
+        floats.copy_(plane)
         if not np.isfinite(values.sum()):
             _forbid_infinite(plane)
             target[...] = values.argmax(0)  # of a voxel without a number it takes the first such class
@@ -81,8 +83,9 @@ def largest(logits: torch.Tensor) -> NDArray[np.uint8]:
         best = values[0].copy()
         for number, each in enumerate(values[1:], start=1):
             wins = np.greater(each, best)
-            np.maximum(best, each, out=best)
-            np.maximum(target, wins.view(np.uint8) * np.uint8(number), out=target)
+            if wins.any():  # most classes are nowhere in a plane
+                np.maximum(best, each, out=best)
+                np.maximum(target, wins.view(np.uint8) * np.uint8(number), out=target)
     return labels
 
 
