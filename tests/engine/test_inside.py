@@ -94,6 +94,7 @@ VOLUMES: Final = {
     "oblique to the left, back and feet": ((21, 24, 5), (1.3, 1.3, 5.0), OBLIQUE),
     "sagittal": ((5, 20, 18), (4.0, 1.5, 1.5), STRAIGHT[[0, 2, 1]]),
     "one slice": ((25, 21, 1), (1.7, 1.7, 5.0), STRAIGHT),
+    "one slice on the networks' grid": ((25, 21, 1), (1.5, 1.5, 1.5), STRAIGHT),
 }
 
 
