@@ -7,11 +7,13 @@ level, up to all of the memory. So both are found here, where somebody is told.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import FileDataset
+from pydicom.filereader import read_deferred_data_element
 from pydicom.tag import BaseTag
 from pydicom.valuerep import STANDARD_VR
 
@@ -81,14 +83,25 @@ def _check_kinds(dataset: Dataset, levels_left: int, is_read_again: bool, items_
 
 def _check_number(dataset: Dataset, tag: BaseTag, items_left: list[int]) -> None:
     """Refuse a sequence that was not parsed yet, and would become too many items."""
+    element: object = dataset.get_item(tag, keep_deferred=True)
+    if not isinstance(element, RawDataElement):
+        return
     try:
-        element: object = dataset.get_item(tag)  # with what was left in the file
+        items_left[0] -= _bytes_of(dataset, element).count(_ITEM)
     except Exception:  # whatever a parser raises on bytes from outside
         raise _unreadable(tag) from None
-    if isinstance(element, RawDataElement):
-        items_left[0] -= (element.value or b"").count(_ITEM)
-        if items_left[0] < 0:
-            raise too_many()
+    if items_left[0] < 0:
+        raise too_many()
+
+
+def _bytes_of(dataset: Dataset, element: RawDataElement) -> bytes:
+    """The value as it stands in the file, where it was left if it is long."""
+    if element.value is not None or not element.length:
+        return element.value or b""
+    assert isinstance(dataset, FileDataset)
+    source = cast(BinaryIO, dataset.filename if dataset.buffer is None else dataset.buffer)
+    read = read_deferred_data_element(dataset.fileobj_type, source, dataset.timestamp, element)
+    return read.value or b""
 
 
 def _is_sequence(element: RawDataElement | DataElement) -> bool:
