@@ -1,6 +1,7 @@
 """Certificates for the tests of TLS: an authority, and what it signs."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -41,6 +42,7 @@ class Authority:
             .not_valid_before(now - 2 * DAY)
             .not_valid_after(now + ends_in)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
             .sign(self._key, hashes.SHA256())
         )
         paths = self._folder / f"{name}.crt", self._folder / f"{name}.key"

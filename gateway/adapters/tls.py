@@ -1,8 +1,9 @@
 """TLS as DICOM has it (PS3.15 B.9, B.12: the BCP 195 profiles): TLS 1.2 and 1.3, nothing older.
 
 Certificates are those of a hospital's own authority, or the other side's own: what signed them is named in
-the configuration, and nothing else is trusted. Host names are not compared, since in hospitals they hardly
-ever stand in certificates: who is trusted is who holds a certificate of that authority.
+the configuration, and nothing else is trusted. In DICOM host names are not compared, since in hospitals they
+hardly ever stand in certificates: who is trusted is who holds a certificate of that authority. In HTTPS they
+are, since a secret may follow.
 """
 
 import ssl
@@ -56,6 +57,8 @@ class Tls:
     ----------
     is_server
         Whether the other side connects; it must then show a certificate where `files.ca` is named.
+    checks_name
+        Whether the name by which a server is called has to stand in its certificate, as with HTTPS.
 
     Raises
     ------
@@ -63,12 +66,13 @@ class Tls:
         A file is missing, cannot be read, or does not belong to the others.
     """
 
-    def __init__(self, files: TlsFiles, *, is_server: bool) -> None:
+    def __init__(self, files: TlsFiles, *, is_server: bool, checks_name: bool = False) -> None:
         self._files = files
+        self._checks_name = checks_name
         self._protocol = ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT
         self._lock = Lock()
         self._seen = _state_of(files)
-        self._context = _context(self._protocol, files)
+        self._context = self._made()
 
     def context(self) -> ssl.SSLContext:
         """For the next connection; where files were changed for the worse, still the last good one."""
@@ -77,11 +81,16 @@ class Tls:
             if seen != self._seen:
                 self._seen = seen
                 try:
-                    self._context = _context(self._protocol, self._files)
+                    self._context = self._made()
                     log.info("certificates_renewed", files=len(self._files.paths))
                 except TlsError as error:
                     log.error("certificates_not_renewed", sentence=f"{error}; the earlier ones stay in use")
             return self._context
+
+    def _made(self) -> ssl.SSLContext:
+        context = _context(self._protocol, self._files)
+        context.check_hostname = self._checks_name
+        return context
 
 
 def what_failed(error: ssl.SSLError | OSError) -> str:

@@ -10,8 +10,8 @@ from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Config, PeerTls
 
 
-def tls_of_calls(tls: PeerTls) -> Tls | None:
-    """What this gateway speaks where it calls; None: plain TCP.
+def tls_of_calls(tls: PeerTls, *, checks_name: bool = False) -> Tls | None:
+    """What this gateway speaks where it calls; None: plain TCP, and by HTTPS whoever the system trusts.
 
     Raises
     ------
@@ -20,7 +20,7 @@ def tls_of_calls(tls: PeerTls) -> Tls | None:
     """
     if not tls.is_wanted:
         return None
-    return Tls(TlsFiles(tls.ca, tls.certificate, tls.key), is_server=False)
+    return Tls(TlsFiles(tls.ca, tls.certificate, tls.key), is_server=False, checks_name=checks_name)
 
 
 def pacs_peer(config: Config) -> Peer | None:

@@ -1,12 +1,13 @@
 """Hands files to the running gateway by its own STOW-RS door (PS3.18 10.5)."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from gateway.adapters.dicomweb import multipart
 from gateway.adapters.errors import Away, Permanent
 from gateway.api.access import SENDER_TOKEN_NAME
 from gateway.api.guard import BACKFILL_HEADER, STOW_PATH
@@ -14,7 +15,6 @@ from gateway.files.names import API_ADDRESS_NAME
 
 TIMEOUT: Final = httpx.Timeout(600.0, connect=10.0)
 """A gateway answers when all objects of a request are on its disk for good."""
-_PIECE_BYTES: Final = 1 << 20
 _TAKEN: Final = (200, 202, 409)
 """Each instance has its answer; which of them are there the ledger says."""
 
@@ -59,7 +59,7 @@ class GatewayDoor:
             BACKFILL_HEADER: "1",
             **({"Authorization": f"Bearer {token.read_text().strip()}"} if token.is_file() else {}),
         }
-        address, body = f"{self._address()}{STOW_PATH}", _multipart(files, boundary)
+        address, body = f"{self._address()}{STOW_PATH}", multipart(boundary, files)
         try:
             answer = httpx.post(address, content=body, headers=headers, timeout=TIMEOUT, trust_env=False)
         except httpx.HTTPError:
@@ -78,13 +78,3 @@ class GatewayDoor:
 
 def _not_there() -> Away:
     return Away("the gateway does not answer; `iris serve` starts it")
-
-
-def _multipart(files: Sequence[Path], boundary: str) -> Iterator[bytes]:
-    for path in files:
-        yield f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-        with path.open("rb") as stream:
-            while piece := stream.read(_PIECE_BYTES):
-                yield piece
-        yield b"\r\n"
-    yield f"--{boundary}--\r\n".encode()

@@ -19,14 +19,13 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from .destinations import DESTINATION_KINDS, Destination
 from .engine import Engine
 from .outputs import OUTPUTS, in_order
 from .sections import (
-    DESTINATION_KINDS,
     AllowedSender,
     Api,
     Aws,
-    Destination,
     Dicom,
     Fallback,
     Find,
@@ -239,7 +238,6 @@ def _not_yet(config: Config) -> list[str]:
         where = f"destination {destination.name}"
         switched_on += [
             _not_made(where, destination.named_outputs),
-            (bool(destination.stow), f"{where}: stow: use ae_title, host and port"),
             (destination.supersede != "add", f"{where}: supersede = '{destination.supersede}': use 'add'"),
         ]
     for rule in config.rule:

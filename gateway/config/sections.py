@@ -1,7 +1,6 @@
 """The tables of the configuration, one class each, with what must hold within one table."""
 
 import ipaddress
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -186,64 +185,6 @@ class StudyTimes(Section):
     quiet_adaptive: bool = False
     """Whether `quiet_s` is shortened to what the sender's own pauses ask for."""
     find: Find = Find()
-
-
-DESTINATION_KINDS: Mapping[str, tuple[str, ...]] = {
-    "dicom": ("ae_title", "host", "port"),
-    "folder": ("folder",),
-    "stow": ("stow",),
-}
-"""Each kind of destination with the keys that make one of that kind; what carries there is delivery's."""
-
-
-class Destination(Section):
-    """Where results are sent."""
-
-    name: str = Field(min_length=1)
-    ae_title: AeTitle | None = None
-    host: str | None = None
-    port: Port | None = None
-    folder: str = ""
-    """An existing folder that results are written into."""
-    stow: str = ""
-    outputs: list[str] | Literal["auto"] = []
-    """What of a result goes there; empty: what its rule makes; `auto`: what of that it takes."""
-    supersede: Literal["add", "iocm", "delete"] = "add"
-    tls: PeerTls = PeerTls()
-    give_up_after_h: float = Field(72.0, gt=0)
-    """How long an unreachable destination is retried before the delivery is failed."""
-
-    @property
-    def kind(self) -> str:
-        """Which of `DESTINATION_KINDS` it is."""
-        return next(kind for kind, keys in DESTINATION_KINDS.items() if getattr(self, keys[0]))
-
-    @property
-    def named_outputs(self) -> list[str]:
-        """The outputs that it names; none where it gets what its rule makes, or takes of that."""
-        return [] if isinstance(self.outputs, str) else self.outputs
-
-    @property
-    def is_asked_for_outputs(self) -> bool:
-        """Whether it gets what it takes of what its rule makes."""
-        return isinstance(self.outputs, str)
-
-    @field_validator("outputs")
-    @classmethod
-    def _are_in_the_catalogue(cls, outputs: list[str] | str) -> list[str] | str:
-        if not isinstance(outputs, str):
-            require_known(outputs)
-        return outputs
-
-    @model_validator(mode="after")
-    def _is_of_one_kind(self) -> "Destination":
-        given = [keys for keys in DESTINATION_KINDS.values() if any(getattr(self, key) for key in keys)]
-        choice = ", or ".join(" and ".join(keys) for keys in DESTINATION_KINDS.values())
-        if len(given) > 1:
-            raise ValueError(f"is of several kinds; give one of these only: {choice}")
-        if not given or not all(getattr(self, key) for key in given[0]):
-            raise ValueError(f"needs {choice}")
-        return self
 
 
 class Rule(Section):

@@ -1,4 +1,6 @@
-"""What a C-STORE answer means for a delivery (PS3.4 Table B.2-1, PS3.7 Annex C)."""
+"""What a C-STORE answer means for a delivery (PS3.4 Table B.2-1, PS3.7 Annex C), and the same as a failure or
+warning reason of STOW-RS (PS3.18 I.2.2).
+"""
 
 from enum import Enum
 
@@ -10,6 +12,11 @@ _PERMANENT = {
     0x0124: "it is not authorized for this AE title",
 }
 _RETRIED = {0x0110: "it failed to process the object"}
+_WARNINGS = {
+    0xB000: "stored, with data elements changed",
+    0xB006: "stored, without some of its data elements",
+    0xB007: "stored, though it finds that the data set does not match its SOP class",
+}
 
 
 class Answer(Enum):
@@ -48,11 +55,13 @@ def _range_in_words(status: int) -> str:
     if status == DUPLICATE_INSTANCE:
         return "it has an object of that UID"
     if 0xB000 <= status <= 0xBFFF or status == 0x0001:
-        return "stored, with a warning"
+        return _WARNINGS.get(status, "stored, with a warning")
     if 0xA700 <= status <= 0xA7FF:
         return "it is out of resources"
     if 0xA900 <= status <= 0xA9FF:
         return "the data set does not match its SOP class"
+    if status == 0xC122:
+        return "it does not support the transfer syntax"
     if 0xC000 <= status <= 0xCFFF:
         return "it cannot understand the object"
     return "not stored"

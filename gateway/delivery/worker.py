@@ -5,6 +5,7 @@ a whole, and everything that waits for it says why. What the destination answere
 it.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from gateway.config import Destination
 from gateway.events import Bus, DeliveryChanged, Event
 from gateway.files.kept import is_whole
 from gateway.ledger.deliveries import (
+    due_of_job,
     is_any_pending,
     next_delivery,
     put_off_deliveries,
@@ -32,7 +34,7 @@ from gateway.workers.attempts import Backoff, Blame, Fault, Policy, fault_of
 from gateway.workers.waits import Rests, Waits
 from gateway.workers.worker import Worker
 
-from .carriers.carrier import Carrier, Outcome, Receipt
+from .carriers.carrier import Carrier, CarriesSome, Outcome, Receipt
 from .waiting import Waiting
 
 log = structlog.get_logger(__name__)
@@ -166,9 +168,9 @@ class DeliveryWorker(Worker):
 
     def _carry(self, delivery: DeliveryRow) -> Receipt | None:
         """Send the object; None where it is gone, and made again."""
-        made = result_object(self._ledger, delivery.sop_instance_uid)
-        if made is not None and is_whole(self._data_dir, made):
-            return self._carrier.carry(self._data_dir / made.path)
+        path = self._path(delivery)
+        if path is not None:
+            return self._carry_with_others(delivery, path) or self._carrier.carry(path)
         job = job_of(self._ledger, delivery.job_key)
         if job is None or job.state not in WITH_OBJECTS:
             return Receipt(Outcome.REFUSED, GONE.format(state=job.state if job is not None else "gone"))
@@ -176,6 +178,35 @@ class DeliveryWorker(Worker):
         with self._ledger.transaction() as transaction:
             make_again(transaction, job, "an object of its result is gone from the results folder")
         return None
+
+    def _carry_with_others(self, delivery: DeliveryRow, path: Path) -> Receipt | None:
+        """Send what comes next of its job, too, where several go at once; each is told when its turn comes.
+
+        What is wrong with one of the files shows when that goes alone.
+        """
+        if not isinstance(self._carrier, CarriesSome):
+            return None
+        keys = {path: delivery.key}
+        resting = {delivery.key, *self._rests.left_s(), *self._untold}
+
+        def paths() -> Iterator[Path]:
+            yield path
+            for other in due_of_job(self._ledger, self._to, delivery.job_key, resting):
+                if (found := self._path(other)) is not None:
+                    keys[found] = other.key
+                    yield found
+
+        with suppress(OSError):
+            receipts = dict(self._carrier.carry_some(paths()))
+            own = receipts.pop(path, None)
+            self._untold |= {keys[other]: receipt for other, receipt in receipts.items()}
+            return own
+        return None
+
+    def _path(self, delivery: DeliveryRow) -> Path | None:
+        """Its file; None where that is gone, or damaged."""
+        made = result_object(self._ledger, delivery.sop_instance_uid)
+        return self._data_dir / made.path if made is not None and is_whole(self._data_dir, made) else None
 
     def _act_on(self, delivery: DeliveryRow, receipt: Receipt) -> None:
         self._away.resume(_ALL)

@@ -18,6 +18,8 @@ from .transaction import NotPossible, StaleRow, Transaction
 MOST_PUT_OFF: Final = 1000
 """So many that are put off are looked at; others have their turn when some of these had theirs."""
 _PAGE: Final = 500
+_TOGETHER: Final = 100
+"""So many may go at once."""
 _AT_ONCE: Final = 100
 """Told in one transaction."""
 
@@ -52,6 +54,16 @@ def next_delivery(
         )
         found += map(DeliveryRow.of, rows)
     return min(found, key=lambda row: (-row.priority, row.created_at), default=None)
+
+
+def due_of_job(ledger: Ledger, destination: str, job_key: str, resting: Collection[str]) -> list[DeliveryRow]:
+    """What is due of one job, in its order, as far as it comes next at a destination; nothing that rests."""
+    rows = ledger.read(
+        "SELECT * FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND not_before IS NULL"
+        " AND destination = ? ORDER BY priority DESC, created_at, rowid LIMIT ?",
+        (destination, _TOGETHER),
+    )
+    return [row for row in map(DeliveryRow.of, rows) if row.job_key == job_key and row.key not in resting]
 
 
 def is_any_pending(ledger: Ledger, destination: str) -> bool:

@@ -6,13 +6,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import (
     UID,
@@ -33,6 +35,7 @@ from gateway.adapters.errors import Away
 from gateway.config import Destination
 from gateway.delivery.carriers.carrier import Outcome, Receipt
 from gateway.delivery.carriers.dicom import DicomCarrier
+from gateway.delivery.carriers.stow import StowCarrier
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus, DeliveryChanged
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study, plan_job
@@ -46,7 +49,8 @@ from gateway.ledger.work import job as job_of
 from gateway.ledger.work import retry
 from gateway.workers.attempts import Backoff, Policy
 from gateway.workers.waits import Waits, wall_clock
-from tests.results import result_of_one
+from tests.doubles.dicomweb_server import Asked, DicomWebServer, Said, both, failed, served, stored
+from tests.results import SEGMENTATION_STORAGE, result_of_one
 
 STUDY_UID, SERIES_UID = "1.2.3", "1.2.3.4"
 DEADLINE_S = 20.0
@@ -600,3 +604,105 @@ def test_stop_aborts_a_call_that_is_not_answered_and_leaves_the_delivery_for_the
     peer.close()
     assert site.delivery() == before
     assert not [thread for thread in threading.enumerate() if isinstance(thread, DULServiceProvider)]
+
+
+# -- several at once --------------------------------------------------------------------------------------
+
+
+def add_pictures(site: Site, number: int) -> list[str]:
+    """Let the job of the study have so many objects more, each with its file; their UIDs."""
+    uids = [f"2.25.{place}" for place in range(1, 1 + number)]
+    for uid in uids:
+        _write_seg(site.data_dir / f"{uid}.dcm", uid)
+    made = tuple(
+        ResultObject(
+            "seg", f"{uid}.dcm", file_digest(site.data_dir / f"{uid}.dcm"), SEGMENTATION_STORAGE, uid
+        )
+        for uid in uids
+    )
+    with site.ledger.transaction() as transaction:
+        planned = PlannedJob(
+            "pictures", SERIES_UID, "pictures", "ct", "tissue", {}, "threshold", 1, ("1.2.3.4.5",), ("pacs",),
+            ("seg",), "h",
+        )  # fmt: skip
+        plan_job(transaction, STUDY_UID, planned)
+        transaction.move_job("pictures", JobEvent.SEGMENTED)
+        record_result(transaction, transaction.job("pictures"), Result(made, "h", ()), lambda _: ["pacs"])
+    return uids
+
+
+@pytest.fixture
+def by_web(site: Site) -> Iterator[Callable[[Callable[[Asked], Said]], DicomWebServer]]:
+    """Start a DICOMweb service that answers so, and the worker that sends to it."""
+    with ExitStack() as stack:
+
+        def begin(answer: Callable[[Asked], Said]) -> DicomWebServer:
+            service = stack.enter_context(served(DicomWebServer(answer)))
+            destination = Destination(name="pacs", stow=service.url)
+            worker = DeliveryWorker(
+                destination, StowCarrier(destination), site.ledger, site.bus, site.data_dir, policy=QUICK
+            )
+            worker.start()
+            stack.callback(worker.stop)
+            return service
+
+        yield begin
+
+
+def uids_in(asked: Asked) -> list[str]:
+    return [str(dcmread(BytesIO(part)).SOPInstanceUID) for part in asked.parts()]
+
+
+def outcomes(site: Site) -> dict[str, str]:
+    rows = site.ledger.read("SELECT sop_instance_uid, state FROM deliveries")
+    return {row["sop_instance_uid"]: row["state"] for row in rows}
+
+
+def until_over(site: Site) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while "pending" in outcomes(site).values():
+        assert time.monotonic() < deadline, outcomes(site)
+        time.sleep(0.01)
+
+
+def test_objects_of_a_job_go_by_one_request_and_each_has_its_own_end(
+    site: Site, by_web: Callable[..., DicomWebServer]
+) -> None:
+    uids = add_pictures(site, 5)
+
+    def answer(asked: Asked) -> Said:
+        sent = uids_in(asked)
+        if sent == ["2.25.4"]:
+            return Said(200, stored("2.25.4"))
+        return Said(202, both(stored(*sorted({*sent} - {"2.25.3", "2.25.4"})), failed("2.25.3", 0xC000)))
+
+    service = by_web(answer)
+    until_over(site)
+    assert [uids_in(post) for post in service.posts] == [uids, ["2.25.4"], [site.sop_instance_uid]]
+    assert {uid for uid, state in outcomes(site).items() if state == "failed"} == {"2.25.3"}
+
+
+def test_request_that_is_refused_as_a_whole_is_sent_one_by_one(
+    site: Site, by_web: Callable[..., DicomWebServer]
+) -> None:
+    add_pictures(site, 3)
+
+    def answer(asked: Asked) -> Said:
+        sent = uids_in(asked)
+        return Said(413, b"") if len(sent) > 1 else Said(200, stored(*sent))
+
+    service = by_web(answer)
+    until_over(site)
+    assert set(outcomes(site).values()) == {"sent"}
+    assert [len(post.parts()) for post in service.posts].count(1) == 4
+
+
+def test_service_that_is_busy_is_waited_for_with_all_of_it(
+    site: Site, by_web: Callable[..., DicomWebServer]
+) -> None:
+    add_pictures(site, 3)
+    busy = [Said(503, b""), Said(429, b"", {"Retry-After": "1"})]
+    by_web(lambda asked: busy.pop() if busy else Said(200, stored(*uids_in(asked))))
+    site.wait_for(lambda row: "it takes nothing now" in row.reason)
+    until_over(site)
+    assert set(outcomes(site).values()) == {"sent"}

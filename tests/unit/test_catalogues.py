@@ -119,9 +119,9 @@ def test_every_carrier_has_its_line_in_the_catalogue() -> None:
 
 
 def test_every_carrier_of_the_catalogue_is_a_kind_that_the_configuration_knows() -> None:
-    assert set(CARRIERS) - set(DESTINATION_KINDS) == set(), "a kind that config/sections.py does not know"
+    assert set(CARRIERS) - set(DESTINATION_KINDS) == set(), "a kind that config/destinations.py does not know"
     keys = {key for keys in DESTINATION_KINDS.values() for key in keys}
-    assert keys - set(Destination.model_fields) == set(), "a key that Destination in config/sections.py lacks"
+    assert keys - set(Destination.model_fields) == set(), "a key that Destination lacks"
 
 
 # -- nowhere else -------------------------------------------------------------------------------------------

@@ -1,13 +1,17 @@
 """What every carrier does: carries objects to one destination, and says whether it could."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, runtime_checkable
 
+from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 from gateway.adapters.holdings import Holdings
 from gateway.config.outputs import Form
+
+KNOWN_TO_FEW: Final = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
+"""SOP classes that are not taken for granted where nobody can be asked."""
 
 
 class Outcome(Enum):
@@ -70,3 +74,18 @@ class Carrier(Protocol):
         ...
 
     def __str__(self) -> str: ...
+
+
+@runtime_checkable
+class CarriesSome(Protocol):
+    """A carrier by which several objects go at once."""
+
+    def carry_some(self, paths: Iterable[Path]) -> Mapping[Path, Receipt]:
+        """Carry the first of these files, as many as it has room for; what became of each that is known.
+
+        Raises
+        ------
+        Away
+        OSError
+        """
+        ...

@@ -16,17 +16,14 @@ from typing import BinaryIO
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 from gateway.adapters.durable import in_one_step, make_folder, sync_folder
 from gateway.adapters.errors import Away
 from gateway.config import Destination
 from gateway.config.outputs import Form
 
-from .carrier import Outcome, Receipt
+from .carrier import KNOWN_TO_FEW, Outcome, Receipt
 
 _CHUNK_BYTES = 1 << 20
-_KNOWN_TO_FEW = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
-"""Who reads the folder may not know it, and nobody can be asked."""
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -51,7 +48,7 @@ class FolderCarrier:
 
     def takes(self, forms: Collection[Form]) -> frozenset[Form]:
         """All but what few programs can read."""
-        return frozenset(form for form in forms if form.sop_class_uid not in _KNOWN_TO_FEW)
+        return frozenset(form for form in forms if form.sop_class_uid not in KNOWN_TO_FEW)
 
     @property
     def holdings(self) -> None:

@@ -22,8 +22,6 @@ from gateway.delivery.carriers.dicom import DicomCarrier
 from gateway.delivery.carriers.folder import FolderCarrier
 
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-NOT_YET = {"stow"}
-"""Kinds that the configuration knows and refuses: this version has no carrier for them."""
 
 
 def write_seg(path: Path, study_uid: str = "1.2.3", uid: str = "2.25.7") -> Path:
@@ -54,8 +52,8 @@ def seg(tmp_path: Path) -> Path:
     return write_seg(tmp_path / "seg.dcm")
 
 
-def test_kind_of_the_configuration_has_a_carrier_unless_it_is_refused() -> None:
-    assert set(CARRIERS) == set(DESTINATION_KINDS) - NOT_YET
+def test_kind_of_the_configuration_has_a_carrier() -> None:
+    assert set(CARRIERS) == set(DESTINATION_KINDS)
 
 
 def test_destination_gets_the_carrier_of_its_keys(folder: Path) -> None:
@@ -63,10 +61,15 @@ def test_destination_gets_the_carrier_of_its_keys(folder: Path) -> None:
         destination=[
             {"name": "pacs", "ae_title": "ORTHANC", "host": "127.0.0.1", "port": 4242},
             {"name": "share", "folder": str(folder)},
+            {"name": "web", "stow": "https://pacs.example/dicom-web/"},
         ]
     )
     said = {destination.name: str(carrier) for destination, carrier in carriers_of(config)}
-    assert said == {"pacs": "ORTHANC@127.0.0.1:4242", "share": f"the folder {folder}"}
+    assert said == {
+        "pacs": "ORTHANC@127.0.0.1:4242",
+        "share": f"the folder {folder}",
+        "web": "STOW-RS at https://pacs.example/dicom-web",
+    }
 
 
 def test_folder_takes_what_any_reader_knows(carrier: FolderCarrier) -> None:

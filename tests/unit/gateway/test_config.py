@@ -264,6 +264,17 @@ def test_unknown_key_is_refused_with_its_name(load: Loader, text: str, key: str)
         ("[[destination]]\nname = 'pacs'", "destination.0"),
         ("[[destination]]\nname = 'pacs'\nae_title = 'A'\nhost = 'h'\nport = 0", "destination.0.port"),
         ("[[destination]]\nname = 'p'\nstow = 'https://p'\nport = 104", "destination.0"),
+        ("[[destination]]\nname = 'p'\nstow = 'pacs.example/dicom-web'", "destination.0"),
+        ("[[destination]]\nname = 'p'\nstow = 'https://p:0/'", "destination.0"),
+        ("[[destination]]\nname = 'p'\nstow = 'https://user:word@p/'", "destination.0"),
+        ("[[destination]]\nname = 'p'\nstow = 'http://p'\ntls = { ca = 'c' }", "destination.0"),
+        ("[[destination]]\nname = 'p'\nstow = 'https://p'\nuser = 'iris'", "destination.0"),
+        (
+            "[[destination]]\nname = 'p'\nstow = 'https://p'\ntoken_file = 't'\nuser = 'u'"
+            "\npassword_file = 'w'",
+            "destination.0",
+        ),
+        ("[[destination]]\nname = 'p'\nfolder = '/srv'\ntoken_file = 't'", "destination.0"),
         ("[[destination]]\nname = 'p'\nfolder = '/srv'\nae_title = 'A'", "destination.0"),
         ("[[destination]]\nname = 'p'\nae_title = 'A'\nhost = 'h'", "destination.0"),
         ("[[rule]]\nwhen = {}", "rule.0.name"),
@@ -348,7 +359,6 @@ def test_flag_that_does_not_exist_is_refused_with_those_that_do(load: Loader) ->
     ("text", "key"),
     [
         ("[api]\nauth = 'cognito'", "api.auth"),
-        (f"{_PACS}stow = 'https://pacs.example'", "destination pacs"),
         (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),
         ("[[rule]]\nname = 'a'\noutputs = ['seg', 'surface']", "rule a"),
         ("[[rule]]\nname = 'a'\nleave_site = 'no_head'", "rule a"),

@@ -28,6 +28,7 @@ from gateway.ledger.completion import (
 )
 from gateway.ledger.deliveries import (
     awaited_destinations,
+    due_of_job,
     is_any_pending,
     next_delivery,
     pending_deliveries,
@@ -264,6 +265,7 @@ QUESTIONS: dict[str, Deed] = {
     "put off": lambda ledger: put_off_jobs(ledger, JobState.PLANNED),
     "open runs": open_runs,
     "next delivery": lambda ledger: next_delivery(ledger, "pacs", {"a"}, {"b"}),
+    "next of a job": lambda ledger: due_of_job(ledger, "pacs", "job", {"a"}),
     "deliveries that wait": lambda ledger: next(pending_deliveries(ledger, "pacs"), None),
     "whether any waits": lambda ledger: is_any_pending(ledger, "pacs"),
     "which still wait": lambda ledger: still_pending(ledger, "pacs", {"a"}),

@@ -1,0 +1,191 @@
+"""Stores objects at a DICOMweb service, by STOW-RS (PS3.18 10.5), several by one request."""
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from gateway.adapters.credentials import Credentials
+from gateway.adapters.dicomweb import NOBODYS_STUDY, WebAnswer, WebPeer
+from gateway.adapters.errors import Away, Retriable
+from gateway.backends.pacs import tls_of_calls
+from gateway.config import Destination
+from gateway.config.outputs import Form
+from gateway.delivery.statuses import Answer, meaning, understand
+
+from .carrier import KNOWN_TO_FEW, Outcome, Receipt
+
+REQUEST_BYTES: Final = 64 << 20
+"""Objects go together up to this; a longer one goes alone."""
+_TAKES: Final = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
+"""Without being asked each service has to know the former (PS3.18 8.7.3), in which the latter is sent."""
+_SIGN_IN: Final = (
+    "does not let us in; renew what token_file, or password_file, has in it, and allow us to store"
+)
+_NO_SERVICE: Final = "is no address where objects are stored; correct stow, without /studies at its end"
+_BUSY: Final = "takes nothing now; it is tried again"
+_AWAY: Final = {
+    401: _SIGN_IN,
+    403: _SIGN_IN,
+    407: _SIGN_IN,
+    **dict.fromkeys((404, 405, 410, 501), _NO_SERVICE),
+    **dict.fromkeys((408, 425, 429, 502, 503, 504), _BUSY),
+    507: "has no room; make some there",
+}
+"""What would be the same with any other object now."""
+_REFUSED: Final = {
+    413: "the object is longer than it takes; raise the limit there, or in the proxy before it",
+    415: "it does not take the transfer syntax; allow it there, or set seg.transfer_syntax or"
+    " overlay.transfer_syntax",
+}
+
+
+class StowCarrier:
+    """Calls one service."""
+
+    def __init__(self, destination: Destination) -> None:
+        credentials = Credentials(destination.token_file, destination.user, destination.password_file)
+        tls = tls_of_calls(destination.tls, checks_name=True)
+        self._peer = WebPeer(destination.stow, credentials, tls)
+        self._name = destination.name
+        self._stays_away_until = 0.0
+        self._why = ""
+        self._room_bytes = REQUEST_BYTES
+
+    def __str__(self) -> str:
+        return f"STOW-RS at {self._peer.address}"
+
+    def carry(self, path: Path) -> Receipt:
+        """Store it by a request of its own."""
+        try:
+            return self._carry([path])[path]
+        except _NoDicom:
+            return Receipt(Outcome.REFUSED, f"{path.name} is no DICOM file; cancel the job, then retry it")
+        except Away:
+            raise
+        except Retriable as error:
+            return Receipt(Outcome.AGAIN, str(error))
+
+    def carry_some(self, paths: Iterable[Path]) -> Mapping[Path, Receipt]:
+        """Store the first of these files by one request; what it answered of each.
+
+        Where it answers nothing of them each goes alone, and others in smaller requests from then on.
+        """
+        together, left_bytes = [], self._room_bytes
+        for path in paths:
+            left_bytes -= path.stat().st_size
+            if left_bytes < 0:
+                break
+            together.append(path)
+        if len(together) < 2:
+            return {}
+        try:
+            receipts = self._carry(together)
+        except Away:
+            raise
+        except (Retriable, _NoDicom):
+            receipts = {}
+        if not receipts:
+            self._room_bytes //= 2
+        return receipts
+
+    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+        """What every service knows: none can be asked."""
+        return frozenset(
+            form
+            for form in forms
+            if form.sop_class_uid not in KNOWN_TO_FEW and form.transfer_syntax_uid in _TAKES
+        )
+
+    @property
+    def holdings(self) -> None:
+        """Earlier results are looked for by C-FIND only."""
+        return None
+
+    def check(self) -> str:
+        """Search for a study that nobody has; where it cannot be searched, whether POST is allowed."""
+        answer = self._peer.search("/studies", StudyInstanceUID=NOBODYS_STUDY)
+        if answer.status in (200, 204):
+            return "answers a search"
+        if answer.status in (404, 405, 501) and "POST" in self._peer.options().methods:
+            return "takes objects, and cannot be searched"
+        raise self._away(answer)
+
+    def interrupt(self) -> None:
+        """Cut what is open."""
+        self._peer.end()
+
+    def _carry(self, paths: Sequence[Path]) -> dict[Path, Receipt]:
+        if time.monotonic() < self._stays_away_until:
+            raise Away(self._why)
+        uids = {path: _uids(path) for path in paths}
+        answer = self._peer.store(paths)
+        if answer.status in _AWAY or 300 <= answer.status < 400:
+            raise self._away(answer)
+        said = (
+            answer.statuses()
+        )  # with 200, 202, 409 (PS3.18 10.5.3); Orthanc 1.10 has 400 where one is damaged
+        receipts = {path: self._receipt(said[uid[-1]], uid) for path, uid in uids.items() if uid[-1] in said}
+        if len(paths) == 1 and not receipts:
+            return {paths[0]: self._unspoken(answer, uids[paths[0]])}
+        return receipts
+
+    def _receipt(self, status: int, uids: tuple[str, str, str]) -> Receipt:
+        said = f"{self._name} answered with {meaning(status)}"
+        match understand(status):
+            case Answer.ALREADY_THERE if self._is_there(uids) is False:
+                return Receipt(Outcome.AGAIN, f"{said}, but a search does not show it")
+            case Answer.STORED | Answer.ALREADY_THERE:
+                return Receipt(Outcome.ARRIVED, said)
+            case Answer.TRY_AGAIN:
+                return Receipt(Outcome.AGAIN, f"{said}; tried again later")
+            case Answer.REFUSED:
+                return Receipt(Outcome.REFUSED, f"{said}; settle it there, then retry")
+
+    def _unspoken(self, answer: WebAnswer, uids: tuple[str, str, str]) -> Receipt:
+        """Where it says nothing of the object itself."""
+        said = f"{self._name} answered {answer.status}"
+        if 200 <= answer.status < 300:  # a proxy's page does, too
+            if self._is_there(uids):
+                return Receipt(Outcome.ARRIVED, f"{said}, and a search shows it")
+            sentence = f"{said}, without a word of the object, and a search does not show it; look at stow"
+            return Receipt(Outcome.AGAIN, sentence)
+        if answer.status >= 500:
+            return Receipt(Outcome.AGAIN, f"{said}: it failed to store the object; see its log")
+        why = _REFUSED.get(answer.status, "it refuses the object and does not say why; see its log")
+        return Receipt(Outcome.REFUSED, f"{said}: {why}, then retry")
+
+    def _is_there(self, uids: tuple[str, str, str]) -> bool | None:
+        """Whether a search shows an object there (PS3.18 10.6); None where it cannot be searched."""
+        study, series, uid = uids
+        found = self._peer.search(f"/studies/{study}/series/{series}/instances", SOPInstanceUID=uid)
+        return uid in found.instances() if found.status in (200, 204) else None
+
+    def _away(self, answer: WebAnswer) -> Away:
+        """Nobody is there for any object; for as long as it asks for it is not asked again."""
+        if 300 <= answer.status < 400:
+            sentence = "sends us elsewhere; enter that address as stow"
+        else:
+            sentence = _AWAY.get(answer.status, "cannot be searched; see its log")
+        if answer.wait_s:
+            sentence += f" (it asks us to wait {answer.wait_s:.0f} s)"
+        self._why = f"{self} answered {answer.status}: it {sentence}"
+        self._stays_away_until = time.monotonic() + answer.wait_s
+        return Away(self._why)
+
+
+class _NoDicom(Exception):
+    """A file has no DICOM object in it."""
+
+
+def _uids(path: Path) -> tuple[str, str, str]:
+    wanted = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+        return str(header.StudyInstanceUID), str(header.SeriesInstanceUID), str(header.SOPInstanceUID)
+    except (InvalidDicomError, AttributeError):
+        raise _NoDicom from None
