@@ -15,6 +15,7 @@ from gateway.commands.serve import serve
 from gateway.commands.studies import forget, retry, studies, study, use
 from gateway.commands.upkeep import config_commands, doctor, mirror_commands
 from gateway.demo.command import demo
+from gateway.standard_streams import open_closed_streams
 
 app = typer.Typer(
     name="iris",
@@ -44,6 +45,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    open_closed_streams()
     app()
 
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import InstanceAvailabilityNotification, Verification
 
 from gateway.events import AssociationClosed
+from gateway.listener.beside import child
 from gateway.listener.beside import children as beside_children
 from gateway.listener.beside.channel import ChildSettings
 from gateway.listener.intake.incoming import IncomingFolder
@@ -237,6 +239,21 @@ def test_process_without_descriptors_breaks_an_association_off_and_takes_the_nex
     association = associate_beside(busy)
     assert association.send_c_store(slices[0]).Status == SUCCESS
     association.release()
+
+
+def test_process_without_memory_for_a_thread_breaks_one_association_off_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    associations = child._associations(pickle.dumps(ChildSettings("IRIS", Limits(), tmp_path)))
+    sender, connection = socket.socketpair()
+    attendant, channel = socket.socketpair()
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    child._take(associations, [connection.detach(), channel.detach()])
+    with sender, attendant:
+        assert (sender.recv(1), attendant.recv(1)) == (b"", b"")
 
 
 def test_interrupt_from_a_terminal_does_not_reach_the_process(busy) -> None:

@@ -49,12 +49,7 @@ def main() -> None:
             said, descriptors, *_ = socket.recv_fds(control, 1, _OF_AN_ASSOCIATION)
             if not said:
                 break
-            if len(descriptors) == _OF_AN_ASSOCIATION:
-                threading.Thread(target=_begin, args=(associations, *descriptors), daemon=True).start()
-                continue
-            log.error("association_not_begun", number=errno.EMFILE)  # the system dropped what found no number
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _take(associations, descriptors)
     associations.stop()
 
 
@@ -69,6 +64,18 @@ def _associations(said: bytes) -> "Associations":
     folder = IncomingFolder(settings.folder, settings.limits.object_bytes)
     folder.clear()  # of one that was killed
     return Associations(settings.ae_title, supported_contexts(), Serving(settings.limits, folder))
+
+
+def _take(associations: "Associations", descriptors: list[int]) -> None:
+    """Begin with an association; where that cannot be its connection is closed, and the others go on."""
+    try:
+        if len(descriptors) < _OF_AN_ASSOCIATION:  # the system dropped what found no number
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        threading.Thread(target=_begin, args=(associations, *descriptors), daemon=True).start()
+    except (OSError, RuntimeError):  # or no thread can be started
+        log.exception("association_not_begun")
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _begin(associations: "Associations", connected: int, channelled: int) -> None:

@@ -176,10 +176,10 @@ class _Child:
 
     def _end_what_hangs(self) -> None:
         with self._lock:
-            self.is_ready = False
-            if self._process is not None:
+            if self._process is not None and self.is_ready:  # once, for all that wait for it
                 log.error("listener_process_hangs")
                 self._process.kill()
+            self.is_ready = False
 
     def hang_up(self) -> None:
         """Let it end."""
