@@ -338,6 +338,11 @@ def warnings_about(config: Config) -> list[str]:
         sentences.append("dicom.allow is empty: anyone who reaches the port may send; name the PACS there")
     if not config.destination:
         sentences.append("there is no [[destination]]: results are encoded and stay here; name the PACS")
+    sentences += [
+        f"destination {to.name}: its secret goes over the network for all to read; call it by https"
+        for to in config.destination
+        if to.shows_its_secret
+    ]
     sentences += config.retention.sentences_about(has_destination=bool(config.destination))
     if config.queue.backend == "batch" and config.news.backend == "local":
         sentences.append(

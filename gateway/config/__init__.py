@@ -4,7 +4,6 @@ Keys that belong to parts which do not work yet are known and validated here, an
 when somebody switches them on (`Config.refuse_what_does_not_work_yet`).
 """
 
-import ipaddress
 import os
 import tomllib
 from collections.abc import Sequence
@@ -43,6 +42,7 @@ from .sections import (
     StudyTimes,
     Urgent,
     Watch,
+    is_loopback,
 )
 from .stores import buckets
 
@@ -150,8 +150,7 @@ class Config(BaseSettings):
                 f"retention.min_free_mb = {self.retention.min_free_mb} must be above site.low_water_mb ="
                 f" {self.site.low_water_mb}: else senders are turned away before anything is removed"
             )
-        loopback = self.api.host == "localhost" or _is_loopback(self.api.host)
-        if self.api.auth == "none" and not loopback:
+        if self.api.auth == "none" and not is_loopback(self.api.host):
             raise ValueError("api.auth = 'none' is allowed on loopback only; set api.auth = 'token'")
         return self
 
@@ -220,13 +219,6 @@ class Config(BaseSettings):
         refusals = _not_yet(self)
         if refusals:
             raise ConfigError("; ".join(refusals))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _not_yet(config: Config) -> list[str]:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from .outputs import require_known
-from .sections import AeTitle, PeerTls, Port, Section
+from .sections import AeTitle, PeerTls, Port, Section, is_loopback
 
 DESTINATION_KINDS: Mapping[str, tuple[str, ...]] = {
     "dicom": ("ae_title", "host", "port"),
@@ -51,6 +51,13 @@ class Destination(Section):
     def is_asked_for_outputs(self) -> bool:
         """Whether it gets what it takes of what its rule makes."""
         return isinstance(self.outputs, str)
+
+    @property
+    def shows_its_secret(self) -> bool:
+        """Whether a token or a password goes unencrypted to another machine."""
+        url = urlsplit(self.stow)
+        is_plain = url.scheme == "http" and not is_loopback(url.hostname or "")
+        return is_plain and bool(self.token_file or self.password_file)
 
     @field_validator("outputs")
     @classmethod

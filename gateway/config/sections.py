@@ -21,6 +21,14 @@ _SIGN_IN = r"^(https://[A-Za-z0-9.-]+(:[0-9]+)?|http://(localhost|127\.0\.0\.1)(
 WhenValue = str | int | float | list[str | int | float]
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, and never leaves it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Section(BaseModel):
     """One table of the file: no unknown keys, nothing that changes after the start."""
 

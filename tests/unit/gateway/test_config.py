@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app import warnings_about
 from gateway.config import Config, ConfigError, Rule, load_config
 
 Loader = Callable[[str], Config]
@@ -409,3 +410,20 @@ def test_rule_makes_what_its_destinations_want(
 def test_destination_that_wants_what_is_not_made_yet_is_refused(load: Loader) -> None:
     with pytest.raises(ConfigError, match=r"destination a: outputs surface: use \['seg'"):
         load("[[destination]]\nname = 'a'\nfolder = '/a'\noutputs = ['surface']\n")
+
+
+@pytest.mark.parametrize(
+    ("stow", "secret", "is_said"),
+    [
+        ("http://pacs.example/dicom-web", "token_file = 't'", True),
+        ("http://192.0.2.10:8042/", "user = 'u'\npassword_file = 'w'", True),
+        ("http://127.0.0.1:8042/", "token_file = 't'", False),
+        ("https://pacs.example/dicom-web", "token_file = 't'", False),
+        ("http://pacs.example/dicom-web", "", False),
+    ],
+)
+def test_secret_that_goes_unencrypted_to_another_machine_is_warned_about(
+    load: Loader, stow: str, secret: str, is_said: bool
+) -> None:
+    config = load(f"{_PACS}stow = '{stow}'\n{secret}")
+    assert any("call it by https" in sentence for sentence in warnings_about(config)) is is_said
