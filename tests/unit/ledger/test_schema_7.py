@@ -68,6 +68,9 @@ def test_run_that_waits_keeps_all_that_is_known_of_it(migrated: Ledger) -> None:
         "backend": "batch",
         "started_at": None,
         "lost_on": "",
+        "instance": "",
+        "held_until": None,
+        "cost": None,
     }
 
 
