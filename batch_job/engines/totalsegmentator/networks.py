@@ -116,11 +116,14 @@ def _load(weights: Weights, device: torch.device, step_size: float) -> Network:
 
 
 def _mapped(path: Path) -> Mapping[str, Any]:
-    """A checkpoint whose numbers stay in the file until they are used; one of an old format is read."""
+    """A checkpoint whose numbers stay in the file until they are used; one of an old format is read.
+
+    It holds more than weights, as nnU-Net writes it: so it is read as nnU-Net reads it, and believed.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=False, mmap=True)  # nosec B614
     except RuntimeError:
-        content = torch.load(path, map_location="cpu", weights_only=False)
+        content = torch.load(path, map_location="cpu", weights_only=False)  # nosec B614
     return {name: content.get(name) for name in (
         "network_weights", "trainer_name", "init_args", "inference_allowed_mirroring_axes"
     )}  # fmt: skip
