@@ -268,7 +268,7 @@ def _inflate(stream: BinaryIO, dataset_at: int, plain: BinaryIO) -> None:
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
     stream.seek(dataset_at)
     while not inflating.eof and (piece := stream.read(_CHUNK_BYTES)):
-        while piece:
+        while piece and not inflating.eof:  # a byte of padding may follow (PS3.5 A.5)
             try:
                 plain.write(inflating.decompress(piece, _CHUNK_BYTES))
             except zlib.error:
