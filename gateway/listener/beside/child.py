@@ -51,6 +51,7 @@ def main() -> None:
                 break
             _take(associations, descriptors)
     associations.stop()
+    os._exit(0)  # a thread that hangs, with a damaged object, would keep it for ever
 
 
 def _associations(said: bytes) -> "Associations":
