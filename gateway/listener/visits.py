@@ -68,7 +68,7 @@ class Visits:
     def are_at(self, study_uid: str) -> bool:
         """Whether one that touched this study is still open."""
         with self._lock:
-            return any(study_uid in visit.study_uids for visit in self._open)
+            return any(visit.is_open_at(study_uid) for visit in self._open)
 
 
 class Visit:
@@ -85,6 +85,13 @@ class Visit:
         self._is_closed = self._is_without_place = False
         self.study_uids: frozenset[str] = frozenset()
         """The studies that it touched."""
+
+    def is_open_at(self, study_uid: str) -> bool:
+        """Whether it touched this study and has not ended.
+
+        It is known until its connection is closed, after its end was told: who hears of that looks at others.
+        """
+        return not self._is_closed and study_uid in self.study_uids
 
     def has_room(self) -> bool:
         """Whether the disk is above its low-water mark."""

@@ -85,6 +85,18 @@ def test_study_that_comes_through_another_process_is_filed_as_any(busy, slices: 
     assert busy.listener.state()["associations"] == 2
 
 
+def test_association_that_has_ended_is_at_no_study_when_that_is_told(busy, slices: list[Dataset]) -> None:
+    association = associate_beside(busy)
+    study_uid = slices[0].StudyInstanceUID
+    assert association.send_c_store(slices[0]).Status == SUCCESS
+    [visit] = [visit for visit in busy.listener.visits._open if visit.study_uids]
+    assert busy.listener.has_open_association(study_uid)
+    visit.closed(released=True)
+    assert ended(busy)
+    assert not busy.listener.has_open_association(study_uid)
+    association.release()
+
+
 def test_object_is_answered_there_as_it_is_here(busy, slices: list[Dataset]) -> None:
     association = associate_beside(busy)
     other = dcmread(slices[0].filename)
