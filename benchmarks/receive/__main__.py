@@ -32,7 +32,8 @@ LOADS = (
     Load(50, 1, 600),
     Load(50, 1, 600, holds_back=True),
 )
-WARM_UP = Load(512, 1, 10)
+WARM_UP = Load(512, 8, 400)
+"""Long enough for the gateway's second process to be there."""
 BESIDE = "pynetdicom"
 
 out = Console(highlight=False, markup=False, width=160)
