@@ -84,10 +84,11 @@ class Settings:
     kept_share: float = 0.4
 
 
-MEASURED: Final = Stages(load_s=12.0, before_s=1.1, segment_s=62.4, behind_s=5.0)
-"""Three studies of 512 x 512 x 280 in one process, task `total`, networks of a few kilobytes, on two cores
-that others used too: 64 s of processor time each, taken as if one core did all of it, and 3.4 s of a T4 for
-the real networks' 86 TFLOP. `load_s`: imports and networks, measured 5 to 7 s, and 5 s for the container."""
+MEASURED: Final = Stages(load_s=12.0, before_s=1.1, segment_s=16.0, behind_s=5.0)
+"""Four studies of 512 x 512 x 280 in one process, task `total`, networks of a few kilobytes, two cores that
+nobody else used: 12.6 s of processor time each to segment, taken as if one core did all of it, and 3.4 s of
+a T4 for the real networks' 86 TFLOP. `load_s`: imports and networks, measured 5 to 7 s, and 5 s for the
+container."""
 AIMED_AT: Final = replace(MEASURED, segment_s=4.4)
 """The same with an engine that adds one second to the networks."""
 

@@ -30,8 +30,8 @@ def draw_cost(curves: Mapping[str, Sequence[Point]], path: Path) -> None:
         axes.annotate(
             f"wanted: {wanted}", (studies, wanted), (4, -14), textcoords="offset points", fontsize=8
         )
-    axes.set_ylim(bottom=0.003)
-    _plain_numbers(axes, (0.004, 0.008, 0.02, 0.05, 0.1, 0.2))
+    axes.set_ylim(bottom=0.001)
+    _plain_numbers(axes, (0.002, 0.004, 0.008, 0.02, 0.05, 0.1, 0.2))
     _save(figure, axes, path)
 
 
