@@ -189,9 +189,10 @@ class Listener:
         """Abort what is open and listen no more; what was not answered stays with its sender."""
         for door in self._doors:
             door.close()
-        for serving in (self._children, self._associations):
-            if serving is not None:
-                serving.stop()
+        if self._children is not None and self._associations is not None:
+            self._children.hang_up()
+            self._associations.stop()  # beside those
+            self._children.stop()
         self._doors, self._associations, self._children = [], None, None
 
     def has_open_association(self, study_uid: str) -> bool:

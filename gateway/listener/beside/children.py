@@ -29,8 +29,8 @@ AGAIN_S: Final = 60.0
 HAND_ON_TIMEOUT_S: Final = 1.0
 BEGINS_S: Final = 20.0
 """One that has not begun with an association after so long hangs, and is ended; senders try again."""
-END_TIMEOUT_S: Final = 12.0
-"""It waits for its objects at hand, for less."""
+END_TIMEOUT_S: Final = 10.5
+"""It waits for its objects at hand, for less; the gateway as a whole for more."""
 
 
 def how_many() -> int:
@@ -51,6 +51,7 @@ class Children:
         self._children = [
             _Child(replace(settings, folder=settings.folder / str(n)), n) for n in range(1, number + 1)
         ]
+        self._end_until = 0.0
 
     @property
     def ready(self) -> int:
@@ -66,13 +67,16 @@ class Children:
         takers = sorted((child for child in self._children if child.is_ready), key=lambda child: child.open)
         return any(child.takes(visit, connection, address, request) for child in takers)
 
-    def stop(self) -> None:
-        """Have them abort what is open, and end."""
+    def hang_up(self) -> None:
+        """Let them abort what is open, and end."""
+        self._end_until = time.monotonic() + END_TIMEOUT_S
         for child in self._children:
             child.hang_up()
-        until = time.monotonic() + END_TIMEOUT_S
+
+    def stop(self) -> None:
+        """Wait until they have ended, which were told so."""
         for child in self._children:
-            child.end(until)
+            child.end(self._end_until)
 
 
 class _Child:
