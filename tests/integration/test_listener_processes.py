@@ -23,7 +23,7 @@ from pynetdicom.sop_class import InstanceAvailabilityNotification, Verification
 from gateway.events import AssociationClosed
 from gateway.listener.beside import child
 from gateway.listener.beside import children as beside_children
-from gateway.listener.beside.channel import ChildSettings
+from gateway.listener.beside.channel import LENGTH_BYTES, ChildSettings
 from gateway.listener.intake.incoming import IncomingFolder
 from gateway.listener.statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
 from gateway.listener.wire.guard import Limits
@@ -259,7 +259,7 @@ def test_process_without_memory_for_a_thread_breaks_one_association_off_and_goes
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    associations = child._associations(pickle.dumps(ChildSettings("IRIS", Limits(), tmp_path)))
+    associations = child._associations(ChildSettings("IRIS", Limits(), tmp_path))
     sender, connection = socket.socketpair()
     attendant, channel = socket.socketpair()
     monkeypatch.setattr(threading.Thread, "start", no_thread)
@@ -283,16 +283,18 @@ def test_file_in_the_working_directory_is_no_module_of_the_process(
     gate.wait_for(lambda: gate.listener._children.ready)
 
 
+@pytest.mark.parametrize("is_told", [False, True])
 def test_process_whose_gateway_is_gone_before_it_is_ready_ends_without_a_word(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], is_told: bool
 ) -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         process = beside_children._started(theirs)
+    if is_told:
+        said = pickle.dumps(ChildSettings("IRIS", Limits(), tmp_path))
+        ours.sendall(len(said).to_bytes(LENGTH_BYTES, "big") + said)
     ours.close()
-    said = pickle.dumps(ChildSettings("IRIS", Limits(), tmp_path))
-    assert process.communicate(said, timeout=60) == (None, None)
-    assert (process.returncode, capfd.readouterr().err) == (0, "")
+    assert (process.wait(60), capfd.readouterr().err) == (0, "")
 
 
 def test_file_that_an_earlier_process_removes_meanwhile_does_not_hinder_the_start(

@@ -5,7 +5,9 @@ logged, metrics, probes, names of files, and everything in the job folders, whic
 """
 
 import gzip
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,7 @@ from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import build_context
 from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import Verification
 
 from gateway.adapters.dicom.peer import association, parse_peer
 from gateway.adapters.dicom.storing import StoredObject, store
@@ -98,13 +101,37 @@ def answers_to(world: World, contents: Sequence[bytes], folder: Path) -> list[in
     return answers
 
 
-def ask_wrongly(world: World) -> None:
-    """What people ask for by a patient's name, and files that are called by it."""
+@contextmanager
+def process_beside(world: World) -> Iterator[None]:
+    """Keep the gateway's own process busy: the next association is served by the one beside it."""
+    peer = parse_peer((world.data_dir / "dicom-address").read_text().strip())
+    contexts = [build_context(Verification)]
+    with association(peer, "OTHER", contexts):
+        with association(peer, "OTHER", contexts):
+            pass  # it is started for this one
+        deadline = time.monotonic() + 60.0
+        while b"\niris_listener_processes 1" not in probed(world, "/metrics"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield
+
+
+def client(world: World) -> httpx.Client:
+    """The API, for the administrator."""
     address = (world.data_dir / "api-address").read_text().strip()
     token = (world.data_dir / "admin-token").read_text().strip()
-    with httpx.Client(
-        base_url=address, trust_env=False, headers={"Authorization": f"Bearer {token}"}
-    ) as asked:
+    return httpx.Client(base_url=address, trust_env=False, headers={"Authorization": f"Bearer {token}"})
+
+
+def probed(world: World, path: str) -> bytes:
+    """What it answers there."""
+    with client(world) as asking:
+        return asking.get(path).raise_for_status().content
+
+
+def ask_wrongly(world: World) -> None:
+    """What people ask for by a patient's name, and files that are called by it."""
+    with client(world) as asked:
         asked.get("/api/v1/studies", params={"q": PLANTED, "since": PLANTED, "limit": PLANTED})
         asked.get(f"/api/v1/studies/{PLANTED}")
         asked.post(f"/api/v1/jobs/{PLANTED}/retry")
@@ -135,14 +162,14 @@ def test_values_of_a_header_stand_in_nothing_that_is_logged_measured_or_sent_awa
 ) -> None:
     study_uid = write_study(tmp_path / "study", slices=4)
     world.start()
-    answers = answers_to(world, list(objects(tmp_path / "study")), tmp_path)
+    with process_beside(world):
+        answers = answers_to(world, list(objects(tmp_path / "study")), tmp_path)
     assert answers[:4] == [0x0000] * 4
     assert 0x0000 not in answers[4:]
     done = world.until(study_uid, lambda study: study["state"] in ("done", "failed", "held"))
     assert done["jobs"], "a job folder is to be searched"
     ask_wrongly(world)
-    address = (world.data_dir / "api-address").read_text().strip()
-    probes = [httpx.get(address + path, trust_env=False).content for path in ("/metrics", "/readyz")]
+    probes = [probed(world, path) for path in ("/metrics", "/readyz")]
     world.stop()
     for probe in probes:
         assert PLANTED.encode() not in probe

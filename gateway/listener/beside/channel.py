@@ -16,6 +16,8 @@ from ..intake.received import Received
 from ..wire.attendant import Attendant, StoreRequest
 from ..wire.guard import Limits
 
+LENGTH_BYTES: Final = 4
+"""Of the number before a process's settings that says how long they are, big-endian."""
 READY: Final = b"r"
 """What a process says when it takes associations."""
 BEGUN: Final = "begun"

@@ -1,8 +1,8 @@
 """A process of the listener: serves associations that the gateway's own process has admitted.
 
-`python -m gateway.listener.beside.child DESCRIPTOR` gets its settings on standard input, and connections over
-a socket. It knows no ledger: what it has brought to the disk is filed, or refused, by the gateway's process.
-It ends when that does.
+`python -m gateway.listener.beside.child` has a socket to it as its standard input, over which settings and
+connections come. It knows no ledger: what it has brought to the disk is filed, or refused, by the gateway's
+process. It ends when that does.
 """
 
 import errno
@@ -23,6 +23,7 @@ from gateway.quiet_python import quieten_python
 
 if TYPE_CHECKING:
     from ..wire.associations import Associations
+    from .channel import ChildSettings
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +43,12 @@ def main() -> None:
     sys.modules.update(dict.fromkeys(CODECS))  # type: ignore[arg-type]
     from .channel import READY
 
-    associations = _associations(sys.stdin.buffer.read())
-    with socket.socket(fileno=int(sys.argv[1])) as control, suppress(ConnectionError):  # it was killed
+    control = socket.socket(fileno=os.dup(0))
+    settings = _settings(control)
+    if settings is None:
+        return
+    associations = _associations(settings)
+    with suppress(ConnectionError):  # it was killed
         control.sendall(READY)
         while True:
             said, descriptors, *_ = socket.recv_fds(control, 1, _OF_AN_ASSOCIATION)
@@ -54,14 +59,24 @@ def main() -> None:
     os._exit(0)  # a thread that hangs, with a damaged object, would keep it for ever
 
 
-def _associations(said: bytes) -> "Associations":
+def _settings(control: socket.socket) -> "ChildSettings | None":
+    """What it is started with; None where who started it is gone."""
+    from .channel import LENGTH_BYTES
+
+    length = int.from_bytes(control.recv(LENGTH_BYTES, socket.MSG_WAITALL), "big")
+    said = control.recv(length, socket.MSG_WAITALL)
+    if not said or len(said) < length:
+        return None
+    settings: ChildSettings = pickle.loads(said)  # nosec B301: of our own parent
+    return settings
+
+
+def _associations(settings: "ChildSettings") -> "Associations":
     from ..intake.incoming import IncomingFolder
     from ..wire.associations import Associations
     from ..wire.contexts import supported_contexts
     from ..wire.upper_layer import Serving
-    from .channel import ChildSettings
 
-    settings: ChildSettings = pickle.loads(said)  # nosec B301: of our own parent
     folder = IncomingFolder(settings.folder, settings.limits.object_bytes)
     folder.clear()  # of one that was killed
     return Associations(settings.ae_title, supported_contexts(), Serving(settings.limits, folder))

@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from ..visits import Visit
-from .channel import BEGUN, READY, ChildSettings, answer
+from .channel import BEGUN, LENGTH_BYTES, READY, ChildSettings, answer
 
 log = structlog.get_logger(__name__)
 
@@ -118,10 +118,9 @@ class _Child:
 
     def _follow(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
         """Wait until it is ready, and then for its end."""
-        assert process.stdin is not None
         try:
-            with process.stdin:
-                process.stdin.write(pickle.dumps(self._settings))
+            said = pickle.dumps(self._settings)
+            control.sendall(len(said).to_bytes(LENGTH_BYTES, "big") + said)
             self.is_ready = _next(control) == READY
             _next(control)
         except OSError:
@@ -207,9 +206,8 @@ class _Child:
 def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: a file of the folder that the gateway was started in is no module of Python's.
-        [sys.executable, "-P", "-m", "gateway.listener.beside.child", str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-P", "-m", "gateway.listener.beside.child"],
+        stdin=theirs.fileno(),
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         start_new_session=True,  # Ctrl-C is for this process: that one may not know yet that it ignores it
