@@ -1,6 +1,6 @@
 """What every carrier does: carries objects to one destination, and says whether it could."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 from gateway.adapters.holdings import Holdings
 from gateway.config.outputs import Form
+from gateway.delivery.statuses import Answer, meaning, understand
 
 KNOWN_TO_FEW: Final = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
 """SOP classes that are not taken for granted where nobody can be asked."""
@@ -28,6 +29,30 @@ class Receipt:
 
     outcome: Outcome
     sentence: str
+
+
+def receipt_of(name: str, status: int, is_there: Callable[[], bool | None], search: str) -> Receipt:
+    """What a status of C-STORE, or a reason of STOW-RS, makes of an object.
+
+    Parameters
+    ----------
+    name
+        The destination's.
+    is_there
+        Asked where it says that it has the object already; None: nobody can be asked.
+    search
+        By what that is asked, for the sentence.
+    """
+    said = f"{name} answered with {meaning(status)}"
+    match understand(status):
+        case Answer.ALREADY_THERE if is_there() is False:
+            return Receipt(Outcome.AGAIN, f"{said}, but {search} does not show it")
+        case Answer.STORED | Answer.ALREADY_THERE:
+            return Receipt(Outcome.ARRIVED, said)
+        case Answer.TRY_AGAIN:
+            return Receipt(Outcome.AGAIN, f"{said}; tried again later")
+        case Answer.REFUSED:
+            return Receipt(Outcome.REFUSED, f"{said}; settle it there, then retry")
 
 
 class Carrier(Protocol):

@@ -14,9 +14,9 @@ from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.holdings import Looking
 from gateway.delivery.sending import NotSendable, send_files, taken_forms
-from gateway.delivery.statuses import Answer, meaning, understand
+from gateway.delivery.statuses import meaning
 
-from .carrier import Outcome, Receipt
+from .carrier import Outcome, Receipt, receipt_of
 
 
 class DicomCarrier:
@@ -79,16 +79,9 @@ class DicomCarrier:
         self._calls.end()
 
     def _receipt(self, path: Path, status: int | None) -> Receipt:
-        said = f"{self._name} answered with {meaning(status)}" if status is not None else meaning(status)
-        match understand(status):
-            case Answer.ALREADY_THERE if self._is_there(path) is False:
-                return Receipt(Outcome.AGAIN, f"{said}, but C-FIND does not show it")
-            case Answer.STORED | Answer.ALREADY_THERE:
-                return Receipt(Outcome.ARRIVED, said)
-            case Answer.TRY_AGAIN:
-                return Receipt(Outcome.AGAIN, f"{said}; tried again later")
-            case Answer.REFUSED:
-                return Receipt(Outcome.REFUSED, f"{said}; settle it there, then retry")
+        if status is None:
+            return Receipt(Outcome.AGAIN, f"{meaning(status)}; tried again later")
+        return receipt_of(self._name, status, lambda: self._is_there(path), "C-FIND")
 
     def _is_there(self, path: Path) -> bool | None:
         """Whether C-FIND shows an object there (PS3.4 C.4.1); None where it cannot be asked."""

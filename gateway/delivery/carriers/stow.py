@@ -15,9 +15,8 @@ from gateway.adapters.errors import Away, Retriable
 from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
-from gateway.delivery.statuses import Answer, meaning, understand
 
-from .carrier import KNOWN_TO_FEW, Outcome, Receipt
+from .carrier import KNOWN_TO_FEW, Outcome, Receipt, receipt_of
 
 REQUEST_BYTES: Final = 64 << 20
 """Objects go together up to this; a longer one goes alone."""
@@ -126,25 +125,15 @@ class StowCarrier:
         answer = self._peer.store(paths)
         if answer.status in _AWAY or 300 <= answer.status < 400:
             raise self._away(answer)
-        said = (
-            answer.statuses()
-        )  # with 200, 202, 409 (PS3.18 10.5.3); Orthanc 1.10 has 400 where one is damaged
+        # With 200, 202, 409 (PS3.18 10.5.3); Orthanc 1.10 has 400 where one is damaged.
+        said = answer.statuses()
         receipts = {path: self._receipt(said[uid[-1]], uid) for path, uid in uids.items() if uid[-1] in said}
         if len(paths) == 1 and not receipts:
             return {paths[0]: self._unspoken(answer, uids[paths[0]])}
         return receipts
 
     def _receipt(self, status: int, uids: tuple[str, str, str]) -> Receipt:
-        said = f"{self._name} answered with {meaning(status)}"
-        match understand(status):
-            case Answer.ALREADY_THERE if self._is_there(uids) is False:
-                return Receipt(Outcome.AGAIN, f"{said}, but a search does not show it")
-            case Answer.STORED | Answer.ALREADY_THERE:
-                return Receipt(Outcome.ARRIVED, said)
-            case Answer.TRY_AGAIN:
-                return Receipt(Outcome.AGAIN, f"{said}; tried again later")
-            case Answer.REFUSED:
-                return Receipt(Outcome.REFUSED, f"{said}; settle it there, then retry")
+        return receipt_of(self._name, status, lambda: self._is_there(uids), "a search")
 
     def _unspoken(self, answer: WebAnswer, uids: tuple[str, str, str]) -> Receipt:
         """Where it says nothing of the object itself."""
