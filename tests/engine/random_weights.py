@@ -4,7 +4,6 @@ The tiny ones are convolutions with norms, as nnU-Net's; the full-size ones have
 TotalSegmentator's own.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from nnunet_folder import write_folder
 from torch import nn
 
 from batch_job.engines.totalsegmentator.plan import SubModel
@@ -40,25 +40,9 @@ FULL_SIZE: Final = Shape(features=(32, 64, 128, 256, 320, 320), convolutions=2, 
 
 def write(root: Path, model: SubModel, labels: Mapping[str, int], shape: Shape, seed: int) -> None:
     """Write a network, with its folds; where a model names none, with two."""
-    folder, configuration = root / model.name / model.configuration, model.configuration.split("__")[-1]
-    architecture = _architecture(shape)
-    for fold in model.folds or (0, 1):
-        (folder / f"fold_{fold}").mkdir(parents=True)
-        checkpoint = {
-            "network_weights": _parameters(architecture, len(labels) + 1, seed + fold),
-            "trainer_name": model.configuration.split("__")[0],
-            "init_args": {"configuration": configuration},
-            "inference_allowed_mirroring_axes": None,
-        }
-        torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
-    dataset = {
-        "channel_names": {"0": "CT"},
-        "labels": {"background": 0, **labels},
-        "numTraining": 1,
-        "file_ending": ".nii.gz",
-    }
-    (folder / "dataset.json").write_text(json.dumps(dataset))
-    (folder / "plans.json").write_text(json.dumps(_plans(model, configuration, architecture, shape)))
+    architecture, configuration = _architecture(shape), model.configuration.split("__")[-1]
+    folds = {fold: _parameters(architecture, len(labels) + 1, seed + fold) for fold in model.folds or (0, 1)}
+    write_folder(root, model, labels, folds, _plans(model, configuration, architecture, shape))
 
 
 def _architecture(shape: Shape) -> dict[str, Any]:

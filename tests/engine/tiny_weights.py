@@ -5,13 +5,13 @@ class's logit is the tangent of a parabola at that class's intensity, so that th
 nearest one. Ten kilobytes instead of a hundred megabytes; what remains is TotalSegmentator's own work.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from nnunet_folder import write_folder
 from torch import nn
 
 from batch_job.engines.totalsegmentator.plan import SubModel
@@ -41,27 +41,11 @@ def write(
     Path
         The network's folder.
     """
-    folder = root / model.name / model.configuration
     architecture, configuration = _architecture(), model.configuration.split("__")[-1]
-    for fold in model.folds or (0,):
-        (folder / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
-        checkpoint = {
-            "network_weights": _parameters(architecture, {"background": 0, **labels}, bands_hu),
-            "trainer_name": model.configuration.split("__")[0],
-            "init_args": {"configuration": configuration},
-            "inference_allowed_mirroring_axes": None,
-        }
-        torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
-    dataset = {
-        "channel_names": {"0": "CT"},
-        "labels": {"background": 0, **labels},
-        "numTraining": 1,
-        "file_ending": ".nii.gz",
+    folds = {
+        fold: _parameters(architecture, {"background": 0, **labels}, bands_hu) for fold in model.folds or (0,)
     }
-    (folder / "dataset.json").write_text(json.dumps(dataset))
-    plans = _plans(model, configuration, architecture, patch)
-    (folder / "plans.json").write_text(json.dumps(plans))
-    return folder
+    return write_folder(root, model, labels, folds, _plans(model, configuration, architecture, patch))
 
 
 def _architecture() -> dict[str, Any]:
