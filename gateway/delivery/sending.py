@@ -1,27 +1,38 @@
 """C-STORE as a user: files go out as they are stored, streamed from disk."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    Verification,
+)
 
-from gateway.adapters.dicom.peer import MAXIMUM_CONTEXTS, Calls, Peer, association
+from gateway.adapters.dicom.implementation import Implementation, implementation_of, refusal
+from gateway.adapters.dicom.peer import MAXIMUM_CONTEXTS, Calls, NothingAccepted, Peer, association
 from gateway.adapters.dicom.storing import StoredObject, store, stored_object
 from gateway.config.outputs import Form
 
 from .statuses import meaning
-
-_PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+from .taken import PLAIN_SYNTAXES, Taken
 
 
 class NotSendable(Exception):
     """A file is no DICOM file that could be sent; one sentence."""
+
+
+class NotTaken(NotSendable):
+    """The peer does not take the SOP class of a file, or not in its transfer syntax: a form."""
+
+    def __init__(self, form: Form, peer: Peer, by: Implementation) -> None:
+        super().__init__(refusal(peer, by, *_named(form)))
+        self.form = form
 
 
 @dataclass(frozen=True)
@@ -64,12 +75,16 @@ def send_files(
     NotReached
         No association.
     NotSendable
-        A file is not DICOM, or the peer takes neither its SOP class nor its transfer syntax.
+        A file is not DICOM.
+    NotTaken
     """
     results: list[Sent] = []
     for group in _groups([_outgoing(path) for path in paths]):
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in _contexts_of(group)]
-        with association(peer, calling_ae_title, contexts, calls=calls) as opened:
+        with (
+            _refusal_said(group[0], peer),
+            association(peer, calling_ae_title, contexts, calls=calls) as opened,
+        ):
             for number, outgoing in enumerate(group):
                 status = _send(opened, outgoing, peer, 1 + number % 0xFFFF)
                 results.append(Sent(outgoing.path, status))
@@ -80,10 +95,22 @@ def send_files(
     return results
 
 
+@contextmanager
+def _refusal_said(first: StoredObject, peer: Peer) -> Iterator[None]:
+    """Who takes nothing of what is offered does not take the first of it."""
+    try:
+        yield
+    except NothingAccepted as refused:
+        raise NotTaken(_form_of(first), peer, refused.by) from None
+
+
 def taken_forms(
     forms: Collection[Form], peer: Peer, calling_ae_title: str, *, calls: Calls | None = None
-) -> frozenset[Form]:
+) -> Taken:
     """Those of at most 60 forms that a peer accepts, as `send_files` would offer them; nothing is sent.
+
+    Beside them C-ECHO is offered, which is accepted everywhere, so that there is an association to release,
+    and storage commitment, which tells Orthanc from dcmqrscp.
 
     Raises
     ------
@@ -91,11 +118,13 @@ def taken_forms(
         No association.
     """
     offered = [build_context(sop_class, syntax) for sop_class, syntax in _offers(forms)]
-    # C-ECHO is accepted everywhere: who takes none of the others is told from who cannot be reached.
-    contexts = [build_context(Verification), *offered]
-    with association(peer, calling_ae_title, contexts, calls=calls) as opened:
-        accepted = _accepted(opened)
-    return frozenset(form for form in forms if accepted.keys() & set(_offers([form])))
+    contexts = [build_context(Verification), build_context(StorageCommitmentPushModel), *offered]
+    try:
+        with association(peer, calling_ae_title, contexts, calls=calls) as opened:
+            accepted, by = _accepted(opened), implementation_of(opened)
+    except NothingAccepted as refused:
+        return Taken(frozenset(), refused.by)
+    return Taken(frozenset(form for form in forms if accepted.keys() & set(_offers([form]))), by)
 
 
 def dicom_files(paths: Sequence[Path]) -> list[Path]:
@@ -135,7 +164,7 @@ def _groups(outgoing: Sequence[StoredObject]) -> Iterator[list[StoredObject]]:
 
 
 def _contexts_of(group: Sequence[StoredObject]) -> list[tuple[str, str]]:
-    return _offers(Form(file.sop_class_uid, file.transfer_syntax_uid) for file in group)
+    return _offers(map(_form_of, group))
 
 
 def _offers(forms: Iterable[Form]) -> list[tuple[str, str]]:
@@ -143,8 +172,8 @@ def _offers(forms: Iterable[Form]) -> list[tuple[str, str]]:
     pairs: dict[tuple[str, str], None] = {}
     for sop_class_uid, transfer_syntax_uid in forms:
         pairs[sop_class_uid, transfer_syntax_uid] = None
-        if transfer_syntax_uid in _PLAIN:
-            pairs.update(dict.fromkeys((sop_class_uid, str(syntax)) for syntax in _PLAIN))
+        if transfer_syntax_uid in PLAIN_SYNTAXES:
+            pairs.update(dict.fromkeys((sop_class_uid, syntax) for syntax in PLAIN_SYNTAXES))
     return list(pairs)
 
 
@@ -159,13 +188,22 @@ def _accepted(opened: Association) -> dict[tuple[str, str], int]:
 def _send(opened: Association, outgoing: StoredObject, peer: Peer, message_id: int) -> int | None:
     accepted = _accepted(opened)
     wanted = outgoing.sop_class_uid, outgoing.transfer_syntax_uid
-    otherwise = {(outgoing.sop_class_uid, str(syntax)) for syntax in _PLAIN}
+    otherwise = {(outgoing.sop_class_uid, syntax) for syntax in PLAIN_SYNTAXES}
     if not opened.is_established:
         return None
     if wanted in accepted:
         return store(opened, accepted[wanted], outgoing, message_id)
-    if outgoing.transfer_syntax_uid in _PLAIN and accepted.keys() & otherwise:
+    if outgoing.transfer_syntax_uid in PLAIN_SYNTAXES and accepted.keys() & otherwise:
         status = opened.send_c_store(dcmread(outgoing.path), message_id).get("Status")
         return None if status is None else int(status)
-    names = f"{UID(outgoing.sop_class_uid).name} in {UID(outgoing.transfer_syntax_uid).name}"
-    raise NotSendable(f"{peer} does not take {names}; allow it there")
+    raise NotTaken(_form_of(outgoing), peer, implementation_of(opened))
+
+
+def _form_of(outgoing: StoredObject) -> Form:
+    return Form(outgoing.sop_class_uid, outgoing.transfer_syntax_uid)
+
+
+def _named(form: Form) -> tuple[str, list[str]]:
+    """What a refusal names: an uncompressed one is one of the SOP class."""
+    is_plain = form.transfer_syntax_uid in PLAIN_SYNTAXES
+    return form.sop_class_uid, [] if is_plain else [form.transfer_syntax_uid]

@@ -6,9 +6,12 @@ from enum import Enum
 
 DUPLICATE_INSTANCE = 0x0111
 
+_NOT_TAKEN = {
+    0x0122: "it does not support the SOP class",
+    0xC122: "it does not support the transfer syntax",
+}
 _PERMANENT = {
     0x0117: "it finds the object instance invalid",
-    0x0122: "it does not support the SOP class",
     0x0124: "it is not authorized for this AE title",
 }
 _RETRIED = {0x0110: "it failed to process the object"}
@@ -25,6 +28,7 @@ class Answer(Enum):
     STORED = "stored"  # it has the object, be it with a warning
     ALREADY_THERE = "already there"  # it says so: ask by C-FIND
     TRY_AGAIN = "try again"
+    NOT_TAKEN = "not taken"  # in this form; another one may do
     REFUSED = "refused"  # a person has to change something
 
 
@@ -36,6 +40,8 @@ def understand(status: int | None) -> Answer:
         return Answer.STORED
     if status == DUPLICATE_INSTANCE:
         return Answer.ALREADY_THERE
+    if status in _NOT_TAKEN:
+        return Answer.NOT_TAKEN
     if status in _PERMANENT or 0xA900 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF:
         return Answer.REFUSED
     return Answer.TRY_AGAIN  # 0xA7xx, 0x0110, and what nobody documented: bounded by the time to give up
@@ -45,7 +51,9 @@ def meaning(status: int | None) -> str:
     """Say a status in words."""
     if status is None:
         return "no answer; the association broke or timed out"
-    words = _PERMANENT.get(status) or _RETRIED.get(status) or _range_in_words(status)
+    words = (
+        _NOT_TAKEN.get(status) or _PERMANENT.get(status) or _RETRIED.get(status) or _range_in_words(status)
+    )
     return f"status 0x{status:04X}: {words}"
 
 
@@ -60,8 +68,6 @@ def _range_in_words(status: int) -> str:
         return "it is out of resources"
     if 0xA900 <= status <= 0xA9FF:
         return "the data set does not match its SOP class"
-    if status == 0xC122:
-        return "it does not support the transfer syntax"
     if 0xC000 <= status <= 0xCFFF:
         return "it cannot understand the object"
     return "not stored"

@@ -215,7 +215,7 @@ class DeliveryWorker(Worker):
                 self._succeed(delivery, receipt.sentence)
             case Outcome.AGAIN:
                 self._try_again(delivery, receipt.sentence)
-            case Outcome.REFUSED:
+            case Outcome.REFUSED | Outcome.NOT_TAKEN:
                 self._fail(delivery, receipt.sentence)
 
     # -- what went wrong ----------------------------------------------------------------------------------

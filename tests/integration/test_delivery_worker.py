@@ -27,7 +27,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.events import Event
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 from structlog.testing import capture_logs
 
 from gateway.adapters.durable import file_digest
@@ -76,7 +76,9 @@ class ScriptedPacs:
 
     def serve(self) -> Callable[[], None]:
         entity = AE("PACS")
-        entity.add_supported_context(SegmentationStorage, list(self.syntaxes))
+        entity.add_supported_context(Verification)
+        if self.syntaxes:
+            entity.add_supported_context(SegmentationStorage, list(self.syntaxes))
         if self.can_find:
             entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_FIND, self._find)]
@@ -283,6 +285,18 @@ def test_delivery_to_a_pacs_that_takes_implicit_vr_only_is_converted(
     pacs = deliver(0x0000, syntaxes=(ImplicitVRLittleEndian,))
     site.wait_for(lambda row: row.state is DeliveryState.SENT)
     assert pacs.received == [(site.sop_instance_uid, ImplicitVRLittleEndian)]
+
+
+def test_delivery_of_what_is_not_negotiated_fails_at_once_and_says_what_to_allow(
+    site: Site, deliver: Callable[..., ScriptedPacs]
+) -> None:
+    pacs = deliver(0x0000, syntaxes=())
+    row = site.wait_for(lambda row: row.state is DeliveryState.FAILED)
+    assert row.reason == (
+        f"PACS@127.0.0.1:{pacs.port}, a program made with pynetdicom, does not take Segmentation Storage"
+        " (1.2.840.10008.5.1.4.1.1.66.4); add a supported context for it there; then retry"
+    )
+    assert pacs.received == []
 
 
 def _cut_short(path: Path) -> None:

@@ -1,6 +1,5 @@
 """A DICOM peer: AE title, host and port, and associations with it."""
 
-import queue
 import re
 import socket
 import threading
@@ -10,36 +9,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydicom.uid import UID
-from pynetdicom import AE, build_context, evt
+from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from gateway.adapters.tls import Tls, what_failed
+from gateway.adapters.tls import Tls
 
+from .implementation import Implementation, implementation_of
+from .no_association import CONNECT_TIMEOUT_S, Course, accepts_nothing, why_not
 from .storing import send_at_once
 
-CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 120.0
 """A PACS may index a large object before it answers."""
 ABORT_TIMEOUT_S = 0.5
 """How long the end of the process waits until an abort was sent."""
-REFUSAL_TIMEOUT_S = 1.0
-"""How long a peer is listened to that may refuse our certificate."""
 MAXIMUM_CONTEXTS = 128
 """PS3.8 9.3.2: presentation context IDs are the odd numbers from 1 to 255."""
-
-MOST_NAMED = 3
-"""Of SOP classes in a sentence."""
-
-_FOR_NOW = 0x02
-_REJECTED = (0x01, _FOR_NOW)
-"""Permanently, for now (PS3.8 9.3.4)."""
-_CALLED_TITLE_UNKNOWN = (0x01, 0x07)
-"""By the service user, for that reason."""
 
 _PEER = re.compile(r"^(?P<title>[ -\[\]-~]{1,16})@(?P<host>\[[0-9A-Fa-f:]+\]|[^@:\s]+):(?P<port>\d{1,5})$")
 
@@ -49,7 +37,17 @@ class NotReached(Exception):
 
 
 class NothingAccepted(NotReached):
-    """The peer is there, and takes none of what was offered."""
+    """The peer is there, and takes none of what was offered.
+
+    Parameters
+    ----------
+    by
+        What it says that it is.
+    """
+
+    def __init__(self, sentence: str, by: Implementation) -> None:
+        super().__init__(sentence)
+        self.by = by
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def association(
     entity = AE(calling_ae_title)
     entity.connection_timeout = entity.acse_timeout = min(CONNECT_TIMEOUT_S, limit)
     entity.dimse_timeout = entity.network_timeout = min(ANSWER_TIMEOUT_S, limit)
-    connected = threading.Event()
+    course, begun_at = Course(), time.monotonic()
     with (calls or Calls()).of(entity), _cut_after(entity, limit_s):
         try:
             opened = entity.associate(
@@ -149,7 +147,7 @@ def association(
                 ae_title=peer.ae_title,
                 ext_neg=list(roles),
                 tls_args=None if peer.tls is None else (peer.tls.context(), peer.host),
-                evt_handlers=[*handlers, (evt.EVT_CONN_OPEN, lambda _: connected.set())],
+                evt_handlers=[*handlers, *course.handlers],
             )
         except (socket.gaierror, UnicodeError):  # the second where it cannot be a name at all
             raise NotReached(
@@ -159,9 +157,11 @@ def association(
             _hang_up(entity)
             raise
         if not opened.is_established:
-            raise (NothingAccepted if _accepts_nothing(opened) else NotReached)(
-                _why_not(peer, opened, is_there=connected.is_set())
-            )
+            took_s = time.monotonic() - begun_at
+            sentence = why_not(peer, calling_ae_title, opened, course, took_s)
+            if accepts_nothing(opened):
+                raise NothingAccepted(sentence, implementation_of(opened))
+            raise NotReached(sentence)
         send_at_once(opened)
         _keep_answers_for_who_waits(opened)
         try:
@@ -245,63 +245,3 @@ def echo(peer: Peer, calling_ae_title: str) -> None:
         status = opened.send_c_echo()
         if status.get("Status") != 0x0000:
             raise NotReached(f"{peer} did not answer C-ECHO with success; look at its log")
-
-
-def _why_not(peer: Peer, opened: Association, *, is_there: bool) -> str:
-    primitive = opened.acceptor.primitive or _unheard(opened)
-    if primitive is not None and primitive.result in _REJECTED:
-        return f"{peer} rejected the association ({primitive.reason_str}); {_way_in(primitive)}"
-    if _accepts_nothing(opened):
-        return f"{peer} accepts none of the SOP classes offered ({_offered(opened)}); allow them there"
-    if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
-        return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
-    if is_there and peer.tls is None:
-        return f"{peer} took the connection, and did not answer; check its port, and whether it speaks TLS"
-    return f"{peer} cannot be reached; check that it runs, and host, port and firewall"
-
-
-def _way_in(rejection: A_ASSOCIATE) -> str:
-    if rejection.result == _FOR_NOW:
-        return "it has no place for now"
-    if (rejection.result_source, rejection.diagnostic) == _CALLED_TITLE_UNKNOWN:
-        return "its own AE title is another one: correct it here"
-    return "enter this gateway's AE title and address there"
-
-
-def _offered(opened: Association) -> str:
-    """The SOP classes by name, new ones by UID; Verification only where it was the only one."""
-    classes = dict.fromkeys(str(context.abstract_syntax) for context in opened.rejected_contexts)
-    names = [UID(each).name for each in classes if each != Verification] or ["Verification"]
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _accepts_nothing(opened: Association) -> bool:
-    return bool(
-        opened.rejected_contexts and not opened.accepted_contexts and opened.acceptor.primitive is not None
-    )
-
-
-def _unheard(opened: Association) -> A_ASSOCIATE | None:
-    """A rejection that came so soon that pynetdicom took the connection, closed by then, for a failed one."""
-    with suppress(queue.Empty):
-        primitive = opened.dul.to_user_queue.get_nowait()
-        return primitive if isinstance(primitive, A_ASSOCIATE) else None
-    return None
-
-
-def _trouble_with_tls(peer: Peer, tls: Tls) -> str:
-    """Call once more to hear why: pynetdicom keeps it to itself. Empty where it is not TLS."""
-    try:
-        with socket.create_connection((peer.host, peer.port), CONNECT_TIMEOUT_S) as line:
-            try:
-                with tls.context().wrap_socket(line, server_hostname=peer.host) as secured:
-                    secured.settimeout(REFUSAL_TIMEOUT_S)
-                    secured.recv(1)  # with TLS 1.3 a refusal comes behind the handshake
-            except TimeoutError:
-                return ""
-            except OSError as error:
-                return what_failed(error)
-    except OSError:
-        return ""
-    return ""

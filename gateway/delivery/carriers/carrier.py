@@ -10,6 +10,7 @@ from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 from gateway.adapters.holdings import Holdings
 from gateway.config.outputs import Form
 from gateway.delivery.statuses import Answer, meaning, understand
+from gateway.delivery.taken import Taken
 
 KNOWN_TO_FEW: Final = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
 """SOP classes that are not taken for granted where nobody can be asked."""
@@ -21,6 +22,7 @@ class Outcome(Enum):
     ARRIVED = "arrived"  # the destination has it
     AGAIN = "again"  # not this time
     REFUSED = "refused"  # a person has to change something there
+    NOT_TAKEN = "not taken"  # neither has it nor will have it in this form: another one may do
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def receipt_of(name: str, status: int, is_there: Callable[[], bool | None], sear
             return Receipt(Outcome.ARRIVED, said)
         case Answer.TRY_AGAIN:
             return Receipt(Outcome.AGAIN, f"{said}; tried again later")
+        case Answer.NOT_TAKEN:
+            return Receipt(Outcome.NOT_TAKEN, f"{said}; allow it there, then retry")
         case Answer.REFUSED:
             return Receipt(Outcome.REFUSED, f"{said}; settle it there, then retry")
 
@@ -70,7 +74,7 @@ class Carrier(Protocol):
         """
         ...
 
-    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+    def takes(self, forms: Collection[Form]) -> Taken:
         """Those of these forms in which an object can be left there, so that who reads it can.
 
         Raises

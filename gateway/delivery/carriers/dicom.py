@@ -13,8 +13,9 @@ from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.holdings import Looking
-from gateway.delivery.sending import NotSendable, send_files, taken_forms
+from gateway.delivery.sending import NotSendable, NotTaken, send_files, taken_forms
 from gateway.delivery.statuses import meaning
+from gateway.delivery.taken import Taken, and_uncompressed
 
 from .carrier import Outcome, Receipt, receipt_of
 
@@ -48,11 +49,13 @@ class DicomCarrier:
             sent = send_files([path], self._peer, self._calling_ae_title, calls=self._calls)
         except NotReached as error:
             raise Away(str(error)) from None
+        except NotTaken as error:
+            return Receipt(Outcome.NOT_TAKEN, self._refusal(error))
         except NotSendable as error:
             return Receipt(Outcome.REFUSED, str(error))
         return self._receipt(path, sent[0].status)
 
-    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+    def takes(self, forms: Collection[Form]) -> Taken:
         """What it accepts when an association is negotiated (PS3.8 7.1.1): nothing is sent."""
         try:
             return taken_forms(forms, self._peer, self._calling_ae_title, calls=self._calls)
@@ -77,6 +80,14 @@ class DicomCarrier:
     def interrupt(self) -> None:
         """Abort what is open."""
         self._calls.end()
+
+    def _refusal(self, refused: NotTaken) -> str:
+        """Asked once more, it says more of itself, and whether it is the SOP class or the transfer syntax."""
+        try:
+            taken = self.takes(and_uncompressed([refused.form]))
+        except Away:
+            return f"{refused}; then retry"
+        return f"{taken.refusal(self._peer, refused.form)}; then retry"
 
     def _receipt(self, path: Path, status: int | None) -> Receipt:
         if status is None:

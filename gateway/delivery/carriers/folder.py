@@ -20,6 +20,7 @@ from gateway.adapters.durable import in_one_step, make_folder, sync_folder
 from gateway.adapters.errors import Away
 from gateway.config import Destination
 from gateway.config.outputs import Form
+from gateway.delivery.taken import Taken
 
 from .carrier import KNOWN_TO_FEW, Outcome, Receipt
 
@@ -46,9 +47,9 @@ class FolderCarrier:
             self._write(target, source)
         return Receipt(Outcome.ARRIVED, f"written into {self}")
 
-    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+    def takes(self, forms: Collection[Form]) -> Taken:
         """All but what few programs can read."""
-        return frozenset(form for form in forms if form.sop_class_uid not in KNOWN_TO_FEW)
+        return Taken(frozenset(form for form in forms if form.sop_class_uid not in KNOWN_TO_FEW))
 
     @property
     def holdings(self) -> None:

@@ -15,6 +15,7 @@ from gateway.adapters.errors import Away, Retriable
 from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
+from gateway.delivery.taken import Taken
 
 from .carrier import KNOWN_TO_FEW, Outcome, Receipt, receipt_of
 
@@ -38,9 +39,12 @@ _AWAY: Final = {
 """What would be the same with any other object now."""
 _REFUSED: Final = {
     413: "the object is longer than it takes; raise the limit there, or in the proxy before it",
-    415: "it does not take the transfer syntax; allow it there, or set seg.transfer_syntax or"
-    " overlay.transfer_syntax",
 }
+_UNSUPPORTED_MEDIA_TYPE: Final = 415
+_NOT_TAKEN: Final = (
+    "it does not take the transfer syntax; allow it there, or set seg.transfer_syntax or"
+    " overlay.transfer_syntax"
+)
 
 
 class StowCarrier:
@@ -92,12 +96,14 @@ class StowCarrier:
             self._room_bytes //= 2
         return receipts
 
-    def takes(self, forms: Collection[Form]) -> frozenset[Form]:
+    def takes(self, forms: Collection[Form]) -> Taken:
         """What every service knows: none can be asked."""
-        return frozenset(
-            form
-            for form in forms
-            if form.sop_class_uid not in KNOWN_TO_FEW and form.transfer_syntax_uid in _TAKES
+        return Taken(
+            frozenset(
+                form
+                for form in forms
+                if form.sop_class_uid not in KNOWN_TO_FEW and form.transfer_syntax_uid in _TAKES
+            )
         )
 
     @property
@@ -145,6 +151,8 @@ class StowCarrier:
             return Receipt(Outcome.AGAIN, sentence)
         if answer.status >= 500:
             return Receipt(Outcome.AGAIN, f"{said}: it failed to store the object; see its log")
+        if answer.status == _UNSUPPORTED_MEDIA_TYPE:
+            return Receipt(Outcome.NOT_TAKEN, f"{said}: {_NOT_TAKEN}, then retry")
         why = _REFUSED.get(answer.status, "it refuses the object and does not say why; see its log")
         return Receipt(Outcome.REFUSED, f"{said}: {why}, then retry")
 

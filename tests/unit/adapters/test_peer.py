@@ -36,7 +36,7 @@ def test_text_of_another_form_is_refused(text: str) -> None:
 
 
 def test_echo_where_nobody_listens_says_what_to_check() -> None:
-    with pytest.raises(NotReached, match="cannot be reached; check"):
+    with pytest.raises(NotReached, match="cannot be reached: nobody listens at that port; check"):
         echo(Peer("NOBODY", "127.0.0.1", 1), "IRIS")
 
 
@@ -54,12 +54,12 @@ def test_host_without_an_address_is_not_reached_and_named(host: str) -> None:
 
 
 def test_rejection_for_the_called_title_says_to_correct_that_here(listening_peer: Peer) -> None:
-    with pytest.raises(NotReached, match="its own AE title is another one: correct it here"):
+    with pytest.raises(NotReached, match="its own AE title is another one than PEEP: correct it here"):
         echo(replace(listening_peer, ae_title="PEEP"), "IRIS")
 
 
 def test_rejection_for_the_calling_title_says_to_enter_it_there(listening_peer: Peer) -> None:
-    with pytest.raises(NotReached, match="enter this gateway's AE title and address there"):
+    with pytest.raises(NotReached, match="enter this gateway's AE title STRANGER "):
         echo(listening_peer, "STRANGER")
 
 
@@ -68,7 +68,7 @@ def test_peer_that_accepts_nothing_of_what_is_offered_is_told_with_the_names_of_
 ) -> None:
     label_map, pdf = "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.104.1"
     offered = [build_context(each, syntax) for each in (label_map, pdf) for syntax in (RLELossless, "1.2.3")]
-    said = f"offered ({label_map}, Encapsulated PDF Storage); allow them there"
+    said = f"offered: Label Map Segmentation Storage ({label_map}), Encapsulated PDF Storage ({pdf}); add a"
     with (
         pytest.raises(NotReached, match=re.escape(said)),
         association(listening_peer, "IRIS", offered),

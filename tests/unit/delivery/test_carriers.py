@@ -74,7 +74,7 @@ def test_destination_gets_the_carrier_of_its_keys(folder: Path) -> None:
 
 def test_folder_takes_what_any_reader_knows(carrier: FolderCarrier) -> None:
     known, unknown = Form(SegmentationStorage, RLELossless), Form(LABEL_MAP, ExplicitVRLittleEndian)
-    assert carrier.takes([known, unknown]) == {known}
+    assert carrier.takes([known, unknown]).forms == {known}
 
 
 @pytest.mark.parametrize("accepted", [[Form(LABEL_MAP, RLELossless)], [Form(LABEL_MAP, PLAIN[1])], []])
@@ -88,7 +88,7 @@ def test_pacs_takes_what_it_accepts_by_negotiation(accepted: list[Form]) -> None
     pacs = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=server.server_address[1])
     asked = [Form(LABEL_MAP, RLELossless), Form(LABEL_MAP, PLAIN[0]), Form(SegmentationStorage, PLAIN[0])]
     try:
-        taken = DicomCarrier(pacs, "IRIS").takes(asked)
+        taken = DicomCarrier(pacs, "IRIS").takes(asked).forms
     finally:
         server.shutdown()
     stands_for = {Form(LABEL_MAP, PLAIN[1]): asked[1]}

@@ -15,9 +15,14 @@ def test_status_of_lacking_resources_is_tried_again(status: int | None) -> None:
     assert understand(status) is Answer.TRY_AGAIN
 
 
-@pytest.mark.parametrize("status", [0xA900, 0xA9FF, 0xC000, 0xCFFF, 0x0117, 0x0122, 0x0124])
+@pytest.mark.parametrize("status", [0xA900, 0xA9FF, 0xC000, 0xCFFF, 0x0117, 0x0124])
 def test_status_of_refusal_is_not_tried_again(status: int) -> None:
     assert understand(status) is Answer.REFUSED
+
+
+@pytest.mark.parametrize("status", [0x0122, 0xC122])
+def test_status_about_the_form_leaves_room_for_another_one(status: int) -> None:
+    assert understand(status) is Answer.NOT_TAKEN
 
 
 def test_status_of_duplicate_asks_first() -> None:

@@ -75,12 +75,12 @@ def carrier(carrier_of: Callable[..., StowCarrier]) -> StowCarrier:
         (Said(409, failed(UID)), Outcome.AGAIN, "0x0110"),
         (Said(200, failed(UID, 0xA900)), Outcome.REFUSED, "does not match its SOP class; settle it there"),
         (Said(202, failed(UID, 0xC000)), Outcome.REFUSED, "cannot understand"),
-        (Said(409, failed(UID, 0xC122)), Outcome.REFUSED, "does not support the transfer syntax"),
-        (Said(409, failed(UID, 0x0122)), Outcome.REFUSED, "does not support the SOP class"),
+        (Said(409, failed(UID, 0xC122)), Outcome.NOT_TAKEN, "does not support the transfer syntax"),
+        (Said(409, failed(UID, 0x0122)), Outcome.NOT_TAKEN, "does not support the SOP class"),
         (Said(400, b"<html>"), Outcome.REFUSED, "answered 400: it refuses the object"),
         (Said(409, b""), Outcome.REFUSED, "see its log"),
         (Said(413, b""), Outcome.REFUSED, "longer than it takes; raise the limit there"),
-        (Said(415, b""), Outcome.REFUSED, "does not take the transfer syntax"),
+        (Said(415, b""), Outcome.NOT_TAKEN, "does not take the transfer syntax"),
         (Said(500, b"John Doe"), Outcome.AGAIN, "answered 500: it failed to store the object"),
         (Said(200, b"<html>sign in</html>"), Outcome.AGAIN, "a search does not show it"),
         (Said(200, {"00081199": {"Value": ["?"]}}), Outcome.AGAIN, "a search does not show it"),
@@ -236,7 +236,7 @@ def test_service_takes_what_each_has_to_know(carrier: StowCarrier) -> None:
         Form(RTStructureSetStorage, ImplicitVRLittleEndian),
     }
     unknown = {Form(LABEL_MAP, ExplicitVRLittleEndian), Form(SegmentationStorage, JPEGLSLossless)}
-    assert carrier.takes([*known, *unknown]) == known
+    assert carrier.takes([*known, *unknown]).forms == known
 
 
 def test_object_in_implicit_vr_goes_in_explicit_vr_and_is_the_same(
