@@ -16,7 +16,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.adapters.tls import Tls, what_failed
 
-from .implementation import class_name, implementation_of
+from .implementation import class_name
 
 if TYPE_CHECKING:
     from .peer import Peer
@@ -114,9 +114,7 @@ def why_not(peer: "Peer", calling: str, opened: Association, course: Course, sec
     if course.rejection is not None:
         return _rejected(peer, calling, course.rejection)
     if accepts_nothing(opened):
-        classes = _offered(opened)
-        way_in = implementation_of(opened).product.allow_class
-        return f"{peer} accepts none of the SOP classes offered: {classes}; {way_in}"
+        return f"{peer} accepts none of the SOP classes offered ({_offered(opened)}); allow them there"
     if peer.tls is not None and (trouble := _trouble_with_tls(peer, peer.tls)):
         return f"{peer}: no TLS: {trouble}; look at the certificates on both sides"
     if course.abort is not None:

@@ -68,7 +68,7 @@ def test_peer_that_accepts_nothing_of_what_is_offered_is_told_with_the_names_of_
 ) -> None:
     label_map, pdf = "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.104.1"
     offered = [build_context(each, syntax) for each in (label_map, pdf) for syntax in (RLELossless, "1.2.3")]
-    said = f"offered: Label Map Segmentation Storage ({label_map}), Encapsulated PDF Storage ({pdf}); add a"
+    said = f"offered (Label Map Segmentation Storage ({label_map}), Encapsulated PDF Storage ({pdf})); allow"
     with (
         pytest.raises(NotReached, match=re.escape(said)),
         association(listening_peer, "IRIS", offered),
