@@ -120,14 +120,14 @@ class WebPeer:
         return self._ask("POST", "/studies", headers=headers, content=multipart(boundary, parts))
 
     def search(self, path: str, **wanted: str) -> WebAnswer:
-        """Search (PS3.18 10.6).
+        """Search (PS3.18 10.6); for one match where no other `limit` is wanted.
 
         Raises
         ------
         Retriable
             As `store`.
         """
-        return self._ask("GET", path, params={**wanted, "limit": "1"})
+        return self._ask("GET", path, params={"limit": "1", **wanted})
 
     def options(self) -> WebAnswer:
         """What is allowed where objects are stored (RFC 9110 9.3.7).

@@ -33,6 +33,8 @@ class Destination(Section):
     outputs: list[str] | Literal["auto"] = Field([])
     """What of a result goes there; empty: what its rule makes; `auto`: what of that it takes."""
     supersede: Literal["add", "iocm", "delete"] = "add"
+    check_patient: bool = True
+    """Whether it is asked whose a study is before results go there."""
     tls: PeerTls = PeerTls()
     give_up_after_h: float = Field(72.0, gt=0)
     """How long an unreachable destination is retried before the delivery is failed."""

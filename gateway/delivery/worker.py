@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from gateway.config import Destination
-from gateway.events import Bus, DeliveryChanged, Event
+from gateway.events import Bus, DeliveryChanged, Event, JobChanged
 from gateway.files.kept import is_whole
 from gateway.ledger.deliveries import (
     due_of_job,
@@ -23,10 +23,11 @@ from gateway.ledger.deliveries import (
     put_off_delivery,
     still_pending,
 )
+from gateway.ledger.holding import hold_result, is_released, may_be_corrected
 from gateway.ledger.lost import WITH_OBJECTS, make_again
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import result_object
-from gateway.ledger.states import DeliveryEvent, DeliveryState
+from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import job as job_of
@@ -35,6 +36,7 @@ from gateway.workers.waits import Rests, Waits
 from gateway.workers.worker import Worker
 
 from .carriers.carrier import Carrier, CarriesSome, Outcome, Receipt
+from .patient_check import PatientCheck
 from .waiting import Waiting
 
 log = structlog.get_logger(__name__)
@@ -43,6 +45,10 @@ POLICY = Policy(outside=Backoff(2.0, 60.0))
 LIMIT_S: Final = 1800.0
 """How long an object may be on its way; a large one takes minutes over a slow line."""
 GONE = "its file is gone from the results folder, and its job is {state}; retry the job"
+ANOTHERS = (
+    "{destination} has this study under another {attribute} than the images that came here; send the study"
+    " again from the PACS, its result then follows by itself, or release it to have it sent as it is"
+)
 TIDY_EVERY: Final = 50
 """What is over is forgotten at each look while fewer wait than these, then ever more seldom."""
 _ALL = ""
@@ -72,6 +78,7 @@ class DeliveryWorker(Worker):
         super().__init__(f"delivery-{destination.name}", bus, limit_s=LIMIT_S)
         self._to = destination.name
         self._carrier = carrier
+        self._patients = PatientCheck(carrier, is_wanted=destination.check_patient)
         self._ledger = ledger
         self._data_dir = data_dir
         self._policy = policy or POLICY
@@ -86,6 +93,8 @@ class DeliveryWorker(Worker):
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether a delivery became pending, a person wants it tried now, or it is complained of and over."""
+        if isinstance(event, JobChanged):
+            return event.event == JobEvent.RELEASED
         if not isinstance(event, DeliveryChanged):
             return False
         if event.state != DeliveryState.PENDING:
@@ -167,8 +176,10 @@ class DeliveryWorker(Worker):
         return None
 
     def _carry(self, delivery: DeliveryRow) -> Receipt | None:
-        """Send the object; None where it is gone, and made again."""
+        """Send the object; None where it is held, or is gone and made again."""
         path = self._path(delivery)
+        if path is not None and self._is_held(delivery, path):
+            return None
         if path is not None:
             return self._carry_with_others(delivery, path) or self._carrier.carry(path)
         job = job_of(self._ledger, delivery.job_key)
@@ -178,6 +189,20 @@ class DeliveryWorker(Worker):
         with self._ledger.transaction() as transaction:
             make_again(transaction, job, "an object of its result is gone from the results folder")
         return None
+
+    def _is_held(self, delivery: DeliveryRow, path: Path) -> bool:
+        """Keep back what would go to another patient than the destination has the study for."""
+        attribute = self._patients.differs_in(delivery.study_uid, path)
+        if not attribute or is_released(self._ledger, delivery.job_key):
+            return False
+        reason = ANOTHERS.format(destination=self._to, attribute=attribute)
+        if may_be_corrected(self._ledger, delivery.study_uid):
+            self._put_off(delivery, self._policy.own, reason)
+            return True
+        log.warning("result_of_another_patient_held", job_key=delivery.job_key, destination=self._to)
+        with self._ledger.transaction() as transaction:
+            hold_result(transaction, delivery, reason)
+        return True
 
     def _carry_with_others(self, delivery: DeliveryRow, path: Path) -> Receipt | None:
         """Send what comes next of its job, too, where several go at once; each is told when its turn comes.

@@ -327,6 +327,7 @@ def _correct_header(transaction: Transaction, job: JobRow, planned: PlannedJob) 
     if job.header_sha256 == planned.header_sha256:
         return
     transaction.update("jobs", "job_key", job.job_key, {"header_sha256": planned.header_sha256})
-    if job.state in (JobState.ENCODED, JobState.DELIVERED) and transaction.has_result(job.job_key):
+    state = job.resume_state if job.state is JobState.QUARANTINED else job.state
+    if state in (JobState.ENCODED, JobState.DELIVERED) and transaction.has_result(job.job_key):
         transaction.move_job(job.job_key, JobEvent.HEADER_CORRECTED)
     supersede_deliveries(transaction, job.job_key)

@@ -22,12 +22,15 @@ _TOGETHER: Final = 100
 """So many may go at once."""
 _AT_ONCE: Final = 100
 """Told in one transaction."""
+_IS_NOT_HELD: Final = (
+    " AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.job_key = d.job_key AND j.state = 'quarantined')"
+)
 
 
 def next_delivery(
     ledger: Ledger, destination: str, resting: Collection[str] = (), due: Collection[str] = ()
 ) -> DeliveryRow | None:
-    """What is to be sent to a destination now: of the most urgent job, but nothing that rests.
+    """What is to be sent to a destination now: of the most urgent job, but nothing that rests or is held.
 
     Parameters
     ----------
@@ -35,8 +38,9 @@ def next_delivery(
         Of what was put off, that whose time has come; what was never put off is due.
     """
     sql = (
-        "SELECT * FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND not_before IS NULL"
-        " AND destination = ? ORDER BY priority DESC, created_at, rowid LIMIT ? OFFSET ?"
+        "SELECT d.* FROM deliveries d INDEXED BY deliveries_due WHERE state = 'pending'"
+        f" AND not_before IS NULL AND destination = ?{_IS_NOT_HELD}"
+        " ORDER BY priority DESC, created_at, d.rowid LIMIT ? OFFSET ?"
     )
     found: list[DeliveryRow] = []
     size = _PAGE if resting else 1
@@ -48,7 +52,7 @@ def next_delivery(
     if due:
         rows = ledger.read(
             "SELECT d.* FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value"
-            " WHERE d.state = ? AND d.destination = ?"
+            f" WHERE d.state = ? AND d.destination = ?{_IS_NOT_HELD}"
             " ORDER BY d.priority DESC, d.created_at, d.rowid LIMIT 1",
             (json.dumps(sorted(due)), DeliveryState.PENDING, destination),
         )
@@ -85,7 +89,7 @@ def still_pending(ledger: Ledger, destination: str, keys: Collection[str]) -> se
 def pending_deliveries(
     ledger: Ledger, destination: str, after: tuple[str, str] = ("", "")
 ) -> Iterator[DeliveryRow]:
-    """Everything that waits for a destination, the longest wait first; read in parts.
+    """Everything that waits for a destination and is not held, the longest wait first; read in parts.
 
     Parameters
     ----------
@@ -94,8 +98,9 @@ def pending_deliveries(
     """
     while True:
         rows = ledger.read(
-            "SELECT * FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
-            " AND destination = ? AND (pending_since, key) > (?, ?) ORDER BY pending_since, key LIMIT ?",
+            "SELECT d.* FROM deliveries d INDEXED BY deliveries_pending WHERE state = 'pending'"
+            f" AND destination = ? AND (pending_since, key) > (?, ?){_IS_NOT_HELD}"
+            " ORDER BY pending_since, key LIMIT ?",
             (destination, *after, _PAGE),
         )
         if not rows:

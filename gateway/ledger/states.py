@@ -131,7 +131,7 @@ def _job_table() -> dict[tuple[JobState, JobEvent], JobState | object]:
         table[state, _JE.DELIVERED] = _J.DELIVERED
     for state in AT_THE_QUEUE:
         table[state, _JE.RUN_LOST] = _J.STAGED
-    for state in (_J.ENCODED, _J.DELIVERED):
+    for state in (_J.ENCODED, _J.DELIVERED, _J.QUARANTINED):
         table[state, _JE.HEADER_CORRECTED] = _J.SEGMENTED
     for state in (_J.STAGED, _J.SEGMENTED):  # made anew of the instances
         table[state, _JE.FILES_GONE] = _J.PLANNED

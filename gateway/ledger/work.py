@@ -167,7 +167,9 @@ def release(transaction: Transaction, job_key: str) -> None:
         raise NotPossible(f"this job is {row.state}; only a quarantined one can be released")
     if row.resume_state is JobState.PLANNED:
         add_flag(transaction, job_key, FlagSource.ARRIVAL, released_by_a_person(row.reason))
-    transaction.move_job(job_key, JobEvent.RELEASED, columns={"released_labels": row.labels_sha256 or ""})
+    # Only flags are about the labels: what is held behind them is released for what it is held for.
+    of_flags = {} if row.resume_state is JobState.ENCODED else {"released_labels": row.labels_sha256 or ""}
+    transaction.move_job(job_key, JobEvent.RELEASED, columns=of_flags)
 
 
 def _marks(values: Collection[str]) -> str:

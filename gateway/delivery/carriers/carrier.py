@@ -1,16 +1,18 @@
 """What every carrier does: carries objects to one destination, and says whether it could."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
+from gateway.adapters.errors import Permanent
 from gateway.adapters.holdings import Holdings
 from gateway.config.outputs import Form
 from gateway.delivery.statuses import Answer, meaning, understand
 from gateway.delivery.taken import Taken
+from gateway.delivery.whose import Whose
 
 KNOWN_TO_FEW: Final = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
 """SOP classes that are not taken for granted where nobody can be asked."""
@@ -116,5 +118,27 @@ class CarriesSome(Protocol):
         ------
         Away
         OSError
+        """
+        ...
+
+
+class NotAskable(Permanent):
+    """A destination says nobody whose a study is: it has no such service."""
+
+
+@runtime_checkable
+class KnowsWhose(Protocol):
+    """A carrier whose destination can be asked whose a study is that it holds."""
+
+    def whose(self, study_uid: str) -> Sequence[Whose]:
+        """What it says of a study that it holds images of; nothing of others.
+
+        Raises
+        ------
+        NotAskable
+        Away
+            Nobody is there.
+        Retriable
+            It did not answer.
         """
         ...

@@ -1,13 +1,13 @@
 """Carries objects by C-STORE (PS3.4 B)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pydicom import dcmread
 
-from gateway.adapters.dicom.peer import Calls, NotReached, Peer, echo
-from gateway.adapters.dicom.retrieval import NotAnswered, find
-from gateway.adapters.errors import Away, CalledOff
+from gateway.adapters.dicom.peer import Calls, NothingAccepted, NotReached, Peer, echo
+from gateway.adapters.dicom.retrieval import UNREADABLE, NotAnswered, asking, find
+from gateway.adapters.errors import Away, CalledOff, Retriable
 from gateway.adapters.holdings import Holdings
 from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
@@ -16,8 +16,9 @@ from gateway.delivery.holdings import Looking
 from gateway.delivery.sending import NotSendable, NotTaken, send_files, taken_forms
 from gateway.delivery.statuses import meaning
 from gateway.delivery.taken import Taken, and_uncompressed
+from gateway.delivery.whose import LIMIT_S, MOST_ANSWERS, Whose, by_find
 
-from .carrier import Outcome, Receipt, receipt_of
+from .carrier import NotAskable, Outcome, Receipt, receipt_of
 
 
 class DicomCarrier:
@@ -68,6 +69,22 @@ class DicomCarrier:
     def holdings(self) -> Holdings:
         """Looks there for earlier results."""
         return Looking(self._peer, self._calling_ae_title, self._calls)
+
+    def whose(self, study_uid: str) -> Sequence[Whose]:
+        """Ask by C-FIND (PS3.4 C.4.1)."""
+        calling, calls = self._calling_ae_title, self._calls
+        try:
+            with asking(self._peer, calling, at_most=MOST_ANSWERS, limit_s=LIMIT_S, calls=calls) as ask:
+                return by_find(ask, study_uid)
+        except NothingAccepted:
+            raise NotAskable(f"{self._peer} takes no C-FIND from this gateway") from None
+        except NotReached as error:
+            raise (CalledOff if self._calls.is_over else Away)(str(error)) from None
+        except NotAnswered as error:
+            raise Retriable(str(error)) from None
+        except UNREADABLE as error:
+            kind = type(error).__name__
+            raise Retriable(f"{self._peer} gave an answer that cannot be read ({kind})") from None
 
     def check(self) -> str:
         """C-ECHO."""

@@ -16,13 +16,16 @@ from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.taken import Taken
+from gateway.delivery.whose import KEYWORDS, MOST_ANSWERS, Whose, by_search
 
-from .carrier import KNOWN_TO_FEW, Outcome, Receipt, receipt_of
+from .carrier import KNOWN_TO_FEW, NotAskable, Outcome, Receipt, receipt_of
 
 REQUEST_BYTES: Final = 64 << 20
 """Objects go together up to this; a longer one goes alone."""
 _TAKES: Final = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
 """Without being asked each service has to know the former (PS3.18 8.7.3), in which the latter is sent."""
+_NOT_SEARCHED: Final = (404, 405, 501)
+"""Of a service, or an address, without a search."""
 _SIGN_IN: Final = (
     "does not let us in; renew what token_file, or password_file, has in it, and allow us to store"
 )
@@ -111,12 +114,22 @@ class StowCarrier:
         """Earlier results are looked for by C-FIND only."""
         return None
 
+    def whose(self, study_uid: str) -> Sequence[Whose]:
+        """Ask by a search for studies (PS3.18 10.6)."""
+        wanted = {"includefield": ",".join(KEYWORDS), "limit": str(MOST_ANSWERS)}
+        answer = self._peer.search("/studies", StudyInstanceUID=study_uid, **wanted)
+        if answer.status in (200, 204):
+            return by_search(answer.content, study_uid)
+        if answer.status in _NOT_SEARCHED:
+            raise NotAskable(f"{self} answered {answer.status}: it cannot be searched")
+        raise Retriable(f"{self} answered a search with {answer.status}; see its log")
+
     def check(self) -> str:
         """Search for a study that nobody has; where it cannot be searched, whether POST is allowed."""
         answer = self._peer.search("/studies", StudyInstanceUID=NOBODYS_STUDY)
         if answer.status in (200, 204):
             return "answers a search"
-        if answer.status in (404, 405, 501) and "POST" in self._peer.options().methods:
+        if answer.status in _NOT_SEARCHED and "POST" in self._peer.options().methods:
             return "takes objects, and cannot be searched"
         raise self._away(answer)
 

@@ -1,0 +1,43 @@
+"""Results that are held since their destination has the study for another patient's."""
+
+from .records import DeliveryRow
+from .states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
+from .store import Ledger
+from .transaction import StaleRow, Transaction
+
+
+def hold_result(transaction: Transaction, delivery: DeliveryRow, reason: str) -> None:
+    """Send nothing more of a job until a person releases it, or its images come with another header.
+
+    What was delivered once and is sent again fails instead: its job is over.
+
+    Raises
+    ------
+    StaleRow
+        The delivery does not wait any more.
+    """
+    if transaction.delivery(delivery.key).state is not DeliveryState.PENDING:
+        raise StaleRow("the delivery does not wait any more")
+    job = transaction.job(delivery.job_key)
+    if job.state is JobState.ENCODED:
+        transaction.move_job(job.job_key, JobEvent.HELD, reason=reason)
+    elif job.state is not JobState.QUARANTINED:  # for the same at another destination
+        transaction.move_delivery(delivery.key, DeliveryEvent.FAILED, reason=reason)
+
+
+def is_released(ledger: Ledger, job_key: str) -> bool:
+    """Whether a person released a job since its present result was made: it is to go as it is."""
+    rows = ledger.read(
+        "SELECT 1 FROM events WHERE job_key = ? AND event = 'job.released' AND seq >"
+        " (SELECT coalesce(max(seq), 0) FROM events WHERE job_key = ? AND event = 'job.encoded') LIMIT 1",
+        (job_key, job_key),
+    )
+    return bool(rows)
+
+
+def may_be_corrected(ledger: Ledger, study_uid: str) -> bool:
+    """Whether images of a study are coming in, whose headers may be other ones."""
+    rows = ledger.read(
+        "SELECT 1 FROM studies WHERE study_uid = ? AND state = ?", (study_uid, StudyState.RECEIVING)
+    )
+    return bool(rows)
