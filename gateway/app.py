@@ -129,13 +129,13 @@ class App:
         takes = {to.name: partial(_forms_taken, carrier) for to, carrier in carriers}
         holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
         takers = self._step_workers(bus, workplace, results, secret, takes, holdings)
+        delivering = [
+            DeliveryWorker(destination, carrier, ledger, bus, data_dir) for destination, carrier in carriers
+        ]
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *takers,
-            *(
-                DeliveryWorker(destination, carrier, ledger, bus, data_dir)
-                for destination, carrier in carriers
-            ),
+            *delivering,
             UnclaimedDeliveries(ledger, bus, {destination.name for destination in config.destination}),
             self.listener.endings,
             *([commitments] if commitments is not None else []),
@@ -143,7 +143,7 @@ class App:
             *self._arrival.workers,
             Corrections(ledger, bus, workplace, secret.correction_key),
             Adoption(ledger, archive, intake, bus),
-            self._retention(bus, locks, takers),
+            self._retention(bus, locks, [*takers, *delivering]),
             *([self._mirror] if self._mirror else []),
             *([watch] if watch else []),
         ]
@@ -151,7 +151,9 @@ class App:
         self._bus = bus
         self.api: ApiServer | None = None
 
-    def _retention(self, bus: Bus, locks: DataLocks, takers: Sequence[StepWorker]) -> Retention:
+    def _retention(
+        self, bus: Bus, locks: DataLocks, takers: Sequence[StepWorker | DeliveryWorker]
+    ) -> Retention:
         """Removes nothing that one of these is at work on."""
         ledger, data_dir = self._ledger, self.config.data_dir
         return Retention(

@@ -5,7 +5,8 @@
     OutsideError
     ├── Retriable    a full disk, an answer that was cut off
     │   └── Away     a network, a service or a sign-in is missing: nothing is wrong with the job
-    │       └── CalledOff  this gateway stops: nothing is known of who was called
+    │       ├── CalledOff  this gateway stops: nothing is known of who was called
+    │       └── Unanswered what was sent may have arrived all the same
     └── Permanent    refused for good: a person has to change something
 """
 
@@ -24,6 +25,10 @@ class Away(Retriable):
 
 class CalledOff(Away):
     """The gateway stops, so nothing is known of who was called; that is asked again at the next start."""
+
+
+class Unanswered(Away):
+    """Nobody is there any more who could say what became of what was sent: it may have arrived."""
 
 
 class Permanent(OutsideError):

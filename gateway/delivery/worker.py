@@ -5,7 +5,7 @@ a whole, and everything that waits for it says why. What the destination answere
 it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
+from gateway.ledger.under_way import fail
 from gateway.ledger.work import job as job_of
 from gateway.workers.attempts import Backoff, Blame, Fault, Policy, fault_of
 from gateway.workers.waits import Rests, Waits
@@ -37,6 +38,7 @@ from gateway.workers.worker import Worker
 
 from .carriers.carrier import Carrier, CarriesSome, Outcome, Receipt
 from .patient_check import PatientCheck
+from .transfers import Transfers
 from .waiting import Waiting
 
 log = structlog.get_logger(__name__)
@@ -89,6 +91,9 @@ class DeliveryWorker(Worker):
         self._away = Rests()
         self._pauses = Rests()
         self._untold: dict[str, Receipt] = {}
+        self._transfers = Transfers(ledger)
+        self.job_at_hand = ""
+        """The job of what is under way."""
         self._looks_until_tidy = 0
 
     def is_woken_by(self, event: Event) -> bool:
@@ -135,8 +140,13 @@ class DeliveryWorker(Worker):
         delivery = next_delivery(self._ledger, self._to, resting, put_off.keys() - resting.keys())
         if delivery is None:
             return min(resting.values(), default=None)
-        with self.at(f"job {delivery.job_key[:12]}"):
-            fault = self._deliver(delivery)
+        self.job_at_hand = delivery.job_key
+        try:
+            with self.at(f"job {delivery.job_key[:12]}"):
+                fault = self._deliver(delivery)
+        finally:
+            self.job_at_hand = ""
+            self._transfers.keep(self._untold)
         if fault is not None and fault.blame is Blame.MACHINE and fault.is_everywhere:
             self.pause(self._pauses.put_off(_ALL, self._policy.machine, fault.sentence))
             return None
@@ -171,6 +181,8 @@ class DeliveryWorker(Worker):
         except StaleRow:
             log.info("delivery_moved_meanwhile", job_key=delivery.job_key, destination=self._to)
         except BaseException as error:
+            if delivery.key not in self._untold:
+                self._transfers.raised([delivery.key], error)
             return self._went_wrong(delivery, error)
         self._untold.pop(delivery.key, None)
         return None
@@ -181,7 +193,7 @@ class DeliveryWorker(Worker):
         if path is not None and self._is_held(delivery, path):
             return None
         if path is not None:
-            return self._carry_with_others(delivery, path) or self._carrier.carry(path)
+            return self._carry_with_others(delivery, path) or self._carry_alone(delivery, path)
         job = job_of(self._ledger, delivery.job_key)
         if job is None or job.state not in WITH_OBJECTS:
             return Receipt(Outcome.REFUSED, GONE.format(state=job.state if job is not None else "gone"))
@@ -204,6 +216,10 @@ class DeliveryWorker(Worker):
             hold_result(transaction, delivery, reason)
         return True
 
+    def _carry_alone(self, delivery: DeliveryRow, path: Path) -> Receipt:
+        self._transfers.begin([delivery.key])
+        return self._carrier.carry(path)
+
     def _carry_with_others(self, delivery: DeliveryRow, path: Path) -> Receipt | None:
         """Send what comes next of its job, too, where several go at once; each is told when its turn comes.
 
@@ -222,11 +238,23 @@ class DeliveryWorker(Worker):
                     yield found
 
         with suppress(OSError):
-            receipts = dict(self._carrier.carry_some(paths()))
-            own = receipts.pop(path, None)
-            self._untold |= {keys[other]: receipt for other, receipt in receipts.items()}
-            return own
+            together = self._carrier.room_for(paths())
+            if len(together) > 1:
+                return self._carry_together(self._carrier, {one: keys[one] for one in together}, path)
         return None
+
+    def _carry_together(self, carrier: CarriesSome, keys: Mapping[Path, str], path: Path) -> Receipt | None:
+        """Send several objects; what became of one of them, where that is known."""
+        self._transfers.begin([*keys.values()])
+        try:
+            receipts = dict(carrier.carry_some([*keys]))
+        except BaseException as error:
+            self._transfers.raised(keys.values(), error)
+            raise
+        self._transfers.have_no_answer(key for one, key in keys.items() if one not in receipts)
+        own = receipts.pop(path, None)
+        self._untold |= {keys[other]: receipt for other, receipt in receipts.items()}
+        return own
 
     def _path(self, delivery: DeliveryRow) -> Path | None:
         """Its file; None where that is gone, or damaged."""
@@ -239,6 +267,9 @@ class DeliveryWorker(Worker):
             case Outcome.ARRIVED:
                 self._succeed(delivery, receipt.sentence)
             case Outcome.AGAIN:
+                self._try_again(delivery, receipt.sentence)
+            case Outcome.UNKNOWN:
+                self._transfers.have_no_answer([delivery.key])
                 self._try_again(delivery, receipt.sentence)
             case Outcome.REFUSED | Outcome.NOT_TAKEN:
                 self._fail(delivery, receipt.sentence)
@@ -280,7 +311,9 @@ class DeliveryWorker(Worker):
         delay_s = self._away.put_off(_ALL, self._policy.outside, reason)
         log.warning("destination_away", destination=self._to, reason=reason, delay_s=round(delay_s))
         with self._ledger.transaction() as transaction:
-            put_off_delivery(transaction, tried.key, delay_s=delay_s, reason=reason)
+            self._transfers.none_arrived(transaction, self._untold)
+            if transaction.delivery(tried.key).state is DeliveryState.PENDING:
+                put_off_delivery(transaction, tried.key, delay_s=delay_s, reason=reason)
         for delivery in self._waiting.over():
             if self.is_stopping:
                 return
@@ -307,7 +340,8 @@ class DeliveryWorker(Worker):
             "delivery_put_off", job_key=delivery.job_key, destination=self._to, delay_s=round(delay_s)
         )
         with self._ledger.transaction() as transaction:
-            put_off_delivery(transaction, delivery.key, delay_s=delay_s, reason=reason)
+            if self._transfers.still_waits(transaction, delivery.key):
+                put_off_delivery(transaction, delivery.key, delay_s=delay_s, reason=reason)
 
     # -- how it ends --------------------------------------------------------------------------------------
 
@@ -316,7 +350,6 @@ class DeliveryWorker(Worker):
             transaction.move_delivery(
                 delivery.key,
                 DeliveryEvent.SENT,
-                expect=DeliveryState.PENDING,
                 columns={"attempts": delivery.attempts + 1},
                 answer=sentence,
             )
@@ -325,8 +358,7 @@ class DeliveryWorker(Worker):
 
     def _fail(self, delivery: DeliveryRow, sentence: str) -> None:
         with self._ledger.transaction() as transaction:
-            transaction.move_delivery(
-                delivery.key, DeliveryEvent.FAILED, expect=DeliveryState.PENDING, reason=sentence
-            )
+            if self._transfers.still_waits(transaction, delivery.key):
+                fail(transaction, delivery.key, sentence)
         self._rests.resume(delivery.key)
         log.error("delivery_failed_for_good", job_key=delivery.job_key, destination=self._to)

@@ -14,6 +14,7 @@ from .results import plan_delivery
 from .states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import NotPossible, StaleRow, Transaction
+from .under_way import call_off
 
 MOST_PUT_OFF: Final = 1000
 """So many that are put off are looked at; others have their turn when some of these had theirs."""
@@ -272,7 +273,7 @@ def drop_delivery(transaction: Transaction, key: str, *, reason: str = "a person
     row = transaction.delivery(key)
     if row.state not in (DeliveryState.PENDING, DeliveryState.FAILED):
         raise NotPossible(f"this delivery is {row.state}; only one that failed or waits can be dropped")
-    transaction.move_delivery(key, DeliveryEvent.CANCELLED, reason=reason)
+    call_off(transaction, key, reason)
     job = transaction.job(row.job_key)
     if job.state is JobState.ENCODED and not _goes_anywhere(transaction, row.job_key):
         transaction.move_job(row.job_key, JobEvent.CANCELLED, reason="every delivery of it was dropped")

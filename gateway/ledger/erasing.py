@@ -8,9 +8,10 @@ from .comparisons import forget_as_prior
 from .named import erase_lists_about
 from .records import JobRow, StudyRow, TombstoneRow, utc_now
 from .removals import Gone, plan_removal
-from .states import JOB_TRANSITIONS, DeliveryEvent, DeliveryState, JobEvent
+from .states import JOB_TRANSITIONS, DeliveryState, JobEvent
 from .store import Ledger
 from .transaction import Transaction
+from .under_way import call_off
 
 FORGOTTEN = "forgotten"
 """What is told of a study that is gone, in the place of its state."""
@@ -181,5 +182,5 @@ def _cancel_all(transaction: Transaction, study_uid: str) -> bool:
     for job in open_jobs:
         transaction.move_job(job.job_key, JobEvent.CANCELLED)
     for row in open_deliveries:
-        transaction.move_delivery(row["key"], DeliveryEvent.CANCELLED)
+        call_off(transaction, row["key"], "")
     return bool(open_jobs or open_deliveries)

@@ -1,9 +1,10 @@
 """Results that are held since their destination has the study for another patient's."""
 
 from .records import DeliveryRow
-from .states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
+from .states import DeliveryState, JobEvent, JobState, StudyState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
+from .under_way import fail
 
 
 def hold_result(transaction: Transaction, delivery: DeliveryRow, reason: str) -> None:
@@ -22,7 +23,7 @@ def hold_result(transaction: Transaction, delivery: DeliveryRow, reason: str) ->
     if job.state is JobState.ENCODED:
         transaction.move_job(job.job_key, JobEvent.HELD, reason=reason)
     elif job.state is not JobState.QUARANTINED:  # for the same at another destination
-        transaction.move_delivery(delivery.key, DeliveryEvent.FAILED, reason=reason)
+        fail(transaction, delivery.key, reason)
 
 
 def is_released(ledger: Ledger, job_key: str) -> bool:

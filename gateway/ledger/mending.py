@@ -88,7 +88,8 @@ def _drop_halves_of_jobs(transaction: Transaction) -> None:
     marks = ", ".join("?" for _ in DELIVERY_ARRIVED)
     transaction.execute(
         "CREATE TEMP TABLE halves AS SELECT j.job_key, EXISTS (SELECT 1 FROM deliveries d"
-        f" WHERE d.job_key = j.job_key AND d.state IN ({marks})) AS has_arrived FROM jobs j WHERE coalesce("
+        f" WHERE d.job_key = j.job_key AND (d.state IN ({marks}) OR d.begun_at IS NOT NULL)) AS has_arrived"
+        " FROM jobs j WHERE coalesce("
         " (SELECT count(*) <> max(position) + 1 FROM job_images i WHERE i.job_key = j.job_key), 1)"
         " OR EXISTS (SELECT 1 FROM volumes v WHERE v.job_key = j.job_key AND v.images <>"
         " (SELECT count(*) FROM job_images i WHERE i.job_key = j.job_key))",

@@ -32,6 +32,7 @@ SCHEMAS: Final = (
     "schema_13.sql",
     "schema_14.sql",
     "schema_15.sql",
+    "schema_16.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -322,6 +322,7 @@ class DeliveryRow(_Row):
     created_at: str
     pending_since: str
     updated_at: str
+    begun_at: str | None
 
 
 class SentOutputRow(DeliveryRow):

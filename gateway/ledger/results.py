@@ -95,9 +95,11 @@ def plan_delivery(transaction: Transaction, job: JobRow, sop_instance_uid: str, 
     """Have an object sent to a destination, unless that has it, or it is on its way there."""
     key = hashlib.sha256(f"{sop_instance_uid} {destination}".encode()).hexdigest()[:32]
     row = transaction.one("SELECT * FROM deliveries WHERE key = ?", (key,))
+    begun_at = None
     if row is not None:
         if DeliveryRow.of(row).state in DELIVERY_ARRIVED | {DeliveryState.PENDING}:
             return
+        begun_at = row["begun_at"]
         # Superseded or cancelled, and now wanted again: its history stays in the timeline.
         transaction.execute("DELETE FROM deliveries WHERE key = ?", (key,))
     now = utc_now()
@@ -114,6 +116,7 @@ def plan_delivery(transaction: Transaction, job: JobRow, sop_instance_uid: str, 
             "created_at": now,
             "pending_since": now,
             "updated_at": now,
+            "begun_at": begun_at,
         },
     )
     transaction.note(
@@ -142,7 +145,7 @@ def current_objects(ledger: Ledger, job_key: str) -> list[ResultObjectRow]:
 
 
 def revisions_delivered(ledger: Ledger, job: JobRow) -> tuple[int, int]:
-    """How many results of this volume and task arrived somewhere, of whatever job and header.
+    """How many results of this volume and task arrived somewhere, or may have, of whatever job and header.
 
     Returns
     -------
@@ -156,7 +159,7 @@ def revisions_delivered(ledger: Ledger, job: JobRow) -> tuple[int, int]:
         f" o.made_at < coalesce(({present}), 'later') THEN o.job_key || o.made_at END) AS earlier FROM jobs j"
         " CROSS JOIN result_objects o USING (job_key)"
         " CROSS JOIN deliveries d USING (job_key, sop_instance_uid)"
-        " WHERE j.study_uid = ? AND j.slot = ? AND d.state IN (?, ?)"
+        " WHERE j.study_uid = ? AND j.slot = ? AND (d.state IN (?, ?) OR d.begun_at IS NOT NULL)"
     )
     rows = ledger.read(sql, (job.job_key, job.study_uid, job.slot, *DELIVERY_ARRIVED))
     return int(rows[0]["earlier"]), int(rows[0]["number"])

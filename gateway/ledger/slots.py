@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .records import JobRow
-from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobEvent, JobState
+from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
+from .under_way import give_way
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def give_up(transaction: Transaction, study_uid: str, given_up: GivenUp) -> None
 
 
 def delivered_slots(ledger: Ledger, study_uid: str) -> frozenset[str]:
-    """The slots of a study of which something has arrived somewhere, of whatever revision."""
+    """The slots of a study of which something has arrived somewhere, or may have, of whatever revision."""
     return _delivered_slots(ledger.read, study_uid)
 
 
@@ -49,7 +50,7 @@ def _delivered_slots(
 ) -> frozenset[str]:
     rows = read(
         "SELECT DISTINCT j.slot FROM jobs j JOIN deliveries d USING (job_key)"
-        " WHERE j.study_uid = ? AND d.state IN (?, ?)",
+        " WHERE j.study_uid = ? AND (d.state IN (?, ?) OR d.begun_at IS NOT NULL)",
         (study_uid, *DELIVERY_ARRIVED),
     )
     return frozenset(row["slot"] for row in rows)
@@ -67,12 +68,10 @@ def supersede_slot(transaction: Transaction, study_uid: str, slot: str, reason: 
 
 
 def supersede_deliveries(transaction: Transaction, job_key: str) -> None:
-    """End every delivery of a job that has not arrived."""
+    """End every delivery of a job that has not arrived; what may have is carried to its end first."""
     rows = transaction.execute(
         "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
         (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
     ).fetchall()
     for row in rows:
-        transaction.move_delivery(
-            row["key"], DeliveryEvent.SUPERSEDED, reason="a newer object takes its place"
-        )
+        give_way(transaction, row["key"])

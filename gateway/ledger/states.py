@@ -168,6 +168,7 @@ DELIVERY_TRANSITIONS: dict[tuple[DeliveryState, DeliveryEvent], DeliveryState] =
     (_D.FAILED, _DE.RETRIED): _D.PENDING,
     (_D.PENDING, _DE.CANCELLED): _D.CANCELLED,
     (_D.FAILED, _DE.CANCELLED): _D.CANCELLED,
+    (_D.CANCELLED, _DE.SENT): _D.SENT,  # it was under way when it was called off
     (_D.PENDING, _DE.SUPERSEDED): _D.SUPERSEDED,
     (_D.FAILED, _DE.SUPERSEDED): _D.SUPERSEDED,
 }

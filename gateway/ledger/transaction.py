@@ -240,6 +240,10 @@ class Transaction:
         values: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "updated_at": now}
         if state is DeliveryState.PENDING:
             values |= {"attempts": 0, "pending_since": now}
+        if state in DELIVERY_ARRIVED:
+            values["begun_at"] = None
+        elif delivery.state in DELIVERY_ARRIVED:  # to be sent again: it may be there all the same
+            values["begun_at"] = now
         self.update("deliveries", "key", key, values | (columns or {}))
         detail["destination"] = delivery.destination
         self._record(

@@ -8,13 +8,13 @@ from .deliveries import retry_delivery
 from .flags import FlagSource, add_flag, released_by_a_person
 from .records import JobRow, utc_in, utc_now
 from .states import (
-    DeliveryEvent,
     DeliveryState,
     JobEvent,
     JobState,
 )
 from .store import Ledger
 from .transaction import NotPossible, Transaction
+from .under_way import call_off
 
 
 def job(ledger: Ledger, job_key: str) -> JobRow | None:
@@ -151,7 +151,7 @@ def cancel(transaction: Transaction, job_key: str) -> None:
     ).fetchall()
     transaction.move_job(job_key, JobEvent.CANCELLED)
     for delivery in not_arrived:
-        transaction.move_delivery(delivery["key"], DeliveryEvent.CANCELLED)
+        call_off(transaction, delivery["key"], "")
 
 
 def release(transaction: Transaction, job_key: str) -> None:

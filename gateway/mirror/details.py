@@ -152,6 +152,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "job.destination_asked": _OF_A_DELIVERY,
     "job.earlier_result_asked": _OF_A_DELIVERY,
     "delivery.planned": _OF_A_DELIVERY,
+    "delivery.finished_first": _OF_A_DELIVERY,
     "delivery.put_off": _OF_A_DELIVERY,
     "delivery.sent": _OF_A_DELIVERY,
     "delivery.committed": _OF_A_DELIVERY,

@@ -31,7 +31,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Ver
 from structlog.testing import capture_logs
 
 from gateway.adapters.durable import file_digest
-from gateway.adapters.errors import Away
+from gateway.adapters.errors import Away, Unanswered
 from gateway.config import Destination
 from gateway.delivery.carriers.carrier import Outcome, Receipt
 from gateway.delivery.carriers.dicom import DicomCarrier
@@ -39,14 +39,18 @@ from gateway.delivery.carriers.stow import StowCarrier
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus, DeliveryChanged
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study, plan_job
-from gateway.ledger.deliveries import drop_delivery, put_off_delivery
+from gateway.ledger.deliveries import drop_delivery, put_off_delivery, redirect_delivery
+from gateway.ledger.erasing import request_forget
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import Result, ResultObject, record_result
-from gateway.ledger.states import DeliveryState, JobEvent, JobState
+from gateway.ledger.slots import supersede_slot
+from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import Transaction
+from gateway.ledger.under_way import MAY_BE_THERE
+from gateway.ledger.work import cancel, retry
 from gateway.ledger.work import job as job_of
-from gateway.ledger.work import retry
 from gateway.workers.attempts import Backoff, Policy
 from gateway.workers.waits import Waits, wall_clock
 from tests.doubles.dicomweb_server import Asked, DicomWebServer, Said, both, failed, served, stored
@@ -354,9 +358,10 @@ def test_two_workers_of_two_destinations_do_not_take_each_others_deliveries(
 
 @dataclass
 class ScriptedCarrier:
-    """Carries, or raises what it is told for a file."""
+    """Carries, or raises what it is told for a file; then what became of it is the next of `says`."""
 
     raises: dict[str, list[BaseException]] = field(default_factory=dict)
+    says: list[Outcome] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda _: None
 
@@ -366,7 +371,7 @@ class ScriptedCarrier:
         errors = self.raises.get(path.name, [])
         if errors:
             raise errors.pop() if len(errors) > 1 else errors[0]
-        return Receipt(Outcome.ARRIVED, "carried")
+        return Receipt(self.says.pop(0) if self.says else Outcome.ARRIVED, "carried")
 
     def check(self) -> str:
         return "is there"
@@ -711,6 +716,23 @@ def test_request_that_is_refused_as_a_whole_is_sent_one_by_one(
     assert [len(post.parts()) for post in service.posts].count(1) == 4
 
 
+def test_objects_that_go_together_are_known_to_be_under_way_before_they_go(
+    site: Site, by_web: Callable[..., DicomWebServer]
+) -> None:
+    uids = add_pictures(site, 3)
+    known: list[set[str]] = []
+
+    def answer(asked: Asked) -> Said:
+        rows = site.ledger.read("SELECT sop_instance_uid FROM deliveries WHERE begun_at IS NOT NULL")
+        known.append({row["sop_instance_uid"] for row in rows} - set(uids_in(asked)))
+        return Said(503, b"") if len(known) == 1 else Said(200, stored(*uids_in(asked)))
+
+    service = by_web(answer)
+    until_over(site)
+    assert [uids_in(post) for post in service.posts] == [uids, uids, [site.sop_instance_uid]]
+    assert known == [set(), set(), set()]
+
+
 def test_service_that_is_busy_is_waited_for_with_all_of_it(
     site: Site, by_web: Callable[..., DicomWebServer]
 ) -> None:
@@ -720,3 +742,117 @@ def test_service_that_is_busy_is_waited_for_with_all_of_it(
     site.wait_for(lambda row: "it takes nothing now" in row.reason)
     until_over(site)
     assert set(outcomes(site).values()) == {"sent"}
+
+
+# -- what may have arrived is never taken for what was not sent -------------------------------------------
+
+
+def supersede(transaction: Transaction, site: Site) -> None:
+    supersede_slot(transaction, STUDY_UID, "slot", "an instance came in later")
+
+
+CALLED_OFF: dict[str, Callable[[Transaction, Site], None]] = {
+    "cancel": lambda transaction, _: cancel(transaction, "job"),
+    "drop": lambda transaction, site: drop_delivery(transaction, site.delivery().key),
+    "redirect": lambda transaction, site: redirect_delivery(transaction, site.delivery().key, "elsewhere"),
+    "forget": lambda transaction, _: request_forget(transaction, STUDY_UID),
+}
+
+
+def under_way(
+    site: Site, carry: Callable[..., Any], what: Callable[[Transaction, Site], None], *says: Outcome
+) -> ScriptedCarrier:
+    """Have this done in the course of the first transfer, and say that of this one and the next."""
+    done: list[str] = []
+
+    def once(name: str) -> None:
+        assert site.delivery().begun_at is not None
+        if not done:
+            done.append(name)
+            with site.ledger.transaction() as transaction:
+                what(transaction, site)
+
+    carrier, _ = carry(before=once, says=list(says))
+    until(lambda: done and len(carrier.carried) > len(carrier.says) - len(says))
+    return carrier
+
+
+@pytest.mark.parametrize("what", CALLED_OFF.values(), ids=CALLED_OFF)
+@pytest.mark.parametrize(
+    ("said", "state", "is_in_doubt"),
+    [
+        (Outcome.ARRIVED, DeliveryState.SENT, False),
+        (Outcome.AGAIN, DeliveryState.CANCELLED, False),
+        (Outcome.REFUSED, DeliveryState.CANCELLED, False),
+        (Outcome.UNKNOWN, DeliveryState.CANCELLED, True),
+    ],
+)
+def test_delivery_that_is_called_off_while_it_is_under_way_says_what_became_of_it(
+    site: Site,
+    carry: Callable[..., Any],
+    what: Callable[[Transaction, Site], None],
+    said: Outcome,
+    state: DeliveryState,
+    is_in_doubt: bool,
+) -> None:
+    carrier = under_way(site, carry, what, said)
+    row = site.wait_for(lambda row: (row.begun_at is not None) == is_in_doubt)
+    assert row.state is state
+    assert (MAY_BE_THERE in row.reason) == is_in_doubt
+    assert carrier.carried == ["seg.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "times"),
+    [
+        (Outcome.ARRIVED, DeliveryState.SENT, 1),
+        (Outcome.AGAIN, DeliveryState.SUPERSEDED, 1),
+        (Outcome.REFUSED, DeliveryState.SUPERSEDED, 1),
+        (Outcome.UNKNOWN, DeliveryState.SENT, 2),
+    ],
+)
+def test_delivery_that_is_superseded_while_it_is_under_way_is_sent_to_its_end_unless_nothing_is_there(
+    site: Site, carry: Callable[..., Any], said: Outcome, state: DeliveryState, times: int
+) -> None:
+    carrier = under_way(site, carry, supersede, said)
+    row = site.wait_for(lambda row: row.state is not DeliveryState.PENDING)
+    assert (row.state, row.begun_at) == (state, None)
+    assert carrier.carried == ["seg.dcm"] * times
+    assert site.job_state() is JobState.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("error", "is_in_doubt"), [(Away("nobody"), False), (Unanswered("nobody"), True), (KeyError("x"), True)]
+)
+def test_transfer_that_raised_left_something_unless_nobody_was_there(
+    site: Site, carry: Callable[..., Any], error: BaseException, is_in_doubt: bool
+) -> None:
+    policy = Policy(own=Backoff(60, 60), outside=Backoff(60, 60))
+    carry(policy=policy, raises={"seg.dcm": [error]})
+    row = site.wait_for(lambda row: row.attempts > 0)
+    assert (row.begun_at is not None) == is_in_doubt
+    with site.ledger.transaction() as transaction:
+        supersede(transaction, site)
+    expected = DeliveryState.PENDING if is_in_doubt else DeliveryState.SUPERSEDED
+    assert (site.delivery().state, MAY_BE_THERE in site.delivery().reason) == (expected, is_in_doubt)
+
+
+def test_doubt_stays_whatever_later_transfers_are_answered_and_a_failed_one_is_sent_to_its_end(
+    site: Site, carry: Callable[..., Any]
+) -> None:
+    carry(says=[Outcome.UNKNOWN, Outcome.AGAIN, Outcome.REFUSED])
+    row = site.wait_for(lambda row: row.state is DeliveryState.FAILED)
+    assert row.reason == f"carried; {MAY_BE_THERE}"
+    with site.ledger.transaction() as transaction:
+        supersede(transaction, site)
+    site.wait_for(lambda row: row.state is DeliveryState.SENT)
+
+
+def test_delivery_that_was_sent_and_is_sent_again_may_be_there(site: Site, carry: Callable[..., Any]) -> None:
+    carry(policy=Policy(outside=Backoff(60, 60)))
+    row = site.wait_for(lambda row: row.state is DeliveryState.SENT)
+    with site.ledger.transaction() as transaction:
+        transaction.move_delivery(row.key, DeliveryEvent.RESENT)
+        supersede(transaction, site)
+        assert transaction.delivery(row.key).state is DeliveryState.PENDING
+    site.wait_for(lambda row: row.state is DeliveryState.SENT)

@@ -22,7 +22,8 @@ class Outcome(Enum):
     """What became of an object."""
 
     ARRIVED = "arrived"  # the destination has it
-    AGAIN = "again"  # not this time
+    AGAIN = "again"  # not this time: nothing of it is there
+    UNKNOWN = "unknown"  # there was no answer, so it may be there
     REFUSED = "refused"  # a person has to change something there
     NOT_TAKEN = "not taken"  # neither has it nor will have it in this form: another one may do
 
@@ -50,7 +51,7 @@ def receipt_of(name: str, status: int, is_there: Callable[[], bool | None], sear
     said = f"{name} answered with {meaning(status)}"
     match understand(status):
         case Answer.ALREADY_THERE if is_there() is False:
-            return Receipt(Outcome.AGAIN, f"{said}, but {search} does not show it")
+            return Receipt(Outcome.UNKNOWN, f"{said}, but {search} does not show it")
         case Answer.STORED | Answer.ALREADY_THERE:
             return Receipt(Outcome.ARRIVED, said)
         case Answer.TRY_AGAIN:
@@ -70,7 +71,8 @@ class Carrier(Protocol):
         Raises
         ------
         Away
-            Nobody is there, or has room: it would be the same with any other object now.
+            Nobody is there, or has room: it would be the same with any other object now, and nothing of this
+            one is there; `Unanswered` where it may be.
         OSError
             The file cannot be read.
         """
@@ -111,8 +113,17 @@ class Carrier(Protocol):
 class CarriesSome(Protocol):
     """A carrier by which several objects go at once."""
 
-    def carry_some(self, paths: Iterable[Path]) -> Mapping[Path, Receipt]:
-        """Carry the first of these files, as many as it has room for; what became of each that is known.
+    def room_for(self, paths: Iterable[Path]) -> Sequence[Path]:
+        """The first of these files, as many as go together.
+
+        Raises
+        ------
+        OSError
+        """
+        ...
+
+    def carry_some(self, paths: Sequence[Path]) -> Mapping[Path, Receipt]:
+        """Carry these files together; what became of each that is known.
 
         Raises
         ------

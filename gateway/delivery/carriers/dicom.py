@@ -108,7 +108,7 @@ class DicomCarrier:
 
     def _receipt(self, path: Path, status: int | None) -> Receipt:
         if status is None:
-            return Receipt(Outcome.AGAIN, f"{meaning(status)}; tried again later")
+            return Receipt(Outcome.UNKNOWN, f"{meaning(status)}; tried again later")
         return receipt_of(self._name, status, lambda: self._is_there(path), "C-FIND")
 
     def _is_there(self, path: Path) -> bool | None:

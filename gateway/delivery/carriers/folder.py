@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from gateway.adapters.durable import in_one_step, make_folder, sync_folder
-from gateway.adapters.errors import Away
+from gateway.adapters.errors import Away, Unanswered
 from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.taken import Taken
@@ -83,7 +83,10 @@ class FolderCarrier:
                     stream.write(chunk)
                 stream.flush()
                 os.fsync(stream.fileno())
-            sync_folder(target.parent)
+            try:
+                sync_folder(target.parent)
+            except OSError as error:  # it stands there by now
+                raise Unanswered(self._why_not(error)) from None
 
     def _require_folder(self) -> None:
         if not self._folder.is_dir():
@@ -97,8 +100,11 @@ class FolderCarrier:
         except _SourceFailed as failed:
             raise failed.error from None
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else "no reason given"
-            raise Away(f"{self} cannot be written ({why}); see to its rights and its room") from None
+            raise Away(self._why_not(error)) from None
+
+    def _why_not(self, error: OSError) -> str:
+        why = os.strerror(error.errno) if error.errno else "no reason given"
+        return f"{self} cannot be written ({why}); see to its rights and its room"
 
 
 class _SourceFailed(Exception):

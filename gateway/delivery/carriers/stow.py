@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from gateway.adapters.credentials import Credentials
 from gateway.adapters.dicomweb import NOBODYS_STUDY, WebAnswer, WebPeer
-from gateway.adapters.errors import Away, Retriable
+from gateway.adapters.errors import Away, Retriable, Unanswered
 from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
@@ -40,6 +40,8 @@ _AWAY: Final = {
     507: "has no room; make some there",
 }
 """What would be the same with any other object now."""
+_LOST: Final = frozenset({502, 504})
+"""Of these only who stands before it has spoken: the service may have the objects."""
 _REFUSED: Final = {
     413: "the object is longer than it takes; raise the limit there, or in the proxy before it",
 }
@@ -74,23 +76,25 @@ class StowCarrier:
         except Away:
             raise
         except Retriable as error:
-            return Receipt(Outcome.AGAIN, str(error))
+            return Receipt(Outcome.UNKNOWN, str(error))
 
-    def carry_some(self, paths: Iterable[Path]) -> Mapping[Path, Receipt]:
-        """Store the first of these files by one request; what it answered of each.
-
-        Where it answers nothing of them each goes alone, and others in smaller requests from then on.
-        """
+    def room_for(self, paths: Iterable[Path]) -> Sequence[Path]:
+        """The first of these files, as many as go by one request."""
         together, left_bytes = [], self._room_bytes
         for path in paths:
             left_bytes -= path.stat().st_size
             if left_bytes < 0:
                 break
             together.append(path)
-        if len(together) < 2:
-            return {}
+        return together
+
+    def carry_some(self, paths: Sequence[Path]) -> Mapping[Path, Receipt]:
+        """Store these files by one request; what it answered of each.
+
+        Where it answers nothing of them each goes alone, and others in smaller requests from then on.
+        """
         try:
-            receipts = self._carry(together)
+            receipts = self._carry(paths)
         except Away:
             raise
         except (Retriable, _NoDicom):
@@ -142,13 +146,23 @@ class StowCarrier:
             raise Away(self._why)
         uids = {path: _uids(path) for path in paths}
         answer = self._peer.store(paths)
+        if answer.status in _LOST:
+            raise Unanswered(str(self._away(answer)))
         if answer.status in _AWAY or 300 <= answer.status < 400:
             raise self._away(answer)
+        try:
+            return self._understood(answer, uids)
+        except Away as error:  # in a search, when the objects had gone out
+            raise Unanswered(str(error)) from None
+
+    def _understood(
+        self, answer: WebAnswer, uids: Mapping[Path, tuple[str, str, str]]
+    ) -> dict[Path, Receipt]:
         # With 200, 202, 409 (PS3.18 10.5.3); Orthanc 1.10 has 400 where one is damaged.
         said = answer.statuses()
         receipts = {path: self._receipt(said[uid[-1]], uid) for path, uid in uids.items() if uid[-1] in said}
-        if len(paths) == 1 and not receipts:
-            return {paths[0]: self._unspoken(answer, uids[paths[0]])}
+        if len(uids) == 1 and not receipts:
+            return {path: self._unspoken(answer, uid) for path, uid in uids.items()}
         return receipts
 
     def _receipt(self, status: int, uids: tuple[str, str, str]) -> Receipt:
@@ -161,9 +175,9 @@ class StowCarrier:
             if self._is_there(uids):
                 return Receipt(Outcome.ARRIVED, f"{said}, and a search shows it")
             sentence = f"{said}, without a word of the object, and a search does not show it; look at stow"
-            return Receipt(Outcome.AGAIN, sentence)
+            return Receipt(Outcome.UNKNOWN, sentence)
         if answer.status >= 500:
-            return Receipt(Outcome.AGAIN, f"{said}: it failed to store the object; see its log")
+            return Receipt(Outcome.UNKNOWN, f"{said}: it failed to store the object; see its log")
         if answer.status == _UNSUPPORTED_MEDIA_TYPE:
             return Receipt(Outcome.NOT_TAKEN, f"{said}: {_NOT_TAKEN}, then retry")
         why = _REFUSED.get(answer.status, "it refuses the object and does not say why; see its log")

@@ -4,6 +4,7 @@ import base64
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from io import BytesIO
@@ -21,7 +22,7 @@ from pydicom.uid import (
 )
 
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE as LABEL_MAP
-from gateway.adapters.errors import Away, CalledOff
+from gateway.adapters.errors import Away, CalledOff, Unanswered
 from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.carriers import stow
@@ -81,12 +82,12 @@ def carrier(carrier_of: Callable[..., StowCarrier]) -> StowCarrier:
         (Said(409, b""), Outcome.REFUSED, "see its log"),
         (Said(413, b""), Outcome.REFUSED, "longer than it takes; raise the limit there"),
         (Said(415, b""), Outcome.NOT_TAKEN, "does not take the transfer syntax"),
-        (Said(500, b"John Doe"), Outcome.AGAIN, "answered 500: it failed to store the object"),
-        (Said(200, b"<html>sign in</html>"), Outcome.AGAIN, "a search does not show it"),
-        (Said(200, {"00081199": {"Value": ["?"]}}), Outcome.AGAIN, "a search does not show it"),
-        (Said(200, stored("1.2.3")), Outcome.AGAIN, "a search does not show it"),
-        (Said(200, b"[" * 100_000), Outcome.AGAIN, "a search does not show it"),
-        (Said(-1), Outcome.AGAIN, "broke off; see its log"),
+        (Said(500, b"John Doe"), Outcome.UNKNOWN, "answered 500: it failed to store the object"),
+        (Said(200, b"<html>sign in</html>"), Outcome.UNKNOWN, "a search does not show it"),
+        (Said(200, {"00081199": {"Value": ["?"]}}), Outcome.UNKNOWN, "a search does not show it"),
+        (Said(200, stored("1.2.3")), Outcome.UNKNOWN, "a search does not show it"),
+        (Said(200, b"[" * 100_000), Outcome.UNKNOWN, "a search does not show it"),
+        (Said(-1), Outcome.UNKNOWN, "broke off; see its log"),
     ],
 )
 def test_answer_is_understood_for_the_object(
@@ -111,6 +112,18 @@ def test_answer_that_any_object_would_get_is_waited_out(
     assert carrier.carry(seg).outcome is Outcome.ARRIVED
 
 
+@pytest.mark.parametrize(
+    ("answer", "search_status"), [(Said(504, b""), 200), (Said(409, failed(UID, 0x0111)), -1)]
+)
+def test_service_that_leaves_open_whether_it_has_the_object_may_have_it(
+    service: DicomWebServer, carrier: StowCarrier, seg: Path, answer: Said, search_status: int
+) -> None:
+    service.say(answer)
+    service.search_status = search_status
+    with suppress(Unanswered):
+        assert carrier.carry(seg).outcome is Outcome.UNKNOWN
+
+
 @pytest.mark.parametrize("wait", ["120", "date"])
 def test_service_that_asks_for_time_is_not_asked_before(
     service: DicomWebServer, carrier: StowCarrier, seg: Path, wait: str, monkeypatch: pytest.MonkeyPatch
@@ -129,7 +142,7 @@ def test_service_that_asks_for_time_is_not_asked_before(
 
 @pytest.mark.parametrize(
     ("holds", "search_status", "outcome"),
-    [([UID], 200, Outcome.ARRIVED), ([], 200, Outcome.AGAIN), ([], 404, Outcome.ARRIVED)],
+    [([UID], 200, Outcome.ARRIVED), ([], 200, Outcome.UNKNOWN), ([], 404, Outcome.ARRIVED)],
 )
 def test_duplicate_counts_as_arrived_unless_a_search_does_not_show_it(
     service: DicomWebServer,
@@ -190,7 +203,7 @@ def test_objects_go_by_one_request_as_far_as_there_is_room_and_each_has_its_answ
 ) -> None:
     monkeypatch.setattr(carrier, "_room_bytes", 3 * segs[0].stat().st_size)
     service.say(Said(202, both(stored("2.25.0"), failed("2.25.1", 0xC000))))
-    receipts = carrier.carry_some(segs)
+    receipts = carrier.carry_some(carrier.room_for(segs))
     (post,) = service.posts
     assert post.parts() == [path.read_bytes() for path in segs[:3]]
     assert {path: receipt.outcome for path, receipt in receipts.items()} == {
@@ -212,16 +225,15 @@ def test_request_that_is_refused_as_a_whole_says_nothing_of_its_objects_and_make
     sizes = []
     for _ in range(3):
         service.asked.clear()
-        assert carrier.carry_some(segs) == {}
-        sizes.append([len(post.parts()) for post in service.posts])
-    assert sizes == [[4], [2], []]
+        sizes.append(len(together := carrier.room_for(segs)))
+        assert len(together) == 1 or carrier.carry_some(together) == {}
+    assert sizes == [4, 2, 1]
 
 
-def test_one_object_or_one_that_is_no_dicom_among_others_goes_alone(
+def test_one_that_is_no_dicom_among_others_goes_alone(
     service: DicomWebServer, carrier: StowCarrier, segs: list[Path]
 ) -> None:
     segs[1].write_bytes(b"not DICOM")
-    assert carrier.carry_some(segs[:1]) == {}
     assert carrier.carry_some(segs) == {}
     assert carrier.carry(segs[1]).outcome is Outcome.REFUSED
     assert service.asked == []
@@ -325,7 +337,7 @@ def test_service_is_known_by_its_certificate_and_knows_us_by_ours(seg: Path, tmp
             carrier(elsewhere, authority.certificate, *ours).carry(seg)
         without = carrier(service.url, authority.certificate).carry
         try:
-            assert without(seg).outcome is Outcome.AGAIN  # it hung up before its alert was read
+            assert without(seg).outcome is Outcome.UNKNOWN  # it hung up before its alert was read
         except Away as away:
             assert "refuses our certificate" in str(away)  # noqa: PT017
         assert len(service.posts) == 1

@@ -41,8 +41,10 @@ from gateway.ledger.instances import (
 from gateway.ledger.records import QuarantineRow, utc_now, utc_text, utc_time
 from gateway.ledger.results import revisions_delivered
 from gateway.ledger.runs import begin_run, end_run, lost_runs, newer_run, runs_of
+from gateway.ledger.slots import delivered_slots
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState, StudyState
 from gateway.ledger.transaction import NotPossible, StaleRow
+from gateway.ledger.under_way import MAY_BE_THERE, begin
 from gateway.ledger.work import (
     cancel,
     job,
@@ -513,6 +515,23 @@ def test_cancelled_delivery_that_is_wanted_again_begins_anew(book) -> None:
     book.move("k1", JobEvent.SEGMENTED)
     book.encode()
     assert {d.destination: d.state for d in book.deliveries()} == {"pacs": "sent", "archive": "pending"}
+
+
+def test_object_that_may_be_there_counts_as_delivered_whatever_becomes_of_its_delivery(book) -> None:
+    book.begin_encoded()
+    with book.ledger.transaction() as transaction:
+        begin(transaction, [book.delivery("pacs").key])
+    _ask(book, cancel)
+    assert book.delivery("pacs").reason == MAY_BE_THERE
+    assert delivered_slots(book.ledger, book.study_uid) == {book.job("k1").slot}
+    _ask(book, retry)
+    book.move("k1", JobEvent.SEGMENTED)
+    book.encode()
+    assert book.delivery("pacs").begun_at is not None
+    book.store("1.2.3.4.2")
+    book.complete(book.planned("k2"))
+    assert book.delivery("pacs").state is DeliveryState.PENDING
+    assert revisions_delivered(book.ledger, book.job("k2")) == (1, 1)
 
 
 def test_refused_commitment_sends_again_at_once(book) -> None:
