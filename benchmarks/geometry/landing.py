@@ -87,12 +87,13 @@ def _marked(one: Slice, values: NDArray[Any], engine: Engine) -> Slice:
 def segmented(path: Path) -> Iterator[Slice]:
     """Every frame of a BINARY segmentation, its mask filled with the label of its segment's name.
 
-    Ours says the name in Tracking ID, and words in the Segment Label, where the others have the name.
+    Ours says the name in Tracking ID, and words in the Segment Label, where the others have the name, perhaps
+    with a capital.
     """
     seg = dcmread(path)
     by_name = {name: label for label, name in NAMES.items()}
     label_of = {
-        item.SegmentNumber: by_name.get(item.SegmentLabel) or by_name[item.TrackingID]
+        item.SegmentNumber: by_name.get(item.SegmentLabel.lower()) or by_name[item.TrackingID]
         for item in seg.SegmentSequence
     }
     masks = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
