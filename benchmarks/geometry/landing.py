@@ -87,19 +87,21 @@ def _marked(one: Slice, values: NDArray[Any], engine: Engine) -> Slice:
 def segmented(path: Path) -> Iterator[Slice]:
     """Every frame of a BINARY segmentation, its mask filled with the label of its segment's name.
 
-    Ours says the name in Tracking ID, and words in the Segment Label, where the others have the name, perhaps
-    with a capital.
+    Ours says the name in Tracking ID, and words in the Segment Label, where others have the name; BOA says it
+    in Segment Description.
     """
     seg = dcmread(path)
-    by_name = {name: label for label, name in NAMES.items()}
-    label_of = {
-        item.SegmentNumber: by_name.get(item.SegmentLabel.lower()) or by_name[item.TrackingID]
-        for item in seg.SegmentSequence
-    }
+    label_of = {item.SegmentNumber: _label_of(item) for item in seg.SegmentSequence}
     masks = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
     for mask, groups in zip(masks, _groups(seg), strict=True):
         label = label_of[groups("SegmentIdentificationSequence").ReferencedSegmentNumber]
         yield Slice(_affine(groups), (mask * label).astype(np.uint8))
+
+
+def _label_of(segment: Dataset) -> int:
+    """0 for what is neither of the two bodies."""
+    words = [segment.get(keyword, "") for keyword in ("TrackingID", "SegmentLabel", "SegmentDescription")]
+    return next((label for label, name in NAMES.items() if name in map(str.lower, words)), 0)
 
 
 def _groups(dataset: Dataset) -> Iterator[Any]:
