@@ -29,7 +29,7 @@ from gateway.adapters.dicom.retrieval import IMAGE_SYNTAXES, NotAnswered, NotOff
 from .handing import GatewayDoor
 from .missing import Inquiry, MissingSeries, MissingStudy
 
-_COMMON: Final = (
+COMMON: Final = (
     CTImageStorage,
     MRImageStorage,
     EnhancedCTImageStorage,
@@ -123,7 +123,7 @@ class Fetching:
             self.peer,
             self.own_ae_title,
             self.folder,
-            sop_class_uids=classes[: len(_COMMON)] or _COMMON,
+            sop_class_uids=classes[: len(COMMON)] or COMMON,
             study_uid=study_uid,
             series_uid=series.series_uid,
             syntaxes=IMAGE_SYNTAXES,

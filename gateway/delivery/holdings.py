@@ -27,10 +27,11 @@ MOST_STUDIES: Final = 12
 MOST_SERIES: Final = 8
 """So many series of a study and modality are fetched."""
 MOST_ANSWERS: Final = 2000
-_CLASSES: Final = {
+CLASSES: Final = {
     "SR": [str(Comprehensive3DSRStorage)],
     "SEG": [str(uid) for uid in SOP_CLASSES.values()],
 }
+"""By modality, in the order in which a study's are looked for."""
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 _WILD_CARDS: Final = frozenset("*?\\")
 
@@ -116,7 +117,7 @@ class _Search:
             ("SeriesInstanceUID", "Modality", "Manufacturer", "NumberOfSeriesRelatedInstances"), ""
         )
         answers = self._find("SERIES", StudyInstanceUID=study_uid, **keys)
-        for modality in _CLASSES:
+        for modality in CLASSES:
             fitting = [answer for answer in answers if _may_be_ours(answer, modality)]
             paths = [
                 path for one in fitting[:MOST_SERIES] for path in self._fetched(study_uid, one, modality)
@@ -130,14 +131,14 @@ class _Search:
         if not text_of(series, "Manufacturer"):  # its class shows whether it can come to us at all
             images = self._find("IMAGE", **keys, SOPInstanceUID="", SOPClassUID="")
             classes = {text_of(image, "SOPClassUID") for image in images} - {""}
-            if classes and not classes & set(_CLASSES[modality]):
+            if classes and not classes & set(CLASSES[modality]):
                 return []
         try:
             return get(
                 self._looking.peer,
                 self._looking.calling_ae_title,
                 self._folder,
-                sop_class_uids=_CLASSES[modality],
+                sop_class_uids=CLASSES[modality],
                 study_uid=study_uid,
                 series_uid=series_uid,
                 **self._limits(),
@@ -173,7 +174,7 @@ def _is_sought(answer: Dataset, sought: Sought) -> bool:
         and text_of(answer, "PatientID") == sought.patient_id
         and issuer in ("", sought.issuer_of_patient_id)
         and day <= sought.until
-        and (not modalities or modalities & _CLASSES.keys())
+        and (not modalities or modalities & CLASSES.keys())
     )
 
 

@@ -236,3 +236,9 @@ def test_spanish_deployment_guide_has_the_commands_and_the_prices_of_the_english
     assert len(_commands_in(GUIDE)) > 10
     assert _commands_in(GUIA) == _commands_in(GUIDE)
     assert _figures(GUIA) == _figures(GUIDE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_tests_that_a_document_names_exist(path: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", path.read_text(encoding="utf-8"))
+    assert [each for each in named if f"def {each[1]}(" not in (ROOT / each[0]).read_text("utf-8")] == []

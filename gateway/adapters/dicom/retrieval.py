@@ -39,7 +39,7 @@ from .peer import Calls, NothingAccepted, Peer, association
 _PENDING: Final = (0xFF00, 0xFF01)
 _SUCCESS: Final = 0x0000
 _NO_ROOM: Final = 0xA700
-_SYNTAXES: Final[list[str | UID]] = [
+RESULT_SYNTAXES: Final[list[str | UID]] = [
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     DeflatedExplicitVRLittleEndian,
@@ -47,8 +47,9 @@ _SYNTAXES: Final[list[str | UID]] = [
     JPEG2000Lossless,
     JPEGLSLossless,
 ]
+"""In what segmentations and reports are kept."""
 IMAGE_SYNTAXES: Final[list[str | UID]] = [
-    *_SYNTAXES,
+    *RESULT_SYNTAXES,
     JPEGLosslessSV1,
     JPEGLossless,
     JPEG2000,
@@ -187,7 +188,7 @@ def get(
     sop_class_uids: Sequence[str],
     study_uid: str,
     series_uid: str,
-    syntaxes: Sequence[str | UID] = _SYNTAXES,
+    syntaxes: Sequence[str | UID] = RESULT_SYNTAXES,
     limit_s: float | None = None,
     calls: Calls | None = None,
 ) -> list[Path]:

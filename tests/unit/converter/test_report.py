@@ -138,6 +138,11 @@ def test_report_names_images_algorithm_and_observer(report: Path, labelled: Labe
     assert {"threshold tissue", "1.0.0", "fast = false", "iris-gateway"} <= set(said)
 
 
+def test_report_says_which_imaging_procedure_was_analysed(report: Path) -> None:
+    said = {each.ConceptNameCodeSequence[0].CodeValue: each for each in dcmread(report).ContentSequence}
+    assert said["121058"].ConceptCodeSequence[0].CodeMeaning == "CT unspecified body region"
+
+
 def test_report_without_a_segmentation_refers_to_the_images_of_each_structure(
     labelled: Labelled, said: ResultSettings, tmp_path: Path
 ) -> None:
