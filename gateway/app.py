@@ -22,7 +22,8 @@ from gateway.adapters.descriptors import http_share, raise_descriptor_limit
 from gateway.adapters.durable import make_folder
 from gateway.adapters.holdings import Holdings
 from gateway.api.access import SENDER_TOKEN_NAME, TOKEN_NAME, Access, kept_token
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.arrival.planning import Planner, TaskRule
 from gateway.arrival.rules import RuleError, compile_rule

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.actions import cancel, complete, drop, redirect, release
+from gateway.commands.actions import cancel, complete, drop, redirect, release, resend, retry
 from gateway.commands.backfill import backfill
 from gateway.commands.console import out
 from gateway.commands.converter import convert, decode, encode
@@ -12,7 +12,7 @@ from gateway.commands.corrections import corrections_commands
 from gateway.commands.ledger import ledger_commands
 from gateway.commands.sending import send
 from gateway.commands.serve import serve
-from gateway.commands.studies import forget, retry, studies, study, use
+from gateway.commands.studies import forget, studies, study, use
 from gateway.commands.upkeep import config_commands, doctor, mirror_commands
 from gateway.demo.command import demo
 from gateway.standard_streams import open_closed_streams
@@ -50,7 +50,8 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, redirect, forget),
+    *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, resend, redirect),
+    forget,
     *(backfill, doctor, convert, encode, decode),
 ):
     app.command()(command)

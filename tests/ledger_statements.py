@@ -74,7 +74,9 @@ def _text(node: ast.AST) -> str | None:
 
 def plan_of(connection: sqlite3.Connection, sql: str, parameters: Any = None) -> tuple[str, ...]:
     """What SQLite would do, one line a step; parameters that are not given are NULL."""
-    given = [None] * sql.count("?") if parameters is None else parameters
+    marks = re.findall(r"\?(\d*)", sql)
+    number = max((int(mark) for mark in marks if mark), default=len(marks))
+    given = [None] * number if parameters is None else parameters
     rows = sqlite3.Connection.execute(connection, f"EXPLAIN QUERY PLAN {sql}", given)
     return tuple(row[3] for row in rows)
 

@@ -9,6 +9,7 @@ from gateway.adapters.measures import Figure
 from gateway.events import Bus
 
 from .access import Access
+from .action_routes import action_routes
 from .dicomweb_routes import dicomweb_routes
 from .door_routes import door_routes
 from .guard import Guard, Policy, TokenPolicy
@@ -83,6 +84,7 @@ def create_api(
     add_problem_handlers(api)
     api.include_router(probe_routes(store, readiness, figures))
     api.include_router(status_routes(store, actions, live, files))
+    api.include_router(action_routes(actions))
     api.include_router(nifti_routes(uploads))
     api.include_router(mirror_routes(mirror))
     api.include_router(door_routes(door))

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access import ANYONE, SENDER_TOKEN_NAME, TOKEN_NAME, Access
+from .authors import AUTHOR
 from .problems import INTERNAL, problem
 from .senders import StudyDoor
 
@@ -127,6 +128,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send_secured)
             return
+        AUTHOR.set(_author(scope))
         try:
             await self._app(scope, receive, send_secured)
         except Exception:
@@ -178,6 +180,12 @@ def _is_stow(path: str) -> bool:
 def _name_caller(scope: Scope, name: str) -> None:
     """For whom it matters, as `request.state.caller`."""
     scope.setdefault("state", {})["caller"] = name
+
+
+def _author(scope: Scope) -> str:
+    """For the timeline: "admin-token, on the page"."""
+    caller = str(scope.get("state", {}).get("caller", ""))
+    return f"{caller}, on the page" if PAGE_HEADER in Headers(scope=scope) else caller
 
 
 def _host_name(host: str) -> str:

@@ -185,13 +185,17 @@ class NewDestination(BaseModel):
 
 
 class DestinationName(BaseModel):
-    """Somewhere results can be sent."""
+    """Somewhere results can be sent, or still wait to be."""
 
     name: str
+    is_configured: bool = Field(description="false: what waits for it waits for nobody")
+    waiting: int = Field(description="Deliveries that are to be sent there")
+    waiting_since: str | None = Field(description="Since when the first of them waits; null: none does")
+    reason: str = Field(description="Why they wait, as the one that waits for the longest says")
 
 
 class DestinationList(BaseModel):
-    """Where a delivery can be redirected to; empty in the cloud, which sends nothing itself."""
+    """Where results go, and a delivery can be redirected to where that is configured; empty in the cloud."""
 
     items: list[DestinationName]
 

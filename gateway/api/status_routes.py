@@ -52,7 +52,6 @@ def status_routes(store: StatusStore, actions: Actions, live: LiveFeed | None, f
     )
     _add_studies(router, store, actions)
     _add_jobs(router, store, actions)
-    _add_deliveries(router, actions)
     _add_quarantine(router, store, actions)
     _add_events(router, live)
     for name, what in FILES.items():
@@ -114,28 +113,6 @@ def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
     def cancel_job(job_key: Key) -> Json:
         """Stop a job and what it has not delivered."""
         return actions.cancel(job_key)
-
-
-def _add_deliveries(router: APIRouter, actions: Actions) -> None:
-    @router.get("/destinations", response_model=models.DestinationList, tags=["deliveries"])
-    def list_destinations() -> Json:
-        """The destinations that are configured, by name: a delivery can be redirected there."""
-        return {"items": [{"name": name} for name in actions.destinations]}
-
-    @router.post("/deliveries/{key}/retry", tags=["deliveries"], **ASKED_FOR)
-    def retry_delivery(key: Key) -> Json:
-        """Send at once what failed or waits."""
-        return actions.retry(key)
-
-    @router.post("/deliveries/{key}/redirect", tags=["deliveries"], **ASKED_FOR)
-    def redirect_delivery(key: Key, new: models.NewDestination) -> Json:
-        """Send what failed or waits to another destination instead."""
-        return actions.redirect(key, new.to)
-
-    @router.post("/deliveries/{key}/drop", tags=["deliveries"], **ASKED_FOR)
-    def drop_delivery(key: Key) -> Json:
-        """Do not send what failed or waits any more; a job is over with the last of its deliveries."""
-        return actions.drop(key)
 
 
 def _add_quarantine(router: APIRouter, store: StatusStore, actions: Actions) -> None:

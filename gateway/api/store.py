@@ -1,11 +1,12 @@
 """What the API needs of whoever knows the studies, as protocols: the ledger here, another store elsewhere."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
+from gateway.ledger.bulk import Action
 from gateway.ledger.transaction import NotPossible
 
 Json = dict[str, Any]
@@ -81,8 +82,23 @@ class StatusStore(Protocol):
         """What the metrics say."""
 
 
+@dataclass(frozen=True)
+class BulkWish:
+    """What is asked of many things: see `models.BulkAction`; what is empty is any."""
+
+    action: Action
+    key: str
+    state: str
+    destination: str
+    output: str
+    since: datetime | None
+    until: datetime | None
+    to: str
+    is_dry_run: bool
+
+
 class Actions(Protocol):
-    """What a person may ask for; each answers with the shape of `models.Outcome`.
+    """What a person may ask for; each answers with the shape of `models.Outcome` unless it says another.
 
     Each raises NotFound where nothing stands under the key, `gateway.ledger.work.NotPossible` where the
     present state does not allow it, and NotHere where a gateway elsewhere has the study.
@@ -92,9 +108,8 @@ class Actions(Protocol):
     def can_release_objects(self) -> bool:
         """Whether quarantined objects can be taken in after all."""
 
-    @property
-    def destinations(self) -> Collection[str]:
-        """The names that `redirect` takes."""
+    def destination_list(self) -> list[Json]:
+        """Where results go, and what waits there; the shape of `models.DestinationName`."""
 
     def retry(self, key: str) -> Json:
         """Take up a failed or cancelled job, or a failed delivery; what waits is tried at once."""
@@ -102,8 +117,14 @@ class Actions(Protocol):
     def redirect(self, key: str, to: str) -> Json:
         """Send a delivery that failed or waits to another destination instead."""
 
+    def resend(self, key: str, to: str) -> Json:
+        """Send a delivery that arrived again, or to another destination as well where `to` names one."""
+
     def drop(self, key: str) -> Json:
         """Do not send a delivery that failed or waits any more."""
+
+    def in_bulk(self, wish: BulkWish) -> Json:
+        """Do something to many things, or to all of one key; the shape of `models.BulkOutcome`."""
 
     def cancel(self, job_key: str) -> Json:
         """Stop a job and what it has not delivered."""

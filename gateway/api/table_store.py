@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ from gateway.ledger.states import CorrectionState, DeliveryState, JobState, Stud
 from .cursors import read_cursor, write_cursor
 from .listings import MAX_TIMELINE
 from .mirror_routes import NOTHING_MIRRORED
-from .store import Counts, Cut, Json, NotFound, NotHere
+from .store import BulkWish, Counts, Cut, Json, NotFound, NotHere
 from .table_shapes import deliveries_of, job_of, line_of, summary_of
 
 STUDIES_AT_ONCE: Final = 16
@@ -144,7 +144,6 @@ class TableActions:
     """Actions on what gateways elsewhere have: each says which of them to ask."""
 
     can_release_objects = False
-    destinations: Collection[str] = ()
 
     def __init__(self, reader: MirrorReader) -> None:
         self._reader = reader
@@ -158,6 +157,18 @@ class TableActions:
     def redirect(self, key: str, to: str) -> Json:
         """Refuse; see `retry`."""
         raise NotFound("a delivery cannot be found by its key here; its gateway redirects it")
+
+    def destination_list(self) -> list[Json]:
+        """None: nothing is sent from here."""
+        return []
+
+    def resend(self, key: str, to: str) -> Json:
+        """Refuse; see `retry`."""
+        raise NotFound("a delivery cannot be found by its key here; its gateway sends it again")
+
+    def in_bulk(self, wish: BulkWish) -> Json:
+        """Refuse: what is to be done to many things is each gateway's."""
+        raise NotHere("each gateway acts on its own studies, many at once: ask for that there")
 
     def drop(self, key: str) -> Json:
         """Refuse; see `retry`."""

@@ -10,8 +10,11 @@ from gateway.api.ledger_store import LedgerStore
 from gateway.api.store import Cut, NotFound
 from gateway.files.names import API_ADDRESS_NAME, LEDGER_NAME
 from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import NotPossible
 
 TIMEOUT_S = 10.0
+BULK_TIMEOUT_S = 600.0
+"""For ten thousand things and more, a hundred in a transaction."""
 
 
 class StatusError(Exception):
@@ -48,7 +51,7 @@ class StatusClient:
         return items
 
     def study(self, study: str) -> dict[str, Any]:
-        """One study, by its UID or its key.
+        """One study, by its UID, its key, or the key of a job or delivery of it, or the beginning of one.
 
         Raises
         ------
@@ -60,7 +63,7 @@ class StatusClient:
             try:
                 with self._ledger() as ledger:
                     answer = _store(ledger).study(study)
-            except NotFound as error:
+            except (NotFound, NotPossible) as error:
                 raise StatusError(str(error)) from None
         if answer is None:
             raise StatusError("there is no such study here; `iris studies` lists them")
@@ -75,6 +78,18 @@ class StatusClient:
         """
         if self._ask("POST", f"/api/v1/{path}", body=body) is None:
             raise StatusError("the gateway is not running; start it with `iris serve`, then repeat")
+
+    def act_on_many(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """Ask for something to be done to many things, or how many they are; see `models.BulkOutcome`.
+
+        Raises
+        ------
+        StatusError
+        """
+        answer = self._ask("POST", "/api/v1/actions", body=wish, timeout_s=BULK_TIMEOUT_S)
+        if answer is None:
+            raise StatusError("the gateway is not running; start it with `iris serve`, then repeat")
+        return answer
 
     def is_known(self, study: str) -> bool:
         """Whether the gateway still knows a study.
@@ -117,6 +132,7 @@ class StatusClient:
         parameters: dict[str, str | int] | None = None,
         accept: tuple[int, ...] = (200, 202),
         body: dict[str, Any] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> dict[str, Any] | None:
         """The API's answer, or None when no gateway is running."""
         try:
@@ -132,9 +148,11 @@ class StatusClient:
                 params=parameters,
                 json=body,
                 headers=headers,
-                timeout=TIMEOUT_S,
+                timeout=timeout_s,
                 trust_env=False,  # a proxy has no business between this machine and itself
             )
+        except httpx.ReadTimeout:
+            raise StatusError(f"the gateway did not answer within {timeout_s:g} s; look at its log") from None
         except httpx.HTTPError:
             return None
         if answer.status_code in accept:

@@ -1,4 +1,4 @@
-"""The commands about studies: `iris studies`, `study`, `retry`, `use`."""
+"""The commands about studies: `iris studies`, `study`, `use`, `forget`."""
 
 import re
 import time
@@ -38,7 +38,13 @@ def studies(
 
 
 def study(
-    uid: Annotated[str, typer.Argument(help="Study Instance UID, or the study's key")],
+    uid: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="Study Instance UID, or the key of a study, job or delivery; a beginning will do",
+        ),
+    ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -142,15 +148,6 @@ def _cost_in_words(cost: dict[str, Any]) -> str:
         return said
     shared = f" + {cost['usd_shared']:.4f}" if cost["usd_shared"] is not None else ""
     return f"{said}; {cost['usd']:.4f}{shared} USD"
-
-
-def retry(
-    key: Annotated[str, typer.Argument(help="Key of a failed job or delivery")], config: ConfigOption = None
-) -> None:
-    """Take up what failed under this key."""
-    with plain_errors():
-        _status_client(config).act(f"jobs/{key}/retry")
-    out.print("it is taken up again")
 
 
 def _is_volume(volume: str) -> str:

@@ -240,6 +240,23 @@ def backlog_for(ledger: Ledger, destination: str) -> Backlog | None:
     return Backlog(destination, row["number"], row["since"]) if row["number"] else None
 
 
+@dataclass(frozen=True)
+class Standing(Backlog):
+    """What waits for one destination, and why: as the one says that waits for the longest."""
+
+    reason: str
+
+
+def standing_of(ledger: Ledger) -> list[Standing]:
+    """How each destination stands that something waits for."""
+    found = []
+    for name in awaited_destinations(ledger):
+        backlog, first = backlog_for(ledger, name), next(pending_deliveries(ledger, name), None)
+        if backlog is not None and first is not None:
+            found.append(Standing(name, backlog.number, backlog.since, first.reason))
+    return found
+
+
 # -- what a person may ask for ---------------------------------------------------------------------------
 
 

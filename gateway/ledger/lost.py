@@ -3,8 +3,8 @@
 from typing import Final
 
 from .records import JobRow
-from .slots import supersede_deliveries
-from .states import JobEvent, JobState
+from .results import MADE_AGAIN
+from .states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from .transaction import StaleRow, Transaction
 
 TIMES_ALLOWED: Final = 3
@@ -38,7 +38,16 @@ def make_again(transaction: Transaction, job: JobRow, what: str) -> None:
         job.job_key, JobEvent.FILES_GONE, expect=job.state, reason=f"{what}: it is made again"
     )
     if job.state in WITH_OBJECTS:  # encoding plans them anew
-        supersede_deliveries(transaction, job.job_key)
+        for key in _not_arrived(transaction, job.job_key):
+            transaction.move_delivery(key, DeliveryEvent.SUPERSEDED, reason=MADE_AGAIN)
+
+
+def _not_arrived(transaction: Transaction, job_key: str) -> list[str]:
+    rows = transaction.execute(
+        "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
+        (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
+    )
+    return [row["key"] for row in rows.fetchall()]
 
 
 def _times_in_a_row(transaction: Transaction, job_key: str) -> int:

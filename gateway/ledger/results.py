@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.events import DeliveryChanged
 
@@ -10,6 +11,9 @@ from .records import DeliveryRow, JobRow, ResultObjectRow, utc_now
 from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
+
+MADE_AGAIN: Final = "its file is gone: it is made again"
+"""Why a delivery ended of an object that is to be made again."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def record_result(
         columns={"header_sha256": result.header_sha256, "warnings": result.warnings},
     )
     for made in result.objects:
-        for destination in where(made):
+        for destination in dict.fromkeys((*where(made), *_waited_for_it(transaction, made.sop_instance_uid))):
             plan_delivery(transaction, job, made.sop_instance_uid, destination)
     transaction.deliver_job_when_all_arrived(job.job_key)
 
@@ -89,6 +93,18 @@ def _record_object(transaction: Transaction, job: JobRow, made: ResultObject, ma
             made_at,
         ),
     )
+
+
+def _waited_for_it(transaction: Transaction, sop_instance_uid: str) -> list[str]:
+    """The destinations that the very same object was on its way to when its file was gone.
+
+    A person may have sent it where no rule does.
+    """
+    rows = transaction.execute(
+        "SELECT destination FROM deliveries WHERE sop_instance_uid = ? AND state = ? AND reason = ?",
+        (sop_instance_uid, DeliveryState.SUPERSEDED, MADE_AGAIN),
+    )
+    return [row["destination"] for row in rows]
 
 
 def plan_delivery(transaction: Transaction, job: JobRow, sop_instance_uid: str, destination: str) -> None:

@@ -60,6 +60,8 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.author = ""
+        """Who asked for what happens here, which every line of the timeline then says; empty: nobody did."""
         self.events: list[Event] = []
         self.transitions: list[str] = []
         self._unsettled: dict[str, None] = {}
@@ -107,6 +109,8 @@ class Transaction:
         **detail: Any,
     ) -> None:
         """Write one line of the timeline."""
+        if self.author:
+            detail["by"] = self.author
         self.insert(
             "events",
             {

@@ -43,7 +43,8 @@ from gateway.ledger.deliveries import drop_delivery, put_off_delivery, redirect_
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow
-from gateway.ledger.results import Result, ResultObject, record_result
+from gateway.ledger.resending import resend_delivery
+from gateway.ledger.results import Result, ResultObject, plan_delivery, record_result
 from gateway.ledger.slots import supersede_slot
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
@@ -323,6 +324,33 @@ def test_object_that_is_gone_or_damaged_is_not_sent_but_encoded_again_and_sent_t
         result = result_of_one("seg.dcm", site.sop_instance_uid, "h", sha256=file_digest(path))
         record_result(transaction, transaction.job("job"), result, lambda _: ["pacs"])
     assert site.wait_for(lambda row: row.state is DeliveryState.SENT).key == row.key
+    assert site.job_state() is JobState.DELIVERED
+
+
+def test_object_that_is_sent_to_another_destination_as_well_goes_there_when_it_is_made_again(
+    site: Site, deliver: Callable[..., ScriptedPacs]
+) -> None:
+    with site.ledger.transaction() as transaction:
+        transaction.execute("DELETE FROM deliveries")  # it never went to "pacs"
+        plan_delivery(transaction, transaction.job("job"), site.sop_instance_uid, "archive")
+    with site.ledger.transaction() as transaction:
+        transaction.move_delivery(site.delivery().key, DeliveryEvent.SENT)
+        resend_delivery(transaction, site.delivery().key, "pacs")
+    path = site.data_dir / "seg.dcm"
+    content = path.read_bytes()
+    path.unlink()
+    pacs = deliver(0x0000)
+
+    def to_pacs() -> DeliveryRow:
+        return DeliveryRow.of(site.ledger.read("SELECT * FROM deliveries WHERE destination = 'pacs'")[0])
+
+    until(lambda: to_pacs().state is DeliveryState.SUPERSEDED)
+    path.write_bytes(content)  # as the encoder does
+    with site.ledger.transaction() as transaction:
+        result = result_of_one("seg.dcm", site.sop_instance_uid, "h", sha256=file_digest(path))
+        record_result(transaction, transaction.job("job"), result, lambda _: ["archive"])
+    until(lambda: to_pacs().state is DeliveryState.SENT)
+    assert len(pacs.received) == 1
     assert site.job_state() is JobState.DELIVERED
 
 

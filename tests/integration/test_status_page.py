@@ -20,7 +20,8 @@ from gateway.adapters.queue import Lane
 from gateway.api.access import Access
 from gateway.api.app import create_api
 from gateway.api.door_routes import NO_DOOR
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.mirror_routes import NOTHING_MIRRORED
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer

@@ -24,7 +24,8 @@ from pynetdicom.sop_class import Verification
 
 from gateway.api.access import Access
 from gateway.api.app import create_api
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.demo.orthanc import Orthanc, find_orthanc

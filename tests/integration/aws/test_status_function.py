@@ -17,7 +17,8 @@ from batch_job.contract import CONTRACT
 from gateway.api import models
 from gateway.api.access import Access
 from gateway.api.app import create_api
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.cloud.status_function import cloud_status_api
 from gateway.cloud.uploads import NoUploads
@@ -225,6 +226,13 @@ def test_action_in_the_cloud_names_the_gateway_that_does_it(job: str, function: 
         assert (answer.status, answer.headers["content-type"]) == (501, "application/problem+json")
         assert "the gateway north" in answer.json()["detail"]
         assert function.post(f"/api/v1/{path.replace('1', '9')}").status == 404
+
+
+def test_what_is_asked_of_many_at_once_in_the_cloud_is_each_gateways(function: Function) -> None:
+    answer = function.post_json("/api/v1/actions", {"action": "retry"})
+    assert (answer.status, "each gateway" in answer.json()["detail"]) == (501, True)
+    assert function.post("/api/v1/deliveries/abc/resend").status == 404
+    assert function.get("/api/v1/destinations").json() == {"items": []}
 
 
 def test_choice_of_a_volume_in_the_cloud_names_the_gateway_that_does_it(job: str, function: Function) -> None:

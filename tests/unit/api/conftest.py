@@ -14,7 +14,8 @@ from gateway.adapters.errors import OutsideError
 from gateway.adapters.queue import Lane
 from gateway.api.access import Access
 from gateway.api.app import create_api
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.events import Bus

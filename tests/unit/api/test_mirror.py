@@ -9,7 +9,8 @@ import pytest
 from gateway.adapters.mirror import ItemKey, MirrorItem
 from gateway.api.access import Access
 from gateway.api.app import create_api
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.server import ApiServer
 from gateway.ledger.outbox import switch_mirror
 from gateway.mirror.control import MirrorControl

@@ -8,7 +8,9 @@ import ast
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from typing import Any
 import pytest
 
 from benchmarks.large_ledger.make import Size, make_large_ledger, study_uid_of
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.store import Cut
+from gateway.ledger.bulk import Action, Wanted, selected
 from gateway.ledger.completion import (
     PlannedJob,
     StudyPlan,
@@ -33,6 +37,7 @@ from gateway.ledger.deliveries import (
     next_delivery,
     pending_deliveries,
     put_off_deliveries,
+    standing_of,
     still_pending,
     tell_all,
 )
@@ -48,13 +53,16 @@ from gateway.ledger.instances import (
     store_instance,
     study_of_series,
 )
+from gateway.ledger.keys import Kind, Named
 from gateway.ledger.outbox import backlog_of, due_changes
 from gateway.ledger.removals import is_being_cleared
+from gateway.ledger.resending import resend_delivery, resend_job
 from gateway.ledger.results import record_result, revisions_delivered
 from gateway.ledger.retention import DoneStudy, Part, Terms, oldest_with, remove_part
 from gateway.ledger.runs import open_runs
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.transaction import NotPossible
 from gateway.ledger.watched import Stretch, happened, standing
 from gateway.ledger.work import job, next_job, put_off_jobs
 from gateway.mirror.details import ConfiguredNames
@@ -80,6 +88,9 @@ ALLOWED = {
     "UPDATE jobs SET not_before = ? WHERE state = 'staged'": OPEN,
     "SELECT r.id, r.submitted_at FROM runs r JOIN jobs j": PAGE,
     "SELECT json_extract(detail, '$.usd_estimate') AS usd FROM events WHERE event": "a person asks",
+    "SELECT study_key AS key, study_uid FROM studies WHERE state = ?1": "a person asks",
+    "SELECT job_key AS key, study_uid FROM jobs WHERE state = ?1": "a person asks",
+    "SELECT d.key, d.study_uid FROM deliveries d WHERE d.state = ?1": "a person asks",
     "SELECT job_key FROM jobs WHERE state IN (": OPEN,
     "SELECT min(r.waiting_since) AS since FROM jobs j JOIN runs r": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
@@ -118,7 +129,7 @@ ONE_ROW = re.compile(r"SCAN (mirror|watch|counts|json_each|CONSTANT|\(subquery|\
 NARROW = re.compile(
     r"[(\s](study_uid|prior_study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name"
     r"|list|transaction_uid)=\?"
-    r"|(rowid|path|key|job_key)>\? AND (rowid|path|key|job_key)<\?"
+    r"|(rowid|path|key|job_key|study_key|study_uid)>\? AND (rowid|path|key|job_key|study_key|study_uid)<\?"
 )
 """About one study, job, object or file, a stretch of the timeline, one folder, or keys that begin alike."""
 
@@ -236,6 +247,11 @@ def _cursor(ledger: Ledger) -> str:
     return str(LedgerStore(ledger).studies(state=None, since=None, cut=Cut(2))["next_cursor"])
 
 
+def _meant_of_one(ledger: Ledger, action: Action) -> None:
+    with suppress(NotPossible):
+        selected(ledger, action, Wanted(of=Named(Kind.STUDY, "a key", study_uid_of(3))))
+
+
 def _job_key(ledger: Ledger) -> str:
     [found] = jobs_of(ledger, study_uid_of(3))
     return found.job_key
@@ -277,6 +293,8 @@ QUESTIONS: dict[str, Deed] = {
     "backlog": backlog_of,
     "changes to ship": _ship,
     **{f"oldest with {part}": lambda ledger, p=part: oldest_with(ledger, p) for part in Part},
+    **{f"what is meant of one by {action}": partial(_meant_of_one, action=action) for action in Action},
+    "destinations": standing_of,
     "cleared": lambda ledger: is_being_cleared(ledger, "a" * 64),
 }
 
@@ -329,9 +347,23 @@ def _deliver(ledger: Ledger) -> None:
     with ledger.transaction() as transaction:
         transaction.move_delivery(to_archive, DeliveryEvent.FAILED, reason="refused")
     LedgerActions(ledger).retry(to_archive)
-    for delivery in show["deliveries"]:
+    _all_arrive(ledger)
+    for to in ("", "viewer"):
         with ledger.transaction() as transaction:
-            transaction.move_delivery(delivery["key"], DeliveryEvent.SENT)
+            resend_job(transaction, "a" * 64, to)
+        _all_arrive(ledger)
+    with ledger.transaction() as transaction:
+        resend_delivery(transaction, to_archive)
+    _all_arrive(ledger)
+
+
+def _all_arrive(ledger: Ledger) -> None:
+    show = LedgerStore(ledger).study("9.1")
+    assert show is not None
+    for delivery in show["deliveries"]:
+        if delivery["state"] == "pending":
+            with ledger.transaction() as transaction:
+                transaction.move_delivery(delivery["key"], DeliveryEvent.SENT)
 
 
 def _stop_and_go_on(ledger: Ledger) -> None:
@@ -383,6 +415,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Plans:
         plans.clear()  # what opening it reads is looked at in its own tests
         for deed in (*QUESTIONS.values(), *STEPS_OF_WORK.values()):
             deed(ledger)
+        for action in Action:
+            selected(ledger, action, Wanted())
     return plans
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.queue import Lane
-from gateway.api.ledger_store import LedgerActions, LedgerStore
+from gateway.api.ledger_actions import LedgerActions
+from gateway.api.ledger_store import LedgerStore
 from gateway.api.store import NotFound
 from gateway.events import ForgetRequested, StudyChanged
 from gateway.ledger.erasing import FORGOTTEN, request_forget
