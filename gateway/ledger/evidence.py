@@ -24,9 +24,10 @@ class Finding(StrEnum):
 
 
 def instances_by_series(ledger: Ledger, study_uid: str) -> Mapping[str, frozenset[str]]:
-    """SOP Instance UIDs of every current instance of a study, by series."""
+    """SOP Instance UIDs of every current instance of a study that was not rejected, by series."""
     rows = ledger.read(
-        "SELECT series_uid, sop_instance_uid FROM instances WHERE study_uid = ? AND is_current = 1",
+        "SELECT series_uid, sop_instance_uid FROM instances i WHERE study_uid = ? AND is_current = 1"
+        " AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.sop_instance_uid = i.sop_instance_uid)",
         (study_uid,),
     )
     found = defaultdict[str, set[str]](set)
@@ -36,11 +37,16 @@ def instances_by_series(ledger: Ledger, study_uid: str) -> Mapping[str, frozense
 
 
 def not_to_be_waited_for(ledger: Ledger, study_uid: str, instance_uids: Collection[str]) -> set[str]:
-    """Which of these, that are no instances of a study, are our own results or lie in quarantine."""
+    """Which of these, that are no instances of a study, are our own results, in quarantine or rejected."""
     ours = ledger.read(
         "SELECT sop_instance_uid FROM result_objects"
         " WHERE sop_instance_uid IN (SELECT value FROM json_each(?))",
         (json.dumps(sorted(instance_uids)),),
+    )
+    rejected = ledger.read(
+        "SELECT r.sop_instance_uid FROM json_each(?) CROSS JOIN rejections r"
+        " ON r.sop_instance_uid = value AND r.study_uid = ?",
+        (json.dumps(sorted(instance_uids)), study_uid),
     )
     aside = ledger.read(
         "SELECT q.sop_instance_uid FROM events e"
@@ -48,7 +54,7 @@ def not_to_be_waited_for(ledger: Ledger, study_uid: str, instance_uids: Collecti
         " WHERE e.study_uid = ? AND e.event = 'instance.quarantined'",
         (study_uid,),
     )
-    return {row["sop_instance_uid"] for row in (*ours, *aside)} & set(instance_uids)
+    return {row["sop_instance_uid"] for row in (*ours, *aside, *rejected)} & set(instance_uids)
 
 
 def note_answer(

@@ -9,6 +9,7 @@ from gateway.events import InstanceStored, ObjectQuarantined
 
 from .corrections import expect_correction
 from .records import InstanceRow, utc_now
+from .rejected import why_rejected
 from .removals import Gone, keep_file, plan_removal
 from .states import StudyEvent, StudyState
 from .store import Ledger
@@ -138,6 +139,8 @@ def store_instance(transaction: Transaction, arrived: ArrivedInstance, associati
         (arrived.sop_instance_uid,),
     )
     revision = 1 + ((previous["revision"] if previous else None) or 0)
+    uid, patient_id = arrived.sop_instance_uid, arrived.study.patient_id
+    rejected = why_rejected(transaction, uid, study_uid, patient_id)
     _study_is_receiving(transaction, arrived, now, is_new=revision == 1)
     if revision > 1:
         transaction.execute(
@@ -162,8 +165,8 @@ def store_instance(transaction: Transaction, arrived: ArrivedInstance, associati
             "header_sha256": arrived.header_sha256,
             "pixel_sha256": arrived.pixel_sha256,
             "geometry_sha256": arrived.geometry_sha256,
-            "of_use": int(arrived.of_use),
-            "why_not": arrived.why_not,
+            "of_use": int(arrived.of_use and rejected is None),
+            "why_not": rejected or arrived.why_not,
             "sender": arrived.sender,
             "received_at": now,
             "identifying_sha256": arrived.identifying_sha256,

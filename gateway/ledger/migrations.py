@@ -33,6 +33,7 @@ SCHEMAS: Final = (
     "schema_14.sql",
     "schema_15.sql",
     "schema_16.sql",
+    "schema_17.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -8,6 +8,7 @@ from typing import Final
 from gateway.events import DeliveryChanged
 
 from .records import DeliveryRow, JobRow, ResultObjectRow, utc_now
+from .rejected import is_rejected
 from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
@@ -44,7 +45,7 @@ def record_result(
 ) -> None:
     """Move a segmented job to encoded, with one delivery for each object and destination.
 
-    An object that a destination has already is not sent there again.
+    An object that a destination has already is not sent there again, nor is one that was rejected.
 
     Parameters
     ----------
@@ -70,7 +71,8 @@ def record_result(
         columns={"header_sha256": result.header_sha256, "warnings": result.warnings},
     )
     for made in result.objects:
-        for destination in dict.fromkeys((*where(made), *_waited_for_it(transaction, made.sop_instance_uid))):
+        to = () if is_rejected(transaction, made.sop_instance_uid) else where(made)
+        for destination in dict.fromkeys((*to, *_waited_for_it(transaction, made.sop_instance_uid))):
             plan_delivery(transaction, job, made.sop_instance_uid, destination)
     transaction.deliver_job_when_all_arrived(job.job_key)
 

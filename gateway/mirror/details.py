@@ -18,6 +18,7 @@ from gateway.config import UPLOAD_RULE, Config
 from gateway.ledger.completion import NAMED_DID_NOT_COME, NOTHING_ELSE_NAMED
 from gateway.ledger.corrections import Evidence
 from gateway.ledger.evidence import Finding
+from gateway.ledger.rejected import MEANINGS
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ _EVIDENCE: Final = _one_of(
     NAMED_DID_NOT_COME,
 )
 _PACS_ANSWER: Final = _one_of(*Finding, *NoAnswer)
+_REJECTED: Final = _one_of(*MEANINGS)
 _OF_A_RUN: Final[Mapping[str, Keep]] = {
     "run": _number,
     "attempt": _number,
@@ -110,6 +112,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "study.completed": {"evidence": _EVIDENCE, "jobs": _number, "planning_s": _number, "missing": _number},
     "study.pacs_answered": {"answer": _PACS_ANSWER, "here": _number, "there": _number, "missing": _number},
     "study.instances_named": {"named": _number, "commitment": _flag},
+    "study.instances_rejected": {"code": _REJECTED, "named": _number, "here": _number},
     "study.commitment_reported": {"committed": _number, "failed": _number},
     "study.replanned": {"jobs": _number},
     "instance.corrected": {"revision": _number},
@@ -139,6 +142,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "job.failed": _OF_A_RUN,
     "job.corrected": {"evidence": _KNOWN_BY, "structures": _number, "mean_dice": _number},
     "job.correction_unreadable": {"evidence": _KNOWN_BY},
+    "job.result_rejected": {"code": _REJECTED},
     "job.superseded": {"lane": _LANE},
     "job.segmented": {
         **_OF_A_RUN,

@@ -34,6 +34,7 @@ from gateway.ledger.instances import (
     study_of_series,
 )
 from gateway.ledger.records import InstanceRow
+from gateway.ledger.rejections import Rejection, reject
 from gateway.ledger.store import Ledger
 from gateway.ledger.together import WritesTogether
 from gateway.ledger.transaction import Transaction
@@ -47,6 +48,7 @@ from .incoming import IncomingFile
 from .pixels import IMAGES_OF_USE
 from .received import Received, found, receive
 from .refusals import Damaged, NotReadable
+from .rejection import rejection_in
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +92,16 @@ class Said:
 
 
 NOTHING_SAID = Said()
+
+
+@dataclass(frozen=True)
+class _AsWhat:
+    """What an object is that is kept: which known one, as what that came again, and what it rejects."""
+
+    known: InstanceRow | None
+    again: Again | None
+    rejection: Rejection | None
+
 
 FOUND = Sender(FOUND_AT_START, 0)
 """Of what lies in the archive without the ledger knowing it: nobody else has it to send it again."""
@@ -179,6 +191,7 @@ class Intake:
         known = current_instance(self._ledger, sop_instance_uid)
         try:
             _check_series(read, study_of_series(self._ledger, read.text("SeriesInstanceUID")))
+            rejection = rejection_in(self._ledger, path, read)
             again = came_again(self._archive, known, read, path) if known is not None else None
         except Damaged as contradiction:
             return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
@@ -187,7 +200,7 @@ class Intake:
         if again is Again.REMOVED and is_done(self._ledger, study_uid):
             return SUCCESS, study_uid  # it did its part: the same again would do the same again
         if again not in (Again.SAME, Again.RECODED):
-            self._keep(path, read, sender, known, again)
+            self._keep(path, read, sender, _AsWhat(known, again, rejection))
         return SUCCESS, study_uid
 
     def _take_our_own(self, path: Path, read: ReadInstance, sender: Sender, ours: Path) -> int:
@@ -198,10 +211,9 @@ class Intake:
         self._writes.write(lambda to: note_our_own_result(to, read.text("StudyInstanceUID")))
         return SUCCESS
 
-    def _keep(
-        self, path: Path, read: ReadInstance, sender: Sender, known: InstanceRow | None, again: Again | None
-    ) -> None:
+    def _keep(self, path: Path, read: ReadInstance, sender: Sender, as_what: _AsWhat) -> None:
         """Move what came to its place, and write it down: as new, as a revision, or as what was lost."""
+        known, again = as_what.known, as_what.again
         kept = self._archive.keep(
             path, read.text("StudyInstanceUID"), read.text("SOPInstanceUID"), content_digest(read)
         )
@@ -220,6 +232,8 @@ class Intake:
                 renew_file(transaction, known, arrived, sender.association)
             else:
                 store_instance(transaction, arrived, sender.association)
+            if as_what.rejection is not None:
+                reject(transaction, as_what.rejection)
 
         try:
             self._writes.write(write)
