@@ -4,13 +4,14 @@ from .records import DeliveryRow
 from .states import DeliveryState, JobEvent, JobState, StudyState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
-from .under_way import fail
+from .under_way import call_off, fail
 
 
 def hold_result(transaction: Transaction, delivery: DeliveryRow, reason: str) -> None:
     """Send nothing more of a job until a person releases it, or its images come with another header.
 
-    What was delivered once and is sent again fails instead: its job is over.
+    What was delivered once and is sent again fails instead: its job is over. An object that a newer one has
+    taken the place of, and that would only be sent to its end, is not sent any more.
 
     Raises
     ------
@@ -20,7 +21,12 @@ def hold_result(transaction: Transaction, delivery: DeliveryRow, reason: str) ->
     if transaction.delivery(delivery.key).state is not DeliveryState.PENDING:
         raise StaleRow("the delivery does not wait any more")
     job = transaction.job(delivery.job_key)
-    if job.state is JobState.ENCODED:
+    made = transaction.one(
+        "SELECT is_current FROM result_objects WHERE sop_instance_uid = ?", (delivery.sop_instance_uid,)
+    )
+    if made is None or not made["is_current"]:
+        call_off(transaction, delivery.key, reason)
+    elif job.state is JobState.ENCODED:
         transaction.move_job(job.job_key, JobEvent.HELD, reason=reason)
     elif job.state is not JobState.QUARANTINED:  # for the same at another destination
         fail(transaction, delivery.key, reason)

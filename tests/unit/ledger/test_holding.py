@@ -7,7 +7,7 @@ from gateway.ledger.holding import hold_result, is_released
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
-from gateway.ledger.under_way import MAY_BE_THERE
+from gateway.ledger.under_way import MAY_BE_THERE, begin
 from gateway.ledger.work import release
 from tests.integration.test_delivery_worker import Site, site
 
@@ -54,3 +54,14 @@ def test_result_that_is_sent_once_more_fails_instead_of_being_held(site: Site) -
     assert site.job_state() is JobState.DELIVERED
     with pytest.raises(StaleRow):
         hold(site.ledger, site)
+
+
+def test_object_that_gave_way_is_called_off_and_the_newer_one_is_not_held(site: Site) -> None:
+    key = site.delivery().key
+    with site.ledger.transaction() as transaction:
+        begin(transaction, [key])
+        transaction.execute("UPDATE result_objects SET is_current = 0")
+    hold(site.ledger, site)
+    assert site.delivery().state is DeliveryState.CANCELLED
+    assert site.delivery().reason == f"the sentence; {MAY_BE_THERE}"
+    assert site.job_state() is JobState.ENCODED
