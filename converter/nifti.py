@@ -1,16 +1,17 @@
 """From a volume to a NIfTI on a grid of our own: dcm2niix unpacks, and every voxel is compared with ours.
 
-The pixels are read here too (`pixels`), rescaled, and written, a part of the volume at a time, while dcm2niix
-works on that part and the next. What it says of geometry and intensities is the second opinion: where the two
-differ there is no result. What it resamples by itself (`_Tilt_`, `_Eq_`) is not used: `straight` says why,
-and what is done instead.
+The pixels are read here (`pixels`), rescaled, and written, a part of the volume at a time, while dcm2niix
+works on copies of the part before that say nothing of scanner and patient (`neutral`). What it makes of
+geometry and intensities is the second opinion: where the two differ there is no result. What it resamples by
+itself (`_Tilt_`, `_Eq_`) is not used: `straight` says why, and what is done instead.
 """
 
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axes import GRID_TOLERANCE, turn_between
+from .errors import ConversionFailed
 from .grid import (
     even_grid_of,
     is_exact,
@@ -33,8 +35,9 @@ from .nifti_file import stage, write_labels
 from .reading.headers import DCM2NIIX_READS, transfer_syntax_of
 from .series import Volume
 from .staged_file import StagedFile
-from .unpacking.dcm2niix import TIMEOUT_S, Dcm2niixFailed, Unpacked, UnpackedParts
+from .unpacking.dcm2niix import TIMEOUT_S, Dcm2niix, Dcm2niixFailed, Runs, Unpacked
 from .unpacking.decoding import NoDecoder
+from .unpacking.encoded_frames import EncodedFrames
 from .unpacking.intensities import (
     DoesNotFit,
     Intensities,
@@ -45,9 +48,9 @@ from .unpacking.intensities import (
     unchecked_intensities,
     usual_type,
 )
+from .unpacking.neutral import NeutralCopies, Plain
 from .unpacking.pixels import StoredFrames
-from .unpacking.placing import place_all, place_plain, placing
-from .unpacking.straight import moved_copies, on_even_grid
+from .unpacking.straight import on_even_grid
 
 __all__ = ["TIMEOUT_S", "Converted", "convert_volume", "converter_version", "write_labels"]
 
@@ -105,71 +108,69 @@ def convert_volume(volume: Volume, out: Path, *, timeout_s: float = TIMEOUT_S) -
     OSError
         For example, the disk is full. Nothing is left under the name of `out`, unless it was there before.
     """
-    placed = volume if is_exact(volume) else straightened(volume)
-    if {transfer_syntax_of(header) for header in volume.headers} <= DCM2NIIX_READS:
-        with suppress(Dcm2niixFailed):
-            return _Conversion(volume, placed, out, timeout_s).of_files()
-    try:
-        return _Conversion(volume, placed, out, timeout_s).of_plain_copies()  # it may read them better
-    except Disagreement:
-        raise
-    except Dcm2niixFailed as failed:
-        # A slice normal half-way between two axes it may take for its opposite, and fail: that depends on the
-        # last digits. Of a patient who lies otherwise it makes what it should.
-        with suppress(Dcm2niixFailed):
-            return _Conversion(volume, turned(placed), out, timeout_s).of_plain_copies()
-        raise failed
+    with tempfile.TemporaryDirectory(prefix="iris-convert-") as folder:
+        return _Conversion(volume, out, timeout_s, Path(folder)).converted()
 
 
 class _Conversion:
-    """A volume on its way to a file, with dcm2niix reading its frames where they are in `placed`."""
+    """A volume on its way to a file, with temporary files in a folder."""
 
-    def __init__(self, volume: Volume, placed: Volume, out: Path, timeout_s: float) -> None:
-        self._volume, self._placed, self._out, self._timeout_s = volume, placed, out, timeout_s
-        self._place = placing(volume)
-        if placed is not volume:
-            self._place = moved_copies(volume, placed, self._place)
+    def __init__(self, volume: Volume, out: Path, timeout_s: float, folder: Path) -> None:
+        self._volume, self._out, self._timeout_s, self._folder = volume, out, timeout_s, folder
+        self._rescale = Rescale.of(volume.headers)
+        self._frames = EncodedFrames(volume)
+        self._stored: StoredFrames | None = None
+        self._warnings: dict[str, None] = {}  # each once, in order
+        try:
+            self._stored = StoredFrames(volume, self._frames, folder, timeout_s)
+        except NoDecoder as missing:
+            self._missing = str(missing)
 
-    def of_files(self) -> Converted:
-        """Convert with their pixels as they are."""
-        return self._of(lambda folder: place_all(self._volume.frames, self._place, folder))
+    def converted(self) -> Converted:
+        """Convert, with dcm2niix reading the frames as they are, or in other ways where it cannot."""
+        volume = self._volume
+        placed = volume if is_exact(volume) else straightened(volume)
+        if {transfer_syntax_of(header) for header in volume.headers} <= DCM2NIIX_READS:
+            with suppress(Dcm2niixFailed):
+                return self._of(NeutralCopies(placed, self._frames))
+        if self._stored is None:
+            raise ConversionFailed(
+                f"no decoder for {self._missing} is installed; have the series sent uncompressed"
+            )
+        plain = Plain(self._stored)
+        try:
+            return self._of(NeutralCopies(placed, plain))  # it may read them better
+        except Disagreement:
+            raise
+        except Dcm2niixFailed as failed:
+            # A slice normal half-way between two axes it may take for its opposite, and fail: that depends on
+            # the last digits. Of a patient who lies otherwise it makes what it should.
+            with suppress(Dcm2niixFailed):
+                return self._of(NeutralCopies(turned(placed), plain))
+            raise failed
 
-    def of_plain_copies(self) -> Converted:
-        """Convert copies with uncompressed pixels."""
-        return self._of(lambda folder: place_plain(self._volume, self._place, folder, self._timeout_s))
-
-    def _of(self, place: Callable[[Path], list[Path]]) -> Converted:
-        with tempfile.TemporaryDirectory(prefix="iris-convert-") as name:
-            folder = Path(name)
-            files = place(folder / "in")
+    def _of(self, copies: NeutralCopies) -> Converted:
+        self._warnings.clear()
+        if self._stored is None:
+            frames = self._unchecked(copies)
+            staged = self._write(frames, frames.dtype)
+        else:
             try:
-                staged, warnings = self._stage(files, folder, is_usual=True)
+                staged = self._checked(copies, self._stored, usual_type(self._rescale))
             except DoesNotFit:
-                staged, warnings = self._stage(files, folder, is_usual=False)
-            staged.commit()
+                staged = self._checked(copies, self._stored, type_of(self._stored, self._rescale))
+        staged.commit()
         if needs_another_grid(self._volume):
             step_mm = even_grid_of(self._volume).step_mm
-            warnings += (f"slices were resampled to an even, straight grid, {step_mm:.4g} mm apart",)
-        return Converted(self._out, staged.sha256, warnings, converter_version())
+            how = f"slices were resampled to an even, straight grid, {step_mm:.4g} mm apart"
+            self._warnings[how] = None
+        return Converted(self._out, staged.sha256, tuple(self._warnings), converter_version())
 
-    def _stage(
-        self, files: Sequence[Path], folder: Path, *, is_usual: bool
-    ) -> tuple[StagedFile, tuple[str, ...]]:
-        """Write the file; DoesNotFit where the type of intensities was taken to be the usual one."""
-        parts = _parts(self._placed)
-        warnings: dict[str, None] = {}  # each once, in order
-        with closing(UnpackedParts([files[part] for part in parts], self._timeout_s)) as unpacked:
-            rescale = Rescale.of(self._volume.headers)
-            try:
-                stored = StoredFrames(self._volume, files, folder, self._timeout_s)
-            except NoDecoder as missing:
-                warnings[f"intensities were not verified: no decoder for {missing} is installed"] = None
-                frames = self._unchecked(files, rescale)
-                return self._write(frames, frames.dtype), tuple(warnings)
-            dtype = usual_type(rescale) if is_usual else type_of(stored, rescale)
-            values = Intensities(stored, rescale, dtype)
-            planes = self._checked(values, parts, unpacked, warnings)
-            return self._write(planes, dtype), tuple(warnings)
+    def _checked(self, copies: NeutralCopies, stored: StoredFrames, dtype: np.dtype[Any]) -> StagedFile:
+        """Write the file, each frame compared; DoesNotFit where an intensity is not of the type."""
+        values = Intensities(stored, self._rescale, dtype)
+        with closing(Runs(self._timeout_s)) as runs:
+            return self._write(self._compared(values, copies, runs), dtype)
 
     def _write(self, planes: Iterable[NDArray[Any]], dtype: np.dtype[Any]) -> StagedFile:
         """Write frames, each (rows from the bottom up, columns), on the grid that `grid_of` gives."""
@@ -186,45 +187,46 @@ class _Conversion:
         shape = (even.columns, even.rows, even.count)
         return stage(on_even_grid(frames, even), shape, dtype, even.affine_ras, self._out)
 
-    def _checked(
-        self, values: Intensities, parts: Sequence[slice], unpacked: UnpackedParts, warnings: dict[str, None]
-    ) -> Generator[NDArray[Any]]:
+    def _compared(self, values: Intensities, copies: NeutralCopies, runs: Runs) -> Generator[NDArray[Any]]:
         """All frames; behind the last one are the checks: each was compared with dcm2niix's, or it raises.
 
-        dcm2niix's warnings are added. A frame may change when the next is asked for.
+        A part's copies and values are written while the part before is compared, over those of the one before
+        that. dcm2niix's warnings are added. A frame may change when the next is asked for.
         """
-        volume = self._placed
+        volume, parts = copies.placed, _parts(copies.placed)
+        most = max(part.stop - part.start for part in parts)
+        buffers = [np.empty((most, volume.rows, volume.columns), values.dtype) for _ in parts[:2]]
+        names = [[self._folder / f"{one}-{k:05d}.dcm" for k in range(most)] for one in range(len(buffers))]
 
-        def compare(part: slice, frames: NDArray[Any]) -> None:
-            theirs = next(unpacked)
-            warnings.update(dict.fromkeys(theirs.warnings))
+        def compare(part: slice, frames: NDArray[Any], theirs: Unpacked) -> None:
+            self._warnings.update(dict.fromkeys(theirs.warnings))
             scaled = _on_the_grid(theirs, _part_of(volume, part))
             differing = differing_frame(scaled, frames, values.rescale.of_frames(part))
             if differing is not None:
                 number = part.start + differing + 1
                 raise Disagreement(f"dcm2niix's voxels are not the pixels of frame {number}")
 
-        most = max(part.stop - part.start for part in parts)
-        buffers = [np.empty((most, volume.rows, volume.columns), values.dtype) for _ in parts[:2]]
         comparing: Future[None] | None = None
-        with (
-            ThreadPoolExecutor(1) as beside,
-            closing(unpacked),
-        ):  # so that nothing waits for dcm2niix any more
-            for part, frames in zip(parts, cycle(buffers)):
-                for number, frame in zip(range(part.start, part.stop), frames, strict=False):
-                    values.fill(number, frame)
-                    yield frame
-                if comparing is not None:
-                    comparing.result()
-                comparing = beside.submit(compare, part, frames)
+        for part, frames, files in zip(parts, cycle(buffers), cycle(names)):
+            numbers = range(part.start, part.stop)
+            for number, frame, file in zip(numbers, frames, files, strict=False):
+                values.fill(number, frame)
+                copies.write(number, file)
+                yield frame
             if comparing is not None:
                 comparing.result()
+            comparing = runs.begin(files[: len(numbers)], partial(compare, part, frames))
+        if comparing is not None:
+            comparing.result()
 
-    def _unchecked(self, files: Sequence[Path], rescale: Rescale) -> NDArray[Any]:
+    def _unchecked(self, copies: NeutralCopies) -> NDArray[Any]:
         """All frames as dcm2niix gives them."""
-        with closing(UnpackedParts([files], self._timeout_s)) as whole:
-            return unchecked_intensities(_on_the_grid(next(whole), self._placed), rescale)
+        self._warnings[f"intensities were not verified: no decoder for {self._missing} is installed"] = None
+        files = [self._folder / f"{number:05d}.dcm" for number in range(len(self._volume.frames))]
+        for number, file in enumerate(files):
+            copies.write(number, file)
+        with Dcm2niix(files, self._timeout_s) as run:
+            return unchecked_intensities(_on_the_grid(run.result(), copies.placed), self._rescale)
 
 
 def _parts(volume: Volume) -> list[slice]:

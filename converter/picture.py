@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from pydicom.pixels.processing import apply_rescale
 
-from .errors import EncodingFailed
 from .geometry import positions_lps_mm
 from .segmentation_reader import ReadSegmentation, Segment, read_segmentation
 from .series import Volume
-from .unpacking.single_frames import SingleFrames
+from .unpacking.source_frames import source_frames
 
 AXIAL_PX = 620
 STRIP_PX = 420
@@ -125,13 +123,9 @@ def _frame_spacing_mm(volume: Volume) -> float:
 def _grey(volume: Volume) -> Grey:
     """The source's pixels as brightness, 0 to 1, (frames, rows, columns)."""
     values = np.empty((len(volume.frames), volume.rows, volume.columns), np.float32)
-    try:
-        images = SingleFrames(volume)
-        for number, frame in enumerate(volume.frames):
-            dataset = images.image(frame)
-            values[number] = apply_rescale(dataset.pixel_array, dataset)
-    except (RuntimeError, NotImplementedError, AttributeError, ValueError):
-        raise EncodingFailed("the source's pixels cannot be decoded here; install its codec") from None
+    with source_frames(volume) as frames:
+        for number in range(len(frames)):
+            values[number] = frames[number]
     if volume.header.get("Modality") == "CT":
         low, high = -160.0, 240.0
     else:

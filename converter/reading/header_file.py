@@ -80,7 +80,8 @@ class HeaderReader:
     def read(self, path: Path) -> Dataset:
         """Read a DICOM file up to its pixels, values unchecked.
 
-        The data set's `file_meta` is that of the file; its attribute `has_pixels` says whether pixels follow.
+        The data set's `file_meta` is that of the file; its attribute `has_pixels` says whether pixels follow,
+        and `pixels_at` where in the file their element begins.
 
         Raises
         ------
@@ -112,6 +113,7 @@ def _as_pydicom_reads(stream: BinaryIO) -> Dataset:
     stream.seek(0)
     header = dcmread(stream, stop_before_pixels=True)
     deflated = header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    header.pixels_at = stream.tell()
     header.has_pixels = deflated or bool(stream.read(1))
     return header
 
@@ -157,14 +159,14 @@ class _Walk:
             self._check_is_implicit(at)
         elements: _Elements = {}
         if is_implicit:
-            _, has_pixels = self._read(elements, at, _implicit_head, self._known.implicit)
+            pixels_at, has_pixels = self._read(elements, at, _implicit_head, self._known.implicit)
         else:
-            _, has_pixels = self._read(elements, at, _explicit_head, self._known.explicit)
+            pixels_at, has_pixels = self._read(elements, at, _explicit_head, self._known.explicit)
         header = Dataset(elements)
         header.set_original_encoding(is_implicit, True, _encoding(elements))
         header.file_meta = FileMetaDataset(meta)
         header.file_meta.set_original_encoding(False, True, default_encoding)
-        header.has_pixels = has_pixels
+        header.has_pixels, header.pixels_at = has_pixels, pixels_at
         return header
 
     def _check_is_implicit(self, at: int) -> None:

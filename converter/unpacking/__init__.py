@@ -2,8 +2,9 @@
 
 ::
 
-    placing         gives dcm2niix the frames             single_frames   frames as files of their own
-    straight        leaning and uneven stacks             dcm2niix        runs it and understands it
+    encoded_frames  frames as they are in their files     neutral         copies of them for dcm2niix
+    layout          how stored values lie in memory       dcm2niix        runs it and understands it
     pixels          stored values, read here              decoding        compressed ones, in child processes
-    intensities     stored values rescaled, and compared
+    intensities     stored values rescaled, and compared  straight        leaning and uneven stacks
+    source_frames   intensities for who draws or measures
 """

@@ -1,7 +1,7 @@
 """Running dcm2niix on the files of one volume, and understanding what it did.
 
 It exits with 0 on nearly everything, so it is judged by its files: the names say what it took the images for,
-the sizes whether they are whole. What it says is passed on without anything that came from a header.
+the sizes whether they are whole. Of what it says only what is about pixels is passed on, in our words.
 """
 
 import errno
@@ -12,15 +12,13 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import dcm2niix
 import nibabel as nib
@@ -29,21 +27,27 @@ from numpy.typing import NDArray
 
 from converter.errors import ConversionFailed
 
-from .placing import write_list
+T = TypeVar("T")
 
 
 class Dcm2niixFailed(ConversionFailed):
-    """Its result cannot be used; plain copies of the images may help."""
+    """Its result cannot be used; copies with uncompressed pixels may help."""
 
 
 TIMEOUT_S = 900.0
 _LONGEST_LOG = 1 << 18
-_OF_NO_CONCERN = (
-    "Unable to determine manufacturer",
-    "Patient Position (0018,5100) not specified",
-    "Variance of DICOM slope/intercept",  # each frame's own are applied here
-)
-"""Warnings about what is not used here."""
+_PASSED_ON = {
+    "Only loaded": "an image is shorter than it should be",
+    "Unable to decode": "an image's compression is none that it knows",
+    "Unable to decompress": "an image's compression is none that it knows",
+    "Failed to decode": "an image cannot be decoded",
+    "RLE header corrupted": "an image cannot be decoded",
+    "DICOM appears corrupt": "an image is damaged",
+    "Conversion aborted due to corrupt file": "an image is damaged",
+    "Unable to write": "there was no room for its image",
+}
+"""Of its warnings and errors those that say something about pixels, and what they say. The copies that it
+gets hold nothing else that could be odd; its own words may quote paths."""
 
 _MEANING = {
     1: "it failed",
@@ -60,7 +64,6 @@ _MEANING = {
 
 _TUNABLES = "glibc.malloc.hugetlb=1"
 """Huge pages, where the system has them: a sixth less of its time goes into getting memory."""
-_PARTS_AHEAD = 2
 _LIST = "images.txt"
 _OUTPUT = "volume"
 _BY_PRODUCTS = re.compile(r"_(Tilt|Eq|Crop|ADC|ROI)[^_]*")
@@ -105,7 +108,8 @@ class Dcm2niix:
         try:
             self._folder = Path(self._temporary.name)
             (self._folder / "out").mkdir()
-            write_list(self._files, self._folder / _LIST)
+            lines = b"".join(os.fsencode(file) + b"\n" for file in self._files)
+            (self._folder / _LIST).write_bytes(lines)
             self._process = self._start()
         except BaseException:
             self._temporary.cleanup()
@@ -197,13 +201,9 @@ class Dcm2niix:
 
     def _warnings(self) -> tuple[str, ...]:
         with (self._folder / "log").open("rb") as log:
-            lines = log.read(_LONGEST_LOG).decode("utf-8", "replace").splitlines()
-        said = (line for line in lines if re.match("(Warning|Error): *", line))
-        return tuple(
-            dict.fromkeys(
-                harmless(line) for line in said if not any(known in line for known in _OF_NO_CONCERN)
-            )
-        )
+            said = log.read(_LONGEST_LOG).decode("utf-8", "replace")
+        known = (sentence for words, sentence in _PASSED_ON.items() if words in said)
+        return tuple(f"dcm2niix says that {sentence}" for sentence in dict.fromkeys(known))
 
     def _chosen(self, said: str) -> Path:
         """The one file that holds the slices as they are."""
@@ -249,27 +249,18 @@ class Dcm2niix:
             raise OSError(errno.ENOSPC, "no room for temporary images")
 
 
-class UnpackedParts(Iterator[Unpacked]):
-    """What dcm2niix makes of the files of one part of a volume after the other.
+class Runs:
+    """Runs of dcm2niix, one after the other, beside whoever asks for them; closing ends the one at work."""
 
-    It works at once, and up to two parts ahead. What `Dcm2niix.result` raises comes when its part is due.
-    """
-
-    def __init__(self, parts: Sequence[Sequence[Path]], timeout_s: float) -> None:
-        self._waiting, self._timeout_s = iter(parts), timeout_s
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(1)
-        self._coming: deque[Future[Unpacked]] = deque()
         self._run: Dcm2niix | None = None
         self._is_closed = False
-        for _ in range(_PARTS_AHEAD):
-            self._go_on()
 
-    def __next__(self) -> Unpacked:
-        if not self._coming:
-            raise StopIteration
-        unpacked = [self._coming.popleft().result()]
-        self._go_on()
-        return unpacked.pop()  # nothing here holds on to its memory, which serves the next run
+    def begin(self, files: Sequence[Path], look: Callable[[Unpacked], T]) -> Future[T]:
+        """Have files unpacked, and the image looked at; what either raises is the outcome's."""
+        return self._pool.submit(self._unpack, files, look)
 
     def close(self) -> None:
         """End the run that is at work, and begin no other."""
@@ -278,19 +269,8 @@ class UnpackedParts(Iterator[Unpacked]):
             self._run.end()
         self._pool.shutdown(cancel_futures=True)
 
-    def _go_on(self) -> None:
-        for files in islice(self._waiting, 1):
-            self._coming.append(self._pool.submit(self._unpack, files))
-
-    def _unpack(self, files: Sequence[Path]) -> Unpacked:
+    def _unpack(self, files: Sequence[Path], look: Callable[[Unpacked], T]) -> T:
         with Dcm2niix(files, self._timeout_s) as self._run:
             if self._is_closed:
                 self._run.end()  # whoever closed this may have looked before it was there
-            return self._run.result()
-
-
-def harmless(line: str) -> str:
-    """A warning without paths, dates or texts in quotes, which come from the header."""
-    line = re.sub(r"(?<![A-Za-z])/.*", "...", line.strip())
-    line = re.sub(r"'.*'|\".*\"", "'...'", line)
-    return re.sub(r"\d{6,}", "...", line)[:200]
+            return look(self._run.result())

@@ -26,7 +26,7 @@ from pydicom import Dataset, config, dcmread
 from pydicom.pixels.decoders.base import get_decoder
 
 from converter.errors import ConversionFailed, is_the_machines
-from converter.reading.headers import text_of, transfer_syntax_of
+from converter.reading.headers import transfer_syntax_of
 
 DAMAGED = "an image's pixels are damaged or do not fit its header; have the series sent again"
 CHANGED = "an image is gone or was changed since its header was read; have the series sent again"
@@ -62,10 +62,9 @@ class NoDecoder(Exception):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A single-frame file, and what is to come out of it; any UID will do where `uid` is empty."""
+    """A single-frame file, and what is to come out of it."""
 
     path: str
-    uid: str
     rows: int
     columns: int
     bits: str
@@ -91,8 +90,6 @@ def decode_here(encoded: Encoded) -> NDArray[Any]:
     bits = np.dtype(encoded.bits)
     with from_outside():
         dataset = dcmread(encoded.path)
-        if encoded.uid and text_of(dataset, "SOPInstanceUID") != encoded.uid:
-            raise ConversionFailed(CHANGED)
         pixels = _by_a_plugin(dataset, encoded.rows * encoded.columns * bits.itemsize)
     if pixels.shape != encoded.shape or pixels.dtype.itemsize != bits.itemsize:
         raise ConversionFailed(DAMAGED)

@@ -16,7 +16,7 @@ from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JP
 from converter.errors import ConversionFailed
 from converter.reading.headers import numbers_of, transfer_syntax_of
 
-from .pixels import once_per_value
+from .layout import once_per_value
 
 ROUNDINGS = 4
 """dcm2niix scales in float32: so many roundings of the largest term may lie between its result and ours."""
@@ -214,7 +214,11 @@ def _is_the_same(stored: NDArray[Any], values: NDArray[Any], slope: float, inter
 
 
 def _fits(stored: NDArray[Any], slope: float, intercept: float) -> bool:
-    """Whether intensities are int16."""
+    """Whether intensities are int16: by the type of the stored values, which most often tells, or by them."""
+    most = np.iinfo(stored.dtype)
+    ends = float(most.min) * slope + intercept, float(most.max) * slope + intercept
+    if min(ends) >= -(2**15) and max(ends) < 2**15:
+        return True
     ends = float(stored.min()) * slope + intercept, float(stored.max()) * slope + intercept
     return min(ends) >= -(2**15) and max(ends) < 2**15
 

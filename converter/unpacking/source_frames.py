@@ -17,9 +17,9 @@ from converter.series import Volume
 
 from .dcm2niix import TIMEOUT_S
 from .decoding import NoDecoder
+from .encoded_frames import EncodedFrames
 from .intensities import Frames, Rescale
 from .pixels import StoredFrames
-from .placing import place_all, placing
 
 
 class SourceFrames:
@@ -53,10 +53,8 @@ def source_frames(volume: Volume, *, timeout_s: float = TIMEOUT_S) -> Iterator[S
     OSError
     """
     with tempfile.TemporaryDirectory(prefix="iris-frames-") as name:
-        folder = Path(name)
-        files = place_all(volume.frames, placing(volume), folder / "in")
         try:
-            stored = StoredFrames(volume, files, folder, timeout_s)
+            stored = StoredFrames(volume, EncodedFrames(volume), Path(name), timeout_s)
         except NoDecoder as missing:
             raise ConversionFailed(f"no decoder for {missing} is installed; install its codec") from None
         yield SourceFrames(stored, Rescale.of(volume.headers))

@@ -1,70 +1,17 @@
-"""Stacks that lean or are unevenly spaced: straight copies for dcm2niix, and an even grid for the engine.
+"""Stacks that lean or are unevenly spaced, interpolated onto an even grid for the engine.
 
 dcm2niix resamples such stacks by itself (`_Tilt_`, `_Eq_`), but where it puts a leaning one depends on its
-direction: phantoms came out up to 24 mm off. So it is given copies whose headers say that the slices stand
-evenly and straight, which it only unpacks; each frame's voxels are then known exactly, and are interpolated
-here at the places that the original headers name.
+direction: phantoms came out up to 24 mm off. So the copies that it is given say that the slices stand evenly
+and straight, and it only unpacks; each frame's voxels are then known exactly, and are interpolated here at
+the places that the original headers name.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.valuerep import format_number_as_ds
 
-from converter.errors import ConversionFailed
 from converter.grid import EvenGrid
-from converter.reading.headers import numbers_of, text_of
-from converter.series import Frame, Volume
-
-from .decoding import CHANGED, from_outside
-from .pixels import expected_uid
-from .placing import Place
-
-SAME_PLACE = 1e-3
-"""In mm, and of a direction cosine."""
-
-
-def moved_copies(volume: Volume, moved: Volume, place: Place) -> Place:
-    """Have frames placed, with the position and the direction that they have in `moved` in the copy's header.
-
-    Each copy says the direction in the same words, and the tilt that the scanner noted is left out, so that
-    dcm2niix finds nothing to correct.
-    """
-    headers = dict(zip(volume.frames, volume.headers, strict=True))
-    positions = {
-        frame: other.position_lps_mm for frame, other in zip(volume.frames, moved.frames, strict=True)
-    }
-
-    def copy(frame: Frame, target: Path) -> Path:
-        placed = target.with_suffix(".placed")
-        source = place(frame, placed)
-        with from_outside():
-            dataset = dcmread(source)
-            uid = expected_uid(source, frame)
-            if (uid and text_of(dataset, "SOPInstanceUID") != uid) or not _lie_alike(dataset, headers[frame]):
-                raise ConversionFailed(CHANGED)
-            dataset.ImagePositionPatient = [format_number_as_ds(v) for v in positions[frame]]
-            dataset.ImageOrientationPatient = [format_number_as_ds(v) for v in moved.orientation_lps]
-            for keyword in ("GantryDetectorTilt", "SpacingBetweenSlices", "SliceLocation"):
-                if keyword in dataset:
-                    del dataset[keyword]
-            dataset.save_as(target)
-        placed.unlink(missing_ok=True)
-        return target
-
-    return copy
-
-
-def _lie_alike(image: Dataset, header: Dataset) -> bool:
-    """Whether an image lies where its header was read to say; written anew, numbers lose some digits."""
-    for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)):
-        said, read = numbers_of(image, keyword, count), numbers_of(header, keyword, count)
-        if said is None or read is None or not np.allclose(said, read, rtol=0, atol=SAME_PLACE):
-            return False
-    return True
 
 
 def on_even_grid(frames: NDArray[Any], grid: EvenGrid) -> NDArray[Any]:

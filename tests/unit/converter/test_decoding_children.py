@@ -22,7 +22,7 @@ def test_child_without_room_says_that_the_disk_is_full_not_that_the_image_is_dam
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("only Linux has a device that is always full")
-    frame = Encoded(str(tmp_path / "image.dcm"), "", 2, 2, "<u2")
+    frame = Encoded(str(tmp_path / "image.dcm"), 2, 2, "<u2")
     children = Children([frame], tmp_path, 60.0)
     (tmp_path / "decoded-0.said").symlink_to(full)  # the image is gone, which cannot be written down
     with children, pytest.raises(OSError) as raised:  # noqa: PT011 (its number is looked at)
@@ -45,7 +45,7 @@ def test_child_that_is_killed_lacked_memory_and_one_that_crashed_was_given_a_dam
     tmp_path: Path,
 ) -> None:
     for number, wanted in ((signal.SIGKILL, MemoryError), (signal.SIGSEGV, ConversionFailed)):
-        with Children([Encoded("image.dcm", "", 2, 2, "<u2")], tmp_path, 60.0) as children:
+        with Children([Encoded("image.dcm", 2, 2, "<u2")], tmp_path, 60.0) as children:
             os.kill(children._children[0].pid, number)  # what the system does where memory runs out
             with pytest.raises(wanted):
                 children.decoded()
@@ -56,7 +56,7 @@ def test_child_that_cannot_begin_says_nothing_about_the_image(
 ) -> None:
     monkeypatch.setattr(decoding.sys, "executable", "/bin/false")
     with (
-        Children([Encoded("image.dcm", "", 2, 2, "<u2")], tmp_path, 60.0) as children,
+        Children([Encoded("image.dcm", 2, 2, "<u2")], tmp_path, 60.0) as children,
         pytest.raises(RuntimeError, match="could not begin"),
     ):
         children.decoded()
@@ -94,4 +94,4 @@ def test_what_the_machine_lacks_comes_through_every_plugin_and_what_else_is_rais
         monkeypatch.setattr(decoder, "_available", dict.fromkeys(decoder._available, fail))
     is_seen = not isinstance(error, ValueError) and (where != "plugin" or isinstance(error, MemoryError))
     with pytest.raises(type(error) if is_seen else ConversionFailed):
-        decode_here(Encoded(str(path), "", 512, 512, np.dtype("<u2").str))
+        decode_here(Encoded(str(path), 512, 512, np.dtype("<u2").str))

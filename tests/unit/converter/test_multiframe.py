@@ -35,7 +35,9 @@ from converter.series import (
     volume_of,
     volume_of_frames,
 )
-from converter.unpacking.single_frames import SingleFrames
+from converter.unpacking.encoded_frames import EncodedFrames
+from converter.unpacking.neutral import NeutralCopies
+from converter.unpacking.source_frames import source_frames
 from tests.landing import voxels_at_frames
 
 Make = Callable[..., Path]
@@ -333,11 +335,11 @@ def test_object_converts_to_the_same_voxels_in_every_encoding(
 def test_compressed_frame_is_taken_over_without_decoding(make_multiframe: Make, tmp_path: Path) -> None:
     volume = read_series(recoded(make_multiframe((4, 0, 2)), RLELossless))
     whole = dcmread(volume.frames[0].path)
-    frames = SingleFrames(volume)
-    for frame in volume.frames:
-        image = frames.image(frame)
-        assert image.file_meta.TransferSyntaxUID == RLELossless
-        assert np.array_equal(image.pixel_array, whole.pixel_array[(frame.frame_number or 0) - 1])
+    frames = EncodedFrames(volume)
+    (streams,) = ([*generate_frames(whole.PixelData, number_of_frames=3)],)
+    for place, frame in enumerate(volume.frames):
+        assert frames[place].syntax == RLELossless
+        assert frames[place].value == encapsulate([streams[(frame.frame_number or 0) - 1]])
 
 
 def test_compressed_frames_of_several_fragments_each_are_told_apart(make_multiframe: Make) -> None:
@@ -348,14 +350,14 @@ def test_compressed_frames_of_several_fragments_each_are_told_apart(make_multifr
     image.PixelData = encapsulate(list(generate_frames(image.PixelData, number_of_frames=6)), 2)
     image.save_as(path)
     volume = read_series(folder)
-    frames = SingleFrames(volume)
-    for frame in volume.frames:
-        assert np.array_equal(frames.image(frame).pixel_array, pixels[(frame.frame_number or 0) - 1])
+    with source_frames(volume) as frames:
+        for place, frame in enumerate(volume.frames):
+            assert np.array_equal(frames.stored[place], pixels[(frame.frame_number or 0) - 1])
 
 
 def test_copy_of_a_frame_says_nothing_of_the_patient(make_multiframe: Make, tmp_path: Path) -> None:
     volume = read_series(make_multiframe())
-    SingleFrames(volume).place(volume.frames[2], tmp_path / "copy.dcm")
+    NeutralCopies(volume, EncodedFrames(volume)).write(2, tmp_path / "copy.dcm")
     content = (tmp_path / "copy.dcm").read_bytes()
     header = volume.header
     for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "SOPInstanceUID", "AccessionNumber"):
@@ -366,8 +368,8 @@ def test_object_cut_short_since_it_was_judged_is_a_failure_with_a_sentence(make_
     volume = read_series(make_multiframe())
     path = volume.frames[0].path
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(ConversionFailed, match="cannot be read"):
-        SingleFrames(volume).image(volume.frames[-1])
+    with pytest.raises(ConversionFailed, match="pixels are damaged"):
+        EncodedFrames(volume)[len(volume.frames) - 1]
 
 
 # -- from single-frame images -------------------------------------------------------------------------------

@@ -228,12 +228,12 @@ def other_scaling(path: Path) -> None:
         (Path.unlink, "gone or was changed"),
         (other_uid, "gone or was changed"),
         (fewer_rows, "damaged or do not fit its header"),
-        (other_scaling, "not the pixels of frame 1"),
+        (other_scaling, "gone or was changed"),
         (spoil(lambda content: content[:-100]), "damaged or do not fit its header"),
         (spoil(lambda content: content[:300]), "gone or was changed"),
-        (spoil(lambda content: b""), "damaged or do not fit its header"),
-        (spoil(lambda content: content.split(PIXELS)[0] + UNENDED), "damaged or do not fit its header"),
-        (spoil(lambda content: bytes(len(content))), "damaged or do not fit its header"),
+        (spoil(lambda content: b""), "gone or was changed"),
+        (spoil(lambda content: content.split(PIXELS)[0] + UNENDED), "gone or was changed"),
+        (spoil(lambda content: bytes(len(content))), "gone or was changed"),
     ],
     ids=["gone", "uid", "rows", "scaling", "truncated", "stump", "empty", "sequence", "zeros"],
 )
@@ -241,9 +241,7 @@ def test_image_that_changed_since_its_header_was_read_ends_the_conversion(
     make_series: MakeSeries, tmp_path: Path, change: Callable[[Path], None], said: str
 ) -> None:
     volume = read_series(make_series())
-    paths = volume.frames if change is other_scaling else volume.frames[2:3]
-    for frame in paths:
-        change(frame.path)
+    change(volume.frames[2].path)
     check_refused(volume, tmp_path, said)
 
 
