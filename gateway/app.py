@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -31,9 +31,8 @@ from gateway.arrival.watching import Arrival
 from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
 from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError, Rule
-from gateway.config.outputs import Form
 from gateway.corrections.worker import Corrections
-from gateway.delivery.carriers.carrier import Carrier
+from gateway.delivery.asking import Asking
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.unclaimed import UnclaimedDeliveries
 from gateway.delivery.worker import DeliveryWorker
@@ -127,17 +126,17 @@ class App:
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         self._arrival = Arrival(config, ledger, bus, planner, self.listener.has_open_association)
         carriers = carriers_of(config)
-        takes = {to.name: partial(_forms_taken, carrier) for to, carrier in carriers}
+        asking = Asking(config, carriers, ledger, bus)
+        takes = {to.name: partial(asking.takes, to.name) for to, _ in carriers}
         holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
         takers = self._step_workers(bus, workplace, results, secret, takes, holdings)
-        delivering = [
-            DeliveryWorker(destination, carrier, ledger, bus, data_dir) for destination, carrier in carriers
-        ]
+        delivering = [DeliveryWorker(to, carrier, ledger, bus, data_dir) for to, carrier in carriers]
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *takers,
             *delivering,
-            UnclaimedDeliveries(ledger, bus, {destination.name for destination in config.destination}),
+            UnclaimedDeliveries(ledger, bus, {to.name for to, _ in carriers}),
+            asking,
             self.listener.endings,
             *([commitments] if commitments is not None else []),
             *self._computing.workers,
@@ -286,10 +285,6 @@ class App:
 
     def _write(self, name: str, text: str) -> None:
         (self.config.data_dir / name).write_text(text + "\n", encoding="utf-8")
-
-
-def _forms_taken(carrier: Carrier, forms: Collection[Form]) -> frozenset[Form]:
-    return carrier.takes(forms).forms
 
 
 def task_rules(config: Config, facts: EngineFacts) -> list[TaskRule]:

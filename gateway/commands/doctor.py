@@ -21,12 +21,14 @@ from gateway.adapters.errors import OutsideError
 from gateway.adapters.tls import Tls, TlsError, TlsFiles
 from gateway.app import task_rules, warnings_about
 from gateway.backends.pacs import pacs_contents
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, Destination
+from gateway.delivery.asking import ask, findings, wanted_forms
 from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carrier_of
 from gateway.delivery.unclaimed import in_words, unclaimed
 from gateway.files.names import LEDGER_NAME
 from gateway.files.site_secret import complaint_about, complaint_without_a_ledger
+from gateway.forms import sent_to
 from gateway.ledger.store import Ledger, LedgerError
 
 from .doctor_aws import examine_aws
@@ -48,6 +50,7 @@ def examine(config: Config) -> Iterator[Check]:
     yield from _own_tls(config)
     for destination in config.destination:
         yield _asked(f"destination {destination.name}", partial(carrier_of, config, destination))
+        yield from _refused(config, destination)
     yield from _pacs(config)
     yield from examine_aws(config)
 
@@ -222,6 +225,22 @@ def _own_tls(config: Config) -> Iterator[Check]:
 def _pacs(config: Config) -> Iterator[Check]:
     if config.study.find.is_wanted:
         yield _asked("PACS of study.find", partial(pacs_contents, config))
+
+
+def _refused(config: Config, to: Destination) -> Iterator[Check]:
+    """What of all that its rules send a destination does not take, asked without sending anything."""
+    name = f"destination {to.name}"
+    with suppress(OutsideError, TlsError):  # said already
+        known = ask(carrier_of(config, to), wanted_forms(config, to))
+        found = findings(config, to, known)
+        for each in found:
+            finding, _, fix = each.sentence.partition("; ")
+            yield Check(name, Verdict.WARNING if each.is_served else Verdict.FAILED, finding, fix)
+        if known.asked_at and not found:
+            outputs = ", ".join(sent_to(config, to))
+            yield Check(
+                name, Verdict.OK, f"takes all that its rules send ({outputs}), as {known.by or known.address}"
+            )
 
 
 def _asked(name: str, peer_of: Callable[[], Carrier | PacsContents | None]) -> Check:

@@ -22,7 +22,7 @@ from gateway.adapters.dicom.retrieval import IMAGE_SYNTAXES, RESULT_SYNTAXES
 from gateway.backfill.fetching import COMMON
 from gateway.config.outputs import OUTPUTS
 from gateway.delivery.holdings import CLASSES
-from gateway.delivery.taken import PLAIN_SYNTAXES
+from gateway.forms import PLAIN_SYNTAXES
 from gateway.listener.wire.contexts import supported_contexts
 from gateway.listener.wire.naming import COMMITMENT, NOTICE
 

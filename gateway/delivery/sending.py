@@ -14,13 +14,13 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from gateway.adapters.dicom.implementation import Implementation, implementation_of, refusal
+from gateway.adapters.dicom.implementation import Implementation, form_name, implementation_of
 from gateway.adapters.dicom.peer import MAXIMUM_CONTEXTS, Calls, NothingAccepted, Peer, association
 from gateway.adapters.dicom.storing import StoredObject, store, stored_object
 from gateway.config.outputs import Form
+from gateway.forms import PLAIN_SYNTAXES, Refusal, Taken
 
 from .statuses import meaning
-from .taken import PLAIN_SYNTAXES, Taken
 
 
 class NotSendable(Exception):
@@ -31,7 +31,9 @@ class NotTaken(NotSendable):
     """The peer does not take the SOP class of a file, or not in its transfer syntax: a form."""
 
     def __init__(self, form: Form, peer: Peer, by: Implementation) -> None:
-        super().__init__(refusal(peer, by, *_named(form)))
+        syntax = "" if form.transfer_syntax_uid in PLAIN_SYNTAXES else form.transfer_syntax_uid
+        what = form_name(form.sop_class_uid, syntax)
+        super().__init__(Refusal(what, "allow it there", by.product.name).by(peer))
         self.form = form
 
 
@@ -201,9 +203,3 @@ def _send(opened: Association, outgoing: StoredObject, peer: Peer, message_id: i
 
 def _form_of(outgoing: StoredObject) -> Form:
     return Form(outgoing.sop_class_uid, outgoing.transfer_syntax_uid)
-
-
-def _named(form: Form) -> tuple[str, list[str]]:
-    """What a refusal names: an uncompressed one is one of the SOP class."""
-    is_plain = form.transfer_syntax_uid in PLAIN_SYNTAXES
-    return form.sop_class_uid, [] if is_plain else [form.transfer_syntax_uid]

@@ -1,4 +1,4 @@
-"""What the ledger knows of itself, by name."""
+"""What the ledger knows beside studies, by name."""
 
 from enum import StrEnum
 
@@ -10,6 +10,7 @@ class Fact(StrEnum):
     """What is known under which name."""
 
     SECRET_DIGEST = "secret_digest"  # of the site secret that every key in this ledger derives from
+    DESTINATIONS = "destinations"  # JSON: what each takes (destinations.py)
 
 
 def fact(ledger: Ledger, name: Fact) -> str | None:

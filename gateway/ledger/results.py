@@ -1,6 +1,7 @@
 """Results in the ledger: the objects that were made of a job and their deliveries, in one transaction."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -60,8 +61,8 @@ def record_result(
     wanted = transaction.job(job.job_key).header_sha256
     if wanted not in (job.header_sha256, result.header_sha256):
         raise StaleRow("its header was corrected while it was encoded; encode it again")
+    made_at = _made_at(transaction, job, result)
     transaction.execute("UPDATE result_objects SET is_current = 0 WHERE job_key = ?", (job.job_key,))
-    made_at = utc_now()  # one for the set: it tells one result of a job from the next
     for made in result.objects:
         _record_object(transaction, job, made, made_at)
     transaction.move_job(
@@ -75,6 +76,16 @@ def record_result(
         for destination in dict.fromkeys((*to, *_waited_for_it(transaction, made.sop_instance_uid))):
             plan_delivery(transaction, job, made.sop_instance_uid, destination)
     transaction.deliver_job_when_all_arrived(job.job_key)
+
+
+def _made_at(transaction: Transaction, job: JobRow, result: Result) -> str:
+    """One for the set: it tells one result of a job from the next. Further forms are of the present one."""
+    row = transaction.one(
+        "SELECT min(made_at) AS made_at FROM result_objects WHERE job_key = ? AND is_current = 1"
+        " AND sop_instance_uid IN (SELECT value FROM json_each(?))",
+        (job.job_key, json.dumps([made.sop_instance_uid for made in result.objects])),
+    )
+    return str(row["made_at"]) if row is not None and row["made_at"] else utc_now()
 
 
 def _record_object(transaction: Transaction, job: JobRow, made: ResultObject, made_at: str) -> None:

@@ -2,9 +2,12 @@
 
 A destination is asked when a job is encoded, and what was decided stands in the job's timeline before
 anything is made: a step that is killed and taken again finds the same, and so does a result that is made
-again, unless a person retried the job since. Nothing waits for a destination that cannot be asked: it gets
-what it took when it was last asked, else every output, the segmentation as BINARY and pictures uncompressed,
-which all take that take any.
+again, unless a person retried the job since, or the destination refused what was made. Nothing waits for a
+destination that cannot be asked: it gets what it took when it was last asked, else every output, the
+segmentation as BINARY and pictures uncompressed, which all take that take any.
+
+What is not left to a destination is asked for where that refused it before: of what it refuses it gets the
+next form that it takes.
 """
 
 import json
@@ -13,32 +16,38 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from converter.pictures.settings import SYNTAX_NAMES as DRAWN_IN
-from converter.seg.settings import SOP_CLASSES, SYNTAX_NAMES, TRANSFER_SYNTAXES
-from converter.segmentation import Encoding, SegmentationType
+from converter.segmentation import Encoding
+from gateway.adapters.dicom.implementation import form_name
 from gateway.adapters.errors import Away, CalledOff
 from gateway.config import Config, Destination
-from gateway.config.outputs import OUTPUTS, Form
+from gateway.config.outputs import Form, in_order
+from gateway.forms import (
+    AUTO,
+    BINARY,
+    IN_ITS_PLACE,
+    UNCOMPRESSED,
+    Taken,
+    Way,
+    drawings,
+    encoding,
+    has_encoding,
+    is_drawn,
+    ways,
+)
+from gateway.ledger.destinations import KnownDestination, known_destinations
 from gateway.ledger.records import JobRow
 from gateway.ledger.results import ResultObject
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import ASKED_ANEW
 
-Takes = Callable[[Collection[Form]], frozenset[Form]]
+Takes = Callable[[Collection[Form]], Taken]
 """Asks a destination in which of these forms it takes objects; raises `Away` where it cannot be asked."""
 
 EVENT: Final = "job.destination_asked"
-AUTO: Final = "auto"
 RESTS_S: Final = 60.0
 """One that could not be asked is not asked again so soon: each time may take ten seconds."""
-BINARY: Final = str(SegmentationType.BINARY)
 IT: Final = "it "
 """So begins each sentence about a destination."""
-UNCOMPRESSED: Final = "explicit"
-SMALLEST_FIRST: Final = ("jpegls", "jpeg2000", "rle", UNCOMPRESSED)
-"""Of pictures, where the configuration leaves their transfer syntax to the destination."""
-PLAIN: Final = "1.2.840.10008.1.2.1"
-"""Explicit VR little endian, which stands for the implicit one, too."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,8 @@ class Decision:
         Whether it could be asked.
     drawing
         The transfer syntax of pictures of slices for it, by its name; empty where that was not asked.
+    instead
+        The outputs that it gets in the place of a segmentation.
     """
 
     encoding: str
@@ -64,13 +75,16 @@ class Decision:
     why: str
     is_asked: bool
     drawing: str = ""
+    instead: tuple[str, ...] = ()
 
     def and_before(self, known: "Decision | None") -> "Decision":
         """With what was decided before, which holds."""
         if known is None:
             return self
         encoding, drawing = known.encoding or self.encoding, known.drawing or self.drawing
-        return replace(self, encoding=encoding, drawing=drawing, left_out=known.left_out)
+        return replace(
+            self, encoding=encoding, drawing=drawing, left_out=known.left_out, instead=known.instead
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,8 @@ class Allotment:
         By destination, the transfer syntax of pictures of slices that was chosen for it.
     usually_drawn
         That for whom none was.
+    instead
+        Outputs that the job was not planned with, and some destination gets in the place of others.
     said
         By destination, what a person should know.
     """
@@ -101,6 +117,7 @@ class Allotment:
     usual: Encoding
     drawn: Mapping[str, str]
     usually_drawn: str
+    instead: Sequence[str]
     said: Mapping[str, str]
 
     @property
@@ -132,7 +149,7 @@ class Allotment:
 
     def _form_for(self, destination: str, output: str) -> str:
         """Who gets no segmentation itself gets what refers to one of those that are made."""
-        if _is_drawn(output):
+        if is_drawn(output):
             drawn = self.drawn.get(destination, self.usually_drawn)
             return drawn if drawn in self.drawings else self.drawings[0]
         encodings = self.encodings
@@ -153,7 +170,6 @@ class Allotting:
         self._ledger = ledger
         self._config = config
         self._takes = takes
-        self._said: dict[str, dict[Form, bool]] = {}
         self._away: dict[str, tuple[float, str]] = {}
 
     def __call__(self, job: JobRow) -> Allotment:
@@ -163,41 +179,37 @@ class Allotting:
         ------
         CalledOff, StaleRow
         """
-        names = {each: self._config.names_for(job.rule, job.send_to, each) for each in job.outputs}
+        names = {each: list(self._config.names_for(job.rule, job.send_to, each)) for each in job.outputs}
         decided = self._decided(job)
-        chosen, drawn, left_out, said = {}, {}, {}, {}
+        chosen, drawn, left_out, instead, said = {}, {}, {}, set(), {}
         for to in self._config.destination:
             wanted = [each for each in job.outputs if to.name in names[each]]
-            is_encoded = self._is_auto and any(map(_has_encoding, wanted))
-            is_drawn = self._drawings != [UNCOMPRESSED] and any(map(_is_drawn, wanted))
-            if not wanted or not (is_encoded or is_drawn or to.is_asked_for_outputs):
+            if not wanted:
                 continue
-            known = decided.get(to.name)
-            if known is None or (is_encoded and not known.encoding) or (is_drawn and not known.drawing):
-                asked = self._decide(to, wanted, is_encoded=is_encoded, is_drawn=is_drawn)
-                known = asked.and_before(known)
-                self._write_down(job, to, known)
+            decision = self._decision(job, to, wanted, decided.get(to.name))
             if to.is_asked_for_outputs:
-                left_out[to.name] = known.left_out
-            got = [each for each in wanted if each not in left_out.get(to.name, ())]
-            if is_encoded and any(map(_has_encoding, got)):
-                chosen[to.name] = self._encoding(known.encoding)
-            if is_drawn and any(map(_is_drawn, got)):
-                drawn[to.name] = known.drawing
-            if known.left_out or not known.is_asked:
-                said[to.name] = known.why
-        usual = BINARY if self._is_auto else self._config.seg.type.upper()
-        return Allotment(names, left_out, chosen, self._encoding(usual), drawn, self._usually_drawn, said)
+                left_out[to.name] = decision.left_out
+            for each in decision.instead:
+                names.setdefault(each, []).append(to.name)
+                instead.add(each)
+            got = [*(each for each in wanted if each not in left_out.get(to.name, ())), *decision.instead]
+            if any(map(has_encoding, got)):
+                chosen[to.name] = encoding(self._config, decision.encoding or self._usual)
+            if any(map(is_drawn, got)):
+                drawn[to.name] = decision.drawing or self._usually_drawn
+            is_another = bool(decision.encoding) and not self._is_auto
+            if decision.left_out or decision.instead or not decision.is_asked or is_another:
+                said[to.name] = decision.why
+        usual = encoding(self._config, self._usual)
+        return Allotment(names, left_out, chosen, usual, drawn, self._usually_drawn, in_order(instead), said)
 
     @property
     def _is_auto(self) -> bool:
         return self._config.seg.type == AUTO
 
     @property
-    def _drawings(self) -> list[str]:
-        """The transfer syntaxes of pictures of slices that may be chosen, the best first."""
-        named = self._config.overlay.transfer_syntax
-        return list(SMALLEST_FIRST if named == AUTO else dict.fromkeys((named, UNCOMPRESSED)))
+    def _usual(self) -> str:
+        return BINARY if self._is_auto else self._config.seg.type.upper()
 
     @property
     def _usually_drawn(self) -> str:
@@ -206,85 +218,101 @@ class Allotting:
 
     # -- deciding -----------------------------------------------------------------------------------------
 
-    def _decide(
-        self, to: Destination, wanted: Sequence[str], *, is_encoded: bool, is_drawn: bool
+    def _decision(
+        self, job: JobRow, to: Destination, wanted: Sequence[str], before: Decision | None
     ) -> Decision:
-        label_maps = self._label_maps() if is_encoded else {}
-        forms = {each: forms for each in wanted if (forms := self._forms_of_output(each))}
-        taken, away = self._ask(
-            to, {*label_maps.values(), *(form for each in forms.values() for form in each)}
+        """What holds for a destination: what was decided before, else what is now, written down."""
+        is_encoded = self._is_auto and any(map(has_encoding, wanted))
+        has_drawings = drawings(self._config) != (UNCOMPRESSED,) and any(map(is_drawn, wanted))
+        is_open = (
+            is_encoded or has_drawings or to.is_asked_for_outputs or self._is_refused(to, wanted)
+            if before is None
+            else (is_encoded and not before.encoding) or (has_drawings and not before.drawing)
         )
-        if taken is None:
-            why = _without_answer(away, is_encoded=is_encoded, is_drawn=is_drawn)
-            encoding, drawing = BINARY if is_encoded else "", UNCOMPRESSED if is_drawn else ""
-            return Decision(encoding, (), why, is_asked=False, drawing=drawing)
-        label_map = next((name for name, form in label_maps.items() if form in taken), "")
-        left_out = [
-            each
-            for each, ways in forms.items()
-            if not taken.intersection(ways) and not (label_map and _has_encoding(each))
-        ]
-        if not to.is_asked_for_outputs or len(left_out) == len(wanted):
+        if not is_open:
+            return before or _AS_CONFIGURED
+        decision = self._decide(to, wanted).and_before(before)
+        self._write_down(job, to, decision)
+        return decision
+
+    def _is_refused(self, to: Destination, wanted: Sequence[str]) -> bool:
+        """Whether it refused, not long ago, how something is made that is not left to it."""
+        refused = self._known(to).refused
+        choices = [options for each in wanted if len(options := ways(self._config, each)) > 1]
+        return any(options[0].form in refused for options in choices)
+
+    def _decide(self, to: Destination, wanted: Sequence[str]) -> Decision:
+        in_place = to.is_asked_for_outputs and any(map(has_encoding, wanted))
+        others = [each for each in IN_ITS_PLACE if in_place and each not in wanted]
+        found = {each: ways(self._config, each) for each in (*wanted, *others)}
+        fewest = 1 if to.is_asked_for_outputs else 2  # nothing follows from an answer about a single way
+        options = {each: some for each, some in found.items() if len(some) >= fewest}
+        said = self._ask(to, {way.form for each in options.values() for way in each})
+        left_out = [each for each in wanted if each in options and not said.takes(options[each])]
+        if not to.is_asked_for_outputs or said.away:
+            left_out = []
+        lacks_segmentation = any(map(has_encoding, left_out))
+        instead = [each for each in others if lacks_segmentation and said.takes(options[each])]
+        if len(left_out) == len(wanted) and not instead:
             left_out = []  # one that takes nothing of it refuses it aloud
-        encoding = (label_map or BINARY) if is_encoded else ""
-        drawn_in = (each for each in self._drawings if is_drawn and taken & set(_pictures(each)))
-        drawing = next(drawn_in, UNCOMPRESSED) if is_drawn else ""
-        why = _why(encoding, left_out, drawing)
-        return Decision(encoding, tuple(left_out), why, is_asked=True, drawing=drawing)
-
-    def _forms_of_output(self, output: str) -> list[Form]:
-        """By what a destination is asked for it, each of which will do; none where it is not."""
-        if _has_encoding(output) and not self._is_auto:
-            return [self._form(self._config.seg.type.upper())]
-        if output not in OUTPUTS or not OUTPUTS[output].sop_class_uid:
-            return []
-        if _is_drawn(output):
-            return [form for each in self._drawings for form in _pictures(each)]
-        return [Form(OUTPUTS[output].sop_class_uid, PLAIN)]
-
-    def _label_maps(self) -> dict[str, Form]:
-        """The encodings of label maps that may be chosen, the best first."""
-        named = self._config.seg.transfer_syntax
-        first = TRANSFER_SYNTAXES[SegmentationType.LABELMAP][:2]
-        syntaxes = (
-            [named] if named else [name for uid in first for name, u in SYNTAX_NAMES.items() if u == uid]
+        encodings = [found[each] for each in wanted if has_encoding(each)]
+        pictures = [found[each] for each in (*wanted, *instead) if is_drawn(each)]
+        decision = Decision(
+            encoding=self._encoding(encodings[0], said) if encodings else "",
+            left_out=tuple(left_out),
+            why="",
+            is_asked=not said.away,
+            drawing=self._drawing(pictures[0], said) if pictures else "",
+            instead=tuple(instead),
         )
-        encodings = [f"{SegmentationType.LABELMAP} {syntax}" for syntax in syntaxes]
-        return {each: self._form(each) for each in encodings}
+        return replace(decision, why=self._why(decision, said, encodings))
 
-    def _form(self, encoding: str) -> Form:
-        chosen = self._encoding(encoding)
-        return Form(str(SOP_CLASSES[chosen.type]), str(chosen.syntax))
+    def _encoding(self, options: Sequence[Way], said: "_Answer") -> str:
+        """Where that is left to it what it takes, else BINARY; else what it does not refuse, if another."""
+        if self._is_auto:
+            return said.first_taken(options).name
+        first = next((way for way in options if way.form not in said.refused), options[0])
+        return "" if first is options[0] else first.name
 
-    def _encoding(self, said: str) -> Encoding:
-        """The encoding of its name: a type alone is in the configured transfer syntax, where it can be."""
-        kind, _, syntax = said.partition(" ")
-        seg = self._config.seg
-        named = seg.transfer_syntax
-        is_possible = named and SYNTAX_NAMES[named] in TRANSFER_SYNTAXES[SegmentationType(kind)]
-        return Encoding.named(
-            kind,
-            syntax or (named if is_possible else ""),
-            is_cropped=seg.crop,
-            has_background_item=seg.background_item,
-        )
+    def _drawing(self, options: Sequence[Way], said: "_Answer") -> str:
+        return said.first_taken(options).name if len(options) > 1 else ""
 
-    def _ask(self, to: Destination, forms: Collection[Form]) -> tuple[frozenset[Form] | None, str]:
-        """What it takes, now or when it was last asked; None where that is not known, and why."""
+    def _why(self, decision: Decision, said: "_Answer", encodings: Sequence[Sequence[Way]]) -> str:
+        if said.away:
+            return _without_answer(said.away, self._is_auto and encodings, decision.drawing)
+        if decision.encoding and not self._is_auto:
+            usual, kind = encodings[0][0], decision.encoding.partition(" ")[0]
+            is_class = kind != usual.name
+            what = form_name(usual.form.sop_class_uid, "" if is_class else usual.form.transfer_syntax_uid)
+            is_what = kind if is_class else "uncompressed"
+            return _why(f"{IT}does not take {what}: its segmentation is {is_what}", decision)
+        if decision.encoding and not any(map(has_encoding, decision.left_out)):
+            is_plain = decision.encoding == BINARY
+            can = "does not take label maps" if is_plain else "takes label maps"
+            return _why(f"{IT}{can}: its segmentation is {decision.encoding.partition(' ')[0]}", decision)
+        return _why("", decision)
+
+    def _ask(self, to: Destination, forms: Collection[Form]) -> "_Answer":
+        """What it takes, now or as it is remembered."""
         rests_until, away = self._away.get(to.name, (0.0, "there is no way to ask it"))
         if to.name in self._takes and time.monotonic() >= rests_until:
             try:
                 taken = self._takes[to.name](forms)
-                self._said.setdefault(to.name, {}).update({form: form in taken for form in forms})
             except CalledOff:
                 raise
             except Away as error:
                 away = str(error)
                 self._away[to.name] = time.monotonic() + RESTS_S, away
-        known = self._said.get(to.name, {})
-        if not known.keys() >= set(forms):
-            return None, away
-        return frozenset(form for form in forms if known[form]), ""
+            else:
+                refused = set(forms) - taken.forms if taken.by is not None else self._known(to).refused
+                return _Answer(taken.forms, frozenset(refused))
+        known = self._known(to)
+        remembered = frozenset(form for form, each in known.by_form.items() if each.is_taken)
+        is_known = (remembered | known.refused) >= set(forms)
+        return _Answer(remembered, known.refused, "" if is_known else away)
+
+    def _known(self, to: Destination) -> KnownDestination:
+        return known_destinations(self._ledger).get(to.name, KnownDestination())
 
     # -- what was decided before --------------------------------------------------------------------------
 
@@ -301,7 +329,8 @@ class Allotting:
         for row in rows:
             detail = json.loads(row["detail"])
             name = detail.pop("destination")
-            found[name] = Decision(**{**detail, "left_out": tuple(detail["left_out"])})
+            lists = {each: tuple(detail.get(each, ())) for each in ("left_out", "instead")}
+            found[name] = Decision(**{**detail, **lists})
         return found
 
     def _write_down(self, job: JobRow, to: Destination, decision: Decision) -> None:
@@ -315,33 +344,46 @@ class Allotting:
             )
 
 
-def _has_encoding(output: str) -> bool:
-    return output in OUTPUTS and OUTPUTS[output].has_encoding
+@dataclass(frozen=True)
+class _Answer:
+    """What a destination said.
+
+    Parameters
+    ----------
+    away
+        Why it could not be asked; empty where it was, or what it said before is enough.
+    """
+
+    taken: frozenset[Form]
+    refused: frozenset[Form]
+    away: str = ""
+
+    def takes(self, options: Sequence[Way]) -> bool:
+        """Whether it takes something in one of these ways."""
+        return any(way.form in self.taken for way in options)
+
+    def first_taken(self, options: Sequence[Way]) -> Way:
+        """The best way that it takes, as far as that is known; else the last, which most take."""
+        if self.away:
+            return options[-1]
+        return next((way for way in options if way.form in self.taken), options[-1])
 
 
-def _is_drawn(output: str) -> bool:
-    return output in OUTPUTS and OUTPUTS[output].has_drawing
+_AS_CONFIGURED: Final = Decision("", (), "", is_asked=True)
 
 
-def _pictures(drawing: str) -> list[Form]:
-    """The forms of drawn outputs in a transfer syntax."""
-    syntax = str(DRAWN_IN[drawing])
-    return [Form(each.sop_class_uid, syntax) for each in OUTPUTS.values() if each.has_drawing]
-
-
-def _why(encoding: str, left_out: Sequence[str], drawing: str) -> str:
-    said = []
-    if encoding and not any(map(_has_encoding, left_out)):
-        can = "does not take label maps" if encoding == BINARY else "takes label maps"
-        said.append(f"{IT}{can}: its segmentation is {encoding.partition(' ')[0]}")
-    if drawing:
-        said.append(f"{IT if not said else ''}gets pictures of slices in {drawing}")
-    if left_out:
-        said.append(f"{IT}does not take {', '.join(left_out)}, left out for it")
+def _why(segmentation: str, decision: Decision) -> str:
+    said = [segmentation] if segmentation else []
+    if decision.drawing:
+        said.append(f"{IT if not said else ''}gets pictures of slices in {decision.drawing}")
+    if decision.left_out:
+        said.append(f"{IT}does not take {', '.join(decision.left_out)}, left out for it")
+    if decision.instead:
+        said.append(f"{IT}gets {', '.join(decision.instead)} instead of a segmentation")
     return "; ".join(said) or f"{IT}takes every output"
 
 
-def _without_answer(away: str, *, is_encoded: bool, is_drawn: bool) -> str:
+def _without_answer(away: str, is_encoded: object, drawing: str) -> str:
     ending = ", the segmentation as BINARY" if is_encoded else ""
-    ending += ", pictures of slices uncompressed" if is_drawn else ""
+    ending += ", pictures of slices uncompressed" if drawing else ""
     return f"{IT}could not be asked what it takes ({away}): every output is sent{ending}"

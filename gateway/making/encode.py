@@ -10,7 +10,7 @@ An object's UID follows from all that goes into it, so the same work done twice 
 same UID; the files are on disk before the ledger says so.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -22,8 +22,7 @@ from converter.errors import LabelsDoNotFit
 from converter.foreign_image import require_grid_of
 from converter.geometry import labels_on_frames
 from converter.grid import require_own_grid
-from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
-from converter.series import Volume
+from converter.results.settings import Algorithm, Terms, WrittenObject
 from converter.source_header import copied_header_digest
 from gateway.adapters.holdings import Holdings
 from gateway.config import Config
@@ -32,7 +31,7 @@ from gateway.files.results import FilesGone, JobResults, ResultUnusable
 from gateway.files.workplace import Workplace
 from gateway.ledger.comparisons import write_measured
 from gateway.ledger.lost import make_again
-from gateway.ledger.records import JobRow, MeasuredRow, utc_time
+from gateway.ledger.records import JobRow, MeasuredRow, ResultObjectRow, utc_time
 from gateway.ledger.results import (
     Result,
     ResultObject,
@@ -145,7 +144,13 @@ class Encode:
         measured = self._measured(job, making)
         if measured is not None:
             making = replace(making, comparison=self._comparing.compared(job, measured, making))
-        outputs = in_order(job.outputs if making.labels.any() else _say_nothing_found(job))
+        outputs = in_order(
+            [*job.outputs, *allotment.instead] if making.labels.any() else _say_nothing_found(job)
+        )
+        if allotment.instead:
+            making = replace(
+                making, **self._names(making, revisions_delivered(self._ledger, job)[0], outputs)
+            )
         makers = {each: load_maker(each, self._config) for each in outputs if allotment.is_wanted(each)}
         making = replace(making, encodings=allotment.encodings, drawings=allotment.drawings)
         objects: list[ResultObject] = []
@@ -165,21 +170,22 @@ class Encode:
         """Make them: the present ones again where nothing changed that they follow from, else a revision."""
         earlier, delivered = revisions_delivered(self._ledger, making.job)
         if earlier < delivered:  # the present result has arrived somewhere
-            present = {each.sop_instance_uid for each in current_objects(self._ledger, making.job.job_key)}
+            present = current_objects(self._ledger, making.job.job_key)
             if made := _made(making, makers, present):
                 return made
-            making = replace(making, **self._names(making.job, making.volume, making.flags, delivered))
+            making = replace(making, **self._names(making, delivered, [*makers]))
         return _made(making, makers)
 
-    def _names(
-        self, job: JobRow, volume: Volume, flags: Sequence[QualityFlag], revision: int
-    ) -> dict[str, Any]:
+    def _names(self, making: Making, revision: int, outputs: Sequence[str]) -> dict[str, Any]:
         """What series are called, with so many results of the volume and task before this one."""
-        seg = self._config.seg
+        seg, job = self._config.seg, making.job
         further = [EVEN_GRID] if seg.even_grid else []
+        alone = [each for each in outputs if each not in job.outputs]
         return {
-            "series_numbers": series_numbers(self._ledger, seg.series_number, job, revision, further),
-            "series_description": series_description(seg, job, volume, revision, is_marked=bool(flags)),
+            "series_numbers": series_numbers(self._ledger, seg.series_number, job, revision, further, alone),
+            "series_description": series_description(
+                seg, job, making.volume, revision, is_marked=bool(making.flags)
+            ),
         }
 
     def _measured(self, job: JobRow, making: Making) -> MeasuredRow | None:
@@ -213,7 +219,7 @@ class Encode:
         if not labels.any() and not _say_nothing_found(job):
             return None
         terms = _terms_of(job, manifest)
-        return Making(
+        making = Making(
             job=job,
             volume=volume,
             labels=labels,
@@ -230,22 +236,28 @@ class Encode:
             issuer_of_patient_id=self._config.site.issuer_of_patient_id,
             tracking_key=self._tracking_key,
             path_of=partial(self._workplace.result_path, job),
-            **self._names(job, volume, doubts.shown, revisions_delivered(self._ledger, job)[0]),
+            series_numbers={},
+            series_description="",
         )
+        return replace(making, **self._names(making, revisions_delivered(self._ledger, job)[0], job.outputs))
 
 
 def _made(
-    making: Making, makers: Mapping[str, Maker], among: Collection[str] | None = None
+    making: Making, makers: Mapping[str, Maker], present: Sequence[ResultObjectRow] = ()
 ) -> dict[str, Sequence[WrittenObject]]:
-    """Make every output; nothing, and nothing is left, where an object has none of these UIDs."""
+    """Make every output; nothing, and nothing is left, where one is not what it was.
+
+    It is what it was where one of its objects is among the present ones: others are further forms of it.
+    """
     made: dict[str, Sequence[WrittenObject]] = {}
     making = replace(making, written=made)
     for output, maker in makers.items():
         made[output] = maker.make(making)
-        others = [each for each in made[output] if among is not None and each.sop_instance_uid not in among]
-        for other in others:
-            other.path.unlink()
-        if others:
+        before = {each.sop_instance_uid for each in present if each.output == output}
+        if before and before.isdisjoint(each.sop_instance_uid for each in made[output]):
+            known = {each.sop_instance_uid for each in present}
+            for other in (one for ones in made.values() for one in ones if one.sop_instance_uid not in known):
+                other.path.unlink()
             return {}
     return made
 

@@ -22,7 +22,12 @@ REVISION = re.compile(r" rev \d+$")
 
 
 def series_numbers(
-    ledger: Ledger, base: int, job: JobRow, revision: int, further: Sequence[str] = ()
+    ledger: Ledger,
+    base: int,
+    job: JobRow,
+    revision: int,
+    further: Sequence[str] = (),
+    alone: Sequence[str] = (),
 ) -> Mapping[str, int]:
     """The series number of each output, and of each of the `further` series that jobs have.
 
@@ -35,9 +40,11 @@ def series_numbers(
     ----------
     revision
         How many results of this volume and task stand before it.
+    alone
+        Series that this job has alone, beyond its outputs: numbered behind those of all jobs.
     """
     sources = {row.series_uid: row.series_number or 0 for row in current_instances(ledger, job.study_uid)}
-    taken = set(sources.values())
+    taken, own = set(sources.values()), dict[str, int]()
     for other in jobs_of(ledger, job.study_uid):
         numbers = {}
         for output in (*other.outputs, *further):
@@ -46,8 +53,16 @@ def series_numbers(
         if other.job_key == job.job_key:
             above = REVISION_STEP * revision
             others = taken - set(numbers.values())
-            return {each: free_series_number(number + above, 0, others) for each, number in numbers.items()}
-    raise CannotGoOn("the job is gone from the ledger")
+            own = {each: free_series_number(number + above, 0, others) for each, number in numbers.items()}
+            if not alone:
+                return own
+    if not own:
+        raise CannotGoOn("the job is gone from the ledger")
+    for output in alone:
+        number = free_series_number(base, sources.get(job.series_uid), taken)
+        taken.add(number)
+        own[output] = free_series_number(number + REVISION_STEP * revision, 0, taken - {number})
+    return own
 
 
 def series_description(seg: Seg, job: JobRow, volume: Volume, revision: int, *, is_marked: bool) -> str:

@@ -4,7 +4,6 @@ Orthanc and dcmqrscp both say that they are dcmtk; Orthanc is a provider of stor
 which dcmqrscp is not, so who offered that knows which of them answered.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -117,18 +116,14 @@ def class_name(sop_class_uid: str) -> str:
     return f"{name} ({sop_class_uid})" if name != sop_class_uid else sop_class_uid
 
 
-def refusal(who: object, by: Implementation, sop_class_uid: str, syntaxes: Iterable[str]) -> str:
-    """A sentence: what a peer does not take, and how it is made to.
+def form_name(sop_class_uid: str, transfer_syntax_uid: str) -> str:
+    """A SOP class, where that is named in a transfer syntax, each by name and UID."""
+    if not transfer_syntax_uid:
+        return class_name(sop_class_uid)
+    syntax = f"{UID(transfer_syntax_uid).name} ({transfer_syntax_uid})"
+    return f"{class_name(sop_class_uid)} in {syntax}"
 
-    Parameters
-    ----------
-    who
-        How the peer is called.
-    syntaxes
-        The transfer syntaxes in which it refuses the SOP class; none: it refuses that in each.
-    """
-    names = ", ".join(f"{UID(each).name} ({each})" for each in syntaxes)
-    what = f"{class_name(sop_class_uid)} in {names}" if names else class_name(sop_class_uid)
-    product = by.product
-    name = f", {product.name}," if product.name else ""
-    return f"{who}{name} does not take {what}; {product.allow_syntax if names else product.allow_class}"
+
+def way_to_allow(by: Implementation, transfer_syntax_uid: str) -> str:
+    """What makes a peer take a SOP class; with a transfer syntax, in that."""
+    return by.product.allow_syntax if transfer_syntax_uid else by.product.allow_class

@@ -11,8 +11,8 @@ from gateway.adapters.errors import Permanent
 from gateway.adapters.holdings import Holdings
 from gateway.config.outputs import Form
 from gateway.delivery.statuses import Answer, meaning, understand
-from gateway.delivery.taken import Taken
 from gateway.delivery.whose import Whose
+from gateway.forms import Taken
 
 KNOWN_TO_FEW: Final = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
 """SOP classes that are not taken for granted where nobody can be asked."""

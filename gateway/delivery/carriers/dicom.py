@@ -15,8 +15,8 @@ from gateway.config.outputs import Form
 from gateway.delivery.holdings import Looking
 from gateway.delivery.sending import NotSendable, NotTaken, send_files, taken_forms
 from gateway.delivery.statuses import meaning
-from gateway.delivery.taken import Taken, and_uncompressed
 from gateway.delivery.whose import LIMIT_S, MOST_ANSWERS, Whose, by_find
+from gateway.forms import Taken, and_uncompressed
 
 from .carrier import NotAskable, Outcome, Receipt, receipt_of
 
@@ -104,7 +104,7 @@ class DicomCarrier:
             taken = self.takes(and_uncompressed([refused.form]))
         except Away:
             return f"{refused}; then retry"
-        return f"{taken.refusal(self._peer, refused.form)}; then retry"
+        return f"{taken.refusal(refused.form).by(self._peer)}; then retry"
 
     def _receipt(self, path: Path, status: int | None) -> Receipt:
         if status is None:

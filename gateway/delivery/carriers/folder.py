@@ -20,7 +20,7 @@ from gateway.adapters.durable import in_one_step, make_folder, sync_folder
 from gateway.adapters.errors import Away, Unanswered
 from gateway.config import Destination
 from gateway.config.outputs import Form
-from gateway.delivery.taken import Taken
+from gateway.forms import Taken
 
 from .carrier import KNOWN_TO_FEW, Outcome, Receipt
 

@@ -15,8 +15,8 @@ from gateway.adapters.errors import Away, Retriable, Unanswered
 from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
-from gateway.delivery.taken import Taken
 from gateway.delivery.whose import KEYWORDS, MOST_ANSWERS, Whose, by_search
+from gateway.forms import Taken
 
 from .carrier import KNOWN_TO_FEW, NotAskable, Outcome, Receipt, receipt_of
 

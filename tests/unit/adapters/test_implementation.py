@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from gateway.adapters.dicom.implementation import Implementation, class_name, refusal
+from gateway.adapters.dicom.implementation import Implementation, class_name
+from gateway.config.outputs import Form
+from gateway.forms import Taken
 
 DCMTK, LABEL_MAP, RLE = "1.2.276.0.7230010.3.0.3.6.7", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.1.2.5"
 
@@ -28,7 +30,9 @@ DCMTK, LABEL_MAP, RLE = "1.2.276.0.7230010.3.0.3.6.7", "1.2.840.10008.5.1.4.1.1.
 def test_refusal_names_class_uid_and_syntax_and_the_way_out_of_that_peer(
     by: Implementation, syntaxes: list[str], said: str
 ) -> None:
-    sentence = refusal("PACS", by, LABEL_MAP, syntaxes)
+    syntax = "".join(syntaxes)
+    taken = Taken(frozenset([Form(LABEL_MAP, "1.2.3")] if syntax else []), by)
+    sentence = taken.refusal(Form(LABEL_MAP, syntax)).by("PACS")
     assert f"Label Map Segmentation Storage ({LABEL_MAP})" in sentence
     assert re.search(said, sentence)
 

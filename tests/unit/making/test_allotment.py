@@ -8,14 +8,19 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE, SOP_CLASSES, SegmentationType
+from gateway.adapters.dicom.implementation import Implementation
 from gateway.adapters.errors import Away, CalledOff
 from gateway.config import Config, Overlay
 from gateway.config.outputs import OUTPUTS, Form
+from gateway.forms import Taken
+from gateway.ledger.destinations import KnownDestination, KnownForm, learn
+from gateway.ledger.records import utc_now
 from gateway.ledger.states import JobEvent, JobState
 
 BINARY = str(SOP_CLASSES[SegmentationType.BINARY])
 LABELMAP = str(LABEL_MAP_SEGMENTATION_STORAGE)
 SR = OUTPUTS["sr"].sop_class_uid
+RLE, PLAIN = str(RLELossless), str(ExplicitVRLittleEndian)
 PICTURE = OUTPUTS["overlay"].sop_class_uid
 RTSTRUCT = OUTPUTS["rtstruct"].sop_class_uid
 
@@ -26,16 +31,17 @@ class Asked:
     def __init__(self, *sop_classes: str, away: type[Away] | None = None, syntaxes: str = "") -> None:
         self.sop_classes, self.away, self.syntaxes, self.times = sop_classes, away, syntaxes, 0
 
-    def __call__(self, forms: Collection[Form]) -> frozenset[Form]:
+    def __call__(self, forms: Collection[Form]) -> Taken:
         self.times += 1
         if self.away is not None:
             raise self.away("PACS@127.0.0.1:1 cannot be reached")
-        return frozenset(
+        taken = (
             form
             for form in forms
             if form.sop_class_uid in self.sop_classes
             and (not self.syntaxes or form.transfer_syntax_uid == self.syntaxes)
         )
+        return Taken(frozenset(taken), Implementation("1.2.3"))
 
 
 def auto(*names: str, outputs: Any = (), seg: Any = None) -> Config:
@@ -133,13 +139,79 @@ def test_job_that_a_person_retries_asks_anew_and_forgets_what_was_said(
     assert site.job().warnings == ()
 
 
+def learnt(site: Any, name: str, *forms: tuple[str, str, bool]) -> None:
+    """The gateway knows, of a day or an earlier process, whether a destination takes these."""
+    said = tuple(KnownForm(*form, "", "", utc_now()) for form in forms)
+    with site.ledger.transaction() as transaction:
+        learn(transaction, name, KnownDestination("", "", "", utc_now(), said))
+
+
 def test_destination_that_was_asked_before_gets_the_same_while_it_is_away(segmented: Any) -> None:
-    pacs = Asked(BINARY, LABELMAP)
-    site = segmented("seg", config=auto("pacs"), takes={"pacs": pacs})
+    site = segmented("seg", config=auto("pacs"), takes={"pacs": Asked(away=Away)})
+    learnt(site, "pacs", (LABELMAP, RLE, True), (LABELMAP, PLAIN, True), (BINARY, PLAIN, True))
     site.encode(site.job())
-    pacs.away = Away
-    again(site, JobEvent.RETRIED)
     assert site.objects()["seg"].SOPClassUID == LABELMAP
+
+
+def labelmap(*names: str, outputs: Any = ()) -> Config:
+    return auto(*names, outputs=outputs, seg={"type": "labelmap"})
+
+
+@pytest.mark.parametrize("away", [None, Away], ids=["asked", "remembered"])
+def test_destination_that_refuses_what_is_configured_gets_the_next_form_and_that_is_said(
+    segmented: Any, away: type[Away] | None
+) -> None:
+    takes = {"old": Asked(BINARY, SR, away=away), "new": Asked(LABELMAP, SR)}
+    site = segmented("seg", "sr", config=labelmap(*takes), takes=takes)
+    learnt(site, "old", (LABELMAP, RLE, False), (LABELMAP, PLAIN, False), (BINARY, PLAIN, True))
+    site.encode(site.job())
+    assert sent(site) == {
+        ("old", "seg", BINARY),
+        ("new", "seg", LABELMAP),
+        ("old", "sr", SR),
+        ("new", "sr", SR),
+    }
+    assert site.job().warnings == (
+        f"old: it does not take Label Map Segmentation Storage ({LABELMAP}): its segmentation is BINARY",
+    )
+    assert (takes["old"].times, takes["new"].times) == (1, 0)
+
+
+def test_label_map_that_is_refused_in_rle_only_is_made_uncompressed(segmented: Any) -> None:
+    pacs = Asked(LABELMAP, syntaxes=PLAIN)
+    site = segmented("seg", config=labelmap("pacs"), takes={"pacs": pacs})
+    learnt(site, "pacs", (LABELMAP, RLE, False))
+    site.encode(site.job())
+    assert site.objects()["seg"].file_meta.TransferSyntaxUID == PLAIN
+    (said,) = site.job().warnings
+    assert said.endswith(f"in RLE Lossless ({RLE}): its segmentation is uncompressed")
+
+
+def test_destination_that_refused_and_takes_it_now_gets_what_is_configured(segmented: Any) -> None:
+    site = segmented("seg", config=labelmap("pacs"), takes={"pacs": Asked(LABELMAP)})
+    learnt(site, "pacs", (LABELMAP, RLE, False))
+    site.encode(site.job())
+    assert sent(site) == {("pacs", "seg", LABELMAP)}
+    assert site.job().warnings == ()
+
+
+def test_destination_that_takes_no_segmentation_gets_pictures_in_its_place_where_it_is_left_to_it(
+    segmented: Any,
+) -> None:
+    takes = {"viewer": Asked(PICTURE), "pacs": Asked(BINARY, PICTURE)}
+    config = auto(*takes, outputs="auto", seg={"type": "binary"})
+    site = segmented("seg", config=config, takes=takes)
+    site.encode(site.job())
+    assert sent(site) == {
+        ("viewer", "overlay", PICTURE),
+        ("viewer", "summary", PICTURE),
+        ("pacs", "seg", BINARY),
+    }
+    assert site.job().warnings == (
+        "viewer: it does not take seg, left out for it; it gets overlay, summary instead of a segmentation",
+    )
+    numbers = {int(made.SeriesNumber) for made in site.objects().values()}
+    assert len(numbers) == 3
 
 
 def test_gateway_that_stops_while_it_asks_decides_nothing(segmented: Any) -> None:
