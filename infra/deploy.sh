@@ -6,7 +6,8 @@
 #
 # whole makes everything, as the stack iris-oculus-backend; plug-in stands beside a stack of that name which this
 # template did not make, as iris-gateway. A stack that another template made is never deployed over. Parameters that
-# are not named keep their values. With --dry-run AWS is looked at, and the commands are printed.
+# are not named keep their values; a new stack gets the machine types and zones that its region has (offered.sh). With
+# --dry-run AWS is looked at, and the commands are printed.
 #
 # Needs the AWS CLI, the SAM CLI, make, and Python with pip.
 set -euo pipefail
@@ -42,6 +43,11 @@ while (($#)); do
     shift
 done
 [[ -z $region ]] || export AWS_REGION=$region AWS_DEFAULT_REGION=$region
+# Names that some resource could not have are known only when it is made, after most others.
+[[ $stack =~ ^[a-z][a-z0-9-]{0,28}$ ]] || fail "a stack cannot be named $stack: small letters, digits and hyphens, 29 \
+at most, and a letter first, since bucket, repository and sign-in page take no others"
+[[ $stack != *@(aws|amazon|cognito)* ]] || fail "a stack cannot be named $stack: the sign-in page's address may not \
+have aws, amazon or cognito in it"
 command -v aws >/dev/null || fail "the AWS CLI is not installed (https://aws.amazon.com/cli)"
 [[ -n $dry ]] || command -v sam >/dev/null || fail 'the SAM CLI is not installed (pip install aws-sam-cli)'
 
@@ -59,7 +65,27 @@ is_set() { # PARAMETER: whether it was named
     [[ " ${parameters[*]} " == *" $1="* ]]
 }
 
-deployed=$(about "$stack" "Parameters[?ParameterKey=='Mode'].ParameterValue | [0]")
+remove="aws cloudformation delete-stack --stack-name $stack && \
+aws cloudformation wait stack-delete-complete --stack-name $stack"
+why="aws cloudformation describe-stack-events --stack-name $stack says why"
+stands=$(about "$stack" "[StackStatus, Parameters[?ParameterKey=='Mode'].ParameterValue | [0]]")
+read -r status deployed <<<"$stands" || true
+case $status in
+ROLLBACK_COMPLETE | ROLLBACK_FAILED | CREATE_FAILED | DELETE_FAILED)
+    fail "the stack $stack was not made, or not wholly removed ($status), and cannot be updated. $why; remove what is \
+left of it, then again: $remove"
+    ;;
+REVIEW_IN_PROGRESS)
+    fail "the stack $stack was prepared once and never made ($status); there is nothing in it. Remove it, then again: \
+$remove"
+    ;;
+UPDATE_ROLLBACK_FAILED)
+    fail "an update of the stack $stack failed, and could not be taken back ($status). $why; settle that, then: \
+aws cloudformation continue-update-rollback --stack-name $stack"
+    ;;
+*_IN_PROGRESS) fail "the stack $stack is at $status; wait until that is over, then again" ;;
+esac
+
 case $deployed in
 "$mode") ;;
 '')
@@ -67,6 +93,14 @@ case $deployed in
         groups=$(aws logs describe-log-groups --log-group-name-prefix /aws/batch/job --output text \
             --query "length(logGroups[?logGroupName=='/aws/batch/job'])")
         ((groups == 0)) || is_set LogGroup || parameters+=(LogGroup=keep)
+        # Buckets of all regions share their names: the first stack of an account has the present one's.
+        bucket=iris-oculus-data-$(aws sts get-caller-identity --output text --query Account)
+        if ! is_set BucketName && aws s3api head-bucket --bucket "$bucket" >/dev/null 2>&1; then
+            here=$(aws ec2 describe-availability-zones --output text --query 'AvailabilityZones[0].RegionName')
+            parameters+=("BucketName=$bucket-$here")
+            echo "deploy: there is a bucket $bucket already, of another region or of a stack that was removed; this \
+one is named $bucket-$here" >&2
+        fi
         aws iam get-role --role-name AWSServiceRoleForEC2Spot --query Role.Arn --output text >/dev/null 2>&1 \
             || echo "deploy: no role for Spot machines is to be seen in this account; without it none starts: \
 aws iam create-service-linked-role --aws-service-name spot.amazonaws.com" >&2
@@ -128,6 +162,13 @@ create-group --user-pool-id $pool --group-name NAME), then again" ;;
     fi
 fi
 
+if [[ -z $deployed ]]; then
+    offered=$(infra/offered.sh "$mode" "${parameters[@]}") # apart: a failure in <() would not be seen
+    while IFS= read -r parameter; do
+        [[ -z $parameter ]] || parameters+=("$parameter")
+    done <<<"$offered"
+fi
+
 run() { # does it, or says it
     if [[ -n $dry ]]; then
         printf '+'
@@ -138,8 +179,19 @@ run() { # does it, or says it
     fi
 }
 
+deploy() { # PARAMETER=VALUE ...
+    run sam deploy --template-file .aws-sam/build/template.yaml --stack-name "$stack" --resolve-s3 \
+        --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset \
+        --tags Application=iris-oculus --parameter-overrides "$@"
+}
+
 run sam build --template-file infra/template.yaml --build-dir .aws-sam/build
-run sam deploy --template-file .aws-sam/build/template.yaml --stack-name "$stack" --resolve-s3 \
-    --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset \
-    --tags Application=iris-oculus --parameter-overrides "${parameters[@]}"
+if [[ -z $deployed ]] && ! is_set Protected; then
+    # Two steps: what is protected against deletion could not be removed when the creation fails, and is in the way then.
+    deploy "${parameters[@]}" Protected=no
+    deploy "${parameters[@]}" Protected=yes
+else
+    deploy "${parameters[@]}"
+fi
+run aws cloudformation set-stack-policy --stack-name "$stack" --stack-policy-body file://infra/stack-policy.json
 [[ -n $dry ]] || echo "next: infra/build-and-push.sh --stack $stack, then iris config from-stack $stack --out iris.toml"

@@ -4,6 +4,7 @@ It knows what the scripts in infra/ use of it: operations with texts, lists and 
 `--query`, `--output text`, and `wait`.
 """
 
+import re
 import sys
 from typing import Any
 
@@ -15,7 +16,7 @@ from botocore.exceptions import ClientError
 
 def main(words: list[str]) -> int:
     service, operation, *rest = words
-    client = boto3.client(service)  # type: ignore[call-overload]  # any of them
+    client = boto3.client({"s3api": "s3"}.get(service, service))  # type: ignore[call-overload]  # any of them
     if operation == "wait":
         operation, *rest = rest
         [(_, [stack])] = _options(rest).items()
@@ -54,9 +55,11 @@ def _typed(options: dict[str, list[str]], members: Any) -> dict[str, Any]:
 def _value(values: list[str], shape: Any) -> Any:
     match shape.type_name:
         case "list":
+            if shape.member.type_name == "string" and len(values) == 1:  # `Values=a,b` within a structure
+                values = values[0].split(",")
             return [_value([each], shape.member) for each in values]
         case "structure":
-            pairs = dict(pair.split("=", 1) for pair in values[0].split(","))
+            pairs = dict(re.findall(r"(\w+)=((?:[^,=]|,(?!\w+=))*)", values[0]))
             return {name: _value([value], shape.members[name]) for name, value in pairs.items()}
         case "boolean":
             return not values or values[0] == "true"

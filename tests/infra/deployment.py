@@ -4,6 +4,7 @@ moto leaves out some of it without a word. `IGNORED_TYPES` and `IGNORED_PROPERTI
 nothing else missing, and `add_what_was_left_out` makes up for it with CloudFormation's own calls.
 """
 
+import ipaddress
 import json
 import urllib.request
 import zipfile
@@ -59,6 +60,7 @@ STAND_INS: Final = {
     "UserPool.Arn": f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{POOL}",
     "UserPoolClient": "1example23456789",
     "UserPoolDomain": f"iris-{ACCOUNT}",
+    "WayOut.CidrBlock": "0.0.0.0/0",
 }
 """What is put where the template refers to something that moto does not make."""
 IGNORED_PROPERTIES: Final = frozenset(
@@ -115,8 +117,10 @@ def transformed() -> dict[str, Any]:
     return template
 
 
-def _as_moto_takes_it(template: dict[str, Any]) -> dict[str, Any]:
-    """The same without what moto stumbles over: it has no service-linked role, and misreads a key's tags."""
+def _as_moto_takes_it(template: dict[str, Any], deployed: "Deployed") -> dict[str, Any]:
+    """The same without what moto stumbles over: it has no service-linked role, misreads a key's tags,
+    does not divide networks, and takes `AWS::NoValue` for a part of a list.
+    """
     template["Resources"] = {
         name: of for name, of in template["Resources"].items() if of["Type"] not in IGNORED_TYPES
     }
@@ -124,8 +128,12 @@ def _as_moto_takes_it(template: dict[str, Any]) -> dict[str, Any]:
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Batch::ComputeEnvironment":
             resource["Properties"].setdefault("ServiceRole", {"Fn::GetAtt": ["MachineRole", "Arn"]})
+            there = resource["Properties"]["ComputeResources"]
+            there["Subnets"] = [each for each in there["Subnets"] if deployed.is_there(each)]
         if resource["Type"] == "AWS::KMS::Key":
             del resource["Properties"]["Tags"]
+        if resource["Type"] == "AWS::EC2::Subnet":
+            resource["Properties"]["CidrBlock"] = deployed.resolved(resource["Properties"]["CidrBlock"])
     return template
 
 
@@ -183,9 +191,10 @@ class Aws:
 
     def deploy(self, stack: str, **parameters: str) -> "Deployed":
         """Deploy the template."""
-        template = _as_moto_takes_it(transformed())
+        template = transformed()
         wanted = {name: str(of["Default"]) for name, of in template["Parameters"].items()} | parameters
         deployed = Deployed(self, stack, wanted)
+        template = _as_moto_takes_it(template, deployed)
         template["Outputs"] = {  # moto takes exports for exported although their condition does not hold
             name: output
             for name, output in template["Outputs"].items()
@@ -271,10 +280,15 @@ class Deployed:
                 return any(map(self._is_true, values))
         raise AssertionError(operator)
 
+    def is_there(self, part: Any) -> bool:
+        """Whether a part of a list is there: it may be left out by a condition."""
+        return "Fn::If" not in part or self.holds(part["Fn::If"][0])
+
     def resolved(self, value: Any) -> Any:
         """A value of the template with its functions carried out, as far as these tests need."""
         if isinstance(value, list):
-            return [self.resolved(each) for each in value]
+            found = [self.resolved(each) for each in value]
+            return [each for each in found if each is not None]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
@@ -288,13 +302,23 @@ class Deployed:
                     return self._attribute(*argument)
                 case "Fn::Sub":
                     return self._substituted(argument)
+                case "Fn::Select":
+                    return self.resolved(argument[1])[int(argument[0])]
+                case "Fn::Join":
+                    return argument[0].join(self.resolved(argument[1]))
+                case "Fn::GetAZs":
+                    return [f"{REGION}{letter}" for letter in "abcdef"]
+                case "Fn::Cidr":
+                    network, count, host_bits = self.resolved(argument)
+                    parts = ipaddress.ip_network(network).subnets(new_prefix=32 - host_bits)
+                    return [str(part) for part, _ in zip(parts, range(count), strict=False)]
                 case "Fn::Split":
                     return self.resolved(argument[1]).split(argument[0])
                 case "Fn::ImportValue":
                     exports = self.aws.client("cloudformation").list_exports()["Exports"]
                     return {each["Name"]: each["Value"] for each in exports}[argument]
-        found = {name: self.resolved(each) for name, each in value.items()}
-        return {name: each for name, each in found.items() if each is not None}
+        parts = {name: self.resolved(each) for name, each in value.items()}
+        return {name: each for name, each in parts.items() if each is not None}
 
     def _ref(self, name: str) -> Any:
         if name in self.parameters:

@@ -204,6 +204,8 @@ def _ask(request: urllib.request.Request | str) -> Response:
 
 def _what_can_be_made() -> dict[str, Any]:
     template = transformed()
+    of_the_route = json.dumps({"Fn::GetAtt": ["WayOut", "CidrBlock"]})  # ministack's routes have none
+    template = json.loads(json.dumps(template).replace(of_the_route, '"0.0.0.0/0"'))
     lacking = {name for name, of in template["Resources"].items() if str(of["Type"]).startswith(LACKING)}
     for part in ("Resources", "Outputs"):
         template[part] = {

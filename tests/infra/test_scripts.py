@@ -33,7 +33,7 @@ def script(aws_environment: dict[str, str], tmp_path: Path) -> Script:
         f'#!/bin/sh\nexec "{quick_python(JOB)}" -m tests.infra.aws_command "$@"\n', encoding="utf-8"
     )
     ours.chmod(0o755)
-    for name in ("bash", "sed", "git", "dirname", "env"):
+    for name in ("bash", "sed", "git", "dirname", "env", "sort"):
         found = next(path for path in (Path("/bin") / name, Path("/usr/bin") / name) if path.exists())
         (folder / name).symlink_to(found)
 
@@ -50,8 +50,15 @@ def script(aws_environment: dict[str, str], tmp_path: Path) -> Script:
     return run
 
 
+def deployments(printed: str) -> list[list[str]]:
+    """The calls of `sam deploy`, in order."""
+    return [each for each in commands(printed) if each[:2] == ["sam", "deploy"]]
+
+
 def parameters_of(deploy: list[str]) -> list[str]:
-    return deploy[deploy.index("--parameter-overrides") + 1 :]
+    """What is passed on, but for the zones and the two steps of a creation, which have tests of their own."""
+    found = deploy[deploy.index("--parameter-overrides") + 1 :]
+    return [each for each in found if not each.startswith(("Zones=", "Protected="))]
 
 
 def deploy_present(aws: Aws) -> str:
@@ -107,7 +114,7 @@ def test_deploy_plug_in_beside_the_present_stack_names_its_own_stack(
     deploy_present(empty_aws)
     said = script("deploy.sh", "plug-in", "--dry-run", "SiteName=south")
     assert (said.returncode, said.stderr) == (0, "")
-    build, deploy = commands(said.stdout)
+    build, deploy, *_ = commands(said.stdout)
     assert build[:4] == ["sam", "build", "--template-file", "infra/template.yaml"]
     assert deploy[:4] == ["sam", "deploy", "--template-file", f"{build[-1]}/template.yaml"]
     assert deploy[deploy.index("--stack-name") + 1] == "iris-gateway"
@@ -133,9 +140,9 @@ def test_deploy_plug_in_keeps_what_the_user_pool_has(
         cognito.create_group(UserPoolId=pool, GroupName=group)
     if domain:
         cognito.create_user_pool_domain(UserPoolId=pool, Domain=domain)
-    _, deploy = commands(script("deploy.sh", "plug-in", "--dry-run").stdout)
+    deploy, _ = deployments(script("deploy.sh", "plug-in", "--dry-run").stdout)
     assert parameters_of(deploy) == ["Mode=plug-in", CLASSIC, *kept]
-    _, deploy = commands(script("deploy.sh", "plug-in", "--dry-run", "SignInPages=managed").stdout)
+    deploy, _ = deployments(script("deploy.sh", "plug-in", "--dry-run", "SignInPages=managed").stdout)
     assert CLASSIC not in parameters_of(deploy)
 
 
@@ -175,10 +182,10 @@ def test_deploy_whole_keeps_a_log_group_that_is_there(
     script: Script, empty_aws: Aws, moto_server: str
 ) -> None:
     fresh(moto_server)
-    _, deploy = commands(script("deploy.sh", "whole", "--dry-run").stdout)
+    deploy, _ = deployments(script("deploy.sh", "whole", "--dry-run").stdout)
     assert parameters_of(deploy) == ["Mode=whole"]
     empty_aws.client("logs").create_log_group(logGroupName="/aws/batch/job")
-    _, deploy = commands(script("deploy.sh", "whole", "--dry-run").stdout)
+    deploy, _ = deployments(script("deploy.sh", "whole", "--dry-run").stdout)
     assert parameters_of(deploy) == ["Mode=whole", "LogGroup=keep"]
 
 
@@ -187,8 +194,8 @@ def test_deploy_quotes_a_value_with_blanks_as_sam_takes_it(
 ) -> None:
     fresh(moto_server)
     hours = "WorkingHoursBegin=cron(0 7 ? * MON-FRI *)"
-    [_, deploy] = commands(script("deploy.sh", "whole", "--dry-run", hours, "TimeZone=Etc/UTC").stdout)
-    assert deploy[-2:] == ['WorkingHoursBegin="cron(0 7 ? * MON-FRI *)"', "TimeZone=Etc/UTC"]
+    deploy, _ = deployments(script("deploy.sh", "whole", "--dry-run", hours, "TimeZone=Etc/UTC").stdout)
+    assert parameters_of(deploy)[1:] == ['WorkingHoursBegin="cron(0 7 ? * MON-FRI *)"', "TimeZone=Etc/UTC"]
 
 
 def test_deploy_says_the_command_where_the_account_never_had_spot_machines(
@@ -209,6 +216,150 @@ def test_deploy_of_a_stack_in_another_mode_is_refused(
     refused = script("deploy.sh", "plug-in", "--stack", "iris-oculus-backend", "--dry-run")
     assert refused.returncode == 1
     assert "was deployed as whole" in refused.stderr
+
+
+# -- the first deployment, in any region -------------------------------------------------------------------
+
+
+OFFERED = {  # moto has EC2's answers of each region
+    "us-east-1": ["Zones=us-east-1a,us-east-1b,us-east-1c,us-east-1d,us-east-1f,-"],
+    "eu-west-1": [
+        "SpotInstanceTypes=g4dn.xlarge,g5.xlarge,g4dn.2xlarge,g5.2xlarge",
+        "OnDemandInstanceTypes=g4dn.xlarge,g5.xlarge",
+        "Zones=eu-west-1a,eu-west-1b,eu-west-1c,-,-,-",
+    ],
+    "eu-south-2": [
+        "SpotInstanceTypes=g5.xlarge,g6.xlarge,g5.2xlarge,g6.2xlarge",
+        "OnDemandInstanceTypes=g5.xlarge,g6.xlarge",
+        "CpuInstanceTypes=m7i.2xlarge",
+        "Zones=eu-south-2a,eu-south-2b,eu-south-2c,-,-,-",
+    ],
+    "me-south-1": [
+        "SpotInstanceTypes=g4dn.xlarge,g4dn.2xlarge",
+        "OnDemandInstanceTypes=g4dn.xlarge",
+        "CpuInstanceTypes=m6i.2xlarge",
+        "Zones=me-south-1b,me-south-1c,-,-,-,-",
+    ],
+}
+
+
+@pytest.mark.parametrize("region", OFFERED)
+def test_deploy_of_a_new_stack_takes_the_types_and_zones_that_the_region_has(
+    script: Script, empty_aws: Aws, moto_server: str, region: str
+) -> None:
+    fresh(moto_server)
+    said = script("deploy.sh", "whole", "--region", region, "--dry-run")
+    assert said.returncode == 0, said.stderr
+    first, _ = deployments(said.stdout)
+    chosen = first[first.index("Mode=whole") + 1 : -1]
+    for each in chosen:  # where moto's record of a region grows, this says by how much
+        assert each in OFFERED[region]
+    assert len(chosen) == len(OFFERED[region])
+
+
+def test_deploy_where_there_are_no_gpus_is_refused_before_anything_is_made(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    refused = script("deploy.sh", "whole", "--region", "ap-southeast-4", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "ap-southeast-4 has none of the machine types g4dn.xlarge" in refused.stderr
+    assert "take another region" in refused.stderr
+
+
+def test_deploy_with_a_type_that_is_named_and_not_there_is_refused_with_its_name(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    refused = script(
+        "deploy.sh", "whole", "--region", "eu-west-1", "--dry-run", "SpotInstanceTypes=g5.xlarge,g6.xlarge"
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "eu-west-1 has no machines of the type g6.xlarge, which SpotInstanceTypes names" in refused.stderr
+
+
+def test_deploy_of_a_plug_in_looks_at_machines_without_gpus_alone(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    deploy_present(empty_aws)
+    first, _ = deployments(script("deploy.sh", "plug-in", "--dry-run").stdout)
+    assert not [each for each in first if each.startswith(("Spot", "OnDemand"))]
+    [zones] = [each for each in first if each.startswith("Zones=")]
+    assert zones.endswith("us-east-1f,-")
+    first, _ = deployments(script("deploy.sh", "plug-in", "--dry-run", "CpuFallback=no").stdout)
+    assert not [each for each in first if each.startswith("Zones=")]
+
+
+def test_deploy_of_a_new_stack_protects_what_holds_data_after_it_was_made(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    """Protected, table and user pool could not be removed when another resource fails."""
+    fresh(moto_server)
+    _, first, second, policy = commands(script("deploy.sh", "whole", "--dry-run").stdout)
+    assert (first[-1], second[-1]) == ("Protected=no", "Protected=yes")
+    assert first[:-1] == second[:-1]
+    assert policy[:3] == ["aws", "cloudformation", "set-stack-policy"]
+    assert (ROOT / policy[-1].removeprefix("file://")).is_file()
+
+
+def test_deploy_in_a_second_region_names_its_bucket_after_it(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    empty_aws.deploy("iris-oculus-backend")
+    said = script("deploy.sh", "whole", "--region", "eu-west-1", "--dry-run")
+    assert said.returncode == 0
+    assert "BucketName=iris-oculus-data-123456789012-eu-west-1" in deployments(said.stdout)[0]
+    assert "there is a bucket iris-oculus-data-123456789012 already" in said.stderr
+
+
+def test_deploy_over_a_stack_of_ours_changes_neither_types_nor_zones(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    empty_aws.deploy("iris-oculus-backend")
+    [deploy] = deployments(script("deploy.sh", "whole", "--dry-run", "MaxvCpus=32").stdout)
+    assert deploy[-2:] == ["Mode=whole", "MaxvCpus=32"]
+
+
+@pytest.mark.parametrize("stack", ["Iris", "iris_north", "9iris", "iris-aws", "i" * 30])
+def test_deploy_under_a_name_that_some_resource_could_not_have_is_refused(script: Script, stack: str) -> None:
+    refused = script("deploy.sh", "whole", "--stack", stack, "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"a stack cannot be named {stack}" in refused.stderr
+
+
+def test_deploy_over_a_stack_that_was_prepared_and_never_made_says_how_to_remove_it(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    empty_aws.client("cloudformation").create_change_set(
+        StackName="iris-soon", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody='{"Resources": {}}'
+    )
+    refused = script("deploy.sh", "whole", "--stack", "iris-soon", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "REVIEW_IN_PROGRESS" in refused.stderr
+    assert "aws cloudformation delete-stack --stack-name iris-soon" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [
+        ("ROLLBACK_COMPLETE", "aws cloudformation delete-stack --stack-name iris-oculus-backend"),
+        ("DELETE_FAILED", "describe-stack-events --stack-name iris-oculus-backend says why"),
+        ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback"),
+        ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "wait until that is over"),
+    ],
+)
+def test_deploy_over_a_stack_that_takes_no_update_says_the_way_out(
+    script: Script, tmp_path: Path, status: str, way_out: str
+) -> None:
+    (tmp_path / "bin" / "aws").write_text(f"#!/bin/sh\necho {status}\n", encoding="utf-8")
+    refused = script("deploy.sh", "whole", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"({status})" in refused.stderr or f"is at {status}" in refused.stderr
+    assert way_out in refused.stderr
 
 
 @pytest.fixture

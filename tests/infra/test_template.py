@@ -77,6 +77,12 @@ TRUST_ANCHOR = (
 )
 WORKING_HOURS = {"WorkingHoursBegin": "cron(0 7 * * ? *)", "WorkingHoursEnd": "cron(0 19 * * ? *)"}
 MEMORY_OF_G4DN_XLARGE_MIB = 16384
+TIME_LIMIT_REASONS = [
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE",
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
+]
+"""All that Batch's user guide lists for EC2 ("Automatic remediation with jobStateTimeLimitActions")."""
 AGENTS_PART = 0.1
 
 
@@ -157,13 +163,79 @@ def test_everything_that_takes_tags_is_tagged() -> None:
     assert set(untagged.values()) == UNTAGGED_TYPES
 
 
-def test_whatever_holds_data_outlives_the_stack_and_nothing_else_does() -> None:
-    kept = {
-        of["Type"]
-        for of in transformed()["Resources"].values()
-        if of.get("DeletionPolicy") == of.get("UpdateReplacePolicy") == "Retain"
+def kept_resources() -> dict[str, str]:
+    """What outlives the stack, with its type."""
+    return {
+        name: of["Type"]
+        for name, of in transformed()["Resources"].items()
+        if of.get("DeletionPolicy") or of.get("UpdateReplacePolicy")
     }
-    assert kept == HOLDS_DATA
+
+
+def test_whatever_holds_data_outlives_the_stack_but_not_a_creation_that_fails() -> None:
+    """What stayed would have its name taken when it is tried again."""
+    assert set(kept_resources().values()) == HOLDS_DATA
+    for name in kept_resources():
+        resource = transformed()["Resources"][name]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (
+            "RetainExceptOnCreate",
+            "Retain",
+        )
+
+
+def test_what_holds_data_can_be_protected_against_deletion_and_is_not_while_the_stack_is_made(
+    whole: Deployed,
+) -> None:
+    """A protected table or user pool could not be taken back with a creation that fails."""
+    in_the_making = Deployed(whole.aws, whole.stack, {**whole.parameters, "Protected": "no"})
+    for deployed, is_protected in ((whole, True), (in_the_making, False)):
+        [(_, table)] = deployed.of_type("AWS::DynamoDB::Table")
+        [(_, pool)] = deployed.of_type("AWS::Cognito::UserPool")
+        assert table["DeletionProtectionEnabled"] is is_protected
+        assert (pool["DeletionProtection"] == "ACTIVE") is is_protected
+
+
+def test_stack_policy_lets_nothing_that_holds_data_be_replaced() -> None:
+    policy = json.loads((TEMPLATE.parent / "stack-policy.json").read_text(encoding="utf-8"))
+    allowed, denied = policy["Statement"]
+    assert (allowed["Effect"], allowed["Action"], allowed["Resource"]) == ("Allow", "Update:*", "*")
+    assert (denied["Effect"], denied["Action"]) == ("Deny", "Update:Replace")
+    assert {each.removeprefix("LogicalResourceId/") for each in denied["Resource"]} == set(kept_resources())
+
+
+def test_names_that_no_region_has_for_itself_name_the_region_or_are_a_parameter(whole: Deployed) -> None:
+    """Buckets, budgets and dashboards of all regions share their names; roles have names of AWS's making."""
+    resources = transformed()["Resources"].values()
+    assert {
+        of["Type"] for of in resources if "RoleName" in of["Properties"] or "UserName" in of["Properties"]
+    } == set()
+    watched = Deployed(
+        whole.aws, whole.stack, {**whole.parameters, "AlarmEmail": "a@b", "MonthlyBudgetUsd": "1"}
+    )
+    [(_, dashboard)] = whole.of_type("AWS::CloudWatch::Dashboard")
+    [(_, budget)] = watched.of_type("AWS::Budgets::Budget")
+    assert REGION in dashboard["DashboardName"]
+    assert REGION in budget["Budget"]["BudgetName"]
+    elsewhere = Deployed(whole.aws, whole.stack, {**whole.parameters, "BucketName": "iris-elsewhere"})
+    [(_, bucket)] = elsewhere.of_type("AWS::S3::Bucket")
+    assert bucket["BucketName"] == "iris-elsewhere"
+
+
+def test_machines_end_before_the_network_that_their_addresses_are_mapped_in(whole: Deployed) -> None:
+    """CloudFormation deletes what refers first; the environments refer to the launch template."""
+
+    def refers(name: str, to: str) -> bool:
+        return f'["{to}", ' in json.dumps(transformed()["Resources"][name]) or f'"Ref": "{to}"' in json.dumps(
+            transformed()["Resources"][name]
+        )
+
+    for environment in ("SpotMachines", "OnDemandMachines", "CpuMachines"):
+        assert refers(environment, "MachineTemplate")
+    assert refers("MachineTemplate", "WayOut")
+    assert transformed()["Resources"]["WayOut"]["DependsOn"] == "GatewayOfVpc"
+    private = Deployed(whole.aws, whole.stack, {**whole.parameters, "Network": "private"})
+    [(_, template)] = private.of_type("AWS::EC2::LaunchTemplate")
+    assert {"Key": "way-out", "Value": "none"} in template["TagSpecifications"][0]["Tags"]
 
 
 def test_table_is_the_one_that_the_mirror_writes(whole: Deployed) -> None:
@@ -207,7 +279,7 @@ def test_queues_cancel_what_is_stuck_later_than_the_gateway_moves_it_on() -> Non
     for queue in resources("AWS::Batch::JobQueue").values():
         actions = queue["JobStateTimeLimitActions"]
         assert {(each["State"], each["Action"]) for each in actions} == {("RUNNABLE", "CANCEL")}
-        assert len({each["Reason"] for each in actions}) == len(actions) == 4
+        assert [each["Reason"] for each in actions] == TIME_LIMIT_REASONS
 
 
 def test_machines_take_no_calls_and_tell_jobs_of_an_interruption(whole: Deployed) -> None:
@@ -313,3 +385,20 @@ def test_other_choices_deploy_whole_too(empty_aws: Aws, moto_server: str, parame
     assert ("ecs-agent" in services) is is_private
     assert ("CpuJobQueue" in found.outputs) is ("CpuFallback" not in parameters)
     assert ("GatewayUser" in found.outputs) is ("TrustAnchorArn" not in parameters)
+
+
+def test_network_has_a_part_of_a_thousand_addresses_in_each_zone_that_is_named(
+    empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    zones = ["us-east-1a", "us-east-1c", "us-east-1d", "us-east-1f"]
+    found = empty_aws.deploy("iris-oculus-backend", Zones=",".join([*zones, "-", "-"]))
+    ec2, batch = empty_aws.client("ec2"), empty_aws.client("batch")
+    environments = batch.describe_compute_environments()["computeEnvironments"]
+    assert len(environments) == 3
+    for environment in environments:
+        ids = environment["computeResources"]["subnets"]
+        subnets = ec2.describe_subnets(SubnetIds=ids)["Subnets"]
+        assert {each["AvailabilityZone"] for each in subnets} == set(zones)
+        assert {each["CidrBlock"].rpartition("/")[2] for each in subnets} == {"22"}
+    assert found.described["StackStatus"] == "CREATE_COMPLETE"
