@@ -11,13 +11,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
+import boto3
 import pytest
 
 import tests.quick_start.service_tables  # noqa: F401  (boto3 reads them once)
 from gateway.backends.aws import the_session
 from gateway.demo.loopback import free_port
 
+ROOT = Path(__file__).parents[1]
 DEADLINE_S = 60.0
 REGION = "us-east-1"
 ENVIRONMENT = {
@@ -37,10 +40,11 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     log_path = tmp_path_factory.mktemp("moto") / "log"
     with log_path.open("wb") as log, subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "tests.doubles.moto_with_disks", "-H", "127.0.0.1", "-p", str(port)],
         stdout=log,
         stderr=log,
         env=_isolated(dict(os.environ)),
+        cwd=ROOT,
     ) as server:  # fmt: skip
         try:
             _wait_for(url, server)
@@ -55,6 +59,18 @@ def fresh_moto(moto_server: str) -> str:
     request = urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")
     with urllib.request.urlopen(request, timeout=DEADLINE_S):
         return moto_server
+
+
+@pytest.fixture
+def own_disk_key(aws_environment: dict[str, str], moto_server: str) -> Iterator[None]:
+    """A KMS key of the account's own seals disks by default, for the time of the test."""
+    key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    boto3.client("ec2").modify_ebs_default_kms_key_id(KmsKeyId=key)
+    yield
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST"), timeout=DEADLINE_S
+    ):
+        pass
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def examine_aws(config: Config) -> Iterator[Check]:
     if uses_batch:
         queue, fallback = config.queue, config.queue.fallback
         yield from batch.batch(session, batch.WantedQueue("queue", queue.job_queue, queue.job_definition))
+        yield from until_refused(batch.DISKS, batch.disks(session), Verdict.WARNING)
         if queue.urgent.job_queue:
             wanted_queue = batch.WantedQueue("queue.urgent", queue.urgent.job_queue, queue.job_definition)
             yield from batch.batch(session, wanted_queue)

@@ -66,7 +66,7 @@ OF_EVERYTHING: Final = {  # these take no resource but `*`
         *("DescribeJobs", "ListJobs", "DescribeJobQueues"),
         *("DescribeComputeEnvironments", "DescribeJobDefinitions"),
     },
-    "ec2": {"DescribeSpotPriceHistory"},
+    "ec2": {"DescribeSpotPriceHistory", "DescribeInstanceTypeOfferings", "GetEbsDefaultKmsKeyId"},
     "service-quotas": {"GetServiceQuota", "GetAWSDefaultServiceQuota"},
 }
 OF_A_TABLE: Final = {

@@ -5,7 +5,7 @@ reading asks once; what AWS refuses is raised in our words.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,7 @@ _QUOTAS: Final = {
 _G_FAMILIES: Final = frozenset({"g", "gr", "vt"})
 _STANDARD_FAMILIES: Final = frozenset({"optimal", "default", *"acdhimrtz"})
 _FAMILY: Final = re.compile(r"[a-z]+")
+_AWS_OWN_DISK_KEY: Final = "alias/aws/ebs"
 _SIZE: Final = re.compile(r"\.(?:(medium)|(large)|(\d*)xlarge)$")
 
 
@@ -111,6 +112,7 @@ class BatchReader:
     def __init__(self, session: AwsSession) -> None:
         self._batch = session.batch()
         self._quotas = session.service_quotas()
+        self._ec2 = session.ec2()
 
     def queue(self, name: str) -> QueueReading | None:
         """A job queue; None: there is none of that name."""
@@ -161,6 +163,26 @@ class BatchReader:
         except (ClientError, BotoCoreError) as error:
             raise refusal(error, "servicequotas:GetServiceQuota", f"the EC2 quota {code}") from None
         return float(answer["Quota"]["Value"])
+
+    def offered(self, instance_types: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The zones of the region that have each of these machine types; types that it lacks are left out."""
+        with asking("ec2:DescribeInstanceTypeOfferings", "machine types"):
+            pages = self._ec2.get_paginator("describe_instance_type_offerings").paginate(
+                LocationType="availability-zone",
+                Filters=[{"Name": "instance-type", "Values": list(instance_types)}],
+            )
+            offers = [
+                (str(each["InstanceType"]), each["Location"])
+                for page in pages
+                for each in page["InstanceTypeOfferings"]
+            ]
+        zones = {name: sorted(zone for offered, zone in offers if offered == name) for name in instance_types}
+        return {name: tuple(found) for name, found in zones.items() if found}
+
+    def has_own_disk_key(self) -> bool:
+        """Whether a KMS key of the account's own seals disks by default, and not AWS's."""
+        with asking("ec2:GetEbsDefaultKmsKeyId", "the key of disks"):
+            return not self._ec2.get_ebs_default_kms_key_id()["KmsKeyId"].endswith(_AWS_OWN_DISK_KEY)
 
     def line(self, queue: str, created_at_ms: int) -> tuple[int, int]:
         """How many jobs of a queue that came earlier wait, too, and how many have a machine."""

@@ -22,6 +22,7 @@ from .batch_readings import (
     EnvironmentReading,
     QueueReading,
 )
+from .machines import GPU_TYPES, grant_disk_key, update_types
 
 Found = TypeVar("Found")
 
@@ -45,15 +46,14 @@ _LOOK_AT_ENVIRONMENT: Final = "aws batch describe-compute-environments --compute
 _LOOK_AT_DEFINITION: Final = (
     "aws batch describe-job-definitions --job-definition-name {definition} --status ACTIVE"
 )
-_GPU_TYPES: Final = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge")
 _UNSURE: Final = frozenset({"capacity", "undetermined", "line", "machine"})
 """Answers that what could not be looked at might have changed."""
+_UNEXPLAINED: Final = frozenset({"undetermined", "machine"})
 _SAID_BY_BATCH: Final = {
     "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": (
         "capacity",
         "AWS has no free machine of the types that compute environment {environment} asks for",
-        "aws batch update-compute-environment --compute-environment {environment}"
-        " --compute-resources instanceTypes={types}",
+        "",  # more types, where the region has more
     ),
     "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": (
         "max_vcpus",
@@ -144,6 +144,8 @@ class _Inquiry:
         definition = self._read(lambda: self.reader.definition(self.wait.definition))
         reasons = self._reasons(queue, environments, definition)
         found = next((each for each in reasons if each is not None), _NOTHING_WRONG)
+        if found.code in _UNEXPLAINED:
+            found = self._with_key_of_disks(found)
         if self.refused and found.code in _UNSURE:
             unseen = "; ".join(dict.fromkeys(self.refused))
             return replace(found, sentence=f"{found.sentence} (not everything could be looked at: {unseen})")
@@ -193,16 +195,34 @@ class _Inquiry:
             return None
         ours, sentence, fix = _SAID_BY_BATCH[said]
         first = environments[0] if environments else None
-        types = _more_types(first) if first is not None else ()
-        if first is None or (ours == "capacity" and set(types) == set(first.instance_types)):
+        if first is None:
             fix = ""
+        elif ours == "capacity":
+            fix = self._more_types(first)
         names = {
             "environment": first.name if first is not None else f"of job queue {queue}",
             "definition": _plain_name(self.wait.definition),
             "queue": queue,
-            "types": ",".join(types),
         }
         return Waiting(ours, sentence.format(**names), fix.format(**names))
+
+    def _more_types(self, environment: EnvironmentReading) -> str:
+        """The command for further types with a GPU that the region has; empty where there are none."""
+        if environment.quota_code not in (SPOT_G, ON_DEMAND_G):
+            return ""
+        more = [name for name in GPU_TYPES if name not in environment.instance_types]
+        there = self._read(lambda: self.reader.offered(more)) if more else None
+        return update_types(environment.name, (*environment.instance_types, *there)) if there else ""
+
+    def _with_key_of_disks(self, found: Waiting) -> Waiting:
+        """What nothing explains may be a key of disks that EC2 may not use: machines then end at once."""
+        if not self._read(self.reader.has_own_disk_key):
+            return found
+        sentence = (
+            f"{found.sentence}; the machines' disks are sealed with a KMS key of the account's own, and"
+            " without a grant for Auto Scaling and EC2 Spot no machine ever starts"
+        )
+        return replace(found, sentence=sentence, fix=grant_disk_key())
 
     def _line(self, queue: str, usable: Sequence[EnvironmentReading]) -> Waiting | None:
         """Others came before it, or have all the machines that there may be."""
@@ -304,12 +324,6 @@ def quota_too_small(environment: EnvironmentReading, quota: float, needed: float
         "aws service-quotas request-service-quota-increase --service-code ec2"
         f" --quota-code {environment.quota_code} --desired-value {max(environment.max_vcpus, int(needed))}",
     )
-
-
-def _more_types(environment: EnvironmentReading) -> tuple[str, ...]:
-    """Its machine types, and with those that have a GPU the others that the job runs on as well."""
-    more = _GPU_TYPES if environment.quota_code in (SPOT_G, ON_DEMAND_G) else ()
-    return tuple(dict.fromkeys((*environment.instance_types, *more)))
 
 
 def _plain_name(definition: str) -> str:

@@ -147,9 +147,10 @@ def test_everything_well_is_ok(config: Config) -> None:
     assert set(found) == {
         "aws identity", "aws clock", "bucket", "bucket access", "bucket encryption", "bucket public access",
         "queue definition", "queue image", "queue job queue", f"queue environment {SPOT}",
-        f"queue quota for {SPOT}",
+        f"queue machines of {SPOT}", f"queue quota for {SPOT}", "queue disks",
         "queue.fallback definition", "queue.fallback image", "queue.fallback job queue",
-        f"queue.fallback environment {ON_DEMAND}", f"queue.fallback quota for {ON_DEMAND}",
+        f"queue.fallback environment {ON_DEMAND}", f"queue.fallback machines of {ON_DEMAND}",
+        f"queue.fallback quota for {ON_DEMAND}",
         "news queue", "news dead letters", "news visibility",
         "mirror table", "mirror indexes", "mirror expiry", "mirror backup",
     }  # fmt: skip
@@ -350,6 +351,34 @@ def test_batch_that_is_not_as_it_should_be_is_said_with_the_way_out(
     assert finding in check.finding
     assert fix in check.fix
     assert (check.verdict is Verdict.OK) == (not finding)
+
+
+@pytest.mark.parametrize(
+    ("types", "verdict", "finding"),
+    [
+        (
+            ("g4dn.xlarge", "g99.xlarge"),
+            Verdict.WARNING,
+            "the region has no g99.xlarge; it has g4dn.xlarge in",
+        ),
+        (("g99.xlarge",), Verdict.FAILED, "the region has none of its machine types (g99.xlarge)"),
+    ],
+)
+def test_machine_types_that_the_region_lacks_are_named(
+    config: Config, batch_double: BatchDouble, types: tuple[str, ...], verdict: Verdict, finding: str
+) -> None:
+    batch_double.set_environment(instance_types=types)
+    check = look(config)[f"queue machines of {SPOT}"]
+    assert check.verdict is verdict
+    assert finding in check.finding
+
+
+def test_key_of_the_accounts_own_for_disks_is_a_warning_with_the_grants(
+    config: Config, own_disk_key: None
+) -> None:
+    check = look(config)["queue disks"]
+    assert check.verdict is Verdict.WARNING
+    assert "aws kms create-grant --key-id $(aws ec2 get-ebs" in check.fix
 
 
 @pytest.mark.parametrize(

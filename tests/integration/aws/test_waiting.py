@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.adapters.aws import waiting as waiting_module
 from gateway.adapters.aws.batch import BatchQueue, BatchSettings, LaneSettings
 from gateway.adapters.aws.batch_readings import BatchReader, EnvironmentReading, vcpus_of_type
 from gateway.adapters.aws.session import AwsSession
@@ -170,6 +171,23 @@ def test_what_batch_says_itself_is_put_into_our_words(
     assert (waiting.code, waiting.fix) == (code, fix)
     assert "iris-spot" in waiting.sentence
     assert "MISCONFIGURATION" not in waiting.sentence
+
+
+@pytest.mark.parametrize("status_reason", ["UNDETERMINED - Batch job is blocked", ""])
+def test_unexplained_wait_where_disks_have_a_key_of_the_accounts_own_names_the_grants(
+    explained: Callable[..., Waiting], own_disk_key: None, status_reason: str
+) -> None:
+    waiting = explained(status_reason=status_reason)
+    assert "without a grant for Auto Scaling and EC2 Spot no machine ever starts" in waiting.sentence
+    assert "aws kms create-grant --key-id $(aws ec2 get-ebs" in waiting.fix
+
+
+def test_lack_of_capacity_suggests_only_types_that_the_region_has(
+    explained: Callable[..., Waiting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_module, "GPU_TYPES", ("g4dn.xlarge", "g5.xlarge", "g99.xlarge"))
+    waiting = explained(status_reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - none")
+    assert waiting.fix == f"{UPDATE} --compute-resources instanceTypes=g4dn.xlarge,g5.xlarge"
 
 
 def test_quota_of_0_is_named_even_where_batch_speaks_of_capacity(explained: Callable[..., Waiting]) -> None:

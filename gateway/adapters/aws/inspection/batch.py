@@ -8,6 +8,7 @@ from typing import Final
 from botocore.exceptions import ClientError
 
 from gateway.adapters.aws.batch_readings import BatchReader, DefinitionReading, EnvironmentReading
+from gateway.adapters.aws.machines import GPU_TYPES, grant_disk_key, offers_in_words, update_types
 from gateway.adapters.aws.refusals import asking, code_of
 from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.aws.waiting import environment_trouble, queue_trouble, quota_too_small, too_small
@@ -21,6 +22,7 @@ _ECR: Final = re.compile(
 _HAS_GPU: Final = re.compile(r"(g\d|gr\d|p\d)")
 _WITH_4_GIB_A_VCPU: Final = re.compile(r"(g4dn|g5|g6)\.")
 MIB_A_VCPU: Final = 4096
+DISKS: Final = "queue disks"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ def batch(session: AwsSession, wanted: WantedQueue) -> Iterator[Check]:
     for environment in environments:
         name = f"{wanted.key} environment {environment.name}"
         yield from until_refused(name, _environment(name, environment, definitions))
+        machines = f"{wanted.key} machines of {environment.name}"
+        yield from until_refused(machines, _machines(reader, machines, environment), Verdict.WARNING)
         for definition in definitions:
             quota = f"{wanted.key} quota for {environment.name}"
             yield from until_refused(quota, _quota(reader, quota, environment, definition), Verdict.WARNING)
@@ -98,13 +102,39 @@ def _environment(
     yield _judged(name, trouble, f"is enabled and valid, {most}")
 
 
+def _machines(reader: BatchReader, name: str, environment: EnvironmentReading) -> Iterator[Check]:
+    """Whether the region has its machine types, and in how many zones."""
+    types = tuple(each for each in environment.instance_types if "." in each)  # families are Batch's to know
+    if not types:
+        return
+    offered = reader.offered(types)
+    lacking = [each for each in types if each not in offered]
+    if not offered:
+        finding = f"the region has none of its machine types ({', '.join(types)})"
+        yield Check(name, Verdict.FAILED, finding, "name types that it has, or take another region")
+    elif lacking:
+        finding = f"the region has no {', '.join(lacking)}; it has {offers_in_words(offered)}"
+        yield Check(name, Verdict.WARNING, finding, update_types(environment.name, tuple(offered)))
+    else:
+        yield Check(name, Verdict.OK, offers_in_words(offered))
+
+
+def disks(session: AwsSession) -> Iterator[Check]:
+    """With which key the machines' disks are sealed."""
+    if not BatchReader(session).has_own_disk_key():
+        yield Check(DISKS, Verdict.OK, "are sealed with AWS's own key")
+        return
+    finding = (
+        "are sealed with a KMS key of the account's own; where Auto Scaling and EC2 Spot may not use it, jobs"
+        " stay RUNNABLE for ever"
+    )
+    yield Check(DISKS, Verdict.WARNING, finding, f"once, if it was not done: {grant_disk_key()}")
+
+
 def _unfit(environment: EnvironmentReading, definition: DefinitionReading) -> Waiting | None:
     """No machine type with a GPU, or none with so much memory."""
     types = environment.instance_types
-    fix = (
-        f"aws batch update-compute-environment --compute-environment {environment.name}"
-        " --compute-resources instanceTypes=g4dn.xlarge,g5.xlarge,g6.xlarge"
-    )
+    fix = update_types(environment.name, GPU_TYPES)
     if definition.gpus and types and not any(map(_HAS_GPU.match, types)):
         sentence = f"the job asks for a GPU, and its machine types have none ({', '.join(types)})"
         return Waiting("no_gpu", sentence, fix)
