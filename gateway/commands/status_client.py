@@ -103,6 +103,29 @@ class StatusClient:
             raise StatusError("the gateway has ended meanwhile; it goes on with that at its next start")
         return answer.get("status") != 404
 
+    def job_file(self, job_key: str, name: str) -> bytes | None:
+        """One of a job's files (`labels.nii.gz`); None where it has none.
+
+        Raises
+        ------
+        StatusError
+            The gateway does not run, or does not give it.
+        """
+        answer = self._answer("GET", f"/api/v1/jobs/{job_key}/{name}")
+        if answer is None:
+            raise StatusError("the gateway is not running; start it with `iris serve`, then repeat")
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            raise StatusError(_problem(answer))
+        return answer.content
+
+    def turned_away(self) -> list[dict[str, Any]]:
+        """Who was last not let in at the DICOM port, the newest first; none with the gateway down."""
+        answer = self._ask("GET", "/api/v1/door")
+        items: list[dict[str, Any]] = [] if answer is None else answer["turned_away"]
+        return items
+
     def mirror(self) -> dict[str, Any] | None:
         """How far the mirror is; None with the gateway down."""
         return self._ask("GET", "/api/v1/mirror")
@@ -134,7 +157,19 @@ class StatusClient:
         body: dict[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> dict[str, Any] | None:
-        """The API's answer, or None when no gateway is running."""
+        """What the API answers, or None when no gateway is running."""
+        answer = self._answer(method, path, timeout_s, params=parameters, json=body)
+        if answer is None:
+            return None
+        if answer.status_code in accept:
+            content: dict[str, Any] = answer.json()
+            return content
+        raise StatusError(_problem(answer))
+
+    def _answer(
+        self, method: str, path: str, timeout_s: float = TIMEOUT_S, **content: Any
+    ) -> httpx.Response | None:
+        """The same as it came, whatever its status."""
         try:
             address = (self._data_dir / API_ADDRESS_NAME).read_text(encoding="utf-8").strip()
         except OSError:
@@ -142,23 +177,18 @@ class StatusClient:
         token = self._data_dir / TOKEN_NAME
         headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.is_file() else {}
         try:
-            answer = httpx.request(
+            return httpx.request(
                 method,
                 address + path,
-                params=parameters,
-                json=body,
                 headers=headers,
                 timeout=timeout_s,
                 trust_env=False,  # a proxy has no business between this machine and itself
+                **content,
             )
         except httpx.ReadTimeout:
             raise StatusError(f"the gateway did not answer within {timeout_s:g} s; look at its log") from None
         except httpx.HTTPError:
             return None
-        if answer.status_code in accept:
-            content: dict[str, Any] = answer.json()
-            return content
-        raise StatusError(_problem(answer))
 
     def _ledger(self) -> Ledger:
         return Ledger(self._data_dir / LEDGER_NAME, read_only=True)

@@ -1,0 +1,162 @@
+"""`iris prove` as a site's person runs it: a gateway, a real PACS with a rule of its own, one command."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.adapters.dicom.peer import NotReached, Peer, echo, parse_peer
+from gateway.demo.orthanc import Orthanc, find_orthanc
+from tests.quick_start import IRIS, quick_python
+
+EACH_IMAGE = """
+function OnStoredInstance(instanceId, tags, metadata, origin)
+   if tags['Modality'] == 'CT' and origin['RequestOrigin'] ~= 'Lua' then
+      SendToModality(instanceId, 'iris')
+   end
+end
+"""
+"""The second script of docs/pacs.md."""
+STATIONS = (
+    "Gateway", "PACS", "Sent", "Kept", "Routed", "Images unchanged", "Chosen", "Segmented", "Delivered",
+    "Results kept", "Fetched", "Results unchanged", "Voxels", "Forms", "Duplicates", "Commitment", "Removed",
+)  # fmt: skip
+
+
+def proven(world: Any, peer: Peer, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command beside a gateway."""
+    command = [quick_python(IRIS), "-m", "gateway.cli", "prove", "--to", str(peer), "--wait-s", "60"]
+    config = world.folder / "iris.toml"
+    return subprocess.run(
+        [*command, "--config", str(config), *options],
+        capture_output=True,
+        text=True,
+        cwd=world.folder,
+        env={**os.environ, "COLUMNS": "200"},
+        timeout=300,
+        check=False,
+    )
+
+
+def passed(said: str) -> list[str]:
+    """The stations that it says were passed, or are worth a remark."""
+    lines = [line.split(maxsplit=1) for line in said.splitlines() if line.startswith(("  ok ", "  note "))]
+    return [next(name for name in STATIONS if words[1].startswith(name)) for words in lines]
+
+
+@pytest.mark.long
+@pytest.mark.peer("orthanc")
+def test_prove_with_orthanc_is_green(
+    make_world: Callable[..., Any], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    program, port = find_orthanc(), free_port()
+    assert program
+    script = tmp_path / "to-iris.lua"
+    script.write_text(EACH_IMAGE)
+    more = {"LuaScripts": [str(script)], "DicomModalities": {"iris": ["IRIS", "127.0.0.1", port]}}
+    orthanc = Orthanc(tmp_path / "orthanc", program, callers=("IRIS",), configuration=more)
+    orthanc.start()
+    try:
+        world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port))
+        world.start(IRIS_DICOM__PORT=str(port))
+        done = proven(world, orthanc.peer)
+    finally:
+        orthanc.stop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert passed(done.stdout) == list(STATIONS)
+    assert "all 414720 voxels of 4 segmentations are right" in done.stdout
+    assert (world.folder / "iris-prove.pdf").read_bytes().startswith(b"%PDF")
+
+
+@contextmanager
+def dcmqrscp(folder: Path, port: int) -> Iterator[Peer]:
+    """The archive of dcmtk, which lets IRIS store and fetch."""
+    (folder / "storage").mkdir(parents=True)
+    config = folder / "dcmqrscp.cfg"
+    config.write_text(
+        "MaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nHostTable END\nVendorTable BEGIN\n"
+        f"VendorTable END\nAETable BEGIN\nARCHIVE {folder / 'storage'} RW (200, 1024mb) ANY\nAETable END\n"
+    )
+    program = shutil.which("dcmqrscp")
+    assert program
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([program, "-c", str(config), str(port)], stdout=log, stderr=log)
+    peer = Peer("ARCHIVE", "127.0.0.1", port)
+    try:
+        _until_it_answers(peer, process)
+        yield peer
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _until_it_answers(peer: Peer, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        try:
+            echo(peer, "IRIS")
+        except NotReached:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("dcmqrscp has ended")
+
+
+class Watcher(threading.Thread):
+    """What a site sets beside an archive without a rule: what has come is sent on by storescu."""
+
+    def __init__(self, storage: Path, to: Peer) -> None:
+        super().__init__()
+        self._storage, self._to = storage, to
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        sent: set[Path] = set()
+        before: set[Path] = set()
+        while not self.over.wait(0.5):
+            there = set(self._storage.glob("CT*"))
+            if there == before and (new := there - sent):
+                sent |= new
+                to = ["-aec", self._to.ae_title, self._to.host, str(self._to.port)]
+                subprocess.run(
+                    ["storescu", "-aet", "ARCHIVE", *to, *map(str, sorted(new))],
+                    check=True,
+                    timeout=60,
+                    env={**os.environ, "TCP_NODELAY": "1"},
+                )
+            before = there
+
+
+@pytest.mark.long
+@pytest.mark.peer("dcmtk")
+def test_prove_with_dcmqrscp_is_green_with_a_rule_and_says_so_without_one(
+    make_world: Callable[..., Any], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    with dcmqrscp(tmp_path / "archive", free_port()) as peer:
+        world = make_world(("pacs", peer.ae_title, peer.port))
+        world.start()
+        without = proven(world, peer, "--wait-s", "3")
+        watcher = Watcher(tmp_path / "archive" / "storage", parse_peer(_address(world)))
+        watcher.start()
+        try:
+            done = proven(world, peer)
+        finally:
+            watcher.over.set()
+            watcher.join()
+    assert without.returncode == 1, without.stdout
+    assert (
+        "FAILED at the station Routed: the PACS sent nothing of the phantom to the gateway" in without.stdout
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert passed(done.stdout) == list(STATIONS)
+    assert "keeps BINARY, SR, RTSTRUCT, SC, PDF; not LABELMAP, LABELMAP RLE" in done.stdout
+
+
+def _address(world: Any) -> str:
+    return str((world.data_dir / "dicom-address").read_text().strip())
