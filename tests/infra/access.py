@@ -16,6 +16,7 @@ from tests.infra.recorded_calls import Call
 
 HERE: Final = f"{REGION}:{ACCOUNT}"
 TAGS: Final = "aws:ResourceTag/"
+WISHED_TAGS: Final = "aws:RequestTag/"
 Statement = dict[str, Any]
 
 
@@ -111,7 +112,8 @@ def asked_of_iam(call: Call, sealed: Sealed, job_tags: Mapping[str, str]) -> lis
 def _s3(operation: str, given: Mapping[str, Any], sealed: Sealed) -> Iterator[Request]:
     bucket = f"arn:aws:s3:::{given['Bucket']}"
     if operation in OF_THE_BUCKET:
-        yield Request(f"s3:{OF_THE_BUCKET[operation]}", bucket)
+        prefix = {"s3:prefix": given["Prefix"]} if "Prefix" in given else {}
+        yield Request(f"s3:{OF_THE_BUCKET[operation]}", bucket, prefix)
         return
     key = f"{bucket}/{given['Key']}"
     yield Request(f"s3:{OF_AN_OBJECT[operation]}", key)
@@ -133,10 +135,12 @@ def _jobs(operation: str, given: Mapping[str, Any], job_tags: Mapping[str, str])
     definition = _batch("job-definition", given["jobDefinition"])
     # With a revision and without: which of the two is judged depends on the age of the account's Batch.
     names = [definition, f"{definition}:1"] if definition.count(":") == 5 else [definition]
+    wished = {WISHED_TAGS + name: of for name, of in given.get("tags", {}).items()}
+    share = {"batch:ShareIdentifier": given["shareIdentifier"]} if "shareIdentifier" in given else {}
     for resource in (_batch("job-queue", given["jobQueue"]), *names, _batch("job", "new")):
-        yield Request("batch:SubmitJob", resource)
-    if "tags" in given:
-        yield Request("batch:TagResource", _batch("job", "new"))
+        yield Request("batch:SubmitJob", resource, wished | share)
+    if wished:
+        yield Request("batch:TagResource", _batch("job", "new"), wished)
 
 
 def _batch(kind: str, name: str) -> str:
@@ -215,5 +219,15 @@ def _applies(statement: Statement, request: Request) -> bool:
 
 
 def _holds(kind: str, wanted: Mapping[str, Any], request: Request) -> bool:
-    assert kind == "StringEquals", f"say in {__name__} what the condition {kind} means"
-    return all(request.context.get(key) in as_list(values) for key, values in wanted.items())
+    operator = kind.removesuffix("IfExists")
+    assert operator in ("StringEquals", "StringLike"), f"say in {__name__} what the condition {kind} means"
+
+    def fits(value: str, pattern: str) -> bool:
+        return fnmatchcase(value, pattern) if operator == "StringLike" else value == pattern
+
+    return all(
+        any(fits(request.context[key], each) for each in as_list(values))
+        if key in request.context
+        else kind.endswith("IfExists")
+        for key, values in wanted.items()
+    )

@@ -32,6 +32,7 @@ IGNORED_TYPES: Final = frozenset(
         "AWS::ApiGatewayV2::Integration",
         "AWS::ApiGatewayV2::Route",
         "AWS::ApiGatewayV2::Stage",
+        "AWS::Batch::SchedulingPolicy",
         "AWS::Budgets::Budget",
         "AWS::CloudWatch::Alarm",
         "AWS::Cognito::ManagedLoginBranding",
@@ -60,6 +61,7 @@ STAND_INS: Final = {
     "UserPool.Arn": f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{POOL}",
     "UserPoolClient": "1example23456789",
     "UserPoolDomain": f"iris-{ACCOUNT}",
+    "Shares.Arn": f"arn:aws:batch:{REGION}:{ACCOUNT}:scheduling-policy/Shares-0123",
     "WayOut.CidrBlock": "0.0.0.0/0",
 }
 """What is put where the template refers to something that moto does not make."""
@@ -72,6 +74,7 @@ IGNORED_PROPERTIES: Final = frozenset(
         ("AWS::Batch::JobDefinition", "PropagateTags"),
         ("AWS::Batch::JobDefinition", "Timeout"),
         ("AWS::Batch::JobQueue", "JobStateTimeLimitActions"),
+        ("AWS::Batch::JobQueue", "SchedulingPolicyArn"),
         ("AWS::Batch::JobQueue", "Tags"),
         ("AWS::DynamoDB::Table", "PointInTimeRecoverySpecification"),
         ("AWS::DynamoDB::Table", "SSESpecification"),

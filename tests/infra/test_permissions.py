@@ -150,7 +150,8 @@ def test_job_news_function_leaves_what_it_cannot_take_at_one_place(whole: Deploy
 def test_functions_end_jobs_of_this_application_alone(whole: Deployed, function: str) -> None:
     statements = dict(inline_policies(whole))[function]
     [statement] = [each for each in statements if "batch:TerminateJob" in as_list(each["Action"])]
-    assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/Application": "iris-oculus"}}
+    tags = {"aws:ResourceTag/Application": "iris-oculus", "aws:ResourceTag/site": "cloud"}
+    assert statement["Condition"] == {"StringEquals": tags}
 
 
 @pytest.mark.parametrize(("action", "resource"), GATEWAY_MAY_NOT)
@@ -162,7 +163,8 @@ def test_gateway_is_not_allowed_what_is_none_of_its_business(
 
 def test_gateway_ends_jobs_of_this_application_alone(gateway_policy: list[Statement]) -> None:
     [statement] = [each for each in gateway_policy if "batch:TerminateJob" in as_list(each["Action"])]
-    assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/Application": "iris-oculus"}}
+    tags = {"aws:ResourceTag/Application": "iris-oculus", "aws:ResourceTag/site": "north"}
+    assert statement["Condition"] == {"StringEquals": tags}
 
 
 def test_gateway_puts_figures_into_its_own_namespace_alone(gateway_policy: list[Statement]) -> None:

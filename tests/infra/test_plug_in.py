@@ -13,6 +13,7 @@ from gateway.commands.doctor_aws import examine_aws
 from gateway.commands.stack_config import config_of_stack
 from gateway.config import load_config
 from tests.cloud import REGION
+from tests.infra.access import TAGS, WISHED_TAGS, Request, is_allowed
 from tests.infra.conftest import push_image
 from tests.infra.deployment import ACCOUNT, IGNORED_TYPES, Aws, Deployed, fresh
 
@@ -133,26 +134,102 @@ def test_doctor_finds_no_failure_with_a_plug_in_and_its_configuration(
     assert failed == []
 
 
-def test_second_site_beside_a_whole_stack_shares_bucket_and_queue_and_may_use_the_buckets_key(
-    empty_aws: Aws, moto_server: str, aws_environment: dict[str, str]
-) -> None:
+@pytest.fixture(scope="module")
+def two_sites(empty_aws: Aws, moto_server: str) -> tuple[Deployed, Deployed]:
+    """A whole stack, and a second site of the same owner beside it, with one table and one page."""
     fresh(moto_server)
     first = empty_aws.deploy("iris-oculus-backend")
-    key = first.outputs["BucketKey"]
-    repository = first.outputs["Repository"]
     second = empty_aws.deploy(
-        "iris-south", Mode="plug-in", SiteName="south", BucketKeyArn=key, Repository=repository
+        "iris-south",
+        Mode="plug-in",
+        SiteName="south",
+        Prefix="south",
+        BucketKeyArn=first.outputs["BucketKey"],
+        Repository=first.outputs["Repository"],
+        Table=first.outputs["StudiesTable"],
+        WebClient="no",
     )
-    assert "AWS::ECR::Repository" not in {of["Type"] for of in second.wanted.values()}
-    assert second.outputs["Repository"] == repository
+    return first, second
+
+
+def test_second_site_beside_a_whole_stack_shares_bucket_queue_and_table_and_may_use_the_buckets_key(
+    two_sites: tuple[Deployed, Deployed], aws_environment: dict[str, str]
+) -> None:
+    first, second = two_sites
+    made = {of["Type"] for of in second.wanted.values()}
+    assert made & {"AWS::ECR::Repository", "AWS::DynamoDB::Table", "AWS::ApiGatewayV2::Api"} == set()
+    assert second.outputs["Repository"] == first.outputs["Repository"]
     found = tomllib.loads(config_of_stack("iris-south", REGION))
-    assert found["objects"]["bucket"] == first.outputs["Bucket"]
-    assert found["objects"]["kms_key"] == key
+    assert found["objects"] == {
+        "backend": "s3",
+        "bucket": first.outputs["Bucket"],
+        "prefix": "south",
+        "kms_key": first.outputs["BucketKey"],
+    }
     assert found["queue"]["job_queue"] == "iris-processing-queue"
     assert found["news"]["queue_url"].endswith("/iris-south-news-south")
+    assert found["mirror"]["table"] == first.outputs["StudiesTable"]
     role = second.resolved(second.wanted["JobRole"]["Properties"])
     statements = {each["Sid"]: each for each in role["Policies"][0]["PolicyDocument"]["Statement"]}
-    assert key in statements["Sealed"]["Resource"]
+    assert first.outputs["BucketKey"] in statements["Sealed"]["Resource"]
+
+
+BUCKET = f"arn:aws:s3:::iris-oculus-data-{ACCOUNT}"
+ANY_JOB = f"arn:aws:batch:{REGION}:{ACCOUNT}:job/0123"
+QUEUE = f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/iris-processing-queue"
+
+
+def asks_of_a_site(site: str, prefix: str) -> dict[str, Request]:
+    """What a site's gateway may ask for with its own name, and with no other."""
+    tags = {"Application": "iris-oculus", "site": site}
+    wished = {WISHED_TAGS + name: of for name, of in tags.items()}
+    held = {TAGS + name: of for name, of in tags.items()}
+    return {
+        "read": Request("s3:GetObject", f"{BUCKET}/{prefix}/jobs/KEY/labels.nii.gz"),
+        "write": Request("s3:PutObject", f"{BUCKET}/{prefix}/jobs/KEY/input.nii.gz"),
+        "list": Request("s3:ListBucket", BUCKET, {"s3:prefix": f"{prefix}/jobs/"}),
+        "end": Request("batch:TerminateJob", ANY_JOB, held),
+        "withdraw": Request("batch:CancelJob", ANY_JOB, held),
+        "submit": Request("batch:SubmitJob", QUEUE, wished | {"batch:ShareIdentifier": site}),
+        "tag": Request("batch:TagResource", ANY_JOB, wished),
+    }
+
+
+@pytest.mark.parametrize("ask", list(asks_of_a_site("north", "gateway")))
+def test_site_reaches_its_own_prefix_and_jobs_and_no_other_sites(
+    two_sites: tuple[Deployed, Deployed], ask: str
+) -> None:
+    sites = {"north": "gateway", "south": "south"}
+    for deployed, own in zip(two_sites, sites, strict=True):
+        policy = deployed.resolved(deployed.wanted["GatewayPolicy"]["Properties"])
+        statements = policy["PolicyDocument"]["Statement"]
+        for site, prefix in sites.items():
+            request = asks_of_a_site(site, prefix)[ask]
+            assert is_allowed(statements, request) is (site == own), (own, request)
+
+
+def test_site_cannot_make_another_sites_job_its_own_by_a_tag(two_sites: tuple[Deployed, Deployed]) -> None:
+    _, south = two_sites
+    policy = south.resolved(south.wanted["GatewayPolicy"]["Properties"])
+    context = {WISHED_TAGS + "site": "south", TAGS + "site": "north"}
+    request = Request("batch:TagResource", ANY_JOB, context)
+    assert not is_allowed(policy["PolicyDocument"]["Statement"], request)
+
+
+def test_jobs_of_a_site_reach_its_own_prefix_alone(two_sites: tuple[Deployed, Deployed]) -> None:
+    for deployed, own, other in zip(two_sites, ("gateway", "south"), ("south", "gateway"), strict=True):
+        role = deployed.resolved(deployed.wanted["JobRole"]["Properties"])
+        statements = role["Policies"][0]["PolicyDocument"]["Statement"]
+        for prefix, is_own in ((own, True), (other, False)):
+            read = Request("s3:GetObject", f"{BUCKET}/{prefix}/jobs/KEY/input.nii.gz")
+            listed = Request("s3:ListBucket", BUCKET, {"s3:prefix": f"{prefix}/jobs/KEY/"})
+            assert is_allowed(statements, read) is is_allowed(statements, listed) is is_own
+
+
+def test_each_site_gets_the_events_of_its_own_jobs_alone(two_sites: tuple[Deployed, Deployed]) -> None:
+    for deployed, site in zip(two_sites, ("north", "south"), strict=True):
+        [rule] = [of for name, of in deployed.of_type("AWS::Events::Rule") if name == "JobRule"]
+        assert rule["EventPattern"]["detail"]["tags"] == {"site": [site]}
 
 
 def test_plug_in_without_the_present_stack_is_refused(empty_aws: Aws, moto_server: str) -> None:

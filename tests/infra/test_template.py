@@ -273,6 +273,23 @@ def test_job_runs_without_privileges_on_a_root_that_it_cannot_write(name: str, h
     assert container["LogConfiguration"]["Options"]["awslogs-group"] == "/aws/batch/job"
 
 
+def test_every_queue_is_made_with_a_share_for_each_site() -> None:
+    """A queue that was made without a policy can never have one (Batch's CreateJobQueue)."""
+    [policy] = resources("AWS::Batch::SchedulingPolicy").values()
+    assert "ShareDistribution" not in policy["FairsharePolicy"]  # all alike
+    for queue in resources("AWS::Batch::JobQueue").values():
+        assert queue["SchedulingPolicyArn"] == {"Fn::GetAtt": ["Shares", "Arn"]}
+
+
+def test_definition_is_exported_without_its_revision_which_no_update_could_change(whole: Deployed) -> None:
+    [arn] = [
+        each["OutputValue"]
+        for each in whole.described["Outputs"]
+        if each.get("ExportName") == "IrisBatchJobDefinition"
+    ]
+    assert arn == f"arn:aws:batch:{REGION}:{ACCOUNT}:job-definition/iris-totalsegmentator-job"
+
+
 def test_queues_cancel_what_is_stuck_later_than_the_gateway_moves_it_on() -> None:
     default = transformed()["Parameters"]["StuckAfterSeconds"]["Default"]
     assert default > Fallback().after_s
@@ -311,21 +328,21 @@ def test_bucket_forgets_inputs_results_and_unfinished_uploads(whole: Deployed) -
     found = s3.get_bucket_lifecycle_configuration(Bucket=whole.ids["Bucket"])["Rules"]
     days = {rule["ID"]: rule.get("Expiration", {}).get("Days") for rule in found}
     assert days == {"inputs": 30, "results": 90, "unfinished-uploads": None}
+    of_every_prefix = [{"And": {"Prefix": "", "Tags": [{"Key": "iris", "Value": "input"}]}}, {"Prefix": ""}]
+    assert [rule["Filter"] for rule in found[:2]] == of_every_prefix
     aborts = [rule["AbortIncompleteMultipartUpload"] for rule in found if rule["ID"] == "unfinished-uploads"]
     assert aborts == [{"DaysAfterInitiation": 2}]
 
 
-def test_news_queue_takes_messages_from_the_rules_of_the_stack_alone(whole: Deployed) -> None:
+def test_news_queue_takes_messages_from_the_rule_of_the_stack_alone(whole: Deployed) -> None:
     policies = dict(whole.of_type("AWS::SQS::QueuePolicy"))
     allowed, denied = policies["NewsPolicy"]["PolicyDocument"]["Statement"]
-    rules = {arn.rpartition("/")[2] for arn in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]}
-    assert rules == {whole.ids["JobRule"], whole.ids["InterruptionRule"]}
+    rule = allowed["Condition"]["ArnEquals"]["aws:SourceArn"].rpartition("/")[2]
+    assert rule == whole.ids["JobRule"]
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
     assert denied["Effect"] == "Deny"
-    events = whole.aws.client("events")
-    for rule in rules:
-        [target] = events.list_targets_by_rule(Rule=rule)["Targets"]
-        assert target["Arn"] == allowed["Resource"]
+    [target] = whole.aws.client("events").list_targets_by_rule(Rule=rule)["Targets"]
+    assert target["Arn"] == allowed["Resource"]
 
 
 def test_key_lets_eventbridge_in_without_a_condition_that_its_requests_would_never_meet(
@@ -342,10 +359,13 @@ def test_key_lets_eventbridge_in_without_a_condition_that_its_requests_would_nev
     assert set(statement["Action"]) == {"kms:GenerateDataKey", "kms:Decrypt"}
 
 
-def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whole: Deployed) -> None:
-    def event(job: str, queue: str) -> dict[str, str]:
+def test_events_of_the_sites_own_jobs_alone_reach_its_news_queue_and_are_understood(
+    whole: Deployed,
+) -> None:
+    def event(job: str, queue: str, site: str = "north") -> dict[str, str]:
         arn = f"arn:aws:batch:{REGION}:{ACCOUNT}:job-queue/{queue}"
-        detail = {"jobName": job, "jobId": job, "jobQueue": arn, "status": "RUNNABLE", "createdAt": 1}
+        detail: dict[str, Any] = {"jobName": job, "jobId": job, "jobQueue": arn, "status": "RUNNABLE"}
+        detail |= {"createdAt": 1, "tags": {"resourceArn": "arn", "Application": "iris-oculus", "site": site}}
         detail["container"] = {"environment": [{"name": RUN_VARIABLE, "value": "1"}]}
         return {"Source": "aws.batch", "DetailType": "Batch Job State Change", "Detail": json.dumps(detail)}
 
@@ -355,6 +375,8 @@ def test_events_of_our_queues_alone_reach_the_news_queue_and_are_understood(whol
     events.put_events(
         Entries=[
             event("theirs", "another-queue"),
+            event("southern", "iris-processing-queue", "south"),
+            event("upload", "iris-processing-queue", "cloud"),
             event("main", "iris-processing-queue"),
             event("fast", "iris-oculus-backend-fast"),
             event("cpu", "iris-oculus-backend-cpu"),

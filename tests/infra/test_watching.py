@@ -73,16 +73,12 @@ def of_aws(watched: Deployed) -> set[Metric]:
         for each in queues
         for name in ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage")
     }
-    rules = [watched.ids[name] for name in ("JobRule", "InterruptionRule")]
+    rule = watched.ids["JobRule"]
     web = {("AWS/ApiGateway", "5xx", (("ApiId", API),))}
     return (
         queue
         | web
-        | {
-            ("AWS/Events", name, (("RuleName", each),))
-            for each in rules
-            for name in ("FailedInvocations", "TriggeredRules")
-        }
+        | {("AWS/Events", name, (("RuleName", rule),)) for name in ("FailedInvocations", "TriggeredRules")}
     )
 
 
