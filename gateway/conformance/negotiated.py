@@ -52,12 +52,15 @@ class Proposal:
         The key of the configuration, or the command, that opens it.
     as_scp
         SOP classes that are negotiated with the role of the provider (PS3.7 D.3.3.4).
+    only_asked
+        SOP classes of which only the answer to the proposal is of use.
     """
 
     activity: str
     key: str
     contexts: tuple[Context, ...]
     as_scp: tuple[str, ...] = ()
+    only_asked: tuple[str, ...] = ()
 
 
 def accepted() -> list[Context]:
@@ -93,7 +96,18 @@ def proposed() -> list[Proposal]:
     of_results = [uid for uids in CLASSES.values() for uid in uids]
     return [
         Proposal("C-ECHO", "iris doctor", (verification,)),
-        Proposal("asking what is taken", "[[destination]]", (verification, commitment, *storage)),
+        Proposal(
+            "asking what is taken",
+            "[[destination]]",
+            (verification, commitment, *storage),
+            only_asked=(verification.sop_class_uid, commitment.sop_class_uid),
+        ),
+        Proposal(
+            "C-ECHO before a phantom is sent",
+            "iris prove",
+            (verification, commitment),
+            only_asked=(commitment.sop_class_uid,),
+        ),
         Proposal("C-STORE of results", "[[destination]]", storage),
         Proposal(
             "C-FIND",

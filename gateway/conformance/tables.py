@@ -115,6 +115,8 @@ def _services() -> str:
     storage = {of.sop_class_uid for of in created().values()}
     for proposal in proposed():
         for context in proposal.contexts:
+            if context.sop_class_uid in proposal.only_asked:
+                continue
             role = "SCP" if context.sop_class_uid in proposal.as_scp else "SCU"
             used.setdefault(context.sop_class_uid, set()).add(role)
     taken = {each.sop_class_uid for each in accepted()}

@@ -26,6 +26,7 @@ from gateway.delivery.holdings import CLASSES
 from gateway.delivery.sending import send_files, taken_forms
 from gateway.listener import statuses
 from gateway.listener.wire.naming import COMMITMENT
+from gateway.prove.pacs import Pacs
 
 ROOT = Path(__file__).parents[2]
 STATEMENT = ROOT / "docs" / "conformance.md"
@@ -104,6 +105,7 @@ def _report(peer: Peer, _: Path) -> None:
 ASKED: dict[str, Ask] = {
     "C-ECHO": lambda peer, _: echo(peer, "IRIS"),
     "asking what is taken": lambda peer, _: taken_forms(_forms(), peer, "IRIS"),
+    "C-ECHO before a phantom is sent": lambda peer, _: Pacs(peer, "IRIS", None).hello(),
     "C-STORE of results": lambda peer, at: send_files([_file(at, one) for one in _forms()], peer, "IRIS"),
     "C-FIND": _find,
     "C-GET of earlier results": lambda peer, at: _fetch(peer, at, chain(*CLASSES.values())),
@@ -155,6 +157,7 @@ PROPOSING = {
     "gateway/adapters/dicom/retrieval.py: move",
     "gateway/delivery/sending.py: send_files",
     "gateway/delivery/sending.py: taken_forms",
+    "gateway/prove/pacs.py: hello",
 }
 """What makes presentation contexts that are proposed; the demo has entities of its own."""
 
