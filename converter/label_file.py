@@ -11,7 +11,7 @@ from pathlib import Path
 from .errors import LabelsDoNotFit
 from .geometry import labels_on_frames
 from .grid import even_volume, source_of
-from .reading.headers import text_of
+from .reading.headers import numbers_of, text_of
 from .results.labelled import Labelled, Writer
 from .results.settings import (
     SERIES_NUMBER,
@@ -138,9 +138,10 @@ def _settings(
         copied_header_digest(volume),
         hashlib.sha256(labels.read_bytes()).hexdigest(),
     )
-    source_number = volume.header.get("SeriesNumber")
+    found = numbers_of(volume.header, "SeriesNumber", 1)
+    source_number = None if found is None else int(found[0])
     source = "?" if source_number is None else source_number
-    number = free_series_number(SERIES_NUMBER, int(source_number or 0), ()) + wording.number_of_kind
+    number = free_series_number(SERIES_NUMBER, source_number, ()) + wording.number_of_kind
     name, version = wording.algorithm or (f"label map {table.task}", metadata.version("iris-gateway"))
     return ResultSettings(
         sop_instance_uid=uid,

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, config
 
 from .errors import UnusableSeries
+from .reading.copies import COPY, without_copies
 from .reading.header_file import HeaderReader, read_header
 from .reading.headers import Finding, plane_of, text_of
 from .reading.mosaic import SEND_INSTEAD, TILED, is_mosaic, tile_headers
@@ -178,11 +180,14 @@ def judge_series(instances: Sequence[tuple[Path, Dataset]]) -> Judgement:
     """
     with config.disable_value_validation():
         images, left_over = _images(instances)
+        images, copies = without_copies(images)
+        left_over += [(copy.path, COPY) for copy, _ in copies]
+        copied = frozenset(original.identity for _, original in copies)
         stacks = [part for grid in split_by_grid(images) for part in split_by_kind(grid, is_evenly_spaced)]
         siblings = [stack for stack in stacks if not stack.is_scout]
         directions = {tuple(np.round(stack.images[0].plane.normal, 2)) for stack in siblings}
         volumes = [
-            _volume(stack, siblings=len(siblings), directions=0 if stack.is_scout else len(directions))
+            _volume(stack, _Beside(len(siblings), 0 if stack.is_scout else len(directions), copied))
             for stack in stacks
         ]
     volumes.sort(key=lambda volume: (-len(volume.frames), volume.frames[0].name))
@@ -325,11 +330,20 @@ def _images_of(path: Path, header: Dataset) -> Iterable[Image | Finding]:
 # -- volumes ------------------------------------------------------------------------------------------------
 
 
-def _volume(stack: Stack, *, siblings: int, directions: int) -> Volume:
-    """Make a volume of a stack that has so many siblings, itself among them, in so many directions."""
+class _Beside(NamedTuple):
+    """What else a series holds: so many stacks with this one, in so many directions, and copies of images."""
+
+    siblings: int
+    directions: int
+    copied: frozenset[tuple[str, int]]
+    """Identities of images of which there were copies."""
+
+
+def _volume(stack: Stack, beside: _Beside) -> Volume:
+    """Make a volume of a stack."""
     images = by_distance(stack.images)
     first = images[0]
-    findings = _findings(stack, images, siblings, directions)
+    findings = _findings(stack, images, beside)
     distance = np.array([image.plane.position_mm for image in images]) @ first.plane.normal
     return Volume(
         series_uid=text_of(first.header, "SeriesInstanceUID"),
@@ -347,13 +361,16 @@ def _volume(stack: Stack, *, siblings: int, directions: int) -> Volume:
     )
 
 
-def _findings(stack: Stack, images: Sequence[Image], siblings: int, directions: int) -> tuple[Finding, ...]:
+def _findings(stack: Stack, images: Sequence[Image], beside: _Beside) -> tuple[Finding, ...]:
     """What is odd about a volume, the fatal first."""
     findings = list(findings_of(images))
-    if directions > 1 and any(finding.code == "too_few" for finding in findings):
+    if beside.directions > 1 and any(finding.code == "too_few" for finding in findings):
         findings.insert(
             0,
-            Finding("mixed_orientation", f"the series mixes images of {directions} directions, as scouts do"),
+            Finding(
+                "mixed_orientation",
+                f"the series mixes images of {beside.directions} directions, as scouts do",
+            ),
         )
     if stack.is_scout:
         findings.insert(0, Finding("scout", "scout images, not a volume"))
@@ -361,11 +378,19 @@ def _findings(stack: Stack, images: Sequence[Image], siblings: int, directions: 
         findings.append(TILED)
     if not text_of(images[0].header, "FrameOfReferenceUID"):
         findings.append(_NO_FRAME_OF_REFERENCE)
+    if twice := sum(image.identity in beside.copied for image in images):
+        findings.append(
+            Finding(
+                "copies",
+                f"{twice} of {len(images)} images are there again under other UIDs; one of each is taken",
+            )
+        )
     if stack.told_by and _usability(findings) is not Usability.UNUSABLE:
         findings.append(
             Finding(
                 "split",
-                f"its series holds {siblings} stacks of images, told apart by {', '.join(stack.told_by)}",
+                f"its series holds {beside.siblings} stacks of images, told apart by "
+                f"{', '.join(stack.told_by)}",
             )
         )
     return tuple(findings)

@@ -100,6 +100,9 @@ PATIENT_AND_STUDY = (
     "LongitudinalTemporalInformationModified",
 )
 """Copied as they are, where they are there."""
+HOW_IDENTITY_WAS_REMOVED = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
+METHOD_NOT_SAID = "not said in the images"
+"""Where identity was removed one of the two has to be there (C.7.1.1)."""
 SCANNER = (
     "Manufacturer",
     "ManufacturerModelName",
@@ -173,6 +176,9 @@ def _common(volume: Volume) -> Dataset:
         value = value_of(header, keyword)
         if value is not None and value != "" and _is_sound(keyword, value):
             setattr(source, keyword, value)
+    is_removed = source.get("PatientIdentityRemoved") == "YES"
+    if is_removed and not any(keyword in source for keyword in HOW_IDENTITY_WAS_REMOVED):
+        source.DeidentificationMethod = METHOD_NOT_SAID
     source.SeriesInstanceUID = volume.series_uid
     source.FrameOfReferenceUID = volume.frame_of_reference_uid or derived_uid(
         volume.series_uid, "frame of reference"

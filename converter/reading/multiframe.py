@@ -127,6 +127,8 @@ def single_header(header: Dataset, elements: Elements) -> Dataset:
     single.set_original_encoding(implicit, little_endian, header.original_character_set)
     if "file_meta" in header.__dict__:
         single.file_meta = header.file_meta
+    if hasattr(header, "pixels_at"):
+        single.pixels_at = header.pixels_at
     return single
 
 

@@ -18,7 +18,9 @@ from .headers import Plane, text_of
 
 MIN_SLICES = 3
 SAME_POSITION_MM = 0.01
-"""Two images nearer than this along the slice normal are at one position."""
+"""Two images nearer than this along the slice normal are at one position;"""
+SAME_POSITION_SHARE = 0.05
+"""and so are those nearer than this share of the mean distance, which no two slices of one volume are."""
 SAME_DIRECTION = 2e-3
 """Cosines of one stack agree within this (about a tenth of a degree)."""
 EVEN_SHARE = 0.05
@@ -138,7 +140,9 @@ def by_distance(images: Sequence[Image]) -> tuple[Image, ...]:
 def at_positions(images: Sequence[Image]) -> list[list[Image]]:
     """The images of each position along the normal, ascending."""
     ordered = by_distance(images)
-    starts = np.flatnonzero(np.diff(distances_mm(ordered)) > SAME_POSITION_MM) + 1
+    steps = np.diff(distances_mm(ordered))
+    apart_mm = max(SAME_POSITION_MM, SAME_POSITION_SHARE * float(steps.mean())) if len(steps) else 0.0
+    starts = np.flatnonzero(steps > apart_mm) + 1
     edges = [0, *starts.tolist(), len(ordered)]
     return [list(ordered[first:last]) for first, last in pairwise(edges)]
 

@@ -28,14 +28,27 @@ MOST_HOLES_SHARE = 0.25
 """Of all steps; where more are large, the spacing changes, and nothing is missing."""
 FIELD_SHARE = 0.05
 """By so much of it the field of view may differ from what the pixels' size and number make."""
+TURNED_SHARE = 0.1
+"""Slices that are turned so little against the first that no corner moves by more than this share of a pixel
+count as parallel: cosines are rounded in headers."""
+FEWEST_STEPS = 3
+"""Of one size in a row: a spacing of its own, and no slice that is missing."""
 NAMED_PLACES = 3
 """So many gaps or positions are named, the others counted."""
 
 WARNINGS = frozenset(
-    {"gap", "uneven_spacing", "gantry_tilt", "no_frame_of_reference", "contradictory_spacing", "mosaic"}
+    {
+        "gap",
+        "uneven_spacing",
+        "gantry_tilt",
+        "turned_slices",
+        "no_frame_of_reference",
+        "contradictory_spacing",
+        "mosaic",
+    }
 )
 """Findings that leave a volume usable, with a warning."""
-NOTES = frozenset({"split", "slice_location"})
+NOTES = frozenset({"split", "slice_location", "copies", "display_values"})
 """Findings that leave it usable. Every other one makes it unusable."""
 
 
@@ -50,6 +63,7 @@ def findings_of(images: Sequence[Image]) -> tuple[Finding, ...]:
     return (
         *spacing_findings(images),
         *_stacking_findings(images),
+        *_turn_findings(images),
         *_field_findings(images),
         *_location_findings(images),
     )
@@ -103,6 +117,8 @@ def spacing_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
     even = np.linspace(distance[0], distance[-1], len(distance))
     if np.abs(distance - even).max() <= _tolerance_mm(float(steps.mean())):
         return ()
+    if changes := _changes_of_spacing(steps):
+        return (_changing_spacing(images, steps, changes),)
     findings = []
     planned = len({text_of(image.header, "SliceThickness") for image in images}) > 1
     base = float(np.median(steps[steps <= 1.5 * steps.min()]))
@@ -123,6 +139,30 @@ def spacing_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
             f"slices are {steps.min():.4g} to {steps.max():.4g} mm apart; labels are carried back from an "
             "even grid",
         ),
+    )
+
+
+def _changes_of_spacing(steps: NDArray[np.float64]) -> list[int]:
+    """The steps with which another spacing begins, where each goes on for some; else none."""
+    begins = [0]
+    for number, step in enumerate(steps.tolist()):
+        usual = float(steps[begins[-1]])
+        if abs(step - usual) > _tolerance_mm(min(step, usual)):
+            begins.append(number)
+    lengths = np.diff([*begins, len(steps)])
+    return begins[1:] if lengths.min() >= FEWEST_STEPS else []
+
+
+def _changing_spacing(images: Sequence[Image], steps: NDArray[np.float64], changes: Sequence[int]) -> Finding:
+    mm, names = _mm(images), _names(images)
+    places = [
+        f"from {steps[k - 1]:.4g} to {steps[k]:.4g} mm at {names[k]} ({mm[k]} mm {_side(images)})"
+        for k in changes
+    ]
+    return Finding(
+        "uneven_spacing",
+        f"the distance of the slices changes {_listed(places, 'changes')}; labels are carried back from an "
+        "even grid",
     )
 
 
@@ -185,6 +225,25 @@ def _stacking_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
             "gantry_tilt",
             f"slices are tilted by {degrees:.1f} degrees against the table; labels are carried back from a "
             "straightened grid",
+        ),
+    )
+
+
+def _turn_findings(images: Sequence[Image]) -> tuple[Finding, ...]:
+    """Slices of a volume are taken for parallel to its first one."""
+    plane = images[0].plane
+    row_mm, column_mm = plane.pixel_spacing_mm
+    cosines = np.array([[image.plane.row_cosine, image.plane.column_cosine] for image in images])
+    cosines /= np.linalg.norm(cosines, axis=2, keepdims=True)
+    off = (cosines - cosines[0]) * [[(plane.columns - 1) * column_mm], [(plane.rows - 1) * row_mm]]
+    corners = np.linalg.norm([off[:, 0], off[:, 1], off[:, 0] + off[:, 1]], axis=2)
+    if corners.max() <= TURNED_SHARE * min(row_mm, column_mm):
+        return ()
+    return (
+        Finding(
+            "turned_slices",
+            f"slices are turned against each other and taken for parallel, which is off by up to "
+            f"{corners.max():.3g} mm in their corners; so may be the places of labels there",
         ),
     )
 

@@ -24,8 +24,9 @@ from batch_job.contract import engine_facts
 from benchmarks.geometry.cases import CASES
 from benchmarks.geometry.ours import outcome
 from benchmarks.geometry.phantoms import BALLS
-from converter.derived_series import write_series
+from converter.derived_series import SliceStack, write_series, write_slices
 from converter.geometry import LPS_FROM_RAS
+from converter.grid import grid_of
 from converter.label_file import encode_label_file
 from converter.segmentation import Encoding, SegmentationType, segmentation_writer
 from converter.segmentation_reader import decode_segmentation
@@ -242,3 +243,22 @@ def test_balls_are_where_they_are_for_highdicom_and_dcmqi(
 @pytest.mark.parametrize("name", [*STRAIGHT[:1], *ODD])
 def test_segmentation_of_a_phantom_is_valid_for_dciodvfy(segmented: Callable[[str], Path], name: str) -> None:
     assert dciodvfy(segmented(name)) == []
+
+
+@pytest.mark.peer("dicom3tools")
+def test_segmentation_of_images_that_say_no_method_of_deidentification_is_valid_for_dciodvfy(
+    tmp_path: Path,
+) -> None:
+    pixels = np.zeros((4, 16, 16), np.int16)
+    stack = SliceStack(pixels, (1, 0, 0, 0, 1, 0), (1, 1), [[0, 0, 2 * k] for k in range(4)])
+    for path in write_slices(stack, tmp_path / "series"):
+        dataset = dcmread(path)
+        dataset.PatientIdentityRemoved, dataset.SeriesNumber = "YES", 2**31 - 1
+        dataset.save_as(path)
+    labels = np.zeros((16, 16, 4), np.uint8)
+    labels[3:8, 3:8, 1:3] = 5
+    affine = grid_of(read_series(tmp_path / "series")).affine_ras
+    nib.save(nib.Nifti1Image(labels, affine), tmp_path / "labels.nii.gz")
+    encode_label_file(tmp_path / "series", tmp_path / "labels.nii.gz", tmp_path / "seg.dcm", TOTAL)
+    assert dciodvfy(tmp_path / "seg.dcm") == []
+    assert dcmread(tmp_path / "seg.dcm").SeriesNumber == 9000

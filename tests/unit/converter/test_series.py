@@ -1,12 +1,13 @@
 """Judging a series by its headers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
+from converter.derived_series import SliceStack, write_slices
 from converter.errors import UnusableSeries
 from converter.series import Judgement, Usability, judge_series, read_header, read_series, volume_of
 
@@ -129,6 +130,58 @@ def test_uneven_series_that_lacks_slices_in_its_middle_has_a_gap_too(make_series
     )
 
 
+@pytest.mark.parametrize("downwards", [False, True])
+def test_series_whose_spacing_changes_says_so_and_lacks_nothing(
+    make_series: MakeSeries, downwards: bool
+) -> None:
+    heights = [*(2.5 * k for k in range(9)), *(20 + 5.0 * k for k in range(1, 5))]
+    folder = make_series([-height for height in heights] if downwards else heights)
+    assert codes_of(folder) == ["uneven_spacing"]
+    said = (
+        "from 5 to 2.5 mm at image 9 (-20 mm towards the head)"
+        if downwards
+        else "from 2.5 to 5 mm at image 9 (20 mm towards the head)"
+    )
+    assert sentence_of(folder).startswith(f"the distance of the slices changes {said};")
+
+
+def test_two_slices_that_are_missing_near_each_other_are_no_change_of_spacing(
+    make_series: MakeSeries,
+) -> None:
+    assert codes_of(make_series([2.0 * k for k in range(12) if k not in (4, 6)])) == ["gap"]
+
+
+def turned(amount: float) -> Callable[[Dataset, int], None]:
+    """Turns one slice about its normal, so that its corner moves by so many mm for each mm of its size."""
+
+    def edit(dataset: Dataset, number: int) -> None:
+        if number == 3:
+            cosine = float(np.sqrt(1 - amount**2))
+            dataset.ImageOrientationPatient = [cosine, amount, 0, -amount, cosine, 0]
+
+    return edit
+
+
+@pytest.mark.parametrize(("amount", "codes"), [(0.0019, []), (0.002, [])])
+def test_small_slices_that_turn_by_less_than_a_tenth_of_a_pixel_are_parallel(
+    make_series: MakeSeries, amount: float, codes: list[str]
+) -> None:
+    assert codes_of(make_series(edit=turned(amount))) == codes
+
+
+def test_slices_that_turn_by_more_than_a_tenth_of_a_pixel_say_how_far_they_are_off(tmp_path: Path) -> None:
+    pixels = np.zeros((6, 480, 480), np.int16)
+    stack = SliceStack(pixels, (1, 0, 0, 0, 1, 0), (1, 1), [[0, 0, 2 * k] for k in range(6)])
+    paths = write_slices(stack, tmp_path / "series")
+    dataset = dcmread(paths[3])
+    turned(0.0014)(dataset, 3)
+    dataset.save_as(paths[3])
+    (volume,) = judged(tmp_path / "series").volumes
+    (finding,) = volume.findings
+    assert (finding.code, volume.usability) == ("turned_slices", Usability.USABLE_WITH_WARNING)
+    assert "off by up to 0.948 mm in their corners" in finding.sentence
+
+
 @pytest.mark.parametrize("heights", [(0, 2, 5, 6, 9.5), (0, 1, 2, 4, 6, 8, 10), (0, 2, 4.3, 6, 8, 10)])
 def test_series_with_other_distances_is_uneven(make_series: MakeSeries, heights: tuple[float, ...]) -> None:
     assert codes_of(make_series(heights)) == ["uneven_spacing"]
@@ -224,6 +277,7 @@ def test_slice_location_of_a_tilted_series_runs_along_the_table(
         ((0, 2, 0, 2), "too_few"),
         ((5, 5, 5, 5), "no_volume"),
         ((0, 2, 2, 4, 6), "duplicates"),
+        ((0, 2, 2.02, 4, 6), "duplicates"),
         ((0, 2, 4, 0, 2, 4), "duplicates"),
     ],
 )
@@ -411,6 +465,46 @@ def test_same_instance_twice_is_taken_once(make_series: MakeSeries) -> None:
     judgement = judge_series([*instances, instances[2]])
     assert [len(volume.frames) for volume in judgement.volumes] == [6]
     assert [finding.code for _, finding in judgement.left_over] == ["duplicates"]
+
+
+@pytest.fixture
+def copied(make_series: MakeSeries) -> Callable[..., Path]:
+    """A series of six slices, some of them twice, the second time under other UIDs and edited."""
+
+    def make(numbers: Iterable[int], **values: object) -> Path:
+        folder = make_series()
+        paths = sorted(folder.iterdir())
+        for number in numbers:
+            dataset = dcmread(paths[number])
+            dataset.SOPInstanceUID, dataset.InstanceNumber = f"2.25.{number + 1}", 100 + number
+            for keyword, value in values.items():
+                setattr(dataset, keyword, value)
+            dataset.save_as(folder / f"again-{number}.dcm")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("numbers", [(2,), range(6)])
+def test_exact_copies_under_other_uids_are_left_out_with_a_note(
+    copied: Callable[..., Path], numbers: Sequence[int]
+) -> None:
+    folder = copied(numbers)
+    judgement = judged(folder)
+    assert [len(volume.frames) for volume in judgement.volumes] == [6]
+    assert [finding.code for _, finding in judgement.left_over] == ["copies"] * len(numbers)
+    volume = read_series(folder)
+    (finding,) = volume.findings
+    assert (finding.code, volume.usability) == ("copies", Usability.USABLE)
+    assert finding.sentence.startswith(f"{len(numbers)} of 6 images are there again under other UIDs")
+
+
+@pytest.mark.parametrize("values", [{"PixelData": bytes(16 * 24 * 2)}, {"RescaleIntercept": -1}])
+def test_image_at_one_place_that_is_no_exact_copy_still_refuses_the_series(
+    copied: Callable[..., Path], values: dict[str, object]
+) -> None:
+    with pytest.raises(UnusableSeries, match="1 of 6 slice positions hold several images"):
+        read_series(copied((2,), **values))
 
 
 def test_judgement_does_not_depend_on_the_order_of_files(make_series: MakeSeries) -> None:
