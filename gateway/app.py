@@ -32,6 +32,7 @@ from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_he
 from gateway.backends.stores import open_store
 from gateway.config import Config, ConfigError, Rule
 from gateway.corrections.worker import Corrections
+from gateway.delivery.another_form import AnotherForm
 from gateway.delivery.asking import Asking
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.unclaimed import UnclaimedDeliveries
@@ -130,7 +131,8 @@ class App:
         takes = {to.name: partial(asking.takes, to.name) for to, _ in carriers}
         holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
         takers = self._step_workers(bus, workplace, results, secret, takes, holdings)
-        delivering = [DeliveryWorker(to, carrier, ledger, bus, data_dir) for to, carrier in carriers]
+        other = AnotherForm(ledger, asking)
+        delivering = [DeliveryWorker(*each, ledger, bus, data_dir, other) for each in carriers]
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *takers,

@@ -176,6 +176,12 @@ class Asking(Worker):
             known if known is not None and known.address == str(carrier) else KnownDestination(str(carrier))
         )
 
+    def has_another_form(self, name: str, output: str) -> bool:
+        """Whether an output can go there in a form that was not refused, or be left out."""
+        to, _ = self._carriers[name]
+        refused = self.known(name).refused
+        return to.is_asked_for_outputs or any(way.form not in refused for way in ways(self._config, output))
+
     def tell(self) -> None:
         """Be in trouble while a destination refuses what nobody left to it."""
         said = [f"{name} could not be asked what it takes: {why}" for name, why in self._away.items()]

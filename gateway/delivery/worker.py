@@ -36,6 +36,7 @@ from gateway.workers.attempts import Backoff, Blame, Fault, Policy, fault_of
 from gateway.workers.waits import Rests, Waits
 from gateway.workers.worker import Worker
 
+from .another_form import AnotherForm
 from .carriers.carrier import Carrier, CarriesSome, Outcome, Receipt
 from .patient_check import PatientCheck
 from .transfers import Transfers
@@ -64,6 +65,8 @@ class DeliveryWorker(Worker):
     ----------
     data_dir
         Where the paths of result objects begin.
+    another_form
+        Has what is not taken made in another form; without it that fails.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class DeliveryWorker(Worker):
         ledger: Ledger,
         bus: Bus,
         data_dir: Path,
+        another_form: AnotherForm | None = None,
         *,
         policy: Policy | None = None,
         waits: Waits | None = None,
@@ -83,6 +87,7 @@ class DeliveryWorker(Worker):
         self._patients = PatientCheck(carrier, is_wanted=destination.check_patient)
         self._ledger = ledger
         self._data_dir = data_dir
+        self._another_form = another_form
         self._policy = policy or POLICY
         self._waits = Waits()
         patience_s = destination.give_up_after_h * 3600
@@ -271,8 +276,26 @@ class DeliveryWorker(Worker):
             case Outcome.UNKNOWN:
                 self._transfers.have_no_answer([delivery.key])
                 self._try_again(delivery, receipt.sentence)
-            case Outcome.REFUSED | Outcome.NOT_TAKEN:
+            case Outcome.NOT_TAKEN:
+                self._take_another_form(delivery, receipt.sentence)
+            case Outcome.REFUSED:
                 self._fail(delivery, receipt.sentence)
+
+    def _take_another_form(self, delivery: DeliveryRow, sentence: str) -> None:
+        """Have it made in a form that is taken, where there is one."""
+        path = self._path(delivery)
+        if self._another_form is None or path is None:
+            self._fail(delivery, sentence)
+            return
+        form = self._another_form.remember(self._to, path)
+        with self._ledger.transaction() as transaction:
+            is_made = self._transfers.still_waits(transaction, delivery.key) and self._another_form.is_made(
+                transaction, delivery, form, sentence
+            )
+        if is_made:
+            log.warning("form_refused", job_key=delivery.job_key, destination=self._to, reason=sentence)
+        else:
+            self._fail(delivery, sentence)
 
     # -- what went wrong ----------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ from gateway.events import DeliveryChanged
 
 from .records import DeliveryRow, JobRow, ResultObjectRow, utc_now
 from .rejected import is_rejected
-from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
+from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
+from .under_way import GAVE_WAY
 
 MADE_AGAIN: Final = "its file is gone: it is made again"
 """Why a delivery ended of an object that is to be made again."""
@@ -75,7 +76,19 @@ def record_result(
         to = () if is_rejected(transaction, made.sop_instance_uid) else where(made)
         for destination in dict.fromkeys((*to, *_waited_for_it(transaction, made.sop_instance_uid))):
             plan_delivery(transaction, job, made.sop_instance_uid, destination)
+    for key in _of_earlier_objects(transaction, job.job_key):
+        transaction.move_delivery(key, DeliveryEvent.SUPERSEDED, reason=GAVE_WAY)
     transaction.deliver_job_when_all_arrived(job.job_key)
+
+
+def _of_earlier_objects(transaction: Transaction, job_key: str) -> list[str]:
+    """What waits to be sent of a job, is not under way, and is none of its present objects any more."""
+    rows = transaction.execute(
+        "SELECT d.key FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
+        " WHERE d.job_key = ? AND d.state = ? AND d.begun_at IS NULL AND o.is_current = 0",
+        (job_key, DeliveryState.PENDING),
+    )
+    return [row["key"] for row in rows.fetchall()]
 
 
 def _made_at(transaction: Transaction, job: JobRow, result: Result) -> str:

@@ -39,6 +39,7 @@ class JobEvent(StrEnum):
     RUN_LOST = "run_lost"
     HEADER_CORRECTED = "header_corrected"
     FILES_GONE = "files_gone"
+    FORM_REFUSED = "form_refused"
     FAILED = "failed"
     RETRIED = "retried"
     CANCELLED = "cancelled"
@@ -137,6 +138,7 @@ def _job_table() -> dict[tuple[JobState, JobEvent], JobState | object]:
         table[state, _JE.FILES_GONE] = _J.PLANNED
     for state in (_J.ENCODED, _J.DELIVERED):  # made anew of the labels
         table[state, _JE.FILES_GONE] = _J.SEGMENTED
+        table[state, _JE.FORM_REFUSED] = _J.SEGMENTED
     for state in JOB_OPEN:
         table[state, _JE.FAILED] = _J.FAILED
         table[state, _JE.CANCELLED] = _J.CANCELLED

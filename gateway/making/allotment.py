@@ -35,6 +35,7 @@ from gateway.forms import (
     ways,
 )
 from gateway.ledger.destinations import KnownDestination, known_destinations
+from gateway.ledger.other_forms import ASKED, REFUSED
 from gateway.ledger.records import JobRow
 from gateway.ledger.results import ResultObject
 from gateway.ledger.store import Ledger
@@ -43,7 +44,6 @@ from gateway.ledger.transaction import ASKED_ANEW
 Takes = Callable[[Collection[Form]], Taken]
 """Asks a destination in which of these forms it takes objects; raises `Away` where it cannot be asked."""
 
-EVENT: Final = "job.destination_asked"
 RESTS_S: Final = 60.0
 """One that could not be asked is not asked again so soon: each time may take ten seconds."""
 IT: Final = "it "
@@ -317,18 +317,21 @@ class Allotting:
     # -- what was decided before --------------------------------------------------------------------------
 
     def _decided(self, job: JobRow) -> dict[str, Decision]:
-        """By destination, since a person or a plan last asked for the job anew."""
+        """By destination, since a person or a plan last asked for the job anew, or it refused a form."""
         anew = [f"job.{event}" for event in sorted(ASKED_ANEW)]
         rows = self._ledger.read(
-            "SELECT detail FROM events WHERE job_key = ? AND event = ?"
+            "SELECT event, detail FROM events WHERE job_key = ? AND event IN (?, ?)"
             " AND seq > (SELECT coalesce(max(seq), 0) FROM events WHERE job_key = ? AND event IN (?, ?))"
             " ORDER BY seq",
-            (job.job_key, EVENT, job.job_key, *anew),
+            (job.job_key, ASKED, REFUSED, job.job_key, *anew),
         )
-        found = {}
+        found: dict[str, Decision] = {}
         for row in rows:
             detail = json.loads(row["detail"])
             name = detail.pop("destination")
+            if row["event"] == REFUSED:
+                found.pop(name, None)
+                continue
             lists = {each: tuple(detail.get(each, ())) for each in ("left_out", "instead")}
             found[name] = Decision(**{**detail, **lists})
         return found
@@ -336,7 +339,7 @@ class Allotting:
     def _write_down(self, job: JobRow, to: Destination, decision: Decision) -> None:
         with self._ledger.transaction() as transaction:
             transaction.note(
-                EVENT,
+                ASKED,
                 study_uid=job.study_uid,
                 job_key=job.job_key,
                 destination=to.name,
