@@ -67,11 +67,12 @@ def _is_exact_by_references(path: Path, truth: Sequence[Slice], study: Study) ->
     left = {uid: one.labels.copy() for uid, one in zip(uids, truth, strict=True)}
     frames = dcmread(path).PerFrameFunctionalGroupsSequence
     for found, groups in zip(segmented(path), frames, strict=True):
-        (derived,) = groups.DerivationImageSequence
-        labels = left[derived.SourceImageSequence[0].ReferencedSOPInstanceUID]
-        if (labels[found.labels > 0] != found.labels[found.labels > 0]).any():
+        derived = groups.get("DerivationImageSequence")
+        labels = left.get(derived[0].SourceImageSequence[0].ReferencedSOPInstanceUID) if derived else None
+        is_marked = found.labels > 0
+        if labels is None or (labels[is_marked] != found.labels[is_marked]).any():
             return False
-        labels[found.labels > 0] = 0
+        labels[is_marked] = 0
     return not any(labels.any() for labels in left.values())
 
 
