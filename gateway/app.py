@@ -35,6 +35,7 @@ from gateway.corrections.worker import Corrections
 from gateway.delivery.another_form import AnotherForm
 from gateway.delivery.asking import Asking
 from gateway.delivery.carriers.catalogue import carriers_of
+from gateway.delivery.still_there import StillThere
 from gateway.delivery.unclaimed import UnclaimedDeliveries
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
@@ -137,6 +138,7 @@ class App:
             LedgerWatch(ledger, bus),
             *takers,
             *delivering,
+            StillThere(ledger, bus, data_dir, {to.name: carrier for to, carrier in carriers}),
             UnclaimedDeliveries(ledger, bus, {to.name for to, _ in carriers}),
             asking,
             self.listener.endings,

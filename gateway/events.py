@@ -38,6 +38,13 @@ class AssociationClosed(Event):
 
 
 @dataclass(frozen=True)
+class StudyCameAgain(Event):
+    """Everything of a study came again that its results were made of."""
+
+    study_uid: str
+
+
+@dataclass(frozen=True)
 class PacsAnswered(Event):
     """The PACS told something new about what it holds of a study that is receiving."""
 

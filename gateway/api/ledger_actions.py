@@ -7,7 +7,7 @@ from gateway.ledger import work
 from gateway.ledger.bulk import Action, Wanted, act, selected
 from gateway.ledger.choices import choose_volume
 from gateway.ledger.completion import request_completion
-from gateway.ledger.deliveries import drop_delivery, redirect_delivery, standing_of
+from gateway.ledger.deliveries import drop_delivery, failed_by_destination, redirect_delivery, standing_of
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.keys import Kind, Named, beginning_with
 from gateway.ledger.records import StudyRow, utc_text
@@ -93,15 +93,17 @@ class LedgerActions:
         return _bulk_outcome(done.keys, done.left_alone, done.refusal)
 
     def destination_list(self) -> list[Json]:
-        """The destinations that are configured, then those that something still waits for."""
+        """The destinations that are configured, then those that something still waits for, or failed at."""
         standing = {one.destination: one for one in standing_of(self._ledger)}
-        others = sorted({*standing} - {*self._destinations})
+        failed = failed_by_destination(self._ledger)
+        others = sorted({*standing, *failed} - {*self._destinations})
         return [
             {
                 "name": name,
                 "is_configured": name in self._destinations,
                 "waiting": standing[name].number if name in standing else 0,
                 "waiting_since": standing[name].since if name in standing else None,
+                "failed": failed.get(name, 0),
                 "reason": standing[name].reason if name in standing else "",
             }
             for name in (*self._destinations, *others)

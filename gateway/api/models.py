@@ -191,6 +191,7 @@ class DestinationName(BaseModel):
     is_configured: bool = Field(description="false: what waits for it waits for nobody")
     waiting: int = Field(description="Deliveries that are to be sent there")
     waiting_since: str | None = Field(description="Since when the first of them waits; null: none does")
+    failed: int = Field(description="Deliveries that failed there, and that nobody has settled yet")
     reason: str = Field(description="Why they wait, as the one that waits for the longest says")
 
 

@@ -257,6 +257,15 @@ def standing_of(ledger: Ledger) -> list[Standing]:
     return found
 
 
+def failed_by_destination(ledger: Ledger) -> dict[str, int]:
+    """How many deliveries are failed, by destination."""
+    rows = ledger.read(
+        "SELECT destination, count(*) AS number FROM deliveries INDEXED BY deliveries_failed"
+        " WHERE state = 'failed' GROUP BY destination"
+    )
+    return {row["destination"]: row["number"] for row in rows}
+
+
 # -- what a person may ask for ---------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ SCHEMAS: Final = (
     "schema_15.sql",
     "schema_16.sql",
     "schema_17.sql",
+    "schema_18.sql",
 )
 """One file for each schema version, applied in order."""
 

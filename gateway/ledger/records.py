@@ -342,6 +342,19 @@ class ResultObjectRow(_Row):
     sha256: str
     is_current: int
     made_at: str
+    series_uid: str
+    """Empty: only its file says it."""
+
+
+class RevisitRow(_Row):
+    """A study that came again in full, and a destination that has, or had, its results."""
+
+    study_uid: str
+    destination: str
+    noted_at: str
+    not_before: str | None
+    asked: int
+    resent: Json[tuple[str, ...]]
 
 
 class QuarantineRow(_Row):

@@ -31,6 +31,7 @@ class ResultObject:
     sop_instance_uid: str
     form: str = ""
     """Which of several forms of its output; who gets that gets one of them. Not recorded."""
+    series_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def _record_object(transaction: Transaction, job: JobRow, made: ResultObject, ma
     """Make it one of the job's present objects; the same bytes have the same UID, so it may be known."""
     transaction.execute(
         "INSERT INTO result_objects"
-        " (sop_instance_uid, job_key, output, sop_class_uid, path, sha256, is_current, made_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (sop_instance_uid) DO UPDATE"
+        " (sop_instance_uid, job_key, output, sop_class_uid, path, sha256, is_current, made_at, series_uid)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (sop_instance_uid) DO UPDATE"
         " SET is_current = 1, path = excluded.path, sha256 = excluded.sha256,"
         " sop_class_uid = excluded.sop_class_uid",
         (
@@ -117,6 +118,7 @@ def _record_object(transaction: Transaction, job: JobRow, made: ResultObject, ma
             made.path,
             made.sha256,
             made_at,
+            made.series_uid,
         ),
     )
 

@@ -7,8 +7,11 @@ import structlog
 
 from gateway.events import AssociationClosed, Event
 from gateway.ledger.instances import association_closed
+from gateway.ledger.revisits import note_came_again
 from gateway.ledger.store import Ledger
 from gateway.workers.worker import Worker
+
+from .again import CameAgain
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +34,8 @@ class Endings(Worker):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__("associations", ledger.bus)
         self._ledger = ledger
+        self.again = CameAgain()
+        """What came again as it was known."""
         self._untold: deque[Ending] = deque()
 
     def is_woken_by(self, event: Event) -> bool:
@@ -63,6 +68,9 @@ class Endings(Worker):
                 sender=ending.sender,
                 opened_at=ending.opened_at,
             )
+            again = self.again.of(ending.study_uids)
+            whole = [uid for uid, came in again.items() if note_came_again(transaction, uid, came)]
             transaction.publish(
                 AssociationClosed(ending.number, ending.released, ending.study_uids, ending.sender)
             )
+        self.again.forget(whole)

@@ -140,6 +140,8 @@ class StowRequest:
         if taken.study_uid is not None:
             self.study_uids = self.study_uids | {taken.study_uid}  # others look at it meanwhile
             self._stored += 1
+            if taken.is_again:
+                self._shared.endings.again.note(taken.study_uid, taken.sop_instance_uid)
         return taken
 
     def close(self, *, whole: bool) -> None:

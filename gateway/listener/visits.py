@@ -109,6 +109,8 @@ class Visit:
         if taken.study_uid is not None:
             self.study_uids |= {taken.study_uid}  # others look at it meanwhile
             self._stored += 1
+            if taken.is_again:
+                self._visits.endings.again.note(taken.study_uid, taken.sop_instance_uid)
         return taken.status
 
     def refused(self, why: str) -> None:

@@ -28,6 +28,7 @@ from gateway.adapters.holdings import Holdings
 from gateway.config import Config
 from gateway.config.outputs import EVEN_GRID, OUTPUTS, in_order
 from gateway.files.results import FilesGone, JobResults, ResultUnusable
+from gateway.files.series import series_uid_of
 from gateway.files.workplace import Workplace
 from gateway.ledger.comparisons import write_measured
 from gateway.ledger.lost import make_again
@@ -206,6 +207,7 @@ class Encode:
             sha256=written.sha256,
             sop_class_uid=written.sop_class_uid,
             sop_instance_uid=written.sop_instance_uid,
+            series_uid=series_uid_of(written.path),
         )
 
     def _making(self, job: JobRow, manifest: Manifest, doubts: Doubts) -> Making | None:

@@ -115,6 +115,10 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "study.instances_rejected": {"code": _REJECTED, "named": _number, "here": _number},
     "study.commitment_reported": {"committed": _number, "failed": _number},
     "study.replanned": {"jobs": _number},
+    **{
+        f"study.results_{how}": {"destination": _configured("destinations"), "objects": _number}
+        for how in ("still_there", "back", "sent_again", "gone", "not_shown", "not_told")
+    },
     "instance.corrected": {"revision": _number},
     "instance.file_lost": {"revision": _number},
     "association.released": {"instances": _number},
@@ -163,6 +167,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "delivery.commitment_refused": _OF_A_DELIVERY,
     "delivery.failed": _OF_A_DELIVERY,
     "delivery.retried": _OF_A_DELIVERY,
+    "delivery.resent": _OF_A_DELIVERY,
     "delivery.tried_now": _OF_A_DELIVERY,
     "delivery.cancelled": _OF_A_DELIVERY,
     "delivery.superseded": _OF_A_DELIVERY,

@@ -37,7 +37,7 @@ def images(*uids: str, **said: object) -> Find:
     return find
 
 
-def counts(number: object, image_status: int = DOES_NOT_MATCH) -> Find:
+def counts(number: object, image_status: int = DOES_NOT_MATCH, **said: object) -> Find:
     """Knows only how many images a series has."""
 
     def find(event: Event) -> Answers:
@@ -45,7 +45,8 @@ def counts(number: object, image_status: int = DOES_NOT_MATCH) -> Find:
             yield image_status, None
         else:
             series_uid = event.identifier.SeriesInstanceUID or SERIES
-            yield answer(SeriesInstanceUID=series_uid, NumberOfSeriesRelatedInstances=number)
+            counted = {"SeriesInstanceUID": series_uid, "NumberOfSeriesRelatedInstances": number}
+            yield answer(**{**counted, **said})
 
     return find
 

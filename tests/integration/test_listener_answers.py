@@ -218,6 +218,8 @@ def test_same_bytes_again_change_nothing(gate, slices: list[Dataset]) -> None:
     assert gate.send(*slices) == [SUCCESS] * 8
     assert (gate.instances(), gate.files("instances"), gate.studies()[0].generation) == before
     assert gate.files("incoming") == []
+    came = {str(one.SOPInstanceUID) for one in slices}
+    assert gate.listener.endings.again.of([slices[0].StudyInstanceUID]) == {slices[0].StudyInstanceUID: came}
 
 
 def test_corrected_header_becomes_a_new_revision_with_the_same_pixels(gate, ct: Dataset) -> None:

@@ -77,6 +77,10 @@ class House:
             Settings(images_days=2), ledger, ledger.bus, remover, data_dir, is_busy=lambda _: False
         ).work()
 
+    def asked(self) -> list[str]:
+        """The destinations that are to be asked whether its result is still there."""
+        return [row["destination"] for row in self.gate.ledger.read("SELECT destination FROM revisits")]
+
     def study(self) -> StudyRow:
         return StudyRow.of(self.gate.ledger.read("SELECT * FROM studies")[0])
 
@@ -138,6 +142,7 @@ def test_same_study_again_is_acknowledged_and_neither_stored_nor_segmented_again
     assert removed.gate.send(*slices[:-1]) == [SUCCESS] * (len(slices) - 1)
     assert (removed.study(), removed.jobs(), removed.gate.instances()) == before
     assert removed.gate.files("instances") == []
+    removed.gate.wait_for(lambda: removed.asked() == ["pacs"])
 
 
 def test_same_study_again_in_another_transfer_syntax_is_the_same(

@@ -1,4 +1,4 @@
-"""Whose a study is, asked of real peers."""
+"""Whose a study is, and what of our results is there, asked of real peers."""
 
 import subprocess
 import time
@@ -11,9 +11,10 @@ from pydicom import dcmread
 from pydicom.uid import SegmentationStorage
 from pynetdicom import AE
 
+from gateway.adapters.contents import NoAnswer, NotTold
 from gateway.adapters.dicom.peer import NotReached, Peer, echo
 from gateway.config import Destination
-from gateway.delivery.carriers.carrier import KnowsWhose, NotAskable
+from gateway.delivery.carriers.carrier import KnowsWhose, NotAskable, ShowsResults
 from gateway.delivery.carriers.dicom import DicomCarrier
 from gateway.delivery.carriers.stow import StowCarrier
 from gateway.delivery.sending import send_files
@@ -49,6 +50,18 @@ def asked_before_and_after(
     return said
 
 
+def require_that_it_tells_what_is_missing(carrier: ShowsResults, seg: Path) -> None:
+    """Of a study that it has a result of, and of one that it does not have."""
+    made = dcmread(seg, stop_before_pixels=True)
+    study, series, uid = made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID
+    assert carrier.missing(study, {series: [uid]}) == frozenset()
+    assert carrier.missing(study, {series: [uid, "1.2.9.10"], "1.2.8": ["1.2.8.1"]}) == {
+        "1.2.9.10",
+        "1.2.8.1",
+    }
+    assert carrier.missing("1.2.77", {series: [uid]}) == {uid}
+
+
 def of_images(small_study: Path) -> list[Whose]:
     header = dcmread(next(small_study.glob("*.dcm")), stop_before_pixels=True)
     return [Whose.of(header)]
@@ -71,6 +84,8 @@ def test_orthanc_says_by_both_ways_whose_images_it_has(small_study: Path, tmp_pa
         assert said == [[], [], of_images(small_study)]
         study_uid = dcmread(next(small_study.glob("*.dcm")), stop_before_pixels=True).StudyInstanceUID
         assert by_find.whose(study_uid) == of_images(small_study)
+        for carrier in (web, by_find):
+            require_that_it_tells_what_is_missing(carrier, tmp_path / "seg.dcm")
     finally:
         orthanc.stop()
 
@@ -111,6 +126,7 @@ def test_dcmqrscp_says_whose_images_it_has(
 ) -> None:
     with dcmqrscp(tmp_path, free_port()) as peer:
         said = asked_before_and_after(dicom_carrier(peer), peer, small_study, tmp_path)
+        require_that_it_tells_what_is_missing(dicom_carrier(peer), tmp_path / "seg.dcm")
     (ours,) = of_images(small_study)
     assert said[:2] == [[], []]
     assert [(one.patient_id, one.accession_number) for one in said[2]] == [
@@ -126,5 +142,8 @@ def test_peer_that_takes_objects_only_cannot_be_asked() -> None:
     try:
         with pytest.raises(NotAskable, match="takes no C-FIND"):
             dicom_carrier(Peer("STORAGE", "127.0.0.1", server.server_address[1])).whose("1.2.3")
+        with pytest.raises(NotTold) as raised:
+            dicom_carrier(Peer("STORAGE", "127.0.0.1", server.server_address[1])).missing("1.2.3", {})
+        assert raised.value.code is NoAnswer.REFUSED
     finally:
         server.shutdown()

@@ -6,7 +6,7 @@ A PACS that has no IMAGE level is asked for the number of images of each series,
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid
 from gateway.adapters.contents import NoAnswer, NotTold, SeriesContents
 from gateway.adapters.errors import Away, CalledOff
 
-from .peer import Calls, NotReached, Peer, echo
+from .peer import Calls, NothingAccepted, NotReached, Peer, echo
 from .retrieval import UNREADABLE, Ask, NotAnswered, asking
 
 LIMIT_S: Final = 20.0
@@ -69,6 +69,22 @@ class PacsContents:
         """
         with self._asked() as ask:
             return _Question(self._peer, ask, study_uid).numbers()
+
+    def missing(self, study_uid: str, wanted: Mapping[str, Collection[str]]) -> frozenset[str]:
+        """Which of some instances of a study it does not hold: one question, where it holds them all.
+
+        Parameters
+        ----------
+        wanted
+            Series to SOP Instance UIDs.
+
+        Raises
+        ------
+        NotTold
+        CalledOff
+        """
+        with self._asked() as ask:
+            return _Question(self._peer, ask, study_uid).missing(wanted)
 
     def answers(self) -> str:
         """Ask for a study that nobody has: at which level it answers, in words.
@@ -133,6 +149,8 @@ class PacsContents:
                 f"{self._peer} did not answer C-FIND within {self._limit_s:g} s; look at its load and log"
             )
             return NotTold(NoAnswer.SILENT, sentence)
+        if isinstance(error, NothingAccepted):  # it is there, and has no C-FIND for us
+            return NotTold(NoAnswer.REFUSED, str(error))
         if isinstance(error, NotReached):
             return NotTold(NoAnswer.AWAY, str(error))
         if error.status is None:
@@ -189,6 +207,24 @@ class _Question:
             for answer in answers
         ]
         return {series_uid: int(number) for series_uid, number in said if _NUMBER.fullmatch(number)}
+
+    def missing(self, wanted: Mapping[str, Collection[str]]) -> frozenset[str]:
+        """Which of these are not there; what cannot be told of a series that it holds counts as there."""
+        keys = {"StudyInstanceUID": self._study_uid}
+        answers = self._ask("SERIES", {**keys, "SeriesInstanceUID": "", _NUMBER_OF_IMAGES: ""})
+        held = {self._value(one, keys, "SeriesInstanceUID"): one for one in answers}
+        if not all(map(_UID.fullmatch, held)):
+            raise _nonsense(self._peer, "series without a UID")
+        missing = set[str]()
+        for series_uid, uids in wanted.items():
+            if series_uid not in held:
+                missing.update(uids)
+                continue
+            number = self._value(held[series_uid], keys, _NUMBER_OF_IMAGES)
+            if len(uids) > (int(number) if _NUMBER.fullmatch(number) else 1):
+                images = self._images({**keys, "SeriesInstanceUID": series_uid})
+                missing.update(set(uids) - images if images else ())
+        return frozenset(missing)
 
     def _value(self, answer: Dataset, keys: Mapping[str, str], keyword: str) -> str:
         """One value of an answer that is about what was asked."""

@@ -134,7 +134,7 @@ class CarriesSome(Protocol):
 
 
 class NotAskable(Permanent):
-    """A destination says nobody whose a study is: it has no such service."""
+    """A destination says nobody whose a study is, or what it holds: it has no such service."""
 
 
 @runtime_checkable
@@ -149,6 +149,29 @@ class KnowsWhose(Protocol):
         NotAskable
         Away
             Nobody is there.
+        Retriable
+            It did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class ShowsResults(Protocol):
+    """A carrier whose destination can be asked whether what was carried there is still there."""
+
+    def missing(self, study_uid: str, wanted: Mapping[str, Collection[str]]) -> frozenset[str]:
+        """Which of some instances of a study are not there; what it does not tell of counts as there.
+
+        Parameters
+        ----------
+        wanted
+            Series to SOP Instance UIDs.
+
+        Raises
+        ------
+        NotAskable
+        Away
+            Nobody is there; `NotTold`: or it says something else.
         Retriable
             It did not answer.
         """

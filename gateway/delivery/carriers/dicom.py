@@ -1,10 +1,11 @@
 """Carries objects by C-STORE (PS3.4 B)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydicom import dcmread
 
+from gateway.adapters.dicom.contents import PacsContents
 from gateway.adapters.dicom.peer import Calls, NothingAccepted, NotReached, Peer, echo
 from gateway.adapters.dicom.retrieval import UNREADABLE, NotAnswered, asking, find
 from gateway.adapters.errors import Away, CalledOff, Retriable
@@ -40,6 +41,7 @@ class DicomCarrier:
         self._name = destination.name
         self._calling_ae_title = calling_ae_title
         self._calls = Calls()
+        self._contents = PacsContents(self._peer, calling_ae_title)
 
     def __str__(self) -> str:
         return f"{self._peer}, TLS" if self._peer.tls is not None else str(self._peer)
@@ -86,6 +88,10 @@ class DicomCarrier:
             kind = type(error).__name__
             raise Retriable(f"{self._peer} gave an answer that cannot be read ({kind})") from None
 
+    def missing(self, study_uid: str, wanted: Mapping[str, Collection[str]]) -> frozenset[str]:
+        """Ask by C-FIND (PS3.4 C.4.1)."""
+        return self._contents.missing(study_uid, wanted)
+
     def check(self) -> str:
         """C-ECHO."""
         try:
@@ -97,6 +103,7 @@ class DicomCarrier:
     def interrupt(self) -> None:
         """Abort what is open."""
         self._calls.end()
+        self._contents.interrupt()
 
     def _refusal(self, refused: NotTaken) -> str:
         """Asked once more, it says more of itself, and whether it is the SOP class or the transfer syntax."""

@@ -9,12 +9,14 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from gateway.adapters.contents import NoAnswer, NotTold
 from gateway.adapters.credentials import Credentials
 from gateway.adapters.dicomweb import NOBODYS_STUDY, WebAnswer, WebPeer
 from gateway.adapters.errors import Away, Retriable, Unanswered
 from gateway.backends.pacs import tls_of_calls
 from gateway.config import Destination
 from gateway.config.outputs import Form
+from gateway.delivery.searched import found_by_search
 from gateway.delivery.whose import KEYWORDS, MOST_ANSWERS, Whose, by_search
 from gateway.forms import Taken
 
@@ -128,6 +130,20 @@ class StowCarrier:
             raise NotAskable(f"{self} answered {answer.status}: it cannot be searched")
         raise Retriable(f"{self} answered a search with {answer.status}; see its log")
 
+    def missing(self, study_uid: str, wanted: Mapping[str, Collection[str]]) -> frozenset[str]:
+        """Ask by a search for series, and where one has fewer instances than were stored for those (10.6)."""
+        held = self._searched(f"/studies/{study_uid}/series", "SeriesInstanceUID", study_uid)
+        missing = set[str]()
+        for series_uid, uids in wanted.items():
+            if series_uid not in held:
+                missing.update(uids)
+            elif len(uids) > (held[series_uid] or 1):
+                there = self._searched(
+                    f"/studies/{study_uid}/series/{series_uid}/instances", "SOPInstanceUID", study_uid
+                )
+                missing.update(set(uids) - there.keys())
+        return frozenset(missing)
+
     def check(self) -> str:
         """Search for a study that nobody has; where it cannot be searched, whether POST is allowed."""
         answer = self._peer.search("/studies", StudyInstanceUID=NOBODYS_STUDY)
@@ -140,6 +156,34 @@ class StowCarrier:
     def interrupt(self) -> None:
         """Cut what is open."""
         self._peer.end()
+
+    def _searched(self, path: str, keyword: str, study_uid: str) -> Mapping[str, int | None]:
+        """What a search below a study finds, by its UID; of a series with the number of its instances.
+
+        Raises
+        ------
+        NotAskable
+        NotTold
+            It answers about something else, or with more than is asked for.
+        Away
+        """
+        wanted = {"includefield": "NumberOfSeriesRelatedInstances", "limit": str(MOST_ANSWERS)}
+        answer = self._peer.search(path, **wanted)
+        if answer.status == 404 and self._is_without(study_uid):
+            return {}
+        if answer.status in _NOT_SEARCHED:
+            raise NotAskable(f"{self} answered {answer.status}: it cannot be searched")
+        if answer.status not in (200, 204):
+            raise self._away(answer)
+        found = found_by_search(answer, keyword, study_uid)
+        if found is None or len(found) >= MOST_ANSWERS:
+            raise NotTold(NoAnswer.NONSENSE, f"{self} gave an answer about something else to a search")
+        return found
+
+    def _is_without(self, study_uid: str) -> bool:
+        """Whether it can be searched for studies, and does not have this one."""
+        answer = self._peer.search("/studies", StudyInstanceUID=study_uid)
+        return answer.status == 204 or (answer.status == 200 and answer.content == [])
 
     def _carry(self, paths: Sequence[Path]) -> dict[Path, Receipt]:
         if time.monotonic() < self._stays_away_until:

@@ -79,6 +79,8 @@ class Taken:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     """As it says itself, in its data set or else in its file meta information; empty where it does not."""
+    is_again: bool = False
+    """Whether it is known, and nothing of it is new."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Said:
 
 
 NOTHING_SAID = Said()
+
+_NOTHING_NEW = frozenset({Again.SAME, Again.RECODED, Again.LOST})
 
 
 @dataclass(frozen=True)
@@ -180,28 +184,27 @@ class Intake:
         if said.study_uid not in (None, read.text("StudyInstanceUID")):
             return Taken(self._refuse(path, OTHER_STUDY, sender, NOT_OF_THIS_STUDY, read), None, *uids)
         with self._locks.instances.of(uid_part(read.text("SOPInstanceUID"))):
-            status, study_uid = self._file(path, read, sender)
-        return Taken(status, study_uid, *uids)
+            return self._file(path, read, sender, uids)
 
-    def _file(self, path: Path, read: ReadInstance, sender: Sender) -> tuple[int, str | None]:
+    def _file(self, path: Path, read: ReadInstance, sender: Sender, uids: tuple[str, str]) -> Taken:
         study_uid, sop_instance_uid = read.text("StudyInstanceUID"), read.text("SOPInstanceUID")
         ours = result_of_ours(self._ledger, sop_instance_uid)
         if ours is not None:
-            return self._take_our_own(path, read, sender, self._archive.data_dir / ours), None
+            return Taken(self._take_our_own(path, read, sender, self._archive.data_dir / ours), None, *uids)
         known = current_instance(self._ledger, sop_instance_uid)
         try:
             _check_series(read, study_of_series(self._ledger, read.text("SeriesInstanceUID")))
             rejection = rejection_in(self._ledger, path, read)
             again = came_again(self._archive, known, read, path) if known is not None else None
         except Damaged as contradiction:
-            return self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None
+            return Taken(self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None, *uids)
         if again is Again.RECODED:
             self._writes.write(lambda to: note_same_instance(to, study_uid, read.transfer_syntax_uid))
         if again is Again.REMOVED and is_done(self._ledger, study_uid):
-            return SUCCESS, study_uid  # it did its part: the same again would do the same again
+            return Taken(SUCCESS, study_uid, *uids, is_again=True)  # it did its part, and would do the same
         if again not in (Again.SAME, Again.RECODED):
             self._keep(path, read, sender, _AsWhat(known, again, rejection))
-        return SUCCESS, study_uid
+        return Taken(SUCCESS, study_uid, *uids, is_again=again in _NOTHING_NEW)
 
     def _take_our_own(self, path: Path, read: ReadInstance, sender: Sender, ours: Path) -> int:
         try:

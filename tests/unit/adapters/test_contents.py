@@ -97,6 +97,32 @@ def test_answer_about_something_else_is_none(find: Find) -> None:
     assert "1.2" not in str(error).partition("127.0.0.1")[2]
 
 
+@pytest.mark.parametrize(
+    ("find", "wanted", "missing"),
+    [
+        (counts(1), {SERIES: ["1.1"]}, set()),
+        (counts(None), {SERIES: ["1.1"]}, set()),
+        (counts(1), {OTHER_SERIES: ["1.1"]}, {"1.1"}),
+        (counts(1), {SERIES: ["1.1", "1.2"]}, set()),  # it has no IMAGE level: which is gone cannot be told
+        (images(), {SERIES: ["1.1"]}, {"1.1"}),
+    ],
+)
+def test_what_is_missing_of_a_study_is_told_as_far_as_it_says(
+    find: Find, wanted: dict[str, list[str]], missing: set[str]
+) -> None:
+    with pacs(find) as peer:
+        assert PacsContents(peer, "IRIS").missing(STUDY, wanted) == missing
+
+
+@pytest.mark.parametrize(
+    "find", [counts(1, StudyInstanceUID="1.2.9"), counts(1, SeriesInstanceUID="nowhere")]
+)
+def test_answer_about_something_else_says_of_nothing_that_it_is_missing(find: Find) -> None:
+    with pacs(find) as peer, pytest.raises(NotTold) as raised:
+        PacsContents(peer, "IRIS").missing(STUDY, {SERIES: ["1.1"]})
+    assert raised.value.code is NoAnswer.NONSENSE
+
+
 def test_pacs_that_refuses_is_said_to_with_its_status() -> None:
     def refuse(_: Event) -> Answers:
         yield 0xA700, None
@@ -141,7 +167,7 @@ def test_pacs_that_is_away_or_takes_no_queries_is_told_apart_from_one_that_answe
         contents = PacsContents(peer, "IRIS")
         with pytest.raises(NotTold, match="accepts none") as raised:
             contents.of_series(STUDY, [SERIES])
-        assert raised.value.code is NoAnswer.AWAY
+        assert raised.value.code is NoAnswer.REFUSED
     with pytest.raises(NotTold, match="cannot be reached"):
         contents.check()
 

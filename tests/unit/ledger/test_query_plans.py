@@ -33,6 +33,7 @@ from gateway.ledger.completion import (
 from gateway.ledger.deliveries import (
     awaited_destinations,
     due_of_job,
+    failed_by_destination,
     is_any_pending,
     next_delivery,
     pending_deliveries,
@@ -59,6 +60,17 @@ from gateway.ledger.removals import is_being_cleared
 from gateway.ledger.resending import resend_delivery, resend_job
 from gateway.ledger.results import record_result, revisions_delivered
 from gateway.ledger.retention import DoneStudy, Part, Terms, oldest_with, remove_part
+from gateway.ledger.revisits import (
+    ask_again,
+    delivered_there,
+    forget_revisits,
+    look_later,
+    note_came_again,
+    revisited_destinations,
+    revisits_of,
+    settle,
+    tried_revisits,
+)
 from gateway.ledger.runs import open_runs
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
@@ -97,6 +109,11 @@ ALLOWED = {
     "SELECT key FROM deliveries INDEXED BY deliveries_by_reason": PAGE,
     "SELECT 1 FROM deliveries WHERE state = 'pending' AND destination = ? LIMIT 1": "one entry",
     "SELECT destination FROM deliveries INDEXED BY deliveries_pending": "the first entry of the next name",
+    "SELECT destination FROM revisits INDEXED BY revisits_by_destination": "the first entry of the next name",
+    "SELECT * FROM revisits INDEXED BY revisits_by_destination": PAGE,
+    "SELECT * FROM revisits INDEXED BY revisits_tried": "the index holds one or two until it is known",
+    "DELETE FROM revisits WHERE destination = ?": "of who can say nothing, and then they are gone",
+    "SELECT destination, count(*) AS number FROM deliveries INDEXED BY deliveries_failed": "a page has it",
     "SELECT since FROM mirror_outbox ORDER BY since LIMIT 1": "the first entry",
     "SELECT d.* FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value": "some keys",
     "SELECT d.key FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value": "some keys",
@@ -295,6 +312,11 @@ QUESTIONS: dict[str, Deed] = {
     **{f"oldest with {part}": lambda ledger, p=part: oldest_with(ledger, p) for part in Part},
     **{f"what is meant of one by {action}": partial(_meant_of_one, action=action) for action in Action},
     "destinations": standing_of,
+    "failed there": failed_by_destination,
+    "revisits": lambda ledger: revisits_of(ledger, "pacs", 10),
+    "tried revisits": lambda ledger: tried_revisits(ledger, "pacs"),
+    "whom to ask": revisited_destinations,
+    "what is there": lambda ledger: delivered_there(ledger, study_uid_of(3), "pacs"),
     "cleared": lambda ledger: is_being_cleared(ledger, "a" * 64),
 }
 
@@ -355,6 +377,18 @@ def _deliver(ledger: Ledger) -> None:
     with ledger.transaction() as transaction:
         resend_delivery(transaction, to_archive)
     _all_arrive(ledger)
+    _come_again(ledger)
+
+
+def _come_again(ledger: Ledger) -> None:
+    with ledger.transaction() as transaction:
+        assert note_came_again(transaction, "9.1", {"9.1.1.1"})
+    first, *others = [revisits_of(ledger, name, 1)[0] for name in revisited_destinations(ledger)]
+    with ledger.transaction() as transaction:
+        ask_again(transaction, first, 1.0)
+        look_later(transaction, first, 1.0, ["a key"])
+        settle(transaction, first, "study.results_back")
+        forget_revisits(transaction, others[0].destination)
 
 
 def _all_arrive(ledger: Ledger) -> None:

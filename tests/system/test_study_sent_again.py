@@ -1,0 +1,63 @@
+"""A study that was deleted in a real Orthanc and is sent again in full gets its results back, once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from .conftest import write_study
+
+pytestmark = pytest.mark.peer("orthanc")
+
+
+class Pacs:
+    """An Orthanc by its REST API."""
+
+    def __init__(self, orthanc: Any) -> None:
+        self.peer = orthanc.peer
+        address, user = orthanc.rest
+        self._client = httpx.Client(base_url=address, auth=user, trust_env=False)
+
+    def delete_study(self, study_uid: str) -> None:
+        query = {"Level": "Study", "Query": {"StudyInstanceUID": study_uid}}
+        (found,) = self._client.post("/tools/find", json=query).json()
+        assert self._client.delete(f"/studies/{found}").is_success
+
+    def objects(self, study_uid: str) -> int:
+        query = {"Level": "Instance", "Query": {"StudyInstanceUID": study_uid}}
+        return len(self._client.post("/tools/find", json=query).json())
+
+
+def _said(study: dict[str, Any]) -> list[str]:
+    """What of its timeline is about its results at the destination."""
+    return [line["event"] for line in study["timeline"] if line["event"].startswith("study.results")]
+
+
+def test_study_that_was_deleted_in_the_pacs_and_comes_again_in_full_gets_its_result_back_once(
+    make_world: Callable[..., Any], orthanc: Any, tmp_path: Path
+) -> None:
+    pacs = Pacs(orthanc)
+    world = make_world(("pacs", pacs.peer.ae_title, pacs.peer.port))
+    world.start()
+    study_uid = write_study(tmp_path / "study")
+    world.send(tmp_path / "study")
+    world.until(study_uid, lambda study: bool(study["state"] == "done"))
+    results = pacs.objects(study_uid)
+    assert results > 0
+
+    world.send(tmp_path / "study")
+    study = world.until(study_uid, lambda study: bool(_said(study)))
+    assert _said(study) == ["study.results_still_there"]
+
+    pacs.delete_study(study_uid)
+    world.send(tmp_path / "study")
+    study = world.until(study_uid, lambda study: len(_said(study)) == 2)
+    assert _said(study)[-1] == "study.results_sent_again"
+    study = world.until(study_uid, lambda study: bool(study["state"] == "done"))
+    assert pacs.objects(study_uid) == results
+    events = [line["event"] for line in study["timeline"]]
+    assert (events.count("delivery.resent"), events.count("job.encoded")) == (results, 1)
+    [line] = [line for line in study["timeline"] if line["event"] == "delivery.resent"]
+    assert line["detail"]["said"] == "the study came again, and pacs does not have this any more"
