@@ -75,7 +75,7 @@ def created() -> dict[str, Context]:
     """The objects that are made: output by output, a segmentation once for each of its SOP classes."""
     found: dict[str, Context] = {}
     for name, output in OUTPUTS.items():
-        if not output.is_made:
+        if not (output.is_made and output.sop_class_uid):
             continue
         if output.has_encoding:
             for kind, sop_class in SOP_CLASSES.items():
