@@ -34,6 +34,7 @@ from gateway.config import Config, ConfigError, Rule
 from gateway.corrections.worker import Corrections
 from gateway.delivery.another_form import AnotherForm
 from gateway.delivery.asking import Asking
+from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.still_there import StillThere
 from gateway.delivery.unclaimed import UnclaimedDeliveries
@@ -138,8 +139,7 @@ class App:
             LedgerWatch(ledger, bus),
             *takers,
             *delivering,
-            StillThere(ledger, bus, data_dir, {to.name: carrier for to, carrier in carriers}),
-            UnclaimedDeliveries(ledger, bus, {to.name for to, _ in carriers}),
+            *self._beside_deliveries(bus, {to.name: carrier for to, carrier in carriers}),
             asking,
             self.listener.endings,
             *([commitments] if commitments is not None else []),
@@ -154,6 +154,13 @@ class App:
         self._uploads = NiftiUploads(config, ledger, secret, identity, locks)
         self._bus = bus
         self.api: ApiServer | None = None
+
+    def _beside_deliveries(self, bus: Bus, carriers: Mapping[str, Carrier]) -> list[Worker]:
+        """Who looks after what was delivered, and what can be delivered to nobody."""
+        return [
+            StillThere(self._ledger, bus, self.config.data_dir, carriers),
+            UnclaimedDeliveries(self._ledger, bus, carriers.keys()),
+        ]
 
     def _retention(
         self, bus: Bus, locks: DataLocks, takers: Sequence[StepWorker | DeliveryWorker]
