@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from pydicom.uid import CTImageStorage
+
 from gateway.commands.status_client import StatusClient
 from gateway.config import Config
 from gateway.config.destinations import Destination
@@ -15,7 +17,7 @@ from gateway.ledger.records import InstanceRow
 from gateway.ledger.results import current_objects
 from gateway.ledger.store import Ledger
 
-from .phantom import MADE_FOR, SAID, Phantom
+from .phantom import MADE_FOR, Phantom, is_phantom
 
 Study = Mapping[str, Any]
 _LATEST: Final = 100
@@ -70,7 +72,7 @@ class AtGateway:
         for study in self.client.studies(state=None, limit=_LATEST):
             came = datetime.fromisoformat(study["received"])
             is_it = study["accession_number"] == phantom.accession_number or (
-                study["study_description"] == SAID and came >= since
+                is_phantom("", study["study_description"]) and came >= since
             )
             if is_it and study["study_uid"] != phantom.study_uid:
                 return study
@@ -93,7 +95,7 @@ class AtGateway:
         """The images of a study as they lie here."""
         with Ledger(self.config.data_dir / LEDGER_NAME, read_only=True) as ledger:
             rows = current_instances(ledger, study_uid)
-        return [self._arrived(row) for row in rows if row.modality == "CT"]
+        return [self._arrived(row) for row in rows if row.sop_class_uid == CTImageStorage]
 
     def made(self, job_key: str) -> list[Made]:
         """The objects of a job's present result."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.commands.status_client import StatusError
 
-from .phantom import NAME, PATIENT_ID, SAID
+from .phantom import is_phantom
 from .scene import Finding, Scene
 
 _CLOSED: Final = ("done", "failed", "held")
@@ -20,8 +20,8 @@ def cleared(scene: Scene) -> Finding:
     forgotten = 0
     for study in scene.gateway.client.studies(state=None, limit=_LATEST):
         is_ours = study["study_uid"] == scene.phantom.study_uid
-        is_left = study["study_description"] == SAID and study["state"] in _CLOSED
-        if is_ours or (is_left and study["patient_id"] == PATIENT_ID):
+        is_left = is_phantom(study["accession_number"], study["study_description"])
+        if is_ours or (is_left and study["state"] in _CLOSED):
             with suppress(StatusError):  # it is being forgotten already
                 scene.gateway.client.act(f"studies/{study['study_key']}/forget")
                 forgotten += 1
@@ -31,5 +31,5 @@ def cleared(scene: Scene) -> Finding:
     return Finding(
         f"{said}; the PACS still has it, since DICOM has no service to delete",
         f"delete the study with accession number {scene.phantom.accession_number} of the patient"
-        f" {NAME} ({PATIENT_ID}) in the PACS; while it has it, its rule may send it to the gateway again",
+        f" {scene.phantom.patient} in the PACS; while it has it, its rule may send it to the gateway again",
     )

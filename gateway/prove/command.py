@@ -13,6 +13,9 @@ from gateway.commands.console import ConfigOption, JsonOption, err, out, plain_e
 if TYPE_CHECKING:
     from .pacs import Listening
 
+_ITS_OWN = (0x0002, 0x0020, 0x0028, 0x7FE0)
+"""Groups of attributes of place and pixels."""
+
 
 def prove(
     to: Annotated[str, typer.Option(help="The PACS, AE@HOST:PORT")],
@@ -58,14 +61,20 @@ def prove(
 
 def _attributes(said: list[str]) -> Mapping[str, str]:
     """What `--set` says, by keyword."""
-    from pydicom.datadict import tag_for_keyword
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
 
     found = {}
     for text in said:
         keyword, is_there, value = text.partition("=")
-        if not is_there or tag_for_keyword(keyword) is None:
+        tag = tag_for_keyword(keyword)
+        if not is_there or tag is None:
             raise typer.BadParameter(
                 f"{text!r} is no DICOM keyword with a value; write one as StationName=CT1", param_hint="--set"
+            )
+        if dictionary_VR(tag) == "UI" or keyword == "Modality" or tag >> 16 in _ITS_OWN:
+            raise typer.BadParameter(
+                f"{keyword} stays as it is: what the phantom is, and where, is what is compared",
+                param_hint="--set",
             )
         found[keyword] = value
     return found

@@ -33,6 +33,7 @@ from .headers import changes, in_words
 from .phantom import MADE_FOR, SAID
 from .scene import Finding, Scene
 from .stations import FormFound, StationFailed, Verdict
+from .way_out import BREAKS_OFF
 
 _SERIES_NUMBER: Final = 9900
 _CHANGED: Final = "IRIS TEST changed"
@@ -84,7 +85,7 @@ def _in_short(forms: Sequence[FormFound]) -> Finding:
     lost = [form for form in forms if form.verdict is Verdict.FAILED]
     if lost:
         names = ", ".join(form.name for form in lost)
-        raise StationFailed(f"it answers success and does not keep {names} as it was sent", lost[0].fix)
+        raise StationFailed(f"it takes {names}, and does not keep what was sent", lost[0].fix)
     others = [form.name for form in forms if form.name not in kept]
     text = f"keeps {', '.join(kept) or 'none'}" + (f"; not {', '.join(others)}" if others else "")
     return Finding(text, verdict=Verdict.NOTED if others else Verdict.PASSED)
@@ -99,6 +100,9 @@ def _tried(scene: Scene, trial: Trial, path: Path) -> FormFound:
         (sent,) = pacs.store([path])
     except NotSendable as error:
         return _refused(trial, *str(error).split("; ", 1))
+    if sent.status is None:
+        finding = f"it broke the association off while {path.stat().st_size} bytes were sent"
+        return FormFound(trial.name, Verdict.FAILED, finding, BREAKS_OFF)
     if understand(sent.status) is not Answer.STORED:
         return _refused(trial, sent.meaning)
     lost = f"{class_name(stored.sop_class_uid)}: look in the PACS's log, quarantine and inbox"

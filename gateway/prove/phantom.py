@@ -4,6 +4,7 @@ Each series shows all balls; no flip or turn maps them onto themselves. What is 
 balls' places in millimetres alone (LPS), whatever encodes or decodes it.
 """
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +23,17 @@ from converter.uids import derived_uid
 NAME: Final = "TEST^IRIS^NO PATIENT"
 PATIENT_ID: Final = "IRIS-TEST"
 SAID: Final = "IRIS TEST - phantom, no patient"
+_NUMBER: Final = re.compile(r"IRIS[0-9A-F]{10}")
+"""Accession numbers, unless somebody said otherwise."""
 AIR_HU: Final = -1000
 BODY_HU: Final = 40
 BODY_MM: Final = (104.0, 72.0)
 """Half axes of the body across and from front to back; it goes on above and below the images."""
-ROWS, COLUMNS, SLICES = 72, 80, 18
-PIXEL_MM: Final = (2.5, 3.0)
+ROWS, COLUMNS, SLICES = 112, 120, 30
+"""So many that rules for thin, whole scans take it."""
+PIXEL_MM: Final = (1.5, 2.0)
 """Between rows, between columns."""
-STEP_MM: Final = 5.0
+STEP_MM: Final = 3.0
 """Between slices, along their normal."""
 TILT: Final = PIXEL_MM[0] / STEP_MM
 """Tangent of the gantry's tilt: slices are off by a whole row each, so that values between them are exact."""
@@ -123,6 +127,8 @@ class Phantom:
 
     study_uid: str
     accession_number: str
+    patient: str
+    """Name and Patient ID."""
     series: Sequence[Series]
 
     @property
@@ -178,23 +184,32 @@ def write_phantom(folder: Path, now: datetime, said: Mapping[str, str]) -> Phant
     OSError
     """
     token = secrets.token_hex(16)
-    accession_number = f"IRIS{token[:10].upper()}"
+    said = {**_patient_and_number(token), **said}
     series = [
-        _write_series(folder / pose.name, number, pose, token, accession_number, now, said)
+        _write_series(folder / pose.name, number, pose, token, now, said)
         for number, pose in enumerate(POSES, start=1)
     ]
-    return Phantom(derived_uid(token, "study"), accession_number, series)
+    patient = f"{said['PatientName']} ({said['PatientID']})"
+    return Phantom(derived_uid(token, "study"), said["AccessionNumber"], patient, series)
+
+
+def _patient_and_number(token: str) -> dict[str, str]:
+    accession_number = f"IRIS{token[:10].upper()}"
+    return {"PatientName": NAME, "PatientID": PATIENT_ID, "AccessionNumber": accession_number}
+
+
+def is_phantom(accession_number: str, study_description: str) -> bool:
+    """Whether a study is one of these, of whatever run."""
+    return study_description == SAID or _NUMBER.fullmatch(accession_number) is not None
 
 
 def _write_series(
-    folder: Path, number: int, pose: Pose, token: str, accession: str, now: datetime, said: Mapping[str, str]
+    folder: Path, number: int, pose: Pose, token: str, now: datetime, said: Mapping[str, str]
 ) -> Series:
     corners = _corners_mm(pose)
     pixels = hu_of(labels_at(places_mm(pose, corners)))
     stack = SliceStack(pixels, [*pose.rows_lps, *pose.columns_lps], PIXEL_MM, corners.tolist())
     study = MadeUpStudy(
-        patient_name=NAME,
-        patient_id=PATIENT_ID,
         study_description=SAID,
         series_description=f"{SAID}, {pose.name}"[:64],
         series_number=number,
@@ -209,7 +224,7 @@ def _write_series(
         image.SeriesInstanceUID, image.FrameOfReferenceUID = series_uid, frame_uid
         image.SOPInstanceUID = derived_uid(token, "image", pose.name, path.name)
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-        image.AccessionNumber, image.StudyID = accession, accession[:16]
+        image.StudyID = said["AccessionNumber"][:16]
         image.PatientBirthDate, image.Manufacturer = "", "IRIS Gateway test phantom"
         image.ImageType, image.BurnedInAnnotation = ["ORIGINAL", "PRIMARY", "AXIAL"], "NO"
         for kind in ("Study", "Series", "Acquisition", "Content"):

@@ -14,7 +14,7 @@ from .at_gateway import AtGateway
 from .course import run_course
 from .pacs import Listening, Pacs
 from .page import Shown, page_of
-from .phantom import BALLS, NAME, PATIENT_ID, PIXEL_MM, write_phantom
+from .phantom import BALLS, PIXEL_MM, write_phantom
 from .scene import Scene
 from .stations import Report, Station
 
@@ -72,7 +72,7 @@ def run_proof(
         phantom = write_phantom(folder / "phantom", began, wanted.said)
         report.facts["Engine"] = config.engine.name
         report.facts["Phantom"] = (
-            f"{NAME} ({PATIENT_ID}), accession number {phantom.accession_number}, {len(phantom.files)} images"
+            f"{phantom.patient}, accession number {phantom.accession_number}, {len(phantom.files)} images"
         )
         pacs = Pacs(_with_tls(config, wanted.peer), calling, wanted.listening)
         scene = Scene(AtGateway(config), pacs, phantom, folder, wanted.wait_s, say, report)

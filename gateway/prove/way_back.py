@@ -26,16 +26,20 @@ def results_found(scene: Scene) -> Finding:
         by_series[str(header.SeriesInstanceUID)].add(str(header.SOPInstanceUID))
     if not by_series:
         return Finding("there is no result to look for", verdict=Verdict.NOTED)
-    missing = 0
+    missing, more = 0, 0
     for series_uid, wanted in by_series.items():
         shown = scene.pacs.shown(scene.phantom.study_uid, series_uid, len(wanted))
         if shown is None:
             return Finding("it answers no C-FIND at IMAGE level", verdict=Verdict.NOTED)
-        missing += len(wanted - shown)
+        missing, more = missing + len(wanted - shown), more + len(shown - wanted)
     if missing:
         raise _not_found(scene, missing, set(by_series))
     number = sum(map(len, by_series.values()))
-    return Finding(f"it shows all {number} results in the phantom's study")
+    text = f"it shows all {number} results in the phantom's study"
+    if more:
+        fix = "look for them there: each result is to stand there once"
+        return Finding(f"{text}, and {more} objects more in their series", fix, Verdict.NOTED)
+    return Finding(text)
 
 
 def results_fetched(scene: Scene) -> Finding:

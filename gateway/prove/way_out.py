@@ -12,6 +12,10 @@ from .scene import Finding, Scene
 from .stations import StationFailed, Verdict
 
 SMALL_PDU_BYTES: Final = 8192
+BREAKS_OFF: Final = (
+    "look in its log; where it says nothing of it, something between (firewall, VPN, router) or the PACS"
+    " itself takes smaller PDUs than it negotiated: lower its maximum PDU to 16384"
+)
 
 
 def gateway_runs(scene: Scene) -> Finding:
@@ -154,8 +158,7 @@ def _require_stored(sent: list[Sent], wanted: int) -> None:
     if last.status is None:
         raise StationFailed(
             f"it broke the association off at image {number} of {wanted} ({last.path.stat().st_size} bytes)",
-            "look in its log; where it says nothing of it, something between (firewall, VPN, router) or the"
-            " PACS itself takes smaller PDUs than it negotiated: lower its maximum PDU to 16384",
+            BREAKS_OFF,
         )
     raise StationFailed(
         f"it refused {len(refused)} of {wanted} images: {last.meaning}",

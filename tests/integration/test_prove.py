@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
+from typer.testing import CliRunner
 
 from gateway.adapters.dicom.peer import Peer
 from gateway.app import App
+from gateway.cli import app
 from gateway.config import Config
 from gateway.prove.at_gateway import AtGateway
 from gateway.prove.course import WAY
-from gateway.prove.forms import duplicates, forms_kept
+from gateway.prove.forms import TRIALS, duplicates, forms_kept
 from gateway.prove.pacs import Pacs
 from gateway.prove.phantom import POSES, write_phantom
 from gateway.prove.run import Wanted, run_proof
@@ -119,7 +121,7 @@ def test_prove_with_a_pacs_that_does_all_right_passes_every_station_and_writes_o
     assert verdicts == dict.fromkeys(names, Verdict.PASSED)
     (voxels,) = (station.finding for station in report.stations if station.name == "Voxels")
     assert voxels.startswith(
-        f"all {2 * 18 * 72 * 80} voxels of 2 segmentations are right (bone right, back: "
+        f"all {2 * 30 * 112 * 120} voxels of 2 segmentations are right (bone right, back: "
     )
     found = {form.name: form.finding for form in report.forms}
     assert found["LABELMAP RLE"] == "every voxel as the balls lie"
@@ -158,13 +160,13 @@ def test_pacs_that_routes_nothing_fails_at_routed_and_says_which_rule_to_make(
 def test_pacs_that_answers_success_and_loses_images_fails_at_kept(site: Site, tmp_path: Path) -> None:
     site.pacs.keeps = lambda image: None if image.InstanceNumber % 3 == 0 else image
     said = failure_of(site.scene(tmp_path), "Sent", "Kept")
-    assert said.startswith("it answered success, and shows 12 of 18 images by C-FIND")
+    assert said.startswith("it answered success, and shows 20 of 30 images by C-FIND")
 
 
 def test_pacs_that_routes_a_part_fails_at_routed_with_the_number(site: Site, tmp_path: Path) -> None:
     site.pacs.routes = lambda image: None if image.InstanceNumber == 5 else image
     said = failure_of(site.scene(tmp_path, wait_s=1.5), "Sent", "Kept", "Routed")
-    assert said.startswith(f"17 of 18 images came to the gateway, from {AE_TITLE}; let the rule send")
+    assert said.startswith(f"29 of 30 images came to the gateway, from {AE_TITLE}; let the rule send")
 
 
 def test_pacs_without_c_find_that_gives_new_study_uids_fails_at_routed(site: Site, tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_pacs_without_c_find_that_gives_new_study_uids_fails_at_routed(site: Sit
 def test_pacs_that_breaks_off_at_a_long_pdu_fails_at_sent(site: Site, tmp_path: Path) -> None:
     site.pacs.breaks_at_bytes = 4096
     said = failure_of(site.scene(tmp_path), "Sent")
-    assert said.startswith("it broke the association off at image 1 of 18 (")
+    assert said.startswith("it broke the association off at image 1 of 30 (")
     assert said.endswith("takes smaller PDUs than it negotiated: lower its maximum PDU to 16384")
 
 
@@ -194,7 +196,7 @@ def test_pacs_that_coerces_the_patient_fails_at_images_unchanged(site: Site, tmp
 
     site.pacs.routes = coerced
     said = failure_of(site.scene(tmp_path), "Sent", "Kept", "Routed", "Images unchanged")
-    assert "PatientID IRIS-TEST to 4711 (18x)" in said
+    assert "PatientID IRIS-TEST to 4711 (30x)" in said
     assert "take this AE title out of its coercion" in said
 
 
@@ -208,7 +210,7 @@ def test_pacs_that_adds_what_it_may_passes_with_a_remark(site: Site, tmp_path: P
     for name in ("Sent", "Kept", "Routed"):
         STEPS[name](scene)
     assert STEPS["Images unchanged"](scene) == Finding(
-        "the PACS changed InstitutionName added (18x)", "see that no rule needs them", Verdict.NOTED
+        "the PACS changed InstitutionName added (30x)", "see that no rule needs them", Verdict.NOTED
     )
 
 
@@ -276,10 +278,21 @@ def test_pacs_that_exchanges_left_and_right_fails_at_voxels(site: Site, after_de
 def test_one_wrong_voxel_is_found(site: Site, after_delivery: Scene) -> None:
     seg = seg_in(site.pacs)
     pixels = seg.pixel_array.copy()
-    pixels[len(pixels) // 2, 40, 40] ^= 1
+    pixels[len(pixels) // 2, 56, 60] ^= 1
     seg.PixelData = np.packbits(pixels.ravel(), bitorder="little").tobytes()
     said = failure_of(after_delivery, "Results kept", "Fetched", "Results unchanged", "Voxels")
-    assert "1 of 103680 voxels are wrong" in said or "two of its segments share a voxel" in said
+    assert "1 of 403200 voxels are wrong" in said or "two of its segments share a voxel" in said
+
+
+def test_with_another_engine_the_label_map_alone_is_compared_and_that_is_said(
+    after_delivery: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.prove.at_gateway.MADE_FOR", ("another", "tissue"))
+    for name in ("Results kept", "Fetched", "Results unchanged", "Voxels"):
+        assert STEPS[name](after_delivery).verdict is Verdict.PASSED
+    of_map, not_judged = after_delivery.report.proven
+    assert "is that of the engine's own label map at the same place in mm" in of_map
+    assert "finds in balls is not judged" in not_judged
 
 
 def test_pacs_that_refuses_segmentations_fails_at_delivered_with_what_to_set(
@@ -302,7 +315,7 @@ def test_forms_that_a_pacs_refuses_are_remarks_and_one_that_it_loses_is_a_failur
     site.pacs.refuses = frozenset({"1.2.840.10008.5.1.4.1.1.66.7"})
     site.pacs.keeps = lambda made: None if made.Modality == "SR" else made
     scene = site.scene(tmp_path)
-    with pytest.raises(StationFailed, match="does not keep SR as it was sent"):
+    with pytest.raises(StationFailed, match="it takes SR, and does not keep what was sent"):
         forms_kept(scene)
     found = {form.name: form for form in scene.report.forms}
     verdicts = {Verdict.PASSED: ["BINARY", "RTSTRUCT", "SC", "PDF"], Verdict.FAILED: ["SR"]}
@@ -314,3 +327,42 @@ def test_forms_that_a_pacs_refuses_are_remarks_and_one_that_it_loses_is_a_failur
         == "add a supported context for it there; or nothing: the gateway sends BINARY instead"
     )
     assert duplicates(scene).text.endswith("and it keeps the first one")
+
+
+def test_pacs_that_breaks_off_at_long_pdus_fails_with_the_form_that_needs_them(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.prove.forms.TRIALS", [one for one in TRIALS if one.name == "SC"])
+    site.pacs.breaks_at_bytes = 16300
+    scene = site.scene(tmp_path)
+    with pytest.raises(StationFailed, match="takes smaller PDUs than it negotiated"):
+        forms_kept(scene)
+    assert scene.report.forms[0].finding.startswith("it broke the association off while 57")
+
+
+# -- what a person may say ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--set", "Stationname=CT1"), "is no DICOM keyword with a value"),
+        (("--set", "StudyInstanceUID=1.2.3"), "StudyInstanceUID stays as it is"),
+        (("--set", "PixelSpacing=1"), "PixelSpacing stays as it is"),
+        (("--listen", "IRIS"), "is not of the form AE:PORT"),
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_usage(option: tuple[str, str], said: str) -> None:
+    ended = CliRunner().invoke(app, ["prove", "--to", "PACS@127.0.0.1:104", *option])
+    assert ended.exit_code == 2
+    assert said in " ".join(re.sub("[│╭╮╰╯─]", " ", ended.output).split())
+
+
+def test_without_a_gateway_nothing_is_sent_and_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, ["prove", "--to", "PACS@127.0.0.1:104"])
+    assert ended.exit_code == 1
+    assert "FAILED at the station Gateway: no gateway is running on this data directory" in ended.output
+    assert (tmp_path / "iris-prove.pdf").is_file()

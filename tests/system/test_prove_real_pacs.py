@@ -56,38 +56,42 @@ def passed(said: str) -> list[str]:
 def test_prove_with_orthanc_is_green(
     make_world: Callable[..., Any], tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    program, port = find_orthanc(), free_port()
+    program, port, here = find_orthanc(), free_port(), free_port()
     assert program
     script = tmp_path / "to-iris.lua"
     script.write_text(EACH_IMAGE)
-    more = {"LuaScripts": [str(script)], "DicomModalities": {"iris": ["IRIS", "127.0.0.1", port]}}
+    nodes = {"iris": ["IRIS", "127.0.0.1", port], "prover": ["PROVER", "127.0.0.1", here]}
+    more = {"LuaScripts": [str(script)], "DicomModalities": nodes}
     orthanc = Orthanc(tmp_path / "orthanc", program, callers=("IRIS",), configuration=more)
     orthanc.start()
     try:
         world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port))
         world.start(IRIS_DICOM__PORT=str(port))
-        done = proven(world, orthanc.peer)
+        done = proven(world, orthanc.peer, "--listen", f"PROVER:{here}")
     finally:
         orthanc.stop()
     assert done.returncode == 0, done.stdout + done.stderr
     assert passed(done.stdout) == list(STATIONS)
-    assert "all 414720 voxels of 4 segmentations are right" in done.stdout
+    assert "all 1612800 voxels of 4 segmentations are right" in done.stdout
+    assert "4 results by C-GET" in done.stdout
+    assert "keeps BINARY, LABELMAP, LABELMAP RLE, SR, RTSTRUCT, SC, PDF" in done.stdout  # these by C-MOVE
     assert (world.folder / "iris-prove.pdf").read_bytes().startswith(b"%PDF")
 
 
 @contextmanager
-def dcmqrscp(folder: Path, port: int) -> Iterator[Peer]:
-    """The archive of dcmtk, which lets IRIS store and fetch."""
+def dcmqrscp(folder: Path, port: int, *options: str, host: str = "") -> Iterator[Peer]:
+    """The archive of dcmtk, which lets IRIS store and fetch; `host` is a line of its table of hosts."""
     (folder / "storage").mkdir(parents=True)
     config = folder / "dcmqrscp.cfg"
     config.write_text(
-        "MaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nHostTable END\nVendorTable BEGIN\n"
-        f"VendorTable END\nAETable BEGIN\nARCHIVE {folder / 'storage'} RW (200, 1024mb) ANY\nAETable END\n"
+        f"MaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\n{host}\nHostTable END\n"
+        "VendorTable BEGIN\nVendorTable END\n"
+        f"AETable BEGIN\nARCHIVE {folder / 'storage'} RW (200, 1024mb) ANY\nAETable END\n"
     )
     program = shutil.which("dcmqrscp")
     assert program
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([program, "-c", str(config), str(port)], stdout=log, stderr=log)
+        process = subprocess.Popen([program, *options, "-c", str(config), str(port)], stdout=log, stderr=log)
     peer = Peer("ARCHIVE", "127.0.0.1", port)
     try:
         _until_it_answers(peer, process)
@@ -135,17 +139,19 @@ class Watcher(threading.Thread):
 
 @pytest.mark.long
 @pytest.mark.peer("dcmtk")
-def test_prove_with_dcmqrscp_is_green_with_a_rule_and_says_so_without_one(
+def test_prove_with_dcmqrscp_by_c_move_is_green_with_a_rule_and_says_so_without_one(
     make_world: Callable[..., Any], tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    with dcmqrscp(tmp_path / "archive", free_port()) as peer:
+    here = free_port()
+    host = f"prover = (PROVER, 127.0.0.1, {here})"
+    with dcmqrscp(tmp_path / "archive", free_port(), "--disable-get", host=host) as peer:
         world = make_world(("pacs", peer.ae_title, peer.port))
         world.start()
         without = proven(world, peer, "--wait-s", "3")
         watcher = Watcher(tmp_path / "archive" / "storage", parse_peer(_address(world)))
         watcher.start()
         try:
-            done = proven(world, peer)
+            done = proven(world, peer, "--listen", f"PROVER:{here}")
         finally:
             watcher.over.set()
             watcher.join()
@@ -155,6 +161,7 @@ def test_prove_with_dcmqrscp_is_green_with_a_rule_and_says_so_without_one(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert passed(done.stdout) == list(STATIONS)
+    assert "4 results by C-MOVE" in done.stdout
     assert "keeps BINARY, SR, RTSTRUCT, SC, PDF; not LABELMAP, LABELMAP RLE" in done.stdout
 
 
