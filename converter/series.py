@@ -22,9 +22,10 @@ from .reading.header_file import HeaderReader, read_header
 from .reading.headers import Finding, plane_of, text_of
 from .reading.mosaic import SEND_INSTEAD, TILED, is_mosaic, tile_headers
 from .reading.multiframe import frame_headers
+from .reading.nuclear import is_nuclear, slice_headers
 from .reading.refusals import is_multiframe, why_no_image
 from .reading.stacks import Image, Stack, by_distance, split_by_grid, split_by_kind
-from .reading.verdicts import NOTES, WARNINGS, findings_of, is_evenly_spaced
+from .reading.verdicts import NOTES, WARNINGS, described, findings_of, is_evenly_spaced
 
 __all__ = [
     "Finding",
@@ -315,7 +316,7 @@ def _images_of(path: Path, header: Dataset) -> Iterable[Image | Finding]:
     """The images that one file holds, or why they are none."""
     several: list[Dataset] | Finding | None = None
     if is_multiframe(header):
-        several = frame_headers(header)
+        several = slice_headers(header) if is_nuclear(header) else frame_headers(header)
     elif is_mosaic(header):
         several = tile_headers(header)
     if isinstance(several, Finding):
@@ -390,7 +391,7 @@ def _findings(stack: Stack, images: Sequence[Image], beside: _Beside) -> tuple[F
             Finding(
                 "split",
                 f"its series holds {beside.siblings} stacks of images, told apart by "
-                f"{', '.join(stack.told_by)}",
+                f"{', '.join(stack.told_by)}; this one has {described(images)}",
             )
         )
     return tuple(findings)

@@ -20,7 +20,9 @@ MIN_SLICES = 3
 SAME_POSITION_MM = 0.01
 """Two images nearer than this along the slice normal are at one position;"""
 SAME_POSITION_SHARE = 0.05
-"""and so are those nearer than this share of the mean distance, which no two slices of one volume are."""
+"""and so are those nearer than this share of the usual distance, which no two slices of one volume are:"""
+USUAL = 0.75
+"""that is the one which so many are not beyond, so that neither pairs of images nor gaps count."""
 SAME_DIRECTION = 2e-3
 """Cosines of one stack agree within this (about a tenth of a degree)."""
 EVEN_SHARE = 0.05
@@ -74,6 +76,11 @@ class Kind:
     heart each slice has trigger times of its own."""
     part: int | None = None
     """Which of its several values."""
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it says when an image was made: one run through the body goes before the next."""
+        return self.ranks and self.unit is None
 
     def value(self, image: Image) -> str:
         """An image's value as text; empty when it has none."""
@@ -141,7 +148,8 @@ def at_positions(images: Sequence[Image]) -> list[list[Image]]:
     """The images of each position along the normal, ascending."""
     ordered = by_distance(images)
     steps = np.diff(distances_mm(ordered))
-    apart_mm = max(SAME_POSITION_MM, SAME_POSITION_SHARE * float(steps.mean())) if len(steps) else 0.0
+    usual_mm = float(np.quantile(steps, USUAL, method="lower")) if len(steps) else 0.0
+    apart_mm = max(SAME_POSITION_MM, SAME_POSITION_SHARE * usual_mm)
     starts = np.flatnonzero(steps > apart_mm) + 1
     edges = [0, *starts.tolist(), len(ordered)]
     return [list(ordered[first:last]) for first, last in pairwise(edges)]
@@ -241,14 +249,21 @@ def split_by_kind(stack: Stack, is_even: Callable[[Sequence[Image]], bool]) -> l
         if _are_stacks(parts.values(), most) if most > 1 else _interleave(parts.values(), is_even):
             return [
                 part
-                for value, images in sorted(parts.items())
-                for part in split_by_kind(_part(stack, kind, images, value), is_even)
+                for number, (value, images) in enumerate(sorted(parts.items()), start=1)
+                for part in split_by_kind(
+                    _part(stack, kind, images, _shown(kind, value, number, len(parts))), is_even
+                )
             ]
         if kind.ranks and most > 1:
-            ranked = _by_rank(places, kind)
-            if ranked:
+            if ranked := _by_rank(places, kind):
                 return [
-                    _part(stack, kind, images, None, number) for number, images in enumerate(ranked, start=1)
+                    _part(stack, kind, images, f"number {number} at each position")
+                    for number, images in enumerate(ranked, start=1)
+                ]
+            if kind.is_time and _are_stacks(runs := _by_run(stack.images, kind), most):
+                return [
+                    _part(stack, kind, images, f"run {number} of {len(runs)}")
+                    for number, images in enumerate(runs, start=1)
                 ]
     return [stack]
 
@@ -291,6 +306,26 @@ def _by_rank(places: Sequence[Sequence[Image]], kind: Kind) -> list[list[Image]]
     return [list(images) for images in zip(*ordered, strict=True)]
 
 
+def _by_run(images: Sequence[Image], kind: Kind) -> list[list[Image]]:
+    """Run after run through the body: each ends where a position comes again; none without times."""
+    times = [_number(image, kind) for image in images]
+    if None in times or len(set(times)) != len(images):
+        return []
+    place_of = {
+        image.identity: number for number, place in enumerate(at_positions(images)) for image in place
+    }
+    runs: list[list[Image]] = []
+    seen: set[int] = set()
+    for _, image in sorted(zip(times, images, strict=True), key=lambda pair: pair[0] or 0.0):
+        place = place_of[image.identity]
+        if not runs or place in seen:
+            runs.append([])
+            seen.clear()
+        runs[-1].append(image)
+        seen.add(place)
+    return runs
+
+
 def _number(image: Image, kind: Kind) -> float | None:
     try:
         return float(kind.value(image))
@@ -298,15 +333,14 @@ def _number(image: Image, kind: Kind) -> float | None:
         return None
 
 
-def _part(
-    stack: Stack, kind: Kind, images: Sequence[Image], value: str | None, rank: int | None = None
-) -> Stack:
-    shown = f"number {rank} at each position" if rank is not None else _shown(kind, value)
+def _part(stack: Stack, kind: Kind, images: Sequence[Image], shown: str) -> Stack:
     return Stack(tuple(images), (*stack.told_by, f"{kind.words} (here {shown})" if shown else kind.words))
 
 
-def _shown(kind: Kind, value: str | None) -> str:
-    """A number with its unit; nothing of what may be a time, a name or a text of the site's."""
+def _shown(kind: Kind, value: str, number: int, count: int) -> str:
+    """A number with its unit, of times which of them it is; nothing of what may be a name or a text."""
+    if kind.is_time:
+        return f"number {number} of {count}"
     try:
         return f"{float(value or ''):g} {kind.unit}".strip() if kind.unit is not None else ""
     except ValueError:

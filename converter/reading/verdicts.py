@@ -321,6 +321,13 @@ def _names(images: Sequence[Image]) -> list[str]:
     return [f"slice {number}" for number in range(1, len(images) + 1)]
 
 
+def described(images: Sequence[Image]) -> str:
+    """How many images there are, and which, of images that are sorted along their normal."""
+    mm, names = _mm(images), _names(images)
+    ends = f"{names[0]} to {names[-1]}, at {mm[0]} to {mm[-1]} mm {_side(images)}"
+    return f"{len(images)} images, {ends}"
+
+
 def _listed(places: Sequence[str], more: str = "positions") -> str:
     rest = len(places) - NAMED_PLACES
     named = ", ".join(places[:NAMED_PLACES])

@@ -31,7 +31,7 @@ def make_headers(make_series: MakeSeries) -> Callable[..., Headers]:
 def told_apart(judgement: Judgement) -> list[str]:
     """By what each volume was told apart."""
     sentences = [f.sentence for v in judgement.volumes for f in v.findings if f.code == "split"]
-    return [sentence.partition("told apart by ")[2] for sentence in sentences]
+    return [sentence.partition("told apart by ")[2].partition("; this one")[0] for sentence in sentences]
 
 
 # -- told apart by a value ----------------------------------------------------------------------------------
@@ -46,7 +46,11 @@ def told_apart(judgement: Judgement) -> list[str]:
         ("FlipAngle", (3, 17), ["flip angle (here 17 degrees)", "flip angle (here 3 degrees)"]),
         ("ConvolutionKernel", ("Br40", "Br64"), ["convolution kernel"] * 2),
         ("ContrastBolusAgent", ("", "Somebody's agent"), ["contrast agent"] * 2),
-        ("AcquisitionTime", ("101112", "101130"), ["acquisition time"] * 2),
+        (
+            "AcquisitionTime",
+            ("101112", "101130"),
+            ["acquisition time (here number 1 of 2)", "acquisition time (here number 2 of 2)"],
+        ),
         ("SequenceName", ("*ep_b0", "*ep_b1000#1"), ["sequence name"] * 2),
     ],
 )
@@ -212,3 +216,42 @@ def test_series_that_turns_around_an_axis_is_judged_in_one_pass(make_series: Mak
     assert len(judgement.volumes) == 30
     assert judgement.volumes[0].findings[0].code == "mixed_orientation"
     assert "30 directions" in judgement.volumes[0].findings[0].sentence
+
+
+# -- contrast phases under one UID --------------------------------------------------------------------------
+
+
+def test_two_contrast_phases_are_told_apart_by_acquisition_and_say_which_images_are_whose(
+    make_headers: Callable[..., Headers],
+) -> None:
+    """A helical CT: each image has a time of its own."""
+    judgement = judge_series(
+        make_headers(
+            [2.0 * k for k in (*range(6), *range(5))],
+            AcquisitionNumber=[2] * 6 + [3] * 5,
+            AcquisitionTime=[f"10{k:02}00" for k in range(11)],
+        )
+    )
+    assert [volume.findings[-1].sentence for volume in judgement.volumes] == [
+        "its series holds 2 stacks of images, told apart by acquisition number (here 2); this one has "
+        "6 images, image 1 to image 6, at 0 to 10 mm towards the head",
+        "its series holds 2 stacks of images, told apart by acquisition number (here 3); this one has "
+        "5 images, image 7 to image 11, at 0 to 8 mm towards the head",
+    ]
+
+
+def test_runs_through_the_body_without_numbers_are_told_apart_by_their_times(
+    make_headers: Callable[..., Headers],
+) -> None:
+    heights = [2.0 * k for k in (*range(6), *range(5))]
+    judgement = judge_series(make_headers(heights, AcquisitionTime=[f"10{k:02}00" for k in range(11)]))
+    assert [len(volume.frames) for volume in judgement.volumes] == [6, 5]
+    words = [f"acquisition time (here run {number} of 2)" for number in (1, 2)]
+    assert told_apart(judgement) == words
+    assert {volume.usability for volume in judgement.volumes} == {Usability.USABLE}
+
+
+def test_one_image_that_was_made_again_is_no_run_of_its_own(make_headers: Callable[..., Headers]) -> None:
+    heights = [0.0, 2.0, 4.0, 6.0, 4.0]
+    judgement = judge_series(make_headers(heights, AcquisitionTime=[f"10{k:02}00" for k in range(5)]))
+    assert [volume.findings[0].code for volume in judgement.volumes] == ["duplicates"]

@@ -175,7 +175,8 @@ def test_several_volumes_of_one_series_are_refused_unless_a_rule_picks_one(
     assert refused.jobs == ()
     assert [v.why for v in refused.volumes] == [
         "one of 2 volumes of its series (time or phase): a rule must pick one; its series holds 2 stacks of "
-        f"images, told apart by echo time (here {echo} ms)"
+        f"images, told apart by echo time (here {echo} ms); this one has 20 images, slice 1 to slice 20, "
+        "at 0 to 19 mm towards the head"
         for echo in (10, 20)
     ]
     picked = plan(Rule(name="mr", when={"EchoTime": "<15"}), modality="MR")
