@@ -557,6 +557,14 @@ def test_delivery_for_a_destination_that_is_gone_is_redirected(
         say_why_it_waits(transaction, key, "pacs is gone")
     expect(row.get_by_text("pacs is gone")).to_be_visible()  # shown anew, the choice stays
     row.get_by_role("button", name="Send there instead").click()
+    asked = page.get_by_role("dialog")
+    expect(asked).to_contain_text("This sends the seg to research, and not to pacs any more.")
+    _picture(page, "redirect-asked")
+    asked.get_by_role("button", name="Leave it as it is").click()
+    expect(asked).to_have_count(0)
+    assert [state for _, _, state in gateway.deliveries()] == ["pending"]
+    row.get_by_role("button", name="Send there instead").click()
+    asked.get_by_role("button", name="Send there instead").click()
     expect(page.get_by_text("Send there instead: it goes to research.")).to_be_visible()
     expect(row.get_by_text("redirected to research")).to_be_visible()
     expect(row.get_by_role("button")).to_have_count(0)
@@ -579,8 +587,40 @@ def test_delivery_that_failed_is_sent_now_or_not_at_all(
     row.get_by_role("button", name="Send now").click()
     expect(row.get_by_text("Waits to be sent to pacs.")).to_be_visible()
     row.get_by_role("button", name="Do not send").click()
+    asked = page.get_by_role("dialog")
+    expect(asked).to_contain_text("This gives up sending the seg to pacs.")
+    asked.get_by_role("button", name="Do not send").click()
     expect(row.get_by_text("cancelled", exact=True)).to_be_visible()
     assert gateway.deliveries()[0][2] == "cancelled"
+    assert troubles == []
+
+
+def test_delivery_that_arrived_is_sent_again_and_to_another_destination_too(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    job_key = gateway.picture(gateway.job(gateway.study(1, "CT ABDOMEN")))
+    gateway.encode(job_key, ("seg", "overlay", "overlay"))
+    for row in gateway.ledger.read("SELECT key FROM deliveries"):
+        with gateway.ledger.transaction() as transaction:
+            transaction.move_delivery(row["key"], DeliveryEvent.SENT)
+    page.goto(f"{gateway.address}#/studies/key0001")
+    deliveries = page.get_by_role("region", name="Deliveries")
+    seg, overlay = (deliveries.get_by_role("row").filter(has_text=what) for what in ("seg", "overlay"))
+    overlay.get_by_role("button", name="Send again").click()
+    asked = page.get_by_role("dialog")
+    expect(asked).to_contain_text("This sends 2 objects of overlay to pacs once more, under the same UIDs")
+    _picture(page, "resend-asked")
+    asked.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("Send again: it goes to pacs once more.")).to_be_visible()
+    assert sorted(state for _, _, state in gateway.deliveries()) == ["pending", "pending", "sent"]
+    seg.get_by_label("Another destination").select_option("research")
+    seg.get_by_role("button", name="Send there, too").click()
+    expect(asked).to_contain_text("This sends the seg to research as well. pacs keeps it.")
+    asked.get_by_role("button", name="Send there, too").click()
+    expect(page.get_by_text("Send there, too: it goes to research, too.")).to_be_visible()
+    expect(deliveries.get_by_role("row").filter(has_text="Waits to be sent to research.")).to_have_count(1)
+    expect(page.get_by_text("by: admin-token, on the page").first).to_be_visible()
+    _picture(page, "resend")
     assert troubles == []
 
 

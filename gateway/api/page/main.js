@@ -50,7 +50,8 @@ function soon() {
 async function act(address, label, { content, said: done } = {}) {
   try {
     const outcome = await (content ? postJson(address, content) : post(address));
-    said.textContent = `${label}: ${done ?? `the ${outcome.kind} is ${outcome.state} now.`}`;
+    const how = typeof done === "function" ? done(outcome) : done;
+    said.textContent = `${label}: ${how ?? `the ${outcome.kind} is ${outcome.state} now.`}`;
   } catch (error) {
     said.textContent = `${label}: ${error.message}`;
   }
