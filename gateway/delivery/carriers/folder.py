@@ -1,9 +1,11 @@
 """Carries objects into a folder: another program, or a share, takes them from there.
 
-Each lies under STUDY/SERIES/OBJECT.dcm, named by their UIDs, whole or not at all. The folder itself is never
-made: a share that is not mounted must not fill the disk under it.
+Each lies under STUDY/SERIES/OBJECT.dcm, named by their UIDs, whole or not at all: until then its name begins
+with a dot, and what a kill left of it goes with the next try. The folder itself is never made: a share that
+is not mounted must not fill the disk under it.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -16,7 +18,7 @@ from typing import BinaryIO
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from gateway.adapters.durable import in_one_step, make_folder, sync_folder
+from gateway.adapters.durable import in_one_step, sync_folder
 from gateway.adapters.errors import Away, Unanswered
 from gateway.config import Destination
 from gateway.config.outputs import Form
@@ -77,14 +79,16 @@ class FolderCarrier:
     def _write(self, target: Path, source: BinaryIO) -> None:
         with self._understood():
             self._require_folder()
-            make_folder(target.parent)
+            _make_folder(target.parent)
+            for left in target.parent.glob(f".{target.name}.*.part"):
+                left.unlink(missing_ok=True)
             with in_one_step(target) as temporary, temporary.open("wb") as stream:
                 while chunk := _read(source):
                     stream.write(chunk)
                 stream.flush()
                 os.fsync(stream.fileno())
             try:
-                sync_folder(target.parent)
+                _sync_folder(target.parent)
             except OSError as error:  # it stands there by now
                 raise Unanswered(self._why_not(error)) from None
 
@@ -105,6 +109,23 @@ class FolderCarrier:
     def _why_not(self, error: OSError) -> str:
         why = os.strerror(error.errno) if error.errno else "no reason given"
         return f"{self} cannot be written ({why}); see to its rights and its room"
+
+
+def _make_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Fsync a folder where its file system can: a share may have nothing to be synced, and says so."""
+    try:
+        sync_folder(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 class _SourceFailed(Exception):

@@ -139,6 +139,36 @@ def test_file_and_every_folder_of_it_are_synced_before_the_object_has_arrived(
     assert synced[-1] == series
 
 
+def test_what_a_kill_left_of_an_object_goes_with_the_next_try(
+    carrier: FolderCarrier, folder: Path, seg: Path
+) -> None:
+    series = folder / "1.2.3" / "1.2.3.9"
+    series.mkdir(parents=True)
+    (series / ".2.25.7.dcm.0123abcd.part").write_bytes(b"half of it")
+    (series / ".2.25.71.dcm.0123abcd.part").write_bytes(b"of another, which may be under way")
+    carrier.carry(seg)
+    assert sorted(path.name for path in series.iterdir()) == [".2.25.71.dcm.0123abcd.part", "2.25.7.dcm"]
+
+
+@pytest.mark.parametrize(("number", "arrives"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_share_whose_folders_cannot_be_synced_is_written_but_one_that_fails_is_not_taken_for_it(
+    carrier: FolderCarrier, seg: Path, monkeypatch: pytest.MonkeyPatch, number: int, arrives: bool
+) -> None:
+    fsync = os.fsync
+
+    def of_files_only(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_dir():
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    if arrives:
+        assert carrier.carry(seg).outcome is Outcome.ARRIVED
+    else:
+        with pytest.raises(Away, match="cannot be written"):
+            carrier.carry(seg)
+
+
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_study_uid_that_leads_elsewhere_stays_in_the_folder(
     carrier: FolderCarrier, folder: Path, tmp_path: Path
