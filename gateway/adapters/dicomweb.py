@@ -5,6 +5,7 @@ over, write each object anew, and drop what a 409 says of each instance: so it i
 """
 
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -36,6 +37,7 @@ NOBODYS_STUDY: Final = "2.25.164890573276544912906218307655921843"
 PROCESSING_FAILURE: Final = 0x0110
 _NEVER_IN_WEB_SERVICES: Final = (ImplicitVRLittleEndian, ExplicitVRBigEndian)  # PS3.18 8.7.3
 _PIECE_BYTES: Final = 1 << 20
+_BOUNDARY: Final = re.compile(r'boundary="?([^";,]{1,256})"?')
 _JSON: Final = {"Accept": "application/dicom+json"}
 _FAILED, _STORED = "00081198", "00081199"  # Failed, Referenced SOP Sequence (PS3.18 I.2)
 _SOP_INSTANCE_UID, _FAILURE_REASON, _WARNING_REASON = "00081155", "00081197", "00081196"
@@ -129,6 +131,23 @@ class WebPeer:
         """
         return self._ask("GET", path, params={"limit": "1", **wanted})
 
+    def retrieve(self, path: str) -> Sequence[bytes]:
+        """DICOM files from an address (PS3.18 10.4), each in memory; none where it does not give them.
+
+        Raises
+        ------
+        Retriable
+            As `store`.
+        """
+        accepted = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+        with self._answered("GET", path, accepted) as answer:
+            body = answer.read()
+            boundary = _BOUNDARY.search(answer.headers.get("Content-Type", ""))
+            if answer.status_code != 200 or boundary is None:
+                return ()
+        parts = (b"\r\n" + body).split(f"\r\n--{boundary[1]}".encode())[1:-1]
+        return [part.partition(b"\r\n\r\n")[2] for part in parts]
+
     def options(self) -> WebAnswer:
         """What is allowed where objects are stored (RFC 9110 9.3.7).
 
@@ -147,7 +166,14 @@ class WebPeer:
     def _ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, **what: Any
     ) -> WebAnswer:
-        sent = {**_JSON, **self._credentials.headers(), **(headers or {})}
+        with self._answered(method, path, headers or {}, **what) as answer:
+            return WebAnswer(answer.status_code, _content(answer), _wait_s(answer), _allowed(answer))
+
+    @contextmanager
+    def _answered(
+        self, method: str, path: str, headers: Mapping[str, str], **what: Any
+    ) -> Iterator[httpx.Response]:
+        sent = {**_JSON, **self._credentials.headers(), **headers}
         with (
             self._understood(),
             httpx.Client(verify=self._context(), timeout=TIMEOUT, trust_env=False) as client,
@@ -155,7 +181,7 @@ class WebPeer:
             known = {"trace": self._look}
             address = f"{self.address}{path}"
             with client.stream(method, address, headers=sent, extensions=known, **what) as answer:
-                return WebAnswer(answer.status_code, _content(answer), _wait_s(answer), _allowed(answer))
+                yield answer
 
     @contextmanager
     def _understood(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from pydicom.uid import CTImageStorage
 
@@ -50,8 +51,15 @@ class AtGateway:
         self.client = StatusClient(config.data_dir)
 
     def destinations_at(self, host: str, port: int) -> list[Destination]:
-        """The destinations that are this PACS by C-STORE."""
-        return [each for each in self.config.destination if (each.host, each.port) == (host, port)]
+        """The destinations that are this PACS: by C-STORE, or by STOW-RS on the same machine."""
+        web = self.web_service_at(host)
+        known = self.config.destination
+        return [each for each in known if (each.host, each.port) == (host, port) or each is web]
+
+    def web_service_at(self, host: str) -> Destination | None:
+        """The first destination that is a DICOMweb service of that machine; None: there is none."""
+        services = (each for each in self.config.destination if each.stow)
+        return next((each for each in services if urlsplit(each.stow).hostname == host), None)
 
     def study(self, study_uid: str) -> Study | None:
         """One study; None while it is not known.

@@ -3,13 +3,13 @@
 import hashlib
 import ipaddress
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -21,14 +21,19 @@ from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 from gateway.adapters.dicom.implementation import implementation_of
 from gateway.adapters.dicom.peer import NothingAccepted, NotReached, Peer, association
 from gateway.adapters.dicom.retrieval import NotAnswered, find, get, move
+from gateway.adapters.errors import Retriable
 from gateway.config.outputs import Form
 from gateway.delivery.sending import Sent, send_files, taken_forms
 from gateway.forms import Refusal, and_uncompressed
+
+from .web import WebPacs
 
 SETTLE_S: Final = 5.0
 """A PACS may answer a query from an index that is a little behind."""
 LOOK_EVERY_S: Final = 0.25
 SUCCESS: Final = 0x0000
+_Way = Callable[[Dataset, Path], Sequence[Path]]
+"""Fetches the series of what has such a header; raises NotAnswered where it gives nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +62,24 @@ class Pacs:
     calling_ae_title
         As whom it is called.
     listening
-        None: what it holds is fetched by C-GET only.
+        Where it may send to by C-MOVE; None: nowhere.
+    web
+        The same PACS by DICOMweb; None: that is not known.
     """
 
-    def __init__(self, peer: Peer, calling_ae_title: str, listening: Listening | None) -> None:
+    def __init__(
+        self, peer: Peer, calling_ae_title: str, listening: Listening | None, web: WebPacs | None = None
+    ) -> None:
         self.peer, self.calling_ae_title = peer, calling_ae_title
-        self._listening = listening
-        self._moves = False
+        self._listening, self._web = listening, web
+        self._ways: list[tuple[str, _Way]] = [("C-GET", self._got)]
+        if listening is not None:
+            self._ways.append(("C-MOVE", self._moved))
+        if web is not None:
+            self._ways.append(("WADO-RS", self._from_web))
+        self.fetches_by = "C-GET"
+        """The service by which an object came last, or is asked for first."""
         self.has_find = True
-
-    @property
-    def fetches_by(self) -> str:
-        """The service by which objects came."""
-        return "C-MOVE" if self._moves else "C-GET"
 
     def hello(self) -> Hello:
         """C-ECHO, and what is negotiated by the way.
@@ -109,7 +119,7 @@ class Pacs:
         return None if form in taken.forms else taken.refusal(form)
 
     def shown(self, study_uid: str, series_uid: str, wanted: int) -> set[str] | None:
-        """SOP Instance UIDs that it shows of a series by C-FIND; None where it cannot be asked.
+        """SOP Instance UIDs that it shows of a series by C-FIND, or by a search; None: it cannot be asked.
 
         Parameters
         ----------
@@ -120,23 +130,27 @@ class Pacs:
         ------
         NotReached
         """
-        keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": ""}
         give_up_at = time.monotonic() + SETTLE_S
-        while self.has_find:
-            try:
-                answers = find(self.peer, self.calling_ae_title, "IMAGE", keys)
-            except (NotAnswered, NothingAccepted):
-                self.has_find = False
-                return None
-            uids = {
-                str(each.get("SOPInstanceUID", ""))
-                for each in answers
-                if str(each.get("SeriesInstanceUID", series_uid)) == series_uid
-            }
+        while (uids := self._shown_now(study_uid, series_uid)) is not None:
             if len(uids) >= wanted or time.monotonic() > give_up_at:
                 return uids
             time.sleep(LOOK_EVERY_S)
         return None
+
+    def _shown_now(self, study_uid: str, series_uid: str) -> set[str] | None:
+        keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": ""}
+        if self.has_find:
+            try:
+                answers = find(self.peer, self.calling_ae_title, "IMAGE", keys)
+            except (NotAnswered, NothingAccepted):
+                self.has_find = False
+            else:
+                ours = [one for one in answers if str(one.get("SeriesInstanceUID", series_uid)) == series_uid]
+                return {str(one.get("SOPInstanceUID", "")) for one in ours}
+        try:
+            return None if self._web is None else self._web.shown(study_uid, series_uid)
+        except Retriable:
+            return None
 
     def series_of(self, study_uid: str) -> dict[str, str]:
         """Series of a study by UID, with their modality; none where it cannot be asked.
@@ -158,36 +172,54 @@ class Pacs:
         Raises
         ------
         NotReached, NotAnswered
-            By none of the ways that there are.
+            By none of the ways that there are: what the first of them said.
         """
         header = dcmread(made, stop_before_pixels=True)
-        study_uid, series_uid = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
-        paths: Sequence[Path] = []
-        if not self._moves:
+        refusal = None
+        for name, way in list(self._ways):
             try:
-                paths = get(
-                    self.peer,
-                    self.calling_ae_title,
-                    folder,
-                    sop_class_uids=[str(header.SOPClassUID)],
-                    study_uid=study_uid,
-                    series_uid=series_uid,
-                )
-            except NotAnswered:
-                if self._listening is None:
-                    raise
-        if not paths:
-            paths = self._moved(folder, study_uid, series_uid)
-            self._moves = True
-        return next((path for path in paths if _uid_of(path) == header.SOPInstanceUID), None)
+                paths = way(header, folder)
+            except NotAnswered as error:
+                refusal = refusal or error
+                continue
+            self.fetches_by = name
+            self._ways.sort(key=lambda each: each[0] != self.fetches_by)
+            return next((path for path in paths if _uid_of(path) == header.SOPInstanceUID), None)
+        assert refusal is not None  # there is a first way
+        raise refusal
 
-    def _moved(self, folder: Path, study_uid: str, series_uid: str) -> list[Path]:
+    def _got(self, header: Dataset, folder: Path) -> Sequence[Path]:
+        return get(
+            self.peer,
+            self.calling_ae_title,
+            folder,
+            sop_class_uids=[str(header.SOPClassUID)],
+            study_uid=str(header.StudyInstanceUID),
+            series_uid=str(header.SeriesInstanceUID),
+        )
+
+    def _moved(self, header: Dataset, folder: Path) -> Sequence[Path]:
         assert self._listening is not None
         folder.mkdir(parents=True, exist_ok=True)
         with _receiving(self._listening, folder, self.peer) as arrived:
-            us = self._listening.ae_title
-            move(self.peer, self.calling_ae_title, us, study_uid=study_uid, series_uid=series_uid)
+            move(
+                self.peer,
+                self.calling_ae_title,
+                self._listening.ae_title,
+                study_uid=str(header.StudyInstanceUID),
+                series_uid=str(header.SeriesInstanceUID),
+            )
         return arrived
+
+    def _from_web(self, header: Dataset, folder: Path) -> Sequence[Path]:
+        assert self._web is not None
+        try:
+            found = self._web.fetch(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), folder)
+        except Retriable as error:
+            raise NotAnswered(str(error)) from None
+        if not found:
+            raise NotAnswered(f"{self.peer} gives nothing by WADO-RS; look at its log")
+        return found
 
 
 def _uid_of(path: Path) -> str:

@@ -17,6 +17,7 @@ from .page import Shown, page_of
 from .phantom import BALLS, PIXEL_MM, write_phantom
 from .scene import Scene
 from .stations import Report, Station
+from .web import WebPacs
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,12 @@ def run_proof(
         report.facts["Phantom"] = (
             f"{phantom.patient}, accession number {phantom.accession_number}, {len(phantom.files)} images"
         )
-        pacs = Pacs(_with_tls(config, wanted.peer), calling, wanted.listening)
-        scene = Scene(AtGateway(config), pacs, phantom, folder, wanted.wait_s, say, report)
+        gateway = AtGateway(config)
+        web = gateway.web_service_at(wanted.peer.host)
+        pacs = Pacs(
+            _with_tls(config, wanted.peer), calling, wanted.listening, None if web is None else WebPacs(web)
+        )
+        scene = Scene(gateway, pacs, phantom, folder, wanted.wait_s, say, report)
         run_course(scene, told)
         content = page_of(report, _pictures(scene), began)
     wanted.page.write_bytes(content)

@@ -31,7 +31,7 @@ def gateway_runs(scene: Scene) -> Finding:
     known = scene.gateway.destinations_at(peer.host, peer.port)
     names = ", ".join(each.name for each in known)
     text = f"it runs, and sends results to {names or 'other places than this PACS'}"
-    if known and all(each.ae_title != peer.ae_title for each in known):
+    if known and all(each.ae_title not in (peer.ae_title, None) for each in known):
         fix = f"ae_title of the destination {known[0].name} is {known[0].ae_title}, here it is another one"
         return Finding(text, fix, Verdict.NOTED)
     if not known:

@@ -69,6 +69,8 @@ class DicomWebServer:
     holds: list[str] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     search_status: int = 200
+    gives: Said = field(default_factory=lambda: Said(404))
+    """Where objects are asked for."""
     is_held: threading.Event = field(default_factory=threading.Event)
     waits: threading.Event | None = None
     url: str = ""
@@ -87,6 +89,8 @@ class DicomWebServer:
         if asked.method == "POST" and self.waits is not None:
             self.is_held.set()
             self.waits.wait(20)
+        if asked.method == "GET" and "multipart" in asked.headers["Accept"]:
+            return self.gives
         if asked.method == "GET":
             found = [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in self.holds if uid in asked.path]
             return Said(self.search_status, found)

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.adapters.dicom.peer import NotReached, Peer, echo, parse_peer
 from gateway.demo.orthanc import Orthanc, find_orthanc
+from tests.conftest import find_dicomweb
 from tests.quick_start import IRIS, quick_python
 
 EACH_IMAGE = """
@@ -56,26 +57,58 @@ def passed(said: str) -> list[str]:
 def test_prove_with_orthanc_is_green(
     make_world: Callable[..., Any], tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    program, port, here = find_orthanc(), free_port(), free_port()
-    assert program
-    script = tmp_path / "to-iris.lua"
-    script.write_text(EACH_IMAGE)
-    nodes = {"iris": ["IRIS", "127.0.0.1", port], "prover": ["PROVER", "127.0.0.1", here]}
-    more = {"LuaScripts": [str(script)], "DicomModalities": nodes}
-    orthanc = Orthanc(tmp_path / "orthanc", program, callers=("IRIS",), configuration=more)
-    orthanc.start()
-    try:
+    port, here = free_port(), free_port()
+    nodes: dict[str, object] = {"prover": ["PROVER", "127.0.0.1", here]}
+    with orthanc_with(tmp_path, iris=["IRIS", "127.0.0.1", port], nodes=nodes) as orthanc:
         world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port))
         world.start(IRIS_DICOM__PORT=str(port))
         done = proven(world, orthanc.peer, "--listen", f"PROVER:{here}")
-    finally:
-        orthanc.stop()
     assert done.returncode == 0, done.stdout + done.stderr
     assert passed(done.stdout) == list(STATIONS)
     assert "all 1612800 voxels of 4 segmentations are right" in done.stdout
     assert "4 results by C-GET" in done.stdout
     assert "keeps BINARY, LABELMAP, LABELMAP RLE, SR, RTSTRUCT, SC, PDF" in done.stdout  # these by C-MOVE
     assert (world.folder / "iris-prove.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.long
+@pytest.mark.peer("orthanc", "orthanc-dicomweb")
+def test_prove_with_orthanc_that_gives_nothing_but_by_dicomweb_is_green(
+    make_world: Callable[..., Any], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    may = {"AllowGet": False, "AllowMove": False, "AllowFind": False}
+    gateway = {"AET": "IRIS", "Host": "127.0.0.1", "Port": port, **may}
+    with orthanc_with(tmp_path, iris=gateway, Plugins=[find_dicomweb()]) as orthanc:
+        address, (user, password) = orthanc.rest
+        (tmp_path / "password").write_text(password)
+        stow = f'[[destination]]\nname = "web"\nstow = "{address}/dicom-web"\nuser = "{user}"\n'
+        world = make_world(config=f'{stow}password_file = "{tmp_path / "password"}"\n')
+        world.start(IRIS_DICOM__PORT=str(port))
+        done = proven(world, orthanc.peer)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert passed(done.stdout) == list(STATIONS)
+    assert "4 results by WADO-RS" in done.stdout
+    assert "keeps BINARY, LABELMAP, LABELMAP RLE, SR, RTSTRUCT, SC, PDF" in done.stdout
+
+
+@contextmanager
+def orthanc_with(
+    folder: Path, iris: object, nodes: dict[str, object] | None = None, **more: Any
+) -> Iterator[Orthanc]:
+    """Orthanc with a rule that sends CT to a gateway; `iris` is how it is entered there."""
+    program = find_orthanc()
+    assert program
+    script = folder / "to-iris.lua"
+    script.write_text(EACH_IMAGE)
+    modalities = {"iris": iris, **(nodes or {})}
+    settings = {"LuaScripts": [str(script)], "DicomModalities": modalities, **more}
+    orthanc = Orthanc(folder / "orthanc", program, callers=("IRIS",), configuration=settings)
+    orthanc.start()
+    try:
+        yield orthanc
+    finally:
+        orthanc.stop()
 
 
 @contextmanager
