@@ -124,6 +124,8 @@ _LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
         "SELECT d.key, d.study_uid FROM deliveries d WHERE d.state = ?1 AND (?2 = '' OR d.destination = ?2)"
         " AND (?3 = '' OR EXISTS (SELECT 1 FROM result_objects o"
         " WHERE o.sop_instance_uid = d.sop_instance_uid AND o.output = ?3))"
+        " AND (d.state NOT IN ('sent', 'committed') OR NOT EXISTS"  # sent again by its own key only
+        " (SELECT 1 FROM rejections r WHERE r.sop_instance_uid = d.sop_instance_uid))"
         " AND CASE state WHEN 'pending' THEN pending_since ELSE updated_at END >= ?4"
         " AND (?5 = '' OR CASE state WHEN 'pending' THEN pending_since ELSE updated_at END < ?5)",
         "d.created_at, d.rowid",

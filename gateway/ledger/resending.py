@@ -6,6 +6,7 @@ from typing import Final
 
 from .lost import WITH_OBJECTS
 from .records import DeliveryRow, JobRow
+from .rejected import is_rejected
 from .results import plan_delivery
 from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobState
 from .transaction import NotPossible, Transaction
@@ -53,7 +54,10 @@ def resend_job(transaction: Transaction, job_key: str, to: str = "") -> int:
         It has no result, is on its way there already, went nowhere, or cannot be made any more.
     """
     require_result(transaction, transaction.job(job_key))
-    sent = _present_deliveries(transaction, job_key)
+    deliveries = _present_deliveries(transaction, job_key)
+    sent = [row for row in deliveries if not is_rejected(transaction, row.sop_instance_uid)]
+    if deliveries and not sent:
+        raise NotPossible(f"{deliveries[0].reason}; to send it all the same, give the key of the delivery")
     if to:
         wanted = [(uid, to) for uid in _one_set(transaction, job_key, sent)]
     else:
@@ -138,7 +142,9 @@ def _one_set(transaction: Transaction, job_key: str, sent: Collection[DeliveryRo
     )
     sets: dict[str, dict[str, list[tuple[str, str]]]] = {}  # output -> destination -> SOP class and UID
     for output, sop_class_uid, uid in rows:
-        for name in names[uid] or [""]:
+        if is_rejected(transaction, uid):
+            continue
+        for name in names[uid] or [""]:  # of some it never went anywhere
             sets.setdefault(output, {}).setdefault(name, []).append((sop_class_uid, uid))
     chosen = [min(found.items(), key=lambda one: (one[1][0][0], one[0]))[1] for found in sets.values()]
     return [uid for one in chosen for _, uid in one]

@@ -95,17 +95,19 @@ def tried_revisits(ledger: Ledger, destination: str) -> list[RevisitRow]:
 
 
 def delivered_there(ledger: Ledger, study_uid: str, destination: str) -> list[Delivered]:
-    """What of the present results of a study is at a destination, or on its way there."""
+    """What of the present results of a study is at a destination, or on its way there, and not rejected."""
     of = (study_uid, destination, *DELIVERY_ARRIVED, DeliveryState.PENDING)
     rows = ledger.read(
         "SELECT d.* FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
-        " WHERE d.study_uid = ? AND d.destination = ? AND o.is_current = 1 AND d.state IN (?, ?, ?)",
+        " WHERE d.study_uid = ? AND d.destination = ? AND o.is_current = 1 AND d.state IN (?, ?, ?)"
+        " AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.sop_instance_uid = d.sop_instance_uid)",
         of,
     )
     deliveries = [DeliveryRow.of(row) for row in rows]
     rows = ledger.read(
         "SELECT o.* FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
-        " WHERE d.study_uid = ? AND d.destination = ? AND o.is_current = 1 AND d.state IN (?, ?, ?)",
+        " WHERE d.study_uid = ? AND d.destination = ? AND o.is_current = 1 AND d.state IN (?, ?, ?)"
+        " AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.sop_instance_uid = d.sop_instance_uid)",
         of,
     )
     made = {row["sop_instance_uid"]: ResultObjectRow.of(row) for row in rows}

@@ -127,6 +127,17 @@ def test_resend_of_a_whole_result_to_another_destination_sends_one_of_several_fo
     assert row["sop_instance_uid"] == second["sop_instance_uid"]
 
 
+def test_result_that_went_nowhere_is_sent_to_whom_a_person_names(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    world.encode(job_key)
+    with world.ledger.transaction() as transaction:
+        transaction.execute("DELETE FROM deliveries")
+    answer = _actions(client, "resend", key=job_key)
+    assert "nothing of this job arrived anywhere" in answer.json()["detail"]
+    assert _actions(client, "resend", key=job_key, to="archive").status_code == 200
+    assert _deliveries(world) == [("archive", "pending")]
+
+
 def test_resend_of_a_job_that_is_not_encoded_is_a_conflict(world, client: httpx.Client) -> None:
     job_key = world.job(world.study())
     answer = _actions(client, "resend", key=job_key)

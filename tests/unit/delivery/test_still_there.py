@@ -12,8 +12,12 @@ from gateway.config import Config
 from gateway.delivery.carriers.carrier import NotAskable, ShowsResults
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.still_there import TIMES_ASKED, StillThere
+from gateway.ledger.bulk import Action, Wanted, selected
 from gateway.ledger.records import utc_now
+from gateway.ledger.rejections import Rejection, reject
+from gateway.ledger.resending import resend_job
 from gateway.ledger.states import DeliveryState
+from gateway.ledger.transaction import NotPossible
 from gateway.listener.again import FORGOTTEN_AFTER_S, MOST_STUDIES, CameAgain
 from gateway.listener.endings import Ending, Endings
 from gateway.workers.attempts import Backoff
@@ -212,6 +216,21 @@ def test_result_that_is_gone_everywhere_says_the_way_out(
     assert _said(place, "1.1") == ["study.results_gone"]
     assert "it cannot be made again" in place.timeline("1.1")[-1].detail["reason"]
     assert place.deliveries("1.1")[0].state is DeliveryState.SENT
+
+
+def test_result_that_was_rejected_there_is_not_asked_about(
+    place: Place, pacs: Pacs, look: Callable[[], None]
+) -> None:
+    _delivered(place, "1.1")
+    with place.ledger.transaction() as transaction:
+        reject(transaction, Rejection("1.9", "1.1", "", "113001", (_result("1.1"),)))
+    _comes_again(place, "1.1")
+    look()
+    assert pacs.asked == []
+    assert not _is_sent_again(place, "1.1")
+    assert selected(place.ledger, Action.RESEND, Wanted(destination="pacs")) == []
+    with place.ledger.transaction() as transaction, pytest.raises(NotPossible, match="the PACS rejected it"):
+        resend_job(transaction, "job-1.1")
 
 
 def test_folder_is_not_asked(place: Place, tmp_path: Path) -> None:
