@@ -61,6 +61,7 @@ class StowCarrier:
         credentials = Credentials(destination.token_file, destination.user, destination.password_file)
         tls = tls_of_calls(destination.tls, checks_name=True)
         self._peer = WebPeer(destination.stow, credentials, tls)
+        self._searched_peer = WebPeer(destination.stow, credentials, tls)  # beside what is stored meanwhile
         self._name = destination.name
         self._stays_away_until = 0.0
         self._why = ""
@@ -156,6 +157,7 @@ class StowCarrier:
     def interrupt(self) -> None:
         """Cut what is open."""
         self._peer.end()
+        self._searched_peer.end()
 
     def _searched(self, path: str, keyword: str, study_uid: str) -> Mapping[str, int | None]:
         """What a search below a study finds, by its UID; of a series with the number of its instances.
@@ -168,7 +170,7 @@ class StowCarrier:
         Away
         """
         wanted = {"includefield": "NumberOfSeriesRelatedInstances", "limit": str(MOST_ANSWERS)}
-        answer = self._peer.search(path, **wanted)
+        answer = self._searched_peer.search(path, **wanted)
         if answer.status == 404 and self._is_without(study_uid):
             return {}
         if answer.status in _NOT_SEARCHED:
@@ -182,7 +184,7 @@ class StowCarrier:
 
     def _is_without(self, study_uid: str) -> bool:
         """Whether it can be searched for studies, and does not have this one."""
-        answer = self._peer.search("/studies", StudyInstanceUID=study_uid)
+        answer = self._searched_peer.search("/studies", StudyInstanceUID=study_uid)
         return answer.status == 204 or (answer.status == 200 and answer.content == [])
 
     def _carry(self, paths: Sequence[Path]) -> dict[Path, Receipt]:
