@@ -8,6 +8,7 @@ from gateway.ledger.bulk import Action, Wanted, act, selected
 from gateway.ledger.choices import choose_volume
 from gateway.ledger.completion import request_completion
 from gateway.ledger.deliveries import drop_delivery, failed_by_destination, redirect_delivery, standing_of
+from gateway.ledger.destinations import KnownDestination, known_destinations
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.keys import Kind, Named, beginning_with
 from gateway.ledger.records import StudyRow, utc_text
@@ -23,6 +24,18 @@ from .store import BulkWish, Json, NotFound
 MOST_KEYS: Final = 1000
 """So many keys of what was asked for in bulk are told."""
 _GOES_SOMEWHERE: Final = frozenset({Action.REDIRECT, Action.RESEND})
+
+
+def _taken(known: KnownDestination) -> Json:
+    """What a destination takes, and refuses, each once."""
+    refused = {each.what: each.way_out for each in known.forms if each.is_refused}
+    return {
+        "address": known.address,
+        "implementation": known.by,
+        "asked": known.asked_at or None,
+        "takes": list(dict.fromkeys(each.what for each in known.forms if each.is_taken)),
+        "refuses": [{"what": what, "way_out": way_out} for what, way_out in refused.items()],
+    }
 
 
 class LedgerActions:
@@ -97,6 +110,7 @@ class LedgerActions:
         standing = {one.destination: one for one in standing_of(self._ledger)}
         failed = failed_by_destination(self._ledger)
         others = sorted({*standing, *failed} - {*self._destinations})
+        known = known_destinations(self._ledger)
         return [
             {
                 "name": name,
@@ -105,6 +119,7 @@ class LedgerActions:
                 "waiting_since": standing[name].since if name in standing else None,
                 "failed": failed.get(name, 0),
                 "reason": standing[name].reason if name in standing else "",
+                **_taken(known.get(name, KnownDestination())),
             }
             for name in (*self._destinations, *others)
         ]

@@ -184,6 +184,13 @@ class NewDestination(BaseModel):
     to: str = Field(min_length=1, max_length=100, description="The name of a configured destination")
 
 
+class NotTaken(BaseModel):
+    """What a destination refuses."""
+
+    what: str = Field(description="A SOP class, or one in a transfer syntax, by name and UID")
+    way_out: str = Field(description="What makes it take that, as far as it says who it is")
+
+
 class DestinationName(BaseModel):
     """Somewhere results can be sent, or still wait to be."""
 
@@ -193,6 +200,13 @@ class DestinationName(BaseModel):
     waiting_since: str | None = Field(description="Since when the first of them waits; null: none does")
     failed: int = Field(description="Deliveries that failed there, and that nobody has settled yet")
     reason: str = Field(description="Why they wait, as the one that waits for the longest says")
+    address: str = Field(description="Where it was when it last said something; empty: it never did")
+    implementation: str = Field(description="What it says that it is; empty: it cannot be asked")
+    asked: str | None = Field(
+        description="When it last said what it takes; null: never, or it cannot be asked"
+    )
+    takes: list[str] = Field(description="Of what its rules send: SOP classes in transfer syntaxes")
+    refuses: list[NotTaken]
 
 
 class DestinationList(BaseModel):

@@ -22,7 +22,7 @@ from gateway.adapters.tls import Tls, TlsError, TlsFiles
 from gateway.app import task_rules, warnings_about
 from gateway.backends.pacs import pacs_contents
 from gateway.config import Config, ConfigError, Destination
-from gateway.delivery.asking import ask, findings, wanted_forms
+from gateway.delivery.asking import ASKING, ask, findings, wanted_forms
 from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carrier_of
 from gateway.delivery.unclaimed import in_words, unclaimed
@@ -194,6 +194,7 @@ def _running(readiness: dict[str, Any]) -> Iterator[Check]:
     yield Check("gateway", Verdict.OK, "is running")
     said = [("gateway", reason) for reason in readiness.get("reasons", [])]
     said += [(name, what) for name, _, what in (r.partition(": ") for r in readiness.get("degraded", []))]
+    said = [(name, what) for name, what in said if name != ASKING]  # asked here, a row each
     for name, what in said:
         finding, _, fix = what.partition("; ")
         yield Check(name, Verdict.FAILED, finding, fix or "see the gateway's log")
@@ -238,9 +239,7 @@ def _refused(config: Config, to: Destination) -> Iterator[Check]:
             yield Check(name, Verdict.WARNING if each.is_served else Verdict.FAILED, finding, fix)
         if known.asked_at and not found:
             outputs = ", ".join(sent_to(config, to))
-            yield Check(
-                name, Verdict.OK, f"takes all that its rules send ({outputs}), as {known.by or known.address}"
-            )
+            yield Check(name, Verdict.OK, f"{known.by} takes all that its rules send ({outputs})")
 
 
 def _asked(name: str, peer_of: Callable[[], Carrier | PacsContents | None]) -> Check:

@@ -52,5 +52,5 @@ class AnotherForm:
         """Have it made in another form, if there is one."""
         made = result_object(self._ledger, delivery.sop_instance_uid)
         is_one = made is not None and self._asking.has_another_form(delivery.destination, made.output)
-        reason = f"{sentence.removesuffix('; then retry')}: {IS_MADE}"
+        reason = f"{IS_MADE}: {sentence.removesuffix('; then retry')}"
         return make_in_another_form(transaction, delivery.key, form, reason, is_one=is_one)

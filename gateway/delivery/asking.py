@@ -28,6 +28,8 @@ from .carriers.carrier import Carrier
 log = structlog.get_logger(__name__)
 
 DAY_S: Final = 86400.0
+ASKING: Final = "destinations"
+"""What is wrong with them is told under this name."""
 AGAIN: Final = Backoff(60.0, 900.0)
 """Where it could not be asked."""
 
@@ -123,7 +125,7 @@ class Asking(Worker):
     def __init__(
         self, config: Config, carriers: Sequence[tuple[Destination, Carrier]], ledger: Ledger, bus: Bus
     ) -> None:
-        super().__init__("destinations", bus)
+        super().__init__(ASKING, bus)
         self._config = config
         self._carriers = {to.name: (to, carrier) for to, carrier in carriers}
         self._ledger = ledger
@@ -161,8 +163,8 @@ class Asking(Worker):
         if taken.by is None:
             sent = {each.form for each in known.forms if each.is_taken}
             return Taken((taken.forms | sent) - known.refused)
-        now = _heard(carrier, taken, asked)
-        if not known.says(now):
+        now, was_away = _heard(carrier, taken, asked), self._away.pop(name, "")
+        if was_away or not known.says(now):
             with self._ledger.transaction() as transaction:
                 learn(transaction, name, now)
             self.tell()
@@ -203,7 +205,6 @@ class Asking(Worker):
             log.warning("destination_not_asked", destination=name, reason=str(away), delay_s=round(delay_s))
             return
         self._times_away[name] = 0
-        self._away.pop(name, None)
         self._due[name] = time.monotonic() + DAY_S
         for finding in findings(self._config, to, self.known(name)):
             log.warning(

@@ -36,6 +36,7 @@ from gateway.ledger.corrections import (
     waiting_corrections,
 )
 from gateway.ledger.deliveries import say_why_it_waits
+from gateway.ledger.destinations import KnownDestination, KnownForm, learn
 from gateway.ledger.flags import Flag, FlagSource, write_flags
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
 from gateway.ledger.records import ComparisonRow, CorrectedStructure, utc_now
@@ -725,6 +726,30 @@ def test_quarantine_release_of_held_job_lets_it_go_on(page: Page, gateway: Gatew
     row.get_by_role("button", name="Release").click()
     expect(row).to_have_count(0)
     assert gateway.state(job_key) == "planned"
+
+
+def test_destinations_show_what_each_takes_and_refuses(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    now = "2026-11-30T12:00:00.000000Z"
+    said = (
+        KnownForm(
+            "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.1.2.1", True, "Segmentation Storage", "", now
+        ),
+        KnownForm(
+            "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.1.2.5", False, "Label Map", "allow it", utc_now()
+        ),
+    )
+    with gateway.ledger.transaction() as transaction:
+        learn(transaction, "pacs", KnownDestination("PACS@h:104", "Orthanc", "Orthanc (1.2.3)", now, said))
+    page.get_by_role("link", name="Destinations").click()
+    pacs = page.locator('[data-destination="pacs"]')
+    expect(pacs.get_by_text("PACS@h:104 says that it is Orthanc (1.2.3).")).to_be_visible()
+    expect(pacs.get_by_role("listitem").first).to_have_text("Label Map: allow it")
+    expect(pacs.get_by_role("listitem").last).to_have_text("Segmentation Storage")
+    expect(page.locator('[data-destination="archive"]').get_by_text("not asked yet")).to_be_visible()
+    _picture(page, "destinations")
+    assert troubles == []
 
 
 def test_page_gateway_degraded_says_so(page: Page, gateway: Gateway) -> None:

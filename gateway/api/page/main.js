@@ -2,6 +2,7 @@
 // asking again), and does what buttons ask.
 
 import { get, post, postJson } from "./api.js";
+import { destinations } from "./destinations.js";
 import { make, show } from "./dom.js";
 import { quarantine } from "./quarantine.js";
 import { isOn, leave, signOut, trouble, who } from "./sign-in.js";
@@ -33,6 +34,7 @@ async function refresh() {
   loading += 1;
   try {
     if (name === "quarantine") await quarantine(content, stillHere, act);
+    else if (name === "destinations") await destinations(content, stillHere);
     else if (name === "upload") await upload(content, stillHere);
     else if (name === "studies" && key) await study(content, stillHere, key, act);
     else await studies(content, stillHere);
@@ -103,7 +105,9 @@ async function hasNoStream() {
 }
 
 function poll() {
-  document.querySelector('nav a[data-view="quarantine"]').remove(); // known to the gateways alone
+  for (const view of ["quarantine", "destinations"]) { // known to the gateways alone
+    document.querySelector(`nav a[data-view="${view}"]`).remove();
+  }
   tell("live", `Looks again every ${POLL_MS / 1000} s`);
   look();
   setInterval(() => { if (!document.hidden) refresh(); }, POLL_MS);

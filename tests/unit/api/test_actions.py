@@ -9,8 +9,12 @@ from gateway.api.access import Access
 from gateway.api.ledger_actions import LedgerActions
 from gateway.events import CompletionRequested, Event, VolumeChosen
 from gateway.ledger.choices import choices_of
+from gateway.ledger.destinations import KnownDestination, KnownForm, learn
+from gateway.ledger.records import utc_now
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.transaction import NotPossible
+
+NOW = "2026-11-30T12:00:00.000000Z"
 
 
 def test_retry_of_failed_job_takes_it_up(world, client: httpx.Client) -> None:
@@ -211,7 +215,10 @@ def test_delivery_that_is_redirected_goes_to_a_configured_destination_only(world
     assert [tuple(row) for row in rows] == [("archive", "pending"), ("pacs", "cancelled")]
 
 
-def test_destinations_are_listed_for_who_redirects(world) -> None:
+def test_destinations_are_listed_with_what_they_take(world) -> None:
+    said = tuple(KnownForm("1.2.3.5", syntax, False, "Label Map", "allow it", utc_now()) for syntax in "12")
+    with world.ledger.transaction() as transaction:
+        learn(transaction, "pacs", KnownDestination("PACS@h:104", "Orthanc", "Orthanc (1.2.3)", NOW, said))
     server = world.serve(Access(None), LedgerActions(world.ledger, destinations=["pacs", "archive"]))
     server.start()
     try:
@@ -219,7 +226,11 @@ def test_destinations_are_listed_for_who_redirects(world) -> None:
         answer = httpx.get(f"http://{host}:{port}/api/v1/destinations", trust_env=False)
     finally:
         server.stop()
-    assert [one["name"] for one in answer.json()["items"]] == ["pacs", "archive"]
+    pacs, archive = answer.json()["items"]
+    assert (pacs["name"], archive["name"]) == ("pacs", "archive")
+    assert (pacs["implementation"], pacs["asked"]) == ("Orthanc (1.2.3)", NOW)
+    assert pacs["refuses"] == [{"what": "Label Map", "way_out": "allow it"}]  # once, in whatever syntax
+    assert (archive["asked"], archive["takes"], archive["refuses"]) == (None, [], [])
 
 
 def test_delivery_says_since_when_it_waits_and_no_more_once_it_is_over(world, client: httpx.Client) -> None:

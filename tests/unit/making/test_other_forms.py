@@ -95,7 +95,7 @@ def test_label_map_that_is_refused_is_made_binary_for_that_destination_alone(seg
     assert case.site.job().state is JobState.SEGMENTED
     assert case.deliveries() == {}
     refused = case.deliveries("superseded")["old", LABELMAP]
-    assert refused.reason == "it does not take it: it is made in another form"
+    assert refused.reason == "it is made in another form: it does not take it"
     case.site.encode(case.site.job())
     assert set(case.deliveries()) == {("old", BINARY), ("old", SR)}
     assert {row.sop_instance_uid for row in case.deliveries("sent").values()} == arrived  # and no revision
