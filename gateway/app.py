@@ -38,6 +38,7 @@ from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.still_there import StillThere
 from gateway.delivery.unclaimed import UnclaimedDeliveries
+from gateway.delivery.withdrawing import Withdrawals
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus
 from gateway.files.locks import DataLocks
@@ -160,6 +161,7 @@ class App:
         return [
             StillThere(self._ledger, bus, self.config.data_dir, carriers),
             UnclaimedDeliveries(self._ledger, bus, carriers.keys()),
+            Withdrawals(self.config, carriers_of(self.config), self._ledger, bus),
         ]
 
     def _retention(

@@ -148,6 +148,16 @@ class WebPeer:
         parts = (b"\r\n" + body).split(f"\r\n--{boundary[1]}".encode())[1:-1]
         return [part.partition(b"\r\n\r\n")[2] for part in parts]
 
+    def change(self, method: str, path: str) -> WebAnswer:
+        """Send a request without a body.
+
+        Raises
+        ------
+        Retriable
+            As `store`.
+        """
+        return self._ask(method, path)
+
     def options(self) -> WebAnswer:
         """What is allowed where objects are stored (RFC 9110 9.3.7).
 

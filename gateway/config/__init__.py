@@ -230,7 +230,6 @@ def _not_yet(config: Config) -> list[str]:
         where = f"destination {destination.name}"
         switched_on += [
             _not_made(where, destination.named_outputs),
-            (destination.supersede != "add", f"{where}: supersede = '{destination.supersede}': use 'add'"),
         ]
     for rule in config.rule:
         switched_on += [

@@ -79,6 +79,12 @@ class Destination(Section):
         return self
 
     @model_validator(mode="after")
+    def _deletes_where_that_is_possible(self) -> "Destination":
+        if self.supersede == "delete" and not self.stow:
+            raise ValueError("supersede = 'delete' goes with stow: use 'iocm', or 'add'")
+        return self
+
+    @model_validator(mode="after")
     def _signs_in_where_that_is_possible(self) -> "Destination":
         if not self.stow:
             if self.token_file or self.user or self.password_file:

@@ -17,6 +17,11 @@ MOST_ANSWERS: Final = 1000
 _RESULTS: Final = frozenset({"SEG", "SR", "RTSTRUCT", "OT", "DOC", "KO", "PR"})
 """Modalities of what is made of images: a study of these alone says only what was sent there before."""
 
+_PATIENT_ID: Final = "Patient ID"
+_ISSUER: Final = "Issuer of Patient ID"
+OF_THE_PATIENT: Final = (_PATIENT_ID, _ISSUER)
+"""Attributes by which it is another patient's, not only of another order."""
+
 
 @dataclass(frozen=True)
 class Whose:
@@ -49,9 +54,9 @@ class Whose:
         Who says no issuer, or no order, contradicts nobody; who says no patient does where there is one.
         """
         if there.patient_id and self.patient_id != there.patient_id:
-            return "Patient ID"
+            return _PATIENT_ID
         if _contradict(self.issuer_of_patient_id, there.issuer_of_patient_id):
-            return "Issuer of Patient ID"
+            return _ISSUER
         if _contradict(self.accession_number, there.accession_number):
             return "Accession Number"
         return ""
@@ -66,8 +71,13 @@ def _contradict(one: str, other: str) -> bool:
     return bool(one and other and one != other)
 
 
-def by_find(ask: Ask, study_uid: str) -> list[Whose]:
-    """Whose a PACS says a study is that it holds images of, by C-FIND; several where it says so.
+def by_find(ask: Ask, study_uid: str, *, with_images: bool) -> list[Whose]:
+    """Whose a PACS says a study is, by C-FIND; several where it says so.
+
+    Parameters
+    ----------
+    with_images
+        Only those of whom it holds images of the study, not results alone.
 
     Raises
     ------
@@ -76,6 +86,8 @@ def by_find(ask: Ask, study_uid: str) -> list[Whose]:
     keys = dict.fromkeys((*KEYWORDS, "ModalitiesInStudy"), "")
     answers = ask("STUDY", {"StudyInstanceUID": study_uid, **keys})
     said = [one for one in answers if text_of(one, "StudyInstanceUID") == study_uid]
+    if not with_images:
+        return [Whose.of(one) for one in said]
     if any(not text_of(one, "ModalitiesInStudy") for one in said):  # an optional key
         series = ask("SERIES", {"StudyInstanceUID": study_uid, "SeriesInstanceUID": "", "Modality": ""})
         modalities = [text_of(one, "Modality") for one in series]
@@ -83,14 +95,14 @@ def by_find(ask: Ask, study_uid: str) -> list[Whose]:
     return [Whose.of(one) for one in said if _holds_images(text_of(one, "ModalitiesInStudy").split("\\"))]
 
 
-def by_search(found: object, study_uid: str) -> list[Whose]:
+def by_search(found: object, study_uid: str, *, with_images: bool) -> list[Whose]:
     """The same of what a DICOMweb service answered a search for studies (PS3.18 10.6.3, F.2)."""
     said = found if isinstance(found, list) else []
     studies = [one for one in said if _values(one, "StudyInstanceUID") == [study_uid]]
     return [
         Whose(*("\\".join(_values(one, keyword)) for keyword in KEYWORDS))
         for one in studies
-        if _holds_images(_values(one, "ModalitiesInStudy"))
+        if not with_images or _holds_images(_values(one, "ModalitiesInStudy"))
     ]
 
 

@@ -25,12 +25,13 @@ from gateway.ledger.deliveries import (
 )
 from gateway.ledger.holding import hold_result, is_released, may_be_corrected
 from gateway.ledger.lost import WITH_OBJECTS, make_again
-from gateway.ledger.records import DeliveryRow
+from gateway.ledger.records import NOTE, DeliveryRow
 from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.under_way import fail
+from gateway.ledger.withdrawals import make_note_again
 from gateway.ledger.work import job as job_of
 from gateway.workers.attempts import Backoff, Blame, Fault, Policy, fault_of
 from gateway.workers.waits import Rests, Waits
@@ -199,6 +200,10 @@ class DeliveryWorker(Worker):
             return None
         if path is not None:
             return self._carry_with_others(delivery, path) or self._carry_alone(delivery, path)
+        if self._is_note(delivery):
+            with self._ledger.transaction() as transaction:
+                make_note_again(transaction, delivery.key)
+            return None
         job = job_of(self._ledger, delivery.job_key)
         if job is None or job.state not in WITH_OBJECTS:
             return Receipt(Outcome.REFUSED, GONE.format(state=job.state if job is not None else "gone"))
@@ -209,6 +214,8 @@ class DeliveryWorker(Worker):
 
     def _is_held(self, delivery: DeliveryRow, path: Path) -> bool:
         """Keep back what would go to another patient than the destination has the study for."""
+        if self._is_note(delivery):  # it is of whom what it rejects is of
+            return False
         attribute = self._patients.differs_in(delivery.study_uid, path)
         if not attribute or is_released(self._ledger, delivery.job_key):
             return False
@@ -220,6 +227,11 @@ class DeliveryWorker(Worker):
         with self._ledger.transaction() as transaction:
             hold_result(transaction, delivery, reason)
         return True
+
+    def _is_note(self, delivery: DeliveryRow) -> bool:
+        """Whether it is a note that rejects earlier results."""
+        made = result_object(self._ledger, delivery.sop_instance_uid)
+        return made is not None and made.output == NOTE
 
     def _carry_alone(self, delivery: DeliveryRow, path: Path) -> Receipt:
         self._transfers.begin([delivery.key])

@@ -35,6 +35,7 @@ SCHEMAS: Final = (
     "schema_16.sql",
     "schema_17.sql",
     "schema_18.sql",
+    "schema_19.sql",
 )
 """One file for each schema version, applied in order."""
 

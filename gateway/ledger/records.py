@@ -13,6 +13,9 @@ from gateway.config import UPLOAD_RULE
 
 from .states import CorrectionState, DeliveryState, JobState, StudyState
 
+NOTE: Final = "rejection"
+"""The output of a note that rejects earlier objects: it stands for itself, whatever its job comes to."""
+
 
 def utc_text(at: datetime) -> str:
     """A time as the ledger keeps it: UTC, fixed width, so that text order is time order."""
@@ -355,6 +358,20 @@ class RevisitRow(_Row):
     not_before: str | None
     asked: int
     resent: Json[tuple[str, ...]]
+
+
+class WithdrawalRow(_Row):
+    """One delivered object that does not count any more, at one destination."""
+
+    sop_instance_uid: str
+    destination: str
+    study_uid: str
+    job_key: str
+    state: str
+    code: str
+    note_uid: str | None
+    reason: str
+    since: str
 
 
 class QuarantineRow(_Row):

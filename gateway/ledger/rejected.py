@@ -5,12 +5,14 @@ from typing import Final
 
 from .transaction import Transaction
 
+QUALITY: Final = "113001"
+PATIENT_SAFETY: Final = "113037"
 EXPIRED: Final = "113039"
 MEANINGS: Final[Mapping[str, str]] = {
-    "113001": "rejected for quality reasons",
-    "113037": "rejected for patient safety reasons",
+    QUALITY: "rejected for quality reasons",
+    PATIENT_SAFETY: "rejected for patient safety reasons",
     "113038": "incorrect modality worklist entry",
-    EXPIRED: "data retention period expired",
+    EXPIRED: "data retention policy expired",
 }
 """The document titles of rejection notes (PS3.16 CID 7011), of the coding scheme DCM."""
 

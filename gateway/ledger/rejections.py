@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from .deliveries import drop_delivery
 from .records import DeliveryRow, JobRow, utc_now
-from .rejected import why_not
+from .rejected import EXPIRED, PATIENT_SAFETY, QUALITY, why_not
 from .slots import supersede_deliveries
 from .states import JOB_TRANSITIONS, DeliveryState, JobEvent
 from .store import Ledger
 from .transaction import Transaction
+from .withdrawals import withdraw_result
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,19 @@ def reject(transaction: Transaction, rejection: Rejection) -> None:
     )
     for job in _jobs_with_any_of(transaction, rejection):
         supersede_deliveries(transaction, job.job_key)
+        if rejection.code != EXPIRED:
+            withdraw_result(transaction, job, _result_is_rejected_as(rejection.code))
         if (job.state, JobEvent.SUPERSEDED) in JOB_TRANSITIONS:
             transaction.move_job(
                 job.job_key, JobEvent.SUPERSEDED, reason=f"an image of it: {why_not(rejection.code)}"
             )
     _reject_results(transaction, rejection)
     transaction.settle_later(rejection.study_uid)
+
+
+def _result_is_rejected_as(code: str) -> str:
+    """What was made of images of another patient, or order, is another's as well."""
+    return QUALITY if code == QUALITY else PATIENT_SAFETY
 
 
 def _jobs_with_any_of(transaction: Transaction, rejection: Rejection) -> list[JobRow]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.events import DeliveryChanged
 
-from .records import DeliveryRow, JobRow, ResultObjectRow, utc_now
+from .records import NOTE, DeliveryRow, JobRow, ResultObjectRow, utc_now
 from .rejected import is_rejected
 from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobEvent, JobState
 from .store import Ledger
@@ -204,6 +204,7 @@ def revisions_delivered(ledger: Ledger, job: JobRow) -> tuple[int, int]:
         " CROSS JOIN result_objects o USING (job_key)"
         " CROSS JOIN deliveries d USING (job_key, sop_instance_uid)"
         " WHERE j.study_uid = ? AND j.slot = ? AND (d.state IN (?, ?) OR d.begun_at IS NOT NULL)"
+        " AND o.output <> ?"
     )
-    rows = ledger.read(sql, (job.job_key, job.study_uid, job.slot, *DELIVERY_ARRIVED))
+    rows = ledger.read(sql, (job.job_key, job.study_uid, job.slot, *DELIVERY_ARRIVED, NOTE))
     return int(rows[0]["earlier"]), int(rows[0]["number"])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .records import JobRow
+from .records import NOTE, JobRow
 from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
@@ -68,10 +68,14 @@ def supersede_slot(transaction: Transaction, study_uid: str, slot: str, reason: 
 
 
 def supersede_deliveries(transaction: Transaction, job_key: str) -> None:
-    """End every delivery of a job that has not arrived; what may have is carried to its end first."""
+    """End every delivery of a job that has not arrived; what may have is carried to its end first.
+
+    A note that rejects what was delivered before holds whatever comes after it.
+    """
     rows = transaction.execute(
-        "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
-        (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
+        "SELECT key FROM deliveries d WHERE job_key = ? AND state IN (?, ?) AND NOT EXISTS"
+        " (SELECT 1 FROM result_objects o WHERE o.sop_instance_uid = d.sop_instance_uid AND o.output = ?)",
+        (job_key, DeliveryState.PENDING, DeliveryState.FAILED, NOTE),
     ).fetchall()
     for row in rows:
         give_way(transaction, row["key"])

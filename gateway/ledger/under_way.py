@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.events import DeliveryChanged
 
-from .records import DeliveryRow, utc_now
+from .records import NOTE, DeliveryRow, utc_now
 from .states import JOB_OPEN, DeliveryEvent, DeliveryState, JobState
 from .transaction import StaleRow, Transaction
 
@@ -106,9 +106,11 @@ def _with_doubt(row: DeliveryRow, reason: str) -> str:
 
 
 def _is_wanted(transaction: Transaction, row: DeliveryRow) -> bool:
-    """Whether an object is one of its job's present ones."""
+    """Whether an object is one of its job's present ones, or a note about earlier ones."""
     made = transaction.one(
-        "SELECT is_current FROM result_objects WHERE sop_instance_uid = ?", (row.sop_instance_uid,)
+        "SELECT is_current, output FROM result_objects WHERE sop_instance_uid = ?", (row.sop_instance_uid,)
     )
+    if made is not None and made["output"] == NOTE:
+        return True
     is_current = made is not None and bool(made["is_current"])
     return is_current and transaction.job(row.job_key).state not in _WITHOUT_PRESENT_OBJECTS

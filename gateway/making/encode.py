@@ -43,6 +43,7 @@ from gateway.ledger.results import (
 from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import WhyDone
+from gateway.ledger.withdrawals import withdraw_earlier
 from gateway.workers.attempts import CannotGoOn
 
 from .allotment import Allotting, Takes
@@ -126,6 +127,7 @@ class Encode:
         else:
             with self._ledger.transaction() as transaction:
                 transaction.move_job(job.job_key, JobEvent.FOUND_NOTHING, expect=JobState.SEGMENTED)
+                withdraw_earlier(transaction, job)
 
     def _hand_over(self, job: JobRow) -> None:
         """Of an uploaded NIfTI the label map itself is the result, where it lies on the image."""
@@ -164,6 +166,7 @@ class Encode:
         result = Result(tuple(objects), making.header_sha256, tuple(warnings))
         with self._ledger.transaction() as transaction:
             record_result(transaction, job, result, allotment.destinations)
+            withdraw_earlier(transaction, job)
             if measured is not None:
                 write_measured(transaction, measured)
 

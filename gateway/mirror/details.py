@@ -146,6 +146,9 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "job.failed": _OF_A_RUN,
     "job.corrected": {"evidence": _KNOWN_BY, "structures": _number, "mean_dice": _number},
     "job.correction_unreadable": {"evidence": _KNOWN_BY},
+    "job.earlier_rejected": {**_OF_A_DELIVERY, "code": _REJECTED, "objects": _number},
+    "job.earlier_deleted": {**_OF_A_DELIVERY, "objects": _number},
+    "job.earlier_left": {**_OF_A_DELIVERY, "objects": _number},
     "job.result_rejected": {"code": _REJECTED},
     "job.superseded": {"lane": _LANE},
     "job.segmented": {

@@ -117,7 +117,7 @@ def served(double: DicomWebServer, tls: ssl.SSLContext | None = None) -> Iterato
             self.end_headers()
             self.wfile.write(content if said.status not in (204, 304) else b"")
 
-        do_GET = do_OPTIONS = do_POST  # noqa: N815
+        do_GET = do_OPTIONS = do_DELETE = do_POST  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -96,3 +96,13 @@ def test_doctor_says_that_it_answers_and_what_to_do_where_it_does_not(config: Co
     Path(destination.password_file).write_text("another")
     assert says().verdict is Verdict.FAILED
     assert says().fix.startswith("renew what token_file, or password_file, has in it")
+
+
+def test_orthanc_deletes_nothing_by_dicomweb_and_says_so(carrier: StowCarrier, tmp_path: Path) -> None:
+    seg = write_seg(tmp_path / "seg.dcm", "1.2.11", "1.2.11.1")
+    assert carrier.carry(seg).outcome is Outcome.ARRIVED
+    receipt = carrier.remove(seg)
+    assert receipt.outcome is Outcome.REFUSED
+    assert receipt.sentence.endswith("removes nothing by DICOMweb")
+    never_sent = write_seg(tmp_path / "other.dcm", "1.2.11", "1.2.11.2")
+    assert carrier.remove(never_sent).outcome is Outcome.ARRIVED

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pydicom import dcmread
 
+from gateway.adapters.dicom.peer import Peer, parse_peer
 from gateway.delivery.sending import send_files
 
 from .conftest import write_study
@@ -63,10 +64,24 @@ class Pacs:
             for series in found.json()
         )
 
+    def objects_of(self, study_uid: str, modality: str, folder: Path) -> list[Path]:
+        """What it holds of a study in series of a modality."""
+        query = {"StudyInstanceUID": study_uid, "Modality": modality}
+        found = self._client.post("/tools/find", json={"Level": "Series", "Query": query, "Expand": True})
+        paths = []
+        for instance in (each for series in found.json() for each in series["Instances"]):
+            paths.append(folder / f"{instance}.dcm")
+            paths[-1].write_bytes(self._client.get(f"/instances/{instance}/file").content)
+        return paths
+
     def _study(self, study_uid: str) -> str:
         query = {"Level": "Study", "Query": {"StudyInstanceUID": study_uid}}
         (found,) = self._client.post("/tools/find", json=query).json()
         return str(found)
+
+
+def world_peer(world: Any) -> Peer:
+    return parse_peer((world.data_dir / "dicom-address").read_text().strip())
 
 
 @pytest.fixture
@@ -120,3 +135,40 @@ def test_result_that_a_person_releases_goes_as_it_is(world: Any, pacs: Pacs, tmp
     study = world.until(study_uid, lambda study: bool(study["state"] == "done"))
     assert [delivery["state"] for delivery in study["deliveries"]] == ["sent"]
     assert pacs.patients_of(study_uid, "SEG") == ["TEST-1"]
+
+
+# -- what was delivered before ------------------------------------------------------------------------------
+
+
+def test_result_under_the_earlier_patient_is_rejected_or_a_person_is_told(
+    make_world: Callable[..., Any], pacs: Pacs, tmp_path: Path
+) -> None:
+    title, port = pacs.peer.ae_title, pacs.peer.port
+    world = make_world(("keeps", title, port), (PACS, title, port), config='supersede = "iocm"\n')
+    world.start()
+    study_uid = write_study(tmp_path / "study")
+    world.send(tmp_path / "study")
+    world.until(study_uid, settled)
+    (old,) = pacs.objects_of(study_uid, "SEG", tmp_path)
+
+    for path in (tmp_path / "study").glob("*.dcm"):
+        image = dcmread(path)
+        image.PatientID = "TEST-2"
+        image.save_as(path)
+    world.send(tmp_path / "study")
+    study = world.until(study_uid, lambda study: len(pacs.patients_of(study_uid, "KO")) == 1)
+    assert pacs.patients_of(study_uid, "SEG") == ["TEST-1", "TEST-2"]
+    assert pacs.patients_of(study_uid, "KO") == ["TEST-1"]
+    (note_file,) = pacs.objects_of(study_uid, "KO", tmp_path)
+    note = dcmread(note_file)
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113037"
+    (named,) = [item for item in note.ContentSequence if "ReferencedSOPSequence" in item]
+    assert named.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == dcmread(old).SOPInstanceUID
+    study = world.until(study_uid, lambda study: bool(study["jobs"][0]["warnings"]))
+    assert study["jobs"][0]["warnings"] == [
+        "keeps still has 1 object of an earlier result of this study under another patient:"
+        " reject or delete it there by hand"
+    ]
+    # The PACS sends the note to all that it sends the images to.
+    assert [each.status for each in send_files([note_file], world_peer(world), "SENDER")] == [0x0000]
+    assert world.until(study_uid, settled)["state"] == "done"

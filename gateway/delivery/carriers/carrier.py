@@ -141,8 +141,13 @@ class NotAskable(Permanent):
 class KnowsWhose(Protocol):
     """A carrier whose destination can be asked whose a study is that it holds."""
 
-    def whose(self, study_uid: str) -> Sequence[Whose]:
-        """What it says of a study that it holds images of; nothing of others.
+    def whose(self, study_uid: str, *, with_images: bool = True) -> Sequence[Whose]:
+        """What it says of a study; nothing of one that it does not know.
+
+        Parameters
+        ----------
+        with_images
+            Only where it holds images of it, not results alone.
 
         Raises
         ------
@@ -174,5 +179,19 @@ class ShowsResults(Protocol):
             Nobody is there; `NotTold`: or it says something else.
         Retriable
             It did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Removes(Protocol):
+    """A carrier whose destination can be told to remove an object."""
+
+    def remove(self, path: Path) -> Receipt:
+        """Have an object that was carried there removed; arrived: it is not there any more.
+
+        Raises
+        ------
+        Away, OSError
         """
         ...

@@ -72,12 +72,12 @@ class DicomCarrier:
         """Looks there for earlier results."""
         return Looking(self._peer, self._calling_ae_title, self._calls)
 
-    def whose(self, study_uid: str) -> Sequence[Whose]:
+    def whose(self, study_uid: str, *, with_images: bool = True) -> Sequence[Whose]:
         """Ask by C-FIND (PS3.4 C.4.1)."""
         calling, calls = self._calling_ae_title, self._calls
         try:
             with asking(self._peer, calling, at_most=MOST_ANSWERS, limit_s=LIMIT_S, calls=calls) as ask:
-                return by_find(ask, study_uid)
+                return by_find(ask, study_uid, with_images=with_images)
         except NothingAccepted:
             raise NotAskable(f"{self._peer} takes no C-FIND from this gateway") from None
         except NotReached as error:

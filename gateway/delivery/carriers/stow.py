@@ -28,6 +28,10 @@ _TAKES: Final = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
 """Without being asked each service has to know the former (PS3.18 8.7.3), in which the latter is sent."""
 _NOT_SEARCHED: Final = (404, 405, 501)
 """Of a service, or an address, without a search."""
+_NOT_OFFERED: Final = (400, 404, 405, 415, 501)
+"""Of a service that removes nothing, or does not know what it is asked to remove."""
+_REJECT: Final = "/reject/113001%5EDCM"
+"""What dcm4chee-arc has for it: RejectInstance."""
 _SIGN_IN: Final = (
     "does not let us in; renew what token_file, or password_file, has in it, and allow us to store"
 )
@@ -121,12 +125,12 @@ class StowCarrier:
         """Earlier results are looked for by C-FIND only."""
         return None
 
-    def whose(self, study_uid: str) -> Sequence[Whose]:
+    def whose(self, study_uid: str, *, with_images: bool = True) -> Sequence[Whose]:
         """Ask by a search for studies (PS3.18 10.6)."""
         wanted = {"includefield": ",".join(KEYWORDS), "limit": str(MOST_ANSWERS)}
         answer = self._peer.search("/studies", StudyInstanceUID=study_uid, **wanted)
         if answer.status in (200, 204):
-            return by_search(answer.content, study_uid)
+            return by_search(answer.content, study_uid, with_images=with_images)
         if answer.status in _NOT_SEARCHED:
             raise NotAskable(f"{self} answered {answer.status}: it cannot be searched")
         raise Retriable(f"{self} answered a search with {answer.status}; see its log")
@@ -153,6 +157,19 @@ class StowCarrier:
         if answer.status in _NOT_SEARCHED and "POST" in self._peer.options().methods:
             return "takes objects, and cannot be searched"
         raise self._away(answer)
+
+    def remove(self, path: Path) -> Receipt:
+        """Delete it at its own address, as some services allow, or reject it there by dcm4chee's own call."""
+        uids = _uids(path)
+        address = "/studies/{}/series/{}/instances/{}".format(*uids)
+        for answer in map(self._peer.change, ("DELETE", "POST"), (address, f"{address}{_REJECT}")):
+            if 200 <= answer.status < 300:
+                return Receipt(Outcome.ARRIVED, f"{self._name} removed it")
+            if answer.status not in _NOT_OFFERED:
+                raise self._away(answer)
+            if self._is_there(uids) is False:
+                return Receipt(Outcome.ARRIVED, f"{self._name} does not have it")
+        return Receipt(Outcome.REFUSED, f"{self._name} removes nothing by DICOMweb")
 
     def interrupt(self) -> None:
         """Cut what is open."""

@@ -139,7 +139,7 @@ def found(*studies: Dataset, series: Sequence[str] = ()) -> list[Whose]:
     def ask(level: str, _: Mapping[str, str]) -> list[Dataset]:
         return list(studies) if level == "STUDY" else [answer(Modality=modality) for modality in series]
 
-    return by_find(ask, STUDY)
+    return by_find(ask, STUDY, with_images=True)
 
 
 def test_patient_of_a_study_is_whom_the_images_there_belong_to() -> None:
@@ -167,10 +167,10 @@ def test_patient_of_a_study_is_read_from_what_a_web_service_answers() -> None:
         "00080050": {"vr": "SH"},
         "00080061": {"vr": "CS", "Value": ["CT", "SEG"]},
     }
-    assert by_search([study], STUDY) == [Whose("P-2", "", "")]
-    assert by_search([{**study, "00080061": {"vr": "CS", "Value": ["SEG"]}}], STUDY) == []
+    assert by_search([study], STUDY, with_images=True) == [Whose("P-2", "", "")]
+    assert by_search([{**study, "00080061": {"vr": "CS", "Value": ["SEG"]}}], STUDY, with_images=True) == []
 
 
 @pytest.mark.parametrize("content", [None, {}, [None], [{"0020000D": 1}], [{"0020000D": {"Value": "1"}}]])
 def test_what_is_no_answer_of_a_search_says_nothing(content: object) -> None:
-    assert by_search(content, STUDY) == []
+    assert by_search(content, STUDY, with_images=True) == []

@@ -364,3 +364,36 @@ def test_check_says_what_is_wrong_and_the_fix(
     service.search_status = status
     with pytest.raises(Away, match=f"answered {status}: it .*; .*{fix}|answered {status}: .*; {fix}"):
         carrier.check()
+
+
+# -- removing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        ([Said(204)], ["DELETE"]),
+        ([Said(405), Said(204)], ["DELETE", "POST"]),  # dcm4chee-arc rejects
+        ([Said(404)], ["DELETE"]),  # and a search does not show it
+    ],
+)
+def test_object_is_deleted_or_rejected_or_was_not_there(
+    service: DicomWebServer, carrier: StowCarrier, seg: Path, answers: list[Said], asked: list[str]
+) -> None:
+    service.holds = [UID] if len(answers) > 1 else []
+    service.say(*answers)
+    assert carrier.remove(seg).outcome is Outcome.ARRIVED
+    assert [one.method for one in service.asked if one.method != "GET"] == asked
+    if len(asked) > 1:
+        assert service.posts[0].path.endswith(f"/instances/{UID}/reject/113001%5EDCM")
+
+
+def test_service_that_removes_nothing_is_said_and_one_that_is_busy_is_asked_again(
+    service: DicomWebServer, carrier: StowCarrier, seg: Path
+) -> None:
+    service.holds = [UID]
+    service.say(Said(405))
+    assert carrier.remove(seg).outcome is Outcome.REFUSED
+    service.say(Said(503))
+    with pytest.raises(Away, match="takes nothing now"):
+        carrier.remove(seg)

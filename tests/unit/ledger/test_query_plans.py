@@ -121,6 +121,7 @@ ALLOWED = {
     "SELECT * FROM runs INDEXED BY runs_open WHERE is_open = 1": "the index holds only runs that may live",
     "SELECT s.* FROM choices c INDEXED BY choices_open": "the index holds only choices that are not planned",
     "SELECT * FROM corrections INDEXED BY corrections_waiting": "the index holds only what nobody looked at",
+    "SELECT * FROM withdrawals INDEXED BY withdrawals_waiting": "the index holds only what is open",
     "SELECT * FROM named_lists INDEXED BY named_lists_to_report": "the index holds only open requests",
     "DELETE FROM named_lists WHERE named_at < ?": "only what is too old, and then it is gone",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
