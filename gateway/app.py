@@ -119,11 +119,10 @@ class App:
         self._computing = computing(
             config, Site(ledger, bus, objects, store.job_variables, results, secret, identity)
         )
-        archive, locks = Archive(data_dir), DataLocks()
+        archive, locks, incoming = Archive(data_dir), DataLocks(), data_dir / "incoming"
         intake = Intake(ledger, archive, partial(secret.study_key, config.site.name), locks)
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
-        commitments = commitments_of(config, ledger)
-        incoming, children = data_dir / "incoming", how_many_children()
+        commitments, children = commitments_of(config, ledger), how_many_children()
         self.listener = Listener(
             config.dicom, self._admission, incoming, intake, ledger, commitments, children
         )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .records import JobRow
+from .records import NOTE, JobRow
 from .results import MADE_AGAIN
 from .states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from .transaction import StaleRow, Transaction
@@ -44,8 +44,9 @@ def make_again(transaction: Transaction, job: JobRow, what: str) -> None:
 
 def _not_arrived(transaction: Transaction, job_key: str) -> list[str]:
     rows = transaction.execute(
-        "SELECT key FROM deliveries WHERE job_key = ? AND state IN (?, ?)",
-        (job_key, DeliveryState.PENDING, DeliveryState.FAILED),
+        "SELECT key FROM deliveries d WHERE job_key = ? AND state IN (?, ?) AND NOT EXISTS"
+        " (SELECT 1 FROM result_objects o WHERE o.sop_instance_uid = d.sop_instance_uid AND o.output = ?)",
+        (job_key, DeliveryState.PENDING, DeliveryState.FAILED, NOTE),
     )
     return [row["key"] for row in rows.fetchall()]
 

@@ -86,8 +86,8 @@ def _of_earlier_objects(transaction: Transaction, job_key: str) -> list[str]:
     """What waits to be sent of a job, is not under way, and is none of its present objects any more."""
     rows = transaction.execute(
         "SELECT d.key FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
-        " WHERE d.job_key = ? AND d.state = ? AND d.begun_at IS NULL AND o.is_current = 0",
-        (job_key, DeliveryState.PENDING),
+        " WHERE d.job_key = ? AND d.state = ? AND d.begun_at IS NULL AND o.is_current = 0 AND o.output <> ?",
+        (job_key, DeliveryState.PENDING, NOTE),
     )
     return [row["key"] for row in rows.fetchall()]
 

@@ -360,7 +360,6 @@ def test_flag_that_does_not_exist_is_refused_with_those_that_do(load: Loader) ->
     ("text", "key"),
     [
         ("[api]\nauth = 'cognito'", "api.auth"),
-        (f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\nsupersede = 'iocm'", "destination pacs"),
         ("[[rule]]\nname = 'a'\noutputs = ['seg', 'surface']", "rule a"),
         ("[[rule]]\nname = 'a'\nleave_site = 'no_head'", "rule a"),
     ],
@@ -369,6 +368,14 @@ def test_part_that_does_not_work_yet_is_refused_with_the_way_out(load: Loader, t
     with pytest.raises(ConfigError, match=r"this version does not do that yet") as refused:
         load(text)
     assert str(refused.value).startswith(key)
+
+
+def test_deleting_is_refused_where_no_web_service_is_called(load: Loader) -> None:
+    dicom = f"{_PACS}ae_title = 'A'\nhost = 'h'\nport = 104\n"
+    assert load(f"{dicom}supersede = 'iocm'").destination[0].supersede == "iocm"
+    assert load(f"{_PACS}stow = 'https://pacs'\nsupersede = 'delete'").destination[0].supersede == "delete"
+    with pytest.raises(ConfigError, match="supersede = 'delete' goes with stow: use 'iocm', or 'add'"):
+        load(f"{dicom}supersede = 'delete'")
 
 
 def test_file_that_is_no_toml_is_refused(load: Loader) -> None:
