@@ -20,13 +20,14 @@ from gateway.adapters.errors import Away, OutsideError, Retriable
 from gateway.config import Config, Destination
 from gateway.events import Bus, DeliveryChanged, Event, JobChanged
 from gateway.files.kept import is_whole
-from gateway.ledger.records import NOTE, JobRow, ResultObjectRow, WithdrawalRow, utc_time
+from gateway.ledger.records import NOTE, JobRow, ResultObjectRow, utc_time
 from gateway.ledger.rejected import PATIENT_SAFETY, QUALITY
 from gateway.ledger.results import ResultObject, current_objects, result_object
 from gateway.ledger.states import DeliveryState, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.withdrawals import (
     Told,
+    Withdrawal,
     deleted_there,
     has_arrived,
     left_there,
@@ -85,7 +86,7 @@ class Withdrawals(Worker):
 
     def work(self) -> float | None:
         """Deal with what is due; one destination that is away keeps no other waiting."""
-        groups = defaultdict[tuple[str, str, str], list[WithdrawalRow]](list)
+        groups = defaultdict[tuple[str, str, str], list[Withdrawal]](list)
         for row in waiting_withdrawals(self._ledger):
             groups[row.destination, row.job_key, row.code].append(row)
         for (name, job_key, _), rows in groups.items():
@@ -98,7 +99,7 @@ class Withdrawals(Worker):
         self.trouble = self._rests.complaint()
         return min(self._rests.left_s().values(), default=None)
 
-    def _deal_with(self, name: str, rows: Sequence[WithdrawalRow]) -> None:
+    def _deal_with(self, name: str, rows: Sequence[Withdrawal]) -> None:
         try:
             withdrawing = _Withdrawing(self._config, self._ledger, rows)
             withdrawing.end(*self._carriers.get(name, (None, None)))
@@ -111,7 +112,7 @@ class Withdrawals(Worker):
 class _Withdrawing:
     """What of one job is withdrawn at one destination."""
 
-    def __init__(self, settings: Config, ledger: Ledger, rows: Sequence[WithdrawalRow]) -> None:
+    def __init__(self, settings: Config, ledger: Ledger, rows: Sequence[Withdrawal]) -> None:
         self._config, self._ledger, self._rows = settings, ledger, rows
         job = job_of(ledger, rows[0].job_key)
         assert job is not None  # the ledger refers to it

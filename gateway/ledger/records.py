@@ -360,20 +360,6 @@ class RevisitRow(_Row):
     resent: Json[tuple[str, ...]]
 
 
-class WithdrawalRow(_Row):
-    """One delivered object that does not count any more, at one destination."""
-
-    sop_instance_uid: str
-    destination: str
-    study_uid: str
-    job_key: str
-    state: str
-    code: str
-    note_uid: str | None
-    reason: str
-    since: str
-
-
 class QuarantineRow(_Row):
     """One object that was put aside."""
 

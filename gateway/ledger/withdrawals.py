@@ -6,10 +6,11 @@ a note that rejects its images. It waits until its destination was told, or it i
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from .records import NOTE, JobRow, ResultObjectRow, WithdrawalRow, utc_now
+from .records import NOTE, JobRow, ResultObjectRow, utc_now
 from .results import ResultObject, plan_delivery
 from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobState
 from .store import Ledger
@@ -24,6 +25,31 @@ class Told(StrEnum):
     WAITING = "waiting"
     TOLD = "told"  # a note was made, which is delivered as any object is; or it was deleted there
     LEFT = "left"  # it stays there: `reason` says why
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """One delivered object that does not count any more, at one destination.
+
+    Parameters
+    ----------
+    job_key
+        Whose result takes its place, or whose it is.
+    code
+        As what it is rejected, where that is known beforehand; empty: it follows from whose it is.
+    note_uid
+        SOP Instance UID of the note that rejects it.
+    """
+
+    sop_instance_uid: str
+    destination: str
+    study_uid: str
+    job_key: str
+    state: str
+    code: str
+    note_uid: str | None
+    reason: str
+    since: str
 
 
 def withdraw_earlier(transaction: Transaction, job: JobRow) -> None:
@@ -60,15 +86,15 @@ def withdraw_result(transaction: Transaction, job: JobRow, code: str) -> None:
     )
 
 
-def waiting_withdrawals(ledger: Ledger) -> list[WithdrawalRow]:
+def waiting_withdrawals(ledger: Ledger) -> list[Withdrawal]:
     """All that nobody was told of yet, the oldest first."""
     rows = ledger.read(
         "SELECT * FROM withdrawals INDEXED BY withdrawals_waiting WHERE state = 'waiting' ORDER BY since"
     )
-    return [WithdrawalRow.of(row) for row in rows]
+    return [Withdrawal(**dict(row)) for row in rows]
 
 
-def successors(ledger: Ledger, row: WithdrawalRow) -> list[ResultObjectRow]:
+def successors(ledger: Ledger, row: Withdrawal) -> list[ResultObjectRow]:
     """The objects that count now in the place of one that does not; none where there are none (yet)."""
     rows = ledger.read(
         "SELECT o.* FROM jobs w CROSS JOIN jobs j ON j.study_uid = w.study_uid AND j.slot = w.slot"
@@ -91,7 +117,7 @@ def has_arrived(ledger: Ledger, sop_instance_uids: Sequence[str], destination: s
 
 
 def record_note(
-    transaction: Transaction, job: JobRow, made: ResultObject, code: str, rows: Sequence[WithdrawalRow]
+    transaction: Transaction, job: JobRow, made: ResultObject, code: str, rows: Sequence[Withdrawal]
 ) -> None:
     """Have a note of this title delivered that rejects these at their destination; it stands for itself."""
     destination = rows[0].destination
@@ -116,7 +142,7 @@ def record_note(
 
 def settle_withdrawals(
     transaction: Transaction,
-    rows: Sequence[WithdrawalRow],
+    rows: Sequence[Withdrawal],
     state: Told,
     *,
     reason: str = "",
@@ -131,13 +157,13 @@ def settle_withdrawals(
         )
 
 
-def deleted_there(transaction: Transaction, job: JobRow, rows: Sequence[WithdrawalRow]) -> None:
+def deleted_there(transaction: Transaction, job: JobRow, rows: Sequence[Withdrawal]) -> None:
     """Write down that a destination does not have these any more."""
     settle_withdrawals(transaction, rows, Told.TOLD)
     transaction.step("job.earlier_deleted", job, destination=rows[0].destination, objects=len(rows))
 
 
-def left_there(transaction: Transaction, job: JobRow, rows: Sequence[WithdrawalRow], reason: str) -> None:
+def left_there(transaction: Transaction, job: JobRow, rows: Sequence[Withdrawal], reason: str) -> None:
     """Write down that a destination keeps these, and say so with the job, where a person looks."""
     settle_withdrawals(transaction, rows, Told.LEFT, reason=reason)
     warnings = [*dict.fromkeys((*transaction.job(job.job_key).warnings, reason))]

@@ -11,6 +11,7 @@ from pydicom.uid import SegmentationStorage, generate_uid
 from gateway.ledger.evidence import instances_by_series, not_to_be_waited_for
 from gateway.ledger.records import DeliveryRow, JobRow
 from gateway.ledger.results import record_result
+from gateway.ledger.revisits import delivered_there
 from gateway.ledger.states import DeliveryState, JobEvent, JobState, StudyState
 from gateway.listener.statuses import KEPT_ASIDE, SUCCESS
 from tests.integration.test_removed_studies import House
@@ -178,6 +179,7 @@ def test_result_of_ours_that_is_rejected_says_so_and_its_job_stays(
     assert delivery.reason == "the PACS rejected it (113037, rejected for patient safety reasons)"
     house.complete()
     assert states(house) == [JobState.DELIVERED]
+    assert delivered_there(house.gate.ledger, house.study().study_uid, "pacs") == []  # to be sent again
     assert [line.detail for line in house.gate.timeline() if line.event == "job.result_rejected"] == [
         {"code": "113037"}
     ]

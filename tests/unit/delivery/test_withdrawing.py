@@ -17,7 +17,7 @@ from gateway.delivery.carriers.carrier import Outcome, Receipt
 from gateway.delivery.whose import Whose
 from gateway.delivery.withdrawing import Withdrawals
 from gateway.events import Bus
-from gateway.ledger.records import NOTE, DeliveryRow, JobRow, WithdrawalRow
+from gateway.ledger.records import NOTE, DeliveryRow, JobRow
 from gateway.ledger.rejections import Rejection, reject
 from gateway.ledger.results import record_result, revisions_delivered
 from gateway.ledger.slots import supersede_deliveries
@@ -110,8 +110,8 @@ class House:
         return [dcmread(self.site.data_dir / row["path"]) for row in rows]
 
     def states(self) -> dict[str, str]:
-        rows = map(WithdrawalRow.of, self.ledger.read("SELECT * FROM withdrawals"))
-        return {row.sop_instance_uid: row.state for row in rows}
+        rows = self.ledger.read("SELECT sop_instance_uid, state FROM withdrawals")
+        return {row["sop_instance_uid"]: row["state"] for row in rows}
 
     def job(self) -> JobRow:
         return JobRow.of(self.ledger.read("SELECT * FROM jobs")[0])
