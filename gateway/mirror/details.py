@@ -161,6 +161,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
         "is_spot": _flag,
     },
     "job.destination_asked": _OF_A_DELIVERY,
+    "job.form_refused": _OF_A_DELIVERY,
     "job.earlier_result_asked": _OF_A_DELIVERY,
     "delivery.planned": _OF_A_DELIVERY,
     "delivery.finished_first": _OF_A_DELIVERY,

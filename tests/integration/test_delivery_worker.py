@@ -32,14 +32,19 @@ from structlog.testing import capture_logs
 
 from gateway.adapters.durable import file_digest
 from gateway.adapters.errors import Away, Unanswered
-from gateway.config import Destination
+from gateway.config import Config, Destination
+from gateway.config.outputs import Form
+from gateway.delivery.another_form import AnotherForm
+from gateway.delivery.asking import Asking
 from gateway.delivery.carriers.carrier import Outcome, Receipt
+from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.carriers.dicom import DicomCarrier
 from gateway.delivery.carriers.stow import StowCarrier
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus, DeliveryChanged
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study, plan_job
 from gateway.ledger.deliveries import drop_delivery, put_off_delivery, redirect_delivery
+from gateway.ledger.destinations import known_destinations
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
 from gateway.ledger.records import DeliveryRow
@@ -302,6 +307,26 @@ def test_delivery_of_what_is_not_negotiated_fails_at_once_and_says_what_to_allow
         " (1.2.840.10008.5.1.4.1.1.66.4); add a supported context for it there; then retry"
     )
     assert pacs.received == []
+
+
+def test_object_that_is_not_taken_goes_back_to_be_made_in_another_form_where_there_is_one(site: Site) -> None:
+    pacs = ScriptedPacs([0x0122])
+    shut_down = pacs.serve()
+    peer = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs.port}
+    config = Config(destination=[peer], seg={"type": "labelmap"})
+    ((to, carrier),) = carriers = carriers_of(config)
+    another = AnotherForm(site.ledger, Asking(config, carriers, site.ledger, site.bus))
+    worker = DeliveryWorker(to, carrier, site.ledger, site.bus, site.data_dir, another)
+    worker.start()
+    try:
+        row = site.wait_for(lambda row: row.state is not DeliveryState.PENDING)
+    finally:
+        worker.stop()
+        shut_down()
+    assert (row.state, site.job_state()) == (DeliveryState.SUPERSEDED, JobState.SEGMENTED)
+    assert row.reason.startswith("it is made in another form: pacs answered with status 0x0122")
+    refused = Form(SegmentationStorage, ExplicitVRLittleEndian)
+    assert known_destinations(site.ledger)["pacs"].refused == {refused}
 
 
 def _cut_short(path: Path) -> None:
