@@ -1,5 +1,6 @@
 """A study that was deleted in a real Orthanc and is sent again in full gets its results back, once."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,16 @@ def test_study_that_was_deleted_in_the_pacs_and_comes_again_in_full_gets_its_res
     assert (events.count("delivery.resent"), events.count("job.encoded")) == (results, 1)
     [line] = [line for line in study["timeline"] if line["event"] == "delivery.resent"]
     assert line["detail"]["said"] == "the study came again, and pacs does not have this any more"
+
+    shutil.rmtree(
+        world.data_dir / "results"
+    )  # what is gone here is made again of the labels, and is the same
+    pacs.delete_study(study_uid)
+    wish = {"action": "resend", "filter": {"key": study["study_key"][:12]}, "dry_run": False}
+    world.post("/api/v1/actions", json=wish)
+    again = world.until(
+        study_uid, lambda now: now["state"] == "done" and now["timeline"][-1] != study["timeline"][-1]
+    )
+    assert pacs.objects(study_uid) == results
+    assert [one["key"] for one in again["deliveries"]] == [one["key"] for one in study["deliveries"]]
+    assert "job.files_gone" in [line["event"] for line in again["timeline"]]
