@@ -14,7 +14,6 @@ from .console import ConfigOption, out, plain_errors
 Key = Annotated[
     str,
     typer.Argument(
-        metavar="[KEY]",
         help="A study, job or delivery: any key that a listing prints, or a beginning that no other has; or a"
         " Study Instance UID",
     ),
