@@ -200,6 +200,7 @@ class App:
 
     def _api_server(self) -> "ApiServer":
         # Late: what it is made with takes a quarter of the start, for which no sender has to wait.
+        from gateway.api.addresses import keep_to_addresses
         from gateway.api.app import create_api
         from gateway.api.connections import HttpLimits
         from gateway.api.server import ApiServer
@@ -220,6 +221,7 @@ class App:
             figures=lambda: (*self._computing.figures(), *self.listener.figures()),
             upload_room=self._uploads,
         )
+        keep_to_addresses(api, config.api.addresses)
         limits = HttpLimits(connections=http_share(self._descriptors))
         return ApiServer(api, config.api.host, config.api.port, limits)
 

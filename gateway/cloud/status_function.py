@@ -6,6 +6,7 @@ It runs in a Lambda function (`infra/functions/status`), so nothing of it import
 from fastapi import FastAPI
 
 from gateway.adapters.errors import OutsideError
+from gateway.api.addresses import keep_to_addresses
 from gateway.api.app import create_api
 from gateway.api.cognito import CognitoPolicy
 from gateway.api.readiness import Readiness
@@ -38,7 +39,7 @@ def cloud_status_api(config: Config) -> FastAPI:
     store = TableStore(WithProgress(reader, objects, config.site.name))
     api = config.api
     sign_in = SignIn(api.sign_in_url, api.sign_in_client) if api.sign_in_url else None
-    return create_api(
+    status = create_api(
         store,
         CloudActions(reader, parts) if parts is not None else TableActions(reader),
         lambda: _readiness(store),
@@ -50,6 +51,8 @@ def cloud_status_api(config: Config) -> FastAPI:
         mirror=TableMirror(),
         sign_in=sign_in,
     )
+    keep_to_addresses(status, api.addresses)
+    return status
 
 
 def _readiness(store: TableStore) -> Readiness:

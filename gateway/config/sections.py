@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .arrival import HOW_IT_ARRIVED
 from .outputs import require_known
@@ -86,19 +86,22 @@ class Retention(Section):
         return sentences
 
 
+def _is_a_network(value: str) -> str:
+    ipaddress.ip_network(value, strict=False)
+    return value
+
+
+Network = Annotated[str, AfterValidator(_is_a_network)]
+"""An address, or a network as 192.0.2.0/24."""
+
+
 class AllowedSender(Section):
     """One sender that may open associations: both its AE title and its address must match."""
 
     ae_title: AeTitle
-    address: str
+    address: Network
     port: FreePort = 0
     """Where it takes reports on storage commitment; 0: nowhere, or as a destination or `study.find` says."""
-
-    @field_validator("address")
-    @classmethod
-    def _is_a_network(cls, value: str) -> str:
-        ipaddress.ip_network(value, strict=False)
-        return value
 
 
 class ListenerTls(Section):
@@ -369,6 +372,8 @@ class Api(Section):
     """Of the user pool's domain, where the page signs in; empty: whatever stands before it does that."""
     sign_in_client: str = Field("", pattern=r"^[A-Za-z0-9_+]*$")
     """The user pool's client that the page is, without a secret."""
+    addresses: list[Network] = []
+    """From where it may be asked; empty: from anywhere."""
     max_upload_mb: int = Field(2048, ge=1)
     """The largest NIfTI that is taken by hand, as it comes and unpacked."""
 

@@ -31,8 +31,8 @@ def empty_aws(moto_server: str) -> Iterator[Aws]:
 
 @pytest.fixture(scope="module")
 def whole(empty_aws: Aws) -> Deployed:
-    """The template in mode whole, under the name that it has there."""
-    return empty_aws.deploy("iris-oculus-backend")
+    """The template in mode whole, under the name that it has there, with a user for the gateway."""
+    return empty_aws.deploy("iris-oculus-backend", AccessKeyUser="yes")
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ LACKING: Final = (
     "AWS::Batch::",
     "AWS::Budgets::Budget",
     "AWS::Cognito::ManagedLoginBranding",
+    "AWS::EC2::FlowLog",
     "AWS::RolesAnywhere::",
 )
 """What types begin with that ministack does not make."""

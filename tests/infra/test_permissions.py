@@ -196,6 +196,7 @@ def test_each_actor_has_a_role_that_nobody_else_takes_on(whole: Deployed) -> Non
     }
     assert trusted == {
         "MachineRole": "ec2.amazonaws.com",
+        "NetworkLogRole": "vpc-flow-logs.amazonaws.com",
         "ExecutionRole": "ecs-tasks.amazonaws.com",
         "JobRole": "ecs-tasks.amazonaws.com",
         "StatusRole": "lambda.amazonaws.com",

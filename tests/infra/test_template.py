@@ -37,6 +37,7 @@ UNTAGGED_TYPES = {
     "AWS::Cognito::UserPoolClient",
     "AWS::Cognito::UserPoolDomain",
     "AWS::Cognito::UserPoolGroup",
+    "AWS::Cognito::UserPoolIdentityProvider",
     "AWS::EC2::Route",
     "AWS::EC2::SubnetRouteTableAssociation",
     "AWS::EC2::VPCEndpoint",
@@ -56,6 +57,8 @@ UNTAGGED_TYPES = {
 TAGS = ("Tags", "TagSpecifications", "ResourceTags", "UserPoolTags")
 OF_SOME_CHOICES = {
     "AWS::Budgets::Budget",
+    "AWS::CloudTrail::Trail",
+    "AWS::Cognito::UserPoolIdentityProvider",
     "AWS::RolesAnywhere::Profile",
     "AWS::SNS::Subscription",
     "AWS::Scheduler::Schedule",
@@ -311,6 +314,49 @@ def test_machines_take_no_calls_and_tell_jobs_of_an_interruption(whole: Deployed
     assert (disk["Ebs"]["Encrypted"], disk["Ebs"]["VolumeType"]) == (True, "gp3")
 
 
+def test_machines_reach_no_bucket_but_ours_and_that_of_image_layers(whole: Deployed) -> None:
+    endpoints = dict(whole.of_type("AWS::EC2::VPCEndpoint"))
+    arn = f"arn:aws:s3:::{whole.ids['Bucket']}"
+    ours, layers = endpoints["S3Endpoint"]["PolicyDocument"]["Statement"]
+    assert ours["Resource"] == [arn, f"{arn}/*"]
+    assert (layers["Action"], layers["Resource"]) == (
+        "s3:GetObject",
+        f"arn:aws:s3:::prod-{REGION}-starport-layer-bucket/*",
+    )
+
+
+def test_network_writes_down_who_talked_to_whom_sealed_and_for_as_long_as_other_logs(
+    whole: Deployed,
+) -> None:
+    [(_, flows)] = whole.of_type("AWS::EC2::FlowLog")
+    assert (flows["ResourceId"], flows["TrafficType"]) == (whole.ids["Vpc"], "ALL")
+    log = dict(whole.of_type("AWS::Logs::LogGroup"))["NetworkLog"]
+    assert (log["KmsKeyId"], log["RetentionInDays"]) == (whole.resolved({"Fn::GetAtt": ["Key", "Arn"]}), 90)
+    [(_, key)] = whole.of_type("AWS::KMS::Key")
+    [logs] = [each for each in key["KeyPolicy"]["Statement"] if each["Sid"] == "Logs"]
+    of_whom = logs["Condition"]["ArnEquals"]["kms:EncryptionContext:aws:logs:arn"]
+    groups = {of["LogGroupName"] for _, of in whole.of_type("AWS::Logs::LogGroup")}
+    assert {arn.partition(":log-group:")[2] for arn in of_whom} == groups
+
+
+def test_audit_writes_down_accesses_to_objects_where_nobody_but_the_trail_writes(whole: Deployed) -> None:
+    audited = Deployed(whole.aws, whole.stack, {**whole.parameters, "ObjectAudit": "yes"})
+    assert "AuditTrail" not in whole.wanted
+    trail = audited.wanted["AuditTrail"]["Properties"]
+    fields = {each["Field"]: each for each in trail["AdvancedEventSelectors"][0]["FieldSelectors"]}
+    assert fields["eventCategory"]["Equals"] == ["Data"]
+    [objects] = audited.resolved(fields["resources.ARN"]["StartsWith"])
+    assert objects == f"arn:aws:s3:::{whole.ids['Bucket']}/"
+    name = audited.resolved(trail["TrailName"])
+    policy = audited.wanted["AuditBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    [(_, key)] = whole.of_type("AWS::KMS::Key")
+    sealing = [each for each in key["KeyPolicy"]["Statement"] if each["Sid"] == "RecordOfObjects"]
+    for statement in (*policy[:2], *sealing):
+        assert statement["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
+        source = audited.resolved(statement["Condition"]["StringEquals"]["aws:SourceArn"])
+        assert source.endswith(f":trail/{name}")
+
+
 def test_bucket_is_closed_to_the_public_and_to_what_is_not_encrypted(whole: Deployed) -> None:
     [(_, bucket)] = whole.of_type("AWS::S3::Bucket")
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
@@ -392,7 +438,10 @@ def test_events_of_the_sites_own_jobs_alone_reach_its_news_queue_and_are_underst
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"Network": "private", "TrustAnchorArn": TRUST_ANCHOR, **WORKING_HOURS}, {"CpuFallback": "no"}],
+    [
+        {"Network": "private", "TrustAnchorArn": TRUST_ANCHOR, "ObjectAudit": "yes", **WORKING_HOURS},
+        {"CpuFallback": "no"},
+    ],
 )
 def test_other_choices_deploy_whole_too(empty_aws: Aws, moto_server: str, parameters: dict[str, str]) -> None:
     fresh(moto_server)
@@ -406,7 +455,8 @@ def test_other_choices_deploy_whole_too(empty_aws: Aws, moto_server: str, parame
     assert ("Gateway" in found.wanted) is not is_private
     assert ("ecs-agent" in services) is is_private
     assert ("CpuJobQueue" in found.outputs) is ("CpuFallback" not in parameters)
-    assert ("GatewayUser" in found.outputs) is ("TrustAnchorArn" not in parameters)
+    assert ("GatewayProfileArn" in found.outputs) is ("TrustAnchorArn" in parameters)
+    assert "GatewayUser" not in found.outputs  # no long-lived key unless it is asked for
 
 
 def test_network_has_a_part_of_a_thousand_addresses_in_each_zone_that_is_named(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Config
+from gateway.config import Api, Config
 from tests.infra.deployment import ENDPOINT, Deployed, transformed
 from tests.infra.ministack import LACKING, STACK, Ministack
 
@@ -120,7 +120,10 @@ def test_stack_lacks_in_ministack_only_what_it_is_known_not_to_make(web: Minista
     found = web.client("cloudformation").list_stack_resources(StackName=STACK)
     made = {each["ResourceType"] for each in found["StackResourceSummaries"]}
     wanted = {of["Type"] for of in transformed()["Resources"].values()}
-    conditional = {"AWS::EC2::VPCEndpoint"}  # of a private network
+    conditional = {  # of a private network, an audit, a hospital's directory, a gateway with an access key
+        *("AWS::EC2::VPCEndpoint", "AWS::CloudTrail::Trail", "AWS::IAM::User"),
+        "AWS::Cognito::UserPoolIdentityProvider",
+    }
     assert {kind for kind in wanted - made - conditional if not kind.startswith(LACKING)} == set()
 
 
@@ -136,7 +139,7 @@ def test_client_is_public_and_leads_back_to_the_api_alone(web: Ministack) -> Non
     assert client["ExplicitAuthFlows"] == ["ALLOW_REFRESH_TOKEN_AUTH"]  # no password but on Cognito's page
     found = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]
     assert found["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
-    assert (found["MfaConfiguration"], found["DeletionProtection"]) == ("OPTIONAL", "ACTIVE")
+    assert (found["MfaConfiguration"], found["DeletionProtection"]) == ("ON", "ACTIVE")
     groups = cognito.list_groups(UserPoolId=pool)["Groups"]
     assert {group["GroupName"] for group in groups} == {"admin", "viewer"}
 
@@ -185,6 +188,43 @@ def test_further_addresses_stand_beside_the_apis_own() -> None:
         transformed()["Resources"]["Bucket"]["Properties"]["CorsConfiguration"]["Fn::If"][1]["CorsRules"]
     )
     assert rule["AllowedOrigins"] == [ENDPOINT, "https://iris.example.org"]
+
+
+SAML = {"SamlMetadataUrl": "https://idp.example.org/metadata.xml"}
+OIDC = {
+    "OidcIssuer": "https://idp.example.org",
+    "OidcClientId": "pool",
+    "OidcClientSecret": "never shown",
+}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "directory"), [({}, "COGNITO"), (SAML, "SamlDirectory"), (OIDC, "OidcDirectory")]
+)
+def test_people_sign_in_by_the_hospitals_own_directory_alone_where_there_is_one(
+    parameters: dict[str, str], directory: str
+) -> None:
+    found = with_parameters(**parameters)
+    [provider] = transformed()["Resources"]["UserPoolClient"]["Properties"]["SupportedIdentityProviders"]
+    chosen = provider["Fn::If"][1] if parameters == SAML else provider["Fn::If"][2]
+    if parameters != SAML:
+        chosen = chosen["Fn::If"][1 if parameters else 2]
+    assert chosen in (directory, {"Ref": directory})
+    directories = [name for name in found.wanted if name.endswith("Directory")]
+    assert directories == ([directory] if parameters else [])
+
+
+def test_secret_of_the_directory_is_shown_nowhere() -> None:
+    assert transformed()["Parameters"]["OidcClientSecret"]["NoEcho"] is True
+    assert "OidcClientSecret" not in json.dumps(transformed()["Outputs"])
+
+
+def test_addresses_that_may_ask_are_the_functions_own_list() -> None:
+    value = transformed()["Resources"]["StatusFunction"]["Properties"]["Environment"]["Variables"]
+    addresses = value["IRIS_API__ADDRESSES"]
+    assert with_parameters().resolved(addresses) == "[]"
+    listed = with_parameters(AllowedAddresses="192.0.2.0/24,2001:db8::/32").resolved(addresses)
+    assert Api(addresses=json.loads(listed)).addresses == ["192.0.2.0/24", "2001:db8::/32"]
 
 
 def test_without_web_client_nothing_of_it_is_made() -> None:
