@@ -728,6 +728,41 @@ def test_quarantine_release_of_held_job_lets_it_go_on(page: Page, gateway: Gatew
     assert gateway.state(job_key) == "planned"
 
 
+def test_all_that_waits_for_a_destination_that_is_gone_is_sent_elsewhere_or_given_up(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    gateway.destinations.remove("pacs")
+    keys = [gateway.encode(gateway.job(gateway.study(number, "CT ABDOMEN"))) for number in (1, 2, 3)]
+    with gateway.ledger.transaction() as transaction:
+        say_why_it_waits(transaction, keys[0], "pacs is no [[destination]]; redirect or drop it")
+        transaction.move_delivery(keys[2], DeliveryEvent.FAILED, reason="pacs refused it")
+    page.goto(f"{gateway.address}#/destinations")
+    pacs, research = (page.locator(f'[data-destination="{name}"]') for name in ("pacs", "research"))
+    expect(pacs.get_by_text("It is no [[destination]] any more.")).to_be_visible()
+    expect(pacs.get_by_text("1 failed; their studies say why.")).to_be_visible()
+    expect(pacs.get_by_role("button", name="Try now")).to_have_count(0)  # there is nobody
+    expect(research.get_by_role("button")).to_have_count(0)
+    pacs.get_by_label("Instead of pacs").select_option("research")
+    pacs.get_by_role("button", name="Send all there instead").click()
+    asked = page.get_by_role("dialog")
+    expect(asked).to_contain_text("This sends 3 deliveries to research, and not to pacs any more")
+    _picture(page, "bulk-asked")
+    asked.get_by_role("button", name="Send all there instead").click()
+    expect(page.get_by_text("Send all there instead: 3 deliveries.")).to_be_visible()
+    expect(pacs).to_have_count(0)
+    expect(research.get_by_text("3 waiting since")).to_be_visible()
+    _picture(page, "bulk")
+    research.get_by_role("button", name="Try now").click()
+    expect(asked).to_contain_text("This tries 3 deliveries now that wait for research.")
+    asked.get_by_role("button", name="Leave it as it is").click()
+    research.get_by_role("button", name="Do not send").click()
+    asked.get_by_role("button", name="Do not send").click()
+    expect(page.get_by_text("Do not send: 3 deliveries.")).to_be_visible()
+    expect(research.get_by_role("button")).to_have_count(0)
+    assert {state for _, _, state in gateway.deliveries()} == {"cancelled"}
+    assert troubles == []
+
+
 def test_destinations_show_what_each_takes_and_refuses(
     page: Page, gateway: Gateway, troubles: list[str]
 ) -> None:

@@ -9,15 +9,14 @@ const chosen = new Map(); // what is chosen stays so while the page is shown ane
 
 export function bulk(one, names, act) {
   const others = names.filter((name) => name !== one.name);
-  const open = one.waiting + one.failed > 0;
   return make("div", { class: "actions" },
     one.waiting && one.is_configured ? asksAll("Try now", "retry", { state: "pending" }, one, act, (count) =>
       `This tries ${count} now that ${count.startsWith("1 ") ? "waits" : "wait"} for ${one.name}.`) : null,
     one.failed && one.is_configured ? asksAll("Retry what failed", "retry", { state: "failed" }, one, act, (count) =>
       `This sends ${count} to ${one.name} that failed there. Settle first what their studies say.`) : null,
-    open && others.length ? elsewhere(one, others, act) : null,
-    open ? asksAll("Do not send", "drop", {}, one, act, (count) =>
-      `This gives up sending ${count} to ${one.name}: what waits and what failed. It stays here, and "iris resend" sends it after all.`) : null);
+    others.length ? elsewhere(one, others, act) : null,
+    asksAll("Do not send", "drop", {}, one, act, (count) =>
+      `This gives up sending ${count} to ${one.name}: what waits and what failed. It stays here, and "iris resend" sends it after all.`));
 }
 
 function elsewhere(one, others, act) {

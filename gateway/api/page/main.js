@@ -34,7 +34,7 @@ async function refresh() {
   loading += 1;
   try {
     if (name === "quarantine") await quarantine(content, stillHere, act);
-    else if (name === "destinations") await destinations(content, stillHere);
+    else if (name === "destinations") await destinations(content, stillHere, act);
     else if (name === "upload") await upload(content, stillHere);
     else if (name === "studies" && key) await study(content, stillHere, key, act);
     else await studies(content, stillHere);
