@@ -11,6 +11,7 @@ from pathlib import Path
 from .errors import LabelsDoNotFit
 from .geometry import labels_on_frames
 from .grid import even_volume, source_of
+from .inputs import AnyPath, Source
 from .reading.headers import numbers_of, text_of
 from .results.labelled import Labelled, Writer
 from .results.settings import (
@@ -81,9 +82,9 @@ class EncodedFile:
 
 
 def encode_label_file(
-    series_dir: Path,
-    labels: Path,
-    out: Path,
+    series: Source | Volume,
+    labels: AnyPath,
+    out: AnyPath,
     table: LabelTable,
     writer: Writer | None = None,
     wording: Wording | None = None,
@@ -96,6 +97,8 @@ def encode_label_file(
 
     Parameters
     ----------
+    series
+        As `read_series` takes it, or what it gave.
     table
         What the values mean.
     writer
@@ -110,7 +113,8 @@ def encode_label_file(
     OSError
     """
     writer, wording = writer or segmentation_writer(Encoding()), wording or Wording()
-    volume = read_series(series_dir)
+    labels, out = Path(labels), Path(out)
+    volume = series if isinstance(series, Volume) else read_series(series)
     table.require_fits(volume)
     if is_on_even_grid:
         volume = even_volume(volume)

@@ -31,6 +31,7 @@ from .grid import (
     straightened,
     turned,
 )
+from .inputs import AnyPath
 from .nifti_file import stage, write_labels
 from .reading.headers import DCM2NIIX_READS, transfer_syntax_of
 from .series import Volume
@@ -85,7 +86,7 @@ def converter_version() -> str:
     return f"dcm2niix {metadata.version('dcm2niix')} grid {GRID_VERSION}"
 
 
-def convert_volume(volume: Volume, out: Path, *, timeout_s: float = TIMEOUT_S) -> Converted:
+def convert_volume(volume: Volume, out: AnyPath, *, timeout_s: float = TIMEOUT_S) -> Converted:
     """Convert one usable volume, onto the grid that `grid_of` gives.
 
     The voxels are the pixels of the frames, rescaled (PS3.3 C.11.1), each compared with dcm2niix's. Where
@@ -109,7 +110,7 @@ def convert_volume(volume: Volume, out: Path, *, timeout_s: float = TIMEOUT_S) -
         For example, the disk is full. Nothing is left under the name of `out`, unless it was there before.
     """
     with tempfile.TemporaryDirectory(prefix="iris-convert-") as folder:
-        return _Conversion(volume, out, timeout_s, Path(folder)).converted()
+        return _Conversion(volume, Path(out), timeout_s, Path(folder)).converted()
 
 
 class _Conversion:

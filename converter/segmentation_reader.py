@@ -13,6 +13,7 @@ from .colours import rgb_of
 from .errors import LabelsDoNotFit
 from .geometry import frames_on_grid
 from .grid import even_volume, grid_of, needs_another_grid
+from .inputs import AnyPath
 from .nifti_file import write_labels
 from .reading.headers import numbers_of
 from .seg.file import SegmentationFile, open_segmentation
@@ -100,7 +101,7 @@ def read_masks(path: Path, volume: Volume) -> dict[Segment, NDArray[np.bool_]]:
     return masks
 
 
-def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]:
+def decode_segmentation(path: AnyPath, volume: Volume, out: AnyPath) -> dict[int, str]:
     """Write a segmentation as a label map NIfTI on the grid that `convert_volume` gives.
 
     It lies on the slices, or where these lean or are uneven on their even grid. Values are the engine's own
@@ -115,6 +116,7 @@ def decode_segmentation(path: Path, volume: Volume, out: Path) -> dict[int, str]
     ------
     LabelsDoNotFit, OSError
     """
+    path, out = Path(path), Path(out)
     try:
         read = read_segmentation(path, volume)
     except LabelsDoNotFit:

@@ -5,6 +5,7 @@ same size, spacing, direction and frame of reference, one image at each position
 C.7.6.2.1.1), in mm.
 """
 
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, config
 
+from .choice import Choice, first_of, how_to_choose
 from .errors import UnusableSeries
+from .inputs import AnyPath, SeriesFiles, Source
 from .reading.copies import COPY, without_copies
 from .reading.header_file import HeaderReader, read_header
 from .reading.headers import Finding, plane_of, text_of
@@ -28,12 +31,14 @@ from .reading.stacks import Image, Stack, by_distance, split_by_grid, split_by_k
 from .reading.verdicts import NOTES, WARNINGS, described, findings_of, is_evenly_spaced
 
 __all__ = [
+    "Choice",
     "Finding",
     "Frame",
     "HeaderReader",
     "Judgement",
     "Usability",
     "Volume",
+    "judge",
     "judge_series",
     "parse_frame_name",
     "read_header",
@@ -41,10 +46,6 @@ __all__ = [
     "volume_of",
     "volume_of_frames",
 ]
-
-
-MOST_REASONS = 4
-"""So many reasons a refusal gives."""
 
 
 class Usability(StrEnum):
@@ -195,30 +196,42 @@ def judge_series(instances: Sequence[tuple[Path, Dataset]]) -> Judgement:
     return Judgement(tuple(volumes), tuple(left_over))
 
 
-def read_series(folder: Path) -> Volume:
-    """Read the one usable volume in a folder of DICOM files (not its subfolders).
+def judge(source: Source) -> Judgement:
+    """Judge the images of one series, wherever they are: what had to be unpacked goes with the volumes.
 
     Raises
     ------
     UnusableSeries
-        There is none, or more than one; the text says why.
+        There are no files, or one of them is no DICOM and should be; the text says why.
     OSError
         A file cannot be read.
     """
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not paths:
-        raise UnusableSeries("the folder holds no files; give the folder of one DICOM series")
-    reader, headers = HeaderReader(), []
-    for path in paths:
-        try:
-            headers.append((path, reader.read(path)))
-        except UnusableSeries:
-            if path.name.upper() != "DICOMDIR" and path.suffix.lower() in ("", ".dcm", ".ima"):
-                raise
-    return _the_one(judge_series(headers))
+    files = SeriesFiles(source)
+    judgement = judge_series(files.headers())
+    for volume in judgement.volumes:
+        weakref.finalize(volume, files.keep)
+    return judgement
 
 
-def volume_of(paths: Sequence[Path]) -> Volume:
+def read_series(source: Source, choice: Choice | None = None) -> Volume:
+    """Read the one usable volume of a series, or the one that is chosen.
+
+    Parameters
+    ----------
+    source
+        A folder of DICOM files (not its subfolders), one with a DICOMDIR, a file, a zip, or a list of files.
+
+    Raises
+    ------
+    UnusableSeries
+        There is none, or more than one; the text says why, and how to choose.
+    OSError
+        A file cannot be read.
+    """
+    return _the_one(judge(source), choice)
+
+
+def volume_of(paths: Sequence[AnyPath]) -> Volume:
     """Make the one usable volume out of exactly these files, with all their frames.
 
     Raises
@@ -228,8 +241,7 @@ def volume_of(paths: Sequence[Path]) -> Volume:
     OSError
         A file cannot be read.
     """
-    reader = HeaderReader()
-    judgement = judge_series([(path, reader.read(path)) for path in paths])
+    judgement = judge(list(paths))
     volume = _the_one(judgement)
     images = sum(len(other.frames) for other in judgement.volumes) + len(judgement.left_over)
     if len(volume.frames) != images:
@@ -261,22 +273,18 @@ def volume_of_frames(frames: Sequence[tuple[Path, int | None]]) -> Volume:
     raise UnusableSeries(f"the {len(wanted)} images are no volume any more; send the study again")
 
 
-def _the_one(judgement: Judgement) -> Volume:
-    usable = [volume for volume in judgement.volumes if volume.usability is not Usability.UNUSABLE]
+def _the_one(judgement: Judgement, choice: Choice | None = None) -> Volume:
+    volumes = (choice or Choice()).among(judgement.volumes)
+    usable = [volume for volume in volumes if volume.usability is not Usability.UNUSABLE]
     if len(usable) == 1:
         return usable[0]
-    findings = [finding for volume in judgement.volumes for finding in volume.findings]
     if usable:
-        how = dict.fromkeys(finding.sentence for finding in findings if finding.code == "split")
-        raise UnusableSeries(
-            f"the images make {len(usable)} volumes; give the files of one" + "".join(f"; {h}" for h in how)
-        )
+        raise UnusableSeries(f"the images make {len(usable)} volumes; {how_to_choose(judgement.volumes)}")
+    findings = [finding for volume in volumes for finding in volume.findings]
     reasons = [finding.sentence for finding in findings if finding.code not in WARNINGS | NOTES]
     reasons += [finding.sentence for _, finding in judgement.left_over]
-    different = list(dict.fromkeys(reasons))
-    if len(different) > MOST_REASONS:
-        different[MOST_REASONS:] = [f"and {len(different) - MOST_REASONS} reasons more"]
-    raise UnusableSeries("; ".join(different) or "there are no images")
+    named = first_of(list(dict.fromkeys(reasons)), "reasons")
+    raise UnusableSeries("; ".join(named) or "there are no images")
 
 
 # -- images -------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from gateway.commands.sending import send
 from gateway.commands.serve import serve
 from gateway.commands.studies import forget, studies, study, use
 from gateway.commands.upkeep import config_commands, doctor, mirror_commands
+from gateway.commands.volumes import volumes
 from gateway.demo.command import demo
 from gateway.prove.command import prove
 from gateway.standard_streams import open_closed_streams
@@ -53,7 +54,7 @@ def main() -> None:
 for command in (
     *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, resend, redirect),
     forget,
-    *(backfill, prove, doctor, convert, encode, decode),
+    *(backfill, prove, doctor, volumes, convert, encode, decode),
 ):
     app.command()(command)
 for commands in (ledger_commands, mirror_commands, config_commands, corrections_commands):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, NoReturn
 import typer
 
 from .console import err, fail, out, plain_errors
+from .volumes import SeriesArgument, VolumeOption, WhereOption, choice_of
 
 # Each command imports what it needs when it runs.
 
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT: Final = 64
 """PS3.5 6.2, value representation LO."""
+
+
+SyntaxOption = Annotated[
+    str,
+    typer.Option(
+        "--syntax",
+        help="Of seg: explicit, deflated, deflated_frame; a label map also rle (its default), jpegls. "
+        "Of overlay: explicit, rle, jpegls, jpeg2000",
+    ),
+]
 
 
 def _ends_soon() -> None:
@@ -41,8 +52,10 @@ def _ends_soon() -> None:
 
 
 def convert(
-    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    series: SeriesArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")],
+    number: VolumeOption = None,
+    where: WhereOption = None,
 ) -> None:
     """Make a NIfTI of one DICOM series."""
     _ends_soon()
@@ -50,7 +63,7 @@ def convert(
     from converter.series import read_series
 
     with plain_errors():
-        volume = read_series(series_dir)
+        volume = read_series(series, choice_of(number, where))
         for finding in volume.findings:
             err.print(f"warning: {finding.sentence}")
         converted = convert_volume(volume, target)
@@ -60,7 +73,7 @@ def convert(
 
 
 def encode(
-    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    series: SeriesArgument,
     labels: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="LABELS.nii.gz")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="OUT.dcm, or a folder for many objects")],
     task: Annotated[
@@ -74,14 +87,7 @@ def encode(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="What to make: an output, as a rule has it")] = "seg",
     kind: Annotated[str, typer.Option("--type", help="Of seg: binary, or labelmap")] = "binary",
-    syntax: Annotated[
-        str,
-        typer.Option(
-            "--syntax",
-            help="Of seg: explicit, deflated, deflated_frame; a label map also rle (its default), jpegls. "
-            "Of overlay: explicit, rle, jpegls, jpeg2000",
-        ),
-    ] = "",
+    syntax: SyntaxOption = "",
     crop: Annotated[bool, typer.Option("--crop", help="Of seg: frames hold only what has labels")] = False,
     background_item: Annotated[
         bool, typer.Option(help="Of a label map: background is described as segment 0")
@@ -102,21 +108,23 @@ def encode(
     algorithm_version: Annotated[str, typer.Option(help="Of what found the structures")] = "",
     series_description: Annotated[str, typer.Option(help="At most 64 characters")] = "",
     series_number: Annotated[int | None, typer.Option(min=0, max=2**31 - 1)] = None,
+    number: VolumeOption = None,
+    where: WhereOption = None,
 ) -> None:
     """Make a DICOM-SEG, or another result, of a label map on the slices of a series."""
     _ends_soon()
     from converter.label_file import Wording, encode_label_file
+    from converter.series import read_series
 
     writer = _writer(form, _How(kind, syntax, crop, background_item, even_grid, plane, max_mb))
     algorithm = _algorithm(algorithm_name, algorithm_version)
     _require_text(series_description, "--series-description")
     table = _label_table(task, names)
-    number, title = _number_and_title(form, is_on_even_grid=even_grid)
-    wording = Wording(algorithm, series_description, series_number, number, title)
+    kind_and_title = _number_and_title(form, is_on_even_grid=even_grid)
+    wording = Wording(algorithm, series_description, series_number, *kind_and_title)
     with plain_errors():
-        encoded = encode_label_file(
-            series_dir, labels, target, table, writer, wording, is_on_even_grid=even_grid
-        )
+        volume = read_series(series, choice_of(number, where))
+        encoded = encode_label_file(volume, labels, target, table, writer, wording, is_on_even_grid=even_grid)
     for warning in encoded.warnings:
         err.print(f"warning: {warning}")
     out.print(f"{target}: {len(encoded.found)} segments ({', '.join(encoded.found)})")
@@ -239,8 +247,10 @@ def _is_name(name: object) -> bool:
 
 def decode(
     seg: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="SEG.dcm")],
-    series_dir: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    series: SeriesArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")],
+    number: VolumeOption = None,
+    where: WhereOption = None,
 ) -> None:
     """Make a label map NIfTI of a DICOM-SEG, on the grid that `iris convert` gives."""
     _ends_soon()
@@ -248,5 +258,5 @@ def decode(
     from converter.series import read_series
 
     with plain_errors():
-        names = decode_segmentation(seg, read_series(series_dir), target)
+        names = decode_segmentation(seg, read_series(series, choice_of(number, where)), target)
     out.print(f"{target}: " + ", ".join(f"{value} {name}" for value, name in names.items()))

@@ -478,3 +478,61 @@ def test_serve_with_an_option_that_the_task_has_not_is_refused_at_start(iris: Ir
     answer = iris("serve", "--config", "iris.toml")
     assert answer.returncode == 1
     assert "rule lungs: the task lung_vessels has no fast model" in answer.stderr
+
+
+# -- several volumes ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def echoes(torso: Path, tmp_path: Path) -> Path:
+    """A series of two echoes, of sixteen slices and of fourteen; the second as bright again."""
+    for number, path in enumerate(sorted(torso.iterdir())):
+        image = dcmread(path)
+        first = number < 16
+        image.EchoTime, image.RescaleSlope = (4.6, 1) if first else (9.2, 2)
+        if not first:
+            image.ImagePositionPatient[2] -= 16 * 3
+        (tmp_path / "echoes").mkdir(exist_ok=True)
+        image.save_as(tmp_path / "echoes" / path.name)
+    return tmp_path / "echoes"
+
+
+def test_volumes_of_a_series_are_listed_with_what_tells_them_apart(iris: Iris, echoes: Path) -> None:
+    answer = iris("volumes", echoes, "--json")
+    assert answer.returncode == 0, answer.stderr
+    items = json.loads(answer.stdout)["items"]
+    assert [(item["number"], item["images"], item["usability"]) for item in items] == [
+        (1, 16, "usable"),
+        (2, 14, "usable"),
+    ]
+    assert [item["told_apart"] for item in items] == [{"EchoTime": "4.6"}, {"EchoTime": "9.2"}]
+    shown = iris("volumes", echoes).stdout
+    assert "EchoTime=9.2" in shown
+    assert "told apart by echo time (here 9.2 ms); this one has 14 images" in shown
+
+
+def test_volume_that_is_chosen_is_converted_encoded_and_decoded(
+    iris: Iris, echoes: Path, tmp_path: Path
+) -> None:
+    refused = iris("convert", echoes, "mr.nii.gz")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "--volume 1 or --where EchoTime=5" in refused.stderr
+    assert "2: 14 images, EchoTime=9.2" in refused.stderr
+    assert iris("convert", echoes, "by-number.nii.gz", "--volume", "2").returncode == 0
+    assert iris("convert", echoes, "by-value.nii.gz", "--where", "EchoTime=9.20").returncode == 0
+    assert (tmp_path / "by-number.nii.gz").read_bytes() == (tmp_path / "by-value.nii.gz").read_bytes()
+    image = nib.load(tmp_path / "by-value.nii.gz")
+    assert image.shape[2] == 14
+    labels = np.zeros(image.shape, np.uint8)
+    labels[20:40, 20:40, 3:6] = 5
+    nib.save(nib.Nifti1Image(labels, image.affine), tmp_path / "labels.nii.gz")
+    which = ("--where", "EchoTime=9.2")
+    assert iris("encode", echoes, "labels.nii.gz", "seg.dcm", *which).returncode == 0
+    assert iris("decode", "seg.dcm", echoes, "back.nii.gz", *which).returncode == 0
+    assert np.array_equal(np.asanyarray(nib.load(tmp_path / "back.nii.gz").dataobj), labels)
+
+
+def test_choice_that_says_no_value_is_wrong_usage(iris: Iris, echoes: Path) -> None:
+    answer = iris("convert", echoes, "mr.nii.gz", "--where", "EchoTime")
+    assert answer.returncode == 2
+    assert "no KEYWORD=VALUE" in answer.stderr
