@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .headers import Finding, numbers_of, text_of
+from .scales import scale_findings
 from .stacks import EVEN_SHARE, MIN_SLICES, Image, at_positions, distances_mm, positions_mm
 
 ROUNDING_MM = 0.11
@@ -66,6 +67,7 @@ def findings_of(images: Sequence[Image]) -> tuple[Finding, ...]:
         *_turn_findings(images),
         *_field_findings(images),
         *_location_findings(images),
+        *scale_findings(images),
     )
 
 
