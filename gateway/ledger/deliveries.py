@@ -331,9 +331,9 @@ def _goes_anywhere(transaction: Transaction, job_key: str) -> bool:
     """Whether an object of a job's present result is wanted somewhere, or arrived there."""
     sql = (
         "SELECT 1 FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
-        " WHERE d.job_key = ? AND o.is_current = 1 AND d.state NOT IN (?, ?) LIMIT 1"
+        " WHERE d.job_key = ? AND o.is_current = 1 AND d.state <> ? LIMIT 1"
     )
-    return transaction.one(sql, (job_key, DeliveryState.CANCELLED, DeliveryState.SUPERSEDED)) is not None
+    return transaction.one(sql, (job_key, DeliveryState.CANCELLED)) is not None
 
 
 def _note(transaction: Transaction, what: str, row: DeliveryRow, **detail: str) -> None:

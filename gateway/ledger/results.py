@@ -77,9 +77,19 @@ def record_result(
         to = () if is_rejected(transaction, made.sop_instance_uid) else where(made)
         for destination in dict.fromkeys((*to, *_waited_for_it(transaction, made.sop_instance_uid))):
             plan_delivery(transaction, job, made.sop_instance_uid, destination)
+    _forget_refused(transaction, job.job_key)
     for key in _of_earlier_objects(transaction, job.job_key):
         transaction.move_delivery(key, DeliveryEvent.SUPERSEDED, reason=GAVE_WAY)
     transaction.deliver_job_when_all_arrived(job.job_key)
+
+
+def _forget_refused(transaction: Transaction, job_key: str) -> None:
+    """Who refused a present object, which others get, does not want it any more: the timeline tells that."""
+    transaction.execute(
+        "DELETE FROM deliveries WHERE job_key = ? AND state = ? AND sop_instance_uid IN"
+        " (SELECT sop_instance_uid FROM result_objects WHERE job_key = ? AND is_current = 1)",
+        (job_key, DeliveryState.SUPERSEDED, job_key),
+    )
 
 
 def _of_earlier_objects(transaction: Transaction, job_key: str) -> list[str]:

@@ -356,8 +356,8 @@ class Transaction:
             return
         rows = self.execute(
             "SELECT d.state FROM deliveries d JOIN result_objects o USING (job_key, sop_instance_uid)"
-            " WHERE d.job_key = ? AND o.is_current = 1 AND d.state NOT IN (?, ?)",
-            (job_key, DeliveryState.CANCELLED, DeliveryState.SUPERSEDED),
+            " WHERE d.job_key = ? AND o.is_current = 1 AND d.state <> ?",
+            (job_key, DeliveryState.CANCELLED),
         )
         states = [DeliveryState(row["state"]) for row in rows]
         if states and all(state in DELIVERY_ARRIVED for state in states):
