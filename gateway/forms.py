@@ -8,14 +8,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
+)
 
 from converter.pictures.settings import SYNTAX_NAMES as DRAWN_IN
 from converter.seg.settings import SOP_CLASSES, SYNTAX_NAMES, TRANSFER_SYNTAXES
 from converter.segmentation import Encoding, SegmentationType
 from gateway.adapters.dicom.implementation import Implementation, form_name, way_to_allow
 from gateway.config import Config, Destination
-from gateway.config.outputs import OUTPUTS, Form
+from gateway.config.outputs import NOTE, OUTPUTS, Form
 
 AUTO: Final = "auto"
 BINARY: Final = str(SegmentationType.BINARY)
@@ -49,6 +53,8 @@ def ways(config: Config, output: str) -> tuple[Way, ...]:
     if has_encoding(output):
         names = _encodings(config)
         return tuple(Way(name, _encoded(config, name)) for name in names)
+    if output == NOTE:
+        return (Way("", Form(str(KeyObjectSelectionDocumentStorage), PLAIN)),)
     if output not in OUTPUTS or not OUTPUTS[output].sop_class_uid:
         return ()
     sop_class = OUTPUTS[output].sop_class_uid
@@ -88,7 +94,7 @@ def is_drawn(output: str) -> bool:
 
 
 def sent_to(config: Config, to: Destination) -> tuple[str, ...]:
-    """The outputs that the rules send there, in the catalogue's order, and what it may get in their place."""
+    """The outputs that the rules send there, in the catalogue's order, and what may follow from them."""
     wanted = {
         output
         for rule in config.rule
@@ -97,7 +103,8 @@ def sent_to(config: Config, to: Destination) -> tuple[str, ...]:
     }
     if to.is_asked_for_outputs and any(map(has_encoding, wanted)):
         wanted.update(IN_ITS_PLACE)
-    return tuple(output for output in OUTPUTS if output in wanted)
+    notes = [NOTE] if wanted and to.supersede == "iocm" else []
+    return (*(output for output in OUTPUTS if output in wanted), *notes)
 
 
 def _encodings(config: Config) -> Iterable[str]:

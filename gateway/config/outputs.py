@@ -115,6 +115,9 @@ _OUTPUTS: Final = (
     Output("surface", "a surface of each structure, as a file of the job"),
 )
 OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType({each.name: each for each in _OUTPUTS})
+NOTE: Final = "rejection"
+"""Stands as the output of a note that rejects earlier objects (`supersede = "iocm"`): it stands for itself,
+whatever its job comes to."""
 EVEN_GRID: Final = "even grid"
 """The segmentation's second series, whose number stands beside those of the outputs."""
 EVEN_GRID_TITLE: Final = "Even grid"

@@ -14,7 +14,7 @@ import structlog
 from gateway.adapters.dicom.implementation import form_name
 from gateway.adapters.errors import Away, CalledOff
 from gateway.config import Config, Destination
-from gateway.config.outputs import Form
+from gateway.config.outputs import NOTE, OUTPUTS, Form
 from gateway.events import Bus, Event
 from gateway.forms import AUTO, Refusal, Taken, and_uncompressed, has_encoding, sent_to, ways
 from gateway.ledger.destinations import KnownDestination, KnownForm, known_destinations, learn
@@ -79,7 +79,7 @@ def findings(config: Config, to: Destination, known: KnownDestination) -> list[F
             continue
         others = [way.name for way in options if way not in refused]
         so, is_left_to_it = _what_follows(config, to, output, others)
-        is_served = bool(others) or to.is_asked_for_outputs
+        is_served = bool(others) or is_left_to_it
         said = known.by_form[(refused[0] if others else refused[-1]).form]
         sentence = Refusal(said.what, said.way_out, known.product).by(to.name, so)
         found.append(Finding(output, sentence, is_served, is_left_to_it))
@@ -94,6 +94,8 @@ def _what_follows(config: Config, to: Destination, output: str, others: Sequence
         return f"its segmentation is {as_what}", config.seg.type == AUTO
     if others:
         return f"its {output} is {others[0]}", True
+    if output == NOTE:
+        return "earlier results are not rejected there", False
     if to.is_asked_for_outputs:
         return f"{output} is left out for it", True
     return f"{output} is not delivered", False
@@ -182,7 +184,8 @@ class Asking(Worker):
         """Whether an output can go there in a form that was not refused, or be left out."""
         to, _ = self._carriers[name]
         refused = self.known(name).refused
-        return to.is_asked_for_outputs or any(way.form not in refused for way in ways(self._config, output))
+        may_be_left_out = to.is_asked_for_outputs and output in OUTPUTS
+        return may_be_left_out or any(way.form not in refused for way in ways(self._config, output))
 
     def tell(self) -> None:
         """Be in trouble while a destination refuses what nobody left to it."""

@@ -10,11 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Json
 from gateway.adapters.mirror import ItemKind
 from gateway.adapters.queue import Lane
 from gateway.config import UPLOAD_RULE
+from gateway.config.outputs import NOTE as NOTE
 
 from .states import CorrectionState, DeliveryState, JobState, StudyState
-
-NOTE: Final = "rejection"
-"""The output of a note that rejects earlier objects: it stands for itself, whatever its job comes to."""
 
 
 def utc_text(at: datetime) -> str:

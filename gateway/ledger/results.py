@@ -87,8 +87,8 @@ def _forget_refused(transaction: Transaction, job_key: str) -> None:
     """Who refused a present object, which others get, does not want it any more: the timeline tells that."""
     transaction.execute(
         "DELETE FROM deliveries WHERE job_key = ? AND state = ? AND sop_instance_uid IN"
-        " (SELECT sop_instance_uid FROM result_objects WHERE job_key = ? AND is_current = 1)",
-        (job_key, DeliveryState.SUPERSEDED, job_key),
+        " (SELECT sop_instance_uid FROM result_objects WHERE job_key = ? AND is_current = 1 AND output <> ?)",
+        (job_key, DeliveryState.SUPERSEDED, job_key, NOTE),
     )
 
 

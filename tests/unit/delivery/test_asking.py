@@ -126,6 +126,14 @@ def test_output_that_is_refused_in_every_form_is_not_delivered_or_left_out_where
     assert "seg is left out for it" in found(to_pacs(outputs="auto"))[0]
 
 
+def test_rejection_notes_are_asked_for_where_they_are_sent() -> None:
+    config = to_pacs()
+    notes = config.destination[0].model_copy(update={"supersede": "iocm"})
+    (said,) = found(config.model_copy(update={"destination": [notes]}), Form(BINARY, PLAIN))
+    assert "Key Object Selection Document Storage" in said
+    assert "earlier results are not rejected there; " in said
+
+
 def test_destination_that_takes_everything_gives_nothing_to_tell() -> None:
     assert found(to_pacs(), Form(BINARY, PLAIN)) == []
 
