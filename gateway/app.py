@@ -36,6 +36,7 @@ from gateway.delivery.another_form import AnotherForm
 from gateway.delivery.asking import Asking
 from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carriers_of
+from gateway.delivery.pledging import Pledging
 from gateway.delivery.still_there import StillThere
 from gateway.delivery.unclaimed import UnclaimedDeliveries
 from gateway.delivery.withdrawing import Withdrawals
@@ -49,9 +50,7 @@ from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
-from gateway.listener.application_entity import Listener
-from gateway.listener.beside.children import how_many as how_many_children
-from gateway.listener.custody import commitments_of
+from gateway.listener.configured import listener_of
 from gateway.listener.door.admission import Admission
 from gateway.listener.intake.adoption import Adoption
 from gateway.listener.intake.archive import Archive
@@ -119,13 +118,10 @@ class App:
         self._computing = computing(
             config, Site(ledger, bus, objects, store.job_variables, results, secret, identity)
         )
-        archive, locks, incoming = Archive(data_dir), DataLocks(), data_dir / "incoming"
+        archive, locks = Archive(data_dir), DataLocks()
         intake = Intake(ledger, archive, partial(secret.study_key, config.site.name), locks)
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
-        commitments, children = commitments_of(config, ledger), how_many_children()
-        self.listener = Listener(
-            config.dicom, self._admission, incoming, intake, ledger, commitments, children
-        )
+        self.listener, listening = listener_of(config, self._admission, intake, ledger)
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         self._arrival = Arrival(config, ledger, bus, planner, self.listener.has_open_association)
         carriers = carriers_of(config)
@@ -135,14 +131,17 @@ class App:
         takers = self._step_workers(bus, workplace, results, secret, takes, holdings)
         other = AnotherForm(ledger, asking)
         delivering = [DeliveryWorker(*each, ledger, bus, data_dir, other) for each in carriers]
+        self._pledging = [
+            Pledging(to, config.dicom.ae_title, ledger, bus) for to in config.destination if to.commitment
+        ]
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *takers,
             *delivering,
             *self._beside_deliveries(bus, {to.name: carrier for to, carrier in carriers}),
+            *self._pledging,
             asking,
-            self.listener.endings,
-            *([commitments] if commitments is not None else []),
+            *listening,
             *self._computing.workers,
             *self._arrival.workers,
             Corrections(ledger, bus, workplace, secret.correction_key),
@@ -159,7 +158,7 @@ class App:
         """Who looks after what was delivered, and what can be delivered to nobody."""
         return [
             StillThere(self._ledger, bus, self.config.data_dir, carriers),
-            UnclaimedDeliveries(self._ledger, bus, carriers.keys()),
+            UnclaimedDeliveries(self._ledger, bus, self.config.destination),
             Withdrawals(self.config, carriers_of(self.config), self._ledger, bus),
         ]
 
@@ -253,8 +252,11 @@ class App:
         self._computing.start()
         begin_to_sweep(self._store)
         for worker in self._workers:
-            worker.start()
+            if worker not in self._pledging:
+                worker.start()
         self.listener.start(dicom_port)
+        for pledging in self._pledging:  # they are answered at the port
+            pledging.start()
         host, port = self.listener.address
         self._write(DICOM_ADDRESS_NAME, f"{self.config.dicom.ae_title}@{host}:{port}")
         self.api = self._api_server()

@@ -289,7 +289,7 @@ def _delivery(row: SentOutputRow) -> Json:
         "reason": row.reason,
         "job_key": row.job_key,
         "attempts": row.attempts,
-        "waiting_since": row.pending_since if row.state is DeliveryState.PENDING else None,
+        "waiting_since": row.pending_since if row.state is DeliveryState.PENDING else row.unkept_since,
         "next_try": row.not_before,
         "updated": row.updated_at,
     }

@@ -144,7 +144,9 @@ class StudyDelivery(BaseModel):
     reason: str
     job_key: str
     attempts: int
-    waiting_since: str | None = Field(description="Since when it is to be sent; null where it does not wait")
+    waiting_since: str | None = Field(
+        description="Since when it is to be sent, or to be kept; null where it does not wait"
+    )
     next_try: str | None
     updated: str
 

@@ -32,6 +32,7 @@ from gateway.forms import sent_to
 from gateway.ledger.store import Ledger, LedgerError
 
 from .doctor_aws import examine_aws
+from .doctor_commitment import examine_commitment
 from .status_client import StatusClient
 
 ENGINE_TIMEOUT_S = 120.0
@@ -51,6 +52,7 @@ def examine(config: Config) -> Iterator[Check]:
     for destination in config.destination:
         yield _asked(f"destination {destination.name}", partial(carrier_of, config, destination))
         yield from _refused(config, destination)
+        yield from examine_commitment(config, destination)
     yield from _pacs(config)
     yield from examine_aws(config)
 

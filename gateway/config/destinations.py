@@ -35,6 +35,8 @@ class Destination(Section):
     supersede: Literal["add", "iocm", "delete"] = "add"
     check_patient: bool = True
     """Whether it is asked whose a study is before results go there."""
+    commitment: bool = False
+    """Whether it is asked to commit itself to keep what it was sent."""
     tls: PeerTls = PeerTls()
     give_up_after_h: float = Field(72.0, gt=0)
     """How long an unreachable destination is retried before the delivery is failed."""
@@ -82,6 +84,12 @@ class Destination(Section):
     def _deletes_where_that_is_possible(self) -> "Destination":
         if self.supersede == "delete" and not self.stow:
             raise ValueError("supersede = 'delete' goes with stow: use 'iocm', or 'add'")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_asked_for_commitment(self) -> "Destination":
+        if self.commitment and not self.ae_title:
+            raise ValueError("commitment goes with ae_title, host and port: nobody else can be asked for it")
         return self
 
     @model_validator(mode="after")

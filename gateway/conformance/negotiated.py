@@ -117,6 +117,8 @@ def proposed() -> list[Proposal]:
         _fetching("C-GET of earlier results", "compare", of_results, RESULT_SYNTAXES),
         _fetching("C-GET of images", "iris backfill", COMMON, IMAGE_SYNTAXES),
         Proposal("C-MOVE", "iris backfill", (_as_usual(StudyRootQueryRetrieveInformationModelMove),)),
+        Proposal("asking whether anything is kept", "iris doctor", (verification, commitment)),
+        Proposal("N-ACTION of storage commitment", "destination.commitment", (commitment,)),
         Proposal(
             "N-EVENT-REPORT of storage commitment",
             "dicom.commitment",

@@ -22,25 +22,31 @@ from gateway.listener.wire.naming import COMMITMENT, NOTICE
 from .negotiated import Context, accepted, created, proposed
 
 GIVEN: Final[Mapping[int, tuple[str, str]]] = {
-    statuses.SUCCESS: ("C-STORE, N-ACTION, N-CREATE", "on the disk for good, or it was there already"),
+    statuses.SUCCESS: (
+        "C-STORE, N-ACTION, N-CREATE, N-EVENT-REPORT",
+        "on the disk for good, or it was there already",
+    ),
     statuses.KEPT_ASIDE: ("C-STORE", "kept aside for a person: damaged, or it contradicts what came before"),
     statuses.CANNOT_UNDERSTAND: ("C-STORE", "not readable, or without UIDs; a copy is kept aside"),
     statuses.OUT_OF_RESOURCES: ("C-STORE", "no room, or it cannot be made durable; the sender keeps it"),
     statuses.NOT_OF_THIS_STUDY: ("STOW-RS", "of another study than the address says; a copy is kept aside"),
     statuses.TOO_LONG: ("STOW-RS", "longer than `dicom.max_object_mb`"),
     statuses.INVALID_ATTRIBUTE_VALUE: ("N-CREATE", "an attribute has no value of its kind"),
-    statuses.PROCESSING_FAILURE: ("N-ACTION, N-CREATE", "the data set cannot be parsed"),
+    statuses.PROCESSING_FAILURE: ("N-ACTION, N-CREATE, N-EVENT-REPORT", "the data set cannot be parsed"),
     statuses.NO_SUCH_INSTANCE: ("N-ACTION", "another SOP instance"),
+    statuses.NO_SUCH_EVENT: ("N-EVENT-REPORT", "another event type"),
     statuses.INVALID_ARGUMENT_VALUE: (
-        "N-ACTION",
-        "an attribute is missing or no value of its kind; another list under a Transaction UID that is open",
+        "N-ACTION, N-EVENT-REPORT",
+        "an attribute is missing or no value of its kind; another list under a Transaction UID that is open;"
+        " a report on a Transaction UID that the gateway did not give, or of what was sent again since",
     ),
     statuses.NO_SUCH_CLASS: ("N-ACTION, N-CREATE", "another SOP class"),
     statuses.MISSING_ATTRIBUTE: ("N-CREATE", "an attribute is missing"),
     statuses.NO_SUCH_ACTION: ("N-ACTION", "another action type"),
+    statuses.NOT_AUTHORIZED: ("N-EVENT-REPORT", "of another destination than was asked"),
     statuses.UNRECOGNIZED_OPERATION: ("any", "another operation"),
     statuses.RESOURCE_LIMITATION: (
-        "N-ACTION, N-CREATE",
+        "N-ACTION, N-CREATE, N-EVENT-REPORT",
         "more than 50,000 instances, or the ledger cannot be written: ask again",
     ),
 }

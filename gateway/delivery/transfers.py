@@ -1,12 +1,15 @@
 """What goes out now, as the ledger knows before it does, and what is known of it afterwards."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from gateway.adapters.errors import Away, Unanswered
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow, Transaction
 from gateway.ledger.under_way import begin, left_nothing
+
+from .carriers.carrier import Carrier, CarriesSome, Receipt
 
 
 class Transfers:
@@ -17,7 +20,33 @@ class Transfers:
         self._first: set[str] = set()
         """What has never been under way before: what is said of its transfer is all there is to know."""
 
-    def begin(self, keys: Collection[str]) -> None:
+    def carry(self, carrier: Carrier, path: Path, key: str) -> Receipt:
+        """Carry one object.
+
+        Raises
+        ------
+        StaleRow, Away, OSError
+        """
+        self._begin([key])
+        return carrier.carry(path)
+
+    def carry_some(self, carrier: CarriesSome, keys: Mapping[Path, str]) -> dict[Path, Receipt]:
+        """Carry objects that go together; what became of each that is known.
+
+        Raises
+        ------
+        StaleRow, Away, OSError
+        """
+        self._begin([*keys.values()])
+        try:
+            receipts = dict(carrier.carry_some([*keys]))
+        except BaseException as error:
+            self.raised(keys.values(), error)
+            raise
+        self.have_no_answer(key for path, key in keys.items() if path not in receipts)
+        return receipts
+
+    def _begin(self, keys: Collection[str]) -> None:
         """Write down, durably, that these are under way.
 
         Raises

@@ -1,12 +1,15 @@
 """Says what waits for a destination that is not configured any more, by name, until a person settles it.
 
-A person can redirect or drop it, or configure the destination again: then its own worker takes it up.
+A person can redirect or drop it, or configure the destination again: then its own worker takes it up. What
+was sent and waits for the word of a destination that is asked for none any more waits no longer.
 """
 
 from collections.abc import Collection
 
+from gateway.config import Destination
 from gateway.events import Bus, DeliveryChanged, Event
 from gateway.ledger.deliveries import Backlog, awaited_destinations, backlog_for, tell_all
+from gateway.ledger.pledges import ask_no_more, destinations_awaited
 from gateway.ledger.store import Ledger
 from gateway.workers.worker import Worker
 
@@ -27,18 +30,13 @@ def in_words(backlog: Backlog) -> str:
 
 
 class UnclaimedDeliveries(Worker):
-    """Finds them at the start, and whenever a delivery changes.
+    """Finds them at the start, and whenever a delivery changes."""
 
-    Parameters
-    ----------
-    configured
-        The names of destinations that there are.
-    """
-
-    def __init__(self, ledger: Ledger, bus: Bus, configured: Collection[str]) -> None:
+    def __init__(self, ledger: Ledger, bus: Bus, configured: Collection[Destination]) -> None:
         super().__init__("deliveries", bus)
         self._ledger = ledger
-        self._configured = frozenset(configured)
+        self._configured = frozenset(to.name for to in configured)
+        self._asked = frozenset(to.name for to in configured if to.commitment)
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether something may wait for nobody now, or does not any more."""
@@ -51,3 +49,6 @@ class UnclaimedDeliveries(Worker):
             reason = f"{backlog.destination} is no [[destination]]; {WAY_OUT}"
             tell_all(self._ledger, backlog.destination, reason, lambda: self.is_stopping)
         self.trouble = "; ".join(in_words(backlog) for backlog in found)
+        for name in {*destinations_awaited(self._ledger)} - self._asked:
+            with self._ledger.transaction() as transaction:
+                ask_no_more(transaction, name)

@@ -5,7 +5,7 @@ a whole, and everything that waits for it says why. What the destination answere
 it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ from gateway.ledger.deliveries import (
 )
 from gateway.ledger.holding import hold_result, is_released, may_be_corrected
 from gateway.ledger.lost import WITH_OBJECTS, make_again
-from gateway.ledger.records import NOTE, DeliveryRow
+from gateway.ledger.records import NOTE, DeliveryRow, utc_now
 from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent
 from gateway.ledger.store import Ledger
@@ -84,6 +84,7 @@ class DeliveryWorker(Worker):
     ) -> None:
         super().__init__(f"delivery-{destination.name}", bus, limit_s=LIMIT_S)
         self._to = destination.name
+        self._is_to_be_kept = destination.commitment
         self._carrier = carrier
         self._patients = PatientCheck(carrier, is_wanted=destination.check_patient)
         self._ledger = ledger
@@ -199,7 +200,9 @@ class DeliveryWorker(Worker):
         if path is not None and self._is_held(delivery, path):
             return None
         if path is not None:
-            return self._carry_with_others(delivery, path) or self._carry_alone(delivery, path)
+            return self._carry_with_others(delivery, path) or self._transfers.carry(
+                self._carrier, path, delivery.key
+            )
         if self._is_note(delivery):
             with self._ledger.transaction() as transaction:
                 make_note_again(transaction, delivery.key)
@@ -233,10 +236,6 @@ class DeliveryWorker(Worker):
         made = result_object(self._ledger, delivery.sop_instance_uid)
         return made is not None and made.output == NOTE
 
-    def _carry_alone(self, delivery: DeliveryRow, path: Path) -> Receipt:
-        self._transfers.begin([delivery.key])
-        return self._carrier.carry(path)
-
     def _carry_with_others(self, delivery: DeliveryRow, path: Path) -> Receipt | None:
         """Send what comes next of its job, too, where several go at once; each is told when its turn comes.
 
@@ -257,21 +256,11 @@ class DeliveryWorker(Worker):
         with suppress(OSError):
             together = self._carrier.room_for(paths())
             if len(together) > 1:
-                return self._carry_together(self._carrier, {one: keys[one] for one in together}, path)
+                receipts = self._transfers.carry_some(self._carrier, {one: keys[one] for one in together})
+                own = receipts.pop(path, None)
+                self._untold |= {keys[other]: receipt for other, receipt in receipts.items()}
+                return own
         return None
-
-    def _carry_together(self, carrier: CarriesSome, keys: Mapping[Path, str], path: Path) -> Receipt | None:
-        """Send several objects; what became of one of them, where that is known."""
-        self._transfers.begin([*keys.values()])
-        try:
-            receipts = dict(carrier.carry_some([*keys]))
-        except BaseException as error:
-            self._transfers.raised(keys.values(), error)
-            raise
-        self._transfers.have_no_answer(key for one, key in keys.items() if one not in receipts)
-        own = receipts.pop(path, None)
-        self._untold |= {keys[other]: receipt for other, receipt in receipts.items()}
-        return own
 
     def _path(self, delivery: DeliveryRow) -> Path | None:
         """Its file; None where that is gone, or damaged."""
@@ -381,11 +370,12 @@ class DeliveryWorker(Worker):
     # -- how it ends --------------------------------------------------------------------------------------
 
     def _succeed(self, delivery: DeliveryRow, sentence: str) -> None:
+        since = utc_now() if self._is_to_be_kept else None
         with self._ledger.transaction() as transaction:
             transaction.move_delivery(
                 delivery.key,
                 DeliveryEvent.SENT,
-                columns={"attempts": delivery.attempts + 1},
+                columns={"attempts": delivery.attempts + 1, "unkept_since": since},
                 answer=sentence,
             )
         self._rests.resume(delivery.key)

@@ -280,7 +280,7 @@ def retry_delivery(transaction: Transaction, key: str) -> None:
     row = transaction.delivery(key)
     if row.state is DeliveryState.FAILED:
         transaction.move_delivery(key, DeliveryEvent.RETRIED)
-    elif row.state is DeliveryState.PENDING:
+    elif row.is_open:
         transaction.update("deliveries", "key", key, {"not_before": None, "updated_at": utc_now()})
         _note(transaction, "tried_now", row)
         transaction.publish(DeliveryChanged(key, row.study_uid, "tried_now", row.state))

@@ -36,6 +36,7 @@ SCHEMAS: Final = (
     "schema_17.sql",
     "schema_18.sql",
     "schema_19.sql",
+    "schema_20.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -324,6 +324,12 @@ class DeliveryRow(_Row):
     pending_since: str
     updated_at: str
     begun_at: str | None
+    unkept_since: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be sent, or its destination is still to say that it keeps it."""
+        return self.state is DeliveryState.PENDING or self.unkept_since is not None
 
 
 class SentOutputRow(DeliveryRow):

@@ -72,12 +72,9 @@ class Terms:
     ----------
     input_names
         The names of inputs in job folders: they are images.
-    committing
-        Destinations that are asked to commit: there, sent is not delivered yet.
     """
 
     input_names: Collection[str] = ()
-    committing: Collection[str] = ()
 
 
 def remove_part(transaction: Transaction, study: DoneStudy, part: Part, terms: Terms, *, why: str) -> bool:
@@ -93,7 +90,7 @@ def remove_part(transaction: Transaction, study: DoneStudy, part: Part, terms: T
     Whether it may go: False where the study is not done any more, or somebody waits for something of it.
     """
     row = transaction.study(study.study_uid)
-    if row.done_at != study.done_at or not _is_settled(transaction, row, terms.committing):
+    if row.done_at != study.done_at or not _is_settled(transaction, row):
         return False
     if part is Part.RESULTS and row.results_here == ResultsHere.ONLY:
         return False
@@ -125,7 +122,7 @@ def oldest_put_aside(ledger: Ledger) -> str | None:
     return at
 
 
-def _is_settled(transaction: Transaction, study: StudyRow, committing: Collection[str]) -> bool:
+def _is_settled(transaction: Transaction, study: StudyRow) -> bool:
     """Whether nobody waits for anything of a study: the one place that says what delivered means here."""
     if study.state is not StudyState.DONE or study.forget_at is not None:
         return False
@@ -134,11 +131,10 @@ def _is_settled(transaction: Transaction, study: StudyRow, committing: Collectio
     if _is_to_be_looked_at(transaction, study.study_uid):
         return False
     rows = transaction.execute(
-        "SELECT destination, state FROM deliveries WHERE study_uid = ?", (study.study_uid,)
+        "SELECT state, unkept_since FROM deliveries WHERE study_uid = ?", (study.study_uid,)
     )
     return not any(
-        row["state"] in (DeliveryState.PENDING, DeliveryState.FAILED)
-        or (row["state"] == DeliveryState.SENT and row["destination"] in committing)
+        row["state"] in (DeliveryState.PENDING, DeliveryState.FAILED) or row["unkept_since"] is not None
         for row in rows
     )
 

@@ -167,6 +167,7 @@ DELIVERY_TRANSITIONS: dict[tuple[DeliveryState, DeliveryEvent], DeliveryState] =
     (_D.SENT, _DE.RESENT): _D.PENDING,
     (_D.COMMITTED, _DE.RESENT): _D.PENDING,
     (_D.PENDING, _DE.FAILED): _D.FAILED,
+    (_D.SENT, _DE.FAILED): _D.FAILED,  # its destination does not keep it
     (_D.FAILED, _DE.RETRIED): _D.PENDING,
     (_D.PENDING, _DE.CANCELLED): _D.CANCELLED,
     (_D.FAILED, _DE.CANCELLED): _D.CANCELLED,

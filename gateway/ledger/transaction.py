@@ -241,13 +241,17 @@ class Transaction:
             raise StaleRow(f"the delivery is {delivery.state}, not {expect}")
         state = next_delivery_state(delivery.state, event)
         now = utc_now()
-        values: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "updated_at": now}
+        values: dict[str, Any] = {
+            **{"state": state, "reason": reason, "not_before": None, "updated_at": now},
+            "unkept_since": None,
+        }
         if state is DeliveryState.PENDING:
             values |= {"attempts": 0, "pending_since": now}
         if state in DELIVERY_ARRIVED:
             values["begun_at"] = None
         elif delivery.state in DELIVERY_ARRIVED:  # to be sent again: it may be there all the same
             values["begun_at"] = now
+            self.execute("DELETE FROM pledges WHERE delivery_key = ?", (key,))
         self.update("deliveries", "key", key, values | (columns or {}))
         detail["destination"] = delivery.destination
         self._record(
@@ -337,7 +341,7 @@ class Transaction:
         to_send = {d.job_key for d in deliveries}
         undeliverable = [j for j in jobs if j.state is JobState.ENCODED and j.job_key not in to_send]
         working = [j for j in jobs if j.state in JOB_OPEN and j not in undeliverable]
-        waiting = [d for d in deliveries if d.state is DeliveryState.PENDING]
+        waiting = [d for d in deliveries if d.is_open]
         if stuck or failed:
             return StudyState.FAILED, (stuck[0].reason if stuck else failed[0].reason)
         if held:

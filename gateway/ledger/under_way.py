@@ -18,7 +18,10 @@ from .transaction import StaleRow, Transaction
 MAY_BE_THERE: Final = "it may be there from an earlier transfer"
 FINISHED_FIRST: Final = f"a newer object takes its place, but {MAY_BE_THERE}, so it is sent to its end"
 GAVE_WAY: Final = "a newer object takes its place"
-_WITHOUT_PRESENT_OBJECTS: Final = (JOB_OPEN - {JobState.ENCODED}) | {JobState.SUPERSEDED}
+_WITHOUT_PRESENT_OBJECTS: Final = (JOB_OPEN - {JobState.ENCODED}) | {
+    JobState.SUPERSEDED,
+    JobState.CANCELLED,
+}
 
 
 def begin(transaction: Transaction, keys: Collection[str]) -> set[str]:
@@ -55,7 +58,7 @@ def left_nothing(transaction: Transaction, key: str) -> bool:
     row = transaction.delivery(key)
     reason = row.reason.removesuffix(MAY_BE_THERE).removesuffix("; ")
     transaction.update("deliveries", "key", key, {"begun_at": None, "reason": reason})
-    if row.state is DeliveryState.PENDING and not _is_wanted(transaction, row):
+    if row.state is DeliveryState.PENDING and not is_wanted(transaction, row):
         transaction.move_delivery(key, DeliveryEvent.SUPERSEDED, reason=GAVE_WAY)
         return False
     return row.state is DeliveryState.PENDING
@@ -105,8 +108,8 @@ def _with_doubt(row: DeliveryRow, reason: str) -> str:
     return "; ".join(filter(None, (reason, MAY_BE_THERE))) if row.begun_at is not None else reason
 
 
-def _is_wanted(transaction: Transaction, row: DeliveryRow) -> bool:
-    """Whether an object is one of its job's present ones, or a note about earlier ones."""
+def is_wanted(transaction: Transaction, row: DeliveryRow) -> bool:
+    """Whether an object is one of its job's present ones, and that was not called off, or a note."""
     made = transaction.one(
         "SELECT is_current, output FROM result_objects WHERE sop_instance_uid = ?", (row.sop_instance_uid,)
     )

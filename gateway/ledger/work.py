@@ -110,9 +110,12 @@ def retry(transaction: Transaction, key: str) -> None:
     row = transaction.job(key)
     failed, waiting = (
         transaction.execute(
-            "SELECT key FROM deliveries WHERE job_key = ? AND state = ?", (key, state)
+            f"SELECT key FROM deliveries WHERE job_key = ? AND {condition}", (key, state)
         ).fetchall()
-        for state in (DeliveryState.FAILED, DeliveryState.PENDING)
+        for condition, state in (
+            ("state = ?", DeliveryState.FAILED),
+            ("(state = ? OR unkept_since IS NOT NULL)", DeliveryState.PENDING),
+        )
     )
     if row.state is JobState.FAILED:
         transaction.move_job(key, JobEvent.RETRIED)

@@ -3,7 +3,6 @@
 import socket
 import ssl
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,12 +24,14 @@ from .endings import Endings
 from .intake.filing import Intake
 from .intake.incoming import IncomingFolder
 from .notices import take_notice
+from .pledged import Pledged
+from .statuses import UNRECOGNIZED_OPERATION
 from .stow import Shared, StowDoor
 from .visits import Visits
 from .wire.associations import Associations
 from .wire.contexts import supported_contexts
 from .wire.guard import Limits
-from .wire.naming import COMMITMENT, NOTICE
+from .wire.naming import COMMITMENT, NOTICE, NamingRequest, Written
 from .wire.reporting import Line
 from .wire.upper_layer import NamedInstances, Serving
 
@@ -48,6 +49,8 @@ class Listener:
         Where incoming files lie; on the archive's file system.
     commitments
         Who answers storage commitment requests; None: nobody, and they are not accepted.
+    pledged
+        Who takes what destinations report to which the gateway sent; None: nobody.
     children
         Processes beside this one that serve associations.
     """
@@ -61,6 +64,7 @@ class Listener:
         ledger: Ledger,
         commitments: Commitments | None = None,
         children: int = 0,
+        pledged: Pledged | None = None,
     ) -> None:
         self._settings = settings
         self._admission = admission
@@ -68,11 +72,13 @@ class Listener:
         self._folder = IncomingFolder(folder, self.limits.object_bytes)
         self._ledger = ledger
         self._commitments = commitments
+        self._pledged = pledged or Pledged(ledger, {})
         self._number_of_children = children
         self.endings = Endings(ledger)
         """Its own worker; whoever starts the listener starts it too."""
         self._doors: list[Door] = []
         self._associations: Associations | None = None
+        self._of_reporters: Associations | None = None
         self._children: Children | None = None
         self._places = Places(settings.max_associations)
         tls = settings.tls
@@ -154,11 +160,10 @@ class Listener:
         """
         port = port or open_port(self._settings.host, self._settings.port)
         self._folder.clear()
-        named = NamedInstances(partial(take_notice, self._ledger), self._to_report)
         offered = (NOTICE,) if self._commitments is None else (NOTICE, COMMITMENT)
-        self._associations = Associations(
-            self._settings.ae_title, supported_contexts(*offered), Serving(self.limits, self._folder, named)
-        )
+        is_apart = self._commitments is None and bool(self._pledged.reporters)
+        self._associations = self._serving(*offered)
+        self._of_reporters = self._serving(NOTICE, COMMITMENT) if is_apart else self._associations
         settings = ChildSettings(self._settings.ae_title, self.limits, self._folder.folder)
         self._children = Children(self._number_of_children, settings)
         self._doors = [
@@ -177,6 +182,11 @@ class Listener:
         for door in self._doors:
             door.open()
 
+    def _serving(self, *named: str) -> Associations:
+        """Associations on which these SOP classes that name instances are accepted."""
+        serving = Serving(self.limits, self._folder, NamedInstances(self._take_named, self._to_report))
+        return Associations(self._settings.ae_title, supported_contexts(*named), serving)
+
     def _ports(self, port: socket.socket) -> list[tuple[socket.socket, Tls | None]]:
         """Every open port with the TLS that is spoken there."""
         if not self._settings.tls.is_wanted:
@@ -189,11 +199,12 @@ class Listener:
         """Abort what is open and listen no more; what was not answered stays with its sender."""
         for door in self._doors:
             door.close()
-        if self._children is not None and self._associations is not None:
+        if self._children is not None and self._associations is not None and self._of_reporters is not None:
             self._children.hang_up()
-            self._associations.stop()  # beside those
+            for associations in {self._associations, self._of_reporters}:
+                associations.stop()  # beside those
             self._children.stop()
-        self._doors, self._associations, self._children = [], None, None
+        self._doors, self._associations, self._of_reporters, self._children = [], None, None, None
 
     def has_open_association(self, study_uid: str) -> bool:
         """Whether an association, or a request, that touched this study is still open."""
@@ -216,8 +227,11 @@ class Listener:
 
     def _begin(self, connection: socket.socket, address: tuple[Any, ...], request: Request) -> None:
         assert self._associations is not None
+        assert self._of_reporters is not None
         assert self._children is not None
-        if self._commitments is None and COMMITMENT in request.abstract_syntaxes:
+        reports = request.calling_ae_title in self._pledged.reporters
+        associations = self._of_reporters if reports else self._associations
+        if self._commitments is None and not reports and COMMITMENT in request.abstract_syntaxes:
             self.turned_away.tell_declined(request.calling_ae_title, request.address, NO_COMMITMENT)
         visit = self.visits.begin(request.calling_ae_title, request.address)
         is_alone = len(self.visits) == 1
@@ -225,10 +239,17 @@ class Listener:
         stays = isinstance(connection, ssl.SSLSocket) or request.abstract_syntaxes & {COMMITMENT, NOTICE}
         try:
             if is_alone or stays or not self._children.hand_on(visit, connection, address, request.content):
-                self._associations.begin(visit, connection, address, request.content)
+                associations.begin(visit, connection, address, request.content)
         except BaseException:
             visit.forget()
             raise
+
+    def _take_named(self, request: NamingRequest) -> Written:
+        if self._pledged.is_report(request):
+            return self._pledged.take(request)
+        if self._commitments is None and request.sop_class_uid == COMMITMENT:
+            return Written(UNRECOGNIZED_OPERATION)
+        return take_notice(self._ledger, request)
 
     def _to_report(self, key: int, line: Line) -> None:
         if self._commitments is not None:

@@ -1,4 +1,4 @@
-"""What is answered: statuses of C-STORE (PS3.4 B.2.3), of N-ACTION and N-CREATE (PS3.7 C), of STOW-RS (PS3.18
+"""What is answered: statuses of C-STORE (PS3.4 B.2.3), of N-services (PS3.7 C), of STOW-RS (PS3.18
 I.2.2).
 """
 
@@ -14,13 +14,15 @@ OUT_OF_RESOURCES: Final = 0xA700
 TOO_LONG: Final = 0xA710
 """A failure of STOW-RS for want of resources: the object is longer than `dicom.max_object_mb`."""
 
-# N-ACTION and N-CREATE
+# N-ACTION, N-CREATE and N-EVENT-REPORT
 INVALID_ATTRIBUTE_VALUE: Final = 0x0106
 PROCESSING_FAILURE: Final = 0x0110
 NO_SUCH_INSTANCE: Final = 0x0112
+NO_SUCH_EVENT: Final = 0x0113
 INVALID_ARGUMENT_VALUE: Final = 0x0115
 NO_SUCH_CLASS: Final = 0x0118
 MISSING_ATTRIBUTE: Final = 0x0120
 NO_SUCH_ACTION: Final = 0x0123
+NOT_AUTHORIZED: Final = 0x0124
 UNRECOGNIZED_OPERATION: Final = 0x0211
 RESOURCE_LIMITATION: Final = 0x0213

@@ -47,6 +47,8 @@ def delivery_code(delivery: DeliveryRow) -> str:
         return f"failed attempts={delivery.attempts}"
     if delivery.state is DeliveryState.PENDING and delivery.reason:
         return f"put_off attempts={delivery.attempts}"
+    if delivery.unkept_since is not None:
+        return "not_kept_yet"
     return ""
 
 

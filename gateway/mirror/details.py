@@ -107,6 +107,7 @@ _OF_A_RUN: Final[Mapping[str, Keep]] = {
 }
 _KNOWN_BY: Final = _one_of(*Evidence)
 _OF_A_DELIVERY: Final[Mapping[str, Keep]] = {"destination": _configured("destinations")}
+_OF_SOME_DELIVERIES: Final[Mapping[str, Keep]] = {**_OF_A_DELIVERY, "objects": _number}
 
 DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "study.completed": {"evidence": _EVIDENCE, "jobs": _number, "planning_s": _number, "missing": _number},
@@ -169,6 +170,8 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "delivery.sent": _OF_A_DELIVERY,
     "delivery.committed": _OF_A_DELIVERY,
     "delivery.commitment_refused": _OF_A_DELIVERY,
+    "delivery.commitment_awaited": _OF_SOME_DELIVERIES,
+    "delivery.commitment_not_offered": _OF_SOME_DELIVERIES,
     "delivery.failed": _OF_A_DELIVERY,
     "delivery.retried": _OF_A_DELIVERY,
     "delivery.resent": _OF_A_DELIVERY,

@@ -1,6 +1,7 @@
 """docs/conformance.md says what the code goes by, and real associations negotiate that."""
 
 import ast
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -16,6 +17,7 @@ from pynetdicom.events import Event
 
 from gateway.adapters.dicom.commitment import CommitmentReport, tell
 from gateway.adapters.dicom.peer import Calls, Peer, echo
+from gateway.adapters.dicom.pledge import ask_to_keep, offers_to_keep, request_for
 from gateway.adapters.dicom.retrieval import IMAGE_SYNTAXES, NotAnswered, asking, get, move
 from gateway.backfill.fetching import COMMON
 from gateway.config.outputs import Form
@@ -102,6 +104,11 @@ def _report(peer: Peer, _: Path) -> None:
     tell(peer, "IRIS", CommitmentReport("1.2.3", {"1.2.4": "1.2.5"}, {}, "PACS"), Calls())
 
 
+def _ask_to_keep(peer: Peer, _: Path) -> None:
+    information = request_for("1.2.3", {"1.2.4": "1.2.5"})
+    ask_to_keep(peer, "IRIS", information, lambda _: 0, threading.Event(), Calls())
+
+
 ASKED: dict[str, Ask] = {
     "C-ECHO": lambda peer, _: echo(peer, "IRIS"),
     "asking what is taken": lambda peer, _: taken_forms(_forms(), peer, "IRIS"),
@@ -111,6 +118,8 @@ ASKED: dict[str, Ask] = {
     "C-GET of earlier results": lambda peer, at: _fetch(peer, at, chain(*CLASSES.values())),
     "C-GET of images": lambda peer, at: _fetch(peer, at, COMMON, syntaxes=IMAGE_SYNTAXES),
     "C-MOVE": lambda peer, _: move(peer, "IRIS", "IRIS", study_uid="1.2", series_uid="1.3"),
+    "asking whether anything is kept": lambda peer, _: offers_to_keep(peer, "IRIS"),
+    "N-ACTION of storage commitment": _ask_to_keep,
     "N-EVENT-REPORT of storage commitment": _report,
 }
 """What the code does for each activity of the statement."""
@@ -152,6 +161,8 @@ def test_gateway_proposes_what_the_statement_says(proposal: Proposal, tmp_path: 
 PROPOSING = {
     "gateway/adapters/dicom/commitment.py: tell",
     "gateway/adapters/dicom/peer.py: echo",
+    "gateway/adapters/dicom/pledge.py: ask_to_keep",
+    "gateway/adapters/dicom/pledge.py: offers_to_keep",
     "gateway/adapters/dicom/retrieval.py: asking",
     "gateway/adapters/dicom/retrieval.py: get",
     "gateway/adapters/dicom/retrieval.py: move",

@@ -239,8 +239,8 @@ SCENARIOS: dict[Callable[[Case], str], list[str]] = {
 NOT_REACHED_YET = {
     "job.form_refused": "it goes the way of job.header_corrected; tests/integration/test_next_form.py",
     "delivery.resent": "sending again on request is not asked for by this version",
-    "delivery.committed": "storage commitment is not asked for by this version",
-    "delivery.commitment_refused": "storage commitment is not asked for by this version",
+    "delivery.committed": "in test_kill_commitment.py",
+    "delivery.commitment_refused": "in test_kill_commitment.py",
 }
 UPLOADED = ["study.completed:before", "study.completed:after", "job.delivered:before"]
 """Where an upload goes another way than a study does."""

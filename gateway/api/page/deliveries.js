@@ -49,7 +49,8 @@ function row(ones, names, act) {
 function offers(ones, names, act) {
   const [delivery] = ones;
   if (waits(delivery)) return actions(ones.at(-1), names, act);
-  return names.length && ARRIVED.includes(delivery.state) ? again(ones, names, act) : [];
+  const offered = names.length && ARRIVED.includes(delivery.state) ? again(ones, names, act) : [];
+  return [delivery.waiting_since ? ask(delivery, act) : null, ...offered];
 }
 
 const what = (ones) => (ones.length > 1 ? `${ones.length} objects of ${ones[0].output || "a result"}` : `the ${ones[0].output || "result"}`);
@@ -84,6 +85,11 @@ function actions(delivery, names, act) {
       question: `This gives up sending ${what([delivery])} to ${delivery.destination}. It stays here, and "iris resend" sends it after all.`,
     }),
   ];
+}
+
+// What is sent and waits until its destination says that it keeps it.
+function ask(delivery, act) {
+  return button("Ask now", path("deliveries", delivery.key, "retry"), act, { title: `Ask ${delivery.destination} whether it keeps it` });
 }
 
 function redirect(delivery, others, address, act) {

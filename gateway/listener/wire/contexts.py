@@ -14,7 +14,10 @@ from pydicom.uid import (
 )
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    Verification,
+)
 
 
 class _Supported(PresentationContext):
@@ -49,5 +52,7 @@ def supported_contexts(*named: str) -> list[PresentationContext]:
         context = _Supported()
         context.abstract_syntax = abstract_syntax
         context.transfer_syntax = [*plain]  # never deflated: what a data set becomes would have no limit
+        if abstract_syntax == StorageCommitmentPushModel:  # asked for by an SCU, reported by an SCP
+            context.scu_role = context.scp_role = True
         contexts.append(context)
     return [verification, *contexts]

@@ -151,6 +151,7 @@ def answer_to(command: Command, status: int) -> bytes:
         command_set.COMMAND_DATA_SET_TYPE: command_set.number_value(command_set.NO_DATA_SET),
         command_set.STATUS: command_set.number_value(status),
         command_set.AFFECTED_SOP_INSTANCE_UID: instance_uid,
+        command_set.EVENT_TYPE_ID: elements.get(command_set.EVENT_TYPE_ID, nothing),
         command_set.ACTION_TYPE_ID: elements.get(command_set.ACTION_TYPE_ID, nothing),
     }
     return command_set.as_pdu(

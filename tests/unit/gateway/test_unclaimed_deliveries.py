@@ -8,7 +8,7 @@ import pytest
 
 from gateway.adapters.checks import Verdict
 from gateway.commands.doctor import _unclaimed
-from gateway.config import Config
+from gateway.config import Config, Destination
 from gateway.delivery.unclaimed import UnclaimedDeliveries, in_words, unclaimed
 from gateway.ledger.deliveries import Backlog, drop_delivery, redirect_delivery
 from gateway.ledger.states import DeliveryEvent, StudyState
@@ -29,7 +29,8 @@ def watch(book) -> Iterator[Callable[..., UnclaimedDeliveries]]:
     workers = []
 
     def start(*configured: str) -> UnclaimedDeliveries:
-        worker = UnclaimedDeliveries(book.ledger, book.ledger.bus, configured)
+        there = [Destination(name=name, folder="/nowhere") for name in configured]
+        worker = UnclaimedDeliveries(book.ledger, book.ledger.bus, there)
         worker.start()
         workers.append(worker)
         return worker

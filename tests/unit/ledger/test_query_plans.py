@@ -114,6 +114,9 @@ ALLOWED = {
     "SELECT * FROM revisits INDEXED BY revisits_tried": "the index holds one or two until it is known",
     "DELETE FROM revisits WHERE destination = ?": "of who can say nothing, and then they are gone",
     "SELECT destination, count(*) AS number FROM deliveries INDEXED BY deliveries_failed": "a page has it",
+    "SELECT d.job_key, min(d.unkept_since) AS since": "the index holds only what nobody keeps yet",
+    "SELECT DISTINCT job_key FROM deliveries INDEXED BY deliveries_unkept": "the same",
+    "SELECT destination FROM deliveries INDEXED BY deliveries_unkept": "the first entry of the next name",
     "SELECT since FROM mirror_outbox ORDER BY since LIMIT 1": "the first entry",
     "SELECT d.* FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value": "some keys",
     "SELECT d.key FROM json_each(?) k CROSS JOIN deliveries d ON d.key = k.value": "some keys",
@@ -146,7 +149,7 @@ ONE_ROW = re.compile(r"SCAN (mirror|watch|counts|json_each|CONSTANT|\(subquery|\
 """Tables of one row, of one row a state, and none at all."""
 NARROW = re.compile(
     r"[(\s](study_uid|prior_study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name"
-    r"|list|transaction_uid)=\?"
+    r"|list|delivery_key|transaction_uid)=\?"
     r"|(rowid|path|key|job_key|study_key|study_uid)>\? AND (rowid|path|key|job_key|study_key|study_uid)<\?"
 )
 """About one study, job, object or file, a stretch of the timeline, one folder, or keys that begin alike."""

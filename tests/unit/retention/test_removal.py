@@ -100,10 +100,10 @@ def test_sent_is_not_delivered_where_the_destination_is_asked_to_commit(place: P
     place.done("1.1", days_ago=9)
     study = oldest_with(place.ledger, Part.RESULTS)
     assert study is not None
-    for committing, may_go in (({"pacs"}, False), ({"another"}, True)):
+    for since, may_go in (("2026-01-01T00:00:00.000000Z", False), (None, True)):
         with place.ledger.transaction() as transaction:
-            terms = Terms(committing=committing)
-            assert remove_part(transaction, study, Part.RESULTS, terms, why="age") is may_go
+            transaction.execute("UPDATE deliveries SET unkept_since = ?", (since,))
+            assert remove_part(transaction, study, Part.RESULTS, Terms(), why="age") is may_go
 
 
 def test_results_that_no_destination_has_stay_and_their_images_go(place: Place) -> None:
