@@ -152,19 +152,19 @@ class Pacs:
         except Retriable:
             return None
 
-    def series_of(self, study_uid: str) -> dict[str, str]:
-        """Series of a study by UID, with their modality; none where it cannot be asked.
+    def series_of(self, study_uid: str) -> set[str] | None:
+        """Series Instance UIDs of a study; None where it cannot be asked.
 
         Raises
         ------
         NotReached
         """
-        keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": "", "Modality": ""}
+        keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": ""}
         try:
             answers = find(self.peer, self.calling_ae_title, "SERIES", keys)
         except (NotAnswered, NothingAccepted):
-            return {}
-        return {str(each.get("SeriesInstanceUID", "")): str(each.get("Modality", "")) for each in answers}
+            return None
+        return {str(each.get("SeriesInstanceUID", "")) for each in answers}
 
     def fetch(self, made: Path, folder: Path) -> Path | None:
         """Fetch the object that a file was stored from; None where its series comes without it.

@@ -122,7 +122,7 @@ def _made(scene: Scene) -> list[tuple[Study, Series, Made]]:
 
 def _not_found(scene: Scene, missing: int, known: set[str]) -> StationFailed:
     images = {each.series_uid for each in scene.phantom.series}
-    others = scene.pacs.series_of(scene.phantom.study_uid).keys() - images - known
+    others = (scene.pacs.series_of(scene.phantom.study_uid) or set()) - images - known
     if others:
         return StationFailed(
             f"{missing} results are not there under their UIDs, but {len(others)} series that nobody sent: it"

@@ -20,6 +20,7 @@ from gateway.app import App
 from gateway.cli import app
 from gateway.config import Config
 from gateway.prove.at_gateway import AtGateway
+from gateway.prove.clearing import cleared
 from gateway.prove.course import WAY
 from gateway.prove.forms import TRIALS, duplicates, forms_kept
 from gateway.prove.pacs import Pacs
@@ -133,7 +134,12 @@ def test_prove_with_a_pacs_that_does_all_right_passes_every_station_and_writes_o
     assert accession
     assert any(f"accession number {accession[0]}" in sentence for sentence in report.to_do)
     study_uid = next(iter(site.pacs.held.values())).StudyInstanceUID
-    _until(lambda: not AtGateway(site.config).client.is_known(study_uid))
+    client = AtGateway(site.config).client
+    key = client.study(study_uid)["study_key"][:12]
+    assert any(f"then `iris forget {key}`" in sentence for sentence in report.to_do)
+    site.pacs.held.clear()  # as a person does
+    assert cleared(site.scene(tmp_path / "next")).text == "the gateway has forgotten 1 phantom"
+    _until(lambda: not client.is_known(study_uid))
 
 
 def _until(condition: Callable[[], object]) -> None:
