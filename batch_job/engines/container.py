@@ -32,6 +32,7 @@ from batch_job.contract import (
 )
 from batch_job.errors import BadInput, ComeBackLater, NotSetUp, WrongResult
 from batch_job.image import Image
+from batch_job.resources import check_disk
 
 from . import Segmented, Work
 from .container_call import Call, call_of, check_call
@@ -77,6 +78,14 @@ class Container:
         WrongResult
             It left no label map of the image, or no table of its names.
         """
+        try:
+            return self._segmented(work)
+        except WrongResult:
+            # A program says as it likes, or not at all, that it found no room for its files.
+            check_disk(work.source.stat().st_size, work.scratch)
+            raise
+
+    def _segmented(self, work: Work) -> Segmented:
         kept = [work.checkpoints.get(name) for name in (LABELS, TABLE)]
         labels_file, table_file = kept
         notes = []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,18 @@ def test_how_the_program_ends_says_what_it_was(
     shell: Segment, script: str, error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
+        shell(script)
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 1", "true", f"printf '{TABLE}' >$2/labels.csv; echo x >$2/labels.nii.gz"]
+)
+def test_program_that_fails_where_the_disk_has_no_room_is_tried_again(
+    shell: Segment, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    nothing_free = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: nothing_free)
+    with pytest.raises(ComeBackLater, match="0 MB are free; make room"):
         shell(script)
 
 
