@@ -12,6 +12,11 @@ from typing import Final
 import structlog
 
 from gateway.adapters.errors import Away, OutsideError
+from gateway.config.outputs import NOTE
+from gateway.ledger.holding import is_released
+from gateway.ledger.records import DeliveryRow
+from gateway.ledger.results import result_object
+from gateway.ledger.store import Ledger
 
 from .carriers.carrier import Carrier, KnowsWhose, NotAskable
 from .whose import Whose
@@ -19,9 +24,14 @@ from .whose import Whose
 log = structlog.get_logger(__name__)
 
 TOGETHER_S: Final = 60.0
-"""An answer counts for what goes of the same study within this time."""
+"""An answer counts for what goes of the same study one after the other within this time."""
 UNANSWERED_S: Final = 600.0
 """So long a destination is left alone that failed to answer."""
+
+ANOTHERS: Final = (
+    "{destination} has this study under another {attribute} than the images that came here; send the study"
+    " again from the PACS, its result then follows by itself, or release it to have it sent as it is"
+)
 
 
 class PatientCheck:
@@ -56,6 +66,18 @@ class PatientCheck:
         OSError
             The object cannot be read.
         """
+        was_known = self._is_known(study_uid)
+        difference = self._difference(study_uid, path)
+        if difference and was_known:  # it may have been corrected there since
+            self.forget()
+            difference = self._difference(study_uid, path)
+        return difference
+
+    def forget(self) -> None:
+        """Ask anew: what went together went."""
+        self._known_until = 0.0
+
+    def _difference(self, study_uid: str, path: Path) -> str:
         said = self._answer(study_uid)
         if not said:
             return ""
@@ -63,11 +85,14 @@ class PatientCheck:
         differences = [ours.differs_from(one) for one in said]
         return "" if "" in differences else differences[0]
 
+    def _is_known(self, study_uid: str) -> bool:
+        return study_uid == self._study_uid and self._monotonic() < self._known_until
+
     def _answer(self, study_uid: str) -> Sequence[Whose]:
         now = self._monotonic()
         if self._asked is None or now < self._not_before:
             return ()
-        if study_uid != self._study_uid or now >= self._known_until:
+        if not self._is_known(study_uid):
             self._said = self._ask(self._asked, study_uid)
             self._study_uid, self._known_until = study_uid, self._monotonic() + TOGETHER_S
         return self._said
@@ -84,3 +109,19 @@ class PatientCheck:
             self._not_before = self._monotonic() + UNANSWERED_S
             log.warning("destination_did_not_say_whose", reason=str(error))
         return ()
+
+
+def why_held(ledger: Ledger, patients: PatientCheck, delivery: DeliveryRow, path: Path) -> str:
+    """Why an object is not to go to its destination, in a sentence; empty: it may.
+
+    Raises
+    ------
+    Away, OSError
+    """
+    made = result_object(ledger, delivery.sop_instance_uid)
+    if made is not None and made.output == NOTE:  # it is of whom what it rejects is of
+        return ""
+    attribute = patients.differs_in(delivery.study_uid, path)
+    if not attribute or is_released(ledger, delivery.job_key):
+        return ""
+    return ANOTHERS.format(destination=delivery.destination, attribute=attribute)

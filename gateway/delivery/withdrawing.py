@@ -18,9 +18,10 @@ from converter.results.rejection import RejectionSettings, write_rejection_note
 from gateway.adapters.durable import make_folder
 from gateway.adapters.errors import Away, OutsideError, Retriable
 from gateway.config import Config, Destination
+from gateway.config.outputs import NOTE
 from gateway.events import Bus, DeliveryChanged, Event, JobChanged
 from gateway.files.kept import is_whole
-from gateway.ledger.records import NOTE, JobRow, ResultObjectRow, utc_time
+from gateway.ledger.records import JobRow, ResultObjectRow, utc_time
 from gateway.ledger.rejected import PATIENT_SAFETY, QUALITY
 from gateway.ledger.results import ResultObject, current_objects, result_object
 from gateway.ledger.states import DeliveryState, JobState

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from gateway.config import Destination
+from gateway.config.outputs import NOTE
 from gateway.events import Bus, DeliveryChanged, Event, JobChanged
 from gateway.files.kept import is_whole
 from gateway.ledger.deliveries import (
@@ -23,9 +24,9 @@ from gateway.ledger.deliveries import (
     put_off_delivery,
     still_pending,
 )
-from gateway.ledger.holding import hold_result, is_released, may_be_corrected
+from gateway.ledger.holding import hold_result, may_be_corrected
 from gateway.ledger.lost import WITH_OBJECTS, make_again
-from gateway.ledger.records import NOTE, DeliveryRow, utc_now
+from gateway.ledger.records import DeliveryRow, utc_now
 from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent
 from gateway.ledger.store import Ledger
@@ -39,7 +40,7 @@ from gateway.workers.worker import Worker
 
 from .another_form import AnotherForm
 from .carriers.carrier import Carrier, CarriesSome, Outcome, Receipt
-from .patient_check import PatientCheck
+from .patient_check import PatientCheck, why_held
 from .transfers import Transfers
 from .waiting import Waiting
 
@@ -49,10 +50,6 @@ POLICY = Policy(outside=Backoff(2.0, 60.0))
 LIMIT_S: Final = 1800.0
 """How long an object may be on its way; a large one takes minutes over a slow line."""
 GONE = "its file is gone from the results folder, and its job is {state}; retry the job"
-ANOTHERS = (
-    "{destination} has this study under another {attribute} than the images that came here; send the study"
-    " again from the PACS, its result then follows by itself, or release it to have it sent as it is"
-)
 TIDY_EVERY: Final = 50
 """What is over is forgotten at each look while fewer wait than these, then ever more seldom."""
 _ALL = ""
@@ -122,6 +119,7 @@ class DeliveryWorker(Worker):
 
     def work(self) -> float | None:
         """Send what is due; after each the most urgent is looked for anew."""
+        self._patients.forget()
         if not is_any_pending(self._ledger, self._to):
             self._away.resume(_ALL)
             self._waiting.is_empty_now()
@@ -217,12 +215,9 @@ class DeliveryWorker(Worker):
 
     def _is_held(self, delivery: DeliveryRow, path: Path) -> bool:
         """Keep back what would go to another patient than the destination has the study for."""
-        if self._is_note(delivery):  # it is of whom what it rejects is of
+        reason = why_held(self._ledger, self._patients, delivery, path)
+        if not reason:
             return False
-        attribute = self._patients.differs_in(delivery.study_uid, path)
-        if not attribute or is_released(self._ledger, delivery.job_key):
-            return False
-        reason = ANOTHERS.format(destination=self._to, attribute=attribute)
         if may_be_corrected(self._ledger, delivery.study_uid):
             self._put_off(delivery, self._policy.own, reason)
             return True

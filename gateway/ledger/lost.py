@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from .records import NOTE, JobRow
+from gateway.config.outputs import NOTE
+
+from .records import JobRow
 from .results import MADE_AGAIN
 from .states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from .transaction import StaleRow, Transaction

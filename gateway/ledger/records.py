@@ -10,7 +10,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Json
 from gateway.adapters.mirror import ItemKind
 from gateway.adapters.queue import Lane
 from gateway.config import UPLOAD_RULE
-from gateway.config.outputs import NOTE as NOTE
 
 from .states import CorrectionState, DeliveryState, JobState, StudyState
 

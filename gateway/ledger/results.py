@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.config.outputs import NOTE
 from gateway.events import DeliveryChanged
 
-from .records import NOTE, DeliveryRow, JobRow, ResultObjectRow, utc_now
+from .records import DeliveryRow, JobRow, ResultObjectRow, utc_now
 from .rejected import is_rejected
 from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobEvent, JobState
 from .store import Ledger

@@ -9,9 +9,10 @@ its end although a newer object takes its place, and where a person calls it off
 from collections.abc import Collection
 from typing import Final
 
+from gateway.config.outputs import NOTE
 from gateway.events import DeliveryChanged
 
-from .records import NOTE, DeliveryRow, utc_now
+from .records import DeliveryRow, utc_now
 from .states import JOB_OPEN, DeliveryEvent, DeliveryState, JobState
 from .transaction import StaleRow, Transaction
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from .records import NOTE, JobRow, ResultObjectRow, utc_now
+from gateway.config.outputs import NOTE
+
+from .records import JobRow, ResultObjectRow, utc_now
 from .results import ResultObject, plan_delivery
 from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobState
 from .store import Ledger

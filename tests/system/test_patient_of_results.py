@@ -172,3 +172,22 @@ def test_result_under_the_earlier_patient_is_rejected_or_a_person_is_told(
     # The PACS sends the note to all that it sends the images to.
     assert [each.status for each in send_files([note_file], world_peer(world), "SENDER")] == [0x0000]
     assert world.until(study_uid, settled)["state"] == "done"
+
+
+@pytest.mark.long
+def test_result_that_the_pacs_gave_to_the_right_patient_is_rejected_there_after_the_newer_one(
+    make_world: Callable[..., Any], pacs: Pacs, tmp_path: Path
+) -> None:
+    world = make_world((PACS, pacs.peer.ae_title, pacs.peer.port), config='supersede = "iocm"\n')
+    world.start()
+    study_uid = write_study(tmp_path / "study")
+    send_files(sorted((tmp_path / "study").glob("*.dcm")), pacs.peer, "IRIS")
+    world.send(tmp_path / "study")
+    assert world.until(study_uid, settled)["state"] == "done"
+    pacs.rename(study_uid, PatientID="TEST-2", PatientName="Other^Body")
+    world.send(pacs.fetch(study_uid, tmp_path / "corrected"))
+    world.until(study_uid, lambda _: bool(pacs.patients_of(study_uid, "KO")))
+    assert pacs.patients_of(study_uid, "KO") == ["TEST-2"]
+    assert pacs.patients_of(study_uid, "SEG") == ["TEST-2", "TEST-2"]
+    (note,) = map(dcmread, pacs.objects_of(study_uid, "KO", tmp_path))
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113001"

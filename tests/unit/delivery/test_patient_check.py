@@ -91,6 +91,16 @@ def test_destination_is_asked_once_for_all_objects_of_a_study_that_go_at_a_time(
     assert asked.asked == [STUDY, "1.2.4", "1.2.4"]
 
 
+def test_what_differs_from_an_answer_of_before_is_asked_anew(path: Path) -> None:
+    asked = Asked([OURS], [Whose("P-2", "", "")], [OURS])
+    check = check_of(asked)
+    assert check.differs_in(STUDY, path) == ""
+    check.forget()  # it was corrected in between
+    assert check.differs_in(STUDY, path) == "Patient ID"
+    assert check.differs_in(STUDY, path) == ""
+    assert len(asked.asked) == 3
+
+
 def test_destination_without_the_service_is_asked_once_only(path: Path) -> None:
     asked, clock = Asked(NotAskable("takes no C-FIND")), [0.0]
     check = check_of(asked, clock)

@@ -13,11 +13,12 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 from gateway.adapters.durable import file_digest
 from gateway.adapters.errors import Away, Retriable
 from gateway.config import Config
+from gateway.config.outputs import NOTE
 from gateway.delivery.carriers.carrier import Outcome, Receipt
 from gateway.delivery.whose import Whose
 from gateway.delivery.withdrawing import Withdrawals
 from gateway.events import Bus
-from gateway.ledger.records import NOTE, DeliveryRow, JobRow
+from gateway.ledger.records import DeliveryRow, JobRow
 from gateway.ledger.rejections import Rejection, reject
 from gateway.ledger.results import record_result, revisions_delivered
 from gateway.ledger.slots import supersede_deliveries
