@@ -145,3 +145,18 @@ def test_reason_of_a_study_that_is_receiving_is_what_the_watch_says_and_of_anoth
     items = store.studies(state=None, since=None, cut=Cut(9))["items"]
     reasons = {item["study_uid"]: item["reason"] for item in items}
     assert reasons == {receiving: f"{receiving} waits", done: ""}
+
+
+def test_study_is_shown_by_the_beginning_of_any_key_that_no_other_has(world, tmp_path: Path) -> None:
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    job_key, _ = world.job(world.study(1)), world.study(2)
+
+    def shown(key: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["study", key, "--config", str(tmp_path / "iris.toml")])
+        return result.exit_code, " ".join(result.output.split())
+
+    for key in (job_key[:12], "key0001", "1.2.826.0.1.1"):
+        code, said = shown(key)
+        assert (code, said.startswith("1.2.826.0.1.1: processing")) == (0, True)
+    code, said = shown("key")
+    assert (code, "several begin so, give more of the key: study 1.2.826.0.1.1, study" in said) == (1, True)
