@@ -87,7 +87,7 @@ def record_result(
 def _forget_refused(transaction: Transaction, job_key: str) -> None:
     """Who refused a present object, which others get, does not want it any more: the timeline tells that."""
     transaction.execute(
-        "DELETE FROM deliveries WHERE job_key = ? AND state = ? AND sop_instance_uid IN"
+        "DELETE FROM deliveries WHERE job_key = ? AND state = ? AND begun_at IS NULL AND sop_instance_uid IN"
         " (SELECT sop_instance_uid FROM result_objects WHERE job_key = ? AND is_current = 1 AND output <> ?)",
         (job_key, DeliveryState.SUPERSEDED, job_key, NOTE),
     )

@@ -64,10 +64,9 @@ def supersede_slot(transaction: Transaction, study_uid: str, slot: str, reason: 
         "SELECT * FROM jobs WHERE study_uid = ? AND slot = ?", (study_uid, slot)
     ).fetchall()
     for old in (JobRow.of(row) for row in rows):
-        # First the job: it would be delivered with the last of what it is not to deliver any more.
+        supersede_deliveries(transaction, old.job_key)
         if old.state not in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED):
             transaction.move_job(old.job_key, JobEvent.SUPERSEDED, reason=reason)
-        supersede_deliveries(transaction, old.job_key)
 
 
 def supersede_deliveries(transaction: Transaction, job_key: str) -> None:

@@ -901,6 +901,15 @@ def test_doubt_stays_whatever_later_transfers_are_answered_and_a_failed_one_is_s
     site.wait_for(lambda row: row.state is DeliveryState.SENT)
 
 
+def test_worker_says_of_which_job_something_is_under_way(site: Site, carry: Callable[..., Any]) -> None:
+    goes_on = threading.Event()
+    _, worker = carry(before=lambda _: goes_on.wait(DEADLINE_S))
+    until(lambda: worker.job_at_hand == "job")
+    goes_on.set()
+    site.wait_for(lambda row: row.state is DeliveryState.SENT)
+    until(lambda: worker.job_at_hand == "")
+
+
 def test_delivery_that_was_sent_and_is_sent_again_may_be_there(site: Site, carry: Callable[..., Any]) -> None:
     carry(policy=Policy(outside=Backoff(60, 60)))
     row = site.wait_for(lambda row: row.state is DeliveryState.SENT)

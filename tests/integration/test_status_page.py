@@ -39,6 +39,7 @@ from gateway.ledger.deliveries import say_why_it_waits
 from gateway.ledger.destinations import KnownDestination, KnownForm, learn
 from gateway.ledger.flags import Flag, FlagSource, write_flags
 from gateway.ledger.instances import ArrivedInstance, RefusedObject, StudyHeader, put_aside, store_instance
+from gateway.ledger.pledges import say_why_unkept, unkept
 from gateway.ledger.records import ComparisonRow, CorrectedStructure, utc_now
 from gateway.ledger.results import record_result
 from gateway.ledger.runs import begin_run, end_run, note_cost
@@ -593,6 +594,30 @@ def test_delivery_that_failed_is_sent_now_or_not_at_all(
     asked.get_by_role("button", name="Do not send").click()
     expect(row.get_by_text("cancelled", exact=True)).to_be_visible()
     assert gateway.deliveries()[0][2] == "cancelled"
+    assert troubles == []
+
+
+def test_delivery_that_nobody_keeps_yet_says_so_and_is_asked_for_now(
+    page: Page, gateway: Gateway, troubles: list[str]
+) -> None:
+    key = gateway.encode(gateway.picture(gateway.job(gateway.study(1, "CT ABDOMEN"))))
+    said = "pacs was asked to commit itself to keep it; its report is awaited"
+    with gateway.ledger.transaction() as transaction:
+        transaction.move_delivery(key, DeliveryEvent.SENT, columns={"unkept_since": utc_now()})
+    (group,) = unkept(gateway.ledger, "pacs")
+    with gateway.ledger.transaction() as transaction:
+        say_why_unkept(transaction, group, "pacs", said, delay_s=300)
+    page.goto(f"{gateway.address}#/studies/key0001")
+    row = page.locator(f'[data-delivery="{key}"]')
+    expect(row.get_by_text(said)).to_be_visible()
+    row.get_by_role("button", name="Ask now").click()
+    expect(page.get_by_text("delivery.tried_now")).to_be_visible()
+    (group,) = unkept(gateway.ledger, "pacs")
+    assert group.until == ""
+    with gateway.ledger.transaction() as transaction:
+        transaction.move_delivery(key, DeliveryEvent.COMMITTED)
+    expect(row.get_by_text("committed", exact=True)).to_be_visible()
+    expect(row.get_by_role("button", name="Ask now")).to_have_count(0)
     assert troubles == []
 
 
