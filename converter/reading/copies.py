@@ -5,10 +5,11 @@ Files are opened only where two headers are that much alike, which those of a ti
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
@@ -28,6 +29,8 @@ _OF_THE_INSTANCE = frozenset(
         "InstanceCreatorUID",
     )
 )
+MOST_COPIES = 4
+"""More images than these that say the same are a time series that tells nobody so."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -35,30 +38,50 @@ def without_copies(images: Iterable[Image]) -> tuple[list[Image], list[tuple[Ima
     """Images without exact copies of others, and each copy with its original, which is the first by UID."""
     kept: list[Image] = []
     copies: list[tuple[Image, Image]] = []
-    at_place: dict[Hashable, list[Image]] = defaultdict(list)
     have_same_pixels = cache(_have_same_pixels)
-    for image in sorted(images, key=lambda item: item.identity):
-        others = at_place[_place(image)]
-        alike = (other for other in others if _say_the_same(other, image))
-        original = next((other for other in alike if have_same_pixels(_pixels(other), _pixels(image))), None)
-        if original is not None:
-            copies.append((image, original))
-        else:
-            kept.append(image)
-            others.append(image)
+    for alike in _alike(images):
+        originals: list[Image] = []
+        for image in alike:
+            same = (other for other in originals if _say_the_same(other.header, image.header))
+            original = next((it for it in same if have_same_pixels(_pixels(it), _pixels(image))), None)
+            if original is None:
+                originals.append(image)
+            else:
+                copies.append((image, original))
+        kept += originals
     return kept, copies
+
+
+def _alike(images: Iterable[Image]) -> list[list[Image]]:
+    """Images that may be copies of each other, the others by themselves; no image is held against all."""
+    groups: list[list[Image]] = []
+    at_place: dict[Hashable, list[Image]] = defaultdict(list)
+    for image in sorted(images, key=lambda item: item.identity):
+        at_place[_place(image)].append(image)
+    for together in at_place.values():
+        by_header: dict[int, list[Image]] = defaultdict(list)
+        for image in together:
+            by_header[_fingerprint(image.header) if len(together) > 1 else 0].append(image)
+        for alike in by_header.values():
+            groups += [alike] if len(alike) <= MOST_COPIES else [[image] for image in alike]
+    return groups
+
+
+def _fingerprint(header: Dataset) -> int:
+    """What headers have in common that say the same: elements as they stand in the file."""
+    tags = sorted(header.keys() - _OF_THE_INSTANCE)
+    elements: Iterator[object] = (header.get_item(tag, keep_deferred=True) for tag in tags)
+    return hash((*tags, *(each.value for each in elements if isinstance(each, RawDataElement))))
 
 
 def _place(image: Image) -> Hashable:
     plane = image.plane
     axes = (*plane.row_cosine.tolist(), *plane.column_cosine.tolist())
-    return *plane.position_mm.tolist(), *axes, *plane.pixel_spacing_mm, plane.rows, plane.columns
+    size = (*plane.pixel_spacing_mm, plane.rows, plane.columns)
+    return *plane.position_mm.tolist(), *axes, *size, image.frame_number
 
 
-def _say_the_same(image: Image, another: Image) -> bool:
-    if image.frame_number != another.frame_number or image.path == another.path:
-        return False
-    one, other = image.header, another.header
+def _say_the_same(one: Dataset, other: Dataset) -> bool:
     if set(one.keys()) - _OF_THE_INSTANCE != set(other.keys()) - _OF_THE_INSTANCE:
         return False
     for tag in one.keys():  # noqa: SIM118 (iterating over a data set converts its values)

@@ -507,6 +507,30 @@ def test_image_at_one_place_that_is_no_exact_copy_still_refuses_the_series(
         read_series(copied((2,), **values))
 
 
+def test_object_of_several_frames_that_is_there_twice_is_one_volume(
+    make_multiframe: Callable[..., Path],
+) -> None:
+    folder = make_multiframe()
+    image = dcmread(folder / "object.dcm")
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+    image.save_as(folder / "again.dcm")
+    volume = read_series(folder)
+    assert [finding.code for finding in volume.findings] == ["copies"]
+    assert len({frame.path for frame in volume.frames}) == 1
+
+
+def test_many_images_that_say_the_same_are_not_opened(
+    make_series: MakeSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        dataset.InstanceNumber = 1
+
+    instances = [(path, read_header(path)) for path in make_series([0, 2, 4] * 5, edit=edit).iterdir()]
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("opened"))
+    (volume,) = judge_series(instances).volumes
+    assert [finding.code for finding in volume.findings] == ["duplicates"]
+
+
 def test_judgement_does_not_depend_on_the_order_of_files(make_series: MakeSeries) -> None:
     folders = [make_series(edit=renumbered("EchoTime", 5 + n, n), seed=n) for n in range(2)]
     instances = [(path, read_header(path)) for folder in folders for path in sorted(folder.iterdir())]
