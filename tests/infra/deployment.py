@@ -118,9 +118,15 @@ def _transformed() -> str:
 
 
 def transformed() -> dict[str, Any]:
-    """The template after SAM's transform: what CloudFormation gets to see."""
+    """The template after SAM's transform: what CloudFormation gets to see; a copy for whoever changes it."""
     template: dict[str, Any] = json.loads(_transformed())
     return template
+
+
+@cache
+def _template() -> dict[str, Any]:
+    """The same to be read only: it is looked at thousands of times."""
+    return transformed()
 
 
 def _as_moto_takes_it(template: dict[str, Any], deployed: "Deployed") -> dict[str, Any]:
@@ -140,6 +146,11 @@ def _as_moto_takes_it(template: dict[str, Any], deployed: "Deployed") -> dict[st
             del resource["Properties"]["Tags"]
         if resource["Type"] == "AWS::EC2::Subnet":
             resource["Properties"]["CidrBlock"] = deployed.resolved(resource["Properties"]["CidrBlock"])
+    template["Outputs"] = {  # moto takes exports for exported although their condition does not hold
+        name: output
+        for name, output in template["Outputs"].items()
+        if "Condition" not in output or deployed.holds(output["Condition"])
+    }
     return template
 
 
@@ -197,30 +208,26 @@ class Aws:
 
     def deploy(self, stack: str, **parameters: str) -> "Deployed":
         """Deploy the template."""
-        template = transformed()
-        wanted = {name: str(of["Default"]) for name, of in template["Parameters"].items()} | parameters
+        wanted = {name: str(of["Default"]) for name, of in transformed()["Parameters"].items()} | parameters
         deployed = Deployed(self, stack, wanted)
-        template = _as_moto_takes_it(template, deployed)
-        template["Outputs"] = {  # moto takes exports for exported although their condition does not hold
-            name: output
-            for name, output in template["Outputs"].items()
-            if "Condition" not in output or deployed.holds(output["Condition"])
-        }
-        self.deploy_other(stack, template, wanted)
+        self.deploy_other(stack, _as_moto_takes_it(transformed(), deployed), wanted)
         return deployed
 
     def deploy_other(
         self, stack: str, template: Mapping[str, Any], parameters: Mapping[str, str] | None = None
     ) -> None:
-        """Deploy any template; all parameters are passed, since moto does not split the defaults of lists."""
-        self.client("cloudformation").create_stack(
-            StackName=stack,
-            TemplateBody=json.dumps(template),
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value} for name, value in (parameters or {}).items()
-            ],
-        )
+        """Deploy any template."""
+        self.client("cloudformation").create_stack(**_wish(stack, template, parameters or {}))
+
+
+def _wish(stack: str, template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """What CloudFormation is told; all parameters, since moto does not split the defaults of lists."""
+    return {
+        "StackName": stack,
+        "TemplateBody": json.dumps(template),
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+    }
 
 
 @dataclass(frozen=True)
@@ -230,6 +237,13 @@ class Deployed:
     aws: Aws
     stack: str
     parameters: Mapping[str, str]
+
+    def updated(self, **parameters: str) -> "Deployed":
+        """Update the stack."""
+        found = Deployed(self.aws, self.stack, {**self.parameters, **parameters})
+        template = _as_moto_takes_it(transformed(), found)
+        self.aws.client("cloudformation").update_stack(**_wish(self.stack, template, found.parameters))
+        return found
 
     @cached_property
     def described(self) -> dict[str, Any]:
@@ -257,7 +271,7 @@ class Deployed:
         """The template's resources whose condition holds."""
         return {
             name: resource
-            for name, resource in transformed()["Resources"].items()
+            for name, resource in _template()["Resources"].items()
             if "Condition" not in resource or self.holds(resource["Condition"])
         }
 
@@ -268,7 +282,7 @@ class Deployed:
                 yield name, self.resolved(resource["Properties"])
 
     def holds(self, condition: str) -> bool:
-        return self._is_true(transformed()["Conditions"][condition])
+        return self._is_true(_template()["Conditions"][condition])
 
     def _is_true(self, expression: Any) -> bool:
         [(operator, values)] = expression.items()
@@ -328,7 +342,7 @@ class Deployed:
 
     def _ref(self, name: str) -> Any:
         if name in self.parameters:
-            kind = transformed()["Parameters"][name]["Type"]
+            kind = _template()["Parameters"][name]["Type"]
             value = self.parameters[name]
             return (
                 value.split(",")

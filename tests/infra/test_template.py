@@ -238,7 +238,8 @@ def test_machines_end_before_the_network_that_their_addresses_are_mapped_in(whol
     assert transformed()["Resources"]["WayOut"]["DependsOn"] == "GatewayOfVpc"
     private = Deployed(whole.aws, whole.stack, {**whole.parameters, "Network": "private"})
     [(_, template)] = private.of_type("AWS::EC2::LaunchTemplate")
-    assert {"Key": "way-out", "Value": "none"} in template["TagSpecifications"][0]["Tags"]
+    [volume] = template["LaunchTemplateData"]["TagSpecifications"]
+    assert {"Key": "way-out", "Value": "none"} in volume["Tags"]
 
 
 def test_table_is_the_one_that_the_mirror_writes(whole: Deployed) -> None:

@@ -1,8 +1,10 @@
 """From where the API may be asked."""
 
+import asyncio
+
+import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.testclient import TestClient
 
 from gateway.api.addresses import keep_to_addresses
 from gateway.config import Api
@@ -12,7 +14,13 @@ def ask_from(address: str, networks: list[str]) -> int:
     api = FastAPI()
     api.add_api_route("/healthz", lambda: "ok")
     keep_to_addresses(api, networks)
-    return TestClient(api, client=(address, 50000)).get("/healthz").status_code
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(api, client=(address, 50000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return (await client.get("/healthz")).status_code
+
+    return asyncio.run(ask())
 
 
 @pytest.mark.parametrize(
