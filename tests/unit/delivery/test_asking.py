@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (
     ComprehensiveSRStorage,
@@ -30,7 +30,6 @@ from gateway.ledger.records import utc_text
 from gateway.ledger.store import Ledger
 
 LABELMAP, BINARY = str(LABEL_MAP_SEGMENTATION_STORAGE), str(SegmentationStorage)
-KEY_OBJECTS = Form(str(KeyObjectSelectionDocumentStorage), str(ExplicitVRLittleEndian))
 PLAIN, RLE = str(ExplicitVRLittleEndian), str(RLELossless)
 ORTHANC = Implementation("1.2.276.0.7230010.3.0.3.6.7", "OFFIS_DCMTK_367", True)
 
@@ -107,16 +106,6 @@ def test_pacs_is_asked_for_what_its_rules_send_and_nothing_is_stored() -> None:
         ("sr", False, False),
     ]
     assert stored == []
-
-
-def test_pacs_that_is_to_get_rejection_notes_is_asked_for_those_as_well() -> None:
-    plain = to_pacs()
-    assert KEY_OBJECTS not in wanted_forms(plain, plain.destination[0])
-    config = Config(destination=[{**plain.destination[0].model_dump(), "supersede": "iocm"}])
-    assert KEY_OBJECTS in wanted_forms(config, config.destination[0])
-    (said,) = found(config, Form(BINARY, PLAIN))
-    assert said.startswith("pacs, Orthanc, does not take Key Object Selection Document Storage")
-    assert "rejection is not delivered" in said
 
 
 def test_orthanc_that_refuses_label_maps_is_told_with_class_uid_and_the_way_out() -> None:
