@@ -20,7 +20,9 @@ from gateway.adapters.pledge_report import (
 )
 from gateway.events import DeliveryChanged
 
+from .deliveries import drop_delivery
 from .records import DeliveryRow, utc_in, utc_now
+from .rejected import is_rejected
 from .states import DeliveryEvent, DeliveryState, JobState
 from .store import Ledger
 from .transaction import Transaction
@@ -213,6 +215,8 @@ def _lost(transaction: Transaction, row: DeliveryRow, why: str) -> None:
     )
     if transaction.job(row.job_key).state is JobState.CANCELLED:
         call_off(transaction, row.key, f"{why}, and its job was cancelled")
+    elif is_rejected(transaction, row.sop_instance_uid):
+        drop_delivery(transaction, row.key, reason=f"{why}, and it was rejected there")
     elif not is_wanted(transaction, row):
         give_way(transaction, row.key)
 

@@ -25,6 +25,7 @@ from gateway.config import AllowedSender, Config
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.ledger.pledges import NO_LONGER_ASKED
 from gateway.ledger.records import DeliveryRow
+from gateway.ledger.rejections import Rejection, reject
 from gateway.ledger.slots import supersede_slot
 from gateway.ledger.states import DeliveryEvent, DeliveryState, StudyState
 from gateway.ledger.store import Ledger
@@ -339,8 +340,20 @@ def supersede(transaction: Transaction) -> None:
     supersede_slot(transaction, STUDY_UID, "slot", "an instance came in later")
 
 
+def rejected_there(transaction: Transaction) -> None:
+    """It hides what it rejected, and so does not keep it."""
+    row = transaction.one("SELECT sop_instance_uid FROM deliveries")
+    assert row is not None
+    reject(transaction, Rejection("1.2.8", STUDY_UID, "", "113001", (row["sop_instance_uid"],)))
+
+
 @pytest.mark.parametrize(
-    ("what", "state"), [(supersede, DeliveryState.SUPERSEDED), (None, DeliveryState.CANCELLED)]
+    ("what", "state"),
+    [
+        (supersede, DeliveryState.SUPERSEDED),
+        (None, DeliveryState.CANCELLED),
+        (rejected_there, DeliveryState.CANCELLED),
+    ],
 )
 def test_refused_commitment_of_a_job_that_is_over_goes_nowhere(
     kept: Kept, what: Callable[[Transaction], object] | None, state: DeliveryState
