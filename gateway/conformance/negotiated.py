@@ -22,9 +22,9 @@ from gateway.adapters.dicom.retrieval import IMAGE_SYNTAXES, RESULT_SYNTAXES
 from gateway.backfill.fetching import COMMON
 from gateway.config.outputs import OUTPUTS
 from gateway.delivery.holdings import CLASSES
-from gateway.forms import PLAIN_SYNTAXES
 from gateway.listener.wire.contexts import supported_contexts
 from gateway.listener.wire.naming import COMMITMENT, NOTICE
+from gateway.taken import PLAIN_SYNTAXES
 
 PLAIN: Final = tuple(map(str, DEFAULT_TRANSFER_SYNTAXES))
 """What pynetdicom offers where nothing else is asked for."""

@@ -5,13 +5,13 @@ from pathlib import Path
 from gateway.adapters.dicom.implementation import form_name
 from gateway.adapters.dicom.storing import stored_object
 from gateway.config.outputs import Form
-from gateway.forms import PLAIN, PLAIN_SYNTAXES
 from gateway.ledger.destinations import KnownDestination, learn, refused_form
 from gateway.ledger.other_forms import make_in_another_form
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import result_object
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import Transaction
+from gateway.taken import PLAIN, PLAIN_SYNTAXES
 
 from .asking import Asking
 

@@ -16,10 +16,11 @@ from gateway.adapters.errors import Away, CalledOff
 from gateway.config import Config, Destination
 from gateway.config.outputs import NOTE, OUTPUTS, Form
 from gateway.events import Bus, Event
-from gateway.forms import AUTO, Refusal, Taken, and_uncompressed, has_encoding, sent_to, ways
+from gateway.forms import AUTO, has_encoding, sent_to, ways
 from gateway.ledger.destinations import KnownDestination, KnownForm, known_destinations, learn
 from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
+from gateway.taken import Refusal, Taken, and_uncompressed
 from gateway.workers.attempts import Backoff
 from gateway.workers.worker import Worker
 

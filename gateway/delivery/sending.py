@@ -18,7 +18,7 @@ from gateway.adapters.dicom.implementation import Implementation, form_name, imp
 from gateway.adapters.dicom.peer import MAXIMUM_CONTEXTS, Calls, NothingAccepted, Peer, association
 from gateway.adapters.dicom.storing import StoredObject, store, stored_object
 from gateway.config.outputs import Form
-from gateway.forms import PLAIN_SYNTAXES, Refusal, Taken
+from gateway.taken import PLAIN_SYNTAXES, Refusal, Taken
 
 from .statuses import meaning
 

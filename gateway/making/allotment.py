@@ -26,7 +26,6 @@ from gateway.forms import (
     BINARY,
     IN_ITS_PLACE,
     UNCOMPRESSED,
-    Taken,
     Way,
     drawings,
     encoding,
@@ -40,6 +39,7 @@ from gateway.ledger.records import JobRow
 from gateway.ledger.results import ResultObject
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import ASKED_ANEW
+from gateway.taken import Taken
 
 Takes = Callable[[Collection[Form]], Taken]
 """Asks a destination in which of these forms it takes objects; raises `Away` where it cannot be asked."""

@@ -24,7 +24,7 @@ from gateway.adapters.dicom.retrieval import NotAnswered, find, get, move
 from gateway.adapters.errors import Retriable
 from gateway.config.outputs import Form
 from gateway.delivery.sending import Sent, send_files, taken_forms
-from gateway.forms import Refusal, and_uncompressed
+from gateway.taken import Refusal, and_uncompressed
 
 from .web import WebPacs
 

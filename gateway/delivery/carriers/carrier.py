@@ -12,7 +12,7 @@ from gateway.adapters.holdings import Holdings
 from gateway.config.outputs import Form
 from gateway.delivery.statuses import Answer, meaning, understand
 from gateway.delivery.whose import Whose
-from gateway.forms import Taken
+from gateway.taken import Taken
 
 KNOWN_TO_FEW: Final = frozenset({LABEL_MAP_SEGMENTATION_STORAGE})
 """SOP classes that are not taken for granted where nobody can be asked."""

@@ -17,7 +17,7 @@ from gateway.delivery.holdings import Looking
 from gateway.delivery.sending import NotSendable, NotTaken, send_files, taken_forms
 from gateway.delivery.statuses import meaning
 from gateway.delivery.whose import LIMIT_S, MOST_ANSWERS, Whose, by_find
-from gateway.forms import Taken, and_uncompressed
+from gateway.taken import Taken, and_uncompressed
 
 from .carrier import NotAskable, Outcome, Receipt, receipt_of
 

@@ -22,7 +22,7 @@ from gateway.adapters.durable import in_one_step, sync_folder
 from gateway.adapters.errors import Away, Unanswered
 from gateway.config import Destination
 from gateway.config.outputs import Form
-from gateway.forms import Taken
+from gateway.taken import Taken
 
 from .carrier import KNOWN_TO_FEW, Outcome, Receipt
 

@@ -18,7 +18,7 @@ from gateway.config import Destination
 from gateway.config.outputs import Form
 from gateway.delivery.searched import found_by_search
 from gateway.delivery.whose import KEYWORDS, MOST_ANSWERS, Whose, by_search
-from gateway.forms import Taken
+from gateway.taken import Taken
 
 from .carrier import KNOWN_TO_FEW, NotAskable, Outcome, Receipt, receipt_of
 

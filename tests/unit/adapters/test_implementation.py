@@ -6,7 +6,7 @@ import pytest
 
 from gateway.adapters.dicom.implementation import Implementation, class_name
 from gateway.config.outputs import Form
-from gateway.forms import Taken
+from gateway.taken import Taken
 
 DCMTK, LABEL_MAP, RLE = "1.2.276.0.7230010.3.0.3.6.7", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.1.2.5"
 

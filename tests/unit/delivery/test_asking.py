@@ -24,10 +24,10 @@ from gateway.config.outputs import Form
 from gateway.delivery.asking import Asking, ask, findings, wanted_forms
 from gateway.delivery.carriers.catalogue import carrier_of, carriers_of
 from gateway.events import Bus
-from gateway.forms import Taken
 from gateway.ledger.destinations import KnownDestination, KnownForm, known_destinations, learn
 from gateway.ledger.records import utc_text
 from gateway.ledger.store import Ledger
+from gateway.taken import Taken
 
 LABELMAP, BINARY = str(LABEL_MAP_SEGMENTATION_STORAGE), str(SegmentationStorage)
 PLAIN, RLE = str(ExplicitVRLittleEndian), str(RLELossless)

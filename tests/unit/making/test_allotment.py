@@ -12,10 +12,10 @@ from gateway.adapters.dicom.implementation import Implementation
 from gateway.adapters.errors import Away, CalledOff
 from gateway.config import Config, Overlay
 from gateway.config.outputs import OUTPUTS, Form
-from gateway.forms import Taken
 from gateway.ledger.destinations import KnownDestination, KnownForm, learn
 from gateway.ledger.records import utc_now
 from gateway.ledger.states import JobEvent, JobState
+from gateway.taken import Taken
 
 BINARY = str(SOP_CLASSES[SegmentationType.BINARY])
 LABELMAP = str(LABEL_MAP_SEGMENTATION_STORAGE)

@@ -12,10 +12,10 @@ from gateway.config.outputs import OUTPUTS
 from gateway.delivery.another_form import AnotherForm
 from gateway.delivery.asking import Asking
 from gateway.events import Bus
-from gateway.forms import Taken
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, JobState
+from gateway.taken import Taken
 
 LABELMAP, BINARY = str(LABEL_MAP_SEGMENTATION_STORAGE), OUTPUTS["seg"].sop_class_uid
 ALL = ("seg", "sr")
