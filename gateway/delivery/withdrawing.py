@@ -1,12 +1,14 @@
 """Tells destinations of results that do not count any more, each in its way: by a note, by deleting, or not.
 
 A newer result arrives first, and then the note about the older one: so a reader is never without a result. A
-result that stands under another patient harms from the first minute on: it is rejected at once.
+result that stands under another patient harms from the first minute on: it is rejected at once where the
+destination has the right patient, too. Where it knows of no correction, ours may be the wrong one: it waits.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -87,16 +89,16 @@ class Withdrawals(Worker):
 
     def work(self) -> float | None:
         """Deal with what is due; one destination that is away keeps no other waiting."""
-        groups = defaultdict[tuple[str, str, str], list[Withdrawal]](list)
-        for row in waiting_withdrawals(self._ledger):
-            groups[row.destination, row.job_key, row.code].append(row)
-        for (name, job_key, _), rows in groups.items():
+        groups = defaultdict[tuple[str, str, str, str], list[Withdrawal]](list)
+        for row in waiting_withdrawals(self._ledger):  # those of one time are of one patient
+            groups[row.destination, row.job_key, row.code, row.since].append(row)
+        for (name, job_key, *_), rows in groups.items():
             if self.is_stopping:
                 return None
             if name not in self._rests.left_s():
                 with self.at(f"job {job_key[:12]}"):
                     self._deal_with(name, rows)
-        self._rests.keep({name for name, _, _ in groups})
+        self._rests.keep({name for name, *_ in groups})
         self.trouble = self._rests.complaint()
         return min(self._rests.left_s().values(), default=None)
 
@@ -108,6 +110,25 @@ class Withdrawals(Worker):
         except Away as error:
             if not self.is_stopping:
                 self._rests.put_off(name, AWAY, str(error))
+
+
+@dataclass(frozen=True)
+class _There:
+    """As what a destination has earlier objects.
+
+    Parameters
+    ----------
+    header
+        With patient and study as they are there; None: nothing of them is here.
+    is_anothers
+        Whether that patient is another than the one of the images now.
+    is_known_as_anothers
+        Whether the destination has the study for the right patient as well: the correction is its own.
+    """
+
+    header: Dataset | None
+    is_anothers: bool = False
+    is_known_as_anothers: bool = False
 
 
 class _Withdrawing:
@@ -135,18 +156,17 @@ class _Withdrawing:
                 settle_withdrawals(transaction, self._rows, Told.LEFT, reason="there is no such destination")
             return
         is_of_rejected_images = bool(self._rows[0].code)
-        header = self._header_there(carrier)
-        is_anothers = self._is_anothers(header)
-        code = self._rows[0].code or (PATIENT_SAFETY if is_anothers else QUALITY)
-        if code == QUALITY and not is_of_rejected_images and not self._is_replaced(to.name):
+        there = self._how_it_is_there(carrier)
+        if not (is_of_rejected_images or there.is_known_as_anothers or self._is_replaced(to.name)):
             return
-        what = _ANOTHERS if is_anothers else _OF_REJECTED if is_of_rejected_images else ""
+        what = _ANOTHERS if there.is_anothers else _OF_REJECTED if is_of_rejected_images else ""
         if to.supersede == "add":
             self._leave(to.name, what)
-        elif len(self._files) < len(self._rows) or header is None:
+        elif len(self._files) < len(self._rows) or there.header is None:
             self._leave(to.name, what or f"{_STILL_THERE}, which is not here any more")
         elif to.supersede == "iocm":
-            self._note(code, header)
+            code = self._rows[0].code or (PATIENT_SAFETY if there.is_anothers else QUALITY)
+            self._note(code, there.header)
         else:
             self._delete(to.name, carrier)
 
@@ -159,18 +179,23 @@ class _Withdrawing:
 
     # -- whose it is --------------------------------------------------------------------------------------
 
-    def _header_there(self, carrier: Carrier) -> Dataset | None:
-        """A header with patient and study as the destination has the earlier objects now; None: none is here.
+    def _how_it_is_there(self, carrier: Carrier) -> _There:
+        """Find out as whose the destination has the earlier objects now.
 
         A PACS that corrects a patient may do so in our objects as well.
         """
         old = _header_of(self._files[0]) if self._files else None
         new = next((_header_of(path) for made in self._successors if (path := self._file(made))), None)
-        if old is None or new is None or Whose.of(old).patient_id == Whose.of(new).patient_id:
-            return old
+        if old is None or new is None:
+            return _There(old)
+        ours, theirs = Whose.of(new), Whose.of(old)
+        if theirs.differs_from(ours) not in OF_THE_PATIENT:
+            return _There(old)
         holders = {one.patient_id for one in self._asked(carrier)}
-        has_moved = Whose.of(new).patient_id in holders and Whose.of(old).patient_id not in holders
-        return new if has_moved else old
+        is_corrected = ours.patient_id in holders
+        if is_corrected and theirs.patient_id not in holders:
+            return _There(new)
+        return _There(old, is_anothers=True, is_known_as_anothers=is_corrected)
 
     def _asked(self, carrier: Carrier) -> Sequence[Whose]:
         if not isinstance(carrier, KnowsWhose):
@@ -182,12 +207,6 @@ class _Withdrawing:
         except OutsideError as error:
             log.info("destination_did_not_say_whose", reason=str(error))
             return ()
-
-    def _is_anothers(self, there: Dataset | None) -> bool:
-        present = next((_header_of(path) for made in self._successors if (path := self._file(made))), None)
-        if there is None or present is None:
-            return False
-        return Whose.of(there).differs_from(Whose.of(present)) in OF_THE_PATIENT
 
     # -- how it ends --------------------------------------------------------------------------------------
 

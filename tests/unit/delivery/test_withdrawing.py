@@ -175,9 +175,15 @@ def test_result_that_the_pacs_gave_to_the_right_patient_itself_is_rejected_as_an
     assert (titles(house), named(note), note.PatientID) == (["113001"], [OLD], "P-2")
 
 
-def test_pacs_that_does_not_say_whose_the_study_is_is_believed_to_have_left_it(house: House) -> None:
+@pytest.mark.parametrize("trouble", [Retriable("it refuses"), None])
+def test_correction_that_the_pacs_does_not_know_of_rejects_nothing_before_the_newer_result_is_there(
+    house: House, trouble: Exception | None
+) -> None:
     house.make(NEW, "P-2")
-    house.pacs.trouble = Retriable("it refuses")
+    house.pacs.trouble, house.pacs.holders = trouble, [Whose("P-1", "", "")]
+    house.work()
+    assert house.notes() == []
+    house.arrive()
     house.work()
     assert titles(house) == ["113037"]
 
@@ -193,10 +199,11 @@ def test_destination_that_is_away_is_asked_again_later(house: House) -> None:
 
 
 def test_note_outlives_a_newer_revision_and_a_transfer_that_did_not_succeed(house: House) -> None:
-    house.make(NEW, "P-2")
+    house.make(NEW)
+    house.arrive()
     house.work()
     key = house.deliveries()[-1].key
-    house.make("1.2.9.3", "P-2")
+    house.make("1.2.9.3")
     assert house.site.ledger.read("SELECT state FROM deliveries WHERE key = ?", (key,))[0][0] == "pending"
     with house.ledger.transaction() as transaction:
         begin(transaction, [key])
@@ -204,7 +211,8 @@ def test_note_outlives_a_newer_revision_and_a_transfer_that_did_not_succeed(hous
 
 
 def test_note_whose_file_is_gone_is_made_again_as_it_was(house: House) -> None:
-    house.make(NEW, "P-2")
+    house.make(NEW)
+    house.arrive()
     house.work()
     (note,) = house.notes()
     with house.ledger.transaction() as transaction:
@@ -239,6 +247,7 @@ def test_site_that_keeps_earlier_results_is_told_only_of_those_under_another_pat
     house.work()
     assert (house.job().warnings, house.states()) == ((), {OLD: "left"})
     house.make("1.2.9.3", "P-2")
+    house.arrive()
     house.work()
     assert house.job().warnings == (
         "pacs still has 1 object of an earlier result of this study under another patient:"
