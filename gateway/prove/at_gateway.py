@@ -18,7 +18,7 @@ from gateway.ledger.records import InstanceRow
 from gateway.ledger.results import current_objects
 from gateway.ledger.store import Ledger
 
-from .phantom import MADE_FOR, Phantom, is_phantom
+from .phantom import MADE_FOR, Phantom
 
 Study = Mapping[str, Any]
 _LATEST: Final = 100
@@ -79,24 +79,21 @@ class AtGateway:
         """
         for study in self.client.studies(state=None, limit=_LATEST):
             came = datetime.fromisoformat(study["received"])
-            is_it = study["accession_number"] == phantom.accession_number or (
-                is_phantom("", study["study_description"]) and came >= since
-            )
-            if is_it and study["study_uid"] != phantom.study_uid:
+            is_it = phantom.may_be(study["accession_number"], study["study_description"])
+            if is_it and came >= since and study["study_uid"] != phantom.study_uid:
                 return study
         return None
 
     def turned_away_since(self, since: datetime) -> str:
-        """Who was last not let in at the DICOM port since then, and why; empty: nobody.
+        """Which application entity was last not let in at the DICOM port since then, and why; empty: none.
 
         Raises
         ------
         StatusError
         """
         for one in self.client.turned_away():
-            if datetime.fromisoformat(one["at"]) >= since:
-                who = one["calling_ae_title"] or "somebody"
-                return f"{who} from {one['address']}: {one['sentence']}"
+            if one["calling_ae_title"] and datetime.fromisoformat(one["at"]) >= since:
+                return f"{one['calling_ae_title']} from {one['address']}: {one['sentence']}"
         return ""
 
     def images(self, study_uid: str) -> list[Arrived]:

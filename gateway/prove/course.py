@@ -11,7 +11,8 @@ from gateway.delivery.sending import NotSendable
 
 from .at_work import chosen, delivered, segmented
 from .clearing import cleared
-from .forms import commitment, duplicates, forms_kept
+from .commitment import commitment
+from .forms import duplicates, forms_kept
 from .scene import Finding, Scene
 from .stations import Station, StationFailed, Verdict
 from .way_back import results_fetched, results_found, results_unchanged, voxels_compared

@@ -198,10 +198,3 @@ def duplicates(scene: Scene) -> Finding:
         return Finding(f"{text}, and neither is given back then", "look in its log", Verdict.NOTED)
     has_new = dcmread(fetched, specific_tags=["SeriesDescription"]).SeriesDescription == _CHANGED
     return Finding(f"{text}, and it keeps the {'newer' if has_new else 'first'} one")
-
-
-def commitment(scene: Scene) -> Finding:
-    """Whether it offers storage commitment."""
-    if scene.pacs.hello().offers_commitment:
-        return Finding("it offers storage commitment to this AE title")
-    return Finding("it offers no storage commitment: what it answered with success is believed")

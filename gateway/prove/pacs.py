@@ -4,7 +4,7 @@ import hashlib
 import ipaddress
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -165,6 +165,12 @@ class Pacs:
         except (NotAnswered, NothingAccepted):
             return None
         return {str(each.get("SeriesInstanceUID", "")) for each in answers}
+
+    def delete(self, study_uid: str) -> None:
+        """Have a study deleted where that can be asked for; whether it is gone is another question."""
+        if self._web is not None:
+            with suppress(Retriable):
+                self._web.delete(study_uid)
 
     def fetch(self, made: Path, folder: Path) -> Path | None:
         """Fetch the object that a file was stored from; None where its series comes without it.

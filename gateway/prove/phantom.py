@@ -131,6 +131,12 @@ class Phantom:
     """Name and Patient ID."""
     series: Sequence[Series]
 
+    def may_be(self, accession_number: str, study_description: str) -> bool:
+        """Whether a study is this one by what it says beside its UID; another run's has its own number."""
+        if study_description == SAID and not _NUMBER.fullmatch(accession_number):
+            return True
+        return accession_number == self.accession_number
+
     @property
     def files(self) -> list[Path]:
         """All images, series by series."""

@@ -101,7 +101,7 @@ def images_routed(scene: Scene) -> Finding:
     """The PACS's own rule brings every image to the gateway."""
     wanted = len(scene.phantom.files)
     scene.say("waiting for the PACS's routing rule")
-    scene.until(lambda: (scene.look_at_study() or {}).get("images", 0) >= wanted or None)
+    scene.until(lambda: _is_there(scene, wanted) or None)
     if not scene.study:
         raise _not_routed(scene)
     arrived = scene.gateway.images(scene.phantom.study_uid)
@@ -166,19 +166,31 @@ def _require_stored(sent: list[Sent], wanted: int) -> None:
     )
 
 
-def _not_routed(scene: Scene) -> StationFailed:
-    disguised = scene.gateway.in_disguise(scene.phantom, scene.report.began)
-    own = scene.gateway.config.dicom
-    if disguised is not None:
-        return StationFailed(
+def _is_there(scene: Scene, wanted: int) -> bool:
+    """Whether there is nothing more to wait for.
+
+    Raises
+    ------
+    StationFailed
+        The phantom came under other UIDs.
+    """
+    study = scene.look_at_study()
+    if study is None and scene.gateway.in_disguise(scene.phantom, scene.report.began) is not None:
+        raise StationFailed(
             "the phantom came under another Study Instance UID: the PACS gives objects new UIDs",
             "turn that off for what goes to the gateway: results refer to the images by their UIDs",
         )
-    turned_away = scene.gateway.turned_away_since(scene.report.began)
-    if turned_away:
-        return StationFailed(f"the gateway turned somebody away meanwhile: {turned_away}", "let it in")
+    return study is not None and study["images"] >= wanted
+
+
+def _not_routed(scene: Scene) -> StationFailed:
+    own = scene.gateway.config.dicom
+    finding = f"the PACS sent nothing of the phantom to the gateway in {scene.limit_s:g} s"
+    if turned_away := scene.gateway.turned_away_since(scene.report.began):
+        fix = "let it in (dicom.allow), if that is the PACS"
+        return StationFailed(f"{finding}, and the gateway turned away {turned_away}", fix)
     return StationFailed(
-        f"the PACS sent nothing of the phantom to the gateway in {scene.limit_s:.0f} s",
+        finding,
         f"make an auto-routing rule there that sends CT to {own.ae_title} at this machine's port {own.port};"
         " where there is one, see that it takes the phantom (--set KEYWORD=VALUE makes the phantom what it"
         " looks for) and reaches that port; one that waits for studies to be stable needs a longer --wait-s",

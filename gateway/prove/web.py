@@ -57,6 +57,15 @@ class WebPacs:
                 paths.append(path)
         return paths
 
+    def delete(self, study_uid: str) -> None:
+        """Have a study deleted, as some services allow beyond PS3.18.
+
+        Raises
+        ------
+        Retriable
+        """
+        self._peer.change("DELETE", f"/studies/{study_uid}")
+
 
 def _is_dicom(content: bytes) -> bool:
     try:

@@ -158,7 +158,7 @@ def test_pacs_that_routes_nothing_fails_at_routed_and_says_which_rule_to_make(
     monkeypatch.setattr(site.pacs, "gateway", None)
     said = failure_of(site.scene(tmp_path, wait_s=0.5), "Sent", "Kept", "Routed")
     assert said.startswith(
-        "the PACS sent nothing of the phantom to the gateway in 0 s; make an auto-routing rule"
+        "the PACS sent nothing of the phantom to the gateway in 0.5 s; make an auto-routing rule"
     )
     assert "sends CT to IRIS" in said
 
@@ -181,7 +181,7 @@ def test_pacs_without_c_find_that_gives_new_study_uids_fails_at_routed(site: Sit
         return image
 
     site.pacs.keeps, site.pacs.has_find = rewritten, False
-    scene = site.scene(tmp_path, wait_s=3.0)
+    scene = site.scene(tmp_path)
     STEPS["Sent"](scene)
     assert STEPS["Kept"](scene).verdict is Verdict.NOTED
     said = failure_of(scene, "Routed")

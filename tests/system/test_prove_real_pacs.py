@@ -60,13 +60,14 @@ def test_prove_with_orthanc_is_green(
     port, here = free_port(), free_port()
     nodes: dict[str, object] = {"prover": ["PROVER", "127.0.0.1", here]}
     with orthanc_with(tmp_path, iris=["IRIS", "127.0.0.1", port], nodes=nodes) as orthanc:
-        world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port))
+        world = make_world(("pacs", orthanc.peer.ae_title, orthanc.peer.port), config="commitment = true\n")
         world.start(IRIS_DICOM__PORT=str(port))
         done = proven(world, orthanc.peer, "--listen", f"PROVER:{here}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert passed(done.stdout) == list(STATIONS)
     assert "all 1612800 voxels of 4 segmentations are right" in done.stdout
     assert "4 results by C-GET" in done.stdout
+    assert "it offers storage commitment, and keeps all 4 results for good" in done.stdout
     assert "keeps BINARY, LABELMAP, LABELMAP RLE, SR, RTSTRUCT, SC, PDF" in done.stdout  # these by C-MOVE
     assert (world.folder / "iris-prove.pdf").read_bytes().startswith(b"%PDF")
 

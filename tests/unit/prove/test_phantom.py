@@ -13,7 +13,7 @@ from batch_job.image import Image
 from converter.nifti import convert_volume
 from converter.series import volume_of
 from gateway.prove.comparing import compared, label_map_on
-from gateway.prove.phantom import BALLS, NAME, Phantom, Series, write_phantom
+from gateway.prove.phantom import BALLS, NAME, SAID, Phantom, Series, write_phantom
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,10 @@ def test_flipped_labels_are_told_by_what_has_happened_to_them(
     found = compared(np.flip(labels, axes), labels)
     assert found.wrong > sum((labels == ball.value).sum() for ball in BALLS) / 2
     assert found.sentence.endswith(said)
+
+
+def test_phantom_is_known_by_its_number_or_without_one_by_what_it_is_called(phantom: Phantom) -> None:
+    assert phantom.may_be(phantom.accession_number, "renamed")
+    assert phantom.may_be("", SAID)
+    assert not phantom.may_be("IRIS0123456789", SAID)  # one that was sent before, and comes late
+    assert not phantom.may_be("4711", "CT Abdomen")
