@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import write_study
+from tests.integration.test_whose import dcmqrscp
 
-pytestmark = pytest.mark.peer("orthanc")
+from .conftest import write_study
 
 
 class Pacs:
@@ -36,6 +36,7 @@ def _said(study: dict[str, Any]) -> list[str]:
     return [line["event"] for line in study["timeline"] if line["event"].startswith("study.results")]
 
 
+@pytest.mark.peer("orthanc")
 def test_study_that_was_deleted_in_the_pacs_and_comes_again_in_full_gets_its_result_back_once(
     make_world: Callable[..., Any], orthanc: Any, tmp_path: Path
 ) -> None:
@@ -75,3 +76,26 @@ def test_study_that_was_deleted_in_the_pacs_and_comes_again_in_full_gets_its_res
     assert pacs.objects(study_uid) == results
     assert [one["key"] for one in again["deliveries"]] == [one["key"] for one in study["deliveries"]]
     assert "job.files_gone" in [line["event"] for line in again["timeline"]]
+
+
+@pytest.mark.long  # it waits until it asks whether the PACS shows what it took
+@pytest.mark.peer("dcmtk")
+def test_study_that_comes_again_to_an_archive_that_lost_its_disk_gets_its_result_back_and_is_looked_for(
+    make_world: Callable[..., Any], tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    folders = [tmp_path / name for name in ("before", "after")]
+    for folder in folders:
+        folder.mkdir()
+    world = make_world(("pacs", "QRSCP", port))
+    world.start()
+    study_uid = write_study(tmp_path / "study")
+    with dcmqrscp(folders[0], port):
+        world.send(tmp_path / "study")
+        world.until(study_uid, lambda study: bool(study["state"] == "done"))
+    with dcmqrscp(folders[1], port):
+        world.send(tmp_path / "study")
+        study = world.until(study_uid, lambda study: bool(_said(study)))
+    assert _said(study) == ["study.results_back"]
+    kept = [len([path for path in folder.rglob("*") if path.is_file()]) for folder in folders]
+    assert kept[0] == kept[1] > 0
