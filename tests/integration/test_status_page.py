@@ -647,6 +647,10 @@ def test_delivery_that_arrived_is_sent_again_and_to_another_destination_too(
     expect(deliveries.get_by_role("row").filter(has_text="Waits to be sent to research.")).to_have_count(1)
     expect(page.get_by_text("by: admin-token, on the page").first).to_be_visible()
     _picture(page, "resend")
+    for width in (1025, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert _cut_off(page) == []
+        _picture(page, f"resend-{width}")
     assert troubles == []
 
 
