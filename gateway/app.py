@@ -363,6 +363,7 @@ def warnings_about(config: Config) -> list[str]:
         for to in config.destination
         if to.shows_its_secret
     ]
+    sentences += filter(None, (to.why_no_report(config.dicom) for to in config.destination))
     sentences += config.retention.sentences_about(has_destination=bool(config.destination))
     if config.queue.backend == "batch" and config.news.backend == "local":
         sentences.append(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from .outputs import require_known
-from .sections import AeTitle, PeerTls, Port, Section, is_loopback
+from .sections import AeTitle, Dicom, PeerTls, Port, Section, is_loopback
 
 DESTINATION_KINDS: Mapping[str, tuple[str, ...]] = {
     "dicom": ("ae_title", "host", "port"),
@@ -62,6 +62,18 @@ class Destination(Section):
         url = urlsplit(self.stow)
         is_plain = url.scheme == "http" and not is_loopback(url.hostname or "")
         return is_plain and bool(self.token_file or self.password_file)
+
+    def why_no_report(self, dicom: Dicom) -> str:
+        """Why its report of storage commitment cannot come in, in a sentence; empty: nothing is known."""
+        if not (self.commitment and self.ae_title and self.host):
+            return ""
+        what = f"destination {self.name}: its report of storage commitment"
+        title = self.ae_title.strip()
+        if dicom.allow and title not in {sender.ae_title.strip() for sender in dicom.allow}:
+            return f"{what} is turned away at the door; add {title} to dicom.allow, with its address"
+        if is_loopback(dicom.host) and not is_loopback(self.host):
+            return f"{what} cannot reach dicom.host = {dicom.host}; set an address of this machine there"
+        return ""
 
     @field_validator("outputs")
     @classmethod

@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (
 from structlog.testing import capture_logs
 
 from gateway.adapters.checks import Verdict
-from gateway.app import App
+from gateway.app import App, warnings_about
 from gateway.commands.doctor_commitment import examine_commitment
 from gateway.config import AllowedSender, Config
 from gateway.demo.orthanc import Orthanc, find_orthanc
@@ -293,9 +293,20 @@ def test_dcmqrscp_has_no_commitment_and_that_is_said_in_the_delivery_and_by_doct
         (check,) = examine_commitment(config, config.destination[0])
         assert check.verdict is Verdict.WARNING
         assert "(dcmqrscp has none): deliveries there end as sent" in check.finding
-        closed = config.model_copy(update={"dicom": config.dicom.model_copy(update={"allow": [ANOTHER]})})
-        check, _ = examine_commitment(closed, closed.destination[0])
-        assert (check.verdict, "QRSCP is not in dicom.allow" in check.finding) == (Verdict.FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "allow", "words"),
+    [
+        ("127.0.0.1", [ANOTHER], "is turned away at the door; add PACS to dicom.allow"),
+        ("192.0.2.10", [], "cannot reach dicom.host = 127.0.0.1; set an address of this machine there"),
+        ("127.0.0.1", [], ""),
+    ],
+)
+def test_report_that_cannot_come_in_is_said_at_the_start(host: str, allow: list[Any], words: str) -> None:
+    to = {"name": "pacs", "ae_title": "PACS", "host": host, "port": 104, "commitment": True}
+    said = warnings_about(Config(dicom={"allow": allow}, destination=[to]))
+    assert [words in line for line in said if "storage commitment" in line] == ([True] if words else [])
 
 
 # -- what is not believed --------------------------------------------------------------------------------
