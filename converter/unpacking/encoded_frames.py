@@ -81,9 +81,10 @@ class EncodedFrames:
         return len(self._volume.frames)
 
     def __getitem__(self, number: int) -> EncodedFrame:
-        if self._last is None or self._last[0] != number:
-            self._last = number, self._read(number)
-        return self._last[1]
+        last = self._last  # several threads may read
+        if last is None or last[0] != number:
+            last = self._last = number, self._read(number)
+        return last[1]
 
     def layout(self, number: int) -> Layout:
         """How a frame's pixels lie once they are decoded."""

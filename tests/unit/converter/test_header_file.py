@@ -142,6 +142,19 @@ def test_header_in_another_encoding_is_the_same(make_series: Callable[..., Path]
     assert (other.has_pixels, {e.tag: e.value for e in other}) == (True, {e.tag: e.value for e in plain})
 
 
+def test_header_says_where_the_pixels_are(data: Path) -> None:
+    found = 0
+    for path in [*files(SHIPPED), *files(data)]:
+        if read_by_pydicom(path) is None:
+            continue
+        header = read_header(path)
+        if header.has_pixels and header.file_meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            group = path.read_bytes()[header.pixels_at : header.pixels_at + 2]
+            assert group in (b"\xe0\x7f", b"\x7f\xe0"), path.name
+            found += 1
+    assert found > 100
+
+
 def test_header_longer_than_one_piece_of_the_file_is_read_whole(make_series: Callable[..., Path]) -> None:
     path = next(make_series().iterdir())
     image = dcmread(path)
