@@ -121,6 +121,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
         "api": {
             "host": "127.0.0.1",
             "port": 8080,
+            "addresses": [],
             "auth": "token",
             "max_upload_mb": 2048,
             "sign_in_url": "",
