@@ -43,6 +43,8 @@ class Keeper:
     reports: str = "new"
     offers: bool = True
     status: int = SUCCESS
+    busy_for: set[str] = field(default_factory=set)
+    """SOP Instance UIDs that it has no room for, once."""
     failures: dict[str, int] = field(default_factory=dict)
     stored: list[str] = field(default_factory=list)
     digests: set[tuple[str, str]] = field(default_factory=set)
@@ -73,6 +75,9 @@ class Keeper:
 
     def _store(self, event: Event) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
+        if uid in self.busy_for:
+            self.busy_for.remove(uid)
+            return 0xA700
         self.stored.append(uid)
         digest = hashlib.sha256(event.encoded_dataset(include_meta=False)).hexdigest()
         self.digests.add((uid, digest))

@@ -35,7 +35,7 @@ from gateway.workers.attempts import Backoff
 from tests.conftest import CALLERS
 from tests.doubles.keeper import LOCALHOST, SUCCESS, Keeper, free_port
 
-from .test_delivery_worker import STUDY_UID, _encoded_job, until
+from .test_delivery_worker import STUDY_UID, Site, _encoded_job, add_pictures, until
 from .test_whose import dcmqrscp
 
 DEADLINE_S = 30.0
@@ -141,6 +141,25 @@ def test_study_is_open_until_its_destination_says_that_it_keeps_the_result(kept:
         kept.until(is_committed)
 
 
+def test_objects_of_a_job_are_asked_for_together_after_the_last_and_each_has_its_own_end(kept: Kept) -> None:
+    kept.keeper.busy_for = {"2.25.2"}
+    kept.keeper.failures = {"2.25.3": 0x0119}
+    with kept.keeper.runs(), kept.runs() as gateway:
+        add_pictures(Site(kept.ledger, gateway._bus, kept.folder, kept.uid), 3)
+        until(lambda: "pending" not in states(kept) and "sent" not in states(kept))
+        assert sorted(states(kept)) == ["committed", "committed", "committed", "failed"]
+        lines = kept.ledger.read("SELECT 1 FROM events WHERE event = 'delivery.commitment_awaited'")
+    asked = [
+        {item.ReferencedSOPInstanceUID for item in one.ReferencedSOPSequence} for one in kept.keeper.asked
+    ]
+    assert sorted(asked, key=len) == [{kept.uid}, {"2.25.1", "2.25.2", "2.25.3"}]
+    assert len(lines) <= 2
+
+
+def states(kept: Kept) -> list[str]:
+    return [row["state"] for row in kept.ledger.read("SELECT state FROM deliveries")]
+
+
 def test_what_it_does_not_have_after_all_is_sent_again_and_kept_then(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +217,7 @@ def test_reason_that_will_not_change_ends_it_with_a_sentence(
     assert (row.state, words in row.reason) == (state, True)
 
 
-@pytest.mark.parametrize("reason", [0x0110, 0x0213, 0x0131, 0x0999])
+@pytest.mark.parametrize("reason", [0x0110, 0x0999])
 def test_reason_that_may_change_is_told_and_it_is_asked_again(kept: Kept, reason: int) -> None:
     with kept.keeper.runs(), kept.runs():
         kept.keeper.reports = "never"
@@ -213,7 +232,7 @@ def test_reason_that_may_change_is_told_and_it_is_asked_again(kept: Kept, reason
     assert len({asked.TransactionUID for asked in kept.keeper.asked}) == 2
 
 
-@pytest.mark.parametrize(("offers", "status"), [(False, SUCCESS), (True, 0x0123), (True, 0x0211)])
+@pytest.mark.parametrize(("offers", "status"), [(False, SUCCESS), (True, 0x0211)])
 def test_destination_without_storage_commitment_leaves_it_as_sent_with_a_sentence(
     kept: Kept, offers: bool, status: int
 ) -> None:
@@ -332,6 +351,22 @@ def test_forged_foreign_late_and_repeated_reports_change_nothing(kept: Kept) -> 
         kept.until(is_asked)
         assert kept.keeper.report(asked) == 0x0115
         assert kept.delivery().state is DeliveryState.SENT
+
+
+def test_report_of_another_kind_and_what_is_none_are_refused(kept: Kept) -> None:
+    kept.keeper.reports = "never"
+    with kept.keeper.runs(), kept.runs() as gateway:
+        kept.until(is_asked)
+        entity = AE("PACS")
+        entity.add_requested_context(StorageCommitmentPushModel)
+        opened = entity.associate(LOCALHOST, kept.keeper.gateway_port)
+        nothing, kind = Dataset(), (StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+        nothing.PatientComments = "no transaction"
+        answers = [opened.send_n_event_report(nothing, number, *kind)[0].Status for number in (3, 1)]
+        opened.release()
+        assert answers == [0x0113, 0x0110]
+        assert kept.delivery().state is DeliveryState.SENT
+        assert gateway.listener.is_listening
 
 
 def test_report_of_another_destination_is_refused(kept: Kept) -> None:
