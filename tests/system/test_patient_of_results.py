@@ -10,6 +10,7 @@ from pydicom import dcmread
 
 from gateway.adapters.dicom.peer import Peer, parse_peer
 from gateway.delivery.sending import send_files
+from tests.rejections import rejection_note
 
 from .conftest import write_study
 
@@ -191,3 +192,30 @@ def test_result_that_the_pacs_gave_to_the_right_patient_is_rejected_there_after_
     assert pacs.patients_of(study_uid, "SEG") == ["TEST-2", "TEST-2"]
     (note,) = map(dcmread, pacs.objects_of(study_uid, "KO", tmp_path))
     assert note.ConceptNameCodeSequence[0].CodeValue == "113001"
+
+
+@pytest.mark.long
+def test_rejected_slice_ends_in_a_result_of_what_remains_and_the_earlier_one_is_rejected(
+    make_world: Callable[..., Any], pacs: Pacs, tmp_path: Path
+) -> None:
+    world = make_world((PACS, pacs.peer.ae_title, pacs.peer.port), config='supersede = "iocm"\n')
+    world.start()
+    study_uid = write_study(tmp_path / "study")
+    world.send(tmp_path / "study")
+    world.until(study_uid, settled)
+    (old,) = map(dcmread, pacs.objects_of(study_uid, "SEG", tmp_path))
+    last = dcmread(tmp_path / "study" / "007.dcm")
+    note = rejection_note([last])
+    (tmp_path / "note").mkdir()
+    note.save_as(tmp_path / "note" / "note.dcm", enforce_file_format=True)
+    world.send(tmp_path / "note")
+    world.send(tmp_path / "note")
+    study = world.until(study_uid, lambda study: settled(study) and len(study["jobs"]) == 2)
+    assert study["state"] == "done", study
+    first, second = map(dcmread, pacs.objects_of(study_uid, "SEG", tmp_path))
+    (new,) = (seg for seg in (first, second) if seg.SOPInstanceUID != old.SOPInstanceUID)
+    (series,) = new.ReferencedSeriesSequence
+    assert len(series.ReferencedInstanceSequence) == 7
+    (said,) = map(dcmread, pacs.objects_of(study_uid, "KO", tmp_path))
+    assert said.ContentSequence[-1].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == old.SOPInstanceUID
+    assert said.ConceptNameCodeSequence[0].CodeValue == "113001"
