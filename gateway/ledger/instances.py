@@ -200,7 +200,7 @@ def renew_file(
         (arrived.path, arrived.size_bytes, known.path),
     )
     keep_file(transaction, arrived.path)
-    _look_again(transaction, known, association)
+    look_again(transaction, known, association)
 
 
 def bring_back(
@@ -232,7 +232,7 @@ def bring_back(
     _images_are_back(transaction, known.study_uid)
     if study.state is not StudyState.RECEIVING:
         transaction.move_study(known.study_uid, StudyEvent.INSTANCE_STORED, sender=arrived.sender)
-    _look_again(transaction, known, association)
+    look_again(transaction, known, association)
     return True
 
 
@@ -258,7 +258,7 @@ def _images_are_back(transaction: Transaction, study_uid: str) -> None:
         )
 
 
-def _look_again(transaction: Transaction, known: InstanceRow, association: int) -> None:
+def look_again(transaction: Transaction, known: InstanceRow, association: int) -> None:
     """Let a study that is receiving wait for its sender anew."""
     now = utc_now()
     cursor = transaction.execute(

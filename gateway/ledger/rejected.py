@@ -27,12 +27,16 @@ def why_rejected(
 ) -> str | None:
     """Why an instance that comes is of no use, where a note named it before; None where none did.
 
-    What comes after its retention period had expired is wanted again.
+    What comes after its retention period had expired is wanted again: that does not count any more.
     """
+    transaction.execute(
+        "DELETE FROM rejections WHERE sop_instance_uid = ? AND study_uid = ? AND code = ?",
+        (sop_instance_uid, study_uid, EXPIRED),
+    )
     row = transaction.one(
-        "SELECT code FROM rejections WHERE sop_instance_uid = ? AND study_uid = ? AND code <> ?"
+        "SELECT code FROM rejections WHERE sop_instance_uid = ? AND study_uid = ?"
         " AND (patient_id = '' OR ? = '' OR patient_id = ?) LIMIT 1",
-        (sop_instance_uid, study_uid, EXPIRED, patient_id, patient_id),
+        (sop_instance_uid, study_uid, patient_id, patient_id),
     )
     return why_not(row["code"]) if row is not None else None
 

@@ -9,10 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .deliveries import drop_delivery
-from .records import DeliveryRow, JobRow, utc_now
-from .rejected import EXPIRED, PATIENT_SAFETY, QUALITY, why_not
+from .instances import ArrivedInstance, look_again
+from .records import DeliveryRow, InstanceRow, JobRow, utc_now
+from .rejected import EXPIRED, PATIENT_SAFETY, QUALITY, why_not, why_rejected
 from .slots import supersede_deliveries
-from .states import JOB_TRANSITIONS, DeliveryState, JobEvent
+from .states import JOB_TRANSITIONS, DeliveryState, JobEvent, StudyEvent, StudyState
 from .store import Ledger
 from .transaction import Transaction
 from .withdrawals import withdraw_result
@@ -90,6 +91,21 @@ def reject(transaction: Transaction, rejection: Rejection) -> None:
             )
     _reject_results(transaction, rejection)
     transaction.settle_later(rejection.study_uid)
+
+
+def use_again(
+    transaction: Transaction, known: InstanceRow, arrived: ArrivedInstance, association: int
+) -> None:
+    """Take an instance for an input once more that came again after its retention period had expired."""
+    uid, study_uid = known.sop_instance_uid, known.study_uid
+    rejected = why_rejected(transaction, uid, study_uid, arrived.study.patient_id)
+    transaction.execute(
+        "UPDATE instances SET of_use = ?, why_not = ? WHERE sop_instance_uid = ? AND revision = ?",
+        (int(arrived.of_use and rejected is None), rejected or arrived.why_not, uid, known.revision),
+    )
+    if transaction.study(study_uid).state is not StudyState.RECEIVING:
+        transaction.move_study(study_uid, StudyEvent.INSTANCE_STORED, sender=arrived.sender)
+    look_again(transaction, known, association)
 
 
 def _result_is_rejected_as(code: str) -> str:

@@ -99,6 +99,21 @@ def test_image_that_comes_after_its_retention_period_had_expired_is_used(
     assert used(house) == uids(*slices)
 
 
+def test_study_that_comes_again_after_its_retention_period_had_expired_is_planned_as_before(
+    house: House, slices: list[Dataset]
+) -> None:
+    house.gate.send(*slices)
+    first = house.complete()
+    house.gate.send(rejection_note(slices, "113039"))
+    house.complete()
+    assert (states(house), used(house)) == ([JobState.SUPERSEDED], set())
+    assert house.gate.send(*slices) == [SUCCESS] * len(slices)
+    assert used(house) == uids(*slices)
+    assert house.complete().jobs[0].job_key == first.jobs[0].job_key
+    assert states(house) == [JobState.PLANNED]
+    assert house.gate.ledger.read("SELECT 1 FROM rejections") == []
+
+
 def test_rejected_image_with_another_header_stays_rejected(house: House, slices: list[Dataset]) -> None:
     house.gate.send(*slices)
     house.gate.send(rejection_note(slices[-1:]))

@@ -34,7 +34,8 @@ from gateway.ledger.instances import (
     study_of_series,
 )
 from gateway.ledger.records import InstanceRow
-from gateway.ledger.rejections import Rejection, reject
+from gateway.ledger.rejected import EXPIRED, why_not
+from gateway.ledger.rejections import Rejection, reject, use_again
 from gateway.ledger.store import Ledger
 from gateway.ledger.together import WritesTogether
 from gateway.ledger.transaction import Transaction
@@ -95,7 +96,8 @@ class Said:
 
 NOTHING_SAID = Said()
 
-_NOTHING_NEW = frozenset({Again.SAME, Again.RECODED, Again.LOST})
+_THE_SAME = frozenset({Again.SAME, Again.RECODED})
+_NOTHING_NEW = _THE_SAME | {Again.LOST}
 
 
 @dataclass(frozen=True)
@@ -200,9 +202,13 @@ class Intake:
             return Taken(self._refuse(path, contradiction, sender, KEPT_ASIDE, read), None, *uids)
         if again is Again.RECODED:
             self._writes.write(lambda to: note_same_instance(to, study_uid, read.transfer_syntax_uid))
+        if again in _THE_SAME and known is not None and known.why_not == why_not(EXPIRED):
+            again_here = self._arrived(read, known.path, sender, known.pixel_sha256)
+            self._writes.write(lambda to: use_again(to, known, again_here, sender.association))
+            return Taken(SUCCESS, study_uid, *uids)
         if again is Again.REMOVED and is_done(self._ledger, study_uid):
             return Taken(SUCCESS, study_uid, *uids, is_again=True)  # it did its part, and would do the same
-        if again not in (Again.SAME, Again.RECODED):
+        if again not in _THE_SAME:
             self._keep(path, read, sender, _AsWhat(known, again, rejection))
         return Taken(SUCCESS, study_uid, *uids, is_again=again in _NOTHING_NEW)
 
