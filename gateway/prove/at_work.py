@@ -18,11 +18,16 @@ def chosen(scene: Scene) -> Finding:
     """Rules take the phantom's volumes."""
     scene.say("waiting for the study to be complete")
     scene.until(lambda: (scene.look_at_study() or {}).get("state", "receiving") != "receiving" or None)
+    if scene.study["state"] == "receiving":
+        reason = scene.study["reason"] or "it does not say what it waits for"
+        raise StationFailed(
+            f"the study is not complete after {scene.limit_s:g} s: {reason}",
+            "a longer --wait-s, a shorter study.quiet_s, or study.find",
+        )
     jobs, why = scene.jobs(), _why_not_chosen(scene.study)
     if not jobs:
         raise StationFailed(
-            f"no rule takes the phantom: {scene.study.get('reason') or 'it is still receiving'}"
-            + (f" ({why})" if why else ""),
+            f"no rule takes the phantom: {scene.study['reason']}" + (f" ({why})" if why else ""),
             "let a [[rule]] take it, or make the phantom what your rules look for with --set KEYWORD=VALUE",
         )
     series = {job["series_uid"] for job in jobs}

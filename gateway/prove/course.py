@@ -99,8 +99,8 @@ class _Course:
         at = found.at or datetime.now(UTC)
         # By the gateway's own clock where it says when: several of its steps are seen at once.
         seconds = (at - self._last_at).total_seconds() if found.at else time.monotonic() - began
-        self._last_at = at
-        return Station(name, found.verdict, found.text, found.fix, at, round(max(seconds, 0.0), 3))
+        self._last_at, shown_at = at, self._scene.gateway.config.site.local(at)
+        return Station(name, found.verdict, found.text, found.fix, shown_at, round(max(seconds, 0.0), 3))
 
     def _note(self, station: Station) -> None:
         self._scene.report.stations.append(station)

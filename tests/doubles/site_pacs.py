@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.uid import AllTransferSyntaxes, CTImageStorage
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import (
@@ -20,10 +20,12 @@ from pynetdicom.sop_class import (
 
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 from gateway.adapters.dicom.peer import Peer
+from gateway.config.outputs import OUTPUTS
 from gateway.delivery.sending import send_files
 
 AE_TITLE = "SITEPACS"
 SUCCESS, PENDING = 0x0000, 0xFF00
+SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless]
 _KEYS = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 Change = Callable[[Dataset], Dataset | None]
 
@@ -60,9 +62,10 @@ class SitePacs:
 
     def start(self) -> Callable[[], None]:
         entity = AE(AE_TITLE)
-        classes = [context.abstract_syntax for context in AllStoragePresentationContexts]
-        for uid in (*classes, LABEL_MAP_SEGMENTATION_STORAGE):
-            entity.add_supported_context(str(uid), list(AllTransferSyntaxes), scu_role=True, scp_role=True)
+        classes = {CTImageStorage, LABEL_MAP_SEGMENTATION_STORAGE}
+        classes |= {output.sop_class_uid for output in OUTPUTS.values() if output.sop_class_uid}
+        for uid in sorted(classes):
+            entity.add_supported_context(uid, SYNTAXES, scu_role=True, scp_role=True)
         for service in (
             Verification,
             StudyRootQueryRetrieveInformationModelFind,

@@ -126,7 +126,10 @@ def test_prove_with_a_pacs_that_does_all_right_passes_every_station_and_writes_o
     )
     found = {form.name: form.finding for form in report.forms}
     assert found["LABELMAP RLE"] == "every voxel as the balls lie"
-    assert len(report.proven) == 2
+    assert len(report.proven) == 5
+    assert report.proven[-1] == (
+        "A segmentation of the balls as LABELMAP RLE, made by this test, came back in every voxel."
+    )
     page = (tmp_path / "page.pdf").read_bytes()
     assert page.startswith(b"%PDF-1.4")
     assert page.count(b"/Type /Page ") == 1
@@ -244,6 +247,16 @@ def after_delivery(site: Site, delivered: tuple[Scene, dict[str, Dataset]], tmp_
 def seg_in(pacs: SitePacs) -> Dataset:
     (seg,) = (one for one in pacs.held.values() if one.SOPClassUID == SegmentationStorage)
     return seg
+
+
+def test_study_that_is_still_waited_for_is_not_said_to_be_taken_by_no_rule(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = site.scene(tmp_path, wait_s=0.1)
+    receiving = {"state": "receiving", "reason": "an association is open", "images": 30}
+    monkeypatch.setattr(scene.gateway, "study", lambda _: receiving)
+    said = failure_of(scene, "Chosen")
+    assert said.startswith("the study is not complete after 0.1 s: an association is open; ")
 
 
 def test_phantom_that_no_rule_takes_fails_at_chosen_with_the_reason(site: Site, tmp_path: Path) -> None:
