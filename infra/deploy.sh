@@ -68,8 +68,9 @@ is_set() { # PARAMETER: whether it was named
 remove="aws cloudformation delete-stack --stack-name $stack && \
 aws cloudformation wait stack-delete-complete --stack-name $stack"
 why="aws cloudformation describe-stack-events --stack-name $stack says why"
-stands=$(about "$stack" "[StackStatus, Parameters[?ParameterKey=='Mode'].ParameterValue | [0]]")
-read -r status deployed <<<"$stands" || true
+stands=$(about "$stack" "[StackStatus, Parameters[?ParameterKey=='Mode'].ParameterValue | [0], \
+Parameters[?ParameterKey=='Protected'].ParameterValue | [0]]")
+read -r status deployed protected <<<"$stands" || true
 case $status in
 ROLLBACK_COMPLETE | ROLLBACK_FAILED | CREATE_FAILED | DELETE_FAILED)
     fail "the stack $stack was not made, or not wholly removed ($status), and cannot be updated. $why; remove what is \
@@ -87,7 +88,10 @@ aws cloudformation continue-update-rollback --stack-name $stack"
 esac
 
 case $deployed in
-"$mode") ;;
+"$mode")
+    # What interrupted a creation between its two steps left it open.
+    [[ $protected != no ]] || is_set Protected || parameters+=(Protected=yes)
+    ;;
 '')
     if [[ $mode == whole ]]; then
         groups=$(aws logs describe-log-groups --log-group-name-prefix /aws/batch/job --output text \
@@ -181,7 +185,7 @@ run() { # does it, or says it
 
 deploy() { # PARAMETER=VALUE ...
     run sam deploy --template-file .aws-sam/build/template.yaml --stack-name "$stack" --resolve-s3 \
-        --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset \
+        --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset --no-confirm-changeset \
         --tags Application=iris-oculus --parameter-overrides "$@"
 }
 

@@ -323,6 +323,24 @@ def test_deploy_over_a_stack_of_ours_changes_neither_types_nor_zones(
     assert deploy[-2:] == ["Mode=whole", "MaxvCpus=32"]
 
 
+def test_deploy_over_a_creation_that_was_interrupted_protects_what_holds_data(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    empty_aws.deploy("iris-oculus-backend", Protected="no")
+    [deploy] = deployments(script("deploy.sh", "whole", "--dry-run").stdout)
+    assert deploy[-2:] == ["Mode=whole", "Protected=yes"]
+
+
+def test_guided_deployment_proposes_no_name_of_the_present_stack_and_asks_before_it_changes_anything() -> (
+    None
+):
+    config = tomllib.loads((ROOT / "infra" / "samconfig.toml").read_text(encoding="utf-8"))
+    proposed = config["default"]["deploy"]["parameters"]
+    assert proposed["stack_name"] == "iris-gateway"
+    assert proposed["confirm_changeset"] is True
+
+
 @pytest.mark.parametrize("stack", ["Iris", "iris_north", "9iris", "iris-aws", "i" * 30])
 def test_deploy_under_a_name_that_some_resource_could_not_have_is_refused(script: Script, stack: str) -> None:
     refused = script("deploy.sh", "whole", "--stack", stack, "--dry-run")
