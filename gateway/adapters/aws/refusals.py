@@ -18,6 +18,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.parsers import ResponseParserError
 
 from gateway.adapters.errors import Away, OutsideError, Permanent, Retriable
 
@@ -90,6 +91,11 @@ def asking(action: str, resource: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         raise refusal(error, action, resource) from None
+    except ResponseParserError:  # a page of some proxy, say; botocore counts it among neither
+        raise Away(
+            f"what answers {action} for {resource} does not speak as AWS does; look at proxies and at"
+            " aws.endpoint_url"
+        ) from None
 
 
 def code_of(error: Exception) -> str:
