@@ -20,8 +20,10 @@ from converter.report.document import KIND as REPORT
 from converter.seg.settings import SOP_CLASSES, TRANSFER_SYNTAXES
 from gateway.adapters.dicom.retrieval import IMAGE_SYNTAXES, RESULT_SYNTAXES
 from gateway.backfill.fetching import COMMON
-from gateway.config.outputs import OUTPUTS
+from gateway.config import Config
+from gateway.config.outputs import NOTE, OUTPUTS
 from gateway.delivery.holdings import CLASSES
+from gateway.forms import ways
 from gateway.listener.wire.contexts import supported_contexts
 from gateway.listener.wire.naming import COMMITMENT, NOTICE
 from gateway.taken import PLAIN_SYNTAXES
@@ -72,7 +74,9 @@ def accepted() -> list[Context]:
 
 
 def created() -> dict[str, Context]:
-    """The objects that are made: output by output, a segmentation once for each of its SOP classes."""
+    """The objects that are made: output by output, a segmentation once for each of its SOP classes, and the
+    note that rejects earlier ones.
+    """
     found: dict[str, Context] = {}
     for name, output in OUTPUTS.items():
         if not (output.is_made and output.sop_class_uid):
@@ -86,6 +90,8 @@ def created() -> dict[str, Context]:
         else:
             syntax = _WRITTEN_IN.get(output.sop_class_uid, str(ExplicitVRLittleEndian))
             found[name] = Context(output.sop_class_uid, (syntax,))
+    (note,) = ways(Config(), NOTE)
+    found[NOTE] = Context(note.form.sop_class_uid, (note.form.transfer_syntax_uid,))
     return found
 
 
