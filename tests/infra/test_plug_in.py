@@ -99,7 +99,7 @@ def test_plug_in_names_nothing_as_the_present_stack_does(plugged_in: Deployed) -
         for key in of["Properties"]
         if key in NAMES
     ]
-    assert len(names) == 22
+    assert len(names) == 21
     assert [name for name in names if not name.split("/")[-1].startswith("iris-gateway-")] == []
 
 

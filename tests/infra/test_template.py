@@ -262,7 +262,7 @@ def test_job_definitions_retry_and_end_as_the_gateway_submits() -> None:
     assert total["Timeout"] == {"AttemptDurationSeconds": Queue().timeout_s}
 
 
-@pytest.mark.parametrize(("name", "has_gpu"), [("TotalJob", True), ("FastJob", True), ("CpuJob", False)])
+@pytest.mark.parametrize(("name", "has_gpu"), [("TotalJob", True), ("CpuJob", False)])
 def test_job_runs_without_privileges_on_a_root_that_it_cannot_write(name: str, has_gpu: bool) -> None:
     container = resources("AWS::Batch::JobDefinition")[name]["ContainerProperties"]
     needs = {need["Type"]: float(need["Value"]) for need in container["ResourceRequirements"]}
