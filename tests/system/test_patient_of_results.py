@@ -125,6 +125,7 @@ def test_result_of_a_patient_who_was_corrected_in_the_pacs_waits_for_the_correct
     assert "TEST-1" not in log
 
 
+@pytest.mark.long
 def test_result_that_a_person_releases_goes_as_it_is(world: Any, pacs: Pacs, tmp_path: Path) -> None:
     study_uid = write_study(tmp_path / "study")
     send_files(sorted((tmp_path / "study").glob("*.dcm")), pacs.peer, "IRIS")
