@@ -9,7 +9,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from .console import ConfigOption, out, plain_errors
+from gateway.ledger.states import DeliveryState, JobState
+
+from .console import ConfigOption, one_of, out, plain_errors
 
 Key = Annotated[
     str,
@@ -19,7 +21,14 @@ Key = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="All of them, as far as the other options do not say less")]
-State = Annotated[str, typer.Option("--state", help="With --all: only what is in this state")]
+State = Annotated[
+    str,
+    typer.Option(
+        "--state",
+        help="With --all: only what is in this state",
+        callback=one_of(*dict.fromkeys([*JobState, *DeliveryState])),
+    ),
+]
 To = Annotated[str, typer.Option("--destination", help="With --all: only deliveries to this destination")]
 Since = Annotated[
     datetime | None,

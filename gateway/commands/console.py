@@ -47,6 +47,17 @@ EXPECTED_ERRORS: Final = (
 """Exceptions whose text is for the user, by module and name: to say what is wrong, none is loaded."""
 
 
+def one_of(*names: str) -> Callable[[str], str]:
+    """What refuses an option's value that is none of these, unless it is empty: wrong usage, exit code 2."""
+
+    def checked(value: str) -> str:
+        if value and value not in names:
+            raise typer.BadParameter(f"{value!r} is none of {', '.join(names)}")
+        return value
+
+    return checked
+
+
 def fail(sentence: str) -> NoReturn:
     """Say why in one line, and end with exit code 1."""
     err.print(Text.assemble(("iris: ", "red"), sentence))

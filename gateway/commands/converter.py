@@ -222,7 +222,7 @@ def _label_table(task: str, names: Path | None) -> "LabelTable":
     try:
         table = label_table(*find_task(task))
     except ContractError as error:
-        fail(str(error))
+        raise typer.BadParameter(str(error), param_hint="--task") from None
     return table if names is None else replace(table, names=_read_names(names), modality="")
 
 

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from .console import ConfigOption, JsonOption, out, plain_errors, print_json
+from gateway.ledger.states import StudyState
+
+from .console import ConfigOption, JsonOption, one_of, out, plain_errors, print_json
 from .corrections import in_short
 
 WAIT_FOR_FORGOTTEN_S = 20.0
@@ -20,13 +22,15 @@ WAIT_FOR_FORGOTTEN_S = 20.0
 
 def studies(
     config: ConfigOption = None,
-    state: Annotated[str | None, typer.Option(help="receiving, processing, failed, held or done")] = None,
+    state: Annotated[
+        str, typer.Option(help="receiving, processing, failed, held or done", callback=one_of(*StudyState))
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List the latest studies."""
     with plain_errors():
-        items = _status_client(config).studies(state=state, limit=limit)
+        items = _status_client(config).studies(state=state or None, limit=limit)
     if as_json:
         print_json({"items": items})
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.commands.console import plain_errors
+from gateway.commands.console import one_of, plain_errors
 
 
 def demo(
@@ -16,7 +16,9 @@ def demo(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with lines of your own: an engine, outputs, rules")
     ] = None,
-    pacs: Annotated[str, typer.Option(help="auto, orthanc or builtin")] = "auto",
+    pacs: Annotated[
+        str, typer.Option(help="auto, orthanc or builtin", callback=one_of("auto", "orthanc", "builtin"))
+    ] = "auto",
 ) -> None:
     """Send a real study through the whole gateway and show its segmentation."""
     from gateway.demo.run import run_demo

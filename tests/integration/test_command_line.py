@@ -315,16 +315,25 @@ def test_convert_of_no_volume_fails_with_one_line_that_says_why(iris: Iris, data
         ("total_mri", "known: total_mr, "),
         ("everything", "more, which docs/operator.md lists"),
         ("totalsegmentator/total_mri", "it has: total_mr, "),
-        ("total_mr", "the task total_mr is for MR, the series is CT"),
     ],
 )
-def test_encode_with_a_task_that_is_not_known_or_not_for_the_series_says_so_in_a_few_words(
+def test_encode_with_a_task_that_is_not_known_is_wrong_usage_and_says_which_there_are(
     iris: Iris, torso: Path, data: Path, tmp_path: Path, task: str, words: str
 ) -> None:
     labels = data / "ct-torso-3mm" / "labels.nii.gz"
-    answer = iris("encode", torso, labels, "seg.dcm", "--task", task)
-    assert answer.returncode == 1
+    answer = iris("encode", torso, labels, "seg.dcm", "--task", task, COLUMNS="300")
+    assert answer.returncode == 2
     assert words in answer.stderr
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_encode_with_a_task_for_another_modality_says_so_in_a_few_words(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    answer = iris("encode", torso, labels, "seg.dcm", "--task", "total_mr")
+    assert answer.returncode == 1
+    assert "the task total_mr is for MR, the series is CT" in answer.stderr
     assert len(answer.stderr) < 300
     assert not (tmp_path / "seg.dcm").exists()
 
@@ -343,6 +352,9 @@ def test_encode_of_labels_of_another_series_fails(iris: Iris, demo_study: Path, 
         ["send", ".", "--to", "nobody"],
         ["studies", "--limit", "0"],
         ["use", "1.2.3", "--volume", "the thin one"],
+        ["studies", "--state", "bogus"],
+        ["retry", "--all", "--state", "bogus", "--yes"],
+        ["demo", "--pacs", "bogus"],
     ],
 )
 def test_wrong_usage_exits_with_two(iris: Iris, arguments: list[str]) -> None:

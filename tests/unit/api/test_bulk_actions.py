@@ -291,7 +291,8 @@ def test_iris_asks_before_it_does_something_to_all(world, iris: Callable[..., An
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("retry", "--all", "--state", "bogus", "--yes"), 1, "nothing that is bogus can be asked for that"),
+        (("retry", "--all", "--state", "bogus", "--yes"), 2, "'bogus' is none of planned, converted"),
+        (("retry", "--all", "--state", "encoded", "--yes"), 1, "nothing that is encoded can be asked for"),
         (("redirect", "key0001", "--to", "bogus"), 1, "there is: pacs, archive"),
         (("drop", "none"), 1, "no study, job or delivery whose key begins so"),
         (("resend", "1.2.826.0.1."), 1, "several begin so, give more of the key: study 1.2.826.0.1.1, study"),
