@@ -3,6 +3,8 @@
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import dcmread
 
 from converter.seg.settings import SOP_CLASSES
@@ -80,15 +82,8 @@ def voxels_compared(scene: Scene) -> Finding:
     """Every voxel of every segmentation is what it must be."""
     total, exact, of_map = 0, 0, 0
     seen = ""
-    for one in scene.returned:
-        if one.made.sop_class_uid not in SOP_CLASSES.values():
-            continue
-        try:
-            labels = labels_of(one.fetched, one.series)
-        except Elsewhere as error:
-            if scene.gateway.config.seg.even_grid:
-                continue  # one of two lies on a grid of its own
-            raise StationFailed(f"the segmentation of {one.series.pose.name}: {error}", _CHECK) from None
+    on_slices, elsewhere = _read(scene)
+    for one, labels in on_slices:
         found = _against_label_map(scene, one, labels)
         if found is not None:
             _require_right(found, one.series.pose.name, "the label map that the gateway kept")
@@ -104,10 +99,34 @@ def voxels_compared(scene: Scene) -> Finding:
         return Finding("no segmentation came back: there is nothing to compare", verdict=Verdict.NOTED)
     _say_proven(scene, total, exact, of_map)
     text = f"all {total} voxels of {max(exact, of_map)} segmentations are right"
+    if elsewhere:
+        text += f", {elsewhere} on an even grid of their own not compared"
     return Finding(f"{text} ({seen})" if seen else text)
 
 
 _CHECK = "do not use this PACS's copy; compare the object there with the gateway's own, byte by byte"
+
+
+def _read(scene: Scene) -> tuple[list[tuple[Returned, NDArray[np.uint8]]], int]:
+    """The labels of each segmentation that lies on the slices, and how many lie on a grid of their own.
+
+    Raises
+    ------
+    StationFailed
+        One lies elsewhere that is to lie on the slices: with `seg.even_grid` a job has one that does, too.
+    """
+    on_slices, elsewhere = [], []
+    for one in scene.returned:
+        if one.made.sop_class_uid in SOP_CLASSES.values():
+            try:
+                on_slices.append((one, labels_of(one.fetched, one.series)))
+            except Elsewhere as error:
+                elsewhere.append((one, error))
+    has_one = {one.job["job_key"] for one, _ in on_slices}
+    for one, why in elsewhere:
+        if not scene.gateway.config.seg.even_grid or one.job["job_key"] not in has_one:
+            raise StationFailed(f"the segmentation of {one.series.pose.name}: {why}", _CHECK)
+    return on_slices, len(elsewhere)
 
 
 def _made(scene: Scene) -> list[tuple[Study, Series, Made]]:
@@ -136,12 +155,12 @@ def _not_found(scene: Scene, missing: int, known: set[str]) -> StationFailed:
     )
 
 
-def _against_label_map(scene: Scene, one: Returned, labels: object) -> Comparison | None:
+def _against_label_map(scene: Scene, one: Returned, labels: NDArray[np.uint8]) -> Comparison | None:
     target: Path = scene.folder / f"{one.job['job_key'][:12]}.nii.gz"
     path = scene.gateway.label_map(one.job["job_key"], target)
     if path is None:
         return None
-    return compared(labels, label_map_on(path, one.series))  # type: ignore[arg-type]
+    return compared(labels, label_map_on(path, one.series))
 
 
 def _require_right(found: Comparison, pose: str, with_what: str) -> None:

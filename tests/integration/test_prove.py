@@ -294,6 +294,20 @@ def test_pacs_that_exchanges_left_and_right_fails_at_voxels(site: Site, after_de
     assert "left and right are exchanged" in said
 
 
+@pytest.mark.parametrize("even_grid", [False, True])
+def test_frames_that_lie_elsewhere_fail_at_voxels(
+    site: Site, after_delivery: Scene, monkeypatch: pytest.MonkeyPatch, even_grid: bool
+) -> None:
+    config = site.config.model_copy(
+        update={"seg": site.config.seg.model_copy(update={"even_grid": even_grid})}
+    )
+    monkeypatch.setattr(after_delivery.gateway, "config", config)
+    for groups in seg_in(site.pacs).PerFrameFunctionalGroupsSequence:
+        groups.PlanePositionSequence[0].ImagePositionPatient[0] += 0.5
+    said = failure_of(after_delivery, "Results kept", "Fetched", "Results unchanged", "Voxels")
+    assert said.startswith("the segmentation of axial: a frame of it does not lie on the slices")
+
+
 def test_one_wrong_voxel_is_found(site: Site, after_delivery: Scene) -> None:
     seg = seg_in(site.pacs)
     pixels = seg.pixel_array.copy()
