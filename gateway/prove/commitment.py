@@ -4,7 +4,7 @@ from gateway.config.destinations import Destination
 
 from .at_gateway import Study
 from .scene import Finding, Scene
-from .stations import StationFailed
+from .stations import StationFailed, Verdict
 
 _OFFERED = "it offers storage commitment"
 
@@ -20,9 +20,10 @@ def commitment(scene: Scene) -> Finding:
         fix = "to have it asked whether it keeps results for good, set destination.commitment = true"
         return Finding(f"{_OFFERED} to this AE title, and is not asked for it", fix if names else "")
     if not is_offered:
-        raise StationFailed(
-            "destination.commitment is true, and it offers no storage commitment to this AE title",
+        return Finding(
+            "destination.commitment is true, and it offers none to this AE title: deliveries end as sent",
             "switch it on there, or set commitment = false",
+            Verdict.NOTED,
         )
     scene.say("waiting for storage commitment")
     if scene.until(lambda: _is_kept(scene) or None) is None:

@@ -21,6 +21,7 @@ from gateway.cli import app
 from gateway.config import Config
 from gateway.prove.at_gateway import AtGateway
 from gateway.prove.clearing import cleared
+from gateway.prove.commitment import commitment
 from gateway.prove.course import WAY
 from gateway.prove.forms import TRIALS, duplicates, forms_kept
 from gateway.prove.pacs import Pacs
@@ -326,6 +327,19 @@ def test_with_another_engine_the_label_map_alone_is_compared_and_that_is_said(
     of_map, not_judged = after_delivery.report.proven
     assert "is that of the engine's own label map at the same place in mm" in of_map
     assert "finds in balls is not judged" in not_judged
+
+
+def test_pacs_that_is_asked_for_commitment_and_offers_none_is_a_remark(
+    site: Site, after_delivery: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert commitment(after_delivery).text.startswith("it offers none to this AE title")
+    asked = [each.model_copy(update={"commitment": True}) for each in site.config.destination]
+    monkeypatch.setattr(
+        after_delivery.gateway, "config", site.config.model_copy(update={"destination": asked})
+    )
+    found = commitment(after_delivery)
+    assert found.verdict is Verdict.NOTED
+    assert found.fix == "switch it on there, or set commitment = false"
 
 
 def test_pacs_that_refuses_segmentations_fails_at_delivered_with_what_to_set(
