@@ -77,9 +77,9 @@ class Withdrawals(Worker):
         self._rests = Rests()
 
     def is_woken_by(self, event: Event) -> bool:
-        """Whether a result may have been made or arrived, or an image been rejected."""
+        """Whether a result may have been made, an image been rejected, or a transfer come to its end."""
         if isinstance(event, DeliveryChanged):
-            return event.state in (DeliveryState.SENT, DeliveryState.COMMITTED, DeliveryState.SUPERSEDED)
+            return event.state is not DeliveryState.PENDING
         return isinstance(event, JobChanged)
 
     def interrupt(self) -> None:

@@ -14,6 +14,7 @@ from .slots import GivenUp, give_up, supersede_deliveries, supersede_slot
 from .states import JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
+from .withdrawals import counts_again
 
 WITHOUT_RELEASE: Final = "timeout without release"
 """The evidence of a study that was closed although its sender never said that it had no more."""
@@ -240,6 +241,8 @@ def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
     if transaction.one("SELECT 1 FROM job_images WHERE job_key = ? LIMIT 1", (job.job_key,)) is None:
         _write_images(transaction, planned)  # they were lost with a ledger
     _correct_header(transaction, job, planned)
+    if counts_again(transaction, job):
+        _make_new_revision(transaction, job.job_key)
     taken_by = transaction.one("SELECT * FROM jobs WHERE fallback_of = ?", (job.job_key,))
     if taken_by is not None:
         _keep_job(transaction, replace(planned, job_key=taken_by["job_key"]))
@@ -247,6 +250,14 @@ def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
     elif job.state is JobState.SUPERSEDED or (planned.is_wished and job.state is JobState.CANCELLED):
         _take_up(transaction, job, planned)
     return True
+
+
+def _make_new_revision(transaction: Transaction, job_key: str) -> None:
+    """Make a result anew that its destinations hold for rejected; what runs, or will, makes it anyway."""
+    if transaction.job(job_key).state in (JobState.ENCODED, JobState.DELIVERED):
+        reason = "it counts again, and was rejected where it had been delivered"
+        transaction.move_job(job_key, JobEvent.HEADER_CORRECTED, reason=reason)
+        supersede_deliveries(transaction, job_key)
 
 
 def _take_up(transaction: Transaction, job: JobRow, planned: PlannedJob) -> None:

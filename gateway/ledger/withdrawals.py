@@ -56,11 +56,7 @@ class Withdrawal:
 
 def withdraw_earlier(transaction: Transaction, job: JobRow) -> None:
     """Withdraw what arrived of earlier results of a job's volume and task; what counts again is not."""
-    transaction.execute(
-        "DELETE FROM withdrawals WHERE state = 'waiting' AND study_uid = ? AND sop_instance_uid IN"
-        " (SELECT sop_instance_uid FROM result_objects WHERE job_key = ? AND is_current = 1)",
-        (job.study_uid, job.job_key),
-    )
+    _do_not_withdraw(transaction, job)
     transaction.execute(
         "INSERT OR IGNORE INTO withdrawals (sop_instance_uid, destination, study_uid, job_key, since)"
         " SELECT o.sop_instance_uid, d.destination, j.study_uid, ?, ? FROM jobs j"
@@ -75,9 +71,38 @@ def withdraw_earlier(transaction: Transaction, job: JobRow) -> None:
     )
 
 
+def counts_again(transaction: Transaction, job: JobRow) -> bool:
+    """Let the result of a job be the one that counts, after another one had taken its place.
+
+    What a destination was told to reject, or deleted, is none of its present objects any more: a rejected
+    object stays rejected, whoever sends it again.
+
+    Returns
+    -------
+    Whether there was such a one, so that the result has to be made as a new revision.
+    """
+    _do_not_withdraw(transaction, job)
+    told = transaction.execute(
+        "UPDATE result_objects SET is_current = 0 WHERE job_key = ? AND is_current = 1 AND EXISTS"
+        " (SELECT 1 FROM withdrawals w WHERE w.sop_instance_uid = result_objects.sop_instance_uid"
+        " AND w.state = 'told')",
+        (job.job_key,),
+    )
+    return told.rowcount > 0
+
+
+def _do_not_withdraw(transaction: Transaction, job: JobRow) -> None:
+    """Tell nobody that the present objects of a job do not count, where nobody was told yet."""
+    transaction.execute(
+        "DELETE FROM withdrawals WHERE state = 'waiting' AND study_uid = ? AND sop_instance_uid IN"
+        " (SELECT sop_instance_uid FROM result_objects WHERE job_key = ? AND is_current = 1)",
+        (job.study_uid, job.job_key),
+    )
+
+
 def withdraw_result(transaction: Transaction, job: JobRow, code: str) -> None:
     """Withdraw what arrived of a job whose images were rejected; it does not wait for what comes after it."""
-    transaction.execute(
+    withdrawn = transaction.execute(
         "INSERT OR IGNORE INTO withdrawals (sop_instance_uid, destination, study_uid, job_key, code, since)"
         " SELECT o.sop_instance_uid, d.destination, d.study_uid, d.job_key, ?, ? FROM result_objects o"
         " CROSS JOIN deliveries d USING (job_key, sop_instance_uid)"
@@ -86,12 +111,20 @@ def withdraw_result(transaction: Transaction, job: JobRow, code: str) -> None:
         " AND o.output <> ?",
         (code, utc_now(), job.job_key, NOTE),
     )
+    if withdrawn.rowcount:
+        transaction.step("job.result_withdrawn", job, code=code, objects=withdrawn.rowcount)
 
 
 def waiting_withdrawals(ledger: Ledger) -> list[Withdrawal]:
-    """All that nobody was told of yet, the oldest first."""
+    """All that nobody was told of yet, the oldest first.
+
+    What is still on its way there is not among them: it would arrive after the note, or the deletion, that is
+    to take it away, and stay.
+    """
     rows = ledger.read(
-        "SELECT * FROM withdrawals INDEXED BY withdrawals_waiting WHERE state = 'waiting' ORDER BY since"
+        "SELECT * FROM withdrawals INDEXED BY withdrawals_waiting WHERE state = 'waiting' AND NOT EXISTS"
+        " (SELECT 1 FROM deliveries d WHERE d.sop_instance_uid = withdrawals.sop_instance_uid"
+        " AND d.destination = withdrawals.destination AND d.state = 'pending') ORDER BY since"
     )
     return [Withdrawal(**dict(row)) for row in rows]
 

@@ -151,6 +151,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "job.earlier_deleted": {**_OF_A_DELIVERY, "objects": _number},
     "job.earlier_left": {**_OF_A_DELIVERY, "objects": _number},
     "job.result_rejected": {"code": _REJECTED},
+    "job.result_withdrawn": {"code": _REJECTED, "objects": _number},
     "job.superseded": {"lane": _LANE},
     "job.segmented": {
         **_OF_A_RUN,

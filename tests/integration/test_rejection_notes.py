@@ -10,9 +10,10 @@ from pydicom.uid import SegmentationStorage, generate_uid
 
 from gateway.ledger.evidence import instances_by_series, not_to_be_waited_for
 from gateway.ledger.records import DeliveryRow, JobRow
-from gateway.ledger.results import record_result
+from gateway.ledger.results import current_objects, record_result
 from gateway.ledger.revisits import delivered_there
 from gateway.ledger.states import DeliveryState, JobEvent, JobState, StudyState
+from gateway.ledger.withdrawals import Told, settle_withdrawals, waiting_withdrawals, withdraw_earlier
 from gateway.listener.statuses import KEPT_ASIDE, SUCCESS
 from tests.integration.test_removed_studies import House
 from tests.rejections import rejection_note
@@ -180,6 +181,11 @@ def result(house: House, slices: list[Dataset], *, is_sent: bool) -> Dataset:
 def _encode(house: House, job: JobRow, uid: str) -> None:
     with house.gate.ledger.transaction() as transaction:
         transaction.move_job(job.job_key, JobEvent.SEGMENTED)
+    _encode_again(house, job, uid)
+
+
+def _encode_again(house: House, job: JobRow, uid: str) -> None:
+    with house.gate.ledger.transaction() as transaction:
         encoded = result_of_one("r.dcm", uid, job.header_sha256)
         record_result(transaction, transaction.job(job.job_key), encoded, lambda _: ["pacs"])
 
@@ -211,6 +217,39 @@ def test_rejected_result_is_not_sent_any_more_nor_planned_again_by_itself(
         transaction.move_job(job.job_key, JobEvent.REPLANNED)
     _encode(house, job, str(made.SOPInstanceUID))
     assert [delivery.state for delivery in deliveries(house)] == [DeliveryState.CANCELLED]
+
+
+def _told(house: House, code: str = "") -> None:
+    """Have every destination told of what waits to be withdrawn."""
+    with house.gate.ledger.transaction() as transaction:
+        rows = [row for row in waiting_withdrawals(house.gate.ledger) if row.code == code]
+        assert rows
+        settle_withdrawals(transaction, rows, Told.TOLD)
+
+
+def test_result_of_what_remains_that_was_rejected_as_an_earlier_one_is_made_anew(
+    house: House, slices: list[Dataset]
+) -> None:
+    house.gate.send(*slices[:-1])
+    house.complete()
+    (first,) = house.jobs()
+    house.run(first)
+    house.gate.send(slices[-1])
+    house.complete()
+    second = house.jobs()[-1]
+    house.run(second)
+    with house.gate.ledger.transaction() as transaction:
+        withdraw_earlier(transaction, second)
+    _told(house)
+    house.gate.send(rejection_note(slices[-1:]))
+    assert "job.result_withdrawn" in [line.event for line in house.gate.timeline()]
+    _told(house, "113001")
+    house.complete()
+    first = next(job for job in house.jobs() if job.job_key == first.job_key)
+    assert first.state is JobState.SEGMENTED
+    assert current_objects(house.gate.ledger, first.job_key) == []  # of a new revision, with a UID of its own
+    _encode_again(house, first, "2.25.7")
+    assert deliveries(house)[-1].sop_instance_uid == "2.25.7"
 
 
 # -- what changes nothing ----------------------------------------------------------------------------------

@@ -274,6 +274,26 @@ def test_result_whose_file_is_gone_is_left_to_a_person(house: House) -> None:
     assert warning.endswith("which is not here any more: reject or delete it there by hand")
 
 
+@pytest.mark.parametrize("supersede", ["iocm", "delete"])
+def test_earlier_object_whose_transfer_was_not_answered_arrives_before_it_is_withdrawn(
+    house: House, supersede: str
+) -> None:
+    house.supersede = supersede
+    (old,) = house.deliveries()
+    with house.ledger.transaction() as transaction:
+        transaction.move_delivery(old.key, DeliveryEvent.RESENT)
+        begin(transaction, [old.key])
+    house.make(NEW)
+    new = house.deliveries()[-1]
+    with house.ledger.transaction() as transaction:
+        transaction.move_delivery(new.key, DeliveryEvent.SENT)
+    house.work()
+    assert (house.notes(), house.pacs.removed, house.states()) == ([], [], {OLD: "waiting"})
+    house.arrive()
+    house.work()
+    assert house.states() == {OLD: "told"}
+
+
 # -- deleting ----------------------------------------------------------------------------------------------
 
 
