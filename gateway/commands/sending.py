@@ -1,12 +1,12 @@
 """The command `iris send`: DICOM files by C-STORE, without a gateway."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
-from .console import err, fail, out, plain_errors
+from .console import err, fail, out, plain_errors, progress_bar
 
 
 def send(
@@ -16,24 +16,33 @@ def send(
 ) -> None:
     """Send DICOM files by C-STORE, as they are stored."""
     from gateway.adapters.dicom.peer import parse_peer
-    from gateway.delivery.sending import dicom_files, send_files
-    from gateway.delivery.statuses import Answer, understand
+    from gateway.delivery.sending import Sent, dicom_files, each_sent
+    from gateway.delivery.statuses import DOES_NOT_MATCH, Answer, understand
 
     try:
         peer = parse_peer(to)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--to") from None
+    said: dict[str, list[Sent]] = {}
+    stored = put_aside = 0
     with plain_errors():
         files = dicom_files(paths)
         if not files:
             fail("there is no DICOM file there")
-        with Progress(console=err, transient=True) as progress:
-            task = progress.add_task(f"sending to {peer}", total=len(files))
-            results = send_files(files, peer, calling, on_sent=lambda *_: progress.advance(task))
-    bad = [result for result in results if understand(result.status) is not Answer.STORED]
-    for result in bad:
-        err.print(f"{result.path.name}: {result.meaning}")
-    stored = len(results) - len(bad)
-    out.print(f"{stored} of {len(files)} files stored at {peer}")
+        with progress_bar(f"sending to {peer}") as told, closing(each_sent(files, peer, calling)) as course:
+            for number, sent in enumerate(course, start=1):
+                told(number, len(files))
+                is_stored = sent.why_not is None and understand(sent.status) is Answer.STORED
+                stored += is_stored
+                put_aside += sent.status == DOES_NOT_MATCH
+                if not is_stored or sent.status == DOES_NOT_MATCH:
+                    said.setdefault(sent.meaning, []).append(sent)
+    for meaning, alike in said.items():
+        others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        err.print(f"{alike[0].path.name}{others}: {meaning}")
+    aside = (
+        f", {put_aside} of them put aside there (a gateway says why: `iris quarantine`)" if put_aside else ""
+    )
+    out.print(f"{stored} of {len(files)} files stored at {peer}{aside}")
     if stored < len(files):
         raise typer.Exit(1)

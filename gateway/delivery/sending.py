@@ -1,7 +1,7 @@
 """C-STORE as a user: files go out as they are stored, streamed from disk."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,15 +39,24 @@ class NotTaken(NotSendable):
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one file; `status` is None when there was no answer."""
+    """What became of one file.
+
+    Parameters
+    ----------
+    status
+        None where there was no answer.
+    why_not
+        Why it was not sent at all.
+    """
 
     path: Path
     status: int | None
+    why_not: NotSendable | None = None
 
     @property
     def meaning(self) -> str:
-        """The status in words."""
-        return meaning(self.status)
+        """The status in words, or why it was not sent."""
+        return meaning(self.status) if self.why_not is None else str(self.why_not)
 
 
 def send_files(
@@ -81,29 +90,44 @@ def send_files(
     NotTaken
     """
     results: list[Sent] = []
-    for group in _groups([_outgoing(path) for path in paths]):
-        contexts = [build_context(sop_class, syntax) for sop_class, syntax in _contexts_of(group)]
-        with (
-            _refusal_said(group[0], peer),
-            association(peer, calling_ae_title, contexts, calls=calls) as opened,
-        ):
-            for number, outgoing in enumerate(group):
-                status = _send(opened, outgoing, peer, 1 + number % 0xFFFF)
-                results.append(Sent(outgoing.path, status))
-                if on_sent is not None:
-                    on_sent(outgoing.path, status)
-                if status is None:
-                    return results
+    with closing(each_sent(paths, peer, calling_ae_title, calls=calls)) as course:
+        for sent in course:
+            if sent.why_not is not None:
+                raise sent.why_not
+            results.append(sent)
+            if on_sent is not None:
+                on_sent(sent.path, sent.status)
     return results
 
 
-@contextmanager
-def _refusal_said(first: StoredObject, peer: Peer) -> Iterator[None]:
-    """Who takes nothing of what is offered does not take the first of it."""
-    try:
-        yield
-    except NothingAccepted as refused:
-        raise NotTaken(_form_of(first), peer, refused.by) from None
+def each_sent(
+    paths: Sequence[Path], peer: Peer, calling_ae_title: str, *, calls: Calls | None = None
+) -> Generator[Sent]:
+    """The same one by one, and past those that the peer does not take or that are no DICOM.
+
+    Raises
+    ------
+    NotReached
+        No association.
+    """
+    outgoing: list[StoredObject] = []
+    for path in paths:
+        try:
+            outgoing.append(_outgoing(path))
+        except NotSendable as error:
+            yield Sent(path, None, error)
+    for group in _groups(outgoing):
+        contexts = [build_context(sop_class, syntax) for sop_class, syntax in _contexts_of(group)]
+        try:
+            with association(peer, calling_ae_title, contexts, calls=calls) as opened:
+                for number, one in enumerate(group):
+                    sent = _send(opened, one, peer, 1 + number % 0xFFFF)
+                    yield sent
+                    if sent.status is None and sent.why_not is None:
+                        return
+        except NothingAccepted as refused:
+            for one in group:
+                yield Sent(one.path, None, NotTaken(_form_of(one), peer, refused.by))
 
 
 def taken_forms(
@@ -187,18 +211,21 @@ def _accepted(opened: Association) -> dict[tuple[str, str], int]:
     }
 
 
-def _send(opened: Association, outgoing: StoredObject, peer: Peer, message_id: int) -> int | None:
+def _send(opened: Association, outgoing: StoredObject, peer: Peer, message_id: int) -> Sent:
     accepted = _accepted(opened)
     wanted = outgoing.sop_class_uid, outgoing.transfer_syntax_uid
     otherwise = {(outgoing.sop_class_uid, syntax) for syntax in PLAIN_SYNTAXES}
+    status: int | None = None
     if not opened.is_established:
-        return None
-    if wanted in accepted:
-        return store(opened, accepted[wanted], outgoing, message_id)
-    if outgoing.transfer_syntax_uid in PLAIN_SYNTAXES and accepted.keys() & otherwise:
+        pass  # it broke
+    elif wanted in accepted:
+        status = store(opened, accepted[wanted], outgoing, message_id)
+    elif outgoing.transfer_syntax_uid in PLAIN_SYNTAXES and accepted.keys() & otherwise:
         status = opened.send_c_store(dcmread(outgoing.path), message_id).get("Status")
-        return None if status is None else int(status)
-    raise NotTaken(_form_of(outgoing), peer, implementation_of(opened))
+    else:
+        why_not = NotTaken(_form_of(outgoing), peer, implementation_of(opened))
+        return Sent(outgoing.path, None, why_not)
+    return Sent(outgoing.path, None if status is None else int(status))
 
 
 def _form_of(outgoing: StoredObject) -> Form:

@@ -5,6 +5,8 @@ warning reason of STOW-RS (PS3.18 I.2.2).
 from enum import Enum
 
 DUPLICATE_INSTANCE = 0x0111
+DOES_NOT_MATCH = 0xB007
+"""A warning: stored, though the data set does not match its SOP class; an IRIS gateway has put it aside."""
 
 _NOT_TAKEN = {
     0x0122: "it does not support the SOP class",
@@ -18,7 +20,7 @@ _RETRIED = {0x0110: "it failed to process the object"}
 _WARNINGS = {
     0xB000: "stored, with data elements changed",
     0xB006: "stored, without some of its data elements",
-    0xB007: "stored, though it finds that the data set does not match its SOP class",
+    DOES_NOT_MATCH: "stored, though it finds that the data set does not match its SOP class",
 }
 
 

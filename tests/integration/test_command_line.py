@@ -17,7 +17,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import RLELossless
+from pydicom.uid import CTImageStorage, MRImageStorage, RLELossless
+from pynetdicom import AE, evt
 
 from converter.derived_series import write_series
 
@@ -372,6 +373,41 @@ def test_send_stores_every_file_at_a_pacs(iris: Iris, orthanc: Any, small_study:
     answer = iris("send", small_study, "--to", str(orthanc.peer), "--calling", "IRIS-TEST")
     assert answer.returncode == 0, answer.stderr
     assert "8 of 8 files stored" in answer.stdout
+
+
+def test_send_goes_on_after_a_refused_sop_class_counts_what_was_put_aside_and_exits_1(
+    iris: Iris, torso: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    images = sorted(torso.glob("*.dcm"))[:3]
+    for path in images:
+        shutil.copy(path, study / f"2-{path.name}")
+    other = dcmread(images[0])
+    other.file_meta.MediaStorageSOPClassUID = other.SOPClassUID = MRImageStorage
+    other.save_as(study / "1-mr.dcm")
+    other.save_as(study / "3-mr.dcm")
+    (study / "4-not-whole.dcm").write_bytes(bytes(128) + b"DICM")
+    answers = iter([0x0000, 0xB007, 0x0000])
+    entity = AE("PACS")
+    entity.add_supported_context(CTImageStorage)
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: next(answers))]
+    )
+    assert server is not None
+    try:
+        answer = iris("send", study, "--to", f"PACS@127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+    assert answer.returncode == 1
+    assert "3 of 6 files stored" in answer.stdout
+    assert "1 of them put aside there" in answer.stdout
+    refused, aside, broken = sorted(answer.stderr.splitlines())
+    assert refused.startswith("1-mr.dcm and 1 more: PACS@127.0.0.1")
+    assert "MR Image Storage" in refused
+    assert aside.startswith("2-")
+    assert "0xB007" in aside
+    assert broken.startswith("4-not-whole.dcm: ")
 
 
 def test_listings_without_a_gateway_or_ledger_say_to_start_it(iris: Iris) -> None:

@@ -166,7 +166,7 @@ PROPOSING = {
     "gateway/adapters/dicom/retrieval.py: asking",
     "gateway/adapters/dicom/retrieval.py: get",
     "gateway/adapters/dicom/retrieval.py: move",
-    "gateway/delivery/sending.py: send_files",
+    "gateway/delivery/sending.py: each_sent",
     "gateway/delivery/sending.py: taken_forms",
     "gateway/prove/pacs.py: hello",
 }
