@@ -44,6 +44,7 @@ from .sections import (
     Watch,
     is_loopback,
 )
+from .sentences import PREFIX, in_sentences, misnamed, unknown_key
 from .stores import buckets
 
 UPLOAD_RULE = "upload"
@@ -80,9 +81,6 @@ __all__ = [
     "read_config",
 ]
 
-_PREFIX = "IRIS_"
-_UNKNOWN = "unknown key; every key stands in docs/operator.md"
-
 
 class ConfigError(Exception):
     """The configuration cannot be used; the text names the key and says what to do."""
@@ -92,7 +90,7 @@ class Config(BaseSettings):
     """Everything that can be set; every key has a default."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
     site: Site = Site()
@@ -280,35 +278,21 @@ def read_config(path: Path | None = None) -> Config:
             raise ConfigError(f"{path} cannot be read: {error.strerror}; give --config a TOML file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    unknown = _unknown_sections(values)
+    unknown = _unknown(values)
     if unknown:
-        raise ConfigError("; ".join(f"{name}: {_UNKNOWN}" for name in unknown))
+        raise ConfigError("; ".join(unknown))
     try:
         return Config(**values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
+        raise ConfigError(in_sentences(Config, [dict(each) for each in error.errors()])) from None
     except SettingsError:  # it names neither the variable nor what is wrong with it
-        names = ", ".join(sorted(name for name in os.environ if name.upper().startswith(_PREFIX)))
+        names = ", ".join(sorted(name for name in os.environ if name.upper().startswith(PREFIX)))
         raise ConfigError(
             f"one of the variables {names} cannot be read: lists and tables are written as JSON"
         ) from None
 
 
-def _unknown_sections(values: dict[str, Any]) -> list[str]:
-    """Top-level keys and variables that belong to no section: pydantic passes some of them over."""
-    variables = [
-        name
-        for name in os.environ
-        if name.upper().startswith(_PREFIX)
-        and "__" in name
-        and name[len(_PREFIX) :].partition("__")[0].lower() not in Config.model_fields
-    ]
-    return [*(key for key in values if key not in Config.model_fields), *sorted(variables)]
-
-
-def _sentence(error: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{where}: {_UNKNOWN}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+def _unknown(values: dict[str, Any]) -> list[str]:
+    """Of top-level keys and variables that set nothing, a sentence each: pydantic passes some over."""
+    variables = filter(None, (misnamed(Config, name) for name in sorted(os.environ)))
+    return [*(unknown_key(Config, key) for key in values if key not in Config.model_fields), *variables]

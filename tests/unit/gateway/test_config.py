@@ -1,13 +1,15 @@
 """The configuration: defaults, the file, variables, and the sentence for whatever cannot be used."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from gateway.app import warnings_about
-from gateway.config import Config, ConfigError, Rule, load_config
+from gateway.config import Config, ConfigError, Destination, Rule, load_config
+from gateway.config.sentences import in_sentences
 
 Loader = Callable[[str], Config]
 
@@ -224,9 +226,95 @@ def test_variable_that_no_key_has_is_refused(monkeypatch: pytest.MonkeyPatch, na
         load_config()
 
 
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("IRIS_DICOM_PORT", "IRIS_DICOM__PORT"),
+        ("IRIS_DICOM_AE_TITLE", "IRIS_DICOM__AE_TITLE"),
+        ("IRIS_DICOM_PROT", "IRIS_DICOM__PORT"),
+        ("IRIS_DICOM__TLS_KEY", "IRIS_DICOM__TLS__KEY"),
+        ("iris_queue_fallback_job_queue", "IRIS_QUEUE__FALLBACK__JOB_QUEUE"),
+    ],
+)
+def test_variable_with_too_few_underscores_is_refused_with_the_right_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, right: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=rf"{name}: no key is set by that; it is {right}, "):
+        load_config()
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[dicom]\nprot = 1", "dicom.port"),
+        ("[dicomm]\nport = 1", "dicom"),
+        ("[dicom.tls]\ncertficate = 'x'", "dicom.tls.certificate"),
+        ("[[rule]]\nname = 'a'\nsendto = ['x']", "rule.send_to"),
+        ("[site]\nquiet_s = 1", "study.quiet_s"),
+    ],
+)
+def test_unknown_key_is_refused_with_the_one_that_may_be_meant(load: Loader, text: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(text)
+    assert f"unknown key; did you mean {meant}? " in str(refused.value)
+
+
+def test_key_that_is_like_no_other_is_refused_without_a_guess(load: Loader) -> None:
+    with pytest.raises(ConfigError, match=r"site\.zzz: unknown key; every key stands in docs/operator\.md$"):
+        load("[site]\nzzz = 1")
+
+
+def _every_key(model: type[BaseModel], name: str = "") -> Iterator[str]:
+    for key, field in model.model_fields.items():
+        yield f"{name}{key}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _every_key(field.annotation, f"{name}{key}.")
+
+
+def _with(key: str, value: object) -> dict[str, object]:
+    table, _, rest = key.partition(".")
+    return {table: _with(rest, value) if rest else value}
+
+
+PYDANTICS_OWN = (
+    "Input",
+    "should",
+    "Field required",
+    "valid ",
+    "pydantic",
+    "errors.",
+    "cannot be used as it is",
+)
+
+
+@pytest.mark.parametrize("value", ["\0", -1e300, float("nan"), 10**30, True, [], [[]], {}, {"x": 1}, None])
+def test_no_sentence_about_a_bad_value_is_pydantics_own(value: object) -> None:
+    keys = [*_every_key(Config), *(f"rule.{key}" for key in _every_key(Rule))]
+    keys += [f"destination.{key}" for key in _every_key(Destination)]
+    for key in keys:
+        table, _, rest = key.partition(".")
+        values = (
+            {table: [_with(rest, value)]} if table in ("rule", "destination") and rest else _with(key, value)
+        )
+        try:
+            Config.model_validate(values)
+        except ValidationError as error:
+            said = in_sentences(Config, [dict(each) for each in error.errors()])
+            assert not [word for word in PYDANTICS_OWN if word in said], (key, said)
+
+
+def test_bad_value_of_one_of_several_types_is_told_in_one_sentence_with_its_key(load: Loader) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load("[[rule]]\nname = 'a'\nwhen = { Modality = { x = 1 } }")
+    said = "must be a text or must be a whole number or must be a number or must be a list, as [ ... ]"
+    assert str(refused.value) == f"rule.0.when.Modality: {said}"
+
+
 def test_variables_of_the_job_and_of_the_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IRIS_RUN", "2")
     monkeypatch.setenv("IRIS_KILL_AT", "")
+    monkeypatch.setenv("IRIS_API_OF_ANOTHER_PROGRAM", "1")
     assert load_config() == Config()
 
 
