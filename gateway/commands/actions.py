@@ -32,11 +32,15 @@ State = Annotated[
 To = Annotated[str, typer.Option("--destination", help="With --all: only deliveries to this destination")]
 Since = Annotated[
     datetime | None,
-    typer.Option("--since", help="With --all: only what is so, or waits, since then or later"),
+    typer.Option(
+        "--since", help="With --all: only what is so, or waits, since then or later, by this machine's clock"
+    ),
 ]
 Until = Annotated[
     datetime | None,
-    typer.Option("--until", help="With --all: only what is so since before this time"),
+    typer.Option(
+        "--until", help="With --all: only what is so since before this time, by this machine's clock"
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask")]
 

@@ -7,13 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from gateway.adapters.checks import Check, Verdict
@@ -64,6 +65,17 @@ def fail(sentence: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def clock(at: str) -> str:
+    """A time of the ledger (ISO 8601, UTC) by this machine's clock, as `--since` takes it."""
+    return f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def plain_table(*columns: str | Column) -> Table:
+    """A table without lines. Words that are too long, as UIDs may be, are broken and never cut."""
+    heads = [Column(one, overflow="fold") if isinstance(one, str) else one for one in columns]
+    return Table(*heads, box=None, pad_edge=False)
+
+
 def print_json(value: Any) -> None:
     """Print a value for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -76,7 +88,7 @@ def say_checks(checks: Sequence[Check], *, as_json: bool) -> None:
         print_json({"items": [vars(check) for check in checks]})
     else:
         colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
-        table = Table("check", "", "finding", "what to do", box=None, pad_edge=False)
+        table = plain_table("check", "", "finding", "what to do")
         for check in checks:
             verdict = Text(check.verdict, colours[check.verdict])
             table.add_row(check.name, verdict, check.finding, check.fix)

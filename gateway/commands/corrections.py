@@ -7,9 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Column, Table
+from rich.table import Column
 
-from .console import ConfigOption, JsonOption, err, fail, out, plain_errors, print_json, progress_bar
+from .console import (
+    ConfigOption,
+    JsonOption,
+    clock,
+    err,
+    fail,
+    out,
+    plain_errors,
+    plain_table,
+    print_json,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from gateway.ledger.records import CorrectionRow
@@ -38,11 +49,10 @@ def list_corrections(
         print_json({"items": items})
         return
     whole = [Column(name, no_wrap=True) for name in ("correction", "received", "job", "state")]
-    table = Table(*whole, "what differs", box=None, pad_edge=False)
+    table = plain_table(*whole, "what differs")
     for item in items:
-        received = item["received"][:19].replace("T", " ")
         differs = item["reason"] or in_short(item["structures"])
-        table.add_row(item["key"][:16], received, item["job_key"][:16], item["state"], differs)
+        table.add_row(item["key"][:16], clock(item["received"]), item["job_key"][:16], item["state"], differs)
     out.print(table if items else "no corrections yet; have edited segmentations routed to the gateway")
 
 

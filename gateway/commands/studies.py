@@ -6,18 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Column, Table
+from rich.table import Column
 
 from gateway.ledger.states import StudyState
 
-from .console import ConfigOption, JsonOption, one_of, out, plain_errors, print_json
+from .console import ConfigOption, JsonOption, clock, one_of, out, plain_errors, plain_table, print_json
 from .corrections import in_short
 
 WAIT_FOR_FORGOTTEN_S = 20.0
 """How long `iris forget` waits until what runs of a study has ended."""
+_A_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def studies(
@@ -35,9 +36,9 @@ def studies(
         print_json({"items": items})
         return
     widest = max((len(item["study_uid"]) for item in items), default=0)
-    table = Table(Column("study", min_width=widest), "state", "received", "reason", box=None, pad_edge=False)
+    table = plain_table(Column("study", min_width=widest), "state", "received", "reason")
     for item in items:
-        table.add_row(item["study_uid"], item["state"], _short(item["received"]), item["reason"])
+        table.add_row(item["study_uid"], item["state"], clock(item["received"]), item["reason"])
     out.print(table if items else "no studies yet; point a PACS at the gateway, or use `iris send`")
 
 
@@ -59,16 +60,14 @@ def study(
         print_json(item)
         return
     reason = f" ({item['reason']})" if item["reason"] else ""
-    out.print(f"{item['study_uid']}: {item['state']}{reason}, received {_short(item['received'])}")
+    out.print(f"{item['study_uid']}: {item['state']}{reason}, received {clock(item['received'])}")
     for what in ("images", "results"):
         if item[f"{what}_removed"]:
-            out.print(f"  {what} of it were removed here at {_short(item[f'{what}_removed'])}")
+            out.print(f"  {what} of it were removed here at {clock(item[f'{what}_removed'])}")
     for job in item["jobs"]:
         out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
         if job["next_try"]:
-            out.print(
-                f"    tried again at {_short(job['next_try'])}; `iris retry {job['job_key'][:16]}`: now"
-            )
+            out.print(f"    tried again at {clock(job['next_try'])}; `iris retry {job['job_key'][:16]}`: now")
         for run in job["runs"]:
             out.print(f"    run {run['run']}{_run_in_words(run)}")
             if run["cost"]:
@@ -81,7 +80,7 @@ def study(
             out.print(f"    {line}")
         for one in job["corrections"]:
             said = one["reason"] or in_short(one["structures"])
-            out.print(f"    correction {one['key'][:16]}  {_short(one['received'])}: {one['state']}  {said}")
+            out.print(f"    correction {one['key'][:16]}  {clock(one['received'])}: {one['state']}  {said}")
     for line in _deliveries_in_words(item["deliveries"]):
         out.print(f"  {line}")
     for line in _timeline_in_words(item["timeline"]):
@@ -111,7 +110,9 @@ def _deliveries_in_words(deliveries: list[dict[str, Any]]) -> Iterator[str]:
     """A line for those of one output that fare alike: an overlay is a picture a slice."""
     alike = defaultdict[tuple[str, ...], list[str]](list)
     for each in deliveries:
-        kind = tuple(each[name] for name in ("job_key", "output", "destination", "state", "reason"))
+        again = f"; tried again at {clock(each['next_try'])}" if each["next_try"] else ""
+        fared = each["state"], each["reason"] + again
+        kind = each["job_key"], each["output"], each["destination"], *fared
         alike[kind].append(each["key"])
     for (_, output, destination, state, reason), keys in alike.items():
         several = f", {len(keys)} objects" if len(keys) > 1 else ""
@@ -122,9 +123,20 @@ def _timeline_in_words(timeline: list[dict[str, Any]]) -> Iterator[str]:
     """A run of lines that say the same, as of each picture of an overlay, is one, at the time of its last."""
     for (event, detail), lines in groupby(timeline, lambda line: (line["event"], line["detail"])):
         *others, last = lines
-        said = ", ".join(f"{key}: {value}" for key, value in detail.items())
+        said = ", ".join(
+            f"{key}: {_in_words(value)}" for key, value in detail.items() if value not in (None, [], {})
+        )
         times = f" ({1 + len(others)} times)" if others else ""
-        yield f"{_short(last['at'])}  {event:<24}{said}{times}"
+        yield f"{clock(last['at'])}  {event:<25}  {said}{times}"
+
+
+def _in_words(value: Any) -> str:
+    """What a line of the timeline says of one thing, without brackets; a time by this machine's clock."""
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_in_words(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_in_words, value))
+    return clock(value) if isinstance(value, str) and _A_TIME.fullmatch(value) else str(value)
 
 
 def _before(days: int) -> str:
@@ -133,8 +145,8 @@ def _before(days: int) -> str:
 
 def _run_in_words(run: dict[str, Any]) -> str:
     where = f" ({run['where']})" if run["where"] else ""
-    began = f"started {_short(run['started'])}" if run["started"] else f"submitted {_short(run['submitted'])}"
-    ended = f", ended {_short(run['ended'])}: {run['how']}" if run["ended"] else ""
+    began = f"started {clock(run['started'])}" if run["started"] else f"submitted {clock(run['submitted'])}"
+    ended = f", ended {clock(run['ended'])}: {run['how']}" if run["ended"] else ""
     return f"{where}: {began}{ended}"
 
 
@@ -233,7 +245,3 @@ def _status_client(config: Path | None) -> Any:
 
     silence_logging()
     return StatusClient(load_config(config).data_dir)
-
-
-def _short(at: str) -> str:
-    return at[:19].replace("T", " ")

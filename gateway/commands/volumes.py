@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from .console import JsonOption, out, plain_errors, print_json
+from .console import JsonOption, out, plain_errors, plain_table, print_json
 
 # Each command imports what it needs when it runs.
 
@@ -58,7 +57,7 @@ def volumes(series: SeriesArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"items": items, "left_over": _left_over(judgement)})
         return
-    table = Table("volume", "images", "size", "spacing", "told apart by", "verdict", box=None, pad_edge=False)
+    table = plain_table("volume", "images", "size", "spacing", "told apart by", "verdict")
     for item in items:
         row_mm, column_mm = item["pixel_spacing_mm"]
         spacing = f"{row_mm:.4g} x {column_mm:.4g} x {item['slice_spacing_mm']:.4g} mm"

@@ -193,7 +193,7 @@ class Pledging(Worker):
                 say_why_unkept(transaction, group, self._to, sentence, delay_s=delay_s)
 
     def _is_not_offered(self, group: Unkept) -> None:
-        reason = f"sent; {self._to} offers no storage commitment, so nobody says that it keeps it"
+        reason = f"{self._to} offers no storage commitment, so nobody says that it keeps it"
         log.warning("commitment_not_offered", destination=self._to, job_key=group.job_key)
         with self._ledger.transaction() as transaction:
             end_waiting(transaction, group.job_key, self._to, reason)

@@ -34,7 +34,7 @@ TIMES_LOST: Final = 5
 """So often in a row is an object sent again that a destination took and did not keep."""
 FIRST_AGAIN_S: Final = 5.0
 """When it is sent again after the first time; twice as long after each further one."""
-NO_LONGER_ASKED: Final = "sent; its destination is not asked to commit itself any more"
+NO_LONGER_ASKED: Final = "its destination is not asked to commit itself any more"
 
 
 class UnknownPledge(Exception):

@@ -1,5 +1,6 @@
 """What the proof says of each station that the phantom passes, and of the whole way."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -74,8 +75,11 @@ class Report:
         """What to set or do, the gravest first, each once."""
         told = [each for each in self.stations if each.fix]
         told.sort(key=lambda each: each.verdict is not Verdict.FAILED)
-        wanted = [f"to have {form.name} there: {form.fix}" for form in self.forms if form.fix]
-        return list(dict.fromkeys([*(f"{each.name}: {each.fix}" for each in told), *wanted]))
+        wanted = defaultdict[str, list[str]](list)
+        for form in self.forms:
+            wanted[form.fix].append(form.name)
+        forms = [f"to have {' and '.join(names)} there: {fix}" for fix, names in wanted.items() if fix]
+        return list(dict.fromkeys([*(f"{each.name}: {each.fix}" for each in told), *forms]))
 
     @property
     def in_a_line(self) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from .stations import FormFound, Report, Station, Verdict
@@ -77,7 +77,8 @@ class Terminal:
 
 
 def _forms(forms: list[FormFound]) -> Table:
-    table = Table("form", "", "what the PACS does with it", "what to do", box=None, pad_edge=False)
+    heads = ("form", "", "what the PACS does with it", "what to do")
+    table = Table(*(Column(head, overflow="fold") for head in heads), box=None, pad_edge=False)
     for form in forms:
         table.add_row(form.name, Text(*_SIGNS[form.verdict]), form.finding, form.fix)
     return table

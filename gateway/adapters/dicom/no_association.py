@@ -47,7 +47,8 @@ _REASONS: Final = {
     ),
     (_USER, 7): (
         "called AE title not recognised",
-        "its own AE title is another one than {called}: correct it here (destination.ae_title, study.find)",
+        "its own AE title is another one than {called}: correct it here (destination.ae_title, study.find);"
+        " or, as dcmqrscp means it, this gateway ({calling}, with the name of its host) is not entered there",
     ),
     (_ACSE, 1): ("no reason given by its ACSE", "look at its log"),
     (_ACSE, 2): ("protocol version not supported", "it speaks another version of DICOM; look at its log"),

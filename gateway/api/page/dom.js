@@ -17,8 +17,10 @@ export function badge(state) {
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
+export const onTheClock = (at) => clock.format(new Date(at));
+
 export function time(at) {
-  return make("time", { datetime: at }, clock.format(new Date(at)));
+  return make("time", { datetime: at }, onTheClock(at));
 }
 
 // DICOM dates are eight digits (PS3.5 6.2, DA).

@@ -4,7 +4,7 @@ import { button } from "./actions.js";
 import { get, path } from "./api.js";
 import { corrections } from "./corrections.js";
 import { deliveries, destinationsFor } from "./deliveries.js";
-import { badge, day, make, show, table, time } from "./dom.js";
+import { badge, day, make, onTheClock, show, table, time } from "./dom.js";
 import { fileLink, picture } from "./files.js";
 import { isUpload, nameOf, progress } from "./studies.js";
 
@@ -253,7 +253,8 @@ function timeline(answer) {
 function runsOfTheSame(timeline) {
   const found = [];
   for (const line of timeline) {
-    const detail = Object.entries(line.detail).map(([name, value]) => `${name}: ${text(value)}`).join(", ");
+    const detail = Object.entries(line.detail).filter(([, value]) => value !== null && text(value) !== "")
+      .map(([name, value]) => `${name}: ${text(value)}`).join(", ");
     const last = found.at(-1);
     if (last && last.line.event === line.event && last.line.job_key === line.job_key && last.detail === detail) {
       Object.assign(last, { line, times: last.times + 1 });
@@ -262,4 +263,9 @@ function runsOfTheSame(timeline) {
   return found;
 }
 
-const text = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+// What a line of the timeline says of one thing, without brackets; a time as all times of the page are.
+function text(value) {
+  if (Array.isArray(value)) return value.map(text).join("; ");
+  if (value && typeof value === "object") return Object.entries(value).map(([name, each]) => `${name} ${text(each)}`).join(" ");
+  return /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value) ? onTheClock(value) : String(value);
+}

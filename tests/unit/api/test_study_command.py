@@ -1,6 +1,7 @@
 """`iris study` in words: what a person reads of a job's runs."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,28 @@ def test_study_is_shown_by_the_beginning_of_any_key_that_no_other_has(world, tmp
         assert (code, said.startswith("1.2.826.0.1.1: processing")) == (0, True)
     code, said = shown("key")
     assert (code, "several begin so, give more of the key: study 1.2.826.0.1.1, study" in said) == (1, True)
+
+
+def test_study_tells_times_by_this_machines_clock_and_lists_without_brackets(
+    world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Etc/GMT-2")
+    time.tzset()
+    uid = world.study()
+    opened = "2026-11-30T01:30:00.250000Z"
+    said: dict[str, object] = {
+        "opened_at": opened,
+        "sender": "CT1",
+        "warnings": [],
+        "stages_s": {"load": 0.1},
+    }
+    with world.ledger.transaction() as transaction:
+        transaction.step_of_study("study.results_still_there", uid, **said)
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
+    monkeypatch.undo()
+    time.tzset()
+    last = result.stdout.splitlines()[-1]
+    assert last.endswith(
+        "study.results_still_there  opened_at: 2026-11-30 03:30:00, sender: CT1, stages_s: load 0.1"
+    )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.commands.console import EXPECTED_ERRORS
+from gateway.adapters.checks import Check, Verdict
+from gateway.commands.console import EXPECTED_ERRORS, say_checks
 
 ATTEMPT = """
 import sys
@@ -44,3 +45,11 @@ def test_command_that_fails_at_once_loads_no_images_for_that(
     )
     assert result.stdout == "1 False\n", result.stderr
     assert says in result.stderr
+
+
+def test_table_of_checks_breaks_a_uid_that_is_too_long_and_cuts_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    uid = "2.25." + "1234567890" * 7
+    say_checks([Check("destination pacs", Verdict.OK, uid, "")], as_json=False)
+    assert uid in "".join(capsys.readouterr().out.split())
