@@ -6,6 +6,7 @@
     ├── UnusableSeries     the images make no volume
     ├── UnusableImage      a NIfTI file that somebody gave is no image that can be segmented
     │   └── ImageTooLarge  ... or is larger than is taken
+    ├── UnusableLabels     a table of what the values of a label map mean is not as it must be
     ├── LabelsDoNotFit     a label map's grid or values are not those of the series
     ├── ConversionFailed   dcm2niix made nothing that can be used
     └── EncodingFailed     no DICOM object was made, because it would not hold the labels
@@ -34,6 +35,10 @@ class UnusableImage(ConverterError):
 
 class ImageTooLarge(UnusableImage):
     """An image unpacks to more bytes than are taken."""
+
+
+class UnusableLabels(ConverterError):
+    """A table of label values and names cannot be used."""
 
 
 class LabelsDoNotFit(ConverterError):

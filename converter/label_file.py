@@ -7,11 +7,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import LabelsDoNotFit
 from .geometry import labels_on_frames
 from .grid import even_volume, source_of
 from .inputs import AnyPath, Source
+from .labels import Labels
 from .reading.headers import numbers_of, text_of
 from .results.labelled import Labelled, Writer
 from .results.settings import (
@@ -25,7 +30,13 @@ from .results.settings import (
 from .segmentation import Encoding, segmentation_writer
 from .series import Volume, read_series
 from .source_header import copied_header_digest
+from .terminology import Code
 from .uids import derived_uid
+
+ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")
+"""Of PS3.16 CID 7162."""
+OWN_LABELS: Final = "own labels"
+"""What stands for a task where a label map is of no engine's that is known here."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,11 @@ class LabelTable:
     names: Mapping[int, str]
     terms: Terms
     modality: str = ""
+
+    @classmethod
+    def of_own(cls, labels: Labels) -> Self:
+        """Of a model that is not known here."""
+        return cls(OWN_LABELS, labels.names, Terms(ARTIFICIAL_INTELLIGENCE, labels.structures))
 
     def require_fits(self, volume: Volume) -> None:
         """Refuse images that it is not for.
@@ -72,9 +88,22 @@ class Wording:
     title: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class LabelsOnFrames:
+    """A label map, (frames, rows, columns), uint8, on the frames of a volume.
+
+    `digest` is of what it was read from; `made_at`, aware of its time zone, is when that was made.
+    """
+
+    volume: Volume
+    labels: NDArray[np.uint8]
+    digest: str
+    made_at: datetime
+
+
 @dataclass(frozen=True)
 class EncodedFile:
-    """What was made of a label map file: objects, the names of what was found, and warnings."""
+    """What was made of a label map: objects, the names of what was found, and warnings."""
 
     objects: Sequence[WrittenObject]
     found: tuple[str, ...]
@@ -112,25 +141,37 @@ def encode_label_file(
         The series is no volume, or the labels do not fit it or the table.
     OSError
     """
-    writer, wording = writer or segmentation_writer(Encoding()), wording or Wording()
-    labels, out = Path(labels), Path(out)
+    labels = Path(labels)
     volume = series if isinstance(series, Volume) else read_series(series)
     table.require_fits(volume)
     if is_on_even_grid:
         volume = even_volume(volume)
-    labelled = Labelled(volume, labels_on_frames(labels, volume), table.names)
-    settings = _settings(volume, labels, table, writer, wording)
-    objects = writer.write(labelled, settings, out)
+    made_at = datetime.fromtimestamp(labels.stat().st_mtime, UTC).astimezone()
+    digest = hashlib.sha256(labels.read_bytes()).hexdigest()
+    found = LabelsOnFrames(volume, labels_on_frames(labels, volume), digest, made_at)
+    return encode_labels(found, out, table, writer, wording)
+
+
+def encode_labels(
+    found: LabelsOnFrames,
+    out: AnyPath,
+    table: LabelTable,
+    writer: Writer | None = None,
+    wording: Wording | None = None,
+) -> EncodedFile:
+    """Make result objects of labels that lie on frames; raises and takes what `encode_label_file` does."""
+    writer, wording = writer or segmentation_writer(Encoding()), wording or Wording()
+    volume = found.volume
+    labelled = Labelled(volume, found.labels, table.names)
+    objects = writer.write(labelled, _settings(found, table, writer, wording), Path(out))
     warnings = [finding.sentence for finding in source_of(volume).findings]
     warnings += [warning for made in objects for warning in made.warnings]
-    found = tuple(table.names[value] for value in labelled.values)
-    return EncodedFile(objects, found, tuple(dict.fromkeys(warnings)))
+    names = tuple(table.names[value] for value in labelled.values)
+    return EncodedFile(objects, names, tuple(dict.fromkeys(warnings)))
 
 
-def _settings(
-    volume: Volume, labels: Path, table: LabelTable, writer: Writer, wording: Wording
-) -> ResultSettings:
-    made_at = datetime.fromtimestamp(labels.stat().st_mtime, UTC).astimezone()
+def _settings(found: LabelsOnFrames, table: LabelTable, writer: Writer, wording: Wording) -> ResultSettings:
+    volume, made_at = found.volume, found.made_at
     uid = derived_uid(
         "label file",
         table.task,
@@ -140,10 +181,10 @@ def _settings(
         writer.version,
         json.dumps(asdict(wording)),
         copied_header_digest(volume),
-        hashlib.sha256(labels.read_bytes()).hexdigest(),
+        found.digest,
     )
-    found = numbers_of(volume.header, "SeriesNumber", 1)
-    source_number = None if found is None else int(found[0])
+    numbers = numbers_of(volume.header, "SeriesNumber", 1)
+    source_number = None if numbers is None else int(numbers[0])
     source = "?" if source_number is None else source_number
     number = free_series_number(SERIES_NUMBER, source_number, ()) + wording.number_of_kind
     name, version = wording.algorithm or (f"label map {table.task}", metadata.version("iris-gateway"))

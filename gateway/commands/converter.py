@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import json
 import signal
 from collections.abc import Container
 from importlib import import_module
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from converter.results.labelled import Writer
     from converter.segmentation import Encoding
 
+DEFAULT_TASK: Final = "total"
 LONGEST_TEXT: Final = 64
 """PS3.5 6.2, value representation LO."""
 
@@ -77,12 +77,17 @@ def encode(
     labels: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="LABELS.nii.gz")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="OUT.dcm, or a folder for many objects")],
     task: Annotated[
-        str, typer.Option(help="Whose label table names the values: TASK, or ENGINE/TASK")
-    ] = "total",
+        str,
+        typer.Option(show_default="total", help="Whose label table names the values: TASK, or ENGINE/TASK"),
+    ] = "",
     names: Annotated[
         Path | None,
         typer.Option(
-            "--labels", exists=True, dir_okay=False, metavar="NAMES.json", help="Names of the values instead"
+            "--labels",
+            exists=True,
+            dir_okay=False,
+            metavar="NAMES.json",
+            help="Names and codes of the values instead: JSON, CSV, a dataset.json, a bundle's metadata.json",
         ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="What to make: an output, as a rule has it")] = "seg",
@@ -217,32 +222,22 @@ def _label_table(task: str, names: Path | None) -> "LabelTable":
     from dataclasses import replace
 
     from batch_job.contract import ContractError, find_task
+    from converter.label_file import LabelTable
+    from converter.labels import Labels
     from gateway.making.terms import label_table
 
+    with plain_errors():
+        own = None if names is None else Labels.read(names)
+    if own is not None and not task:
+        return LabelTable.of_own(own)
     try:
-        table = label_table(*find_task(task))
+        table = label_table(*find_task(task or DEFAULT_TASK))
     except ContractError as error:
         raise typer.BadParameter(str(error), param_hint="--task") from None
-    return table if names is None else replace(table, names=_read_names(names), modality="")
-
-
-def _read_names(path: Path) -> dict[int, str]:
-    """Value to name, of a file as `{"1": "liver"}`."""
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(value): name for value, name in read.items()}
-    except (ValueError, AttributeError):
-        fail(
-            f'{path.name} is no JSON object of values and names; write it as {{"1": "liver", "2": "spleen"}}'
-        )
-    wrong = [value for value, name in names.items() if not 1 <= value <= 255 or not _is_name(name)]
-    if wrong:
-        fail(f"{path.name}: {wrong[0]} is no value from 1 to 255 with a name; correct that line")
-    return names
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and bool(name.strip()) and name.isprintable() and "\\" not in name
+    if own is None:
+        return table
+    terms = replace(table.terms, structures={**table.terms.structures, **own.structures})
+    return replace(table, names=own.names, terms=terms, modality="")
 
 
 def decode(

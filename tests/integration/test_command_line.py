@@ -128,6 +128,30 @@ def test_encode_says_what_its_options_say(iris: Iris, torso: Path, data: Path, t
     algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("our model", "7")
     assert {segment.TrackingID for segment in seg.SegmentSequence} <= set(names.values())
+    assert all("own labels part" in segment.SegmentDescription for segment in seg.SegmentSequence)
+
+
+def test_encode_with_a_table_of_codes_says_them_in_each_segment(
+    iris: Iris, torso: Path, data: Path, tmp_path: Path
+) -> None:
+    rows = [
+        f"{value},part {value},123037004 Anatomical Structure,99OURS:P{value} Part,,1 2 3"
+        for value in range(1, 118)
+    ]
+    table = "\n".join(("value,name,category,type,region,rgb", *rows))
+    (tmp_path / "names.csv").write_text(table)
+    labels = data / "ct-torso-3mm" / "labels.nii.gz"
+    answer = iris("encode", torso, labels, "seg.dcm", "--labels", "names.csv", "--task", "total_mr")
+    assert answer.returncode == 0, answer.stderr
+    for segment in dcmread(tmp_path / "seg.dcm").SegmentSequence:
+        (code,) = segment.SegmentedPropertyTypeCodeSequence
+        value = segment.SegmentDescription.rpartition(" ")[2]
+        assert (code.CodingSchemeDesignator, code.CodeValue, code.CodeMeaning) == (
+            "99OURS",
+            f"P{value}",
+            "Part",
+        )
+        assert segment.SegmentDescription.startswith("total_mr part ")
 
 
 def test_encode_on_an_even_grid_is_for_segmentations_of_uneven_slices(
