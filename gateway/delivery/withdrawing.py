@@ -152,8 +152,9 @@ class _Withdrawing:
         Away
         """
         if to is None or carrier is None:
-            with self._ledger.transaction() as transaction:
-                settle_withdrawals(transaction, self._rows, Told.LEFT, reason="there is no such destination")
+            name = self._rows[0].destination
+            what = _ANOTHERS if _are_of_two_patients(*self._headers()) else _STILL_THERE
+            self._leave(name, f"{what}, and is no [[destination]] any more")
             return
         is_of_rejected_images = bool(self._rows[0].code)
         there = self._how_it_is_there(carrier)
@@ -184,18 +185,21 @@ class _Withdrawing:
 
         A PACS that corrects a patient may do so in our objects as well.
         """
-        old = _header_of(self._files[0]) if self._files else None
-        new = next((_header_of(path) for made in self._successors if (path := self._file(made))), None)
-        if old is None or new is None:
+        old, new = self._headers()
+        if old is None or new is None or not _are_of_two_patients(old, new):
             return _There(old)
         ours, theirs = Whose.of(new), Whose.of(old)
-        if theirs.differs_from(ours) not in OF_THE_PATIENT:
-            return _There(old)
         holders = {one.patient_id for one in self._asked(carrier)}
         is_corrected = ours.patient_id in holders
         if is_corrected and theirs.patient_id not in holders:
             return _There(new)
         return _There(old, is_anothers=True, is_known_as_anothers=is_corrected)
+
+    def _headers(self) -> tuple[Dataset | None, Dataset | None]:
+        """Those of an earlier object and of what takes its place, where they are here."""
+        old = _header_of(self._files[0]) if self._files else None
+        new = next((_header_of(path) for made in self._successors if (path := self._file(made))), None)
+        return old, new
 
     def _asked(self, carrier: Carrier) -> Sequence[Whose]:
         if not isinstance(carrier, KnowsWhose):
@@ -259,6 +263,11 @@ class _Withdrawing:
             if made is not None and is_whole(self._config.data_dir, made):
                 return self._config.data_dir / made.path
         return None
+
+
+def _are_of_two_patients(old: Dataset | None, new: Dataset | None) -> bool:
+    """Whether an earlier object and what takes its place are known to be of two patients."""
+    return bool(old and new and Whose.of(old).differs_from(Whose.of(new)) in OF_THE_PATIENT)
 
 
 def _header_of(path: Path) -> Dataset:

@@ -142,13 +142,13 @@ def successors(ledger: Ledger, row: Withdrawal) -> list[ResultObjectRow]:
 
 
 def has_arrived(ledger: Ledger, sop_instance_uids: Sequence[str], destination: str) -> bool:
-    """Whether a destination has all of these that are to go there."""
+    """Whether a destination has all of these that are to go there, and one of them at least."""
     rows = ledger.read(
         "SELECT d.state FROM json_each(?) CROSS JOIN deliveries d"
         " ON d.sop_instance_uid = value AND d.destination = ? AND d.state <> ?",
         (json.dumps(list(sop_instance_uids)), destination, DeliveryState.CANCELLED),
     )
-    return all(DeliveryState(row["state"]) in DELIVERY_ARRIVED for row in rows)
+    return bool(rows) and all(DeliveryState(row["state"]) in DELIVERY_ARRIVED for row in rows)
 
 
 def record_note(

@@ -18,9 +18,10 @@ from gateway.delivery.carriers.carrier import Outcome, Receipt
 from gateway.delivery.whose import Whose
 from gateway.delivery.withdrawing import Withdrawals
 from gateway.events import Bus
+from gateway.ledger.deliveries import drop_delivery
 from gateway.ledger.records import DeliveryRow, JobRow
 from gateway.ledger.rejections import Rejection, reject
-from gateway.ledger.results import record_result, revisions_delivered
+from gateway.ledger.results import plan_delivery, record_result, revisions_delivered
 from gateway.ledger.slots import supersede_deliveries
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
@@ -91,8 +92,8 @@ class House:
                 with self.ledger.transaction() as transaction:
                     transaction.move_delivery(delivery.key, DeliveryEvent.SENT)
 
-    def work(self) -> float | None:
-        destination = {"name": "pacs", "stow": "http://127.0.0.1", "supersede": self.supersede}
+    def work(self, name: str = "pacs") -> float | None:
+        destination = {"name": name, "stow": "http://127.0.0.1", "supersede": self.supersede}
         config = Config(site={"data_dir": str(self.site.data_dir)}, destination=[destination])
         carriers: Any = [(config.destination[0], self.pacs)]
         self.worker = Withdrawals(config, carriers, self.ledger, Bus())
@@ -152,6 +153,18 @@ def test_earlier_result_is_rejected_when_the_newer_one_is_there_and_not_before(h
     house.work()
     assert len(house.notes()) == 1
     assert house.states() == {OLD: "told"}
+
+
+def test_earlier_result_stays_where_a_person_dropped_the_newer_one(house: House) -> None:
+    house.make(NEW)
+    newer = house.deliveries()[-1].key
+    with house.ledger.transaction() as transaction:
+        plan_delivery(transaction, transaction.job("job"), NEW, "another")
+        drop_delivery(transaction, newer)
+    house.arrive()
+    assert house.job().state is JobState.DELIVERED
+    house.work()
+    assert house.notes() == []
 
 
 def test_result_under_another_patient_is_rejected_at_once(house: House) -> None:
@@ -292,6 +305,16 @@ def test_earlier_object_whose_transfer_was_not_answered_arrives_before_it_is_wit
     house.arrive()
     house.work()
     assert house.states() == {OLD: "told"}
+
+
+def test_what_an_earlier_destination_still_has_is_left_to_a_person_with_a_sentence(house: House) -> None:
+    house.make(NEW, "P-2")
+    house.work("another")
+    assert house.states() == {OLD: "left"}
+    assert house.job().warnings == (
+        "pacs still has 1 object of an earlier result of this study under another patient, and is no"
+        " [[destination]] any more: reject or delete it there by hand",
+    )
 
 
 # -- deleting ----------------------------------------------------------------------------------------------
