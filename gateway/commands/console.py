@@ -70,12 +70,6 @@ def clock(at: str) -> str:
     return f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def plain_table(*columns: str | Column) -> Table:
-    """A table without lines. Words that are too long, as UIDs may be, are broken and never cut."""
-    heads = [Column(one, overflow="fold") if isinstance(one, str) else one for one in columns]
-    return Table(*heads, box=None, pad_edge=False)
-
-
 def print_json(value: Any) -> None:
     """Print a value for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -88,13 +82,30 @@ def say_checks(checks: Sequence[Check], *, as_json: bool) -> None:
         print_json({"items": [vars(check) for check in checks]})
     else:
         colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red"}
-        table = plain_table("check", "", "finding", "what to do")
-        for check in checks:
-            verdict = Text(check.verdict, colours[check.verdict])
-            table.add_row(check.name, verdict, check.finding, check.fix)
-        out.print(table)
+        rows = [
+            (check.name, Text(check.verdict, colours[check.verdict]), check.finding, check.fix)
+            for check in checks
+        ]
+        say_table(("check", "", "finding", "what to do"), rows)
     if failed:
         fail(f"{failed} of {len(checks)} checks failed; the table says what to do")
+
+
+def say_table(names: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Print a table that cuts nothing, whether a UID, a path or a value of the configuration.
+
+    Where somebody looks cells are wrapped; elsewhere each row is one line, for `grep` and a log.
+    """
+    if out.is_terminal:
+        table = Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table, soft_wrap=False)
+        return
+    lines = [names, *([" ".join(str(cell).split()) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        out.print("  ".join(map(str.ljust, line, widths)).rstrip())
 
 
 @contextmanager

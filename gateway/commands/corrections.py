@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Column
 
 from .console import (
     ConfigOption,
@@ -17,9 +16,9 @@ from .console import (
     fail,
     out,
     plain_errors,
-    plain_table,
     print_json,
     progress_bar,
+    say_table,
 )
 
 if TYPE_CHECKING:
@@ -48,12 +47,14 @@ def list_corrections(
     if as_json:
         print_json({"items": items})
         return
-    whole = [Column(name, no_wrap=True) for name in ("correction", "received", "job", "state")]
-    table = plain_table(*whole, "what differs")
+    if not items:
+        out.print("no corrections yet; have edited segmentations routed to the gateway")
+        return
+    rows = []
     for item in items:
         differs = item["reason"] or in_short(item["structures"])
-        table.add_row(item["key"][:16], clock(item["received"]), item["job_key"][:16], item["state"], differs)
-    out.print(table if items else "no corrections yet; have edited segmentations routed to the gateway")
+        rows.append((item["key"][:16], clock(item["received"]), item["job_key"][:16], item["state"], differs))
+    say_table(("correction", "received", "job", "state", "what differs"), rows)
 
 
 @corrections_commands.command("export")

@@ -29,7 +29,7 @@ from gateway.delivery.unclaimed import in_words, unclaimed
 from gateway.files.names import LEDGER_NAME
 from gateway.files.site_secret import complaint_about, complaint_without_a_ledger
 from gateway.forms import sent_to
-from gateway.ledger.store import Ledger, LedgerError
+from gateway.ledger.store import Ledger, LedgerBehind, LedgerError
 
 from .doctor_aws import examine_aws
 from .doctor_commitment import examine_commitment
@@ -115,6 +115,9 @@ def _ledger(config: Config) -> Check:
             ledger.check()
             studies = ledger.read("SELECT coalesce(sum(number), 0) FROM counts WHERE kind = 'study'")[0][0]
             damage = ledger.damage
+    except LedgerBehind as behind:
+        finding = f"schema {behind.version}, of an earlier version: the next start brings it up to date"
+        return Check("ledger", Verdict.OK, f"{finding}, after a backup")
     except (LedgerError, OSError) as error:
         damage = str(error)
     if damage:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Column
 
 from gateway.ledger.states import StudyState
 
-from .console import ConfigOption, JsonOption, clock, one_of, out, plain_errors, plain_table, print_json
+from .console import ConfigOption, JsonOption, clock, one_of, out, plain_errors, print_json, say_table
 from .corrections import in_short
 
 WAIT_FOR_FORGOTTEN_S = 20.0
@@ -35,11 +34,11 @@ def studies(
     if as_json:
         print_json({"items": items})
         return
-    widest = max((len(item["study_uid"]) for item in items), default=0)
-    table = plain_table(Column("study", min_width=widest), "state", "received", "reason")
-    for item in items:
-        table.add_row(item["study_uid"], item["state"], clock(item["received"]), item["reason"])
-    out.print(table if items else "no studies yet; point a PACS at the gateway, or use `iris send`")
+    if not items:
+        out.print("no studies yet; point a PACS at the gateway, or use `iris send`")
+        return
+    rows = [(item["study_uid"], item["state"], clock(item["received"]), item["reason"]) for item in items]
+    say_table(("study", "state", "received", "reason"), rows)
 
 
 def study(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import JsonOption, out, plain_errors, plain_table, print_json
+from .console import JsonOption, out, plain_errors, print_json, say_table
 
 # Each command imports what it needs when it runs.
 
@@ -57,16 +57,16 @@ def volumes(series: SeriesArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"items": items, "left_over": _left_over(judgement)})
         return
-    table = plain_table("volume", "images", "size", "spacing", "told apart by", "verdict")
+    rows = []
     for item in items:
         row_mm, column_mm = item["pixel_spacing_mm"]
         spacing = f"{row_mm:.4g} x {column_mm:.4g} x {item['slice_spacing_mm']:.4g} mm"
         told = ", ".join(f"{keyword}={value}" for keyword, value in item["told_apart"].items())
         size = f"{item['rows']} x {item['columns']}"
         verdict = item["usability"].replace("_", " ")
-        table.add_row(str(item["number"]), str(item["images"]), size, spacing, told, verdict)
-    if items:
-        out.print(table)
+        rows.append((str(item["number"]), str(item["images"]), size, spacing, told, verdict))
+    if rows:
+        say_table(("volume", "images", "size", "spacing", "told apart by", "verdict"), rows)
     for item in items:
         for finding in item["findings"]:
             out.print(f"volume {item['number']}: {finding['sentence']}")

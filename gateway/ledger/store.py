@@ -42,6 +42,17 @@ class LedgerDamaged(LedgerError, sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
+class LedgerBehind(LedgerError):
+    """The ledger is of an earlier version, and whole: the gateway's next start brings it up to date."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"the ledger has schema {version}, this version reads {len(SCHEMAS)}; start the gateway "
+            "once with `iris serve`: that brings it up to date"
+        )
+        self.version = version
+
+
 class Ledger:
     """What is known, durable.
 
@@ -293,10 +304,7 @@ def _check_schema(version: int) -> None:
     """Refuse to look into a ledger whose rows would be misread."""
     _refuse_newer(version)
     if version < len(SCHEMAS):
-        raise LedgerError(
-            f"the ledger has schema {version}, this version reads {len(SCHEMAS)}; start the gateway "
-            "once with `iris serve`: that brings it up to date"
-        )
+        raise LedgerBehind(version)
 
 
 def _refuse_newer(version: int) -> None:
