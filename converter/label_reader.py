@@ -40,7 +40,7 @@ def read_labels(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     with _as_refusals():
         values, affine = _read(path)
     _require_volume(values.shape, affine)
-    return _as_labels(values), affine
+    return as_labels(values), affine
 
 
 def read_grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
@@ -96,7 +96,14 @@ def _decompressed(content: bytes) -> bytes:
     return members[0] if len(members) == 1 else b"".join(members)
 
 
-def _as_labels(values: NDArray[Any]) -> NDArray[np.uint8]:
+def as_labels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of any type as labels.
+
+    Raises
+    ------
+    LabelsDoNotFit
+        They are not whole numbers from 0 to 255.
+    """
     if values.dtype == np.uint8:
         return values
     labels = np.empty(values.shape, np.uint8, order="F")

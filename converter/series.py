@@ -43,6 +43,7 @@ __all__ = [
     "parse_frame_name",
     "read_header",
     "read_series",
+    "the_whole",
     "volume_of",
     "volume_of_frames",
 ]
@@ -241,7 +242,11 @@ def volume_of(paths: Sequence[AnyPath]) -> Volume:
     OSError
         A file cannot be read.
     """
-    judgement = judge(list(paths))
+    return the_whole(judge(list(paths)))
+
+
+def the_whole(judgement: Judgement) -> Volume:
+    """The one usable volume of images that are all part of it; raises as `volume_of` does."""
     volume = _the_one(judgement)
     images = sum(len(other.frames) for other in judgement.volumes) + len(judgement.left_over)
     if len(volume.frames) != images:

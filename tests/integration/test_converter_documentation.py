@@ -1,5 +1,6 @@
 """The example in docs/converter.md runs as it stands."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from batch_job.contract import engine_facts
 from converter.derived_series import write_series
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "converter.md"
@@ -20,6 +22,7 @@ def test_example_in_the_documentation_brings_labels_there_and_back(
     labels = data / "ct-torso-3mm" / "labels.nii.gz"
     write_series(data / "ct-torso-3mm" / "ct.nii.gz", tmp_path / "series")
     (tmp_path / "labels.nii.gz").write_bytes(labels.read_bytes())
+    (tmp_path / "names.json").write_text(json.dumps(engine_facts("totalsegmentator").tasks["total"].labels))
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
     exec(compile(example, "example", "exec"), found)
