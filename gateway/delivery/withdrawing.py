@@ -50,6 +50,8 @@ from .whose import OF_THE_PATIENT, Whose
 log = structlog.get_logger(__name__)
 
 AWAY: Final = Backoff(2.0, 60.0)
+LOOK: Final = Backoff(60.0, 600.0)
+"""When what waits is looked at again while nothing happens to its study: its destination may correct it."""
 _STILL_THERE: Final = "{destination} still has {number} of an earlier result of this study"
 _ANOTHERS: Final = f"{_STILL_THERE} under another patient"
 _OF_REJECTED: Final = f"{_STILL_THERE}, whose images were rejected"
@@ -75,12 +77,19 @@ class Withdrawals(Worker):
         self._carriers = {to.name: (to, carrier) for to, carrier in carriers}
         self._ledger = ledger
         self._rests = Rests()
+        self._looks = Rests()
+        """Of studies at destinations, by the UID of the one and the name of the other."""
 
     def is_woken_by(self, event: Event) -> bool:
         """Whether a result may have been made, an image been rejected, or a transfer come to its end."""
-        if isinstance(event, DeliveryChanged):
-            return event.state is not DeliveryState.PENDING
-        return isinstance(event, JobChanged)
+        if isinstance(event, DeliveryChanged) and event.state is DeliveryState.PENDING:
+            return False
+        if not isinstance(event, DeliveryChanged | JobChanged):
+            return False
+        for key in self._looks.known():
+            if key.startswith(f"{event.study_uid} "):
+                self._looks.try_now(key)
+        return True
 
     def interrupt(self) -> None:
         """Break off what is asked or told."""
@@ -88,21 +97,29 @@ class Withdrawals(Worker):
             carrier.interrupt()
 
     def work(self) -> float | None:
-        """Deal with what is due; one destination that is away keeps no other waiting."""
+        """Deal with what is due; one destination that is away keeps no other waiting.
+
+        To look whether something is due reads files and asks destinations: of a study to which nothing
+        happened it is done now and then only.
+        """
         groups = defaultdict[tuple[str, str, str, str], list[Withdrawal]](list)
         for row in waiting_withdrawals(self._ledger):  # those of one time are of one patient
             groups[row.destination, row.job_key, row.code, row.since].append(row)
+        seen = self._looks.left_s().keys()
         for (name, job_key, *_), rows in groups.items():
             if self.is_stopping:
                 return None
-            if name not in self._rests.left_s():
+            key = f"{rows[0].study_uid} {name}"
+            if key not in seen and name not in self._rests.left_s():
+                self._looks.put_off(key, LOOK, "")  # first: what happens meanwhile ends it
                 with self.at(f"job {job_key[:12]}"):
-                    self._deal_with(name, rows)
+                    self._deal_with(name, rows, key)
+        self._looks.keep({f"{rows[0].study_uid} {rows[0].destination}" for rows in groups.values()})
         self._rests.keep({name for name, *_ in groups})
         self.trouble = self._rests.complaint()
-        return min(self._rests.left_s().values(), default=None)
+        return min([*self._rests.left_s().values(), *self._looks.left_s().values()], default=None)
 
-    def _deal_with(self, name: str, rows: Sequence[Withdrawal]) -> None:
+    def _deal_with(self, name: str, rows: Sequence[Withdrawal], key: str) -> None:
         try:
             withdrawing = _Withdrawing(self._config, self._ledger, rows)
             withdrawing.end(*self._carriers.get(name, (None, None)))
@@ -110,6 +127,7 @@ class Withdrawals(Worker):
         except Away as error:
             if not self.is_stopping:
                 self._rests.put_off(name, AWAY, str(error))
+                self._looks.try_now(key)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .results import plan_delivery
 from .states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import NotPossible, StaleRow, Transaction
-from .under_way import call_off
+from .under_way import call_off, is_wanted
 
 MOST_PUT_OFF: Final = 1000
 """So many that are put off are looked at; others have their turn when some of these had theirs."""
@@ -316,13 +316,15 @@ def redirect_delivery(transaction: Transaction, key: str, to: str) -> None:
     Raises
     ------
     NotPossible
-        It arrived, is over, or goes there anyway.
+        It arrived, is over, goes there anyway, or is only sent to its end for it may be where it goes.
     """
     row = transaction.delivery(key)
     if row.state not in (DeliveryState.PENDING, DeliveryState.FAILED):
         raise NotPossible(f"this delivery is {row.state}; only one that failed or waits can be redirected")
     if row.destination == to:
         raise NotPossible(f"this delivery goes to {to}; name another destination, or retry it")
+    if not is_wanted(transaction, row):
+        raise NotPossible("a newer object takes the place of this one; resend that, and drop this one")
     plan_delivery(transaction, transaction.job(row.job_key), row.sop_instance_uid, to)
     drop_delivery(transaction, key, reason=f"redirected to {to}")
 

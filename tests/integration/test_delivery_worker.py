@@ -53,7 +53,7 @@ from gateway.ledger.results import Result, ResultObject, plan_delivery, record_r
 from gateway.ledger.slots import supersede_slot
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
-from gateway.ledger.transaction import Transaction
+from gateway.ledger.transaction import NotPossible, Transaction
 from gateway.ledger.under_way import MAY_BE_THERE
 from gateway.ledger.work import cancel, retry
 from gateway.ledger.work import job as job_of
@@ -888,6 +888,18 @@ def test_transfer_that_raised_left_something_unless_nobody_was_there(
         supersede(transaction, site)
     expected = DeliveryState.PENDING if is_in_doubt else DeliveryState.SUPERSEDED
     assert (site.delivery().state, MAY_BE_THERE in site.delivery().reason) == (expected, is_in_doubt)
+
+
+def test_object_that_is_only_sent_to_its_end_is_not_redirected_to_who_never_had_it(
+    site: Site, carry: Callable[..., Any]
+) -> None:
+    carry(policy=Policy(own=Backoff(60, 60)), says=[Outcome.UNKNOWN])
+    row = site.wait_for(lambda row: row.attempts > 0)
+    with site.ledger.transaction() as transaction:
+        supersede(transaction, site)
+        with pytest.raises(NotPossible, match="a newer object takes the place of this one"):
+            redirect_delivery(transaction, row.key, "elsewhere")
+    assert site.delivery().state is DeliveryState.PENDING
 
 
 def test_doubt_stays_whatever_later_transfers_are_answered_and_a_failed_one_is_sent_to_its_end(

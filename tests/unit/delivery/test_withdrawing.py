@@ -16,8 +16,8 @@ from gateway.config import Config
 from gateway.config.outputs import NOTE
 from gateway.delivery.carriers.carrier import Outcome, Receipt
 from gateway.delivery.whose import Whose
-from gateway.delivery.withdrawing import Withdrawals
-from gateway.events import Bus
+from gateway.delivery.withdrawing import LOOK, Withdrawals
+from gateway.events import Bus, JobChanged
 from gateway.ledger.deliveries import drop_delivery
 from gateway.ledger.records import DeliveryRow, JobRow
 from gateway.ledger.rejections import Rejection, reject
@@ -315,6 +315,25 @@ def test_what_an_earlier_destination_still_has_is_left_to_a_person_with_a_senten
         "pacs still has 1 object of an earlier result of this study under another patient, and is no"
         " [[destination]] any more: reject or delete it there by hand",
     )
+
+
+def test_what_waits_is_looked_at_again_when_something_happens_to_its_study_and_now_and_then(
+    house: House,
+) -> None:
+    house.make(NEW, "P-2")
+    wait_s = house.work()
+    assert wait_s is not None
+    assert 0 < wait_s <= LOOK.first_s
+    house.pacs.holders = [Whose("P-1", "", ""), Whose("P-2", "", "")]  # it was corrected there
+    (of_another, of_this) = (
+        JobChanged("job", uid, "encoded", JobState.ENCODED) for uid in ("1.2", STUDY_UID)
+    )
+    assert house.worker.is_woken_by(of_another)
+    house.worker.work()
+    assert house.notes() == []
+    assert house.worker.is_woken_by(of_this)
+    house.worker.work()
+    assert titles(house) == ["113037"]
 
 
 # -- deleting ----------------------------------------------------------------------------------------------
