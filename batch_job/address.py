@@ -23,5 +23,5 @@ def open_place(address: str) -> JobPlace:
     try:
         from .bucket import BucketPlace
     except ModuleNotFoundError:
-        raise BadInput('boto3 is missing for s3:// addresses: pip install "iris-gateway[aws]"') from None
+        raise BadInput("boto3 is missing for s3:// addresses: pip install boto3") from None
     return BucketPlace.at(rest)

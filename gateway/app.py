@@ -372,7 +372,7 @@ def warnings_about(config: Config) -> list[str]:
     facts = config.engine.facts
     if facts.package and config.queue.backend == "local" and not _installed_version(facts):
         sentences.append(
-            f"{facts.package} is not installed here: every job will fail; pip install 'iris-gateway[segment]'"
+            f"{facts.package} is not installed here: every job will fail; pip install {facts.package}"
         )
     return sentences
 

@@ -117,7 +117,7 @@ class WorkerProcess:
                 return None
             code = ended
         self._errors.join(LAST_WORDS_S)
-        return Ending(code, _reason(tuple(self._last_lines)) or _of_signal(code))
+        return Ending(code, _of_signal(code) or _reason(tuple(self._last_lines)))
 
     def terminate(self) -> None:
         """Ask it to end, and the run with it."""
@@ -180,6 +180,7 @@ def _reason(lines: tuple[str, ...]) -> str:
 
 
 def _of_signal(exit_code: int) -> str:
+    """Why, of a process that could not say it: what it said last is about something else."""
     if exit_code != -SIGKILL:
         return ""
     return "it was killed, as the system does where memory runs out; give it more, or run fewer at once"

@@ -27,9 +27,7 @@ def aws_session(config: Config, wanted_by: str) -> "AwsSession":
     try:
         return the_session(config.aws.region, config.aws.endpoint_url)
     except ModuleNotFoundError:
-        raise ConfigError(
-            f'{wanted_by} needs boto3, which is not installed: pip install "iris-gateway[aws]"'
-        ) from None
+        raise ConfigError(f"{wanted_by} needs boto3, which is not installed: pip install boto3") from None
 
 
 @cache

@@ -16,7 +16,7 @@ def examine_aws(config: Config) -> Iterator[Check]:
         from gateway.adapters.aws.inspection import account, batch, bucket, news, table
         from gateway.adapters.aws.session import AwsSession
     except ModuleNotFoundError:
-        yield Check("aws", Verdict.FAILED, "boto3 is not installed", 'pip install "iris-gateway[aws]"')
+        yield Check("aws", Verdict.FAILED, "boto3 is not installed", "pip install boto3")
         return
     session = AwsSession(config.aws.region, config.aws.endpoint_url)
     try:

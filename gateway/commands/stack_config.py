@@ -37,7 +37,7 @@ def config_of_stack(stack: str, region: str = "") -> str:
         from gateway.adapters.aws.stack import stack_outputs
         from gateway.adapters.errors import OutsideError
     except ModuleNotFoundError:
-        raise StackError('boto3 is not installed; pip install "iris-gateway[aws]"') from None
+        raise StackError("boto3 is not installed; pip install boto3") from None
     region = region or default_region()
     if not region:
         raise StackError("where the stack is, is not known; name its region: --region eu-central-1")

@@ -140,7 +140,7 @@ def _installed_version() -> str:
     try:
         return metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:
-        raise NotSetUp(f"{PACKAGE} is not installed here: pip install 'iris-gateway[segment]'") from None
+        raise NotSetUp(f"{PACKAGE} is not installed here: pip install {PACKAGE}") from None
 
 
 def _device(task: str) -> str:

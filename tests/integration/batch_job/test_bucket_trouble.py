@@ -225,7 +225,7 @@ def test_run_without_boto3_says_how_to_get_it(job_in_bucket: Any, tmp_path: Path
     (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError('boto3')")
     result = job_in_bucket.run(PYTHONPATH=str(tmp_path))
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "iris-gateway[aws]" in result.stderr
+    assert "pip install boto3" in result.stderr
 
 
 # -- objects larger than memory ---------------------------------------------------------------------------

@@ -155,10 +155,13 @@ def test_process_that_died_without_work_costs_no_run(make_jobs: Callable[..., Jo
     assert jobs.end_of(jobs.begin()).exit_code == EXIT_DONE
 
 
-def test_run_whose_process_is_killed_says_so_and_the_next_has_another(make_jobs: Callable[..., Jobs]) -> None:
+@pytest.mark.parametrize("says", ["", "a library warns of something"])
+def test_run_whose_process_is_killed_says_so_and_the_next_has_another(
+    make_jobs: Callable[..., Jobs], says: str
+) -> None:
     jobs = make_jobs()
     jobs.done_by()
-    job_key = jobs.begin(waits=True, says="")
+    job_key = jobs.begin(waits=True, says=says)
     os.kill(jobs.process_of(job_key), signal.SIGKILL)
     assert jobs.end_of(job_key).exit_code == -signal.SIGKILL
     assert "memory" in jobs.end_of(job_key).reason
