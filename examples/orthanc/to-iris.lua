@@ -1,5 +1,5 @@
 -- Sends each study with CT images to IRIS when nothing has come for StableAge seconds, again and again until it has
--- arrived. Written for Orthanc 1.10.1 on a system with a shell and curl; docs/pacs.md says how to set it up.
+-- arrived; with them go its rejection notes. Written for Orthanc 1.10.1 on a system with a shell and curl; docs/pacs.md says how to set it up.
 
 local NOT_ARRIVED = '/var/lib/orthanc/not-at-iris'  -- a file that Orthanc may write: what IRIS does not have yet
 local BELL = '/etc/orthanc/to-iris.curl'            -- how curl reaches this Orthanc
@@ -31,14 +31,16 @@ local function remove(study)
 end
 
 local function send(study)
-   local series = {}
+   local series, hasImages = {}, false
    for _, one in pairs(ParseJson(RestApiGet('/studies/' .. study .. '/series') or '[]')) do
-      if one['MainDicomTags']['Modality'] == 'CT' then
+      local modality = one['MainDicomTags']['Modality']
+      hasImages = hasImages or modality == 'CT'
+      if modality == 'CT' or modality == 'KO' then
          table.insert(series, one['ID'])
       end
    end
    remove(study)
-   if #series > 0 then
+   if hasImages then
       table.insert(waiting, study)
       local job = RestApiPost('/modalities/iris/store', DumpJson({ Resources = series, Asynchronous = true }))
       sending[ParseJson(job)['ID']] = study

@@ -123,7 +123,7 @@ def _timeline_in_words(timeline: list[dict[str, Any]]) -> Iterator[str]:
     for (event, detail), lines in groupby(timeline, lambda line: (line["event"], line["detail"])):
         *others, last = lines
         said = ", ".join(
-            f"{key}: {_in_words(value)}" for key, value in detail.items() if value not in (None, [], {})
+            f"{key}: {_in_words(value)}" for key, value in detail.items() if value not in (None, "", [], {})
         )
         times = f" ({1 + len(others)} times)" if others else ""
         yield f"{clock(last['at'])}  {event:<25}  {said}{times}"
@@ -135,6 +135,8 @@ def _in_words(value: Any) -> str:
         return " ".join(f"{name} {_in_words(each)}" for name, each in value.items())
     if isinstance(value, list):
         return "; ".join(map(_in_words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return clock(value) if isinstance(value, str) and _A_TIME.fullmatch(value) else str(value)
 
 

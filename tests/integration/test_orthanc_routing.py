@@ -13,6 +13,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from gateway.delivery.sending import send_files
 from gateway.demo.orthanc import Orthanc, find_orthanc
+from tests.rejections import rejection_note
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
@@ -177,3 +178,14 @@ def test_study_that_was_deleted_before_it_arrived_is_given_up(
     (study,) = requests.get(f"{address}/studies", auth=auth, timeout=10).json()
     assert requests.delete(f"{address}/studies/{study}", auth=auth, timeout=10).ok
     _until(lambda: router.not_arrived.read_text() == "", router.orthanc)
+
+
+@pytest.mark.peer("orthanc")
+def test_rejection_note_goes_the_way_of_the_images_that_it_names(
+    gate: Any, make_router: Callable[..., Router], files: list[Path], tmp_path: Path
+) -> None:
+    router = make_router(gate.address[1])
+    router.start()
+    rejection_note([dcmread(files[0])]).save_as(tmp_path / "note.dcm", enforce_file_format=True)
+    router.send([*files, tmp_path / "note.dcm"])
+    _until(lambda: _arrived(gate) == _uids([*files, tmp_path / "note.dcm"]), router.orthanc)

@@ -266,6 +266,7 @@ function runsOfTheSame(timeline) {
 // What a line of the timeline says of one thing, without brackets; a time as all times of the page are.
 function text(value) {
   if (Array.isArray(value)) return value.map(text).join("; ");
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (value && typeof value === "object") return Object.entries(value).map(([name, each]) => `${name} ${text(each)}`).join(" ");
   return /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value) ? onTheClock(value) : String(value);
 }
