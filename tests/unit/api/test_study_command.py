@@ -185,5 +185,5 @@ def test_study_tells_times_by_this_machines_clock_and_lists_without_brackets(
     monkeypatch.undo()
     time.tzset()
     last = result.stdout.splitlines()[-1]
-    told = "opened_at: 2026-11-30 03:30:00, sender: CT1, is_asked: yes, stages_s: load 0.1"
+    told = "is_asked: yes, opened_at: 2026-11-30 03:30:00, sender: CT1, stages_s: load 0.1"
     assert last.endswith(f"study.results_still_there  {told}")
