@@ -125,6 +125,7 @@ class App:
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         self._arrival = Arrival(config, ledger, bus, planner, self.listener.has_open_association)
         carriers = carriers_of(config)
+        self._addresses = {to.name: str(carrier) for to, carrier in carriers}
         asking = Asking(config, carriers, ledger, bus)
         takes = {to.name: partial(asking.takes, to.name) for to, _ in carriers}
         holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
@@ -207,7 +208,7 @@ class App:
         ledger, config = self._ledger, self.config
         api = create_api(
             LedgerStore(ledger, self._arrival.waits_for),
-            LedgerActions(ledger, destinations=[to.name for to in config.destination]),
+            LedgerActions(ledger, destinations=self._addresses),
             self.readiness,
             self._bus,
             Access(self.token, self._tokens.get(SENDER_TOKEN_NAME)),

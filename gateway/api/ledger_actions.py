@@ -1,6 +1,6 @@
 """What a person may ask for at a gateway: it is written into the ledger, and whoever it concerns goes on."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from gateway.ledger import work
@@ -30,7 +30,6 @@ def _taken(known: KnownDestination) -> Json:
     """What a destination takes, and refuses, each once."""
     refused = {each.what: each.way_out for each in known.forms if each.is_refused}
     return {
-        "address": known.address,
         "implementation": known.by,
         "asked": known.asked_at or None,
         "takes": list(dict.fromkeys(each.what for each in known.forms if each.is_taken)),
@@ -47,17 +46,17 @@ class LedgerActions:
         Takes a quarantined object in after all, by its key; it raises NotPossible with the reason where it
         cannot. None where this gateway has no way to do so.
     destinations
-        The names of those that are configured.
+        Those that are configured, each with where it is.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         release_object: Callable[[str], None] | None = None,
-        destinations: Collection[str] = (),
+        destinations: Mapping[str, str] | None = None,
     ) -> None:
         self._ledger = ledger
-        self._destinations = destinations
+        self._destinations = {} if destinations is None else destinations
         self._release_object = release_object
 
     @property
@@ -110,7 +109,10 @@ class LedgerActions:
         standing = {one.destination: one for one in standing_of(self._ledger)}
         failed = failed_by_destination(self._ledger)
         others = sorted({*standing, *failed} - {*self._destinations})
-        known = known_destinations(self._ledger)
+        known = {name: KnownDestination(address) for name, address in self._destinations.items()}
+        for name, said in known_destinations(self._ledger).items():
+            if self._destinations.get(name, said.address) == said.address:
+                known[name] = said
         return [
             {
                 "name": name,
@@ -119,6 +121,7 @@ class LedgerActions:
                 "waiting_since": standing[name].since if name in standing else None,
                 "failed": failed.get(name, 0),
                 "reason": standing[name].reason if name in standing else "",
+                "address": known[name].address if name in known else "",
                 **_taken(known.get(name, KnownDestination())),
             }
             for name in (*self._destinations, *others)

@@ -202,7 +202,9 @@ class DestinationName(BaseModel):
     waiting_since: str | None = Field(description="Since when the first of them waits; null: none does")
     failed: int = Field(description="Deliveries that failed there, and that nobody has settled yet")
     reason: str = Field(description="Why they wait, as the one that waits for the longest says")
-    address: str = Field(description="Where it was when it last said something; empty: it never did")
+    address: str = Field(
+        description="Where it is; of one that is not configured any more where it was, or empty"
+    )
     implementation: str = Field(description="What it says that it is; empty: it cannot be asked")
     asked: str | None = Field(
         description="When it last said what it takes; null: never, or it cannot be asked"

@@ -77,7 +77,9 @@ class Gateway:
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
     mirror: Mirror = field(default_factory=Mirror)
     door: dict[str, Any] = field(default_factory=lambda: dict(NO_DOOR))
-    destinations: list[str] = field(default_factory=lambda: ["pacs", "archive", "research"])
+    destinations: dict[str, str] = field(
+        default_factory=lambda: {"pacs": "PACS@h:104", "archive": "the folder /srv/a", "research": "R@h:104"}
+    )
     address: str = ""
     elsewhere: str = ""
     """The origin of another server that serves `folder`."""
@@ -544,7 +546,7 @@ def test_job_shows_what_a_person_corrected_the_latest_first(
 def test_delivery_for_a_destination_that_is_gone_is_redirected(
     page: Page, gateway: Gateway, troubles: list[str]
 ) -> None:
-    gateway.destinations.remove("pacs")
+    del gateway.destinations["pacs"]
     key = gateway.encode(gateway.picture(gateway.job(gateway.study(1, "CT ABDOMEN"))))
     with gateway.ledger.transaction() as transaction:
         say_why_it_waits(transaction, key, "pacs is no [[destination]]; redirect or drop it")
@@ -760,7 +762,7 @@ def test_quarantine_release_of_held_job_lets_it_go_on(page: Page, gateway: Gatew
 def test_all_that_waits_for_a_destination_that_is_gone_is_sent_elsewhere_or_given_up(
     page: Page, gateway: Gateway, troubles: list[str]
 ) -> None:
-    gateway.destinations.remove("pacs")
+    del gateway.destinations["pacs"]
     keys = [gateway.encode(gateway.job(gateway.study(number, "CT ABDOMEN"))) for number in (1, 2, 3)]
     with gateway.ledger.transaction() as transaction:
         say_why_it_waits(transaction, keys[0], "pacs is no [[destination]]; redirect or drop it")
@@ -811,7 +813,8 @@ def test_destinations_show_what_each_takes_and_refuses(
     expect(pacs.get_by_text("PACS@h:104 says that it is Orthanc (1.2.3).")).to_be_visible()
     expect(pacs.get_by_role("listitem").first).to_have_text("Label Map: allow it")
     expect(pacs.get_by_role("listitem").last).to_have_text("Segmentation Storage")
-    expect(page.locator('[data-destination="archive"]').get_by_text("not asked yet")).to_be_visible()
+    archive = page.locator('[data-destination="archive"]')
+    expect(archive.get_by_text("the folder /srv/a. What it takes is not known: it has not")).to_be_visible()
     _picture(page, "destinations")
     assert troubles == []
 

@@ -20,9 +20,9 @@ function card(one, names, act) {
     one.waiting ? make("p", {}, `${one.waiting} waiting since `, time(one.waiting_since), one.reason ? `: ${one.reason}` : "") : null,
     one.failed ? make("p", {}, `${one.failed} failed; their studies say why.`) : null,
     one.waiting + one.failed ? bulk(one, names, act) : null,
-    one.asked
-      ? make("p", { class: "why" }, `${one.address} says that it is ${one.implementation}. Asked: `, time(one.asked))
-      : make("p", { class: "why" }, "It was not asked yet what it takes, or nobody can be asked there."),
+    make("p", { class: "why" }, ...(one.asked
+      ? [`${one.address} says that it is ${one.implementation}. Asked: `, time(one.asked)]
+      : [one.address ? `${one.address}. ` : "", "What it takes is not known: it has not answered yet, or is a folder or a DICOMweb service, which cannot be asked."])),
     list("Does not take", one.refuses.map(({ what, way_out }) => [what, make("span", { class: "why" }, `: ${way_out}`)])),
     list("Takes", one.takes));
 }

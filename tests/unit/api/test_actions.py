@@ -207,7 +207,7 @@ def test_delivery_that_is_dropped_ends_its_job_and_its_study(world, client: http
 
 def test_delivery_that_is_redirected_goes_to_a_configured_destination_only(world) -> None:
     delivery = _waiting(world)
-    actions = LedgerActions(world.ledger, destinations=["archive"])
+    actions = LedgerActions(world.ledger, destinations={"archive": "A@h:104"})
     with pytest.raises(NotPossible, match="there is: archive"):
         actions.redirect(delivery, "attic")
     assert actions.redirect(delivery, "archive")["state"] == "cancelled"
@@ -219,7 +219,9 @@ def test_destinations_are_listed_with_what_they_take(world) -> None:
     said = tuple(KnownForm("1.2.3.5", syntax, False, "Label Map", "allow it", utc_now()) for syntax in "12")
     with world.ledger.transaction() as transaction:
         learn(transaction, "pacs", KnownDestination("PACS@h:104", "Orthanc", "Orthanc (1.2.3)", NOW, said))
-    server = world.serve(Access(None), LedgerActions(world.ledger, destinations=["pacs", "archive"]))
+    server = world.serve(
+        Access(None), LedgerActions(world.ledger, destinations={"pacs": "PACS@h:104", "archive": "A@h:104"})
+    )
     server.start()
     try:
         host, port = server.address
@@ -231,6 +233,15 @@ def test_destinations_are_listed_with_what_they_take(world) -> None:
     assert (pacs["implementation"], pacs["asked"]) == ("Orthanc (1.2.3)", NOW)
     assert pacs["refuses"] == [{"what": "Label Map", "way_out": "allow it"}]  # once, in whatever syntax
     assert (archive["asked"], archive["takes"], archive["refuses"]) == (None, [], [])
+    assert (pacs["address"], archive["address"]) == ("PACS@h:104", "A@h:104")
+
+
+def test_destination_that_moved_is_not_said_to_take_what_was_taken_at_its_earlier_address(world) -> None:
+    said = (KnownForm("1.2.3.5", "1", True, "Label Map", "", utc_now()),)
+    with world.ledger.transaction() as transaction:
+        learn(transaction, "pacs", KnownDestination("OLD@h:104", "Orthanc", "Orthanc (1.2.3)", NOW, said))
+    (pacs,) = LedgerActions(world.ledger, destinations={"pacs": "NEW@h:104"}).destination_list()
+    assert (pacs["address"], pacs["takes"], pacs["asked"]) == ("NEW@h:104", [], None)
 
 
 def test_delivery_says_since_when_it_waits_and_no_more_once_it_is_over(world, client: httpx.Client) -> None:

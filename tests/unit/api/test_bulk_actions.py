@@ -25,7 +25,9 @@ LONG_AGO = "2026-03-04T00:00:00.000000Z"
 @pytest.fixture
 def client(world, tmp_path: Path) -> Iterator[httpx.Client]:
     """A program with the token, of a gateway with two destinations; `iris` finds it, too."""
-    server = world.serve(Access(TOKEN), LedgerActions(world.ledger, destinations=["pacs", "archive"]))
+    server = world.serve(
+        Access(TOKEN), LedgerActions(world.ledger, destinations={"pacs": "PACS@h:104", "archive": "A@h:104"})
+    )
     server.start()
     address = "http://{}:{}".format(*server.address)
     (tmp_path / API_ADDRESS_NAME).write_text(address)
