@@ -1,6 +1,7 @@
 """Results that are held since their destination has the study for another patient's."""
 
 from .records import DeliveryRow
+from .slots import supersede_deliveries
 from .states import DeliveryState, JobEvent, JobState, StudyState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
@@ -30,6 +31,24 @@ def hold_result(transaction: Transaction, delivery: DeliveryRow, reason: str) ->
         transaction.move_job(job.job_key, JobEvent.HELD, reason=reason)
     elif job.state is not JobState.QUARANTINED:  # for the same at another destination
         fail(transaction, delivery.key, reason)
+
+
+def ask_again_whose(transaction: Transaction, job_key: str) -> bool:
+    """Have the destinations of a held result asked anew, since its images came again as they are here.
+
+    It may have been held since the PACS was not corrected yet.
+
+    Returns
+    -------
+    Whether it was held for that; what a person has to look at for another reason stays.
+    """
+    job = transaction.job(job_key)
+    if job.state is not JobState.QUARANTINED or job.resume_state is not JobState.ENCODED:
+        return False
+    reason = "its study came again: destinations are asked anew whose it is"
+    transaction.move_job(job_key, JobEvent.HEADER_CORRECTED, reason=reason)
+    supersede_deliveries(transaction, job_key)
+    return True
 
 
 def is_released(ledger: Ledger, job_key: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.events import StudyCameAgain
 
+from .holding import ask_again_whose
 from .records import DeliveryRow, ResultObjectRow, RevisitRow, utc_in, utc_now
 from .states import DELIVERY_ARRIVED, DeliveryState, JobState
 from .store import Ledger
@@ -26,7 +27,10 @@ class Delivered:
 
 
 def note_came_again(transaction: Transaction, study_uid: str, came: Collection[str]) -> bool:
-    """Note that instances of a study came again, where those are all that a delivered result was made of.
+    """Note that instances of a study came again, where those are all that a result was made of.
+
+    Who got one that was delivered is asked whether it is still there; who was not sent one that is held for
+    another patient's is asked whose it is now.
 
     Parameters
     ----------
@@ -38,6 +42,8 @@ def note_came_again(transaction: Transaction, study_uid: str, came: Collection[s
     Whether that is so, and somebody is to be asked.
     """
     jobs = transaction.execute("SELECT job_key, state FROM jobs WHERE study_uid = ?", (study_uid,)).fetchall()
+    held = [job["job_key"] for job in jobs if job["state"] == JobState.QUARANTINED]
+    asked = [key for key in held if _is_all(transaction, key, came) and ask_again_whose(transaction, key)]
     delivered = [job["job_key"] for job in jobs if job["state"] == JobState.DELIVERED]
     whole = [job_key for job_key in delivered if _is_all(transaction, job_key, came)]
     now, new = utc_now(), 0
@@ -51,7 +57,7 @@ def note_came_again(transaction: Transaction, study_uid: str, came: Collection[s
         ).rowcount
     if new:
         transaction.publish(StudyCameAgain(study_uid))
-    return bool(whole)
+    return bool(whole or asked)
 
 
 def _is_all(transaction: Transaction, job_key: str, came: Collection[str]) -> bool:

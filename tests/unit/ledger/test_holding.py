@@ -4,6 +4,7 @@ import pytest
 
 from gateway.ledger.deliveries import next_delivery, pending_deliveries
 from gateway.ledger.holding import hold_result, is_released
+from gateway.ledger.revisits import note_came_again
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import StaleRow
@@ -54,6 +55,18 @@ def test_result_that_is_sent_once_more_fails_instead_of_being_held(site: Site) -
     assert site.job_state() is JobState.DELIVERED
     with pytest.raises(StaleRow):
         hold(site.ledger, site)
+
+
+def test_held_result_whose_images_come_again_as_they_are_has_its_destination_asked_anew(site: Site) -> None:
+    hold(site.ledger, site)
+    (row,) = site.ledger.read("SELECT study_uid, name FROM jobs JOIN job_images USING (job_key)")
+    for came, state in (("1.2.3", JobState.QUARANTINED), (row["name"], JobState.SEGMENTED)):
+        with site.ledger.transaction() as transaction:
+            is_asked = note_came_again(transaction, row["study_uid"], [came])
+        assert is_asked == (came == row["name"])
+        assert site.job_state() is state
+    assert site.delivery().state is DeliveryState.SUPERSEDED  # planned again when the result is
+    assert not is_released(site.ledger, "job")
 
 
 def test_object_that_gave_way_is_called_off_and_the_newer_one_is_not_held(site: Site) -> None:
