@@ -203,7 +203,9 @@ class App:
         from gateway.api.addresses import keep_to_addresses
         from gateway.api.app import create_api
         from gateway.api.connections import HttpLimits
+        from gateway.api.metrics import FiguresCollector
         from gateway.api.server import ApiServer
+        from gateway.api.timeline_metrics import TimelineCollector
 
         ledger, config = self._ledger, self.config
         api = create_api(
@@ -218,7 +220,10 @@ class App:
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             door=self.listener.state,
             stow=self.listener.stow,
-            figures=lambda: (*self._computing.figures(), *self.listener.figures()),
+            collectors=(
+                FiguresCollector(lambda: (*self._computing.figures(), *self.listener.figures())),
+                TimelineCollector(ledger),
+            ),
             upload_room=self._uploads,
         )
         keep_to_addresses(api, config.api.addresses)

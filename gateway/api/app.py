@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from fastapi import FastAPI
+from prometheus_client.registry import Collector
 
-from gateway.adapters.measures import Figure
 from gateway.events import Bus
 
 from .access import Access
@@ -40,7 +40,7 @@ def create_api(
     mirror: MirrorControl | None = None,
     door: Callable[[], Json] | None = None,
     stow: StudyDoor | None = None,
-    figures: Callable[[], Sequence[Figure]] = tuple,
+    collectors: Sequence[Collector] = (),
     sign_in: SignIn | None = None,
     upload_room: UploadRoom | None = None,
 ) -> FastAPI:
@@ -65,8 +65,8 @@ def create_api(
         What is known of the DICOM port; None where there is none.
     stow
         Takes DICOM objects that come by STOW-RS; None: they are refused.
-    figures
-        Metrics of parts that are not in the store; asked at every /metrics.
+    collectors
+        Make the metrics of what is not in the store; asked at every /metrics.
     sign_in
         Where the page signs in to get tokens; None: by the admin token, or whoever lets requests pass does.
     upload_room
@@ -82,7 +82,7 @@ def create_api(
     )
     api.state.live = live = LiveFeed(bus, store.study_key) if bus is not None else None
     add_problem_handlers(api)
-    api.include_router(probe_routes(store, readiness, figures))
+    api.include_router(probe_routes(store, readiness, collectors))
     api.include_router(status_routes(store, actions, live, files))
     api.include_router(action_routes(actions))
     api.include_router(nifti_routes(uploads))

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.adapters.measures import Figure
 
 from .store import Counts
+
+disable_created_metrics()  # a third of all samples, and nobody's alarm
 
 
 class StoreCollector(Collector):
@@ -65,13 +67,11 @@ class FiguresCollector(Collector):
             yield _one(figure.name, figure.what, figure.value)
 
 
-def registry_of(
-    counts: Callable[[], Counts], figures: Callable[[], Sequence[Figure]] = tuple
-) -> CollectorRegistry:
+def registry_of(counts: Callable[[], Counts], others: Sequence[Collector] = ()) -> CollectorRegistry:
     """A registry of its own: several gateways may live in one process."""
     registry = CollectorRegistry()
-    registry.register(StoreCollector(counts))
-    registry.register(FiguresCollector(figures))
+    for collector in (StoreCollector(counts), *others):
+        registry.register(collector)
     return registry
 
 

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-
-from gateway.adapters.measures import Figure
+from prometheus_client.registry import Collector
 
 from .metrics import exposition, registry_of
 from .models import Health, Ready
@@ -15,11 +14,11 @@ from .store import StatusStore
 
 
 def probe_routes(
-    store: StatusStore, readiness: Callable[[], Readiness], figures: Callable[[], Sequence[Figure]]
+    store: StatusStore, readiness: Callable[[], Readiness], collectors: Sequence[Collector]
 ) -> APIRouter:
     """/healthz, /readyz and /metrics."""
     router = APIRouter(tags=["probes"])
-    registry = registry_of(store.counts, figures)
+    registry = registry_of(store.counts, collectors)
 
     @router.get("/healthz")
     async def healthz() -> Health:

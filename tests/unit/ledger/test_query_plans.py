@@ -43,6 +43,7 @@ from gateway.ledger.deliveries import (
     tell_all,
 )
 from gateway.ledger.erasing import forget
+from gateway.ledger.happenings import happenings, newest_line
 from gateway.ledger.instances import (
     ArrivedInstance,
     StudyHeader,
@@ -290,6 +291,8 @@ QUESTIONS: dict[str, Deed] = {
     "figures": lambda ledger: LedgerStore(ledger).counts(),
     "standing": standing,
     "happened": lambda ledger: happened(ledger, Stretch(0, 200, is_last=False)),
+    "happenings": lambda ledger: happenings(ledger, Stretch(0, 200, is_last=False)),
+    "where the timeline ends": newest_line,
     "is it ours": lambda ledger: result_of_ours(ledger, "1.2.3"),
     "known instance": lambda ledger: current_instance(ledger, "1.2.3"),
     "known series": lambda ledger: study_of_series(ledger, "1.2.3"),
