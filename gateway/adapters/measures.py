@@ -5,7 +5,7 @@ has its price; so there are few, and no further dimensions.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -82,8 +82,13 @@ class Gauges(Protocol):
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a part that is not in the store."""
+    """One number of a part that is not in the store, as Prometheus takes it.
+
+    One whose name ends in `_total` only grows, from 0 at the start.
+    """
 
     name: str
     what: str
     value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The same names in each figure of a name; the values are a few that are known before."""

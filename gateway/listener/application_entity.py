@@ -11,8 +11,10 @@ from gateway.adapters.tls import Tls, TlsFiles
 from gateway.config import Dicom
 from gateway.ledger.store import Ledger
 
+from .answered import Answered
 from .beside.channel import ChildSettings
 from .beside.children import Children
+from .causes import Cause
 from .commitments import Commitments
 from .door.admission import CALLED_AE_NOT_RECOGNIZED, LOCAL_LIMIT_EXCEEDED, Admission, Rejection
 from .door.door import Door
@@ -87,11 +89,27 @@ class Listener:
         )
         self.turned_away = TurnedAway()
         """Who was rejected or aborted, and why."""
+        self._answered = Answered()
         self.visits = Visits(
-            admission, intake, self.endings, self._places, self.turned_away, settings.ae_title
+            admission,
+            intake,
+            self.endings,
+            self._places,
+            self.turned_away,
+            self._answered,
+            settings.ae_title,
         )
         """The associations that are open."""
-        shared = Shared(admission, self._folder, intake, ledger, self._places, self.turned_away, self.endings)
+        shared = Shared(
+            admission,
+            self._folder,
+            intake,
+            ledger,
+            self._places,
+            self.turned_away,
+            self.endings,
+            self._answered,
+        )
         self.stow = StowDoor(shared)
         """The second door, at the API's port; its requests take places, too."""
 
@@ -143,6 +161,7 @@ class Listener:
             ),
             *self.stow.figures(),
             *self.turned_away.figures(),
+            *self._answered.figures(),
         )
 
     def start(self, port: socket.socket | None = None) -> None:
@@ -219,10 +238,12 @@ class Listener:
         is_other = request.called_ae_title != self._settings.ae_title.strip()
         if self._settings.check_called_ae_title and is_other:
             return Rejection(
-                CALLED_AE_NOT_RECOGNIZED, "it calls another AE title (dicom.check_called_ae_title)"
+                CALLED_AE_NOT_RECOGNIZED,
+                Cause.CALLED_AE_TITLE,
+                "it calls another AE title (dicom.check_called_ae_title)",
             )
         if self._ledger.damage:
-            return Rejection(LOCAL_LIMIT_EXCEEDED, "the ledger is damaged")
+            return Rejection(LOCAL_LIMIT_EXCEEDED, Cause.LEDGER_DAMAGED, "the ledger is damaged")
         return None
 
     def _begin(self, connection: socket.socket, address: tuple[Any, ...], request: Request) -> None:

@@ -14,6 +14,8 @@ from gateway.adapters.measures import Figure
 from gateway.ledger.records import utc_now
 from gateway.ledger.store import Ledger
 
+from .answered import Answered, By
+from .causes import Cause
 from .door.admission import Admission
 from .door.places import Places
 from .door.turned_away import TurnedAway
@@ -21,6 +23,7 @@ from .endings import Ending, Endings
 from .intake.filing import Intake, Said, Sender, Taken
 from .intake.header import is_valid_uid
 from .intake.incoming import IncomingFile, IncomingFolder
+from .intake.received import receive
 from .statuses import OUT_OF_RESOURCES, TOO_LONG
 
 log = structlog.get_logger(__name__)
@@ -37,6 +40,7 @@ class Shared:
     places: Places
     turned_away: TurnedAway
     endings: Endings
+    answered: Answered
 
 
 class StowDoor:
@@ -58,9 +62,10 @@ class StowDoor:
         study_uid
             The study that it is for; None: any.
         """
-        why_not = self._why_not()
-        if why_not:
-            self._shared.turned_away.tell("rejected", sender, address, why_not)
+        refusal = self._refusal()
+        if refusal is not None:
+            cause, why_not = refusal
+            self._shared.turned_away.tell("rejected", cause, sender, address, why_not)
             return why_not
         with self._lock:
             self._count += 1
@@ -75,7 +80,7 @@ class StowDoor:
 
     def turn_away(self, address: str, why: str) -> None:
         """Log, count and keep that a request was not let in."""
-        self._shared.turned_away.tell("rejected", "", address, why)
+        self._shared.turned_away.tell("rejected", Cause.NO_TOKEN, "", address, why)
 
     def has_open_request(self, study_uid: str) -> bool:
         """Whether a request that touched this study is still open."""
@@ -93,14 +98,15 @@ class StowDoor:
             self._open.discard(request)
         self._shared.places.give_back()
 
-    def _why_not(self) -> str:
+    def _refusal(self) -> tuple[Cause, str] | None:
         if self._shared.ledger.damage:
-            return "the ledger is damaged"
+            return Cause.LEDGER_DAMAGED, "the ledger is damaged"
         if not self._shared.admission.has_room():
-            return "the disk is under its low-water mark"
+            return Cause.NO_ROOM, "the disk is under its low-water mark"
         if not self._shared.places.take():
-            return f"{self._shared.places.number} associations and requests are open (dicom.max_associations)"
-        return ""
+            number = self._shared.places.number
+            return Cause.NO_PLACE, f"{number} associations and requests are open (dicom.max_associations)"
+        return None
 
 
 @dataclass(eq=False)
@@ -134,9 +140,10 @@ class StowRequest:
         incoming = self._incoming
         assert incoming is not None
         try:
-            taken = self._take(incoming)
+            taken, size_bytes = self._take(incoming)
         finally:
             self._discard()
+        self._shared.answered.tell(By.STOW, taken.status, size_bytes)
         if taken.study_uid is not None:
             self.study_uids = self.study_uids | {taken.study_uid}  # others look at it meanwhile
             self._stored += 1
@@ -156,7 +163,11 @@ class StowRequest:
         self._door.forget(self)
         if not whole:
             self._shared.turned_away.tell(
-                "aborted", self._sender.ae_title, self._address, "its body is broken, or was broken off"
+                "aborted",
+                Cause.BROKEN_OFF,
+                self._sender.ae_title,
+                self._address,
+                "its body is broken, or was broken off",
             )
         if not self.study_uids:
             return
@@ -177,14 +188,16 @@ class StowRequest:
             )
         )
 
-    def _take(self, incoming: IncomingFile) -> Taken:
+    def _take(self, incoming: IncomingFile) -> tuple[Taken, int]:
+        """What became of it, and its bytes where it could be read."""
         if incoming.is_too_long:
             log.warning("object_too_long", number=self._sender.association)
-            return Taken(TOO_LONG)
+            return Taken(TOO_LONG), 0
         if not self._shared.admission.has_room():
             log.error("no_room_left", number=self._sender.association)
-            return Taken(OUT_OF_RESOURCES)
-        return self._shared.intake.take(incoming, self._sender, self._said)
+            return Taken(OUT_OF_RESOURCES), 0
+        received = receive(incoming)
+        return self._shared.intake.file(received, self._sender, self._said), received.size_bytes
 
     def _discard(self) -> None:
         if self._incoming is not None:

@@ -7,6 +7,8 @@ import structlog
 from gateway.ledger.instances import BACKFILLED
 from gateway.ledger.records import utc_now
 
+from .answered import Answered, By
+from .causes import Cause
 from .door.admission import Admission
 from .door.places import Places
 from .door.turned_away import TurnedAway
@@ -37,6 +39,7 @@ class Visits:
         endings: Endings,
         places: Places,
         turned_away: TurnedAway,
+        answered: Answered,
         ae_title: str,
     ) -> None:
         self.admission = admission
@@ -44,6 +47,7 @@ class Visits:
         self.endings = endings
         self.places = places
         self.turned_away = turned_away
+        self.answered = answered
         self.ae_title = ae_title
         self._lock = threading.Lock()
         self._open: set[Visit] = set()
@@ -99,6 +103,11 @@ class Visit:
 
     def take(self, received: Received, request: StoreRequest) -> int:
         """File it; the status of the answer."""
+        status = self._file(received, request)
+        self._visits.answered.tell(By.C_STORE, status, received.size_bytes)
+        return status
+
+    def _file(self, received: Received, request: StoreRequest) -> int:
         if not self.has_room():
             log.error("no_room_left", association=self._number)
             return OUT_OF_RESOURCES
@@ -113,9 +122,9 @@ class Visit:
                 self._visits.endings.again.note(taken.study_uid, taken.sop_instance_uid)
         return taken.status
 
-    def refused(self, why: str) -> None:
+    def refused(self, why: str, cause: Cause) -> None:
         """Keep why it is aborted."""
-        self._visits.turned_away.tell("aborted", self._sender, self._address, why)
+        self._visits.turned_away.tell("aborted", cause, self._sender, self._address, why)
 
     def closed(self, *, released: bool) -> None:
         """Write down how it ended, and that what it brought is all of that."""

@@ -118,8 +118,9 @@ def test_stranger_is_rejected_and_told_of_with_title_and_address(make_gate: Call
         assert next_pdu(peer) == b"\3\0\0\0\0\4\0\1\1\3"
     (incident,) = gate.listener.turned_away.last()
     assert (incident.calling_ae_title, incident.address) == ("STRANGER", "127.0.0.1")
-    figures = {figure.name: figure.value for figure in gate.listener.figures()}
-    assert (figures["iris_associations_rejected"], figures["iris_associations_limit"]) == (1, 32)
+    figures = {(figure.name, *figure.labels.values()): figure.value for figure in gate.listener.figures()}
+    assert figures["iris_associations_rejected_total", "unknown_sender"] == 1
+    assert figures["iris_associations_limit",] == 32
     shown = models.Door.model_validate(gate.listener.state())
     assert (shown.limit, shown.turned_away[0].sentence) == (32, incident.why)
 

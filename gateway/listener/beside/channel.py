@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+from ..causes import Cause
 from ..intake.received import Received
 from ..wire.attendant import Attendant, StoreRequest
 from ..wire.guard import Limits
@@ -54,10 +55,10 @@ class DistantAttendant:
         """Have it filed; the status of the answer."""
         return int(self._ask("take", received, request))
 
-    def refused(self, why: str) -> None:
+    def refused(self, why: str, cause: Cause) -> None:
         """Tell why it is aborted."""
         with suppress(ConnectionError):
-            self._ask("refused", why)
+            self._ask("refused", why, cause)
 
     def closed(self, *, released: bool) -> None:
         """Tell how it ended."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from gateway.config import AllowedSender
 
+from ..causes import Cause
+
 # PS3.8 9.3.4: result, source, reason of an A-ASSOCIATE-RJ
 CALLING_AE_NOT_RECOGNIZED = (1, 1, 3)  # permanent, by the service user
 CALLED_AE_NOT_RECOGNIZED = (1, 1, 7)  # likewise
@@ -19,6 +21,7 @@ class Rejection:
     """An association that is not accepted, and why."""
 
     code: tuple[int, int, int]
+    cause: Cause
     reason: str
 
 
@@ -45,9 +48,13 @@ class Admission:
     def judge(self, calling_ae_title: str, address: str) -> Rejection | None:
         """Return why this peer is rejected, or None when it may come in."""
         if self._allow and not self._is_known(calling_ae_title, address):
-            return Rejection(CALLING_AE_NOT_RECOGNIZED, "its AE title and address are not in dicom.allow")
+            return Rejection(
+                CALLING_AE_NOT_RECOGNIZED,
+                Cause.UNKNOWN_SENDER,
+                "its AE title and address are not in dicom.allow",
+            )
         if not self.has_room():
-            return Rejection(LOCAL_LIMIT_EXCEEDED, "the disk is under its low-water mark")
+            return Rejection(LOCAL_LIMIT_EXCEEDED, Cause.NO_ROOM, "the disk is under its low-water mark")
         return None
 
     def has_room(self) -> bool:

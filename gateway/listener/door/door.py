@@ -19,7 +19,8 @@ import structlog
 
 from gateway.adapters.tls import Tls, what_failed
 
-from ..wire.guard import INVALID_VALUE, UNEXPECTED_PDU, Limits
+from ..causes import Cause
+from ..wire.guard import CAUSES, INVALID_VALUE, UNEXPECTED_PDU, Limits
 from .admission import LOCAL_LIMIT_EXCEEDED, Rejection
 from .places import Places
 from .request import Request, calling_ae_title_in, request_in
@@ -81,7 +82,7 @@ class Door:
         knows: Callable[[str], bool],
         judge: Callable[[Request], Rejection | None],
         hand_on: Callable[[socket.socket, tuple[Any, ...], Request], None],
-        told: Callable[[str, str, str, str], None],
+        told: Callable[[str, Cause, str, str, str], None],
         tls: Tls | None = None,
     ) -> None:
         self._port = port
@@ -151,7 +152,7 @@ class Door:
         now = time.monotonic()
         for pending in [pending for pending in self._pending.values() if pending.until <= now]:
             if not pending.is_leaving:
-                self._say("turned_away", pending, "it did not ask for an association in time")
+                self._say("turned_away", Cause.TOO_SLOW, pending, "it did not ask for an association in time")
             self._drop(pending)
 
     def _wait_s(self) -> float:
@@ -196,7 +197,12 @@ class Door:
             crowd = [each for each in others if each.address == busiest]
         else:
             return
-        self._say("turned_away", crowd[0], "too many connections wait without asking for an association")
+        self._say(
+            "turned_away",
+            Cause.CROWD,
+            crowd[0],
+            "too many connections wait without asking for an association",
+        )
         self._drop(crowd[0])
 
     def _read(self, pending: _Pending) -> None:
@@ -225,7 +231,7 @@ class Door:
             if not isinstance(
                 error, ssl.SSLEOFError
             ):  # closed: a load balancer looks whether the port is open
-                self._say("turned_away", pending, f"no TLS: {what_failed(error)}")
+                self._say("turned_away", Cause.TLS, pending, f"no TLS: {what_failed(error)}")
             self._drop(pending)
             return False
         self._selector.modify(connection, selectors.EVENT_READ)
@@ -242,7 +248,7 @@ class Door:
             return
         except OSError as error:
             if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-                self._say("turned_away", pending, f"no TLS: {what_failed(error)}")
+                self._say("turned_away", Cause.TLS, pending, f"no TLS: {what_failed(error)}")
             more = b""
         if not more:  # closed: a load balancer looks whether the port is open
             self._drop(pending)
@@ -267,10 +273,12 @@ class Door:
         rejection = self._judge(request)
         if rejection is None and not self._places.take():
             rejection = Rejection(
-                LOCAL_LIMIT_EXCEEDED, f"{self._places.number} associations are open (dicom.max_associations)"
+                LOCAL_LIMIT_EXCEEDED,
+                Cause.NO_PLACE,
+                f"{self._places.number} associations are open (dicom.max_associations)",
             )
         if rejection is not None:
-            self._say("rejected", pending, rejection.reason)
+            self._say("rejected", rejection.cause, pending, rejection.reason)
             self._leave(pending, b"\x03\x00\x00\x00\x00\x04\x00" + bytes(rejection.code))
             return
         self._forget(pending)
@@ -282,7 +290,7 @@ class Door:
             pending.connection.close()
 
     def _abort(self, pending: _Pending, reason: int, why: str) -> None:
-        self._say("aborted", pending, why)
+        self._say("aborted", CAUSES[reason], pending, why)
         self._leave(pending, b"\x07\x00\x00\x00\x00\x04\x00\x00\x02" + bytes([reason]))
 
     def _leave(self, pending: _Pending, pdu: bytes) -> None:
@@ -293,8 +301,8 @@ class Door:
         pending.content.clear()
         pending.until = time.monotonic() + min(1.0, self._limits.request_s)
 
-    def _say(self, what: str, pending: _Pending, why: str) -> None:
-        self._told(what, calling_ae_title_in(bytes(pending.content)), pending.address, why)
+    def _say(self, what: str, cause: Cause, pending: _Pending, why: str) -> None:
+        self._told(what, cause, calling_ae_title_in(bytes(pending.content)), pending.address, why)
 
     def _forget(self, pending: _Pending) -> None:
         self._selector.unregister(pending.connection)

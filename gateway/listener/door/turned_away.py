@@ -11,6 +11,8 @@ import structlog
 from gateway.adapters.measures import Figure
 from gateway.ledger.records import utc_now
 
+from ..causes import Cause
+
 log = structlog.get_logger(__name__)
 
 _KEPT = 20
@@ -43,16 +45,16 @@ class TurnedAway:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, Cause]] = Counter()
         self._last: deque[Incident] = deque(maxlen=_KEPT)
         self._minute, self._logged = 0, 0
         self._declined: dict[tuple[str, str], None] = {}  # the oldest first
 
-    def tell(self, what: str, calling_ae_title: str, address: str, why: str) -> None:
+    def tell(self, what: str, cause: Cause, calling_ae_title: str, address: str, why: str) -> None:
         """Count, keep and log one."""
         incident = Incident(utc_now(), what, calling_ae_title, address, why)
         with self._lock:
-            self._counts[what] += 1
+            self._counts[what, cause] += 1
             self._last.append(incident)
             minute = int(time.monotonic() // 60)
             self._logged = self._logged + 1 if minute == self._minute else 1
@@ -69,7 +71,7 @@ class TurnedAway:
             self._declined[calling_ae_title, address] = None
             if len(self._declined) > _MOST_DECLINED:
                 del self._declined[next(iter(self._declined))]
-        self.tell("declined", calling_ae_title, address, why)
+        self.tell("declined", Cause.COMMITMENT, calling_ae_title, address, why)
 
     def last(self) -> Sequence[Incident]:
         """The last of them, the newest first."""
@@ -77,8 +79,9 @@ class TurnedAway:
             return tuple(reversed(self._last))
 
     def figures(self) -> Sequence[Figure]:
-        """How many there were since the start."""
+        """How many there were since the start, by cause."""
         with self._lock:
             return [
-                Figure(f"iris_associations_{what}", text, self._counts[what]) for what, text in _WHAT.items()
+                Figure(f"iris_associations_{what}_total", _WHAT[what], number, {"cause": cause})
+                for (what, cause), number in sorted(self._counts.items())
             ]

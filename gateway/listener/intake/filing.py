@@ -45,9 +45,8 @@ from .again import Again, came_again, check_our_own
 from .archive import Archive, content_digest, uid_part
 from .attributes import identifying_digest, whole_number
 from .header import ReadInstance
-from .incoming import IncomingFile
 from .pixels import IMAGES_OF_USE
-from .received import Received, found, receive
+from .received import Received, found
 from .refusals import Damaged, NotReadable
 from .rejection import rejection_in
 
@@ -139,12 +138,8 @@ class Intake:
         # An association holds one at a time; who adopts a file under a strange name holds two.
         self._locks = locks or DataLocks()
 
-    def take(self, incoming: IncomingFile, sender: Sender, said: Said = NOTHING_SAID) -> Taken:
-        """Take one object that came in; `said` is what its request says of it."""
-        return self.file(receive(incoming), sender, said)
-
     def file(self, received: Received, sender: Sender, said: Said = NOTHING_SAID) -> Taken:
-        """File what was received."""
+        """File what was received; `said` is what its request says of it."""
         if received.is_durable:
             try:
                 return self._take_file(received, sender, said)

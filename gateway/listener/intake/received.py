@@ -30,6 +30,11 @@ class Received:
     """SOP class and instance UID as the file's meta information has them, where it could not be read."""
 
     @property
+    def size_bytes(self) -> int:
+        """How long the file is; 0 where it could not be read."""
+        return self.read.size_bytes if self.read is not None else 0
+
+    @property
     def sop_uids(self) -> tuple[str, str]:
         """SOP class and instance UID as it says itself; empty where it does not."""
         if self.read is None:

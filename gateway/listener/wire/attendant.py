@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..causes import Cause
 from ..intake.received import Received
 
 
@@ -33,7 +34,7 @@ class Attendant(Protocol):
         """Take what came with a C-STORE request; the status of the answer."""
         ...
 
-    def refused(self, why: str) -> None:
+    def refused(self, why: str, cause: Cause) -> None:
         """It is aborted from here; a sentence."""
         ...
 

@@ -329,7 +329,7 @@ class GuardedUpperLayer(DULServiceProvider):
 
     def _abort(self, refused: Refused) -> None:
         """Tell the peer (A-ABORT, PS3.8 9.3.8) and our own side."""
-        self._attendant.refused(refused.sentence)
+        self._attendant.refused(refused.sentence, refused.cause)
         pdu = A_ABORT_RQ()
         pdu.source, pdu.reason_diagnostic = 0x02, refused.reason
         self._send(pdu)
