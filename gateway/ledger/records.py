@@ -19,6 +19,11 @@ def utc_text(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def age_s(since: str | None) -> float:
+    """Seconds since then, by the clock of this machine; 0 for None."""
+    return max(0.0, (datetime.now(UTC) - utc_time(since)).total_seconds()) if since else 0.0
+
+
 def utc_time(text: str) -> datetime:
     """The time behind a ledger text."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

@@ -7,13 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from gateway.adapters.measures import Measure, Readings
 
 from .outbox import backlog_of, mirror_of
-from .records import utc_time
+from .records import age_s, utc_time
 from .states import JobState, StudyState
 from .store import Ledger
 
@@ -72,7 +71,7 @@ def standing(ledger: Ledger) -> Readings:
         Measure.STUDIES_OPEN: sum(kept["study", state] for state in _OPEN),
         Measure.OLDEST_OPEN_STUDY_AGE: oldest_open_study_age_s(ledger),
         Measure.JOBS_WAITING: sum(kept["job", state] for state in _WAITING),
-        Measure.LONGEST_RUNNABLE_WAIT: _age_s(waiting_since),
+        Measure.LONGEST_RUNNABLE_WAIT: age_s(waiting_since),
         Measure.JOBS_RUNNING: kept["job", JobState.RUNNING],
         Measure.QUARANTINED: kept["quarantine", ""] + kept["job", JobState.QUARANTINED],
     }
@@ -98,11 +97,7 @@ def oldest_open_study_age_s(ledger: Ledger) -> float:
         " UNION ALL SELECT min(received_at) FROM studies WHERE state = ?)",
         _OPEN,
     )[0]
-    return _age_s(row["since"])
-
-
-def _age_s(since: str | None) -> float:
-    return max(0.0, (datetime.now(UTC) - utc_time(since)).total_seconds()) if since else 0.0
+    return age_s(row["since"])
 
 
 # -- what happened ----------------------------------------------------------------------------------------

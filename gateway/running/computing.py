@@ -172,8 +172,10 @@ class RemoteComputing:
         if self._source is None:
             return ()
         figures = [
-            Figure("iris_news_messages", "Messages taken out of the news queue.", self._source.messages),
-            Figure("iris_news_poison", "Messages there that could not be read.", self._source.poison),
+            Figure(
+                "iris_news_messages_total", "Messages taken out of the news queue.", self._source.messages
+            ),
+            Figure("iris_news_poison_total", "Messages there that could not be read.", self._source.poison),
         ]
         if self._source.dead_letters is not None:
             what = "Messages in the dead-letter queue of the news."

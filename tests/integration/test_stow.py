@@ -509,3 +509,6 @@ def test_requests_and_associations_share_their_places(
         assert site.post(_body(_file(slices[1]))).status_code == 503
     site.gate.wait_for(lambda: site.gate.listener.state()["associations"] == 0)
     assert site.post(_body(_file(slices[1]))).status_code == 200
+    counted = {(each.name, *each.labels.values()): each.value for each in site.gate.listener.figures()}
+    assert counted["iris_associations_rejected_total", "no_place"] == 3
+    assert counted["iris_instances_received_total", "stow-rs", "0000"] == 2

@@ -159,7 +159,7 @@ def test_study_full_of_telling_values_leaves_none_of_them_in_what_any_service_is
     _until(lambda: _mirror(world)["waiting"] == 0, lambda: _mirror(world))
     _until(lambda: b"DeliverTime" in recording_proxy.everything(), lambda: recording_proxy.operations())
     figures = world._request("GET", "/metrics").text
-    assert "iris_news_poison 0.0" in figures
+    assert "iris_news_poison_total 0.0" in figures
     assert world.stop() == 0
     stop()
     asked = set(recording_proxy.operations()) | {sent.path for sent in before_batch.sent}

@@ -19,7 +19,7 @@ _KEPT = 20
 _LOGGED_A_MINUTE = 60
 """More lines than these a minute would fill the disk for whoever knocks."""
 
-_WHAT = {
+COUNTED = {
     "rejected": "Associations that were rejected.",
     "aborted": "Associations that were aborted for what their senders did.",
     "turned_away": "Connections that did not ask for an association in time.",
@@ -82,6 +82,6 @@ class TurnedAway:
         """How many there were since the start, by cause."""
         with self._lock:
             return [
-                Figure(f"iris_associations_{what}_total", _WHAT[what], number, {"cause": cause})
+                Figure(f"iris_associations_{what}_total", COUNTED[what], number, {"cause": cause})
                 for (what, cause), number in sorted(self._counts.items())
             ]

@@ -1,0 +1,49 @@
+"""Every metric has its row in the operator's guide, and alerts and dashboard ask for no other."""
+
+import ast
+import re
+from pathlib import Path
+
+from gateway.listener.door.turned_away import COUNTED
+
+ROOT = Path(__file__).parents[2]
+_GUIDE = (ROOT / "docs" / "operator.md").read_text(encoding="utf-8")
+_CLASSES = {"Counter": "_total"}
+
+
+def _documented() -> set[str]:
+    [section] = re.findall(r"^## Metrics\n(.*?)^## ", _GUIDE, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| (`iris_[^|]+) \|", section, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert len(names) == len(set(names)), "a metric is documented twice"
+    return set(names)
+
+
+def _made() -> set[str]:
+    """The names in every call that makes one."""
+    found = {f"iris_associations_{what}_total" for what in COUNTED}
+    for path in (ROOT / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id=made), args=given):
+                    found |= {
+                        name.value + _CLASSES.get(made, "")
+                        for name in given[:2]
+                        if isinstance(name, ast.Constant) and str(name.value).startswith("iris_")
+                    }
+    return found
+
+
+def _asked_for(path: Path) -> set[str]:
+    names = re.findall(r"\biris_\w+", path.read_text(encoding="utf-8"))
+    return {re.sub(r"(?<=seconds)_(bucket|sum|count)$", "", name) for name in names}
+
+
+def test_operators_guide_documents_every_metric_and_no_other() -> None:
+    assert _documented() == _made()
+
+
+def test_alerts_ask_for_metrics_that_there_are() -> None:
+    asked = _asked_for(ROOT / "examples" / "prometheus" / "alerts.yml")
+    assert len(asked) > 10
+    assert asked <= _documented()
