@@ -21,7 +21,6 @@ from converter.nifti import converter_version
 from gateway.adapters.descriptors import http_share, raise_descriptor_limit
 from gateway.adapters.durable import make_folder
 from gateway.adapters.holdings import Holdings
-from gateway.adapters.measures import Figure
 from gateway.api.access import SENDER_TOKEN_NAME, TOKEN_NAME, Access, kept_token
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
@@ -202,14 +201,11 @@ class App:
 
     def _api_server(self) -> "ApiServer":
         # Late: what it is made with takes a quarter of the start, for which no sender has to wait.
-        from prometheus_client import ProcessCollector
-
         from gateway.api.addresses import keep_to_addresses
         from gateway.api.app import create_api
         from gateway.api.connections import HttpLimits
-        from gateway.api.metrics import FiguresCollector
+        from gateway.api.gateway_figures import GatewayFigures, gateway_collectors
         from gateway.api.server import ApiServer
-        from gateway.api.timeline_metrics import TimelineCollector
 
         ledger, config = self._ledger, self.config
         api = create_api(
@@ -224,22 +220,16 @@ class App:
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             door=self.listener.state,
             stow=self.listener.stow,
-            collectors=(
-                FiguresCollector(self._figures),
-                TimelineCollector(ledger),
-                ProcessCollector(registry=None),
+            collectors=gateway_collectors(
+                GatewayFigures(ledger, self.readiness, *self._engine),
+                self._computing.figures,
+                self.listener.figures,
             ),
             upload_room=self._uploads,
         )
         keep_to_addresses(api, config.api.addresses)
         limits = HttpLimits(connections=http_share(self._descriptors))
         return ApiServer(api, config.api.host, config.api.port, limits)
-
-    def _figures(self) -> Sequence[Figure]:
-        from gateway.api.gateway_figures import gateway_figures
-
-        of_gateway = gateway_figures(self._ledger, self.readiness, self._engine)
-        return (*of_gateway, *self._computing.figures(), *self.listener.figures())
 
     @property
     def page_address(self) -> str:

@@ -1,6 +1,6 @@
 """Prometheus metrics, counted when they are asked for; labels are states, never anything of a patient."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -55,7 +55,7 @@ class StoreCollector(Collector):
 class FiguresCollector(Collector):
     """Makes the metrics of other parts."""
 
-    def __init__(self, figures: Callable[[], Sequence[Figure]]) -> None:
+    def __init__(self, figures: Callable[[], Iterable[Figure]]) -> None:
         self._figures = figures
 
     def describe(self) -> list[GaugeMetricFamily]:

@@ -511,4 +511,5 @@ def test_requests_and_associations_share_their_places(
     assert site.post(_body(_file(slices[1]))).status_code == 200
     counted = {(each.name, *each.labels.values()): each.value for each in site.gate.listener.figures()}
     assert counted["iris_associations_rejected_total", "no_place"] == 3
-    assert counted["iris_instances_received_total", "stow-rs", "0000"] == 2
+    assert counted["iris_associations_aborted_total", "broken_off"] == 1
+    assert counted["iris_instances_received_total", "stow-rs", "0000"] == 1

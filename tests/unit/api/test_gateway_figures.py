@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from gateway.api.gateway_figures import gateway_figures
+from gateway.api.gateway_figures import GatewayFigures, gateway_collectors
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.metrics import FiguresCollector, exposition, registry_of
+from gateway.api.metrics import exposition, registry_of
 from gateway.api.readiness import Readiness
 
 
 def _scraped(world: Any) -> list[str]:
-    def figures() -> list[Any]:
-        return list(gateway_figures(world.ledger, lambda: world.readiness, ("threshold", "2")))
-
-    registry = registry_of(LedgerStore(world.ledger).counts, [FiguresCollector(figures)])
+    figures = GatewayFigures(world.ledger, lambda: world.readiness, "threshold", "2")
+    registry = registry_of(LedgerStore(world.ledger).counts, gateway_collectors(figures))
     return exposition(registry).decode().splitlines()
 
 
