@@ -10,9 +10,10 @@ from gateway.commands.console import out
 from gateway.commands.converter import convert, decode, encode
 from gateway.commands.corrections import corrections_commands
 from gateway.commands.ledger import ledger_commands
+from gateway.commands.listing import quarantine, studies
 from gateway.commands.sending import send
 from gateway.commands.serve import serve
-from gateway.commands.studies import forget, studies, study, use
+from gateway.commands.studies import forget, study, use
 from gateway.commands.upkeep import config_commands, doctor, mirror_commands
 from gateway.commands.volumes import volumes
 from gateway.demo.command import demo
@@ -52,7 +53,22 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, send, studies, study, retry, use, cancel, release, complete, drop, resend, redirect),
+    *(
+        serve,
+        demo,
+        send,
+        studies,
+        study,
+        quarantine,
+        retry,
+        use,
+        cancel,
+        release,
+        complete,
+        drop,
+        resend,
+        redirect,
+    ),
     forget,
     *(backfill, prove, doctor, volumes, convert, encode, decode),
 ):

@@ -34,9 +34,13 @@ class LedgerStore:
         self._ledger = ledger
         self._waits_for = waits_for
 
-    def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
+    def studies(
+        self, *, state: str | None = None, since: datetime | None = None, sought: str = "", cut: Cut
+    ) -> Json:
         """One page of studies; see `listings.list_studies`."""
-        page = list_studies(self._ledger, state=state, since=since, limit=cut.limit, cursor=cut.cursor)
+        page = list_studies(
+            self._ledger, state=state, since=since, sought=sought, limit=cut.limit, cursor=cut.cursor
+        )
         for item in page["items"]:
             self._say_for_what_it_waits(item)
         return page

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from batch_job.contract import EXIT_DONE
 from gateway.ledger.comparisons import comparison_of, comparisons_of_study
@@ -44,11 +44,24 @@ MAX_RUNS = 20
 Json = dict[str, Any]
 
 
+_FOUND: Final = (
+    "(SELECT study_uid FROM studies WHERE patient_id >= ? AND patient_id < ?"
+    " UNION SELECT study_uid FROM studies WHERE accession_number >= ? AND accession_number < ?"
+    " UNION SELECT study_uid FROM studies WHERE study_uid >= ? AND study_uid < ?"
+    " UNION SELECT study_uid FROM studies WHERE study_key >= ? AND study_key < ?"
+    " UNION SELECT study_uid FROM jobs WHERE job_key >= ? AND job_key < ?"
+    " UNION SELECT study_uid FROM deliveries WHERE key >= ? AND key < ?"
+    ") CROSS JOIN studies USING (study_uid)"
+)
+"""The studies of which something begins alike, each along its own index."""
+
+
 def list_studies(
     ledger: Ledger,
     *,
     state: str | None = None,
     since: datetime | None = None,
+    sought: str = "",
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Json:
@@ -60,6 +73,9 @@ def list_studies(
         Only studies in this state.
     since
         Only studies received at this time or later; aware.
+    sought
+        Only studies whose Patient ID, accession number, UID or key begins so, or the key of one of their jobs
+        or deliveries; empty: all.
     limit
         1 to 500.
     cursor
@@ -70,7 +86,10 @@ def list_studies(
     ------
     BadCursor
     """
-    conditions, parameters = ["1 = 1"], list[Any]()
+    studies, conditions, parameters = "studies", ["1 = 1"], list[Any]()
+    if sought:
+        studies = _FOUND
+        parameters += _FOUND.count("?") // 2 * [sought, f"{sought}\U0010ffff"]
     if state is not None:
         conditions.append("state = ?")
         parameters.append(state)
@@ -81,13 +100,13 @@ def list_studies(
         conditions.append("(received_at, study_key) < (?, ?)")
         parameters += read_cursor(cursor)
     rows = ledger.read(
-        f"SELECT * FROM studies WHERE {' AND '.join(conditions)}"
+        f"SELECT * FROM {studies} WHERE {' AND '.join(conditions)}"
         " ORDER BY received_at DESC, study_key DESC LIMIT ?",
         (*parameters, limit + 1),
     )
-    studies = [StudyRow.of(row) for row in rows]
-    page = studies[:limit]
-    more = len(studies) > limit
+    found = [StudyRow.of(row) for row in rows]
+    page = found[:limit]
+    more = len(found) > limit
     return {
         "items": _summaries(ledger, page),
         "next_cursor": write_cursor(page[-1].received_at, page[-1].study_key) if more else None,

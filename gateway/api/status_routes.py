@@ -29,6 +29,16 @@ Since = Annotated[
     ),
 ]
 
+Sought = Annotated[
+    str,
+    Query(
+        alias="q",
+        max_length=128,
+        description="Only studies whose Patient ID, accession number, UID or key begins so, or the key of a"
+        " job or delivery of theirs",
+    ),
+]
+
 FILES = {
     "labels.nii.gz": "The label map on the grid of the job's input",
     "preview.png": "A picture of the labels on the image",
@@ -60,16 +70,20 @@ def status_routes(store: StatusStore, actions: Actions, live: LiveFeed | None, f
 
 
 def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> None:
-    @router.get("/studies", response_model=models.StudyList, tags=["studies"])
+    @router.get("/studies", response_model=models.StudyList, responses=NOT_IN_THE_CLOUD, tags=["studies"])
     def list_studies(
-        state: State = None, since: Since = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+        state: State = None,
+        since: Since = None,
+        sought: Sought = "",
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> Json:
         """Studies, the latest received first; the order does not change while studies come in.
 
         In the cloud it is the last changed first: what changes meanwhile moves to the first page, and nothing
-        else moves.
+        else moves; `q` is refused there.
         """
-        return store.studies(state=state, since=since, cut=Cut(limit, cursor))
+        return store.studies(state=state, since=since, sought=sought.strip(), cut=Cut(limit, cursor))
 
     @router.get("/studies/{study}", response_model=models.Study, tags=["studies"])
     def show_study(study: StudyName) -> Json:

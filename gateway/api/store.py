@@ -63,8 +63,14 @@ class Counts:
 class StatusStore(Protocol):
     """What is known of studies, jobs and deliveries."""
 
-    def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
-        """One page of studies, the latest first; a bad cursor raises BadCursor."""
+    def studies(
+        self, *, state: str | None = None, since: datetime | None = None, sought: str = "", cut: Cut
+    ) -> Json:
+        """One page of studies, the latest first; a bad cursor raises BadCursor.
+
+        What is sought is the beginning of a Patient ID, an accession number, a UID or a key; NotHere where
+        only a gateway knows what is the patient's.
+        """
 
     def study(self, study: str) -> Json | None:
         """One study by its key or its Study Instance UID, or None."""

@@ -32,7 +32,9 @@ class TableStore:
     def __init__(self, reader: MirrorReader) -> None:
         self._reader = reader
 
-    def studies(self, *, state: str | None, since: datetime | None, cut: Cut) -> Json:
+    def studies(
+        self, *, state: str | None = None, since: datetime | None = None, sought: str = "", cut: Cut
+    ) -> Json:
         """One page of studies, the last changed first.
 
         A study that changes moves before every cursor: no page has one twice, and one that does not change is
@@ -41,7 +43,11 @@ class TableStore:
         Raises
         ------
         BadCursor
+        NotHere
+            Something is sought: nothing of a patient is known here.
         """
+        if sought:
+            raise NotHere("nothing of a patient is known here: search at the gateway that has the study")
         after = read_cursor(cut.cursor) if cut.cursor is not None else None
         states = [state] if state is not None else [each.value for each in StudyState]
         since_text = utc_text(since) if since is not None else EARLIEST

@@ -97,7 +97,11 @@ def say_table(names: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Non
     Where somebody looks cells are wrapped; elsewhere each row is one line, for `grep` and a log.
     """
     if out.is_terminal:
-        table = Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False)
+        columns = [Column(name, overflow="fold") for name in names]
+        widest = max((len(str(row[0])) for row in rows), default=0)
+        if widest <= out.width // 2:  # what a row is about can be copied
+            columns[0].min_width = widest
+        table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*row)
         out.print(table, soft_wrap=False)

@@ -1,5 +1,6 @@
 """Asks the running gateway's API for listings; with the gateway down, reads the ledger itself, read-only."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,35 @@ class StatusClient:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
 
-    def studies(self, *, state: str | None, limit: int) -> list[dict[str, Any]]:
-        """The latest studies, newest first.
+    def studies(
+        self, *, limit: int, state: str | None = None, since: datetime | None = None, sought: str = ""
+    ) -> list[dict[str, Any]]:
+        """The latest studies, newest first; see `gateway.api.store.StatusStore.studies`.
 
         Raises
         ------
         StatusError
         """
-        parameters: dict[str, str | int] = {"limit": limit}
-        if state is not None:
-            parameters["state"] = state
-        answer = self._ask("GET", "/api/v1/studies", parameters)
+        given = {"state": state, "since": since.isoformat() if since is not None else None, "q": sought}
+        parameters = {name: value for name, value in given.items() if value}
+        answer = self._ask("GET", "/api/v1/studies", {"limit": limit, **parameters})
         if answer is None:
             with self._ledger() as ledger:
-                answer = _store(ledger).studies(state=state, since=None, cut=Cut(limit))
+                answer = _store(ledger).studies(state=state, since=since, sought=sought, cut=Cut(limit))
+        items: list[dict[str, Any]] = answer["items"]
+        return items
+
+    def quarantine(self, limit: int) -> list[dict[str, Any]]:
+        """What waits for a person, the latest first.
+
+        Raises
+        ------
+        StatusError
+        """
+        answer = self._ask("GET", "/api/v1/quarantine", {"limit": limit})
+        if answer is None:
+            with self._ledger() as ledger:
+                answer = _store(ledger).quarantine(Cut(limit))
         items: list[dict[str, Any]] = answer["items"]
         return items
 

@@ -1,4 +1,4 @@
-"""The commands about studies: `iris studies`, `study`, `use`, `forget`."""
+"""The commands about one study: `iris study`, `use`, `forget`."""
 
 import re
 import time
@@ -6,39 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gateway.ledger.states import StudyState
-
-from .console import ConfigOption, JsonOption, clock, one_of, out, plain_errors, print_json, say_table
+from .console import ConfigOption, JsonOption, clock, out, plain_errors, print_json
 from .corrections import in_short
+
+if TYPE_CHECKING:
+    from .status_client import StatusClient
 
 WAIT_FOR_FORGOTTEN_S = 20.0
 """How long `iris forget` waits until what runs of a study has ended."""
 _A_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
-
-
-def studies(
-    config: ConfigOption = None,
-    state: Annotated[
-        str, typer.Option(help="receiving, processing, failed, held or done", callback=one_of(*StudyState))
-    ] = "",
-    limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
-    as_json: JsonOption = False,
-) -> None:
-    """List the latest studies."""
-    with plain_errors():
-        items = _status_client(config).studies(state=state or None, limit=limit)
-    if as_json:
-        print_json({"items": items})
-        return
-    if not items:
-        out.print("no studies yet; point a PACS at the gateway, or use `iris send`")
-        return
-    rows = [(item["study_uid"], item["state"], clock(item["received"]), item["reason"]) for item in items]
-    say_table(("study", "state", "received", "reason"), rows)
 
 
 def study(
@@ -54,7 +34,7 @@ def study(
 ) -> None:
     """Show one study: where it is, and everything that happened to it."""
     with plain_errors():
-        item = _status_client(config).study(uid)
+        item = client_of(config).study(uid)
     if as_json:
         print_json(item)
         return
@@ -187,7 +167,7 @@ def use(
 ) -> None:
     """Use this volume of a study in the place of the others of its scan, now and later."""
     with plain_errors():
-        client = _status_client(config)
+        client = client_of(config)
         series_uid, number = _volume_named(client.study(uid), volume)
         client.act(f"studies/{uid}/use", {"series_uid": series_uid, "number": number})
     out.print("it is used from now on; what is not delivered of the others is given up")
@@ -222,7 +202,7 @@ def forget(
 ) -> None:
     """Erase a study here, with all that was made of it; a tombstone of keys and times stays."""
     with plain_errors():
-        client = _status_client(config)
+        client = client_of(config)
         item = client.study(uid)
         images, jobs = item["images"], len(item["jobs"])
         out.print(f"{item['study_uid']}: {item['state']}, {images} images, {jobs} jobs")
@@ -239,7 +219,8 @@ def forget(
     out.print("it is forgotten")
 
 
-def _status_client(config: Path | None) -> Any:
+def client_of(config: Path | None) -> "StatusClient":
+    """What answers for the gateway of a configuration."""
     from gateway.commands.status_client import StatusClient
     from gateway.config import load_config
     from gateway.logs import silence_logging

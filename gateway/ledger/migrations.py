@@ -37,6 +37,7 @@ SCHEMAS: Final = (
     "schema_18.sql",
     "schema_19.sql",
     "schema_20.sql",
+    "schema_21.sql",
 )
 """One file for each schema version, applied in order."""
 

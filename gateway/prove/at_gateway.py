@@ -77,7 +77,7 @@ class AtGateway:
         ------
         StatusError
         """
-        for study in self.client.studies(state=None, limit=_LATEST):
+        for study in self.client.studies(limit=_LATEST):
             came = datetime.fromisoformat(study["received"])
             is_it = phantom.may_be(study["accession_number"], study["study_description"])
             if is_it and came >= since and study["study_uid"] != phantom.study_uid:

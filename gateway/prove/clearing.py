@@ -21,7 +21,7 @@ def cleared(scene: Scene) -> Finding:
     """Have the phantom deleted where that can be asked; let the gateway forget each that the PACS has not."""
     forgotten, kept = 0, ""
     scene.pacs.delete(scene.phantom.study_uid)
-    for study in scene.gateway.client.studies(state=None, limit=_LATEST):
+    for study in scene.gateway.client.studies(limit=_LATEST):
         is_ours = study["study_uid"] == scene.phantom.study_uid
         if not is_ours and not _is_left(study):
             continue

@@ -178,6 +178,12 @@ def test_openapi_in_the_cloud_is_that_of_the_gateway(ledger: MirroredLedger, fun
     assert function.get("/openapi.json").json() == api.openapi()
 
 
+def test_search_in_the_cloud_is_the_gateways_and_says_so(function: Function) -> None:
+    answer = function.get("/api/v1/studies", q="P-1")
+    assert answer.status == 501
+    assert "search at the gateway" in answer.json()["detail"]
+
+
 def test_dicom_in_the_cloud_is_taken_by_gateways_only(function: Function) -> None:
     for path in ("/dicom-web/studies", "/dicom-web/studies/1.2.3"):
         answer = function.post(path)

@@ -79,6 +79,37 @@ def test_studies_paged_while_others_arrive_shows_each_once(world, client: httpx.
     assert seen == ["key0005", "key0004", "key0003", "key0002", "key0001"]
 
 
+def test_studies_are_found_by_what_a_person_has_in_hand_and_its_beginning(
+    world, client: httpx.Client
+) -> None:
+    job_key = world.job(world.study(7))
+    delivery = world.encode(job_key)
+    for number in (71, 8):
+        world.study(number)
+
+    def found(sought: str, **filters: str) -> list[str]:
+        answer = client.get("/api/v1/studies", params={"q": sought, **filters})
+        return [study["study_key"] for study in answer.json()["items"]]
+
+    for sought in ("PID7", "ACC7", "1.2.826.0.1.7", " PID7 "):
+        assert found(sought) == ["key0071", "key0007"], sought
+    for sought in ("key0007", job_key, job_key[:8], delivery, delivery[:8]):
+        assert found(sought) == ["key0007"], sought
+    assert found("") == ["key0008", "key0071", "key0007"]
+    assert found("PID7", state="receiving") == ["key0071"]
+    assert found("nothing") == found("ID7") == found("PID7%") == []
+
+
+def test_search_has_pages_with_each_study_once(world, client: httpx.Client) -> None:
+    for number in (1, 11, 2, 12):
+        world.study(number)
+    first = client.get("/api/v1/studies", params={"q": "PID1", "limit": "2"}).json()
+    assert [study["study_key"] for study in first["items"]] == ["key0012", "key0011"]
+    rest = {"q": "PID1", "limit": "2", "cursor": first["next_cursor"]}
+    last = client.get("/api/v1/studies", params=rest).json()
+    assert ([study["study_key"] for study in last["items"]], last["next_cursor"]) == (["key0001"], None)
+
+
 def test_cursor_holds_no_uid(world, client: httpx.Client) -> None:
     for number in (1, 2):
         world.study(number)

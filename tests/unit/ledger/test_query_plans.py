@@ -130,6 +130,7 @@ ALLOWED = {
     "DELETE FROM named_lists WHERE named_at < ?": "only what is too old, and then it is gone",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
     "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
+    "SELECT * FROM (SELECT study_uid FROM studies WHERE patient_id >= ?": "a person asks; what begins so",
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
     "SELECT count(*) AS waiting FROM mirror_outbox": "pages are counted, not rows",
     "SELECT study_uid, study_key, done_at FROM studies s WHERE (done_at, study_uid) > (": PAGE,
@@ -260,6 +261,8 @@ def _lists() -> Iterator[Deed]:
         yield lambda ledger, s=state, w=since_when, c=cursor: LedgerStore(ledger).studies(
             state=s, since=w, cut=Cut(1, _cursor(ledger) if c else None)
         )
+    for sought in ("NOBODY", study_uid_of(3)):
+        yield lambda ledger, q=sought: LedgerStore(ledger).studies(sought=q, state="done", cut=Cut(1))
     for cursor in cursors:
         yield lambda ledger, c=cursor: LedgerStore(ledger).quarantine(Cut(1, _cursor(ledger) if c else None))
 
@@ -480,6 +483,16 @@ def test_every_statement_that_was_run_reads_only_what_it_is_about(ran: Plans) ->
     assert faults == {}, "give it an index, or name it in ALLOWED with the reason why it may"
 
 
+def test_search_goes_along_an_index_for_each_thing_that_begins_so(ran: Plans) -> None:
+    [plan] = [
+        plan for sql, plan in ran.items() if sql.startswith("SELECT * FROM (SELECT study_uid FROM studies")
+    ]
+    indexed = [line for line in plan if re.search(r"INDEX.*>\? AND .*<\?", line)]
+
+    assert len(indexed) == 6
+    assert [line for line in plan if line.startswith("SCAN") and "SCAN (subquery" not in line] == []
+
+
 def test_everything_that_is_allowed_to_read_much_is_still_there(ran: Plans) -> None:
     texts = [*ran, *(statement.text for statement in statements())]
 
@@ -524,7 +537,7 @@ def test_a_statement_that_scans_is_found(empty: sqlite3.Connection) -> None:
         "SELECT * FROM instances WHERE sender = ?",
         "SELECT count(*) FROM events",
         "SELECT * FROM jobs WHERE state = ? AND task = ?",
-        "SELECT * FROM studies ORDER BY patient_id LIMIT 1",
+        "SELECT * FROM studies ORDER BY study_date LIMIT 1",
     ):
         assert _faults(sql, plan_of(empty, sql)), sql
 
