@@ -40,6 +40,12 @@ class Structure:
     is_private: bool
 
     @property
+    def meanings(self) -> tuple[str, ...]:
+        """The meanings of all its codes."""
+        codes = (self.category, self.type, self.type_modifier, self.region, self.region_modifier)
+        return tuple(code.meaning for code in codes if code)
+
+    @property
     def words(self) -> str:
         """What people call it, by its codes: "Kidney, right", "Cyst of kidney, left"."""
         if self.is_private:

@@ -107,7 +107,7 @@ class ResultSettings:
     def texts(self) -> str:
         """All of it that may hold other characters than the source's character set has."""
         algorithm = self.algorithm
-        coded = (each.words for each in self.structures.values())
+        coded = (text for each in self.structures.values() for text in (each.words, *each.meanings))
         return " ".join(
             (self.series_description, algorithm.name, algorithm.version, *self.label_names, *coded)
         )

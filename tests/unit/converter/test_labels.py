@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pydicom import dcmread
 
+from converter import encode_array, read_series
 from converter.errors import UnusableLabels
 from converter.labels import Labels
 from converter.terminology import Code, structure
@@ -129,3 +132,17 @@ def test_table_that_says_a_value_twice_or_is_no_text_is_refused(tmp_path: Path) 
         path.write_bytes(content)
         with pytest.raises(UnusableLabels, match=words):
             Labels.read(path)
+
+
+def test_codes_in_letters_that_the_images_do_not_have_are_read_as_they_were_written(
+    written: Written, make_series: Callable[..., Path], tmp_path: Path
+) -> None:
+    coded = {"category": "99OURS:C Орган", "type": "99OURS:T Higado", "type_modifier": "99OURS:M Medio"}
+    labels = Labels.read(written({"1": {"name": "higado", **coded, "region": "99OURS:R Torso"}}))
+    volume = read_series(
+        make_series(edit=lambda image, _: setattr(image, "SpecificCharacterSet", "ISO_IR 100"))
+    )
+    array = np.ones((len(volume.frames), volume.rows, volume.columns), np.uint8)
+    encode_array(volume, array, tmp_path / "seg.dcm", labels)
+    (segment,) = dcmread(tmp_path / "seg.dcm").SegmentSequence
+    assert segment.SegmentedPropertyCategoryCodeSequence[0].CodeMeaning == "Орган"
