@@ -86,6 +86,7 @@ def test_delivery_that_waits_at_a_gateway_is_acted_on_there(
     expect(deliveries.get_by_role("combobox")).to_have_count(0)  # the cloud does not know where else
     expect(deliveries.get_by_role("time").first).to_be_visible()
     deliveries.get_by_role("button", name="Do not send").click()
+    page.get_by_role("dialog").get_by_role("button", name="Do not send").click()
     expect(page.locator("#said")).to_contain_text("Do not send: ")
     assert all("the server responded with a status of" in trouble for trouble in troubles), troubles
 
