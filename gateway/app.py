@@ -302,7 +302,7 @@ class App:
                 f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
             )
         degraded = [
-            f"{worker.name}: {complaint}" for worker in self._workers if (complaint := worker.complaint())
+            f"{worker.name}: {complaint}" for worker in self._workers for complaint in worker.complaints()
         ]
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
 

@@ -135,6 +135,7 @@ class Asking(Worker):
         self._due = dict.fromkeys(self._carriers, 0.0)
         self._times_away = dict.fromkeys(self._carriers, 0)
         self._away: dict[str, str] = {}
+        self._said: list[str] = []
 
     def is_woken_by(self, event: Event) -> bool:
         """By time only."""
@@ -188,13 +189,17 @@ class Asking(Worker):
         may_be_left_out = to.is_asked_for_outputs and output in OUTPUTS
         return may_be_left_out or any(way.form not in refused for way in ways(self._config, output))
 
+    def complaints(self) -> list[str]:
+        """What is wrong with it, then with each destination."""
+        return [*super().complaints(), *self._said]
+
     def tell(self) -> None:
-        """Be in trouble while a destination refuses what nobody left to it."""
+        """Complain while a destination refuses what nobody left to it."""
         said = [f"{name} could not be asked what it takes: {why}" for name, why in self._away.items()]
         for name, (to, _) in self._carriers.items():
             found = findings(self._config, to, self.known(name))
             said += [each.sentence for each in found if not each.is_left_to_it]
-        self.trouble = "; ".join(said)
+        self._said = said
 
     def _ask(self, name: str, to: Destination) -> None:
         try:

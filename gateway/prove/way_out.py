@@ -40,7 +40,11 @@ def gateway_runs(scene: Scene) -> Finding:
         )
         return Finding(text, fix, Verdict.NOTED)
     if troubles := readiness["degraded"]:
-        return Finding(f"{text}; it says: {'; '.join(troubles)}", "mend what it says", Verdict.NOTED)
+        return Finding(
+            f"{text}; it says: {'; '.join(troubles)}",
+            "settle what it says of itself here, on its page at the top, and at /readyz",
+            Verdict.NOTED,
+        )
     return Finding(text)
 
 

@@ -144,6 +144,10 @@ class Worker(ABC):
             return f"its last {self._failed_looks} looks failed: {self._last_failure}"
         return self.trouble
 
+    def complaints(self) -> list[str]:
+        """All that is wrong, a sentence for each thing that has nothing to do with the others."""
+        return [complaint] if (complaint := self.complaint()) else []
+
     @contextmanager
     def at(self, what: str, limit_s: float | None = None) -> Iterator[None]:
         """Say what is being done while the block lasts.

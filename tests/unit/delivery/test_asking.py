@@ -144,7 +144,7 @@ def test_worker_remembers_what_is_refused_and_is_in_trouble_until_it_is_taken(
     carrier = Asked(Form(BINARY, PLAIN))
     worker = asking(to_pacs(seg={"type": "labelmap"}), carrier)
     worker.work()
-    assert worker.complaint().startswith("pacs, Orthanc, does not take Label Map")
+    assert [each[:39] for each in worker.complaints()] == ["pacs, Orthanc, does not take Label Map "]
     known = known_destinations(ledger)["pacs"]
     assert (known.address, known.product) == ("PACS@127.0.0.1:1", "Orthanc")
     assert known.refused == {Form(LABELMAP, RLE), Form(LABELMAP, PLAIN)}
@@ -152,7 +152,7 @@ def test_worker_remembers_what_is_refused_and_is_in_trouble_until_it_is_taken(
     assert carrier.times == 1
     carrier.taken = frozenset({Form(BINARY, PLAIN), Form(LABELMAP, RLE), Form(LABELMAP, PLAIN)})
     worker.takes("pacs", [Form(LABELMAP, RLE)])  # as for a job
-    assert worker.complaint() == ""
+    assert worker.complaints() == []
 
 
 def test_destination_that_cannot_be_asked_is_asked_again_soon_and_keeps_what_is_known(
@@ -164,9 +164,8 @@ def test_destination_that_cannot_be_asked_is_asked_again_soon_and_keeps_what_is_
     carrier.taken = None
     monkeypatch.setitem(worker._due, "pacs", 0.0)
     assert worker.work() <= 60
-    assert worker.complaint() == (
-        "pacs could not be asked what it takes: PACS@127.0.0.1:1 cannot be reached; check it"
-    )
+    why = "pacs could not be asked what it takes: PACS@127.0.0.1:1 cannot be reached; check it"
+    assert worker.complaints() == [why]
     assert known_destinations(ledger)["pacs"].by_form[Form(BINARY, PLAIN)].is_taken
 
 
