@@ -25,6 +25,7 @@ from gateway.ledger.records import (
     SentOutputRow,
     StudyRow,
     VolumeRow,
+    utc_now,
     utc_text,
 )
 from gateway.ledger.runs import runs_of
@@ -252,7 +253,7 @@ def _job(
         "comparison": _comparison(compared) if compared is not None else None,
         "corrections": [shown(correction) for correction in corrections],
         "warnings": list(row.warnings),
-        "next_try": row.not_before,
+        "next_try": _to_come(row.not_before),
         "created": row.created_at,
         "updated": row.updated_at,
     }
@@ -309,7 +310,7 @@ def _delivery(row: SentOutputRow) -> Json:
         "job_key": row.job_key,
         "attempts": row.attempts,
         "waiting_since": row.pending_since if row.state is DeliveryState.PENDING else row.unkept_since,
-        "next_try": row.not_before,
+        "next_try": _to_come(row.not_before),
         "updated": row.updated_at,
     }
 
@@ -362,3 +363,11 @@ def _lines(ledger: Ledger, newest_first: str, of: str) -> list[Json]:
         }
         for line in lines
     ]
+
+
+def _to_come(at: str | None) -> str | None:
+    """When something is tried again; None where that is over, since something before it is being waited for.
+
+    While a destination is away one of its deliveries is tried for all.
+    """
+    return at if at is not None and at > utc_now() else None

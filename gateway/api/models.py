@@ -129,7 +129,9 @@ class StudyJob(BaseModel):
     )
     corrections: list[Correction] = Field(description="The latest first; empty in the cloud")
     warnings: list[str] = Field(description="What the encoder noted about the result")
-    next_try: str | None = Field(description="When the present step is tried again, where it was put off")
+    next_try: str | None = Field(
+        description="When the present step is tried again, where it was put off; null: when its turn comes"
+    )
     created: str
     updated: str
 

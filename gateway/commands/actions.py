@@ -90,7 +90,10 @@ def retry(
     yes: Yes = False,
     config: ConfigOption = None,
 ) -> None:
-    """Take up what failed, and try now what waits."""
+    """Take up what failed, and try now what waits.
+
+    With --all it takes what failed; with --all --state pending it tries what waits.
+    """
     _act(config, Meant(key, every, state, destination, since, until), "retry", "taken up again", yes=yes)
 
 

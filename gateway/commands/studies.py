@@ -205,7 +205,7 @@ def forget(
         client = client_of(config)
         item = client.study(uid)
         images, jobs = item["images"], len(item["jobs"])
-        out.print(f"{item['study_uid']}: {item['state']}, {images} images, {jobs} jobs")
+        out.print(f"{item['study_uid']}: {item['state']}, images: {images}, jobs: {jobs}")
         out.print("What was sent to destinations stays there. This cannot be undone.")
         if not yes and not typer.confirm("Erase it here?"):
             raise typer.Exit(1)

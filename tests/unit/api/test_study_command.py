@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from gateway.api.ledger_store import LedgerStore
 from gateway.api.store import Cut
 from gateway.cli import app
-from gateway.ledger.records import utc_now
+from gateway.ledger.records import utc_in, utc_now
 from gateway.ledger.runs import note_cost
 from gateway.ledger.work import wait_with_job
 from tests.results import COST
@@ -187,3 +187,19 @@ def test_study_tells_times_by_this_machines_clock_and_lists_without_brackets(
     last = result.stdout.splitlines()[-1]
     told = "is_asked: yes, opened_at: 2026-11-30 03:30:00, sender: CT1, stages_s: load 0.1"
     assert last.endswith(f"study.results_still_there  {told}")
+
+
+def test_study_says_of_a_delivery_when_it_is_tried_again_and_no_time_that_is_over(
+    world, tmp_path: Path
+) -> None:
+    uid = world.study()
+    world.encode(world.job(uid), ("seg", "sr"))
+    keys = [row["key"] for row in world.ledger.read("SELECT key FROM deliveries")]
+    with world.ledger.transaction() as transaction:
+        for key, delay_s in zip(keys, (300.0, -300.0), strict=True):
+            transaction.update("deliveries", "key", key, {"not_before": utc_in(delay_s)})
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
+    said = {line.split()[1]: line for line in result.stdout.splitlines() if line.startswith("  delivery ")}
+    told = ["tried again at 2" in said[key[:16]] for key in keys]
+    assert (told, result.stdout.count("tried again")) == ([True, False], 1)
