@@ -22,6 +22,11 @@ def why_not(code: str) -> str:
     return f"the PACS rejected it ({code}, {MEANINGS[code]})"
 
 
+def why_no_slice(code: str, objects: int) -> str:
+    """Why a rejection note about so many objects is no slice of a volume."""
+    return f"a rejection note about {objects} object{'s' if objects > 1 else ''} ({code}, {MEANINGS[code]})"
+
+
 def why_rejected(
     transaction: Transaction, sop_instance_uid: str, study_uid: str, patient_id: str
 ) -> str | None:

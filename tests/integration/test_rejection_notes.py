@@ -71,7 +71,9 @@ def test_rejected_image_stops_the_job_of_its_volume_and_it_is_planned_of_what_re
     plan = house.complete()
     assert states(house) == [JobState.SUPERSEDED, JobState.PLANNED]
     assert set(plan.jobs[0].instance_uids) == uids(*slices[:-1])
-    assert f"({code}, " in "".join(volume.why for volume in plan.volumes)
+    why = [volume.why for volume in plan.volumes]
+    assert sum(f"rejected it ({code}, " in each for each in why) == 1
+    assert sum(f"a rejection note about 1 object ({code}, " in each for each in why) == 1
     assert len(house.gate.files("instances")) == len(slices) + 1  # nothing is lost
 
 

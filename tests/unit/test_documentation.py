@@ -242,3 +242,11 @@ def test_spanish_deployment_guide_has_the_commands_and_the_prices_of_the_english
 def test_tests_that_a_document_names_exist(path: Path) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", path.read_text(encoding="utf-8"))
     assert [each for each in named if f"def {each[1]}(" not in (ROOT / each[0]).read_text("utf-8")] == []
+
+
+def test_map_of_rooms_names_every_room() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {
+        path.parent.name for top in ("gateway", "benchmarks") for path in (ROOT / top).glob("*/__init__.py")
+    }
+    assert {room for room in rooms if f"{room}/`" not in text} == set()

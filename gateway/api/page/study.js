@@ -204,11 +204,13 @@ function seriesName(series) {
   return series.number === null ? "a series without number" : `series ${series.number}`;
 }
 
+const images = (number) => (number === 1 ? "1 image" : `${number} images`);
+
 function seriesCard(series, answer, act) {
   const title = [seriesName(series), series.description, series.modality].filter(Boolean).join(" · ");
   return make("article", { class: "card" },
     make("h3", {}, title),
-    make("p", { class: "why" }, `${series.images} images`),
+    make("p", { class: "why" }, images(series.images)),
     series.volumes.length
       ? series.volumes.map((volume) => decision(volume, series, answer, act))
       : make("p", { class: "quiet" }, "Decided when the study is complete."));
@@ -216,7 +218,7 @@ function seriesCard(series, answer, act) {
 
 function decision(volume, series, answer, act) {
   const keep = `${series.series_uid} ${volume.number}`;
-  const prefix = series.volumes.length > 1 ? `Volume ${volume.number} (${volume.images} images): ` : "";
+  const prefix = series.volumes.length > 1 ? `Volume ${volume.number} (${images(volume.images)}): ` : "";
   return make("div", { class: volume.job_key ? "taken" : "left" },
     make("p", {}, prefix + volume.why),
     volume.findings.length

@@ -6,7 +6,7 @@ put into quarantine in the same way; what cannot be made durable is answered 0xA
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -34,7 +34,7 @@ from gateway.ledger.instances import (
     study_of_series,
 )
 from gateway.ledger.records import InstanceRow
-from gateway.ledger.rejected import EXPIRED, why_not
+from gateway.ledger.rejected import EXPIRED, why_no_slice, why_not
 from gateway.ledger.rejections import Rejection, reject, use_again
 from gateway.ledger.store import Ledger
 from gateway.ledger.together import WritesTogether
@@ -226,6 +226,8 @@ class Intake:
         arrived = self._arrived(
             read, kept, sender, corrected.pixel_sha256 if corrected else read.pixel_sha256
         )
+        if note := as_what.rejection:
+            arrived = replace(arrived, why_not=why_no_slice(note.code, len(note.instance_uids)))
 
         def write(transaction: Transaction) -> None:
             if known is not None and again in (Again.LOST, Again.REPLACED):
@@ -236,8 +238,8 @@ class Intake:
                 renew_file(transaction, known, arrived, sender.association)
             else:
                 store_instance(transaction, arrived, sender.association)
-            if as_what.rejection is not None:
-                reject(transaction, as_what.rejection)
+            if note is not None:
+                reject(transaction, note)
 
         try:
             self._writes.write(write)
