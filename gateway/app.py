@@ -221,7 +221,7 @@ class App:
             door=self.listener.state,
             stow=self.listener.stow,
             collectors=gateway_collectors(
-                GatewayFigures(ledger, self.readiness, *self._engine),
+                GatewayFigures(ledger, self.readiness, *self._engine, list(self._addresses)),
                 self._computing.figures,
                 self.listener.figures,
             ),

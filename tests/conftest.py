@@ -88,6 +88,7 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
         "apt-get install npm, then make .ohif/.installed",
     ),
     "dcmtk": (lambda: shutil.which("storescu"), "apt-get install dcmtk"),
+    "prometheus": (lambda: shutil.which("promtool"), "apt-get install prometheus"),
     "dicom3tools": (lambda: shutil.which("dciodvfy"), "apt-get install dicom3tools"),
     "chromium": (find_chromium, "apt-get install chromium"),
     "pixelmed": (

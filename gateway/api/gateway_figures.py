@@ -30,6 +30,7 @@ class GatewayFigures:
     readiness: Callable[[], Readiness]
     engine: str
     engine_version: str
+    destinations: Sequence[str]
 
     def __iter__(self) -> Iterator[Figure]:
         """Look anew."""
@@ -73,7 +74,7 @@ def gateway_collectors(
     """All that makes the metrics of a gateway beside those of its store."""
     return (
         FiguresCollector(lambda: chain(figures, *(part() for part in of_parts))),
-        TimelineCollector(figures.ledger),
+        TimelineCollector(figures.ledger, figures.destinations),
         ProcessCollector(registry=None),
     )
 

@@ -5,7 +5,8 @@ the one before it, and never on what the ledger holds.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Final
 
 from prometheus_client import Counter, Histogram
@@ -32,13 +33,17 @@ STAGES: Final = {
 COSTS: Final = {Measure.COST_ESTIMATE: "run", Measure.COST_SHARED: "shared"}
 MACHINES: Final = {Measure.MACHINE_TIME: "held", Measure.GPU_TIME: "gpu", Measure.SHARED_TIME: "shared"}
 
+LINES_FROM_THE_START: Final = (
+    "study.finished", "study.failed", "job.delivered", "job.failed", "job.put_off", "job.run_lost",
+    "delivery.sent", "delivery.put_off", "delivery.failed", "instance.quarantined",
+)  # fmt: skip
 BUCKETS_S: Final = (0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 86400)
 
 
 class TimelineCollector(Collector):
-    """Counts the timeline from now on."""
+    """Counts the timeline from now on; of `destinations` it says 0 before there is anything."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, destinations: Iterable[str] = ()) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._counted = newest_line(ledger)
@@ -80,8 +85,13 @@ class TimelineCollector(Collector):
             ["part"],
             registry=None,
         )
+        # Prometheus sees no increase in what was not there before.
         for stage in STAGES.values():
             self._stages.labels(stage)
+        for event in LINES_FROM_THE_START:
+            self._lines.labels(event)
+        for destination, outcome in product(destinations, ("sent", "put_off", "failed")):
+            self._deliveries.labels(destination, outcome)
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not ask the ledger."""

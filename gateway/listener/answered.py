@@ -7,6 +7,11 @@ from enum import StrEnum
 
 from gateway.adapters.measures import Figure
 
+from .statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, OUT_OF_RESOURCES, SUCCESS
+
+_COMMON = (SUCCESS, KEPT_ASIDE, CANNOT_UNDERSTAND, OUT_OF_RESOURCES)
+"""They stand there with 0 from the start: Prometheus sees no increase in what was not there before."""
+
 
 class By(StrEnum):
     """How an object came."""
@@ -20,7 +25,7 @@ class Answered:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._answers: Counter[tuple[By, int]] = Counter()
+        self._answers = Counter({(by, status): 0 for by in By for status in _COMMON})
         self._bytes: Counter[By] = Counter(dict.fromkeys(By, 0))
 
     def tell(self, by: By, status: int, size_bytes: int) -> None:

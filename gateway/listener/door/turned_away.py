@@ -25,6 +25,20 @@ COUNTED = {
     "turned_away": "Connections that did not ask for an association in time.",
     "declined": "Senders that asked for storage commitment, which is off.",
 }
+_CAUSES = {
+    "rejected": (
+        Cause.UNKNOWN_SENDER,
+        Cause.CALLED_AE_TITLE,
+        Cause.NO_ROOM,
+        Cause.NO_PLACE,
+        Cause.LEDGER_DAMAGED,
+        Cause.NO_TOKEN,
+    ),
+    "aborted": (Cause.LIMIT, Cause.NO_DICOM, Cause.OUT_OF_ORDER, Cause.INVALID, Cause.BROKEN_OFF),
+    "turned_away": (Cause.TOO_SLOW, Cause.CROWD, Cause.TLS),
+    "declined": (Cause.COMMITMENT,),
+}
+"""They stand there with 0 from the start: Prometheus sees no increase in what was not there before."""
 _MOST_DECLINED = 1000
 
 
@@ -45,7 +59,7 @@ class TurnedAway:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, Cause]] = Counter()
+        self._counts = Counter({(what, cause): 0 for what, causes in _CAUSES.items() for cause in causes})
         self._last: deque[Incident] = deque(maxlen=_KEPT)
         self._minute, self._logged = 0, 0
         self._declined: dict[tuple[str, str], None] = {}  # the oldest first

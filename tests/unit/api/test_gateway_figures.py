@@ -9,7 +9,7 @@ from gateway.api.readiness import Readiness
 
 
 def _scraped(world: Any) -> list[str]:
-    figures = GatewayFigures(world.ledger, lambda: world.readiness, "threshold", "2")
+    figures = GatewayFigures(world.ledger, lambda: world.readiness, "threshold", "2", ["pacs"])
     registry = registry_of(LedgerStore(world.ledger).counts, gateway_collectors(figures))
     return exposition(registry).decode().splitlines()
 

@@ -45,10 +45,11 @@ def scrape(world: Any) -> Scraper:
 def test_lines_before_the_start_are_not_counted_and_later_ones_once(world: Any) -> None:
     world.study(1)
     scrape = Scraper(world)
-    assert not any(name.startswith("iris_timeline") for name, *_ in scrape())
+    line = ("iris_timeline_lines_total", "study.instance_stored")
+    assert line not in scrape()
     world.study(2)
     for _ in range(2):
-        assert scrape()["iris_timeline_lines_total", "study.instance_stored"] == 1
+        assert scrape()[line] == 1
 
 
 def test_way_of_a_job_is_measured_since_the_last_image_the_first_time_only(
@@ -86,6 +87,14 @@ def test_deliveries_are_counted_by_destination_and_outcome(world: Any, scrape: S
     found = scrape()
     assert found["iris_delivery_outcomes_total", "pacs", "planned"] == 1
     assert found["iris_delivery_outcomes_total", "pacs", "failed"] == 1
+
+
+def test_what_alerts_wait_for_stands_there_with_0_from_the_start(world: Any) -> None:
+    registry = CollectorRegistry()
+    registry.register(TimelineCollector(world.ledger, ["pacs"]))
+    failed = {"destination": "pacs", "outcome": "failed"}
+    assert registry.get_sample_value("iris_delivery_outcomes_total", failed) == 0
+    assert registry.get_sample_value("iris_timeline_lines_total", {"event": "job.failed"}) == 0
 
 
 def test_refused_object_is_counted_by_its_code(world: Any, scrape: Scraper) -> None:

@@ -18,7 +18,7 @@ def test_answered_objects_are_counted_by_way_and_status() -> None:
         for family in FiguresCollector(answered.figures).collect()
         for sample in family.samples
     }
-    assert samples == {
+    assert {labels: number for labels, number in samples.items() if number} == {
         ("iris_instances_received_total", "c-store", "0000"): 2,
         ("iris_instances_received_total", "c-store", "A700"): 1,
         ("iris_instances_received_total", "stow-rs", "C409"): 1,
