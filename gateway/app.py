@@ -108,10 +108,9 @@ class App:
         self._mirror = mirror_worker(config, ledger, bus)
         watch = watch_worker(config, ledger, bus)
         secret = site_secret(ledger, config.secret_path)
-        identity = EngineIdentity(
+        self._identity = identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
         )
-        self._engine = (identity.name, identity.version)
         self._store = store = open_store(config)
         objects = store.objects
         workplace = Workplace(ledger, data_dir)
@@ -221,7 +220,7 @@ class App:
             door=self.listener.state,
             stow=self.listener.stow,
             collectors=gateway_collectors(
-                GatewayFigures(ledger, self.readiness, *self._engine, list(self._addresses)),
+                GatewayFigures(ledger, self.readiness, self._identity, list(self._addresses)),
                 self._computing.figures,
                 self.listener.figures,
             ),

@@ -12,6 +12,7 @@ from prometheus_client import ProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway.adapters.measures import Figure, Measure
+from gateway.identity import EngineIdentity
 from gateway.ledger.deliveries import standing_of
 from gateway.ledger.records import age_s
 from gateway.ledger.store import Ledger
@@ -28,8 +29,7 @@ class GatewayFigures:
 
     ledger: Ledger
     readiness: Callable[[], Readiness]
-    engine: str
-    engine_version: str
+    engine: EngineIdentity
     destinations: Sequence[str]
 
     def __iter__(self) -> Iterator[Figure]:
@@ -62,8 +62,8 @@ class GatewayFigures:
         build = {
             "version": metadata.version("iris-gateway"),
             "python": platform.python_version(),
-            "engine": self.engine,
-            "engine_version": self.engine_version,
+            "engine": self.engine.name,
+            "engine_version": self.engine.version,
         }
         yield Figure("iris_build_info", "What runs; always 1.", 1, build)
 

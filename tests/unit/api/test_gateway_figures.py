@@ -6,10 +6,13 @@ from gateway.api.gateway_figures import GatewayFigures, gateway_collectors
 from gateway.api.ledger_store import LedgerStore
 from gateway.api.metrics import exposition, registry_of
 from gateway.api.readiness import Readiness
+from gateway.identity import EngineIdentity
+
+ENGINE = EngineIdentity("threshold", "2", "weights", "1")
 
 
 def _scraped(world: Any) -> list[str]:
-    figures = GatewayFigures(world.ledger, lambda: world.readiness, "threshold", "2", ["pacs"])
+    figures = GatewayFigures(world.ledger, lambda: world.readiness, ENGINE, ["pacs"])
     registry = registry_of(LedgerStore(world.ledger).counts, gateway_collectors(figures))
     return exposition(registry).decode().splitlines()
 
