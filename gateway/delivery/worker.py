@@ -27,6 +27,7 @@ from gateway.ledger.deliveries import (
 from gateway.ledger.holding import hold_result, may_be_corrected
 from gateway.ledger.lost import WITH_OBJECTS, make_again
 from gateway.ledger.records import DeliveryRow, utc_now
+from gateway.ledger.rejected import said_of
 from gateway.ledger.results import result_object
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent
 from gateway.ledger.store import Ledger
@@ -370,6 +371,7 @@ class DeliveryWorker(Worker):
             transaction.move_delivery(
                 delivery.key,
                 DeliveryEvent.SENT,
+                reason=said_of(transaction, delivery.sop_instance_uid),
                 columns={"attempts": delivery.attempts + 1, "unkept_since": since},
                 answer=sentence,
             )

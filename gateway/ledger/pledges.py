@@ -22,7 +22,7 @@ from gateway.events import DeliveryChanged
 
 from .deliveries import drop_delivery
 from .records import DeliveryRow, utc_in, utc_now
-from .rejected import is_rejected
+from .rejected import is_rejected, said_of
 from .states import DeliveryEvent, DeliveryState, JobState
 from .store import Ledger
 from .transaction import Transaction
@@ -181,7 +181,8 @@ def take_report(transaction: Transaction, report: PledgeReport, destinations: Co
         if row.sop_instance_uid in report.failures:
             _refused(transaction, row, report.failures[row.sop_instance_uid])
         elif row.sop_instance_uid in report.kept:
-            transaction.move_delivery(row.key, DeliveryEvent.COMMITTED)
+            rejected = said_of(transaction, row.sop_instance_uid)
+            transaction.move_delivery(row.key, DeliveryEvent.COMMITTED, reason=rejected)
             kept += 1
     return kept
 

@@ -50,3 +50,10 @@ def is_rejected(transaction: Transaction, sop_instance_uid: str) -> bool:
     """Whether a note named an object: it is not sent again by itself."""
     sql = "SELECT 1 FROM rejections WHERE sop_instance_uid = ? LIMIT 1"
     return transaction.one(sql, (sop_instance_uid,)) is not None
+
+
+def said_of(transaction: Transaction, sop_instance_uid: str) -> str:
+    """That an object was rejected, and as what; empty where no note named it."""
+    sql = "SELECT code FROM rejections WHERE sop_instance_uid = ? LIMIT 1"
+    row = transaction.one(sql, (sop_instance_uid,))
+    return why_not(row["code"]) if row is not None else ""

@@ -6,7 +6,7 @@ from typing import Final
 
 from .lost import WITH_OBJECTS
 from .records import DeliveryRow, JobRow
-from .rejected import is_rejected
+from .rejected import is_rejected, said_of
 from .results import plan_delivery
 from .states import DELIVERY_ARRIVED, DeliveryEvent, DeliveryState, JobState
 from .transaction import NotPossible, Transaction
@@ -57,7 +57,8 @@ def resend_job(transaction: Transaction, job_key: str, to: str = "") -> int:
     deliveries = _present_deliveries(transaction, job_key)
     sent = [row for row in deliveries if not is_rejected(transaction, row.sop_instance_uid)]
     if deliveries and not sent:
-        raise NotPossible(f"{deliveries[0].reason}; to send it all the same, give the key of the delivery")
+        said = said_of(transaction, deliveries[0].sop_instance_uid)
+        raise NotPossible(f"{said}; to send it all the same, give the key of the delivery")
     if to:
         wanted = [(uid, to) for uid in _one_set(transaction, job_key, sent)]
     else:

@@ -1,5 +1,6 @@
 """Storage commitment as a user: a PACS is asked to keep what it was sent, and reports however it likes."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,10 +27,11 @@ from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.ledger.pledges import NO_LONGER_ASKED
 from gateway.ledger.records import DeliveryRow
 from gateway.ledger.rejections import Rejection, reject
+from gateway.ledger.resending import resend_job
 from gateway.ledger.slots import supersede_slot
 from gateway.ledger.states import DeliveryEvent, DeliveryState, StudyState
 from gateway.ledger.store import Ledger
-from gateway.ledger.transaction import Transaction
+from gateway.ledger.transaction import NotPossible, Transaction
 from gateway.ledger.work import cancel, retry
 from gateway.workers.attempts import Backoff
 from tests.conftest import CALLERS
@@ -414,6 +416,18 @@ def test_refused_commitment_of_a_job_that_is_over_goes_nowhere(
         assert (row.state, row.begun_at, row.unkept_since) == (state, None, None)
         assert kept.study()[0] == StudyState.DONE
     assert kept.keeper.stored == [kept.uid]
+
+
+def test_result_that_is_rejected_while_its_word_is_awaited_says_so_when_it_is_kept(kept: Kept) -> None:
+    kept.keeper.reports = "never"
+    with kept.keeper.runs(), kept.runs():
+        kept.until(is_asked)
+        kept.do(rejected_there)
+        assert kept.keeper.report(kept.keeper.asked[0]) == SUCCESS
+        said = "the PACS rejected it (113001, rejected for quality reasons)"
+        assert kept.until(is_committed).reason == said
+        with pytest.raises(NotPossible, match=re.escape(said)):
+            kept.do(lambda transaction: resend_job(transaction, "job"))
 
 
 def _end_job(transaction: Transaction, what: Callable[[Transaction], object] | None) -> None:
