@@ -48,7 +48,7 @@ __all__ = [
     "segmentation_writer",
 ]
 
-ENCODER_VERSION = made_with("9")
+ENCODER_VERSION = made_with("10")
 """Changes whenever the bytes would."""
 
 NOTHING_TO_ENCODE = "the label map is empty; there is nothing to encode"

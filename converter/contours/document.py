@@ -75,7 +75,7 @@ def write_structure_set(labelled: Labelled, settings: ResultSettings, out: Path)
     return (write_object(before, out, tail=tail, check=partial(check_reads_back, labelled=labelled)),)
 
 
-WRITER = Writer(made_with("3"), write_structure_set)
+WRITER = Writer(made_with("4"), write_structure_set)
 
 
 # -- contours, as bytes -------------------------------------------------------------------------------------

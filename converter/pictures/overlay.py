@@ -38,7 +38,7 @@ BYTES_IN_MB: Final = 1e6
 
 def overlay_version(drawing: Drawing) -> str:
     """Changes whenever the bytes would."""
-    return f"{made_with('3')} pillow {metadata.version('pillow')} {drawing}"
+    return f"{made_with('4')} pillow {metadata.version('pillow')} {drawing}"
 
 
 def overlay_writer(drawing: Drawing) -> Writer:

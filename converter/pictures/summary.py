@@ -40,12 +40,12 @@ SAID_BY_MARK: Final = "truncated"
 
 def summary_version() -> str:
     """Changes whenever the bytes of a summary would."""
-    return f"{made_with('4')} pillow {metadata.version('pillow')}"
+    return f"{made_with('5')} pillow {metadata.version('pillow')}"
 
 
 def pdf_version() -> str:
     """Changes whenever the bytes of a PDF would."""
-    return f"{made_with('4')} pillow {metadata.version('pillow')} zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    return f"{made_with('5')} pillow {metadata.version('pillow')} zlib {zlib.ZLIB_RUNTIME_VERSION}"
 
 
 def encode_summary(

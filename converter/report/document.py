@@ -54,7 +54,7 @@ def write_report(
     return (write_object(report, out, tail=content),)
 
 
-WRITER = Writer(made_with("3"), write_report)
+WRITER = Writer(made_with("4"), write_report)
 
 
 def _add_document(report: Dataset, volume: Volume, segmentation: SegmentationReference | None) -> None:

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Final
 
 from pydicom import Dataset, config
-from pydicom.charset import python_encoding
+from pydicom.charset import default_encoding, python_encoding
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 from pydicom.valuerep import validate_value
@@ -116,8 +116,11 @@ def _can_be_written(text: str, character_set: object) -> bool:
         return True
     if not isinstance(character_set, str) or not character_set:
         return False
+    encoding = python_encoding[character_set]
+    if encoding == default_encoding:  # ISO_IR 6, which has ASCII only (PS3.3 C.12.1.1.2); it is read as more
+        return False
     try:
-        text.encode(python_encoding[character_set])
+        text.encode(encoding)
     except UnicodeError:
         return False
     return True

@@ -187,6 +187,18 @@ def test_texts_that_the_character_set_has_no_room_for_are_written_in_unicode(
     assert str(seg.PatientName) == "Yamada^Tarou"
 
 
+def test_text_with_accents_is_written_in_unicode_where_the_images_say_that_they_have_ascii_only(
+    make_series: MakeSeries, two_boxes: np.ndarray, settings: SegmentationSettings, tmp_path: Path
+) -> None:
+    volume = read_series(
+        make_series(edit=lambda image, _: setattr(image, "SpecificCharacterSet", "ISO_IR 6"))
+    )
+    said = replace(settings, series_description="Segmentación")
+    encode_segmentation(volume, two_boxes, {1: "liver", 6: "spleen"}, said, tmp_path / "seg.dcm")
+    seg = dcmread(tmp_path / "seg.dcm")
+    assert (seg.SpecificCharacterSet, seg.SeriesDescription) == ("ISO_IR 192", "Segmentación")
+
+
 @pytest.mark.parametrize(("keyword", "write"), [("SR", write_report), ("RTSTRUCT", write_structure_set)])
 @pytest.mark.parametrize("names", [{1: "Größe"}, {1: "脾臓"}], ids=["Latin-1", "Unicode"])
 def test_private_structures_are_called_by_their_names_in_codes(
