@@ -1,5 +1,6 @@
 """A real Prometheus, with the configuration and the alerts of `examples/prometheus`, asks a real gateway."""
 
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "prometheus"
+DASHBOARD = EXAMPLES.parent / "grafana" / "iris-gateway.json"
 DEADLINE_S = 60.0
 
 pytestmark = [pytest.mark.long, pytest.mark.peer("prometheus")]
@@ -89,6 +91,15 @@ def prometheus(world: Any, tmp_path: Path) -> Iterator[Server]:
 
 def test_alerts_do_what_their_tests_say() -> None:
     assert "SUCCESS" in _promtool("test", "rules", "alerts_test.yml")
+
+
+def test_every_question_of_the_dashboard_is_understood(tmp_path: Path) -> None:
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    asked = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    plain = [one.replace("$instance", ".*").replace("$__rate_interval", "1m") for one in asked]
+    rules = [{"record": f"asked:{number}", "expr": one} for number, one in enumerate(plain)]
+    (tmp_path / "asked.yml").write_text(json.dumps({"groups": [{"name": "asked", "rules": rules}]}))
+    assert f"{len(asked)} rules found" in _promtool("check", "rules", "asked.yml", folder=tmp_path)
 
 
 def test_every_alert_is_tried() -> None:
