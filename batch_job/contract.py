@@ -47,6 +47,7 @@ from .catalogue.settings import EngineSettings as EngineSettings
 from .refusals import ContractError as ContractError
 from .refusals import ModelError as ModelError
 from .refusals import reasons_in
+from .refusals import what_is_wrong as what_is_wrong
 
 CONTRACT: Final = 1
 

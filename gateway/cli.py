@@ -1,8 +1,9 @@
 """The command `iris`: exit 0 on success, 1 on failure with a line that says what to do, 2 on wrong usage."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gateway.commands.actions import cancel, complete, drop, redirect, release, resend, retry
 from gateway.commands.backfill import backfill
@@ -20,11 +21,29 @@ from gateway.demo.command import demo
 from gateway.prove.command import prove
 from gateway.standard_streams import open_closed_streams
 
+
+class _Commands(TyperGroup):
+    """What says in our words which value an option cannot have."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as refused:
+            from pydantic import ValidationError
+
+            from batch_job.contract import what_is_wrong
+
+            if isinstance(refused.__cause__, ValidationError):
+                refused.message = "; ".join(what_is_wrong(dict(each)) for each in refused.__cause__.errors())
+            raise
+
+
 app = typer.Typer(
     name="iris",
+    cls=_Commands,
     help="An event-driven DICOM gateway: every suitable study in the PACS gets a segmentation, unasked.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

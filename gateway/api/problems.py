@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from batch_job.contract import what_is_wrong
 from gateway.adapters.errors import OutsideError, Retriable
 from gateway.ledger.store import LedgerError
 from gateway.ledger.transaction import NotPossible
@@ -96,7 +97,9 @@ def _ledger(_: Request, error: Exception) -> Response:
 def _not_valid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # The value that was refused stays out: it may be what a person typed about a patient.
-    sentences = [f"{'.'.join(map(str, e['loc'][1:])) or e['loc'][0]}: {e['msg']}" for e in error.errors()]
+    sentences = [
+        f"{'.'.join(map(str, e['loc'][1:])) or e['loc'][0]}: {what_is_wrong(e)}" for e in error.errors()
+    ]
     return problem(422, "; ".join(sentences))
 
 

@@ -1,6 +1,6 @@
 """What is wrong with a configuration, in sentences: the key, what it has to be, and which key may be meant.
 
-What pydantic says of a value is for whoever wrote the model; a person never reads it.
+What is wrong with a value is said as everywhere (`batch_job.contract.what_is_wrong`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,37 +13,6 @@ PREFIX: Final = "IRIS_"
 """Of the variables that set a key."""
 _ALIKE: Final = 0.75
 """How much of a name must be right; difflib's ratio."""
-
-_HAS_TO_BE: Final[Mapping[str, str]] = {
-    "missing": "is missing",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a smaller number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "string_type": "must be a text",
-    "path_type": "must be a path, as a text",
-    "list_type": "must be a list, as [ ... ]",
-    "tuple_type": "must be a list, as [ ... ]",
-    "dict_type": "must be a table of keys and values, as {{ ... }}",
-    "model_type": "must be a table of keys and values, as {{ ... }}",
-    "model_attributes_type": "must be a table of keys and values, as {{ ... }}",
-    "literal_error": "must be {expected}",
-    "greater_than": "must be above {gt:g}",
-    "greater_than_equal": "must be {ge:g} or more",
-    "less_than": "must be below {lt:g}",
-    "less_than_equal": "must be {le:g} or less",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "must be of the form {pattern} (a regular expression)",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
-}
-"""By the kind of pydantic's error (https://docs.pydantic.dev/latest/errors/validation_errors/)."""
 
 
 def in_sentences(model: type[BaseModel], errors: Sequence[Mapping[str, Any]]) -> str:
@@ -112,13 +81,11 @@ def _one_underscore(key: Sequence[str]) -> str:
 
 
 def _sentence(model: type[BaseModel], where: str, error: Mapping[str, Any]) -> str:
-    kind = error["type"]
-    if kind == "extra_forbidden":
+    from batch_job.contract import what_is_wrong  # late: who reads states needs no engine
+
+    if error["type"] == "extra_forbidden":
         return unknown_key(model, where).removeprefix(f"{where}: ")
-    if kind in ("value_error", "assertion_error"):  # a sentence of ours
-        return str(error["msg"]).partition(", ")[2]
-    said = _HAS_TO_BE.get(kind, "cannot be used as it is; docs/operator.md says what it takes")
-    return said.format_map(error.get("ctx", {}))
+    return what_is_wrong(error)
 
 
 def _place(model: type[BaseModel], found: Sequence[str | int]) -> Iterator[str]:

@@ -19,8 +19,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, MRImageStorage, RLELossless
 from pynetdicom import AE, evt
+from typer.testing import CliRunner
 
 from converter.derived_series import write_series
+from gateway.cli import app
 
 Iris = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -384,6 +386,25 @@ def test_encode_of_labels_of_another_series_fails(iris: Iris, demo_study: Path, 
 )
 def test_wrong_usage_exits_with_two(iris: Iris, arguments: list[str]) -> None:
     assert iris(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["studies", "--limit", "0"], "must be 1 or more"),
+        (["studies", "--limit", "x"], "must be a whole number"),
+        (["studies", "--since", "yesterday"], "must be a time, as 2026-01-31"),
+        (["convert", "nowhere", "out.nii"], "does not exist"),
+    ],
+)
+def test_value_that_an_option_cannot_have_is_refused_in_our_words(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, says in result.output, "should" in result.output) == (2, True, False)
+
+
+def test_completion_is_offered_for_the_shells() -> None:
+    result = CliRunner().invoke(app, ["--show-completion", "bash"], prog_name="iris")
+    assert "complete" in result.output
 
 
 def test_send_to_nobody_fails_with_one_line(iris: Iris, demo_study: Path) -> None:

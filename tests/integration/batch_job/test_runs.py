@@ -116,7 +116,7 @@ def cut_off(job: Any) -> None:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (no_request, "no request.json"), (request_of_a_later_contract, "contract: Input should be 1"),
+        (no_request, "no request.json"), (request_of_a_later_contract, "contract: must be 1"),
         (no_input, "no input.nii.gz"), (another_input, "stage it again"), (no_nifti, "no NIfTI"),
         (cut_off, "cut off"),
     ],

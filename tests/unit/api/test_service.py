@@ -107,7 +107,7 @@ def test_openapi_describes_studies_and_problems(client: httpx.Client) -> None:
     }  # fmt: skip
     assert contract <= set(fields)
     studies = content["paths"]["/api/v1/studies"]["get"]
-    assert {one["name"] for one in studies["parameters"]} == {"state", "since", "limit", "cursor"}
+    assert {one["name"] for one in studies["parameters"]} == {"state", "since", "q", "limit", "cursor"}
     assert "application/problem+json" in studies["responses"]["401"]["content"]
     assert "/" not in content["paths"]
 

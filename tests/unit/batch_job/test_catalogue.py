@@ -133,7 +133,7 @@ CODES = {"category": ["85756007", "Tissue"], "type": ["3138006", "Bone"], "rgb":
     ("facts", "sentence"),
     [
         (_facts(name="other"), "name: must be that of the file"),
-        (_facts(familiy=1), "familiy: Extra inputs are not permitted"),
+        (_facts(familiy=1), "familiy: is a key that nothing knows"),
         (_facts(loader="threshold"), "loader: "),
         (_facts(algorithm_family=["123104", "Artificial Intelligence"]), "no code and meaning of CID 7162"),
         (_facts(default_task="bones"), "default_task is none of the tasks"),

@@ -48,7 +48,7 @@ def test_engine_of_another_package_works_in_a_process_of_its_own(packages: Path)
         ("import no_such_module", r"the engine bright \(bright:Bright\) does not load: ModuleNotFoundError"),
         ("class Bright: pass", "does not load: AttributeError"),
         ("class Bright:\n    facts = 3", "its facts are no dictionary"),
-        ("class Bright:\n    facts = {'about': 'x'}", "algorithm_family: Field required"),
+        ("class Bright:\n    facts = {'about': 'x'}", "algorithm_family: is missing"),
     ],
 )
 def test_engine_of_another_package_that_is_broken_is_told_by_its_name(
