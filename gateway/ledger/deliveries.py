@@ -275,10 +275,12 @@ def retry_delivery(transaction: Transaction, key: str) -> None:
     Raises
     ------
     NotPossible
-        It did neither.
+        It did neither, or would arrive after what took its place, and after the note that rejects it.
     """
     row = transaction.delivery(key)
     if row.state is DeliveryState.FAILED:
+        if not is_wanted(transaction, row):
+            raise NotPossible("a newer object took the place of this one; drop it")
         transaction.move_delivery(key, DeliveryEvent.RETRIED)
     elif row.is_open:
         transaction.update("deliveries", "key", key, {"not_before": None, "updated_at": utc_now()})

@@ -43,7 +43,7 @@ from gateway.delivery.carriers.stow import StowCarrier
 from gateway.delivery.worker import DeliveryWorker
 from gateway.events import Bus, DeliveryChanged
 from gateway.ledger.completion import DecidedVolume, PlannedJob, StudyPlan, complete_study, plan_job
-from gateway.ledger.deliveries import drop_delivery, put_off_delivery, redirect_delivery
+from gateway.ledger.deliveries import drop_delivery, put_off_delivery, redirect_delivery, retry_delivery
 from gateway.ledger.destinations import known_destinations
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, store_instance
@@ -54,7 +54,7 @@ from gateway.ledger.slots import supersede_slot
 from gateway.ledger.states import DeliveryEvent, DeliveryState, JobEvent, JobState
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import NotPossible, Transaction
-from gateway.ledger.under_way import MAY_BE_THERE
+from gateway.ledger.under_way import MAY_BE_THERE, fail
 from gateway.ledger.work import cancel, retry
 from gateway.ledger.work import job as job_of
 from gateway.workers.attempts import Backoff, Policy
@@ -900,6 +900,19 @@ def test_object_that_is_only_sent_to_its_end_is_not_redirected_to_who_never_had_
         with pytest.raises(NotPossible, match="a newer object takes the place of this one"):
             redirect_delivery(transaction, row.key, "elsewhere")
     assert site.delivery().state is DeliveryState.PENDING
+
+
+def test_object_that_failed_when_it_was_sent_to_its_end_is_not_sent_after_the_newer_one(
+    site: Site, carry: Callable[..., Any]
+) -> None:
+    carry(policy=Policy(own=Backoff(60, 60)), says=[Outcome.UNKNOWN])
+    row = site.wait_for(lambda row: row.attempts > 0)
+    with site.ledger.transaction() as transaction:
+        supersede(transaction, site)
+        fail(transaction, row.key, "refused")
+        with pytest.raises(NotPossible, match="drop it"):
+            retry_delivery(transaction, row.key)
+        drop_delivery(transaction, row.key)
 
 
 def test_doubt_stays_whatever_later_transfers_are_answered_and_a_failed_one_is_sent_to_its_end(
