@@ -21,6 +21,7 @@ METHODS = {"check", "segment"}
 MAY_NAME_AN_ENGINE = {
     "gateway/config/engine.py",  # the default
     "gateway/commands/stack_config.py",  # what the stack's image has in it
+    "gateway/prove/phantom.py",  # the one whose tissues the phantom is made of
     "converter/codes/build.py",  # the folder of the package whose names the terminology knows
 }
 
