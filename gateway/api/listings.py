@@ -31,6 +31,7 @@ from gateway.ledger.records import (
 from gateway.ledger.runs import runs_of
 from gateway.ledger.states import DeliveryState, JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.withdrawals import said_of_waiting
 
 from .corrections import shown
 from .cursors import read_cursor, write_cursor
@@ -139,14 +140,16 @@ def show_job(ledger: Ledger, job_key: str) -> Json | None:
     study_key = columns.pop("study_key")
     row = JobRow.model_validate(columns)
     deliveries = ledger.read(_DELIVERIES_OF_JOB, (job_key,))
+    job = _job(
+        row,
+        runs_of(ledger, job_key, row.run - MAX_RUNS),
+        flags_of(ledger, job_key),
+        comparison_of(ledger, job_key),
+        corrections_of(ledger, job_key),
+    )
+    job["warnings"] += said_of_waiting(ledger, [row.study_uid]).get(job_key, [])
     return {
-        **_job(
-            row,
-            runs_of(ledger, job_key, row.run - MAX_RUNS),
-            flags_of(ledger, job_key),
-            comparison_of(ledger, job_key),
-            corrections_of(ledger, job_key),
-        ),
+        **job,
         "study_uid": row.study_uid,
         "study_key": study_key,
         "deliveries": [_delivery(SentOutputRow.of(d)) for d in deliveries],
@@ -189,6 +192,7 @@ def _summaries(
     for row in ledger.read(_RUNS_OF_STUDIES, (uids, MAX_RUNS)):
         runs[row["job_key"]].append(RunRow.of(row))
     flags = flags_of_studies(ledger, [study.study_uid for study in studies])
+    waiting = said_of_waiting(ledger, [study.study_uid for study in studies])
     corrections = corrections_of_studies(ledger, [study.study_uid for study in studies])
     for row in ledger.read(_JOBS_OF_STUDIES, (uids,)):
         job = JobRow.of(row)
@@ -196,6 +200,7 @@ def _summaries(
         jobs[job.study_uid].append(
             _job(job, runs[key], flags.get(key, []), compared.get(key), corrections.get(key, []))
         )
+        jobs[job.study_uid][-1]["warnings"] += waiting.get(key, [])
     for row in ledger.read(_DELIVERIES_OF_STUDIES, (uids,)):
         deliveries[row["study_uid"]].append(_delivery(SentOutputRow.of(row)))
     return [

@@ -5,7 +5,8 @@ a note that rejects its images. It waits until its destination was told, or it i
 """
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -19,6 +20,10 @@ from .store import Ledger
 from .transaction import Transaction
 
 _COUNTS: Final = (JobState.ENCODED, JobState.DELIVERED)
+WAITING: Final = (
+    "{destination} still has {objects} of an earlier result of this study; that is dealt with as soon as it"
+    " has the newer one and can be reached"
+)
 
 
 class Told(StrEnum):
@@ -127,6 +132,21 @@ def waiting_withdrawals(ledger: Ledger) -> list[Withdrawal]:
         " AND d.destination = withdrawals.destination AND d.state = 'pending') ORDER BY since"
     )
     return [Withdrawal(**dict(row)) for row in rows]
+
+
+def said_of_waiting(ledger: Ledger, study_uids: Sequence[str]) -> Mapping[str, list[str]]:
+    """What destinations still have of these studies although it does not count any more, in words, by job."""
+    rows = ledger.read(
+        "SELECT job_key, destination, count(*) AS number FROM withdrawals INDEXED BY withdrawals_by_study"
+        " WHERE study_uid IN (SELECT value FROM json_each(?)) AND state = 'waiting'"
+        " GROUP BY job_key, destination",
+        (json.dumps(list(study_uids)),),
+    )
+    said = defaultdict[str, list[str]](list)
+    for row in rows:
+        objects = "1 object" if row["number"] == 1 else f"{row['number']} objects"
+        said[row["job_key"]].append(WAITING.format(destination=row["destination"], objects=objects))
+    return said
 
 
 def successors(ledger: Ledger, row: Withdrawal) -> list[ResultObjectRow]:

@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from gateway.adapters.durable import file_digest
 from gateway.adapters.errors import Away, Retriable
+from gateway.api.listings import show_job, show_study
 from gateway.config import Config
 from gateway.config.outputs import NOTE
 from gateway.delivery.carriers.carrier import Outcome, Receipt
@@ -209,6 +210,24 @@ def test_destination_that_is_away_is_asked_again_later(house: House) -> None:
     assert house.worker.trouble == "nobody is there"
     assert house.states() == {OLD: "waiting"}
     assert house.notes() == []
+
+
+def test_what_waits_to_be_withdrawn_is_said_with_its_job_until_it_is_dealt_with(house: House) -> None:
+    house.make(NEW)
+    house.arrive()
+    house.pacs.trouble = Away("nobody is there")
+    house.supersede = "delete"
+    house.make("1.2.9.3")
+    house.arrive()
+    house.work()
+    study = show_study(house.ledger, STUDY_UID)
+    assert study is not None
+    (warning,) = study["jobs"][0]["warnings"]
+    assert warning.startswith("pacs still has 2 objects of an earlier result of this study; that is dealt")
+    assert show_job(house.ledger, "job")["warnings"] == [warning]  # type: ignore[index]
+    house.pacs.trouble = None
+    house.work()
+    assert show_study(house.ledger, STUDY_UID)["jobs"][0]["warnings"] == []  # type: ignore[index]
 
 
 def test_note_outlives_a_newer_revision_and_a_transfer_that_did_not_succeed(house: House) -> None:
