@@ -19,6 +19,7 @@ from pynetdicom.sop_class import (
 
 LOCALHOST = "127.0.0.1"
 SUCCESS = 0x0000
+ENDS_WITHIN_S = 2.0
 
 
 def free_port() -> int:
@@ -71,6 +72,8 @@ class Keeper:
         try:
             yield
         finally:
+            for association in server.active_associations:  # aborted while it answers, its thread would raise
+                association.join(ENDS_WITHIN_S)
             server.shutdown()
 
     def _store(self, event: Event) -> int:
