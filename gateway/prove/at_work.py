@@ -94,9 +94,7 @@ def delivered(scene: Scene) -> Finding:
             "the way back is proven by this test's own objects only (forms)",
             Verdict.NOTED,
         )
-    committed = sum(each["state"] == "committed" for each in arrived)
-    text = f"{len(arrived)} objects taken" + (f", {committed} of them committed" if committed else "")
-    return Finding(text, at=_last(scene.study, "delivery.committed", "delivery.sent"))
+    return Finding(f"{len(arrived)} objects taken", at=_last(scene.study, "delivery.sent"))
 
 
 def _why_not_chosen(study: Study) -> str:
