@@ -16,7 +16,8 @@ SAM := .venv-sam
 CHECKOV := .venv-checkov
 # What reads structure sets in radiotherapy, with an older pydicom than ours: for the tests of that output only.
 RTSTRUCT := .venv-rtstruct
-# What pins packages, looks for known vulnerabilities and risky code, and lists what is in a package.
+# What pins packages, looks for known vulnerabilities and risky code, lists what is in a package, and makes the site of
+# the documentation.
 TOOLS := .venv-tools
 # The viewer that is looked into, with results in it: its pages only, 49 MB.
 OHIF := .ohif
@@ -59,10 +60,14 @@ EDITABLE := install --quiet --no-compile --no-deps --build-constraint constraint
 PIN := $(TOOLS)/bin/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command
 NAMES := sed -n 's/^\([a-z0-9][^ ;]*==[^ ;]*\).*/\1/p'
 TORCH_FAMILY := ^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==
+# Beside the newest wheel.
+LIST_NEEDED = $(PIN) 'make wheel' --universal --python-version 3.11 --constraint constraints.txt pyproject.toml \
+	| $(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - \
+	>"$$(ls -t dist/iris_gateway-*.whl | head -n 1 | sed 's/\.whl$$/.cdx.json/')"
 # Tests are found once before several processes look for them at the same time: what is loaded is compiled then.
 FIND := --collect-only --quiet >/dev/null || true
 
-.PHONY: help demo bench test test-engine test-long test-container environments compiled lint audit format wheel \
+.PHONY: help demo bench test test-engine test-long test-container environments compiled lint audit format docs wheel release \
 	constraints constraints-engine constraints-tools clean distclean
 .DEFAULT_GOAL := help
 
@@ -86,7 +91,7 @@ test-long: lint environments $(SAM)/.installed compiled  ## Every test, those of
 	$(ENGINE_PYTEST) $(IN_PARALLEL) -m '' $(PYTEST_ARGS)
 	$(BIN)/pytest $(IN_PARALLEL) -m '' --hypothesis-profile long --timeout 3600 $(PYTEST_ARGS)
 
-environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(CHECKOV) $(RTSTRUCT) $(OHIF)) $(VENV)/.installed-dev
+environments: $(addsuffix /.installed,$(ENGINE_VENV) $(MINISTACK) $(CHECKOV) $(RTSTRUCT) $(OHIF) $(TOOLS)) $(VENV)/.installed-dev
 
 compiled: $(VENV)/.installed-dev
 	@$(BIN)/pytest $(FIND)
@@ -103,11 +108,16 @@ audit: $(TOOLS)/.installed  ## Known vulnerabilities of whatever is pinned, wher
 	$(TOOLS)/bin/python container/audit.py $(TOOLS)/bin/pip-audit constraints.txt constraints-engine.txt constraints-tools.txt \
 		container/constraints-cpu.txt container/constraints-cuda.txt container/pip.txt
 
+docs: $(TOOLS)/.installed  ## The documentation as a site: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(TOOLS)/bin/mkdocs build --strict --quiet
+
 wheel: $(TOOLS)/.installed  ## The package, and what it needs as a list (CycloneDX), in dist/
 	$(PIP) wheel --quiet --no-deps --build-constraint constraints.txt --wheel-dir dist .
-	$(PIN) 'make wheel' --universal --python-version 3.11 --constraint constraints.txt pyproject.toml \
-		| $(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - \
-		>"$$(ls -t dist/iris_gateway-*.whl | head -n 1 | sed 's/\.whl$$/.cdx.json/')"
+	$(LIST_NEEDED)
+
+release: $(TOOLS)/.installed  ## Wheel, sdist and list of contents of a clean clone, tried; cuts the change log
+	@$(BIN)/python container/release.py
+	@$(LIST_NEEDED)
 
 test-container: $(VENV)/.installed-dev  ## Build both images without Docker, and run them
 	$(BIN)/pytest tests/container $(PYTEST_ARGS)
@@ -117,7 +127,7 @@ format: $(VENV)/.installed-dev  ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 
 constraints: $(TOOLS)/.installed  ## Resolve the pins anew, for every Python that we support
-	$(PIN) 'make constraints' --upgrade --universal --fork-strategy fewest --python-version 3.11 --extra aws --extra dev \
+	$(PIN) 'make constraints' --upgrade --universal --fork-strategy fewest --python-version 3.11 --extra aws --extra otel --extra dev \
 		pyproject.toml --output-file constraints.txt
 
 constraints-engine: $(TOOLS)/.installed  ## The same for the engine, and for torch with CUDA
@@ -130,7 +140,7 @@ constraints-engine: $(TOOLS)/.installed  ## The same for the engine, and for tor
 		| $(PIN) 'make constraints-engine' --no-deps - --output-file container/constraints-cuda.txt
 
 constraints-tools: $(TOOLS)/.installed  ## The same for these tools themselves, and for pip
-	printf '%s\n' bandit cyclonedx-bom pip-audit uv \
+	printf '%s\n' bandit check-jsonschema cyclonedx-bom mkdocs-material pip-audit twine uv \
 		| $(PIN) 'make constraints-tools' --upgrade --universal --python-version 3.11 - --output-file constraints-tools.txt
 	echo pip | $(PIN) 'make constraints-tools' --upgrade --no-deps - --output-file container/pip.txt
 
@@ -164,7 +174,7 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing into $(VENV), with what the tests need ..."
-	@$(BIN)/python container/dependencies.py aws dev >$(@D)/needed.txt
+	@$(BIN)/python container/dependencies.py aws otel dev >$(@D)/needed.txt
 	@$(PIP) $(INSTALL) --constraint constraints.txt --requirement $(@D)/needed.txt
 	@$(PIP) $(EDITABLE)
 	@touch $@ $(VENV)/.installed

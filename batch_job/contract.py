@@ -32,7 +32,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from .catalogue import EngineFacts as EngineFacts
 from .catalogue import StructureCodes as StructureCodes
@@ -208,6 +216,20 @@ class RunAnswered(_Record):
     """Why, in one line without patient data; empty when all is well."""
     memory_share: float | None = None
     """What the process holds now of the memory that it may have, 0 to 1; null where nothing says."""
+
+
+_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_.<>]{0,99}$"
+_Place = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.<>-]{1,99}:[0-9]{1,9}$")]
+
+
+class QuietLine(_Record):
+    """A line on standard error of a job: a warning, or an exception that nobody caught, without its words."""
+
+    event: Literal["failed", "warning"]
+    error: Annotated[str, StringConstraints(pattern=_NAME)] | None = None
+    category: Annotated[str, StringConstraints(pattern=_NAME)] | None = None
+    place: _Place | None = None
+    places: list[_Place] | None = None
 
 
 class Owner(_Record):

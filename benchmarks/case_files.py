@@ -116,7 +116,7 @@ def make(files: CaseFiles, *, small: bool) -> None:
     from benchmarks import with_highdicom
     from benchmarks.anatomy import drawn, hounsfield
     from benchmarks.names import names_of_total
-    from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+    from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 
     shutil.rmtree(files.folder, ignore_errors=True)
     files.folder.mkdir(parents=True)

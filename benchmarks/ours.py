@@ -11,19 +11,19 @@ import numpy as np
 
 from benchmarks.names import names_of_total
 from benchmarks.stopwatch import timed
-from converter.geometry import labels_on_frames
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.results.settings import Algorithm
-from converter.segmentation import (
+from converter.seg.decoder import decode_segmentation, read_segmentation
+from converter.seg.encoder import (
     Encoding,
     SegmentationSettings,
     SegmentationType,
     encode_segmentation,
 )
-from converter.segmentation_reader import decode_segmentation, read_segmentation
 from converter.series import read_series
 from converter.terminology import Code
 from converter.uids import derived_uid
+from converter.voxels.geometry import labels_on_frames
 
 
 def encode(kind: str, series: Path, labels: Path, out: Path) -> None:

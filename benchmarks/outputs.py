@@ -18,14 +18,14 @@ from typing import Final
 from benchmarks.case_files import CaseFiles, make
 from benchmarks.measuring import ROOT
 from benchmarks.names import names_of_total
-from converter.geometry import labels_on_frames
 from converter.measures import Measurement
 from converter.results.labelled import Labelled, Writer
 from converter.results.settings import Algorithm, ResultSettings
-from converter.segmentation import Encoding, segmentation_writer
+from converter.seg.encoder import Encoding, segmentation_writer
 from converter.series import Volume, read_series
 from converter.terminology import Code
 from converter.uids import derived_uid
+from converter.voxels.geometry import labels_on_frames
 
 WRITERS: Final = {
     "sr": "converter.report.document:WRITER",

@@ -9,13 +9,13 @@ What most callers need is imported from here, and loaded when it is asked for::
 
 Below that are the rooms::
 
-    series        judges a series                         reading/    its parts
-    nifti         volume to NIfTI                         unpacking/  its parts
-    segmentation, segmentation_reader                     seg/        their parts
-                  label map to DICOM-SEG, and back
-    geometry, grid, axes, cut
-                  where voxels lie, and labels carried from one grid to another
-    terminology   what a structure is called              codes/      its tables
+    series        judges a series                         reading/     its parts
+    nifti/        volume to NIfTI, and NIfTI read         unpacking/   its voxels
+    seg/          label map to DICOM-SEG, and back        results/     what every result object says
+    voxels/       where voxels lie, and labels carried from one grid to another
+    terminology   what a structure is called              codes/       its tables
+    contours/, pictures/, report/                         the other outputs
+    edited/, earlier/                                     results that come back, and earlier ones
 """
 
 from importlib import import_module
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .label_file import Wording
     from .labels import Labels
     from .library import convert, decode, encode, encode_array
-    from .segmentation import Encoding
+    from .seg.encoder import Encoding
     from .series import Volume, read_series
 
     __version__: str
@@ -61,7 +61,7 @@ __all__ = [
 
 _MODULES = {
     "Choice": "choice",
-    "Encoding": "segmentation",
+    "Encoding": "seg.encoder",
     "Labels": "labels",
     "Volume": "series",
     "Wording": "label_file",
@@ -84,9 +84,9 @@ def _load(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "__version__":
-        from importlib import metadata
+        from .version import own_version
 
-        found: object = metadata.version("iris-gateway")
+        found: object = own_version()
     else:
         found = getattr(import_module(f".{_MODULES.get(name, 'errors')}", __name__), name)
     globals()[name] = found

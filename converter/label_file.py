@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Final, Self
 
@@ -13,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import LabelsDoNotFit
-from .geometry import labels_on_frames
-from .grid import even_volume, source_of
 from .inputs import AnyPath, Source
 from .labels import Labels
 from .reading.headers import numbers_of, text_of
@@ -27,11 +24,14 @@ from .results.settings import (
     WrittenObject,
     free_series_number,
 )
-from .segmentation import Encoding, segmentation_writer
+from .seg.encoder import Encoding, segmentation_writer
 from .series import Volume, read_series
 from .source_header import copied_header_digest
 from .terminology import Code
 from .uids import derived_uid
+from .version import own_version
+from .voxels.geometry import labels_on_frames
+from .voxels.grid import even_volume, source_of
 
 ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")
 """Of PS3.16 CID 7162."""
@@ -187,7 +187,7 @@ def _settings(found: LabelsOnFrames, table: LabelTable, writer: Writer, wording:
     source_number = None if numbers is None else int(numbers[0])
     source = "?" if source_number is None else source_number
     number = free_series_number(SERIES_NUMBER, source_number, ()) + wording.number_of_kind
-    name, version = wording.algorithm or (f"label map {table.task}", metadata.version("iris-gateway"))
+    name, version = wording.algorithm or (f"label map {table.task}", own_version())
     return ResultSettings(
         sop_instance_uid=uid,
         series_uid=derived_uid(uid, "series"),

@@ -13,11 +13,11 @@ from pydicom import Dataset
 from .errors import LabelsDoNotFit
 from .inputs import AnyPath, Source
 from .label_file import EncodedFile, LabelsOnFrames, LabelTable, Wording, encode_label_file, encode_labels
-from .label_reader import as_labels
 from .labels import Labels
-from .nifti import Converted, convert_volume
-from .segmentation import Encoding, segmentation_writer
-from .segmentation_reader import decode_segmentation
+from .nifti.conversion import Converted, convert_volume
+from .nifti.label_reader import as_labels
+from .seg.decoder import decode_segmentation
+from .seg.encoder import Encoding, segmentation_writer
 from .series import Volume, judge_series, read_series, the_whole
 
 

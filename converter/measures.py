@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import positions_lps_mm
 from .reading.headers import text_of
 from .series import Volume
 from .unpacking.source_frames import source_frames
+from .voxels.geometry import positions_lps_mm
 
 MM3_IN_ML: Final = 1000.0
 HOUNSFIELD: Final = "HU"

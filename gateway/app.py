@@ -12,25 +12,22 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from batch_job.contract import (
-    ContractError,
-    EngineFacts,
-    canonical_options,
-)
-from converter.nifti import converter_version
+from converter.nifti.conversion import converter_version
 from gateway.adapters.descriptors import http_share, raise_descriptor_limit
 from gateway.adapters.durable import make_folder
-from gateway.adapters.holdings import Holdings
-from gateway.api.access import SENDER_TOKEN_NAME, TOKEN_NAME, Access, kept_token
+from gateway.api.callers.access import ADMIN, configured_access
+from gateway.api.callers.ledger_tokens import LedgerTokens
+from gateway.api.callers.sign_in import people_of
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.readiness import Readiness
-from gateway.arrival.planning import Planner, TaskRule
-from gateway.arrival.rules import RuleError, compile_rule
+from gateway.api.probes.readiness import Readiness
+from gateway.api.studies.links import Links
+from gateway.arrival.planning import Planner
 from gateway.arrival.watching import Arrival
 from gateway.backends.job_folders import JobFolderFiles, begin_to_sweep, kept_here
 from gateway.backends.stores import open_store
-from gateway.config import Config, ConfigError, Rule
+from gateway.config import Config, ConfigError, Destination
+from gateway.configured import engine_version, task_rules, warnings_about
 from gateway.corrections.worker import Corrections
 from gateway.delivery.another_form import AnotherForm
 from gateway.delivery.asking import Asking
@@ -38,6 +35,7 @@ from gateway.delivery.carriers.carrier import Carrier
 from gateway.delivery.carriers.catalogue import carriers_of
 from gateway.delivery.pledging import Pledging
 from gateway.delivery.still_there import StillThere
+from gateway.delivery.trying import Tries
 from gateway.delivery.unclaimed import UnclaimedDeliveries
 from gateway.delivery.withdrawing import Withdrawals
 from gateway.delivery.worker import DeliveryWorker
@@ -50,21 +48,27 @@ from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.work import study_key_of_job
 from gateway.listener.configured import listener_of
 from gateway.listener.door.admission import Admission
 from gateway.listener.intake.adoption import Adoption
 from gateway.listener.intake.archive import Archive
 from gateway.listener.intake.filing import Intake
-from gateway.making.allotment import Takes
+from gateway.listener.put_aside import PutAside
+from gateway.logs import name_studies_of_jobs
 from gateway.making.convert import Convert, Stage
 from gateway.making.encode import Encode
 from gateway.mirror.backend import mirror_worker
 from gateway.mirror.control import MirrorControl
+from gateway.notify.starting import notify_workers
+from gateway.notify.worker import NotifyWorker
+from gateway.reprocessing import Reprocessing
 from gateway.retention.remover import Remover
 from gateway.retention.worker import Retention
 from gateway.running.computing import Site, computing
 from gateway.running.staged import SubmitWhatIsStaged
 from gateway.running.turns import submit_worker
+from gateway.traces.backend import trace_worker
 from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
 from gateway.workers.ledger_watch import LedgerWatch
@@ -96,17 +100,16 @@ class App:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        facts = config.engine.facts
+        facts, data_dir = config.engine.facts, config.data_dir
         rules = task_rules(config, facts)
-        data_dir = config.data_dir
         _make_data_dir(data_dir)
-        names = (TOKEN_NAME, SENDER_TOKEN_NAME) if config.api.auth == "token" else ()
-        self._tokens = {name: kept_token(data_dir / name) for name in names}
-        self.token = self._tokens.get(TOKEN_NAME)
         bus = Bus()
         self._ledger = ledger = Ledger(data_dir / LEDGER_NAME, bus)
+        self._tokens = LedgerTokens(ledger)
+        self._access = configured_access(config, self._tokens.find, is_first=ledger.is_new)
+        self._people = people_of(config)
         self._mirror = mirror_worker(config, ledger, bus)
-        watch = watch_worker(config, ledger, bus)
+        watchers = [watch_worker(config, ledger, bus), trace_worker(config, ledger, bus)]
         secret = site_secret(ledger, config.secret_path)
         self._identity = identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
@@ -119,22 +122,21 @@ class App:
             config, Site(ledger, bus, objects, store.job_variables, results, secret, identity)
         )
         archive, locks = Archive(data_dir), DataLocks()
-        intake = Intake(ledger, archive, partial(secret.study_key, config.site.name), locks)
+        self._intake = intake = Intake(ledger, archive, partial(secret.study_key, config.site.name), locks)
         self._admission = Admission(config.dicom.allow, data_dir, config.site.low_water_mb)
         self.listener, listening = listener_of(config, self._admission, intake, ledger)
         planner = Planner(ledger, data_dir, rules, secret, identity, leaves_site=config.leaves_site)
         self._arrival = Arrival(config, ledger, bus, planner, self.listener.has_open_association)
         carriers = carriers_of(config)
-        self._addresses = {to.name: str(carrier) for to, carrier in carriers}
         asking = Asking(config, carriers, ledger, bus)
-        takes = {to.name: partial(asking.takes, to.name) for to, _ in carriers}
-        holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
-        takers = self._step_workers(bus, workplace, results, secret, takes, holdings)
+        self._tries = Tries(config, carriers, asking)
+        takers = self._step_workers(bus, workplace, results, secret, carriers, asking)
         other = AnotherForm(ledger, asking)
         delivering = [DeliveryWorker(*each, ledger, bus, data_dir, other) for each in carriers]
         self._pledging = [
             Pledging(to, config.dicom.ae_title, ledger, bus) for to in config.destination if to.commitment
         ]
+        self._notifying = self._notify_workers(bus)
         self._workers: list[Worker] = [
             LedgerWatch(ledger, bus),
             *takers,
@@ -149,9 +151,11 @@ class App:
             Adoption(ledger, archive, intake, bus),
             self._retention(bus, locks, [*takers, *delivering]),
             *([self._mirror] if self._mirror else []),
-            *([watch] if watch else []),
+            *filter(None, watchers),
+            *self._notifying,
         ]
         self._uploads = NiftiUploads(config, ledger, secret, identity, locks)
+        self._reprocessing = Reprocessing(ledger, facts, secret, identity)
         self._bus = bus
         self.api: ApiServer | None = None
 
@@ -162,6 +166,12 @@ class App:
             UnclaimedDeliveries(self._ledger, bus, self.config.destination),
             Withdrawals(self.config, carriers_of(self.config), self._ledger, bus),
         ]
+
+    def _notify_workers(self, bus: Bus) -> list[NotifyWorker]:
+        """Tell people what happens."""
+        mirror = self._mirror
+        complaints = {"disk": self._disk_complaint, "mirror": lambda: mirror.complaint() if mirror else ""}
+        return notify_workers(self.config, self._ledger, bus, complaints, self._troubles)
 
     def _retention(
         self, bus: Bus, locks: DataLocks, takers: Sequence[StepWorker | DeliveryWorker]
@@ -183,11 +193,13 @@ class App:
         workplace: Workplace,
         results: JobResults,
         secret: SiteSecret,
-        takes: Mapping[str, Takes],
-        holdings: Mapping[str, Holdings],
+        carriers: Sequence[tuple[Destination, Carrier]],
+        asking: Asking,
     ) -> list[StepWorker]:
         """One for each step that a job takes, in the order of the steps."""
         ledger, config = self._ledger, self.config
+        takes = {to.name: partial(asking.takes, to.name) for to, _ in carriers}
+        holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
         stage = Stage(ledger, workplace, self._store.objects, kept_here(config))
         encode = Encode(ledger, workplace, results, config, secret.tracking_key(), takes, holdings)
         submit = SubmitWhatIsStaged(ledger, results, self._computing.submit)
@@ -200,42 +212,59 @@ class App:
 
     def _api_server(self) -> "ApiServer":
         # Late: what it is made with takes a quarter of the start, for which no sender has to wait.
-        from gateway.api.addresses import keep_to_addresses
         from gateway.api.app import create_api
+        from gateway.api.callers.addresses import keep_to_addresses
         from gateway.api.connections import HttpLimits
-        from gateway.api.gateway_figures import GatewayFigures, gateway_collectors
+        from gateway.api.live.live import live_feed
+        from gateway.api.overview.premises import Premises
+        from gateway.api.probes.gateway_figures import GatewayFigures, gateway_collectors
         from gateway.api.server import ApiServer
 
         ledger, config = self._ledger, self.config
+        put_aside = PutAside(ledger, self._intake)
         api = create_api(
-            LedgerStore(ledger, self._arrival.waits_for),
-            LedgerActions(ledger, destinations=self._addresses),
+            LedgerStore(ledger, self._arrival.waits_for, Links(config.api.viewer_url, config.aws.region)),
+            LedgerActions(ledger, put_aside.take_in, self._tries.addresses, self._reprocessing.planned),
             self.readiness,
-            self._bus,
-            Access(self.token, self._tokens.get(SENDER_TOKEN_NAME)),
+            live_feed(ledger),
+            self._access,
             JobFolderFiles(self._store.objects),
             self._uploads,
             pictures_from=self._store.origin(),
             mirror=MirrorControl(ledger, self._mirror, config.mirror.keep_days),
             door=self.listener.state,
             stow=self.listener.stow,
+            premises=Premises(config, ledger, self._workers, self._of_aws(), self._tries),
+            put_aside=put_aside,
             collectors=gateway_collectors(
-                GatewayFigures(ledger, self.readiness, self._identity, list(self._addresses)),
+                GatewayFigures(ledger, self.readiness, self._identity, list(self._tries.addresses)),
                 self._computing.figures,
                 self.listener.figures,
+                *(telling.figures for telling in self._notifying),
             ),
             upload_room=self._uploads,
+            tokens=self._tokens,
+            people=self._people,
         )
         keep_to_addresses(api, config.api.addresses)
         limits = HttpLimits(connections=http_share(self._descriptors))
-        return ApiServer(api, config.api.host, config.api.port, limits)
+        return ApiServer(api, config.api.host, config.api.port, limits, config.api.proxies)
+
+    def _of_aws(self) -> frozenset[str]:
+        """The names of the workers that use something of AWS."""
+        is_batch = self.config.queue.backend == "batch"
+        at_the_queue = ["submit", *(worker.name for worker in self._computing.workers)] if is_batch else []
+        at_the_bucket = ["stage", "encode"] if "bucket" in self.config.objects.facts.needs else []
+        return frozenset(["mirror", "watch", *at_the_queue, *at_the_bucket])
 
     @property
     def page_address(self) -> str:
-        """The status page's address, once started; the token in it is exchanged for a cookie."""
+        """The status page's address, once started, with a code that signs in once within ten minutes."""
         assert self.api is not None
         host, port = self.api.address
-        return f"http://{_in_url(host)}:{port}/" + (f"?token={self.token}" if self.token else "")
+        has_codes = not self._access.is_open and self._people is None
+        code = f"?code={self._access.new_code(ADMIN)}" if has_codes else ""
+        return f"http://{_in_url(host)}:{port}/{code}"
 
     def start(self, dicom_port: socket.socket | None = None) -> None:
         """Take up what an earlier process left, then take what waits at the port.
@@ -252,6 +281,7 @@ class App:
         """
         for warning in warnings_about(self.config):
             log.warning("configuration", sentence=warning)
+        name_studies_of_jobs(partial(study_key_of_job, self._ledger))
         self._descriptors = raise_descriptor_limit()
         _keep_temporary_files_in(self.config.data_dir / "work" / "temporary")
         self._uploads.begin()
@@ -295,92 +325,27 @@ class App:
         reasons = [self._ledger.damage] if self._ledger.damage else []
         if not self.listener.is_listening:
             reasons.append("the DICOM listener is not running")
-        if not self._admission.has_room():
-            free_mb = shutil.disk_usage(self.config.data_dir).free // 1_000_000
-            reasons.append(
-                f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
-            )
+        if disk := self._disk_complaint():
+            reasons.append(disk)
         degraded = [
             f"{worker.name}: {complaint}" for worker in self._workers for complaint in worker.complaints()
         ]
+        if self._people is not None and self._people.complaint:
+            degraded.append(f"sign-in: {self._people.complaint}")
         return Readiness(not reasons, tuple(reasons), tuple(degraded))
+
+    def _disk_complaint(self) -> str:
+        if self._admission.has_room():
+            return ""
+        free_mb = shutil.disk_usage(self.config.data_dir).free // 1_000_000
+        return f"the disk has {free_mb} MB free, under the low-water mark of {self.config.site.low_water_mb}"
+
+    def _troubles(self) -> Sequence[str]:
+        now = self.readiness()
+        return [*now.reasons, *now.degraded]
 
     def _write(self, name: str, text: str) -> None:
         (self.config.data_dir / name).write_text(text + "\n", encoding="utf-8")
-
-
-def task_rules(config: Config, facts: EngineFacts) -> list[TaskRule]:
-    """The rules with their tasks, checked against the engine.
-
-    Raises
-    ------
-    ConfigError
-        A task or option that the engine lacks, a `when` that cannot be understood, or a rule whose Modality
-        its task can never take.
-    """
-    rules = []
-    for rule in config.rule:
-        try:
-            task = rule.task or facts.default_task
-            modality = facts.task(task).modality
-            options = canonical_options(facts, task, rule.options)
-            compiled = compile_rule(rule.model_copy(update={"options": options}))
-        except (ContractError, RuleError) as error:
-            text = str(error)
-            raise ConfigError(text if text.startswith("rule ") else f"rule {rule.name}: {text}") from None
-        _refuse_wrong_modality(rule, task, modality)
-        send_to = tuple(destination.name for destination in config.destinations_of(rule))
-        rules.append(TaskRule(compiled, task, modality, send_to, config.outputs_of(rule)))
-    return rules
-
-
-def _refuse_wrong_modality(rule: Rule, task: str, modality: str) -> None:
-    wanted = rule.when.get("Modality")
-    values = wanted if isinstance(wanted, list) else [wanted]
-    plain = [str(value) for value in values if value is not None and str(value)[:1] not in ("!", "~")]
-    if plain and modality not in plain:
-        raise ConfigError(
-            f"rule {rule.name}: the task {task} works on {modality}, the rule takes {', '.join(plain)} only"
-        )
-
-
-def engine_version(config: Config, facts: EngineFacts) -> str:
-    """The version for every job's identity: the configured, else the installed, else the recorded."""
-    return config.engine.version or _installed_version(facts) or facts.version
-
-
-def _installed_version(facts: EngineFacts) -> str:
-    """The version of the engine's own package; empty where it has none, or is not installed here."""
-    try:
-        return metadata.version(facts.package) if facts.package else ""
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def warnings_about(config: Config) -> list[str]:
-    """What is allowed but should not stay so, one sentence each."""
-    sentences = []
-    if not config.dicom.allow:
-        sentences.append("dicom.allow is empty: anyone who reaches the port may send; name the PACS there")
-    if not config.destination:
-        sentences.append("there is no [[destination]]: results are encoded and stay here; name the PACS")
-    sentences += [
-        f"destination {to.name}: its secret goes over the network for all to read; call it by https"
-        for to in config.destination
-        if to.shows_its_secret
-    ]
-    sentences += filter(None, (to.why_no_report(config.dicom) for to in config.destination))
-    sentences += config.retention.sentences_about(has_destination=bool(config.destination))
-    if config.queue.backend == "batch" and config.news.backend == "local":
-        sentences.append(
-            f"job news are asked for every {config.queue.reconcile_s:g} s only; set news.backend = 'sqs'"
-        )
-    facts = config.engine.facts
-    if facts.package and config.queue.backend == "local" and not _installed_version(facts):
-        sentences.append(
-            f"{facts.package} is not installed here: every job will fail; pip install {facts.package}"
-        )
-    return sentences
 
 
 def _make_data_dir(data_dir: Path) -> None:

@@ -5,16 +5,29 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gateway.commands.actions import cancel, complete, drop, redirect, release, resend, retry
+from gateway.commands.actions import (
+    cancel,
+    complete,
+    drop,
+    priority,
+    redirect,
+    release,
+    reprocess,
+    resend,
+    retry,
+)
 from gateway.commands.backfill import backfill
 from gateway.commands.console import out
 from gateway.commands.converter import convert, decode, encode
 from gateway.commands.corrections import corrections_commands
 from gateway.commands.ledger import ledger_commands
-from gateway.commands.listing import quarantine, studies
+from gateway.commands.listing import studies
+from gateway.commands.notify import notify_commands
+from gateway.commands.quarantine import quarantine_commands
 from gateway.commands.sending import send
 from gateway.commands.serve import serve
 from gateway.commands.studies import forget, study, use
+from gateway.commands.tokens import token_commands
 from gateway.commands.upkeep import config_commands, doctor, mirror_commands
 from gateway.commands.volumes import volumes
 from gateway.demo.command import demo
@@ -78,10 +91,11 @@ for command in (
         send,
         studies,
         study,
-        quarantine,
         retry,
         use,
         cancel,
+        priority,
+        reprocess,
         release,
         complete,
         drop,
@@ -92,7 +106,10 @@ for command in (
     *(backfill, prove, doctor, volumes, convert, encode, decode),
 ):
     app.command()(command)
-for commands in (ledger_commands, mirror_commands, config_commands, corrections_commands):
+for commands in (
+    *(quarantine_commands, ledger_commands, token_commands, mirror_commands, config_commands),
+    *(corrections_commands, notify_commands),
+):
     app.add_typer(commands)
 
 if __name__ == "__main__":

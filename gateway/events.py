@@ -129,6 +129,14 @@ class ObjectQuarantined(Event):
     reason: str
 
 
+@dataclass(frozen=True)
+class ObjectDismissed(Event):
+    """Nobody waits for an object that was put aside any more: a person dismissed it, or it was taken in."""
+
+    key: str
+    reason: str
+
+
 class Bus:
     """Hands each event to every subscriber, in the publisher's thread."""
 

@@ -11,8 +11,8 @@ from typing import Final
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from converter.pictures.settings import SYNTAX_NAMES as DRAWN_IN
+from converter.seg.encoder import Encoding, SegmentationType
 from converter.seg.settings import SOP_CLASSES, SYNTAX_NAMES, TRANSFER_SYNTAXES
-from converter.segmentation import Encoding, SegmentationType
 from gateway.config import Config, Destination
 from gateway.config.outputs import NOTE, OUTPUTS, Form
 

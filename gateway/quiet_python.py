@@ -25,9 +25,8 @@ class _Libraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write it down without its message."""
         place = f"{record.filename}:{record.lineno}"
-        log.warning(
-            "library", logger=record.name, level=record.levelname, place=place, exc_info=record.exc_info
-        )
+        level = logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING
+        log.log(level, "library", logger=record.name, place=place, exc_info=record.exc_info)
 
 
 def quieten_python() -> None:

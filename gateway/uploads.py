@@ -18,7 +18,7 @@ import structlog
 
 from batch_job.contract import ContractError, canonical_options
 from converter.errors import ImageTooLarge, UnusableImage
-from converter.foreign_image import ForeignImage, stage_image
+from converter.nifti.foreign_image import ForeignImage, stage_image
 from converter.uids import derived_uid
 from gateway.adapters.durable import make_folder, sync_folder
 from gateway.api.store import NO_ROOM, Json, NoRoom, TooLarge, UploadWish

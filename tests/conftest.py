@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 from gateway.adapters.dicom.peer import Peer
 from gateway.demo.children import DemoError
 from gateway.demo.loopback import free_port as free_port_now
@@ -42,6 +42,7 @@ pytest_plugins = [
     "tests.doubles.fixtures",
     "tests.doubles.recording_proxy",
     "tests.one_job",
+    "tests.told",
 ]
 
 # Servers in this process (listeners, recording PACSs, proxies) look every half second whether they are to
@@ -89,6 +90,9 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
     ),
     "dcmtk": (lambda: shutil.which("storescu"), "apt-get install dcmtk"),
     "prometheus": (lambda: shutil.which("promtool"), "apt-get install prometheus"),
+    "nginx": (lambda: shutil.which("nginx"), "apt-get install nginx-light"),
+    "caddy": (lambda: shutil.which("caddy"), "apt-get install caddy"),
+    "systemd": (lambda: shutil.which("systemd-analyze"), "apt-get install systemd"),
     "dicom3tools": (lambda: shutil.which("dciodvfy"), "apt-get install dicom3tools"),
     "chromium": (find_chromium, "apt-get install chromium"),
     "pixelmed": (
@@ -98,6 +102,10 @@ PEERS: dict[str, tuple[Callable[[], str | None], str]] = {
     "ministack": (lambda: program_of("ministack"), "make .venv-ministack/.installed"),
     "checkov": (lambda: program_of("checkov"), "make .venv-checkov/.installed"),
     "rtstruct": (lambda: str(RTSTRUCT) if RTSTRUCT.exists() else None, "make .venv-rtstruct/.installed"),
+    "tools": (
+        lambda: shutil.which("mkdocs", path=ROOT / ".venv-tools" / "bin"),
+        "make .venv-tools/.installed",
+    ),
     "sam": (lambda: program_of("sam"), "make .venv-sam/.installed"),
     "images": (
         lambda: "all" if os.geteuid() == 0 and all(map(shutil.which, IMAGE_TOOLS)) else None,

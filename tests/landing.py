@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from converter.geometry import voxel_from_pixel
 from converter.series import Volume
+from converter.voxels.geometry import voxel_from_pixel
 
 
 def voxels_at_frames(image: Any, volume: Volume, *, most_off: float) -> np.ndarray:

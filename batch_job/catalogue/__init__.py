@@ -280,7 +280,7 @@ def _meant(wish: str, tasks: Collection[str]) -> str:
     if len(tasks) <= MOST_IN_A_SENTENCE:
         return ", ".join(tasks)
     near = get_close_matches(wish, tasks, MOST_IN_A_SENTENCE) or list(tasks)[:MOST_IN_A_SENTENCE]
-    return f"{', '.join(near)} and {len(tasks) - len(near)} more, which docs/operator.md lists"
+    return f"{', '.join(near)} and {len(tasks) - len(near)} more, which docs/totalsegmentator.md lists"
 
 
 def read_engine(path: Path) -> EngineFacts:

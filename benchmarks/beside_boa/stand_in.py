@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.geometry.engine import NAMES, Engine
 
 ENGINE = Engine(limit=500, bodies=2)
+BOA_VALUES = {"liver": 5, "spleen": 1}
+"""Their numbers in BOA's template of the model `total`."""
 
 
 def segment(image: Path, labels: Path, seconds: float, running: Path, values: dict[str, int]) -> None:

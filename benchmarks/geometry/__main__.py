@@ -18,11 +18,16 @@ def main(
     totalsegmentator: Annotated[
         Path | None, typer.Option(help="The Python of an environment with TotalSegmentator and highdicom")
     ] = None,
+    moose: Annotated[Path | None, typer.Option(help="The Python of an environment with moosez")] = None,
+    boa: Annotated[
+        Path | None, typer.Option(help="The Python `worker/bin/python` of what beside_boa prepared")
+    ] = None,
     only: Annotated[str, typer.Option(help="Measure the peers on cases with this in their name only")] = "",
 ) -> None:
     """Measure the converter on every case and write the tables."""
     if peers:
-        measure(totalsegmentator, typer.echo, only)
+        given = {"totalsegmentator": totalsegmentator, "moose": moose, "boa": boa}
+        measure({way: python for way, python in given.items() if python is not None}, typer.echo, only)
     put("outcomes", outcome_table({case.name: _outcome(case.name) for case in CASES}))
     put("peers", about_peers())
     with TemporaryDirectory(prefix="iris-geometry-") as name:

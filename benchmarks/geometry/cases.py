@@ -1,8 +1,8 @@
 """The cases: real odd files of tests/data, real files that come with pydicom, and phantoms."""
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import highdicom as hd
@@ -10,6 +10,7 @@ import pydicom
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, EnhancedCTImageStorage
 
+from benchmarks.geometry import conditions
 from benchmarks.geometry.engine import Engine
 from benchmarks.geometry.phantoms import BALLS, Edit, Phantom, moved, paint_over
 
@@ -23,13 +24,15 @@ TWO_BALLS = Engine(limit=500, bodies=2)
 class Case:
     """A series, how to get it into an empty folder, and what the stand-in engine marks in it.
 
-    `decoded` is a folder with the same pixels in a transfer syntax that pydicom decodes by itself.
+    `decoded` is a folder with the same pixels in a transfer syntax that pydicom decodes by itself. `where`
+    chooses a volume, as `--where` does; the peers get the whole series.
     """
 
     name: str
     write: Callable[[Path], object]
     engine: Engine = TWO_BALLS
     decoded: Path | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
 
 
 def as_it_is(source: Path) -> Callable[[Path], object]:
@@ -60,16 +63,25 @@ def _together(keyword: str, value: object, number: int) -> Edit:
     return edit
 
 
-def _phases(keyword: str, values: Sequence[object]) -> Callable[[Path], object]:
-    """The same slices several times; the balls move from one to the next."""
+def _phases(keyword: str, values: Sequence[object], more: Edit | None = None) -> Callable[[Path], object]:
+    """The same slices several times; the balls move from one to the next. `more` edits every header."""
 
     def write(folder: Path) -> None:
         for number, value in enumerate(values):
             balls = moved(BALLS, (0.0, -6.0 * number, 6.0 * number))
-            phantom = Phantom(balls=balls, edit=_together(keyword, value, number))
+            phantom = Phantom(balls=balls, edit=_both(_together(keyword, value, number), more))
             phantom.write(folder, prefix=f"phase{number}_")
 
     return write
+
+
+def _both(first: Edit, second: Edit | None) -> Edit:
+    def edit(dataset: Dataset, index: int) -> None:
+        first(dataset, index)
+        if second is not None:
+            second(dataset, index)
+
+    return edit
 
 
 def _with_scout(folder: Path) -> None:
@@ -185,4 +197,20 @@ PHANTOMS = (
     Case("enhanced multi-frame CT, tilted", _enhanced(_TILTED, EnhancedCTImageStorage)),
 )
 
-CASES = (*REAL, *PHANTOMS)
+CONDITIONS = (
+    _phantom("Study Time differs from slice to slice", Phantom(edit=conditions.study_time)),
+    _phantom("Manufacturer differs from slice to slice", Phantom(edit=conditions.manufacturer)),
+    _phantom("no Instance Number", Phantom(edit=conditions.no_instance_number)),
+    Case("elements of group 0000 in the files", conditions.with_command_elements),
+    _phantom("slices turned against each other, 0.004 degrees each", Phantom(edit=conditions.turned)),
+    Case("every image twice, the copies under new UIDs", conditions.twice),
+    Case(
+        "GE MR, polar numbers, three echoes, one chosen",
+        _phases("EchoTime", (2.3, 4.6, 6.9), conditions.ge_polar),
+        where={"EchoTime": "4.6"},
+    ),
+    _phantom("PET, a slope for each slice", Phantom(edit=conditions.pet)),
+    Case("NM, reconstructed tomogram", conditions.tomogram),
+)
+
+CASES = (*REAL, *PHANTOMS, *CONDITIONS)

@@ -4,7 +4,7 @@ Nothing of the converter is used here, so that it can be measured with the same 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,15 +56,19 @@ def landing(segmentation: Path, truths: Sequence[Sequence[Slice]]) -> Landing:
     return min(landings, key=lambda one: (not one.exact, np.inf if one.off_mm is None else one.off_mm))
 
 
-def truths(folder: Path, engine: Engine, decoded: Path | None = None) -> list[list[Slice]]:
+def truths(
+    folder: Path, engine: Engine, decoded: Path | None = None, where: Mapping[str, str] | None = None
+) -> list[list[Slice]]:
     """What the engine should mark, straight from the source's pixels.
 
     Files whose names differ before an underscore are volumes of their own. `decoded` holds the same series
-    in a transfer syntax that pydicom decodes.
+    in a transfer syntax that pydicom decodes. Only what `where` says of an attribute is taken.
     """
     volumes: dict[str, list[Slice]] = defaultdict(list)
     for path in sorted((decoded or folder).iterdir()):
-        volumes[path.name.rpartition("_")[0]] += (_marked(*one, engine) for one in source_slices(path))
+        header = dcmread(path, specific_tags=list(where or {}))
+        if all(str(header.get(keyword)) == value for keyword, value in (where or {}).items()):
+            volumes[path.name.rpartition("_")[0]] += (_marked(*one, engine) for one in source_slices(path))
     return [slices for slices in volumes.values() if any(one.labels.any() for one in slices)]
 
 
@@ -106,12 +110,31 @@ def _label_of(segment: Dataset) -> int:
 
 def _groups(dataset: Dataset) -> Iterator[Any]:
     """For each frame a function from a functional group's keyword to its item, its own or the shared one."""
+    if "DetectorInformationSequence" in dataset:
+        yield from (lambda keyword, one=one: one for one in _of_tomogram(dataset))
+        return
     if "PerFrameFunctionalGroupsSequence" not in dataset:
         yield lambda keyword: dataset
         return
     shared = dataset.SharedFunctionalGroupsSequence[0]
     for own in dataset.PerFrameFunctionalGroupsSequence:
         yield lambda keyword, own=own: (own if keyword in own else shared)[keyword][0]
+
+
+def _of_tomogram(dataset: Dataset) -> Iterator[Dataset]:
+    """The plane of each slice of a reconstructed tomogram (PS3.3 C.8.4.9.1.1, C.8.4.11)."""
+    detector = dataset.DetectorInformationSequence[0]
+    row, column = np.reshape([float(v) for v in detector.ImageOrientationPatient], (2, 3))
+    step_mm = float(dataset.SpacingBetweenSlices) * np.cross(row, column)
+    for number in dataset.SliceVector:
+        plane = Dataset()
+        plane.PixelSpacing, plane.ImageOrientationPatient = (
+            dataset.PixelSpacing,
+            detector.ImageOrientationPatient,
+        )
+        corner = np.array([float(v) for v in detector.ImagePositionPatient]) + (number - 1) * step_mm
+        plane.ImagePositionPatient = corner.round(6).tolist()
+        yield plane
 
 
 def _affine(groups: Any) -> NDArray[np.float64]:

@@ -12,14 +12,15 @@ import numpy as np
 from benchmarks.geometry.cases import Case
 from benchmarks.geometry.engine import NAMES, Engine
 from benchmarks.geometry.landing import Slice, landing, truths
+from converter.choice import Choice
 from converter.errors import ConverterError
-from converter.geometry import labels_on_frames
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.results.settings import Algorithm
-from converter.segmentation import SegmentationSettings, encode_segmentation
-from converter.segmentation_reader import decode_segmentation
+from converter.seg.decoder import decode_segmentation
+from converter.seg.encoder import SegmentationSettings, encode_segmentation
 from converter.series import Judgement, Usability, Volume, judge_series, read_header
 from converter.terminology import Code
+from converter.voxels.geometry import labels_on_frames
 
 SETTINGS = SegmentationSettings(
     sop_instance_uid="2.25.1",
@@ -47,7 +48,9 @@ def outcome(case: Case, folder: Path) -> Outcome:
     case.write(series)
     judgement = judge_series([(path, read_header(path)) for path in sorted(series.iterdir())])
     usable = [volume for volume in judgement.volumes if volume.usability is not Usability.UNUSABLE]
-    truth = truths(series, case.engine, case.decoded) if usable else []
+    if case.where:
+        usable = list(Choice(where=case.where).among(usable))
+    truth = truths(series, case.engine, case.decoded, case.where) if usable else []
     landed = [_landed(volume, truth, case.engine, folder) for volume in usable]
     return Outcome(counted(in_words(judgement)), counted(landed) or "no result")
 

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -11,10 +11,11 @@ from tempfile import TemporaryDirectory
 
 from pydicom import config, dcmread
 
+from benchmarks.beside_boa.preparing import COMMIT
 from benchmarks.geometry.cases import CASES, Case
 from benchmarks.geometry.landing import landing, truths
 from benchmarks.geometry.table import RECORD, record
-from benchmarks.geometry.ways import WAYS, by_totalsegmentator, niftis
+from benchmarks.geometry.ways import OWN_WAYS, WAYS, niftis
 
 STRIPPED = {
     "PatientName": "",
@@ -32,33 +33,46 @@ STRIPPED = {
 }
 """What the public files lost with de-identification, and without which no peer writes anything."""
 
-NOT_COMPARED = "not compared: it marks at 3 mm, where noise and single pixels are gone"
+NOT_COMPARED = "not compared: it marks on a coarser grid, where noise and single pixels are gone"
+COARSE = ("totalsegmentator", "moose")
+
+PACKAGES = {
+    "totalsegmentator": ("TotalSegmentator", "dicom2nifti"),
+    "moose": ("moosez",),
+    "boa": ("pydicom-seg", "pydicom"),
+}
+"""Whose versions are recorded of a peer's environment."""
 
 
-def measure(totalsegmentator: Path | None, say: Callable[[str], None], only: str = "") -> None:
+def measure(pythons: Mapping[str, Path], say: Callable[[str], None], only: str = "") -> None:
     """Record what each way makes of each case whose name holds `only`; of the others the record stays.
 
-    `totalsegmentator` is the Python of an environment that has it.
+    `pythons` has the Python of an environment with it for each of `OWN_WAYS`; of one that it lacks the
+    record stays, too.
     """
-    outcomes = dict(record()["outcomes"]) if only else {}
+    recorded = record()
+    outcomes = dict(recorded["outcomes"])
     for case in CASES:
         if only in case.name:
             with TemporaryDirectory(prefix="iris-geometry-") as name:
-                outcomes[case.name] = _case(case, Path(name), totalsegmentator)
-            say(f"{case.name}: {outcomes[case.name]}")
+                found = _case(case, Path(name), pythons)
+            outcomes[case.name] = outcomes.get(case.name, {}) | found
+            say(f"{case.name}: {found}")
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
     content = {
-        "measured_on": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "versions": _versions(totalsegmentator),
-        "outcomes": {case.name: outcomes[case.name] for case in CASES},
+        "measured_from": recorded["measured_from"] if only or len(pythons) < len(OWN_WAYS) else today,
+        "measured_to": today,
+        "versions": recorded["versions"] | _versions(pythons),
+        "outcomes": {case.name: outcomes[case.name] for case in CASES if case.name in outcomes},
     }
     RECORD.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _case(case: Case, folder: Path, totalsegmentator: Path | None) -> dict[str, dict[str, str]]:
+def _case(case: Case, folder: Path, pythons: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     series = folder / "series"
     series.mkdir()
     case.write(series)
-    truth = truths(series, case.engine, case.decoded)
+    truth = truths(series, case.engine, case.decoded, case.where)
     _complete(series)
 
     def tried(encode: Callable[[Path], None], name: str) -> str:
@@ -79,11 +93,11 @@ def _case(case: Case, folder: Path, totalsegmentator: Path | None) -> dict[str, 
             name = image.name.removesuffix(".nii.gz").removeprefix("image") or "plain"
             encode_image = partial(encode, series, image, case.engine)
             found[way][name] = tried(encode_image, f"{way}{name}")
-    if not case.engine.bodies:
-        found["totalsegmentator"] = {"": NOT_COMPARED}
-    elif totalsegmentator is not None:
-        encode_series = partial(by_totalsegmentator, totalsegmentator, series, case.engine)
-        found["totalsegmentator"] = {"": tried(encode_series, "totalsegmentator")}
+    for way, python in pythons.items():
+        if way in COARSE and not case.engine.bodies:
+            found[way] = {"": NOT_COMPARED}
+        else:
+            found[way] = {"": tried(partial(OWN_WAYS[way], python, series, case.engine), way)}
     return found
 
 
@@ -92,18 +106,22 @@ def _complete(series: Path) -> None:
     for path in series.iterdir():
         with config.disable_value_validation():
             dataset = dcmread(path)
-            for keyword, value in STRIPPED.items():
-                if keyword not in dataset:
-                    setattr(dataset, keyword, value)
-            dataset.save_as(path)
+            missing = {keyword: value for keyword, value in STRIPPED.items() if keyword not in dataset}
+            for keyword, value in missing.items():
+                setattr(dataset, keyword, value)
+            if missing:
+                dataset.save_as(path)
 
 
-def _versions(totalsegmentator: Path | None) -> dict[str, str]:
+def _versions(pythons: Mapping[str, Path]) -> dict[str, str]:
     found = {name: metadata.version(name) for name in ("dcm2niix", "highdicom", "dcmqi")}
-    if totalsegmentator is not None:
-        script = "from importlib.metadata import version as v; print(v('TotalSegmentator'), v('dicom2nifti'))"
-        answer = subprocess.run(
-            [str(totalsegmentator), "-c", script], capture_output=True, check=True, text=True, timeout=60
-        )
-        found["TotalSegmentator"], found["dicom2nifti"] = answer.stdout.split()
+    for way, python in pythons.items():
+        for name in PACKAGES[way]:
+            script = f"from importlib.metadata import version; print(version({name!r}))"
+            answer = subprocess.run(
+                [str(python), "-c", script], capture_output=True, check=True, text=True, timeout=60
+            )
+            found[name] = answer.stdout.strip()
+    if "boa" in pythons:
+        found["BOA"] = f"of commit {COMMIT[:7]}"
     return found

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, config, dcmread
 from scipy.spatial.transform import Rotation
 
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 
 AIR_HU, BODY_HU = -1000, 0
 BOX_MM = (136.0, 100.0, 76.0)
@@ -76,6 +76,8 @@ class Phantom:
         for number, path in enumerate(write_slices(stack, folder / f"{prefix}slices", study)):
             with config.disable_value_validation():
                 dataset = dcmread(path)
+                # As scanners call them: BOA takes nothing that is called derived.
+                dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
                 if self.edit is not None:
                     self.edit(dataset, number)
                 paths.append(folder / f"{prefix}{path.name}")

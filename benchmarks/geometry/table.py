@@ -12,11 +12,16 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "converter.md"
 RECORD = Path(__file__).with_name("peers.json")
 """What the peers made of each case when they were last measured."""
 
+MANY_IMAGES = 3
+"""Of more only how many there are of each outcome is said."""
+
 COLUMNS = {
     "fixed_flips": "fixed flips",
     "affines": "affines",
     "dcmqi": "dcmqi",
     "totalsegmentator": "TotalSegmentator",
+    "moose": "MOOSE",
+    "boa": "BOA",
 }
 
 
@@ -36,7 +41,7 @@ def rows_in_the_document(mark: str) -> list[list[str]]:
 
 
 def record() -> dict[str, Any]:
-    """What was recorded of the peers: `measured_on`, `versions`, `outcomes`."""
+    """What was recorded of the peers: `measured_from`, `measured_to`, `versions`, `outcomes`."""
     recorded: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
     return recorded
 
@@ -45,7 +50,9 @@ def about_peers() -> str:
     """One sentence: when the peers were measured, and which versions."""
     recorded = record()
     versions = ", ".join(f"{name} {version}" for name, version in recorded["versions"].items())
-    return f"Peers measured on {recorded['measured_on']}: {versions}."
+    first, last = recorded["measured_from"], recorded["measured_to"]
+    when = f"on {last}" if first == last else f"from {first} to {last}"
+    return f"Peers measured {when}: {versions}."
 
 
 def vendor_table(rows: list[Row]) -> str:
@@ -86,4 +93,7 @@ def _peer(of_images: dict[str, str]) -> str:
         by_outcome[text.partition(":")[0]].append(image)
     if len(by_outcome) == 1:
         return next(iter(by_outcome))
+    if len(of_images) > MANY_IMAGES:
+        counts = ", ".join(f"{len(images)} x {text}" for text, images in by_outcome.items())
+        return f"{len(of_images)} images: {counts}"
     return "; ".join(f"{text} ({', '.join(images)})" for text, images in by_outcome.items()) or "not measured"

@@ -80,16 +80,25 @@ def by_affines(dicom: Path, nifti: Path, engine: Engine, out: Path) -> None:
 def by_dcmqi(dicom: Path, nifti: Path, engine: Engine, out: Path) -> None:
     """Give dcmqi's itkimage2segimage the label map on dcm2niix's grid."""
     image = image_of(nifti)
-    labels = engine.mark(np.asanyarray(image.dataobj))
-    label_file, metadata = out.with_name(f"{out.stem}-labels.nii.gz"), out.with_name(f"{out.stem}.json")
-    nib.save(nib.Nifti1Image(labels, image.affine), label_file)
-    metadata.write_text(json.dumps(_dcmqi_metadata(labels)))
+    label_file = out.with_name(f"{out.stem}-labels.nii.gz")
+    nib.save(nib.Nifti1Image(engine.mark(np.asanyarray(image.dataobj)), image.affine), label_file)
+    _written_by_dcmqi(dicom, label_file, out)
+
+
+def _written_by_dcmqi(dicom: Path, label_file: Path, out: Path) -> None:
+    labels: Any = nib.load(label_file)
+    metadata = out.with_name(f"{out.stem}.json")
+    metadata.write_text(json.dumps(_dcmqi_metadata(np.asanyarray(labels.dataobj))))
     program = Path(dcmqi.__file__).parent / "bin" / "itkimage2segimage"
     command = [
         *(str(program), "--inputImageList", str(label_file), "--inputDICOMDirectory", str(dicom)),
         *("--inputMetadata", str(metadata), "--outputDICOM", str(out), "--noDicomValueChecks"),
     ]
     answer = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False, text=True)
+    _must_have_written(out, answer)
+
+
+def _must_have_written(out: Path, answer: subprocess.CompletedProcess[str]) -> None:
     if not out.exists():
         lines = (answer.stdout + answer.stderr).strip().splitlines()
         raise NoResult(f"exit status {answer.returncode}: {lines[-1] if lines else ''}"[:120])
@@ -99,16 +108,43 @@ WAYS: dict[str, Way] = {"fixed_flips": by_fixed_flips, "affines": by_affines, "d
 
 
 def by_totalsegmentator(python: Path, dicom: Path, engine: Engine, out: Path) -> None:
-    """Run TotalSegmentator's own DICOM in, DICOM-SEG out, in the environment where it is installed."""
-    script = Path(__file__).with_name("totalsegmentator_way.py")
-    command = [str(python), str(script), str(dicom), str(out), str(engine.limit), str(engine.bodies)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    """Run TotalSegmentator's own DICOM in, DICOM-SEG out."""
+    _elsewhere(python, "totalsegmentator_way.py", dicom, engine, out)
+
+
+def by_moose(python: Path, dicom: Path, engine: Engine, out: Path) -> None:
+    """Run MOOSE's own DICOM in, NIfTI out, and give that to dcmqi, for which MOOSE has a table of codes."""
+    labels = out.with_name(f"{out.stem}-labels.nii.gz")
+    _elsewhere(python, "moose_way.py", dicom, engine, labels)
+    _written_by_dcmqi(dicom, labels, out)
+
+
+def by_boa(python: Path, dicom: Path, engine: Engine, out: Path) -> None:
+    """Run BOA's own DICOM in, DICOM-SEG out, in the folder that `benchmarks.beside_boa prepare` fills."""
+    _elsewhere(python, "boa_way.py", dicom, engine, out, python.parents[2] / "checkout")
+
+
+OWN_WAYS: dict[str, Callable[[Path, Path, Engine, Path], None]] = {
+    "totalsegmentator": by_totalsegmentator,
+    "moose": by_moose,
+    "boa": by_boa,
+}
+"""Each takes the Python of an environment where the peer is installed, DICOM folder, engine and output."""
+
+
+def _elsewhere(python: Path, script: str, dicom: Path, engine: Engine, out: Path, *paths: Path) -> None:
+    command = [str(python), str(Path(__file__).with_name(script)), str(dicom), str(out)]
+    command += [str(engine.limit), str(engine.bodies)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[2], *paths))),
+        # MOOSE calls dcm2niix by its name.
+        "PATH": os.pathsep.join((str(python.parent), os.environ["PATH"])),
+    }
     answer = subprocess.run(
         command, capture_output=True, timeout=TIMEOUT_S, check=False, text=True, env=environment
     )
-    if not out.exists():
-        lines = (answer.stdout + answer.stderr).strip().splitlines()
-        raise NoResult(f"exit status {answer.returncode}: {lines[-1] if lines else ''}"[:120])
+    _must_have_written(out, answer)
 
 
 def _encoded(slices: Sequence[Dataset], labels: Any, out: Path) -> None:

@@ -48,6 +48,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "study": Figure("one study", "ms", "few"),
     "long_study": Figure(f"one study with {LONG_TIMELINE:,} lines in its timeline", "ms", "few"),
     "metrics": Figure("one scrape of the metrics", "ms"),
+    "overview": Figure("the overview", "ms"),
     "idle": Figure("while nobody asks for anything", "% of a core"),
     "peak_mb": Figure("largest memory of the run", "MB"),
 }
@@ -57,6 +58,7 @@ ASKED: Final[Mapping[str, tuple[str, int]]] = {
     "study": (f"{STUDIES}/{study_uid_of(7)}", 5),
     "long_study": (f"{STUDIES}/{study_uid_of(0)}", 3),
     "metrics": ("/metrics", 5),
+    "overview": ("/api/v1/overview", 5),
 }
 """What is asked of the status API, and how often in a round."""
 

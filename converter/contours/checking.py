@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converter.errors import EncodingFailed
-from converter.geometry import directions_lps, positions_lps_mm
 from converter.results.bytes import frame_named
 from converter.results.labelled import Labelled
 from converter.seg.planes import run_starts
+from converter.voxels.geometry import directions_lps, positions_lps_mm
 
 DICE: Final = 0.99
 """What a structure must reach that is larger than `LEAST_ML`."""

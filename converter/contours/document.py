@@ -18,7 +18,6 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from converter.errors import EncodingFailed
 from converter.explicit_vr import item
-from converter.geometry import frame_affine_lps
 from converter.results.bytes import frame_named
 from converter.results.file import write_object
 from converter.results.header import (
@@ -34,6 +33,7 @@ from converter.results.settings import ResultSettings, WrittenObject, doubts_abo
 from converter.series import Frame, Volume
 from converter.source_header import source_header
 from converter.terminology import Structure
+from converter.voxels.geometry import frame_affine_lps
 
 from .checking import check_reads_back
 from .names import region_names

@@ -17,9 +17,9 @@ from converter.errors import LabelsDoNotFit
 from converter.measures import MM3_IN_ML
 from converter.reading.headers import numbers_of, text_of
 from converter.results.settings import MARK
+from converter.seg.decoder import MOST_NUMBERS
 from converter.seg.file import FrameGroups, SegmentationFile, open_segmentation
 from converter.seg.settings import PARAMETERS_BETWEEN
-from converter.segmentation_reader import MOST_NUMBERS
 
 from . import EarlierResult
 

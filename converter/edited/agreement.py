@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from converter.errors import LabelsDoNotFit
 from converter.measures import MM3_IN_ML, voxels_mm3
+from converter.seg.decoder import MOST_NUMBERS, ReadSegmentation, frames_of, segments_of
 from converter.seg.file import open_segmentation
 from converter.seg.places import Place
-from converter.segmentation_reader import MOST_NUMBERS, ReadSegmentation, frames_of, segments_of
 from converter.series import Volume
 
 _VALUES: Final = 1 + MOST_NUMBERS

@@ -6,12 +6,13 @@ Every structure that was found has its line; nothing is cut but long names, and 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from converter.version import own_version
 
 from . import change_table, ink
 from .change_table import ChangeRow, draw_changes, volume_text
@@ -103,7 +104,7 @@ class Pages(Generic[S]):
             self._lines(top, change_table.CUT_NOT_COMPARED, Tone.FAINT)
         for number, sheet in enumerate(self.sheets, start=1):
             place = f"page {number} of {len(self.sheets)}, " if len(self.sheets) > 1 else ""
-            text = f"{place}IRIS Gateway {metadata.version('iris-gateway')}"
+            text = f"{place}IRIS Gateway {own_version()}"
             sheet.text((MARGIN, HEIGHT - FOOT), text, 13, Tone.FAINT)
             sheet.text((WIDTH - MARGIN, HEIGHT - FOOT), ink.RESEARCH_USE, 13, Tone.WARNING, is_right=True)
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converter.errors import EncodingFailed
-from converter.geometry import directions_lps, positions_lps_mm
-from converter.grid import needs_another_grid
 from converter.reading.headers import numbers_of
 from converter.series import Volume
+from converter.voxels.geometry import directions_lps, positions_lps_mm
+from converter.voxels.grid import needs_another_grid
 
 from .grey import Brightness
 from .settings import Cut

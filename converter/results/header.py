@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
-from importlib import metadata
 from typing import Final
 
 from pydicom import Dataset, config
@@ -31,6 +30,7 @@ from converter.source_header import (
 )
 from converter.terminology import PRIVATE_SCHEME, Code
 from converter.uids import derived_uid
+from converter.version import own_version
 
 from .settings import MANUFACTURER, MODEL_NAME, ResultSettings
 
@@ -167,7 +167,7 @@ def _file_meta(settings: ResultSettings, kind: ObjectKind) -> FileMetaDataset:
     meta.MediaStorageSOPInstanceUID = UID(settings.sop_instance_uid)
     meta.TransferSyntaxUID = kind.transfer_syntax_uid
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = f"IRIS {metadata.version('iris-gateway')}"[:LONGEST_VERSION_NAME]
+    meta.ImplementationVersionName = f"IRIS {own_version()}"[:LONGEST_VERSION_NAME]
     return meta
 
 
@@ -175,7 +175,7 @@ def _add_scanner(result: Dataset, source: Dataset, settings: ResultSettings) -> 
     """What made the images, and what made the result of them (PS3.3 C.12.1, Contributing Equipment)."""
     ours = Dataset()
     ours.Manufacturer, ours.ManufacturerModelName = MANUFACTURER, MODEL_NAME
-    ours.SoftwareVersions = metadata.version("iris-gateway")
+    ours.SoftwareVersions = own_version()
     ours.ContributionDescription = RESEARCH if settings.shows_flags else f"{RESEARCH}; {FLAGS_NOT_SHOWN}"
     ours.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
     result.ContributingEquipmentSequence = [ours]
@@ -199,7 +199,7 @@ def _add_equipment(result: Dataset, settings: ResultSettings) -> None:
     """What made it (PS3.3 C.7.5.1, C.7.5.2): by that `is_our_own` knows it."""
     result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL_NAME
     result.DeviceSerialNumber = settings.device_serial_number
-    result.SoftwareVersions = metadata.version("iris-gateway")
+    result.SoftwareVersions = own_version()
 
 
 def _add_dates(result: Dataset, settings: ResultSettings) -> None:

@@ -12,6 +12,7 @@ from converter.errors import LabelsDoNotFit
 from converter.measures import Measurement, measure_labels
 from converter.seg.planes import run_starts
 from converter.series import Volume
+from converter.voxels.paged import planes_of
 
 from .comparison import Comparison
 from .settings import QualityFlag, ResultSettings, WrittenObject
@@ -58,7 +59,7 @@ class Labelled:
     def present(self) -> tuple[tuple[int, ...], ...]:
         """The label values on each frame, ascending."""
         found = []
-        for plane in self.labels:
+        for plane in planes_of(self.labels):
             is_there = np.zeros(256, bool)
             flat = np.ascontiguousarray(plane).reshape(-1)
             is_there[flat[run_starts(flat, self.volume.columns)]] = True

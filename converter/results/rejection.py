@@ -7,7 +7,6 @@ study as what it names, as the archive has those.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from converter.source_header import PATIENT_AND_STUDY, TYPE_2
 from converter.uids import derived_uid
+from converter.version import own_version
 
 from .file import write_object
 from .header import of_this_header, take_over
@@ -102,7 +102,7 @@ def _note(rejected: Sequence[Dataset], whose: Dataset, settings: RejectionSettin
         if keyword in note:
             del note[keyword]
     take_over(note, whose, ("SpecificCharacterSet", *TYPE_2, *PATIENT_AND_STUDY))
-    note.ManufacturerModelName, note.SoftwareVersions = MODEL_NAME, metadata.version("iris-gateway")
+    note.ManufacturerModelName, note.SoftwareVersions = MODEL_NAME, own_version()
     note.DeviceSerialNumber = rejected[0].get("DeviceSerialNumber", "")
     note.SeriesDescription = f"IRIS: {_TITLES[settings.code].lower()}"
     _date(note, settings.made_at)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from converter.terminology import Code, Structure, codes_version, structure
+from converter.version import own_version
 
 MANUFACTURER: Final = "IRIS Gateway"
 MODEL_NAME: Final = "iris-gateway"
@@ -145,5 +146,5 @@ def free_series_number(base: int, source_number: int | None, taken: Collection[i
 
 def made_with(number: str) -> str:
     """What changes when an object's bytes would: its maker's own number, the codes, and what writes it."""
-    versions = (metadata.version(part) for part in ("iris-gateway", "highdicom", "pydicom"))
+    versions = own_version(), metadata.version("highdicom"), metadata.version("pydicom")
     return " ".join([number, codes_version(), *versions])

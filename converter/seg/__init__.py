@@ -1,4 +1,4 @@
-"""DICOM-SEG, part by part; `converter.segmentation` and `converter.segmentation_reader` are the doors.
+"""DICOM-SEG, part by part; `encoder` and `decoder` are the doors.
 
 ::
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from converter.grid import EvenVolume, needs_another_grid
 from converter.results.settings import MARK
 from converter.series import Volume
+from converter.voxels.grid import EvenVolume, needs_another_grid
 
 from .settings import SegmentationSettings
 

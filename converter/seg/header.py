@@ -16,8 +16,6 @@ from pydicom.charset import convert_encodings
 from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds, validate_value
 
-from converter.geometry import positions_lps_mm
-from converter.grid import EvenVolume, source_of
 from converter.reading.mosaic import TILED
 from converter.results.header import (
     ObjectKind,
@@ -30,6 +28,8 @@ from converter.series import Volume
 from converter.source_header import source_header
 from converter.terminology import Structure
 from converter.uids import derived_uid
+from converter.voxels.geometry import positions_lps_mm
+from converter.voxels.grid import EvenVolume, source_of
 
 from .description import content_description
 from .segments import segment_sequence

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from converter.errors import LabelsDoNotFit
-from converter.geometry import positions_lps_mm
 from converter.reading.headers import numbers_of
 from converter.series import Volume
+from converter.voxels.geometry import positions_lps_mm
 
 from .file import FrameGroups, SegmentationFile
 from .planes import Window

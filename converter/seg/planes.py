@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from converter.voxels.paged import LettingGo, planes_of
+
 ROW_STEP = 8
 """Parts begin at such a row, so that their first pixel is the first one of a byte of packed bits."""
 
@@ -89,7 +91,7 @@ class LabelPlanes:
     """
 
     def __init__(self, labels: NDArray[np.uint8]) -> None:
-        self._labels = labels
+        self._labels, self._letting_go = labels, LettingGo(labels)
         self.shape = (labels.shape[1], labels.shape[2])
         every = _label_extents(labels)
         self.values: list[int] = (np.flatnonzero(every.presence[1:].any(axis=1)) + 1).tolist()
@@ -100,16 +102,20 @@ class LabelPlanes:
     def masked_rows(self, segment: int, frame: int) -> MaskedRows:
         """Where a segment is on a frame."""
         begin, end = _part(self.extents, segment, frame)
-        return MaskedRows(begin, self._labels[frame, begin:end] == self.values[segment])
+        rows = self._labels[frame, begin:end]
+        self._letting_go.after(rows)
+        return MaskedRows(begin, rows == self.values[segment])
 
     def outline(self) -> NDArray[np.bool_]:
         """Where any segment is on any frame, (rows, columns)."""
-        outline: NDArray[np.bool_] = (self._labels != 0).any(axis=0)
+        outline = np.zeros(self.shape, bool)
+        for plane in planes_of(self._labels):
+            outline |= plane != 0
         return outline
 
     def pixel_count(self) -> int:
         """How many pixels all segments have on all frames."""
-        return int(np.count_nonzero(self._labels))
+        return sum(map(np.count_nonzero, planes_of(self._labels)))
 
     def within(self, window: Window) -> "LabelPlanes":
         """The same in a part of each plane, which holds all segments."""
@@ -118,6 +124,7 @@ class LabelPlanes:
     def numbers(self, frame: int) -> NDArray[np.uint8]:
         """Segment numbers from 1, 0 for none, (rows, columns)."""
         numbers: NDArray[np.uint8] = np.take(self._numbers, self._labels[frame])
+        self._letting_go.after(numbers)
         return numbers
 
 
@@ -185,7 +192,7 @@ def _part(extents: Extents, segment: int, frame: int) -> tuple[int, int]:
 def _label_extents(labels: NDArray[np.uint8]) -> Extents:
     """The rows of each of the 256 values on each frame; those of 0 are not looked for."""
     begin, end = np.zeros((256, len(labels)), np.int64), np.zeros((256, len(labels)), np.int64)
-    for number, plane in enumerate(labels):
+    for number, plane in enumerate(planes_of(labels)):
         flat = np.ascontiguousarray(plane).reshape(-1)
         starts = run_starts(flat, plane.shape[1])
         rows, values = starts // plane.shape[1], flat[starts]

@@ -1,4 +1,4 @@
-"""From a volume's files to its voxels, by dcm2niix and by ourselves; `converter.nifti` is the door.
+"""From a volume's files to its voxels, by dcm2niix and by ourselves; `nifti.conversion` is the door.
 
 ::
 

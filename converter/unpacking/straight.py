@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converter.grid import EvenGrid
+from converter.voxels.grid import EvenGrid
 
 
 def on_even_grid(frames: NDArray[Any], grid: EvenGrid) -> NDArray[Any]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from batch_job.contract import find_task
-from converter.derived_series import write_series
+from converter.derived.series import write_series
 from converter.label_file import encode_label_file
-from converter.picture import draw_segmentation
 from converter.series import read_series
+from gateway.demo.picture import draw_segmentation
 from gateway.demo.run import run_demo
 from gateway.making.terms import label_table
 

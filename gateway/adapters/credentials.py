@@ -31,14 +31,21 @@ class Credentials:
             A file cannot be read, or is empty; its text is never part of a sentence.
         """
         if self.token_file:
-            return {"Authorization": f"Bearer {_secret(self.token_file)}"}
+            return {"Authorization": f"Bearer {secret_in(self.token_file)}"}
         if self.user:
-            both = f"{self.user}:{_secret(self.password_file)}".encode()
+            both = f"{self.user}:{secret_in(self.password_file)}".encode()
             return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}
         return {}
 
 
-def _secret(name: str) -> str:
+def secret_in(name: str) -> str:
+    """What stands in a file of one line.
+
+    Raises
+    ------
+    Away
+        As of `Credentials.headers`.
+    """
     try:
         secret = Path(name).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:

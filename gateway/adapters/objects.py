@@ -43,7 +43,10 @@ class ObjectStore(Protocol):
         ...
 
     def remove(self, key: str) -> None:
-        """Remove an object, or all below a prefix that ends with a slash; nothing there is no error."""
+        """Remove an object; or all below a prefix that ends with a slash, with earlier versions of it.
+
+        Nothing there is no error.
+        """
         ...
 
     def located(self, key: str) -> Path | str | None:

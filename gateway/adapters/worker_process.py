@@ -22,6 +22,7 @@ from batch_job.contract import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
     ContractError,
+    QuietLine,
     RunAnswered,
     RunWanted,
 )
@@ -72,6 +73,7 @@ class WorkerProcess:
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._answers: queue.SimpleQueue[RunAnswered | None] = queue.SimpleQueue()
         self._runs = 0
+        self._job_key = ""
         self._is_fit = True
         self._process = subprocess.Popen(
             [*command, "--serve"],
@@ -99,6 +101,7 @@ class WorkerProcess:
         """Have it do a run."""
         self._last_lines.clear()
         self._runs += 1
+        self._job_key = ticket.job_key
         line = RunWanted(address=ticket.address, run=ticket.run).model_dump_json()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended: `ending` says how
@@ -158,7 +161,7 @@ class WorkerProcess:
                 try:
                     self._answers.put(RunAnswered.from_json(line))
                 except ContractError:
-                    log.warning("answer_not_readable")
+                    log.warning("answer_not_readable", job_key=self._job_key)
         self._answers.put(None)
 
     def _read_errors(self) -> None:
@@ -169,6 +172,16 @@ class WorkerProcess:
                 text = line.decode("utf-8", "replace").strip()
                 if text:
                     self._last_lines.append(text[:300])
+                    self._log(text)
+
+    def _log(self, text: str) -> None:
+        """Take a line into the log that has no words of a library in it: what `batch_job.quiet` writes."""
+        try:
+            said = QuietLine.model_validate_json(text)
+        except ValueError:  # what an engine prints, which may hold anything
+            return
+        details = said.model_dump(exclude={"event"}, exclude_none=True)
+        log.warning(f"job_{said.event}", job_key=self._job_key, **details)
 
 
 def _reason(lines: tuple[str, ...]) -> str:

@@ -1,18 +1,22 @@
 """The shapes of what is asked of many things at once, and of what is answered."""
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.ledger.bulk import Action
+
+from .studies.study_filter import Moment, StudiesMeant
 
 
 class AlsoTo(BaseModel):
     """Where a delivery is to be sent again."""
 
+    model_config = ConfigDict(extra="forbid")
+
     to: str = Field("", max_length=100, description="A configured destination; empty: where it went")
 
 
-class ActionFilter(BaseModel):
-    """Which things are meant; what is left out is any."""
+class ActionFilter(StudiesMeant):
+    """Which things are meant: of which studies, and which of theirs; what is left out is any."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,10 +29,16 @@ class ActionFilter(BaseModel):
     state: str = Field("", max_length=32, description="The delivery's, the job's or the study's own")
     destination: str = Field("", max_length=100, description="Only deliveries there")
     output: str = Field("", max_length=32, description="Only deliveries of that: seg, sr, ...")
-    since: AwareDatetime | None = Field(
+    since: Moment | None = Field(
         None, description="Only what is as it is, or waits to be sent, since this time or later"
     )
-    until: AwareDatetime | None = Field(None, description="Only what is so since before this time")
+    until: Moment | None = Field(None, description="Only what is so since before this time")
+    reason: str = Field(
+        "", max_length=64, description="Only what is in quarantine for that: a code; `held` for jobs"
+    )
+    object_sender: str = Field(
+        "", max_length=64, description="Only objects that are in quarantine and came from there"
+    )
 
 
 class ActionArguments(BaseModel):
@@ -40,7 +50,9 @@ class ActionArguments(BaseModel):
 
 
 class BulkAction(BaseModel):
-    """Something to be done to all things that a filter finds."""
+    """Something to be done to all things that a filter finds; a misspelt `filter` is not taken for none."""
+
+    model_config = ConfigDict(extra="forbid")
 
     action: Action = Field(description="retry without a state takes what failed")
     filter: ActionFilter = ActionFilter()
@@ -52,6 +64,7 @@ class BulkOutcome(BaseModel):
     """How many things were meant, or it was done to."""
 
     count: int
+    studies: int = Field(description="Of how many studies they are")
     keys: list[str] = Field(description="Their keys, the first 1000")
     left_alone: int = Field(description="Those whose state does not allow it, or not any more")
     why: str = Field(description="What the first of them that was left alone says; empty where none was")

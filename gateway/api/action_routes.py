@@ -2,13 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Security
+from fastapi import APIRouter, Body, Path, Request, Security
 from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from gateway.config.roles import Role
+from gateway.ledger.bulk import Action
 
 from . import action_models, models
 from .problems import DOCUMENTED, NOT_IN_THE_CLOUD
-from .status_routes import ASKED_FOR
 from .store import Actions, BulkWish, Json
+from .studies.routes import ASKED_FOR
 
 Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 
@@ -23,11 +27,14 @@ def action_routes(actions: Actions) -> APIRouter:
     @router.post(
         "/actions", response_model=action_models.BulkOutcome, responses=NOT_IN_THE_CLOUD, tags=["actions"]
     )
-    def act_in_bulk(wish: action_models.BulkAction) -> Json:
+    def act_in_bulk(wish: action_models.BulkAction, request: Request) -> Json:
         """Do something to all things that a filter finds; first say how many they are.
 
-        A hundred are done at a time. What moves meanwhile, or does not allow it, is left alone.
+        A hundred are done at a time. What moves meanwhile, or does not allow it, is left alone. To forget
+        studies is an admin's.
         """
+        if wish.action is Action.FORGET and not request.state.caller.role.may(Role.ADMIN):
+            raise HTTPException(403, f"to forget studies needs the role {Role.ADMIN}; ask an admin")
         wanted = wish.filter
         return actions.in_bulk(
             BulkWish(
@@ -38,6 +45,9 @@ def action_routes(actions: Actions) -> APIRouter:
                 output=wanted.output,
                 since=wanted.since,
                 until=wanted.until,
+                reason=wanted.reason,
+                object_sender=wanted.object_sender,
+                studies=wanted.studies,
                 to=wish.arguments.to,
                 is_dry_run=wish.dry_run,
             )

@@ -6,24 +6,31 @@ from importlib import metadata
 from fastapi import FastAPI
 from prometheus_client.registry import Collector
 
-from gateway.events import Bus
-
-from .access import Access
 from .action_routes import action_routes
-from .dicomweb_routes import dicomweb_routes
+from .callers.access import Access
+from .callers.attempts import Attempts
+from .callers.guard import Guard, Policy
+from .callers.sign_in import People, SignIn
+from .callers.token_policy import TokenPolicy
+from .callers.token_routes import Tokens, token_routes
 from .door_routes import door_routes
-from .guard import Guard, Policy, TokenPolicy
-from .live import LiveFeed
-from .mirror_routes import mirror_routes
+from .languages.middleware import Languages
+from .live.live import LiveFeed
+from .mirror_routes import NOTHING_MIRRORED, mirror_routes
 from .nifti_routes import nifti_routes
+from .overview.overview import Overviews
+from .overview.premises import Premises
+from .overview.routes import overview_routes
 from .page_routes import add_page
-from .probe_routes import probe_routes
+from .probes.metrics import FiguresCollector
+from .probes.readiness import Readiness
+from .probes.routes import probe_routes
 from .problems import add_problem_handlers
-from .readiness import Readiness
-from .senders import StudyDoor
-from .sign_in import SignIn
-from .status_routes import status_routes
-from .store import Actions, JobFiles, Json, MirrorControl, StatusStore, Uploads
+from .quarantine.routes import quarantine_routes
+from .store import Actions, JobFiles, Json, MirrorControl, PutAside, StatusStore, Uploads
+from .stow.routes import dicomweb_routes
+from .stow.senders import StudyDoor
+from .studies.routes import status_routes
 from .upload_gate import UploadGate, UploadRoom
 
 
@@ -31,7 +38,7 @@ def create_api(
     store: StatusStore,
     actions: Actions,
     readiness: Callable[[], Readiness],
-    bus: Bus | None,
+    live: LiveFeed | None,
     access: Access | Policy,
     files: JobFiles,
     uploads: Uploads,
@@ -40,9 +47,13 @@ def create_api(
     mirror: MirrorControl | None = None,
     door: Callable[[], Json] | None = None,
     stow: StudyDoor | None = None,
+    premises: Premises | None = None,
+    put_aside: PutAside | None = None,
     collectors: Sequence[Collector] = (),
     sign_in: SignIn | None = None,
     upload_room: UploadRoom | None = None,
+    tokens: Tokens | None = None,
+    people: People | None = None,
 ) -> FastAPI:
     """The whole API as one ASGI app.
 
@@ -52,9 +63,8 @@ def create_api(
         What is known, what can be asked for, where job folders are, and how images come as NIfTI files.
     readiness
         Asked at every /readyz.
-    bus
-        Whose events the live stream tells; None: there is no stream. `api.state.live.close()` ends every
-        stream; `ApiServer.stop` calls it.
+    live
+        What the live streams tell; None: there are none. `ApiServer.stop` ends them.
     access
         Who may ask. With a policy other than the token's the page has no sign-in of its own.
     pictures_from
@@ -65,12 +75,20 @@ def create_api(
         What is known of the DICOM port; None where there is none.
     stow
         Takes DICOM objects that come by STOW-RS; None: they are refused.
+    premises
+        What a gateway alone knows of itself; None where there is none.
+    put_aside
+        Where the objects in quarantine lie; None: elsewhere.
     collectors
         Make the metrics of what is not in the store; asked at every /metrics.
     sign_in
         Where the page signs in to get tokens; None: by the admin token, or whoever lets requests pass does.
     upload_room
         What uploads may come; None where files are put elsewhere.
+    tokens
+        Those that are kept; None: there are none here.
+    people
+        Who signs in at an identity provider, as the page then does by itself; None: nobody does.
     """
     api = FastAPI(
         title="IRIS Gateway",
@@ -80,20 +98,29 @@ def create_api(
         redoc_url=None,
         redirect_slashes=False,
     )
-    api.state.live = live = LiveFeed(bus, store.study_key) if bus is not None else None
+    api.state.live = live
     add_problem_handlers(api)
-    api.include_router(probe_routes(store, readiness, collectors))
+    attempts = Attempts()
+    own = access if isinstance(access, Access) else None
+    api.include_router(probe_routes(store, readiness, (*collectors, FiguresCollector(attempts.figures))))
     api.include_router(status_routes(store, actions, live, files))
+    api.include_router(quarantine_routes(store, actions, put_aside))
     api.include_router(action_routes(actions))
+    mirrored = mirror.state if mirror is not None else lambda: NOTHING_MIRRORED
+    overviews = Overviews(store, actions, readiness, mirrored, door, premises)
+    api.include_router(overview_routes(overviews, premises))
     api.include_router(nifti_routes(uploads))
     api.include_router(mirror_routes(mirror))
     api.include_router(door_routes(door))
     api.include_router(dicomweb_routes(stow))
-    policy = TokenPolicy(access, stow) if isinstance(access, Access) else access
-    add_page(api, access if isinstance(access, Access) else Access(None), sign_in)
+    api.include_router(token_routes(tokens, own.new_code if own is not None and people is None else None))
+    policy = TokenPolicy(access, attempts, stow, people) if isinstance(access, Access) else access
+    sign_in = sign_in or people
+    add_page(api, own or Access(None), attempts, sign_in)
+    api.add_middleware(Languages)
     if upload_room is not None:
         api.add_middleware(UploadGate, room=upload_room)
     api.add_middleware(
-        Guard, policy=policy, pictures_from=pictures_from, sign_in_at=sign_in.url if sign_in else ""
+        Guard, policy=policy, pictures_from=pictures_from, sign_in_at=sign_in.origin if sign_in else ""
     )
     return api

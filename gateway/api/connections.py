@@ -5,13 +5,21 @@ the DICOM listener needs, too.
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
+import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .problems import problem
+
 log = structlog.get_logger(__name__)
+
+NO_REQUEST: Final = "what came is no HTTP/1.1 request (RFC 9112); look at the client, or the proxy in between"
+TOO_LONG: Final = "the headers of the request are too long; send less in them, cookies above all"
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,21 @@ class PatientProtocol(H11Protocol):
             self._time_body(len(data))
         else:
             self._stop_timing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say by a problem why what came is no request, or why it is not read on; and hang up."""
+        error = sys.exc_info()[1]  # uvicorn says only that there was one
+        is_long = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
+        answer = problem(431, TOO_LONG) if is_long else problem(400, NO_REQUEST)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        reason = HTTPStatus(answer.status_code).phrase.encode()
+        for event in (
+            h11.Response(status_code=answer.status_code, headers=headers, reason=reason),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def _time_headers(self) -> None:
         self._stop_timing()

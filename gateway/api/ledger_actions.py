@@ -1,28 +1,31 @@
 """What a person may ask for at a gateway: it is written into the ledger, and whoever it concerns goes on."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 from gateway.ledger import work
+from gateway.ledger.beside import plan_beside
 from gateway.ledger.bulk import Action, Wanted, act, selected
 from gateway.ledger.choices import choose_volume
-from gateway.ledger.completion import request_completion
+from gateway.ledger.completion import PlannedJob, request_completion
 from gateway.ledger.deliveries import drop_delivery, failed_by_destination, redirect_delivery, standing_of
 from gateway.ledger.destinations import KnownDestination, known_destinations
 from gateway.ledger.erasing import request_forget
-from gateway.ledger.keys import Kind, Named, beginning_with
-from gateway.ledger.records import StudyRow, utc_text
+from gateway.ledger.keys import OF_STUDIES, Kind, Named, beginning_with
+from gateway.ledger.quarantine import dismiss, took_in
+from gateway.ledger.records import JobRow, StudyRow, utc_text
 from gateway.ledger.resending import resend_delivery
 from gateway.ledger.states import StudyState, UnknownTransition
 from gateway.ledger.store import Ledger
 from gateway.ledger.transaction import NotPossible, StaleRow, Transaction
 
-from .authors import AUTHOR
-from .listings import find_study
+from .callers.authors import AUTHOR
 from .store import BulkWish, Json, NotFound
+from .studies.listings import find_study
 
 MOST_KEYS: Final = 1000
 """So many keys of what was asked for in bulk are told."""
+AnotherTask = Callable[[JobRow, str, Mapping[str, Any]], PlannedJob]
 _GOES_SOMEWHERE: Final = frozenset({Action.REDIRECT, Action.RESEND})
 
 
@@ -47,6 +50,9 @@ class LedgerActions:
         cannot. None where this gateway has no way to do so.
     destinations
         Those that are configured, each with where it is.
+    another_task
+        Says which job another task, with options, on the volume of a job is; it raises NotPossible with the
+        reason where there can be none. None where this gateway has no engine to ask.
     """
 
     def __init__(
@@ -54,15 +60,12 @@ class LedgerActions:
         ledger: Ledger,
         release_object: Callable[[str], None] | None = None,
         destinations: Mapping[str, str] | None = None,
+        another_task: AnotherTask | None = None,
     ) -> None:
         self._ledger = ledger
         self._destinations = {} if destinations is None else destinations
         self._release_object = release_object
-
-    @property
-    def can_release_objects(self) -> bool:
-        """Whether quarantined objects can be taken in after all."""
-        return self._release_object is not None
+        self._another_task = another_task
 
     def retry(self, key: str) -> Json:
         """Take up a failed or cancelled job with its deliveries, or one failed delivery."""
@@ -89,20 +92,27 @@ class LedgerActions:
         """Do something to many things, or to all of one key, a hundred in a transaction."""
         self._require_arguments(wish)
         wanted = Wanted(
-            of=self._meant(wish.key) if wish.key else None,
+            of=self._meant(wish.key, wish.action) if wish.key else None,
             state=wish.state,
             destination=wish.destination,
             output=wish.output,
             since=utc_text(wish.since) if wish.since is not None else "",
             until=utc_text(wish.until) if wish.until is not None else "",
+            reason=wish.reason,
+            object_sender=wish.object_sender,
+            studies=wish.studies,
         )
         things = selected(self._ledger, wish.action, wanted)
         if wish.is_dry_run:
-            return _bulk_outcome([thing.key for thing in things])
+            return _bulk_outcome(things, [thing.key for thing in things])
+        refusals: list[str] = []
+        if wish.action is Action.RELEASE:
+            things, refusals = self._taken_in(things)
         done = act(self._ledger, wish.action, things, to=wish.to, author=AUTHOR.get())
-        if wish.key and done.refusal and not done.keys:
-            raise NotPossible(done.refusal)
-        return _bulk_outcome(done.keys, done.left_alone, done.refusal)
+        why = next(filter(None, (*refusals, done.refusal)), "")
+        if wish.key and why and not done.keys:
+            raise NotPossible(why)
+        return _bulk_outcome(things, done.keys, len(refusals) + done.left_alone, why)
 
     def destination_list(self) -> list[Json]:
         """The destinations that are configured, then those that something still waits for, or failed at."""
@@ -135,11 +145,26 @@ class LedgerActions:
 
     def cancel(self, job_key: str) -> Json:
         """Stop a job and what it has not delivered."""
-        kind, job_key = self._named(job_key)
-        if kind != "job":
-            raise NotFound("there is no such job")
+        job_key = self._job(job_key)
         self._write(lambda transaction: work.cancel(transaction, job_key))
         return self._outcome("job", job_key)
+
+    def set_priority(self, job_key: str, priority: int | None) -> Json:
+        """Let a job have its turn sooner or later, by None before all that wait."""
+        job_key = self._job(job_key)
+        self._write(lambda transaction: work.set_priority(transaction, job_key, priority))
+        return self._outcome("job", job_key)
+
+    def reprocess(self, job_key: str, task: str, options: Json) -> Json:
+        """Run another task on the volume of a job; the same wish again finds the same job."""
+        job = work.job(self._ledger, self._job(job_key))
+        if job is None:
+            raise NotFound("there is no such job")
+        if self._another_task is None:
+            raise NotPossible("there is no engine here to ask for another task")
+        planned = self._another_task(job, task, options)
+        self._write(lambda transaction: plan_beside(transaction, job.job_key, planned))
+        return self._outcome("job", planned.job_key)
 
     def complete(self, study: str) -> Json:
         """Record that a study has arrived; whoever watches completeness takes it from there."""
@@ -173,14 +198,50 @@ class LedgerActions:
         if len(held) == 1:
             self._write(lambda transaction: work.release(transaction, held[0].key))
             return self._outcome("job", held[0].key)
-        if not self._ledger.read("SELECT 1 FROM quarantine WHERE key = ?", (key,)):
+        key = self._object(key)
+        self._take_in(key)
+        self._write(lambda transaction: took_in(transaction, key))
+        return {"kind": "object", "key": key, "state": "released"}
+
+    def dismiss(self, key: str) -> Json:
+        """Say that nobody has to look at an object in quarantine any more."""
+        key = self._object(key)
+        self._write(lambda transaction: dismiss(transaction, key))
+        return {"kind": "object", "key": key, "state": "dismissed"}
+
+    def _object(self, key: str) -> str:
+        """The whole key of an object in quarantine."""
+        found = beginning_with(self._ledger, key, (Kind.OBJECT,))
+        if not found:
             raise NotFound("there is nothing in quarantine under this key")
+        return only_one(found).key
+
+    def _take_in(self, key: str) -> None:
         if self._release_object is None:
             raise NotPossible(
                 "this object cannot be taken in as it is; correct it where it comes from, send again"
             )
         self._release_object(key)
-        return {"kind": "object", "key": key, "state": "released"}
+
+    def _taken_in(self, things: Sequence[Named]) -> tuple[list[Named], list[str]]:
+        """Those that are jobs, or objects that could be filed; and why the others could not."""
+        done: list[Named] = []
+        refusals: list[str] = []
+        for thing in things:
+            try:
+                if thing.kind is Kind.OBJECT:
+                    self._take_in(thing.key)
+            except NotPossible as error:
+                refusals.append(str(error))
+            else:
+                done.append(thing)
+        return done, refusals
+
+    def _job(self, key: str) -> str:
+        kind, key = self._named(key)
+        if kind != "job":
+            raise NotFound("there is no such job")
+        return key
 
     def _delivery(self, key: str) -> str:
         kind, key = self._named(key)
@@ -196,11 +257,13 @@ class LedgerActions:
         one = only_one(found)
         return one.kind.value, one.key
 
-    def _meant(self, key: str) -> Named:
-        """The study, job or delivery that a key, or the beginning of one, stands for."""
-        found = beginning_with(self._ledger, key)
+    def _meant(self, key: str, action: Action) -> Named:
+        """The study, job, delivery, or object in quarantine that a key, or how one begins, stands for."""
+        is_of_objects = action in (Action.RELEASE, Action.DISMISS)
+        found = beginning_with(self._ledger, key, (*OF_STUDIES, Kind.OBJECT) if is_of_objects else OF_STUDIES)
         if not found:
-            raise NotFound("there is no study, job or delivery whose key begins so")
+            also = ", or anything in quarantine," if is_of_objects else ""
+            raise NotFound(f"there is no study, job or delivery{also} whose key begins so")
         return only_one(found)
 
     def _study(self, study: str) -> StudyRow:
@@ -255,5 +318,14 @@ def only_one(found: Collection[Named]) -> Named:
     return one
 
 
-def _bulk_outcome(keys: Collection[str], left_alone: int = 0, why: str = "") -> Json:
-    return {"count": len(keys), "keys": [*keys][:MOST_KEYS], "left_alone": left_alone, "why": why}
+def _bulk_outcome(
+    things: Collection[Named], keys: Collection[str], left_alone: int = 0, why: str = ""
+) -> Json:
+    done = set(keys)
+    return {
+        "count": len(keys),
+        "studies": len({thing.study_uid for thing in things if thing.key in done}),
+        "keys": [*keys][:MOST_KEYS],
+        "left_alone": left_alone,
+        "why": why,
+    }

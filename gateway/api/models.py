@@ -6,7 +6,12 @@ they are codes. What the cloud does not know is null, empty or 0.
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.ledger.steps import Step
+from gateway.ledger.waiting import Waits
+
+from .studies.whereabouts import Kind, WaitsFor
 
 
 class Progress(BaseModel):
@@ -46,6 +51,8 @@ class Run(BaseModel):
     exit_code: int | None = Field(description="null: it has none, or is not known")
     how: str = Field(description="How it ended, in a sentence; empty while it may go on")
     cost: Cost | None = Field(description="null: it gave no result, or it is not known")
+    log_stream: str | None = Field(description="Of AWS Batch: what it printed, by the name in CloudWatch")
+    log_url: str | None = Field(description="Where the AWS console shows that")
 
 
 class JobFlag(BaseModel):
@@ -111,6 +118,9 @@ class StudyJob(BaseModel):
     task: str
     state: str
     reason: str
+    goes_on_from: str | None = Field(
+        description="The state from which a failed or held job goes on; null: it is neither, or not known"
+    )
     progress: Progress
     attempts: int = Field(description="Runs begun so far")
     runs: list[Run] = Field(description="The last 20 of them, the first one first; empty in the cloud")
@@ -122,6 +132,9 @@ class StudyJob(BaseModel):
     fallback_of: str | None = Field(description="The job whose place it took on the fallback queue")
     series_uid: str
     rule: str = Field(description="The rule that chose it")
+    priority: int = Field(
+        description="The higher, the sooner: its rule's, or a person's; what was backfilled is far below 0"
+    )
     engine: str
     flags: list[JobFlag] = Field(description="Doubts about the result: of its arrival first, then its own")
     comparison: Comparison | None = Field(
@@ -129,6 +142,7 @@ class StudyJob(BaseModel):
     )
     corrections: list[Correction] = Field(description="The latest first; empty in the cloud")
     warnings: list[str] = Field(description="What the encoder noted about the result")
+    files: list[str] = Field(description="Names of the files that can be fetched below the job")
     next_try: str | None = Field(
         description="When the present step is tried again, where it was put off; null: when its turn comes"
     )
@@ -158,6 +172,7 @@ class TimelineLine(BaseModel):
 
     at: str
     event: str
+    sentence: str = Field(description="The same in words")
     detail: dict[str, Any]
     job_key: str | None
     delivery_key: str | None
@@ -186,6 +201,25 @@ class NewDestination(BaseModel):
     """Where a delivery is to go instead."""
 
     to: str = Field(min_length=1, max_length=100, description="The name of a configured destination")
+
+
+class NewPriority(BaseModel):
+    """How soon a job is to have its turn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    priority: int | None = Field(
+        None, ge=-9999, le=9999, description="The higher, the sooner; null: before every job that waits now"
+    )
+
+
+class AnotherTask(BaseModel):
+    """A further task on the images of a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str = Field(min_length=1, max_length=64, description="One of `GET /api/v1/tasks`")
+    options: dict[str, str | int | float | bool | list[str]] = Field({}, description="As those of a rule")
 
 
 class NotTaken(BaseModel):
@@ -232,6 +266,28 @@ class Series(BaseModel):
     volumes: list[Volume]
 
 
+class Whereabouts(BaseModel):
+    """Where a study is, why, and what to do now: what the page, `iris study` and `iris studies` say first."""
+
+    kind: Kind
+    where: str
+    why: str = Field(description="Empty where `where` says it all")
+    what_to_do: str
+    waits_for: WaitsFor = Field(description="Who has to do something next")
+    since: str = Field(description="Since when it is there")
+    job_key: str | None = Field(description="The job by which it is told of; null: none")
+    delivery_key: str | None = Field(description="The delivery by which it is told of; null: none")
+    next_try: str | None = Field(description="When that is tried again by itself; null: when its turn comes")
+
+
+class LastStep(BaseModel):
+    """The newest line of a timeline."""
+
+    at: str
+    event: str
+    sentence: str
+
+
 class StudySummary(BaseModel):
     """One study in a list; in the cloud without its UID and what is the patient's."""
 
@@ -239,6 +295,7 @@ class StudySummary(BaseModel):
     study_key: str
     state: str
     reason: str
+    whereabouts: Whereabouts
     received: str
     updated: str
     patient_id: str
@@ -246,18 +303,38 @@ class StudySummary(BaseModel):
     study_date: str
     study_description: str
     images: int = Field(description="Instances stored, of use or not")
+    modalities: list[str] = Field(description="Of its images; empty in the cloud")
+    senders: list[str] = Field(description="AE titles, or tokens of STOW-RS; empty in the cloud")
+    flags: list[str] = Field(description="The codes of its results' flags, each once")
+    waits: list[Waits] = Field(description="For what it waits, the most urgent first; empty: for nothing")
+    last_step: LastStep | None = Field(description="What happened last; null in the cloud")
+    destinations: int = Field(description="To how many destinations results of it go or went")
+    destinations_reached: int = Field(description="How many of them have all that goes to them")
     images_removed: str | None = Field(description="When images of it were removed here; null: all are here")
     results_removed: str | None = Field(
         description="When results of it were removed here; null: all are here"
     )
+    viewer_url: str | None = Field(
+        description="Where the site's viewer shows it; null: there is none, or it lacks what the address says"
+    )
     jobs: list[StudyJob]
     deliveries: list[StudyDelivery]
+
+
+class StudyStep(BaseModel):
+    """A stretch of time that a study, or one of its jobs, was in one step of its way."""
+
+    step: Step
+    job_key: str | None = Field(description="null: the study itself, before it was complete")
+    begun: str
+    ended: str | None = Field(description="null: it goes on")
 
 
 class Study(StudySummary):
     """One study with everything that is known of it."""
 
     series: list[Series] = Field(description="Empty in the cloud")
+    steps: list[StudyStep] = Field(description="In the order in which they began, as the timeline shown says")
     timeline: list[TimelineLine] = Field(description="The oldest first")
     timeline_left_out: int = Field(description="Older lines of a very long timeline that are not shown")
 
@@ -272,38 +349,24 @@ class Job(StudyJob):
 
 
 class StudyList(BaseModel):
-    """One page of studies, the latest first."""
+    """One page of studies."""
 
     items: list[StudySummary]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last")
+    total: int | None = Field(description="How many they are on all pages; null unless `count` asks for it")
 
 
-class Quarantined(BaseModel):
-    """Something that waits for a person: an object that was put aside, or a job that is held."""
+class StudyTraits(BaseModel):
+    """What studies can be found by: every value that one of them has; nothing in the cloud."""
 
-    key: str
-    kind: Literal["object", "job"]
-    reason: str = Field(description="A code; `held` for a job")
-    sentence: str
-    study_uid: str | None
-    study_key: str | None
-    sender: str | None
-    task: str | None
-    releasable: bool = Field(description="Whether it can be released here")
-    times: int = Field(description="How often the same object came")
-    first: str
-    last: str
-
-
-class QuarantineList(BaseModel):
-    """One page of the quarantine, the latest first.
-
-    Always empty in the cloud: what was put aside is not mirrored, and a held job stands with its study, which
-    is `held`. Both are released at the gateway.
-    """
-
-    items: list[Quarantined]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last")
+    is_searched: bool = Field(
+        description="Whether studies are found by these and by `q`, in every order; not in the cloud"
+    )
+    modality: list[str]
+    sender: list[str]
+    rule: list[str]
+    destination: list[str]
+    flag: list[str]
 
 
 class Outcome(BaseModel):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, File, Form, Path, Security, UploadFile
 from fastapi.security import HTTPBearer
 
 from . import models
-from .problems import DOCUMENTED, documented
+from .problems import DOCUMENTED, NOT_IN_THE_CLOUD, documented
 from .store import Json, NotFound, Uploads, UploadWish
 
 Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
@@ -29,7 +29,7 @@ def nifti_routes(uploads: Uploads) -> APIRouter:
     """The operations on tasks and NIfTI files."""
     router = APIRouter(
         prefix="/api/v1",
-        responses=DOCUMENTED,
+        responses=DOCUMENTED | NOT_IN_THE_CLOUD,
         dependencies=[Security(HTTPBearer(auto_error=False))],
         tags=["nifti"],
     )
@@ -39,9 +39,7 @@ def nifti_routes(uploads: Uploads) -> APIRouter:
         """What the engine here can be asked for, and how files are taken."""
         return uploads.tasks()
 
-    @router.post(
-        "/nifti", response_model=models.Upload, status_code=202, responses=documented(413, 502, 503, 507)
-    )
+    @router.post("/nifti", response_model=models.Upload, status_code=202, responses=documented(413, 507))
     def upload_nifti(
         task: Task = "",
         options: Options = "{}",

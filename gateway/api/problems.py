@@ -1,11 +1,14 @@
 """Errors as RFC 9457 problem details: a title, a status, a sentence; never the text of an exception."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 
 from batch_job.contract import what_is_wrong
 from gateway.adapters.errors import OutsideError, Retriable
@@ -19,6 +22,13 @@ from .store import NoRoom, NotFound, NotHere, TooLarge
 MEDIA_TYPE = "application/problem+json"
 
 _SCHEMA = Problem.model_json_schema()
+_SENTENCES: Final[Mapping[int, str]] = {
+    400: "the body cannot be read: send it as its Content-Type says, whole and in UTF-8",
+    404: "there is nothing at this address; /docs lists what there is",
+    405: "this address does not take that method; Allow has those that it takes, /docs what they do",
+    413: "the request is too large; send less at once",
+}
+_FRAMEWORKS: Final = frozenset({"There was an error parsing the body"})
 
 INTERNAL = "this is a fault of the gateway; its log says where"
 
@@ -34,7 +44,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
     }
 
 
-DOCUMENTED = documented(401, 403, 404, 409, 422, 500)
+DOCUMENTED = documented(400, 401, 403, 404, 409, 421, 422, 429, 500, 502, 503)
 """Those that any operation may answer."""
 NOT_IN_THE_CLOUD = documented(501)
 """Where the status API in the cloud says whom to ask instead."""
@@ -105,9 +115,8 @@ def _not_valid(_: Request, error: Exception) -> Response:
 
 def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = (
-        "there is nothing at this address; /docs lists what there is"
-        if error.status_code == 404
-        else error.detail
-    )
+    # Those whose sentence is the framework's own, which says what went wrong and not what to do.
+    is_bare = error.detail in (HTTPStatus(error.status_code).phrase, *_FRAMEWORKS)
+    is_bare |= isinstance(error.__context__, MultiPartException)
+    detail = _SENTENCES.get(error.status_code, error.detail) if is_bare else error.detail
     return problem(error.status_code, detail, dict(error.headers) if error.headers else None)

@@ -1,15 +1,17 @@
 """Serves the API: binds its port at once, runs uvicorn in a thread, ends promptly."""
 
 import errno
+import ipaddress
 import os
 import socket
 import threading
+from collections.abc import Sequence
 
 import uvicorn
 from fastapi import FastAPI
 
 from .connections import HttpLimits, protocol_within
-from .live import LiveFeed
+from .live.live import LiveFeed
 
 START_WITHIN_S = 30.0
 STOP_WITHIN_S = 10.0
@@ -40,10 +42,20 @@ class ApiServer:
     ----------
     port
         0 takes a free one; see `address`.
+    proxies
+        Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
 
-    def __init__(self, api: FastAPI, host: str, port: int, limits: HttpLimits | None = None) -> None:
+    def __init__(
+        self,
+        api: FastAPI,
+        host: str,
+        port: int,
+        limits: HttpLimits | None = None,
+        proxies: Sequence[str] = (),
+    ) -> None:
         self._api = api
+        self._proxies = [str(ipaddress.ip_network(each, strict=False)) for each in proxies]
         self._limits = limits or HttpLimits()
         self._wanted = (host, port)
         self._bound: tuple[str, int] | None = None
@@ -71,6 +83,7 @@ class ApiServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            forwarded_allow_ips=self._proxies,  # else uvicorn believes whoever is on this machine
             ws="none",
             http=protocol_within(self._limits),
             timeout_keep_alive=max(1, round(self._limits.idle_s)),

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from gateway.ledger.bulk import Action
+from gateway.ledger.finding import StudyFilter
+from gateway.ledger.ordering import Order
 from gateway.ledger.transaction import NotPossible
 
 Json = dict[str, Any]
@@ -41,6 +43,17 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class WhichQuarantined:
+    """Which of those that wait for a person; what is empty is any."""
+
+    reason: str = ""
+    """Its code; of held jobs `held`."""
+    sender: str = ""
+    is_dismissed: bool = False
+    """Not those that wait, but those that were dismissed."""
+
+
+@dataclass(frozen=True)
 class Counts:
     """What is counted at a scrape; every state is a key, also where its count is 0."""
 
@@ -64,13 +77,15 @@ class StatusStore(Protocol):
     """What is known of studies, jobs and deliveries."""
 
     def studies(
-        self, *, state: str | None = None, since: datetime | None = None, sought: str = "", cut: Cut
+        self, wanted: StudyFilter, order: Order | None, cut: Cut, *, is_counted: bool = False
     ) -> Json:
-        """One page of studies, the latest first; a bad cursor raises BadCursor.
+        """One page of studies, without an order as it is usual; a bad cursor raises BadCursor.
 
-        What is sought is the beginning of a Patient ID, an accession number, a UID or a key; NotHere where
-        only a gateway knows what is the patient's.
+        NotHere where it goes by what only a gateway knows.
         """
+
+    def traits(self) -> Json:
+        """What studies can be found by; the shape of `models.StudyTraits`."""
 
     def study(self, study: str) -> Json | None:
         """One study by its key or its Study Instance UID, or None."""
@@ -78,11 +93,11 @@ class StatusStore(Protocol):
     def job(self, job_key: str) -> Json | None:
         """One job, or None."""
 
-    def quarantine(self, cut: Cut) -> Json:
+    def quarantine(self, which: WhichQuarantined, cut: Cut) -> Json:
         """One page of quarantined objects and held jobs, the latest first; a bad cursor raises BadCursor."""
 
-    def study_key(self, study_uid: str) -> str | None:
-        """The opaque key of a study, or None."""
+    def quarantined(self, key: str) -> Json | None:
+        """One of those by its key, or how that begins, also one that was dismissed; or None."""
 
     def counts(self) -> Counts:
         """What the metrics say."""
@@ -99,6 +114,9 @@ class BulkWish:
     output: str
     since: datetime | None
     until: datetime | None
+    reason: str
+    object_sender: str
+    studies: StudyFilter
     to: str
     is_dry_run: bool
 
@@ -109,10 +127,6 @@ class Actions(Protocol):
     Each raises NotFound where nothing stands under the key, `gateway.ledger.work.NotPossible` where the
     present state does not allow it, and NotHere where a gateway elsewhere has the study.
     """
-
-    @property
-    def can_release_objects(self) -> bool:
-        """Whether quarantined objects can be taken in after all."""
 
     def destination_list(self) -> list[Json]:
         """Where results go, and what waits there; the shape of `models.DestinationName`."""
@@ -135,6 +149,12 @@ class Actions(Protocol):
     def cancel(self, job_key: str) -> Json:
         """Stop a job and what it has not delivered."""
 
+    def set_priority(self, job_key: str, priority: int | None) -> Json:
+        """Let a job have its turn sooner or later, by None before all that wait."""
+
+    def reprocess(self, job_key: str, task: str, options: Json) -> Json:
+        """Run another task on the volume of a job; what is answered is of the job that does so."""
+
     def complete(self, study: str) -> Json:
         """Say that a study, by its key or its Study Instance UID, has arrived."""
 
@@ -146,6 +166,9 @@ class Actions(Protocol):
 
     def release(self, key: str) -> Json:
         """Let a held job, or a quarantined object, go on."""
+
+    def dismiss(self, key: str) -> Json:
+        """Say that nobody has to look at a quarantined object any more."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +200,16 @@ class Uploads(Protocol):
 
     def start(self, job_key: str) -> Json | None:
         """Begin with a file that was put; None where there is no such upload."""
+
+
+class PutAside(Protocol):
+    """Objects in quarantine, where they lie. Each raises `NotPossible` where the file is gone."""
+
+    def file(self, key: str) -> Path | None:
+        """The object as it came; None where there is none under that whole key."""
+
+    def header(self, key: str) -> Json | None:
+        """What its header says, in the shape of `quarantine_models.PutAsideHeader`; None as `file`."""
 
 
 class MirrorControl(Protocol):

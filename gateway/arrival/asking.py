@@ -145,7 +145,7 @@ class PacsQuestions(Worker):
         elif study.complete_requested or self._has_open_association(study_uid):
             del self._due[study_uid]  # the end of its association brings it back
         else:
-            with self.at(f"study {study.study_key[:12]}"):
+            with self.at_study(study.study_key):
                 self._ask_about(study)
 
     def _ask_about(self, study: StudyRow) -> None:

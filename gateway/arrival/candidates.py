@@ -11,7 +11,7 @@ from gateway.ledger.choices import choices_of
 from gateway.ledger.completion import DecidedVolume, PlannedJob, images_of_jobs, jobs_of
 from gateway.ledger.instances import BACKFILLED
 from gateway.ledger.records import ChoiceRow, InstanceRow, JobRow
-from gateway.ledger.slots import delivered_slots
+from gateway.ledger.slots import delivered_slots, is_beside
 from gateway.ledger.states import JobState
 from gateway.ledger.store import Ledger
 
@@ -156,7 +156,7 @@ class Slots:
     @classmethod
     def of(cls, task: str, candidates: Sequence[Candidate], earlier: Earlier) -> "Slots":
         """Match the slots of a study's jobs with its volumes as they are now."""
-        newest = {job.slot: job for job in earlier.jobs if job.task == task}
+        newest = {job.slot: job for job in earlier.jobs if job.task == task and not is_beside(job)}
         pairs = sorted(
             (
                 (candidate.shared_with(earlier.images.get(job.job_key, ())), slot, candidate)

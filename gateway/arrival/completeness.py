@@ -155,7 +155,7 @@ class Completeness(Worker):
             for study in self._to_look_at():
                 if self.is_stopping:
                     break
-                with self.at(f"study {study.study_key[:12]}"):
+                with self.at_study(study.study_key):
                     self._look_at(study)
         except BaseException:
             self._all_looked_at = -math.inf  # what events named is forgotten: look at everything

@@ -10,7 +10,7 @@ from typing import Final
 from pydicom import Dataset
 
 from converter.errors import UnusableSeries
-from converter.segmentation import copied_header_digest
+from converter.seg.encoder import copied_header_digest
 from converter.series import HeaderReader, Usability, Volume, judge_series
 from gateway.config import Rule
 from gateway.files.kept import FilesLost, is_lost, lost_files

@@ -4,18 +4,23 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from batch_job.contract import MANIFEST_NAME, ContractError, Manifest
 from gateway.adapters.objects import ObjectStore, job_object
 from gateway.adapters.subprocess_queue import SubprocessQueue
 from gateway.config import Config
+from gateway.config.outputs import OUTPUTS, files_of
 
 from .stores import OpenedStore
+
+OF_OUTPUTS: Final = frozenset(files_of(OUTPUTS))
+"""Made here of a job's result: no manifest names them."""
 
 
 @dataclass(frozen=True)
 class JobFolderFiles:
-    """Where the API finds the outputs of a job: where its manifest says."""
+    """Where the API finds the files of a job: where its manifest says, or what was made of its result."""
 
     objects: ObjectStore
 
@@ -23,10 +28,13 @@ class JobFolderFiles:
         """The file or its URL, or None where it is not there (yet): without a manifest there is no result."""
         content = self.objects.get(job_object(job_key, MANIFEST_NAME))
         try:
-            where = Manifest.from_json(content).where(name) if content is not None else None
+            manifest = Manifest.from_json(content) if content is not None else None
+            if manifest is None:
+                return None
+            where = name if name in OF_OUTPUTS else manifest.where(name)
         except (ContractError, KeyError):
             return None
-        return self.objects.located(job_object(job_key, where)) if where is not None else None
+        return self.objects.located(job_object(job_key, where))
 
 
 def kept_here(config: Config) -> frozenset[str]:

@@ -9,8 +9,8 @@ import httpx
 
 from gateway.adapters.dicomweb import multipart
 from gateway.adapters.errors import Away, Permanent
-from gateway.api.access import SENDER_TOKEN_NAME
-from gateway.api.guard import BACKFILL_HEADER, STOW_PATH
+from gateway.api.callers.access import SENDER_TOKEN_NAME, TOKEN_NAME
+from gateway.api.callers.guard import BACKFILL_HEADER, STOW_PATH
 from gateway.files.names import API_ADDRESS_NAME
 
 TIMEOUT: Final = httpx.Timeout(600.0, connect=10.0)
@@ -51,13 +51,15 @@ class GatewayDoor:
         Permanent
             It refuses the request.
         """
-        token = self._data_dir / SENDER_TOKEN_NAME
+        # Its own sender's token is gone where senders have tokens of their own.
+        tokens = [self._data_dir / name for name in (SENDER_TOKEN_NAME, TOKEN_NAME)]
+        token = next(filter(Path.is_file, tokens), None)
         boundary = secrets.token_hex(16)
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
             "Accept": "application/dicom+json",
             BACKFILL_HEADER: "1",
-            **({"Authorization": f"Bearer {token.read_text().strip()}"} if token.is_file() else {}),
+            **({"Authorization": f"Bearer {token.read_text().strip()}"} if token is not None else {}),
         }
         address, body = f"{self._address()}{STOW_PATH}", multipart(boundary, files)
         try:

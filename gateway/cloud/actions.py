@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.adapters.mirror import MirrorReader
+from gateway.api.mirrored.table_store import TableActions
 from gateway.api.store import Json
-from gateway.api.table_store import TableActions
 from gateway.ledger.states import AT_THE_QUEUE, JobState
 from gateway.ledger.transaction import NotPossible
 
@@ -52,6 +52,18 @@ class CloudActions(TableActions):
         if job.run:
             self._runs.end(job)
         return _outcome(job)
+
+    def set_priority(self, job_key: str, priority: int | None) -> Json:
+        """Refuse: no job of the cloud waits to be handed to the queue."""
+        if self._jobs.get(job_key) is not None:
+            raise NotPossible("the cloud hands a job to the queue at once; its place there is settled")
+        return super().set_priority(job_key, priority)
+
+    def reprocess(self, job_key: str, task: str, options: Json) -> Json:
+        """Refuse: an upload is of one task, and its file may be gone."""
+        if self._jobs.get(job_key) is not None:
+            raise NotPossible("this is an upload: upload its file again with the other task")
+        return super().reprocess(job_key, task, options)
 
     def complete(self, study: str) -> Json:
         """Refuse: an upload is whole when its job is started."""

@@ -6,12 +6,12 @@ It runs in a Lambda function (`infra/functions/status`), so nothing of it import
 from fastapi import FastAPI
 
 from gateway.adapters.errors import OutsideError
-from gateway.api.addresses import keep_to_addresses
 from gateway.api.app import create_api
-from gateway.api.cognito import CognitoPolicy
-from gateway.api.readiness import Readiness
-from gateway.api.sign_in import SignIn
-from gateway.api.table_store import TableActions, TableMirror, TableStore
+from gateway.api.callers.addresses import keep_to_addresses
+from gateway.api.callers.cognito import CognitoPolicy
+from gateway.api.callers.sign_in import CognitoSignIn
+from gateway.api.mirrored.table_store import TableActions, TableMirror, TableStore
+from gateway.api.probes.readiness import Readiness
 from gateway.backends.aws import aws_session
 from gateway.backends.job_folders import JobFolderFiles
 from gateway.config import Config
@@ -38,7 +38,7 @@ def cloud_status_api(config: Config) -> FastAPI:
     reader = DynamoReader(session.dynamodb(), config.mirror.table)
     store = TableStore(WithProgress(reader, objects, config.site.name))
     api = config.api
-    sign_in = SignIn(api.sign_in_url, api.sign_in_client) if api.sign_in_url else None
+    sign_in = CognitoSignIn(api.sign_in_url, api.sign_in_client) if api.sign_in_url else None
     status = create_api(
         store,
         CloudActions(reader, parts) if parts is not None else TableActions(reader),

@@ -1,8 +1,10 @@
 """What a person asks of a running gateway: `iris retry`, `cancel`, `release`, `complete`, `drop`, `resend`,
-`redirect`, of one thing by its key, or of all that options name.
+`redirect`, of one thing by its key, or of all that options name; `iris priority` and
+`iris reprocess` of one job.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -11,7 +13,8 @@ import typer
 
 from gateway.ledger.states import DeliveryState, JobState
 
-from .console import ConfigOption, one_of, out, plain_errors
+from .console import ConfigOption, client_of, one_of, out, plain_errors
+from .meaning import OfStudies, in_zone, narrowed_by_studies
 
 Key = Annotated[
     str,
@@ -55,6 +58,9 @@ class Meant:
     destination: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    of: OfStudies = field(default_factory=dict)
+    reason: str = ""
+    object_sender: str = ""
 
     def wish(self, action: str, to: str) -> dict[str, Any]:
         """As the API takes it.
@@ -66,21 +72,30 @@ class Meant:
         """
         if bool(self.key) == self.is_all:
             raise typer.BadParameter("give a KEY, or --all with what is meant")
-        # An aware time: a person means the clock on the wall.
-        times = {"since": self.since, "until": self.until}
-        said = {name: at.astimezone().isoformat() for name, at in times.items() if at is not None}
-        texts = {"key": self.key, "state": self.state, "destination": self.destination}
-        found = {name: text for name, text in texts.items() if text} | said
+        texts = {"key": self.key, "state": self.state, "destination": self.destination, **self.of}
+        texts |= {"since": in_zone(self.since), "until": in_zone(self.until)}
+        texts |= {"reason": self.reason, "object_sender": self.object_sender}
+        found = {name: text for name, text in texts.items() if text}
         if self.key and len(found) > 1:
-            raise typer.BadParameter("--state, --destination, --since and --until go with --all")
+            raise typer.BadParameter("options that say which are meant go with --all")
         return {"action": action, "filter": found, "arguments": {"to": to} if to else {}}
 
 
-THINGS: Final = {"cancel": "job", "release": "job", "complete": "study", "retry": "job or delivery"}
+THINGS: Final = {
+    "cancel": "job",
+    "release": "job or object",
+    "complete": "study",
+    "forget": "study",
+    "retry": "job or delivery",
+    "dismiss": "object",
+}
 """What an action is done to; the others are to deliveries."""
 
 
+@narrowed_by_studies
 def retry(
+    *,
+    of: OfStudies,
     key: Key = "",
     every: All = False,
     state: State = "",
@@ -94,10 +109,15 @@ def retry(
 
     With --all it takes what failed; with --all --state pending it tries what waits.
     """
-    _act(config, Meant(key, every, state, destination, since, until), "retry", "taken up again", yes=yes)
+    act_on(
+        config, Meant(key, every, state, destination, since, until, of), "retry", "taken up again", yes=yes
+    )
 
 
+@narrowed_by_studies
 def cancel(
+    *,
+    of: OfStudies,
     key: Key = "",
     every: All = False,
     state: State = "",
@@ -107,10 +127,70 @@ def cancel(
     config: ConfigOption = None,
 ) -> None:
     """Stop jobs that are not over, and what they have not delivered; `iris retry` takes them up again."""
-    _act(config, Meant(key, every, state, "", since, until), "cancel", "cancelled", yes=yes)
+    act_on(config, Meant(key, every, state, "", since, until, of), "cancel", "cancelled", yes=yes)
 
 
+def priority(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A job: its key, or how that begins")],
+    number: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[N]",
+            min=-9999,
+            max=9999,
+            help="The higher, the sooner; left out: before every job that waits now",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let a job have its turn sooner or later, while it is not handed to the queue yet.
+
+    A negative N stands behind "--": iris priority KEY -- -5
+    """
+    with plain_errors():
+        client = client_of(config)
+        client.act(f"jobs/{key}/priority", {"priority": number})
+    out.print("it comes before all others that wait" if number is None else f"its priority is {number}")
+
+
+def reprocess(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A job: its key, or how that begins")],
+    task: Annotated[str, typer.Option(help="A task of the engine, as in a rule")],
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the task, as in a rule: fast=true; repeatable"),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run another task on the images of a job, beside it; its results go where that job's go."""
+    options = dict(map(_named_value, option or []))
+    with plain_errors():
+        client = client_of(config)
+        made = client.act(f"jobs/{key}/reprocess", {"task": task, "options": options})
+    out.print(f"the job of the task {task} is {made['key'][:16]}, {made['state']}")
+
+
+def _named_value(text: str) -> tuple[str, Any]:
+    """An option with its value, which is JSON or else a text.
+
+    Raises
+    ------
+    BadParameter
+        There is no "=" in it.
+    """
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise typer.BadParameter(f'"{text}" has no "="; write NAME=VALUE')
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+@narrowed_by_studies
 def release(
+    *,
+    of: OfStudies,
     key: Key = "",
     every: All = False,
     since: Since = None,
@@ -118,11 +198,14 @@ def release(
     yes: Yes = False,
     config: ConfigOption = None,
 ) -> None:
-    """Let held jobs go on."""
-    _act(config, Meant(key, every, "", "", since, until), "release", "released", yes=yes)
+    """Let held jobs go on; by its KEY an object in quarantine, too, which is taken in after all."""
+    act_on(config, Meant(key, every, "", "", since, until, of), "release", "released", yes=yes)
 
 
+@narrowed_by_studies
 def complete(
+    *,
+    of: OfStudies,
     key: Key = "",
     every: All = False,
     since: Since = None,
@@ -131,10 +214,13 @@ def complete(
     config: ConfigOption = None,
 ) -> None:
     """Say that a study has arrived: it is not waited for any longer."""
-    _act(config, Meant(key, every, "", "", since, until), "complete", "called complete", yes=yes)
+    act_on(config, Meant(key, every, "", "", since, until, of), "complete", "called complete", yes=yes)
 
 
+@narrowed_by_studies
 def drop(
+    *,
+    of: OfStudies,
     key: Key = "",
     every: All = False,
     state: State = "",
@@ -145,10 +231,15 @@ def drop(
     config: ConfigOption = None,
 ) -> None:
     """Do not send any more what failed or waits."""
-    _act(config, Meant(key, every, state, destination, since, until), "drop", "not sent any more", yes=yes)
+    act_on(
+        config, Meant(key, every, state, destination, since, until, of), "drop", "not sent any more", yes=yes
+    )
 
 
+@narrowed_by_studies
 def resend(
+    *,
+    of: OfStudies,
     key: Key = "",
     to: Annotated[str, typer.Option(help="A configured destination, also one that it never went to")] = "",
     every: All = False,
@@ -160,11 +251,14 @@ def resend(
     config: ConfigOption = None,
 ) -> None:
     """Send again what was delivered: to where it went, or to another destination as well."""
-    meant = Meant(key, every, state, destination, since, until)
-    _act(config, meant, "resend", f"sent to {to}" if to else "sent again", yes=yes, to=to)
+    meant = Meant(key, every, state, destination, since, until, of)
+    act_on(config, meant, "resend", f"sent to {to}" if to else "sent again", yes=yes, to=to)
 
 
+@narrowed_by_studies
 def redirect(
+    *,
+    of: OfStudies,
     to: Annotated[str, typer.Option(help="Name of a configured destination")],
     key: Key = "",
     every: All = False,
@@ -176,11 +270,11 @@ def redirect(
     config: ConfigOption = None,
 ) -> None:
     """Send to another destination instead what failed or waits."""
-    meant = Meant(key, every, state, destination, since, until)
-    _act(config, meant, "redirect", f"sent to {to} instead", yes=yes, to=to)
+    meant = Meant(key, every, state, destination, since, until, of)
+    act_on(config, meant, "redirect", f"sent to {to} instead", yes=yes, to=to)
 
 
-def _act(config: Path | None, meant: Meant, action: str, how: str, *, yes: bool, to: str = "") -> None:
+def act_on(config: Path | None, meant: Meant, action: str, how: str, *, yes: bool, to: str = "") -> None:
     """Ask for it; where it is for all, first say how many they are and ask whether that is meant.
 
     Parameters
@@ -188,13 +282,9 @@ def _act(config: Path | None, meant: Meant, action: str, how: str, *, yes: bool,
     how
         What becomes of them: "sent again".
     """
-    from gateway.config import load_config
-
-    from .status_client import StatusClient
-
     wish = meant.wish(action, to)
     with plain_errors():
-        client = StatusClient(load_config(config).data_dir)
+        client = client_of(config)
         if meant.is_all and not yes:
             found = client.act_on_many({**wish, "dry_run": True})["count"]
             if not found:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gateway.adapters.checks import Check, Verdict
+
+if TYPE_CHECKING:
+    from .status_client import StatusClient
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -30,7 +33,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 EXPECTED_ERRORS: Final = (
     ("converter.errors", "ConverterError"),
     ("gateway.adapters.tls", "TlsError"),
-    ("gateway.api.access", "AccessError"),
+    ("gateway.api.callers.access", "AccessError"),
     ("gateway.api.server", "ApiError"),
     ("gateway.config", "ConfigError"),
     ("gateway.adapters.dicom.peer", "NotReached"),
@@ -152,3 +155,14 @@ def is_expected(error: Exception) -> bool:
         for room, name in EXPECTED_ERRORS
         if room in sys.modules
     )
+
+
+def client_of(config: Path | None) -> "StatusClient":
+    """What answers for the gateway of a configuration."""
+    from gateway.config import load_config
+    from gateway.logs import silence_logging
+
+    from .status_client import StatusClient
+
+    silence_logging()
+    return StatusClient(load_config(config).data_dir)

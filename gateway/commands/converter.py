@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from converter.label_file import LabelTable
     from converter.pictures.settings import Drawing
     from converter.results.labelled import Writer
-    from converter.segmentation import Encoding
+    from converter.seg.encoder import Encoding
 
 DEFAULT_TASK: Final = "total"
 LONGEST_TEXT: Final = 64
@@ -59,7 +59,7 @@ def convert(
 ) -> None:
     """Make a NIfTI of one DICOM series."""
     _ends_soon()
-    from converter.nifti import convert_volume
+    from converter.nifti.conversion import convert_volume
     from converter.series import read_series
 
     with plain_errors():
@@ -182,7 +182,7 @@ def _writer(form: str, how: _How) -> "Writer":
 
 
 def _encoding(how: _How) -> "Encoding":
-    from converter.segmentation import Encoding
+    from converter.seg.encoder import Encoding
 
     return Encoding.named(how.type, how.syntax, is_cropped=how.crop, has_background_item=how.background_item)
 
@@ -249,7 +249,7 @@ def decode(
 ) -> None:
     """Make a label map NIfTI of a DICOM-SEG, on the grid that `iris convert` gives."""
     _ends_soon()
-    from converter.segmentation_reader import decode_segmentation
+    from converter.seg.decoder import decode_segmentation
     from converter.series import read_series
 
     with plain_errors():

@@ -37,7 +37,7 @@ def list_corrections(
     """List the results that somebody edited and that came back, the latest first."""
     if context.invoked_subcommand is not None:
         return
-    from gateway.api.corrections import shown
+    from gateway.api.studies.corrections import shown
     from gateway.config import load_config
     from gateway.files.names import LEDGER_NAME
     from gateway.ledger.store import Ledger

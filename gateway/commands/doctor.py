@@ -14,25 +14,26 @@ from functools import partial
 from typing import Any
 
 from batch_job.contract import EXIT_DONE
-from converter.nifti import converter_version
+from converter.nifti.conversion import converter_version
 from gateway.adapters.checks import Check, Verdict
 from gateway.adapters.dicom.contents import PacsContents
 from gateway.adapters.errors import OutsideError
 from gateway.adapters.tls import Tls, TlsError, TlsFiles
-from gateway.app import task_rules, warnings_about
 from gateway.backends.pacs import pacs_contents
 from gateway.config import Config, ConfigError, Destination
-from gateway.delivery.asking import ASKING, ask, findings, wanted_forms
-from gateway.delivery.carriers.carrier import Carrier
+from gateway.configured import task_rules, warnings_about
+from gateway.delivery.asking import ASKING, ask, wanted_forms
 from gateway.delivery.carriers.catalogue import carrier_of
+from gateway.delivery.trying import try_destination
 from gateway.delivery.unclaimed import in_words, unclaimed
 from gateway.files.names import LEDGER_NAME
 from gateway.files.site_secret import complaint_about, complaint_without_a_ledger
-from gateway.forms import sent_to
 from gateway.ledger.store import Ledger, LedgerBehind, LedgerError
 
 from .doctor_aws import examine_aws
 from .doctor_commitment import examine_commitment
+from .doctor_notify import examine_notify
+from .doctor_sign_in import examine_sign_in
 from .status_client import StatusClient
 
 ENGINE_TIMEOUT_S = 120.0
@@ -48,12 +49,13 @@ def examine(config: Config) -> Iterator[Check]:
     yield _converter()
     yield from _engine(config)
     yield from _gateway(config, running=running)
+    yield from examine_sign_in(config)
     yield from _own_tls(config)
     for destination in config.destination:
-        yield _asked(f"destination {destination.name}", partial(carrier_of, config, destination))
-        yield from _refused(config, destination)
+        yield from _destination(config, destination)
         yield from examine_commitment(config, destination)
     yield from _pacs(config)
+    yield from examine_notify(config, running=running)
     yield from examine_aws(config)
 
 
@@ -233,21 +235,16 @@ def _pacs(config: Config) -> Iterator[Check]:
         yield _asked("PACS of study.find", partial(pacs_contents, config))
 
 
-def _refused(config: Config, to: Destination) -> Iterator[Check]:
-    """What of all that its rules send a destination does not take, asked without sending anything."""
-    name = f"destination {to.name}"
-    with suppress(OutsideError, TlsError):  # said already
-        known = ask(carrier_of(config, to), wanted_forms(config, to))
-        found = findings(config, to, known)
-        for each in found:
-            finding, _, fix = each.sentence.partition("; ")
-            yield Check(name, Verdict.WARNING if each.is_served else Verdict.FAILED, finding, fix)
-        if known.asked_at and not found:
-            outputs = ", ".join(sent_to(config, to))
-            yield Check(name, Verdict.OK, f"{known.by} takes all that its rules send ({outputs})")
+def _destination(config: Config, to: Destination) -> Iterator[Check]:
+    try:
+        carrier = carrier_of(config, to)
+    except TlsError as error:
+        yield _tls_failed(f"destination {to.name}", error)
+    else:
+        yield from try_destination(config, to, carrier, lambda: ask(carrier, wanted_forms(config, to)))
 
 
-def _asked(name: str, peer_of: Callable[[], Carrier | PacsContents | None]) -> Check:
+def _asked(name: str, peer_of: Callable[[], PacsContents | None]) -> Check:
     try:
         peer = peer_of()
         assert peer is not None  # the configuration names it

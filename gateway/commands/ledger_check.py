@@ -104,7 +104,7 @@ class _Look:
     def _figures(self) -> Iterator[str]:
         tables = {
             "study": "studies", "job": "jobs", "delivery": "deliveries", "instance": "instances",
-            "quarantine": "quarantine", "correction": "corrections",
+            "quarantine": "quarantine WHERE dismissed_at IS NULL", "correction": "corrections",
         }  # fmt: skip
         kept = {
             (row["kind"], row["state"]): row["number"]
@@ -115,7 +115,7 @@ class _Look:
             rows = self._connection.execute(f"SELECT {state}, count(*) FROM {table} GROUP BY 1").fetchall()
             there = {(kind, row[0]): row[1] for row in rows}
             if there != {key: number for key, number in kept.items() if key[0] == kind}:
-                yield f"the number of {table} by state"
+                yield f"the number of {table.partition(' ')[0]} by state"
 
     def _unknown_images(self) -> Iterator[tuple[str, int]]:
         """Open jobs with the number of their images that no instance of their study is."""

@@ -19,7 +19,8 @@ def serve(config: ConfigOption = None) -> None:
         settings = load_config(config)
         # At once: who sends while the rest is loaded waits for a second, and is not turned away.
         dicom_port = open_port(settings.dicom.host, settings.dicom.port)
-        from gateway.app import App, warnings_about
+        from gateway.app import App
+        from gateway.configured import warnings_about
         from gateway.delivery.carriers.catalogue import carriers_of
         from gateway.logs import configure_logging
         from gateway.quiet_python import quieten_python
@@ -44,7 +45,12 @@ def serve(config: ConfigOption = None) -> None:
                 out.print(f"Destination:    {destination.name} ({carrier})")
             for warning in warnings_about(settings):
                 out.print(f"Warning:        {warning}")
-            out.print(f"Status page:    {gateway.page_address}")
+            page = gateway.page_address
+            if "?code=" in page:
+                out.print(
+                    "Signing in:     by the page's address once, within ten minutes; or by `iris token code`"
+                )
+            out.print(f"Status page:    {page}")
             stop.wait()
         finally:
             hanging = gateway.stop()

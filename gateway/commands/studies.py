@@ -4,21 +4,19 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from .console import ConfigOption, JsonOption, clock, out, plain_errors, print_json
+from .actions import All, Meant, act_on
+from .console import ConfigOption, JsonOption, client_of, clock, out, plain_errors, print_json
 from .corrections import in_short
-
-if TYPE_CHECKING:
-    from .status_client import StatusClient
+from .meaning import OfStudies, narrowed_by_studies
 
 WAIT_FOR_FORGOTTEN_S = 20.0
 """How long `iris forget` waits until what runs of a study has ended."""
-_A_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def study(
@@ -38,23 +36,33 @@ def study(
     if as_json:
         print_json(item)
         return
-    reason = f" ({item['reason']})" if item["reason"] else ""
-    out.print(f"{item['study_uid']}: {item['state']}{reason}, received {clock(item['received'])}")
+    out.print(f"{item['study_uid']}: {item['state']}, received {clock(item['received'])}")
+    out.print(f"  {where_in_words(item['whereabouts'])} (since {clock(item['whereabouts']['since'])})")
+    out.print(f"  to do: {item['whereabouts']['what_to_do']}")
     for what in ("images", "results"):
         if item[f"{what}_removed"]:
             out.print(f"  {what} of it were removed here at {clock(item[f'{what}_removed'])}")
+    if item["viewer_url"]:
+        out.print(f"  in the viewer: {item['viewer_url']}")
+    out.print(f"  {_steps_in_words(item['steps'], None)}")
     for job in item["jobs"]:
         out.print(f"  job {job['job_key'][:16]}  {job['task']}: {job['state']}  {job['reason']}")
         if job["next_try"]:
             out.print(f"    tried again at {clock(job['next_try'])}; `iris retry {job['job_key'][:16]}`: now")
+        if taken := _steps_in_words(item["steps"], job["job_key"]):
+            out.print(f"    {taken}")
         for run in job["runs"]:
             out.print(f"    run {run['run']}{_run_in_words(run)}")
+            if run["log_stream"]:
+                out.print(f"      log stream {run['log_stream']}")
             if run["cost"]:
                 out.print(f"      {_cost_in_words(run['cost'])}")
         for flag in job["flags"]:
             out.print(f"    flag {flag['code']}: {flag['sentence']}")
         for warning in job["warnings"]:
             out.print(f"    warning: {warning}")
+        if job["files"]:
+            out.print(f"    files: {', '.join(job['files'])}")
         for line in _comparison_in_words(job["comparison"]):
             out.print(f"    {line}")
         for one in job["corrections"]:
@@ -64,6 +72,11 @@ def study(
         out.print(f"  {line}")
     for line in _timeline_in_words(item["timeline"]):
         out.print(f"  {line}")
+
+
+def where_in_words(whereabouts: dict[str, Any]) -> str:
+    """Where a study is, and why: "Failed while it was segmented: the memory ran out"."""
+    return ": ".join(filter(None, (whereabouts["where"], whereabouts["why"])))
 
 
 def _comparison_in_words(comparison: dict[str, Any] | None) -> Iterator[str]:
@@ -100,24 +113,28 @@ def _deliveries_in_words(deliveries: list[dict[str, Any]]) -> Iterator[str]:
 
 def _timeline_in_words(timeline: list[dict[str, Any]]) -> Iterator[str]:
     """A run of lines that say the same, as of each picture of an overlay, is one, at the time of its last."""
-    for (event, detail), lines in groupby(timeline, lambda line: (line["event"], line["detail"])):
+    for sentence, lines in groupby(timeline, lambda line: line["sentence"]):
         *others, last = lines
-        said = ", ".join(
-            f"{key}: {_in_words(value)}" for key, value in detail.items() if value not in (None, "", [], {})
-        )
         times = f" ({1 + len(others)} times)" if others else ""
-        yield f"{clock(last['at'])}  {event:<25}  {said}{times}"
+        yield f"{clock(last['at'])}  {sentence}{times}"
 
 
-def _in_words(value: Any) -> str:
-    """What a line of the timeline says of one thing, without brackets; a time by this machine's clock."""
-    if isinstance(value, dict):
-        return " ".join(f"{name} {_in_words(each)}" for name, each in value.items())
-    if isinstance(value, list):
-        return "; ".join(map(_in_words, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return clock(value) if isinstance(value, str) and _A_TIME.fullmatch(value) else str(value)
+def _steps_in_words(steps: list[dict[str, Any]], job_key: str | None) -> str:
+    """How long the study, or one of its jobs, was in each step: "received 3.1 s, awaited 5 s"."""
+    spent = defaultdict[str, float](float)
+    for each in steps:
+        if each["job_key"] == job_key:
+            ended = datetime.fromisoformat(each["ended"]) if each["ended"] else datetime.now(UTC)
+            spent[each["step"]] += (ended - datetime.fromisoformat(each["begun"])).total_seconds()
+    return ", ".join(f"{step} {_duration(spent_s)}" for step, spent_s in spent.items())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours else f"{minutes} min {rest_s} s"
 
 
 def _before(days: int) -> str:
@@ -195,12 +212,21 @@ def _volume_named(study: dict[str, Any], volume: str) -> tuple[str, int]:
     return found[0], int(number) if number else 1
 
 
+@narrowed_by_studies
 def forget(
-    uid: Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID, or the study's key")],
+    *,
+    of: OfStudies,
+    uid: Annotated[
+        str, typer.Argument(metavar="[STUDY]", help="Study Instance UID, or the study's key")
+    ] = "",
+    every: All = False,
     config: ConfigOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
 ) -> None:
     """Erase a study here, with all that was made of it; a tombstone of keys and times stays."""
+    if every or not uid:
+        act_on(config, Meant(uid, every, of=of), "forget", "forgotten", yes=yes)
+        return
     with plain_errors():
         client = client_of(config)
         item = client.study(uid)
@@ -217,13 +243,3 @@ def forget(
                 return
             time.sleep(0.2)
     out.print("it is forgotten")
-
-
-def client_of(config: Path | None) -> "StatusClient":
-    """What answers for the gateway of a configuration."""
-    from gateway.commands.status_client import StatusClient
-    from gateway.config import load_config
-    from gateway.logs import silence_logging
-
-    silence_logging()
-    return StatusClient(load_config(config).data_dir)

@@ -20,7 +20,8 @@ from pydantic_settings import (
 
 from .destinations import DESTINATION_KINDS, Destination
 from .engine import Engine
-from .outputs import OUTPUTS, in_order
+from .notify import Notify
+from .outputs import OUTPUTS, files_of, in_order
 from .sections import (
     AllowedSender,
     Api,
@@ -40,6 +41,7 @@ from .sections import (
     Seg,
     Site,
     StudyTimes,
+    Traces,
     Urgent,
     Watch,
     is_loopback,
@@ -66,6 +68,7 @@ __all__ = [
     "ListenerTls",
     "Mirror",
     "News",
+    "Notify",
     "Objects",
     "Overlay",
     "PeerTls",
@@ -75,6 +78,7 @@ __all__ = [
     "Seg",
     "Site",
     "StudyTimes",
+    "Traces",
     "Urgent",
     "Watch",
     "load_config",
@@ -105,6 +109,8 @@ class Config(BaseSettings):
     news: News = News()
     mirror: Mirror = Mirror()
     watch: Watch = Watch()
+    notify: Notify = Notify()
+    traces: Traces = Traces()
     aws: Aws = Aws()
     api: Api = Api()
     seg: Seg = Seg()
@@ -138,6 +144,11 @@ class Config(BaseSettings):
             missing = [name for name in rule.send_to or [] if name not in known]
             if missing:
                 raise ValueError(f"rule {rule.name}: send_to names no [[destination]]: {', '.join(missing)}")
+        rules = {UPLOAD_RULE, *(rule.name for rule in self.rule)}
+        for receiver in self.notify.receivers:
+            unknown = [name for name in receiver.rules if name not in rules]
+            if unknown:
+                raise ValueError(f"notify, {receiver.receiver}: there is no [[rule]] {', '.join(unknown)}")
         self._aws_parts_fit_together()
         if self.dicom.commitment and not self.study.find.is_wanted:
             raise ValueError(
@@ -153,6 +164,13 @@ class Config(BaseSettings):
         return self
 
     def _aws_parts_fit_together(self) -> None:
+        if self.mirror.is_for_web_client and not self.objects.facts.is_bucket:
+            needs = f"objects.backend = {buckets()}"
+            raise ValueError(f"mirror.layout = 'iris-web' needs {needs}: its client reads files of a bucket")
+        if self.mirror.is_for_web_client and not any("surface" in rule.outputs for rule in self.rule):
+            raise ValueError(
+                "mirror.layout = 'iris-web' shows surfaces: add 'surface' to the outputs of a rule"
+            )
         if self.queue.backend == "batch" and not self.objects.facts.is_bucket:
             needs = f"objects.backend = {buckets()}"
             raise ValueError(f"queue.backend = 'batch' needs {needs}: its jobs read a bucket")
@@ -183,9 +201,11 @@ class Config(BaseSettings):
     def outputs_of(self, rule: Rule) -> tuple[str, ...]:
         """What is made of a rule's results: what one of its destinations wants, in the catalogue's order.
 
-        A destination that names none wants what the rule says; without destinations that is made, too.
+        A destination that names none wants what the rule says; without destinations that is made, too, and
+        always what goes to none.
         """
         wanted = [to.named_outputs or rule.outputs for to in self.destinations_of(rule)] or [rule.outputs]
+        wanted.append([output for output in rule.outputs if OUTPUTS[output].files])
         return tuple(in_order({output for outputs in wanted for output in outputs}))
 
     def names_for(self, rule_name: str, planned: Sequence[str], output: str) -> tuple[str, ...]:
@@ -197,6 +217,8 @@ class Config(BaseSettings):
             Where it was to go when the job was planned: holds, as far as it is still there, where there is no
             rule of that name any more.
         """
+        if files_of([output]):
+            return ()
         rule = self.rule_named(rule_name)
         if rule is None:
             found, said = [to for to in self.destination if to.name in planned], [output]
@@ -222,26 +244,13 @@ class Config(BaseSettings):
 def _not_yet(config: Config) -> list[str]:
     """One sentence for each key that is switched on before the part behind it works."""
     switched_on: list[tuple[bool, str]] = [
-        (config.api.auth == "cognito", "api.auth = 'cognito': use 'token'"),
+        (config.api.auth == "cognito", "api.auth = 'cognito': use 'token' or 'oidc'"),
     ]
-    for destination in config.destination:
-        where = f"destination {destination.name}"
-        switched_on += [
-            _not_made(where, destination.named_outputs),
-        ]
     for rule in config.rule:
         switched_on += [
-            _not_made(f"rule {rule.name}", rule.outputs),
             (rule.leave_site == "no_head", f"rule {rule.name}: leave_site = 'no_head': use true or false"),
         ]
     return [f"{sentence} (this version does not do that yet)" for on, sentence in switched_on if on]
-
-
-def _not_made(where: str, outputs: Sequence[str]) -> tuple[bool, str]:
-    """Whether outputs are named that are not made yet, and the sentence that says so."""
-    others = [output for output in outputs if not OUTPUTS[output].is_made]
-    made = [name for name, output in OUTPUTS.items() if output.is_made]
-    return bool(others), f"{where}: outputs {', '.join(others)}: use {made}"
 
 
 def load_config(path: Path | None = None) -> Config:

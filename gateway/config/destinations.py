@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from .outputs import require_known
+from .outputs import OUTPUTS, require_known
 from .sections import AeTitle, Dicom, PeerTls, Port, Section, is_loopback
 
 DESTINATION_KINDS: Mapping[str, tuple[str, ...]] = {
@@ -80,6 +80,10 @@ class Destination(Section):
     def _are_in_the_catalogue(cls, outputs: list[str] | str) -> list[str] | str:
         if not isinstance(outputs, str):
             require_known(outputs)
+            kept = [output for output in outputs if OUTPUTS[output].files]
+            if kept:
+                said = f"{', '.join(kept)} is no DICOM object and is not sent"
+                raise ValueError(f"{said}; name it in a rule's outputs")
         return outputs
 
     @model_validator(mode="after")

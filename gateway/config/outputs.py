@@ -26,7 +26,7 @@ class Output:
         What it is, for the operator's guide.
     maker
         `module:attribute` of what gives its maker when it is called with the configuration
-        (`gateway.making.makers.Maker`). Empty: the name is known, this version does not make it.
+        (`gateway.making.makers.Maker`).
     sop_class_uid
         What its objects are, by which a destination is asked whether it takes them; empty: it is not asked.
     writer
@@ -39,11 +39,13 @@ class Output:
         What the description of its series begins with, since viewers show the first words; empty: nothing.
     says_nothing_found
         Whether it is also made where nothing was found, and says so.
+    files
+        The files of the job that it is made as, where it is no DICOM object: it goes to no destination.
     """
 
     name: str
     about: str
-    maker: str = ""
+    maker: str
     sop_class_uid: str = field(default="", kw_only=True)
     title: str = field(default="", kw_only=True)
     writer: str = ""
@@ -51,11 +53,7 @@ class Output:
     has_drawing: bool = field(default=False, kw_only=True)
     is_folder: bool = False
     says_nothing_found: bool = False
-
-    @property
-    def is_made(self) -> bool:
-        """Whether this version makes it."""
-        return bool(self.maker)
+    files: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 _OUTPUTS: Final = (
@@ -63,7 +61,7 @@ _OUTPUTS: Final = (
         "seg",
         "DICOM-SEG on the original slices",
         "gateway.making.makers.seg:SegMaker",
-        "converter.segmentation:segmentation_writer",
+        "converter.seg.encoder:segmentation_writer",
         has_encoding=True,
         sop_class_uid="1.2.840.10008.5.1.4.1.1.66.4",
     ),
@@ -112,7 +110,12 @@ _OUTPUTS: Final = (
         sop_class_uid="1.2.840.10008.5.1.4.1.1.104.1",
         says_nothing_found=True,
     ),
-    Output("surface", "a surface of each structure, as a file of the job"),
+    Output(
+        "surface",
+        "a surface of each structure for viewers in 3D, as files of the job",
+        "gateway.making.makers.surface:SurfaceMaker",
+        files=("surface.glb", "surface.obj", "surface.mtl", "surface.json"),
+    ),
 )
 OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType({each.name: each for each in _OUTPUTS})
 NOTE: Final = "rejection"
@@ -121,6 +124,11 @@ whatever its job comes to."""
 EVEN_GRID: Final = "even grid"
 """The segmentation's second series, whose number stands beside those of the outputs."""
 EVEN_GRID_TITLE: Final = "Even grid"
+
+
+def files_of(outputs: Iterable[str]) -> list[str]:
+    """The files of the job as which these outputs are made."""
+    return [file for name in outputs if name in OUTPUTS for file in OUTPUTS[name].files]
 
 
 def in_order(names: Iterable[str]) -> list[str]:

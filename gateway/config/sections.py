@@ -1,7 +1,8 @@
 """The tables of the configuration, one class each, with what must hold within one table."""
 
 import ipaddress
-from datetime import datetime
+import os
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -9,8 +10,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .arrival import HOW_IT_ARRIVED
+from .oidc import Oidc
 from .outputs import require_known
 from .stores import STORES, StoreFacts, require_store
+from .viewers import places_of
 
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 """PS3.5 6.2, value representation AE: 1 to 16 characters, no backslash, not blank."""
@@ -18,6 +21,7 @@ AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~
 Port = Annotated[int, Field(ge=1, le=65535)]
 FreePort = Annotated[int, Field(ge=0, le=65535)]
 _SIGN_IN = r"^(https://[A-Za-z0-9.-]+(:[0-9]+)?|http://(localhost|127\.0\.0\.1)(:[0-9]+)?)?$"
+OTEL_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 WhenValue = str | int | float | list[str | int | float]
 
 
@@ -58,6 +62,11 @@ class Site(Section):
     def local(self, at: datetime) -> datetime:
         """A time, aware, in the site's time zone."""
         return at.astimezone(ZoneInfo(self.time_zone) if self.time_zone else None)
+
+    def begin_of(self, day: date) -> datetime:
+        """When a day begins in the site's time zone, aware."""
+        midnight = datetime.combine(day, time())
+        return midnight.replace(tzinfo=ZoneInfo(self.time_zone)) if self.time_zone else midnight.astimezone()
 
 
 class Retention(Section):
@@ -338,12 +347,24 @@ class Mirror(Section):
     table: str = ""
     keep_days: int = Field(90, ge=1)
     """How long the table keeps what is over."""
+    layout: Literal["own", "iris-web"] = "own"
+    """`iris-web`: with items of the present web client's own form, in a table of its own."""
+    web_table: str = ""
+    web_user: str = ""
+    """Whose studies they are there: a user's `sub` of Cognito."""
 
     @model_validator(mode="after")
     def _table_is_named(self) -> Self:
         if self.backend == "dynamodb" and not self.table:
             raise ValueError("backend = 'dynamodb' needs table")
+        if self.is_for_web_client and not (self.backend == "dynamodb" and self.web_table and self.web_user):
+            raise ValueError("layout = 'iris-web' needs backend = 'dynamodb', web_table and web_user")
         return self
+
+    @property
+    def is_for_web_client(self) -> bool:
+        """Whether the present web client sees the studies."""
+        return self.layout == "iris-web"
 
 
 class Watch(Section):
@@ -353,6 +374,18 @@ class Watch(Section):
     namespace: str = Field("IrisGateway", pattern=r"^[A-Za-z0-9_.#-]{1,255}$")
     every_s: float = Field(60.0, ge=1, le=300)
     """How often; the alarm on a missing heartbeat expects at least one in five minutes."""
+
+
+class Traces(Section):
+    """Where traces are put."""
+
+    endpoint: str = Field("", pattern=r"^(https?://[^\s?#@]+)?$")
+    """Where a collector takes them; empty: as OpenTelemetry's variables say, which may be nowhere."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything names a collector."""
+        return bool(self.endpoint) or any(map(os.environ.get, OTEL_VARIABLES))
 
 
 class Aws(Section):
@@ -367,15 +400,29 @@ class Api(Section):
 
     host: str = "127.0.0.1"
     port: FreePort = 8080
-    auth: Literal["none", "token", "cognito"] = "token"
+    auth: Literal["none", "token", "oidc", "cognito"] = "token"
+    oidc: Oidc = Oidc()
     sign_in_url: str = Field("", pattern=_SIGN_IN)
     """Of the user pool's domain, where the page signs in; empty: whatever stands before it does that."""
     sign_in_client: str = Field("", pattern=r"^[A-Za-z0-9_+]*$")
     """The user pool's client that the page is, without a secret."""
     addresses: list[Network] = []
     """From where it may be asked; empty: from anywhere."""
+    proxies: list[Network] = []
+    """Who says truly, before the API, who asks and whether by TLS."""
+    public_url: str = Field("", pattern=r"^(https?://[^\s?#]+[^\s?#/])?$")
+    """Where people reach the page, for links in messages; empty: these have none."""
     max_upload_mb: int = Field(2048, ge=1)
     """The largest NIfTI that is taken by hand, as it comes and unpacked."""
+    viewer_url: str = ""
+    """Where the site's viewer shows a study, with `{study_uid}` and the like; empty: there is none."""
+
+    @field_validator("viewer_url")
+    @classmethod
+    def _is_the_address_of_a_study(cls, value: str) -> str:
+        if value:
+            places_of(value)
+        return value
 
     @model_validator(mode="after")
     def _sign_in_is_whole(self) -> Self:
@@ -383,6 +430,8 @@ class Api(Section):
             raise ValueError("sign_in_url and sign_in_client belong together; give both, or neither")
         if self.sign_in_url and self.auth != "cognito":
             raise ValueError("sign_in_url is for auth = 'cognito'; leave it empty")
+        if self.auth == "oidc" and not self.oidc.is_whole:
+            raise ValueError("auth = 'oidc' needs issuer, client_id and groups in the table [api.oidc]")
         return self
 
 

@@ -79,7 +79,7 @@ def created() -> dict[str, Context]:
     """
     found: dict[str, Context] = {}
     for name, output in OUTPUTS.items():
-        if not (output.is_made and output.sop_class_uid):
+        if not output.sop_class_uid:
             continue
         if output.has_encoding:
             for kind, sop_class in SOP_CLASSES.items():

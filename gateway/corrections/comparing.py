@@ -7,9 +7,9 @@ from pathlib import Path
 from converter.edited.agreement import Agreement, Edited, compare_edited
 from converter.edited.origin import Origin, matching_segments, read_origin
 from converter.errors import LabelsDoNotFit
-from converter.grid import even_volume, needs_another_grid
-from converter.segmentation_reader import ReadSegmentation, read_segmentation
+from converter.seg.decoder import ReadSegmentation, read_segmentation
 from converter.series import Volume
+from converter.voxels.grid import even_volume, needs_another_grid
 from gateway.files.kept import ImagesRemoved
 from gateway.files.workplace import Workplace
 from gateway.ledger.records import CorrectedStructure

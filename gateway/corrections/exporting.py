@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converter.edited.origin import read_origin
-from converter.geometry import frames_on_grid
-from converter.grid import grid_of
-from converter.grid import source_of as images_of
-from converter.nifti import convert_volume
-from converter.nifti_file import write_labels
+from converter.nifti.conversion import convert_volume
+from converter.nifti.file import write_labels
+from converter.voxels.geometry import frames_on_grid
+from converter.voxels.grid import grid_of
+from converter.voxels.grid import source_of as images_of
 from gateway.adapters.durable import make_folder, remove_folder, sync_folder, write_durably
 from gateway.files.workplace import Workplace
 from gateway.ledger.corrections import source_results

@@ -86,7 +86,7 @@ class Corrections(Worker):
             situation = (study, *(job.state for job in results.jobs))
             if self._looked_at.get(row.sop_instance_uid) == situation:
                 continue
-            with self.at("a segmentation that came in"):
+            with self.at("a segmentation that came in", study_key=study.study_key):
                 trouble = self._take(row, study, results)
             if trouble:
                 self.trouble = trouble

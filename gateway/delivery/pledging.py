@@ -109,7 +109,7 @@ class Pledging(Worker):
                 return None
             left_s = max(self._left_s(group), self._away.left_s().get(_ALL, 0.0))
             if left_s <= 0:
-                with self.at(f"job {group.job_key[:12]}"):
+                with self.at_job(group.job_key):
                     self._ask(group)
                 left_s = 0.0
             wait_s = left_s if wait_s is None else min(wait_s, left_s)
@@ -176,7 +176,13 @@ class Pledging(Worker):
 
     def _wait(self, group: Unkept, sentence: str, rests: Rests, name: str) -> None:
         delay_s = rests.put_off(name, LATER, sentence)
-        log.warning("commitment_put_off", destination=self._to, reason=sentence, delay_s=round(delay_s))
+        log.warning(
+            "commitment_put_off",
+            job_key=group.job_key,
+            destination=self._to,
+            reason=sentence,
+            delay_s=round(delay_s),
+        )
         self._say(group, sentence, delay_s)
 
     def _say(self, group: Unkept, sentence: str, delay_s: float, *, is_last: bool = True) -> None:

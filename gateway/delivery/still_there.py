@@ -221,7 +221,8 @@ class StillThere(Worker):
         except NotPossible as error:
             self._settle(revisit, "study.results_gone", objects=len(keys), reason=str(error))
         else:
-            log.info("results_sent_again", destination=name, objects=len(keys))
+            job_key = gone[0].delivery.job_key
+            log.info("results_sent_again", job_key=job_key, destination=name, objects=len(keys))
 
     def _look_later(self, revisit: RevisitRow) -> None:
         """When what is on its way may have arrived."""

@@ -112,7 +112,7 @@ class Withdrawals(Worker):
             key = f"{rows[0].study_uid} {name}"
             if key not in seen and name not in self._rests.left_s():
                 self._looks.put_off(key, LOOK, "")  # first: what happens meanwhile ends it
-                with self.at(f"job {job_key[:12]}"):
+                with self.at_job(job_key):
                     self._deal_with(name, rows, key)
         self._looks.keep({f"{rows[0].study_uid} {rows[0].destination}" for rows in groups.values()})
         self._rests.keep({name for name, *_ in groups})

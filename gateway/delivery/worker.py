@@ -148,7 +148,7 @@ class DeliveryWorker(Worker):
             return min(resting.values(), default=None)
         self.job_at_hand = delivery.job_key
         try:
-            with self.at(f"job {delivery.job_key[:12]}"):
+            with self.at_job(delivery.job_key):
                 fault = self._deliver(delivery)
         finally:
             self.job_at_hand = ""
@@ -357,7 +357,11 @@ class DeliveryWorker(Worker):
     ) -> None:
         delay_s = self._rests.put_off(delivery.key, backoff, reason, earlier)
         log.warning(
-            "delivery_put_off", job_key=delivery.job_key, destination=self._to, delay_s=round(delay_s)
+            "delivery_put_off",
+            job_key=delivery.job_key,
+            destination=self._to,
+            reason=reason,
+            delay_s=round(delay_s),
         )
         with self._ledger.transaction() as transaction:
             if self._transfers.still_waits(transaction, delivery.key):
@@ -383,4 +387,4 @@ class DeliveryWorker(Worker):
             if self._transfers.still_waits(transaction, delivery.key):
                 fail(transaction, delivery.key, sentence)
         self._rests.resume(delivery.key)
-        log.error("delivery_failed_for_good", job_key=delivery.job_key, destination=self._to)
+        log.error("delivery_failed_for_good", job_key=delivery.job_key, destination=self._to, reason=sentence)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 
-from converter.picture import draw_segmentation
+from converter.seg.decoder import read_segmentation
 from converter.seg.settings import SOP_CLASSES
-from converter.segmentation_reader import read_segmentation
 from converter.series import Volume, volume_of
 from gateway.adapters.dicom.peer import Peer
 
 from .children import DemoError
+from .picture import draw_segmentation
 from .retrieval import find, get
 from .workplace import Study
 

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from converter.errors import ConverterError
 from gateway.adapters.dicom.peer import NotReached, Peer, parse_peer
-from gateway.api.access import TOKEN_NAME
 from gateway.commands.status_client import StatusClient
 from gateway.delivery.sending import NotSendable, send_files
 from gateway.delivery.statuses import Answer, understand
@@ -150,9 +149,7 @@ class _Demo:
         return parse_peer((self._data_dir / DICOM_ADDRESS_NAME).read_text(encoding="utf-8").strip())
 
     def _page_address(self) -> str:
-        address = (self._data_dir / API_ADDRESS_NAME).read_text(encoding="utf-8").strip()
-        token = (self._data_dir / TOKEN_NAME).read_text(encoding="utf-8").strip()
-        return f"{address}/?token={token}"
+        return StatusClient(self._data_dir).page_address()
 
     # -- the study's way ----------------------------------------------------------------------------------
 

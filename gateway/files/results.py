@@ -128,6 +128,15 @@ class JobResults:
             raise FilesGone(f"its {name} is not the one that the manifest names")
         return target
 
+    def keep(self, job: JobRow, file: Path) -> None:
+        """Put a file that was made of its result into its folder, under its own name.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        self._objects.put_file(job_object(job.job_key, file.name), file)
+
     def discard(self, job: JobRow) -> None:
         """Take away the manifest: what lies there is no result any more, and who retries the job gets a run.
 

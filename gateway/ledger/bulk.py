@@ -11,8 +11,11 @@ from typing import Final
 from . import work
 from .completion import request_completion
 from .deliveries import drop_delivery, redirect_delivery, retry_delivery
+from .erasing import request_forget
+from .finding import ANY, StudyFilter, uids_of_studies
 from .keys import Kind, Named
 from .lost import WITH_OBJECTS
+from .quarantine import HELD, dismiss, took_in
 from .resending import resend_delivery, resend_job
 from .states import JOB_OPEN, DeliveryState, JobState, StudyState, UnknownTransition
 from .store import Ledger
@@ -32,6 +35,8 @@ class Action(StrEnum):
     DROP = "drop"
     RESEND = "resend"
     REDIRECT = "redirect"
+    FORGET = "forget"
+    DISMISS = "dismiss"
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,10 @@ class Wanted:
         The job's, the delivery's or the study's own; empty: those that the action is for.
     since, until
         Since when they are as they are, or wait to be sent, as the ledger keeps times.
+    reason, object_sender
+        Of what waits in quarantine: the code of why it does, and who sent the object.
+    studies
+        Of which studies they are.
     """
 
     of: Named | None = None
@@ -54,6 +63,9 @@ class Wanted:
     output: str = ""
     since: str = ""
     until: str = ""
+    reason: str = ""
+    object_sender: str = ""
+    studies: StudyFilter = ANY
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,13 @@ def _complete(transaction: Transaction, study_key: str, _: str) -> None:
     request_completion(transaction, row["study_uid"])
 
 
+def _forget(transaction: Transaction, study_key: str, _: str) -> None:
+    row = transaction.one("SELECT study_uid FROM studies WHERE study_key = ?", (study_key,))
+    if row is None:
+        raise StaleRow("no such study")
+    request_forget(transaction, row["study_uid"])
+
+
 _DEEDS: Final[Mapping[tuple[Action, Kind], Deed]] = {
     (Action.RETRY, Kind.JOB): lambda transaction, key, _: work.retry(transaction, key),
     (Action.RETRY, Kind.DELIVERY): lambda transaction, key, _: retry_delivery(transaction, key),
@@ -93,6 +112,9 @@ _DEEDS: Final[Mapping[tuple[Action, Kind], Deed]] = {
     (Action.REDIRECT, Kind.DELIVERY): redirect_delivery,
     (Action.RESEND, Kind.JOB): resend_job,
     (Action.RESEND, Kind.DELIVERY): resend_delivery,
+    (Action.FORGET, Kind.STUDY): _forget,
+    (Action.RELEASE, Kind.OBJECT): lambda transaction, key, _: took_in(transaction, key),
+    (Action.DISMISS, Kind.OBJECT): lambda transaction, key, _: dismiss(transaction, key),
 }
 
 _WAITS: Final = (DeliveryState.FAILED, DeliveryState.PENDING)
@@ -104,6 +126,8 @@ _FOR: Final[Mapping[Action, Mapping[Kind, Sequence[str]]]] = {
     Action.DROP: {Kind.DELIVERY: _WAITS},
     Action.REDIRECT: {Kind.DELIVERY: _WAITS},
     Action.RESEND: {Kind.DELIVERY: (DeliveryState.SENT, DeliveryState.COMMITTED)},
+    Action.FORGET: {Kind.STUDY: tuple(StudyState)},
+    Action.DISMISS: {Kind.OBJECT: ("in quarantine",)},
 }
 """Of which kinds and states an action is for."""
 _UNLESS_NAMED: Final = frozenset({JobState.CANCELLED, DeliveryState.PENDING})
@@ -148,15 +172,21 @@ def selected(ledger: Ledger, action: Action, wanted: Wanted) -> list[Named]:
     Raises
     ------
     NotPossible
-        No thing can be meant: it is of another kind, or the action is for other states.
+        No thing can be meant: it is of another kind, or the action is for other states; or everything would
+        be forgotten.
     """
-    states = _states(action, wanted)
+    if action is Action.FORGET and wanted == Wanted():
+        raise NotPossible("not everything is forgotten at once: say which studies")
+    meant = uids_of_studies(ledger, wanted.studies) if wanted.studies != ANY else None
     of = wanted.of
-    if of is not None and not (wanted.state or wanted.destination or wanted.output):
-        if (action, of.kind) in _DEEDS:
-            return [of]  # whatever its state: where it does not allow it, that is said
-        if action is Action.RESEND:
-            states = {Kind.JOB: sorted(WITH_OBJECTS)}
+    is_named_alone = of is not None and not (wanted.state or wanted.destination or wanted.output)
+    if of is not None and is_named_alone and (action, of.kind) in _DEEDS:
+        return [of]  # whatever its state: where it does not allow it, that is said
+    if of is None and _is_of_objects(action, wanted):
+        return [one for one in _objects(ledger, wanted) if meant is None or one.study_uid in meant]
+    states = _states(action, wanted)
+    if is_named_alone and action is Action.RESEND:
+        states = {Kind.JOB: sorted(WITH_OBJECTS)}
     found: dict[Named, None] = {}
     for kind, of_kind in states.items():
         condition, of_whom = "", list[str]()
@@ -167,10 +197,41 @@ def selected(ledger: Ledger, action: Action, wanted: Wanted) -> list[Named]:
         rest = (wanted.destination, wanted.output, wanted.since, wanted.until)
         for state in of_kind:
             rows = ledger.read(sql, (state, *rest, *of_whom))
-            found |= {Named(kind, row["key"], row["study_uid"]): None for row in rows}
+            found |= {
+                Named(kind, row["key"], row["study_uid"]): None
+                for row in rows
+                if meant is None or row["study_uid"] in meant
+            }
     if of is not None and not found:
         raise NotPossible(f"nothing of this {of.kind} can be asked for that: {_what_for(action)}")
     return list(found)
+
+
+def _is_of_objects(action: Action, wanted: Wanted) -> bool:
+    """Whether objects in quarantine are meant, and no jobs.
+
+    Raises
+    ------
+    NotPossible
+        They are, and cannot be asked for that.
+    """
+    names_objects = bool(wanted.object_sender) or wanted.reason not in ("", HELD)
+    if names_objects and action not in (Action.RELEASE, Action.DISMISS):
+        raise NotPossible(f"only what is in quarantine has a reason and a sender: {_what_for(action)}")
+    if action is Action.DISMISS and (wanted.state or wanted.destination or wanted.output):
+        raise NotPossible("what is in quarantine has no state and no destination: say its reason or sender")
+    return names_objects or action is Action.DISMISS
+
+
+def _objects(ledger: Ledger, wanted: Wanted) -> list[Named]:
+    """What waits in quarantine, in the order in which it came."""
+    rows = ledger.read(
+        "SELECT key, coalesce(study_uid, '') AS study_uid FROM quarantine"
+        " WHERE dismissed_at IS NULL AND (?1 = '' OR reason = ?1) AND (?2 = '' OR sender = ?2)"
+        " AND first_at >= ?3 AND (?4 = '' OR first_at < ?4) ORDER BY first_at, key",
+        (wanted.reason, wanted.object_sender, wanted.since, wanted.until),
+    )
+    return [Named(Kind.OBJECT, row["key"], row["study_uid"]) for row in rows]
 
 
 def _states(action: Action, wanted: Wanted) -> dict[Kind, Sequence[str]]:
@@ -196,7 +257,10 @@ def _states(action: Action, wanted: Wanted) -> dict[Kind, Sequence[str]]:
 
 def _what_for(action: Action) -> str:
     """What an action is for, in words: "retry is for a job that is failed or cancelled, ..."."""
-    kinds = [f"a {kind} that is {' or '.join(states)}" for kind, states in _FOR[action].items()]
+    kinds = [
+        f"{'an' if kind is Kind.OBJECT else 'a'} {kind} that is {' or '.join(states)}"
+        for kind, states in _FOR[action].items()
+    ]
     return f"{action} is for {', '.join(kinds)}"
 
 

@@ -10,7 +10,15 @@ from gateway.events import CompletionRequested, JobChanged
 from .flags import note_how_it_arrived
 from .named import nothing_is_awaited_of
 from .records import JobRow, StudyRow, VolumeRow, utc_now
-from .slots import GivenUp, give_up, supersede_deliveries, supersede_slot
+from .slots import (
+    GivenUp,
+    give_up,
+    jobs_beside,
+    move_to_slot,
+    supersede_beside,
+    supersede_deliveries,
+    supersede_slot,
+)
 from .states import JobEvent, JobState, StudyEvent, StudyState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
@@ -237,10 +245,13 @@ def _keep_job(transaction: Transaction, planned: PlannedJob) -> bool:
         return False
     job = JobRow.of(row)
     if job.slot != planned.slot:  # further volumes of the series were numbered before it
-        transaction.update("jobs", "job_key", job.job_key, {"slot": planned.slot})
+        move_to_slot(transaction, job, planned.slot)
     if transaction.one("SELECT 1 FROM job_images WHERE job_key = ? LIMIT 1", (job.job_key,)) is None:
         _write_images(transaction, planned)  # they were lost with a ledger
     _correct_header(transaction, job, planned)
+    for beside in jobs_beside(transaction, job.study_uid, planned.slot):
+        if beside.volume_sha256 == planned.volume_sha256:
+            _correct_header(transaction, beside, planned)
     if counts_again(transaction, job):
         _make_new_revision(transaction, job.job_key)
     taken_by = transaction.one("SELECT * FROM jobs WHERE fallback_of = ?", (job.job_key,))
@@ -262,7 +273,9 @@ def _make_new_revision(transaction: Transaction, job_key: str) -> None:
 
 def _take_up(transaction: Transaction, job: JobRow, planned: PlannedJob) -> None:
     """Begin anew with a job that had given way, since its volume is the one after all."""
-    supersede_slot(transaction, job.study_uid, planned.slot, "its volume is again as it was before")
+    why = "its volume is again as it was before"
+    supersede_slot(transaction, job.study_uid, planned.slot, why)
+    supersede_beside(transaction, job.study_uid, planned.slot, planned.volume_sha256, why)
     transaction.move_job(job.job_key, JobEvent.REPLANNED, reason="its volume is the one that is wanted again")
     if planned.hold:
         transaction.move_job(job.job_key, JobEvent.HELD, reason=planned.hold)
@@ -272,6 +285,7 @@ def plan_job(transaction: Transaction, study_uid: str, planned: PlannedJob) -> N
     """Write a new job; what its slot held before is superseded."""
     why = "a person asked for its volume anew" if planned.is_wished else "an instance came in later"
     supersede_slot(transaction, study_uid, planned.slot, why)
+    supersede_beside(transaction, study_uid, planned.slot, planned.volume_sha256, why)
     now = utc_now()
     transaction.insert(
         "jobs",

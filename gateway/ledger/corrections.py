@@ -206,3 +206,12 @@ def corrections_of(ledger: Ledger, job_key: str) -> list[CorrectionRow]:
     """The corrections of a job, the latest first."""
     rows = ledger.read("SELECT * FROM corrections WHERE job_key = ? ORDER BY received_at DESC", (job_key,))
     return [CorrectionRow.of(row) for row in rows]
+
+
+def studies_of_corrections(ledger: Ledger, key: str) -> list[str]:
+    """The Study Instance UIDs of the corrections whose keys begin so; two where it is unclear which."""
+    rows = ledger.read(
+        "SELECT DISTINCT study_uid FROM corrections WHERE key >= ? AND key < ? LIMIT 2",
+        (key, f"{key}\U0010ffff"),
+    )
+    return [row["study_uid"] for row in rows]

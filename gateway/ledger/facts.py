@@ -10,6 +10,7 @@ class Fact(StrEnum):
     """What is known under which name."""
 
     SECRET_DIGEST = "secret_digest"  # of the site secret that every key in this ledger derives from
+    TRACED = "traced"  # the line of the timeline (events.seq) until which studies are traced
     DESTINATIONS = "destinations"  # JSON: what each takes (destinations.py)
 
 

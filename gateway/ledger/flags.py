@@ -56,6 +56,16 @@ def add_flag(transaction: Transaction, job_key: str, source: FlagSource, flag: F
     _write(transaction, job_key, source, position + 1, flag)
 
 
+def copy_arrival_flags(transaction: Transaction, of: str, to: str) -> None:
+    """Let a job say of its images what another one of the same images says."""
+    transaction.execute(
+        "INSERT INTO job_flags (job_key, source, position, code, structure, number, unit, sentence)"
+        " SELECT ?, source, position, code, structure, number, unit, sentence FROM job_flags"
+        " WHERE job_key = ? AND source = ?",
+        (to, of, FlagSource.ARRIVAL),
+    )
+
+
 def _write(transaction: Transaction, job_key: str, source: FlagSource, position: int, flag: Flag) -> None:
     transaction.execute(
         "INSERT INTO job_flags (job_key, source, position, code, structure, number, unit, sentence)"

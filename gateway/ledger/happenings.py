@@ -42,12 +42,18 @@ def newest_line(ledger: Ledger) -> int:
     return int(ledger.read("SELECT coalesce(max(seq), 0) AS newest FROM events")[0]["newest"])
 
 
+def lines_of(ledger: Ledger, stretch: Stretch) -> dict[str, int]:
+    """How many lines there are in a part of the timeline, by event."""
+    rows = ledger.read(
+        "SELECT event, count(*) AS number FROM events WHERE seq > ? AND seq <= ? GROUP BY event",
+        (stretch.counted, stretch.upto),
+    )
+    return {row["event"]: row["number"] for row in rows}
+
+
 def happenings(ledger: Ledger, stretch: Stretch) -> Happenings:
     """Count a part of the timeline."""
     part = (stretch.counted, stretch.upto)
-    lines = ledger.read(
-        "SELECT event, count(*) AS number FROM events WHERE seq > ? AND seq <= ? GROUP BY event", part
-    )
     deliveries = ledger.read(
         "SELECT d.destination, substr(e.event, 10) AS outcome, count(*) AS number FROM events e"
         " JOIN deliveries d ON d.key = e.delivery_key"
@@ -61,7 +67,7 @@ def happenings(ledger: Ledger, stretch: Stretch) -> Happenings:
         part,
     )
     return Happenings(
-        {row["event"]: row["number"] for row in lines},
+        lines_of(ledger, stretch),
         {(row["destination"], row["outcome"]): row["number"] for row in deliveries},
         {row["reason"]: row["number"] for row in quarantined},
         _since_last_image_s(ledger, part),

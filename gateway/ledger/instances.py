@@ -13,6 +13,7 @@ from .rejected import why_rejected
 from .removals import Gone, keep_file, plan_removal
 from .states import StudyEvent, StudyState
 from .store import Ledger
+from .traits import Trait, note_trait
 from .transaction import Transaction
 
 _AFTER_SLASH = chr(ord("/") + 1)
@@ -172,6 +173,9 @@ def store_instance(transaction: Transaction, arrived: ArrivedInstance, associati
             "identifying_sha256": arrived.identifying_sha256,
         },
     )
+    note_trait(transaction, study_uid, Trait.SENDER, arrived.sender)
+    if arrived.modality:
+        note_trait(transaction, study_uid, Trait.MODALITY, arrived.modality)
     keep_file(transaction, arrived.path)
     _images_are_back(transaction, study_uid)
     if arrived.may_be_correction:
@@ -282,7 +286,7 @@ def _study_is_receiving(
         "study_date": header.study_date,
         "study_description": header.study_description,
     }
-    row = transaction.one("SELECT state FROM studies WHERE study_uid = ?", (header.study_uid,))
+    row = transaction.one("SELECT * FROM studies WHERE study_uid = ?", (header.study_uid,))
     if row is None:
         transaction.insert(
             "studies",
@@ -296,7 +300,8 @@ def _study_is_receiving(
                 **called,
             },
         )
-    elif arrived.of_use:  # a report or an edited segmentation may say less, or belong to somebody else
+    elif arrived.of_use and any(row[name] != value for name, value in called.items()):
+        # A report or an edited segmentation may say less, or belong to somebody else.
         transaction.update("studies", "study_uid", header.study_uid, called)
     was_receiving = row is not None and row["state"] == StudyState.RECEIVING
     if not was_receiving:

@@ -1,4 +1,4 @@
-"""What a key stands for that a listing prints, or the beginning of one: a study, a job or a delivery."""
+"""What a key stands for that a listing prints, or its beginning: study, job, delivery, object put aside."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class Kind(StrEnum):
     STUDY = "study"
     JOB = "job"
     DELIVERY = "delivery"
+    OBJECT = "object"  # in quarantine
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Named:
     kind: Kind
     key: str
     study_uid: str
+    """Empty of an object that does not say its study."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.study_uid if self.kind is Kind.STUDY else self.key[:16]}"
@@ -38,10 +40,15 @@ _BEGINNING: Final = {
     ),
     Kind.JOB: ("SELECT job_key AS key, study_uid FROM jobs WHERE job_key >= ? AND job_key < ? LIMIT ?",),
     Kind.DELIVERY: ("SELECT key, study_uid FROM deliveries WHERE key >= ? AND key < ? LIMIT ?",),
+    Kind.OBJECT: (
+        "SELECT key, coalesce(study_uid, '') AS study_uid FROM quarantine WHERE key >= ? AND key < ? LIMIT ?",
+    ),
 }
+OF_STUDIES: Final = (Kind.STUDY, Kind.JOB, Kind.DELIVERY)
+"""What belongs to a study."""
 
 
-def beginning_with(ledger: Ledger, key: str, kinds: Collection[Kind] = tuple(Kind)) -> list[Named]:
+def beginning_with(ledger: Ledger, key: str, kinds: Collection[Kind] = OF_STUDIES) -> list[Named]:
     """What may be meant; one where it is clear, whose key is exactly that or who alone begins so.
 
     Parameters

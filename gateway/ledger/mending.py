@@ -107,14 +107,12 @@ def _drop_references(transaction: Transaction) -> Iterator[int]:
     tables = transaction.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     for (table,) in tables:
         keys = transaction.execute(
-            'SELECT k."from", k."table", i."notnull" FROM pragma_foreign_key_list(?) k'
-            ' JOIN pragma_table_info(?) i ON i.name = k."from"',
+            'SELECT k."from", k."table", i."notnull", coalesce(k."to", p.name)'
+            ' FROM pragma_foreign_key_list(?) k JOIN pragma_table_info(?) i ON i.name = k."from"'
+            ' JOIN pragma_table_info(k."table") p ON p.pk = 1',
             (table, table),
         )
-        for column, other, needs_it in keys.fetchall():
-            (key,) = transaction.execute(
-                "SELECT name FROM pragma_table_info(?) WHERE pk = 1", (other,)
-            ).fetchone()
+        for column, other, needs_it, key in keys.fetchall():
             lost = f'"{column}" IS NOT NULL AND "{column}" NOT IN (SELECT "{key}" FROM "{other}")'
             what = f'DELETE FROM "{table}"' if needs_it else f'UPDATE "{table}" SET "{column}" = NULL'
             yield transaction.execute(f"{what} WHERE {lost}").rowcount

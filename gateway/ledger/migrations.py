@@ -38,6 +38,11 @@ SCHEMAS: Final = (
     "schema_19.sql",
     "schema_20.sql",
     "schema_21.sql",
+    "schema_22.sql",
+    "schema_23.sql",
+    "schema_24.sql",
+    "schema_25.sql",
+    "schema_26.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -26,7 +26,7 @@ def age_s(since: str | None) -> float:
 
 def utc_time(text: str) -> datetime:
     """The time behind a ledger text."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def utc_now() -> str:
@@ -381,6 +381,8 @@ class QuarantineRow(_Row):
     times: int
     first_at: str
     last_at: str
+    dismissed_at: str | None
+    dismissed_by: str
 
 
 class EventRow(_Row):

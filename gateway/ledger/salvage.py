@@ -16,7 +16,7 @@ from typing import Any, Final
 from .migrations import SCHEMAS, migrate, version_of
 from .soundness import key_of_table
 
-MADE_ANEW: Final = frozenset({"counts", "mirror", "mirror_outbox"})
+MADE_ANEW: Final = frozenset({"counts", "received", "mirror", "mirror_outbox"})
 """Triggers keep the figures; a mirror that is switched on is filled, under a new epoch."""
 JSON_TEXTS: Final = frozenset(
     {
@@ -33,6 +33,8 @@ JSON_TEXTS: Final = frozenset(
         "prior_object",
         "changes",
         "structures",
+        "standing",
+        "message",
     }
 )
 """Columns whose text is JSON, in whatever table and version."""
@@ -98,6 +100,12 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
+def _refuse_zeros(row: tuple[Any, ...]) -> None:
+    """Where the file ends within a page, what is missing of that reads as zeros; no text of ours has any."""
+    if any(isinstance(value, str) and "\0" in value for value in row):
+        raise ValueError("a part of this row is missing")
+
+
 def _carry(table: "_Table") -> Carried:
     marks = ", ".join("?" for _ in table.columns)
     (begins_with,) = table.new.execute(f'SELECT count(*) FROM "{table.name}"').fetchone()
@@ -109,6 +117,7 @@ def _carry(table: "_Table") -> Carried:
         try:
             for place in table.json_places:
                 json.loads(row[place])
+            _refuse_zeros(row)
             table.new.execute(insert, row)
         except (sqlite3.IntegrityError, ValueError, TypeError):
             table.is_all = False

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.config.outputs import NOTE
 
@@ -12,6 +12,35 @@ from .states import DELIVERY_ARRIVED, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import StaleRow, Transaction
 from .under_way import give_way
+
+_BESIDE: Final = "+"
+"""Stands in no UID, task or key."""
+
+
+def slot_beside(slot: str, task: str) -> str:
+    """The slot of a further task on the volume of a slot, which a person asks for and no plan knows."""
+    return f"{slot.partition(_BESIDE)[0]}{_BESIDE}{task}"
+
+
+def is_beside(job: JobRow) -> bool:
+    """Whether a person asked for that job, beside what rules plan."""
+    return _BESIDE in job.slot
+
+
+def jobs_beside(transaction: Transaction, study_uid: str, slot: str) -> list[JobRow]:
+    """The further tasks on the volumes of a slot."""
+    begins = f"{slot}{_BESIDE}"
+    rows = transaction.execute(
+        "SELECT * FROM jobs WHERE study_uid = ? AND substr(slot, 1, ?) = ?", (study_uid, len(begins), begins)
+    )
+    return [JobRow.of(row) for row in rows.fetchall()]
+
+
+def move_to_slot(transaction: Transaction, job: JobRow, slot: str) -> None:
+    """Let a job, with what stands beside it, be in another slot."""
+    for each in jobs_beside(transaction, job.study_uid, job.slot):
+        transaction.update("jobs", "job_key", each.job_key, {"slot": slot + each.slot[len(job.slot) :]})
+    transaction.update("jobs", "job_key", job.job_key, {"slot": slot})
 
 
 @dataclass(frozen=True)
@@ -63,10 +92,21 @@ def supersede_slot(transaction: Transaction, study_uid: str, slot: str, reason: 
     rows = transaction.execute(
         "SELECT * FROM jobs WHERE study_uid = ? AND slot = ?", (study_uid, slot)
     ).fetchall()
-    for old in (JobRow.of(row) for row in rows):
-        supersede_deliveries(transaction, old.job_key)
-        if old.state not in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED):
-            transaction.move_job(old.job_key, JobEvent.SUPERSEDED, reason=reason)
+    for row in rows:
+        _supersede(transaction, JobRow.of(row), reason)
+
+
+def supersede_beside(transaction: Transaction, study_uid: str, slot: str, volume: str, reason: str) -> None:
+    """Let give way what is beside a slot, of other images than those of the volume with this digest."""
+    for job in jobs_beside(transaction, study_uid, slot):
+        if job.volume_sha256 != volume:
+            _supersede(transaction, job, reason)
+
+
+def _supersede(transaction: Transaction, job: JobRow, reason: str) -> None:
+    supersede_deliveries(transaction, job.job_key)
+    if job.state not in (JobState.DELIVERED, JobState.CANCELLED, JobState.SUPERSEDED):
+        transaction.move_job(job.job_key, JobEvent.SUPERSEDED, reason=reason)
 
 
 def supersede_deliveries(transaction: Transaction, job_key: str) -> None:

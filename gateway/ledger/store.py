@@ -23,6 +23,7 @@ from gateway.events import Bus
 from .kill_points import die_if_asked
 from .migrations import SCHEMAS, CannotUpgrade, names_of, upgrade, version_of
 from .soundness import damage_of, damage_sentence, is_damage, look_at_all, look_quickly
+from .telling import Telling
 from .transaction import Transaction
 
 INTERRUPT_EVERY_S = 0.02
@@ -73,6 +74,7 @@ class Ledger:
         """What is known of damage to the file, with the way out, in a sentence; empty: it seems whole."""
         self.is_new = False
         """Whether there was none before."""
+        self.telling = Telling()
         self._write_lock = threading.RLock()
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
@@ -245,14 +247,19 @@ class Ledger:
                 yield transaction
                 transaction.settle()
                 die_if_asked(transaction.transitions, "before")
+                self.telling.begin(transaction.first_line)
                 writer.execute("COMMIT")
             except BaseException:
+                self.telling.end(transaction.first_line)
                 if writer.in_transaction:
                     writer.execute("ROLLBACK")
                 raise
             die_if_asked(transaction.transitions, "after")
-        for event in transaction.events:
-            self.bus.publish(event)
+        try:
+            for event in transaction.events:
+                self.bus.publish(event)
+        finally:
+            self.telling.end(transaction.first_line)
 
     def checkpoint(self) -> None:
         """Bring the log of changes into the file, and empty it as far as nobody reads there."""

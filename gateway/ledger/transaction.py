@@ -62,6 +62,8 @@ class Transaction:
         self._connection = connection
         self.author = ""
         """Who asked for what happens here, which every line of the timeline then says; empty: nobody did."""
+        self.first_line: int | None = None
+        """The first line of the timeline (events.seq) that is written here; None: none is."""
         self.events: list[Event] = []
         self.transitions: list[str] = []
         self._unsettled: dict[str, None] = {}
@@ -77,13 +79,14 @@ class Transaction:
         row: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
         return row
 
-    def insert(self, table: str, values: dict[str, Any]) -> None:
-        """Insert one row; lists and dicts become JSON."""
+    def insert(self, table: str, values: dict[str, Any]) -> int | None:
+        """Insert one row; lists and dicts become JSON. Its number is returned."""
         columns = ", ".join(values)
         marks = ", ".join("?" for _ in values)
-        self.execute(
+        cursor = self.execute(
             f"INSERT INTO {table} ({columns}) VALUES ({marks})", tuple(_plain(v) for v in values.values())
         )
+        return cursor.lastrowid
 
     def update(self, table: str, key: str, key_value: str | int, values: dict[str, Any]) -> None:
         """Set columns of one row; a missing row raises StaleRow."""
@@ -111,7 +114,7 @@ class Transaction:
         """Write one line of the timeline."""
         if self.author:
             detail["by"] = self.author
-        self.insert(
+        line = self.insert(
             "events",
             {
                 "at": utc_now(),
@@ -122,6 +125,7 @@ class Transaction:
                 "detail": detail,
             },
         )
+        self.first_line = self.first_line or line
 
     def step(self, event: str, job: JobRow, **detail: Any) -> None:
         """Note what happened to a job without moving it, where the gateway may also be made to die."""

@@ -1,26 +1,36 @@
-"""Jobs in the ledger: which is next, what is put off, what a person may ask for (retry, cancel, release)."""
+"""Jobs in the ledger: which is next, what is put off, what a person may ask for (retry, cancel, release,
+priority).
+"""
 
 from collections.abc import Collection
+from typing import Final
 
 from gateway.events import JobChanged
 
 from .deliveries import retry_delivery
 from .flags import FlagSource, add_flag, released_by_a_person
 from .records import JobRow, utc_in, utc_now
-from .states import (
-    DeliveryState,
-    JobEvent,
-    JobState,
-)
+from .states import AT_THE_QUEUE, DeliveryState, JobEvent, JobState
 from .store import Ledger
 from .transaction import NotPossible, Transaction
 from .under_way import call_off
+
+_BEFORE_THE_QUEUE: Final = (JobState.PLANNED, JobState.CONVERTED, JobState.STAGED)
 
 
 def job(ledger: Ledger, job_key: str) -> JobRow | None:
     """One job, or None."""
     rows = ledger.read("SELECT * FROM jobs WHERE job_key = ?", (job_key,))
     return JobRow.of(rows[0]) if rows else None
+
+
+def study_key_of_job(ledger: Ledger, job_key: str) -> str:
+    """The key of a job's study; empty where there is none."""
+    rows = ledger.read(
+        "SELECT s.study_key FROM jobs j JOIN studies s ON s.study_uid = j.study_uid WHERE j.job_key = ?",
+        (job_key,),
+    )
+    return str(rows[0]["study_key"]) if rows else ""
 
 
 def next_job(
@@ -173,6 +183,46 @@ def release(transaction: Transaction, job_key: str) -> None:
     # Only flags are about the labels: what is held behind them is released for what it is held for.
     of_flags = {} if row.resume_state is JobState.ENCODED else {"released_labels": row.labels_sha256 or ""}
     transaction.move_job(job_key, JobEvent.RELEASED, columns=of_flags)
+
+
+def set_priority(transaction: Transaction, job_key: str, priority: int | None) -> None:
+    """Say how soon a job has its turn among those that are not handed to the queue yet; no plan changes it.
+
+    Parameters
+    ----------
+    priority
+        The higher, the sooner; None: before every job that waits now.
+
+    Raises
+    ------
+    NotPossible
+        The job does not wait to be handed to the queue.
+    """
+    row = transaction.job(job_key)
+    if row.state not in _BEFORE_THE_QUEUE:
+        raise NotPossible(f"this job is {row.state}; {_why_it_has_no_turn(row.state)}")
+    if priority is None:
+        others = (_highest_but_for(transaction, state, job_key) for state in _BEFORE_THE_QUEUE)
+        priority = max([row.priority, *(other + 1 for other in others if other is not None)])
+    transaction.update("jobs", "job_key", job_key, {"priority": priority, "updated_at": utc_now()})
+    transaction.step("job.priority_set", row, priority=priority, before=row.priority)
+
+
+def _highest_but_for(transaction: Transaction, state: JobState, job_key: str) -> int | None:
+    """The highest priority of the other jobs in this state; None where there is none."""
+    row = transaction.one(
+        "SELECT priority FROM jobs WHERE state = ? AND job_key <> ? ORDER BY priority DESC LIMIT 1",
+        (state, job_key),
+    )
+    return None if row is None else int(row["priority"])
+
+
+def _why_it_has_no_turn(state: JobState) -> str:
+    if state in AT_THE_QUEUE:
+        return "the queue has it, where its place is settled; cancel it, then retry it, to hand it over anew"
+    if state in (JobState.FAILED, JobState.QUARANTINED, JobState.CANCELLED):
+        return "retry or release it first, then set its priority"
+    return "nothing of it waits for the queue any more"
 
 
 def _marks(values: Collection[str]) -> str:

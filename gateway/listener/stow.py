@@ -174,9 +174,11 @@ class StowRequest:
         log.info(
             "stow_request_closed",
             number=self._sender.association,
+            calling_ae_title=self._sender.ae_title,
             whole=whole,
             objects=self._stored,
             studies=len(self.study_uids),
+            **self._shared.intake.study_keys(self.study_uids),
         )
         self._shared.endings.tell(
             Ending(

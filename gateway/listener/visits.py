@@ -109,7 +109,7 @@ class Visit:
 
     def _file(self, received: Received, request: StoreRequest) -> int:
         if not self.has_room():
-            log.error("no_room_left", association=self._number)
+            log.error("no_room_left", number=self._number, calling_ae_title=self._sender)
             return OUT_OF_RESOURCES
         # What this gateway itself had moved to it is `iris backfill`'s (PS3.7 9.3.1.1).
         is_backfilled = request.move_originator == self._visits.ae_title
@@ -137,9 +137,11 @@ class Visit:
         log.info(
             "association_closed",
             number=self._number,
+            calling_ae_title=self._sender,
             released=released,
             objects=self._stored,
             studies=len(self.study_uids),
+            **self._visits.intake.study_keys(self.study_uids),
         )
         self._visits.endings.tell(
             Ending(self._number, self._sender, released, self.study_uids, self._opened_at)

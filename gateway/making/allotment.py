@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from converter.segmentation import Encoding
+from converter.seg.encoder import Encoding
 from gateway.adapters.dicom.implementation import form_name
 from gateway.adapters.errors import Away, CalledOff
 from gateway.config import Config, Destination

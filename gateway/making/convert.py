@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from batch_job.contract import INPUT_NAMES, REQUEST_NAME, JobInput, JobRequest
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from gateway.adapters.durable import file_digest
 from gateway.adapters.objects import ObjectStore, job_object
 from gateway.files.workplace import Workplace

@@ -13,17 +13,17 @@ same UID; the files are on disk before the ledger says so.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from batch_job.contract import LABELS_NAME, ContractError, Manifest, recorded_facts
 from converter.errors import LabelsDoNotFit
-from converter.foreign_image import require_grid_of
-from converter.geometry import labels_on_frames
-from converter.grid import require_own_grid
+from converter.nifti.foreign_image import require_grid_of
 from converter.results.settings import Algorithm, Terms, WrittenObject
 from converter.source_header import copied_header_digest
+from converter.voxels.geometry import labels_on_frames
+from converter.voxels.grid import require_own_grid
 from gateway.adapters.holdings import Holdings
 from gateway.config import Config
 from gateway.config.outputs import EVEN_GRID, OUTPUTS, in_order
@@ -31,6 +31,7 @@ from gateway.files.results import FilesGone, JobResults, ResultUnusable
 from gateway.files.series import series_uid_of
 from gateway.files.workplace import Workplace
 from gateway.ledger.comparisons import write_measured
+from gateway.ledger.job_files import NOTHING_FOUND
 from gateway.ledger.lost import make_again
 from gateway.ledger.records import JobRow, MeasuredRow, ResultObjectRow, utc_time
 from gateway.ledger.results import (
@@ -55,9 +56,6 @@ from .naming import series_description, series_numbers
 from .terms import engine_terms
 
 log = structlog.get_logger(__name__)
-
-NOTHING_FOUND: Final = "nothing was found"
-"""So begins the warning of a job whose label map is empty."""
 
 
 class Encode:
@@ -126,7 +124,12 @@ class Encode:
             self._make(job, making)
         else:
             with self._ledger.transaction() as transaction:
-                transaction.move_job(job.job_key, JobEvent.FOUND_NOTHING, expect=JobState.SEGMENTED)
+                transaction.move_job(
+                    job.job_key,
+                    JobEvent.FOUND_NOTHING,
+                    expect=JobState.SEGMENTED,
+                    columns={"warnings": (*_without_earlier(job.warnings), _nothing_found(job, ()))},
+                )
                 withdraw_earlier(transaction, job)
 
     def _hand_over(self, job: JobRow) -> None:
@@ -157,7 +160,7 @@ class Encode:
         makers = {each: load_maker(each, self._config) for each in outputs if allotment.is_wanted(each)}
         making = replace(making, encodings=allotment.encodings, drawings=allotment.drawings)
         objects: list[ResultObject] = []
-        warnings = [each for each in allotment.added_to(job.warnings) if not each.startswith(NOTHING_FOUND)]
+        warnings = _without_earlier(allotment.added_to(job.warnings))
         warnings += [] if making.labels.any() else [_nothing_found(job, outputs)]
         for output, made in self._objects(making, makers).items():
             for written in made:
@@ -234,6 +237,7 @@ class Encode:
             flags=doubts.shown,
             shows_flags=doubts.are_shown,
             file_of_job=partial(self._results.fetch, job, manifest),
+            keep_in_job=partial(self._results.keep, job),
             header_sha256=copied_header_digest(volume),
             algorithm=_algorithm(job, manifest, terms),
             terms=terms,
@@ -270,6 +274,11 @@ def _made(
 def _say_nothing_found(job: JobRow) -> list[str]:
     """The job's outputs that are made where nothing was found, too."""
     return [output for output in job.outputs if output in OUTPUTS and OUTPUTS[output].says_nothing_found]
+
+
+def _without_earlier(warnings: Sequence[str]) -> list[str]:
+    """A job's warnings but for that of an empty label map."""
+    return [each for each in warnings if not each.startswith(NOTHING_FOUND)]
 
 
 def _nothing_found(job: JobRow, made: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from gateway.adapters.mirror import Mirror
 from gateway.backends.aws import aws_session
+from gateway.backends.stores import open_store
 from gateway.config import Config
 from gateway.events import Bus
 from gateway.ledger.outbox import switch_mirror
@@ -9,6 +10,8 @@ from gateway.ledger.store import Ledger
 
 from .details import ConfiguredNames
 from .items import Items
+from .web_artifacts import WebArtifacts
+from .web_client import WebClientMirror
 from .worker import MirrorWorker
 
 
@@ -34,4 +37,16 @@ def _open(config: Config) -> Mirror | None:
     session = aws_session(config, "mirror.backend = 'dynamodb'")
     from gateway.adapters.aws.dynamodb import DynamoMirror
 
-    return DynamoMirror(session.dynamodb(), config.mirror.table)
+    own = DynamoMirror(session.dynamodb(), config.mirror.table)
+    return _with_web_client(config, own) if config.mirror.is_for_web_client else own
+
+
+def _with_web_client(config: Config, own: Mirror) -> Mirror:
+    from gateway.adapters.aws.dynamodb_web import WebTable
+
+    at_root = config.objects.model_copy(update={"prefix": ""})
+    jobs = open_store(config).objects
+    web = open_store(config.model_copy(update={"objects": at_root})).objects
+    session = aws_session(config, "mirror.layout = 'iris-web'")
+    table = WebTable(session.dynamodb(), config.mirror.web_table)
+    return WebClientMirror(own, table, WebArtifacts(jobs, web), config.mirror.web_user)

@@ -127,6 +127,7 @@ DETAILS: Final[Mapping[str, Mapping[str, Keep]]] = {
     "job.planned": {"rule": _configured("rules"), "task": _configured("tasks")},
     "job.converted": {"images": _number},
     "job.staged": {"input_mb": _number},
+    "job.priority_set": {"priority": _number, "before": _number},
     "job.put_off": {"delay_s": _number},
     "job.submitted": _OF_A_RUN,
     "job.submitted_again": _OF_A_RUN,

@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from batch_job.contract import LABELS_NAME, PREVIEW_NAME, STATISTICS_NAME
 from gateway.adapters.mirror import ItemKey, ItemKind, MirrorItem, Value
 from gateway.ledger.flags import flags_of_studies
+from gateway.ledger.job_files import files_of_job
 from gateway.ledger.outbox import EPOCH_FACTOR
 from gateway.ledger.records import (
     EventRow,
@@ -30,8 +30,8 @@ from gateway.ledger.store import Ledger
 from .codes import delivery_code, job_code, study_code
 from .details import ConfiguredNames, mirrored_details
 
+_NO_RUN = (0, "")
 _OfStudy = TypeVar("_OfStudy", JobRow, SentOutputRow)
-_OUTPUTS: Final = (LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME)
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class _Look:
     reasoned: Mapping[str, EventRow]
     counts: Mapping[str, tuple[int, int]]
     events: Mapping[int, EventRow]
-    attempts: Mapping[str, int]
-    """The queue's own attempts at the present run, by job."""
+    runs: Mapping[str, tuple[int, str]]
+    """The queue's own attempts at the present run, and its name of it, by job."""
     flags: Mapping[str, list[JobFlagRow]]
     """By job."""
 
@@ -123,8 +123,10 @@ class Items:
             "priority": job.priority,
             "state": job.state.value,
             "reason": code,
+            **({"goes_on_from": job.resume_state.value} if job.resume_state else {}),
             "run": job.run,
-            "attempt": look.attempts.get(job.job_key, 0),
+            "attempt": look.runs.get(job.job_key, _NO_RUN)[0],
+            **({"queue_id": queue_id} if (queue_id := look.runs.get(job.job_key, _NO_RUN)[1]) else {}),
             "lane": job.lane.value,
             "stage": job.stage,
             "fraction": job.fraction,
@@ -132,7 +134,7 @@ class Items:
             "created_at": job.created_at,
             "changed_at": job.updated_at,
             **({"segmented_at": job.segmented_at} if job.segmented_at else {}),
-            "outputs": list(_OUTPUTS) if job.labels_sha256 else [],
+            "outputs": files_of_job(job),
             "flags": [
                 {
                     "code": flag.code,
@@ -186,15 +188,18 @@ class Items:
                 for row in self._ledger.read(_COUNTS, (uids,))
             },
             events={event.seq: event for event in events},
-            attempts={row["job_key"]: row["attempt"] for row in self._ledger.read(_ATTEMPTS, (uids,))},
+            runs={
+                row["job_key"]: (row["attempt"], row["queue_id"]) for row in self._ledger.read(_RUNS, (uids,))
+            },
             flags=flags_of_studies(self._ledger, [study.study_uid for study in studies]),
         )
 
 
 _STUDIES = "SELECT * FROM studies WHERE study_uid IN (SELECT value FROM json_each(?))"
 _JOBS = "SELECT * FROM jobs WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
-_ATTEMPTS = (
-    "SELECT r.job_key, r.attempt FROM jobs j JOIN runs r ON r.job_key = j.job_key AND r.run = j.run"
+_RUNS = (
+    "SELECT r.job_key, r.attempt, r.queue_id FROM jobs j"
+    " JOIN runs r ON r.job_key = j.job_key AND r.run = j.run"
     " WHERE j.study_uid IN (SELECT value FROM json_each(?))"
 )
 _DELIVERIES = (

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydicom.uid import CTImageStorage
 
+from gateway.api.studies.study_filter import StudyQuery
 from gateway.commands.status_client import StatusClient
 from gateway.config import Config
 from gateway.config.destinations import Destination
@@ -77,7 +78,7 @@ class AtGateway:
         ------
         StatusError
         """
-        for study in self.client.studies(limit=_LATEST):
+        for study in self.client.studies(StudyQuery(limit=_LATEST)):
             came = datetime.fromisoformat(study["received"])
             is_it = phantom.may_be(study["accession_number"], study["study_description"])
             if is_it and came >= since and study["study_uid"] != phantom.study_uid:

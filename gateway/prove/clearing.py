@@ -7,6 +7,7 @@ the gateway would make all of it anew, had it forgotten it. So the PACS comes fi
 from contextlib import suppress
 from typing import Final
 
+from gateway.api.studies.study_filter import StudyQuery
 from gateway.commands.status_client import StatusError
 
 from .at_gateway import Study
@@ -21,7 +22,7 @@ def cleared(scene: Scene) -> Finding:
     """Have the phantom deleted where that can be asked; let the gateway forget each that the PACS has not."""
     forgotten, kept = 0, ""
     scene.pacs.delete(scene.phantom.study_uid)
-    for study in scene.gateway.client.studies(limit=_LATEST):
+    for study in scene.gateway.client.studies(StudyQuery(limit=_LATEST)):
         is_ours = study["study_uid"] == scene.phantom.study_uid
         if not is_ours and not _is_left(study):
             continue

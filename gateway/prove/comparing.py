@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from converter.errors import LabelsDoNotFit
+from converter.seg.decoder import segments_of
 from converter.seg.file import open_segmentation
-from converter.segmentation_reader import segments_of
 
 from .phantom import BALLS, PIXEL_MM, Series, places_mm
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 from converter.uids import derived_uid
 
 NAME: Final = "TEST^IRIS^NO PATIENT"

@@ -124,13 +124,14 @@ class Retention(Worker):
             self.heartbeat()
             try:
                 with self._ledger.transaction() as transaction:
+                    study_key = transaction.study(study_uid).study_key
                     is_gone = forget(transaction, study_uid, self._is_busy)
             except StaleRow:
                 continue
             if is_gone:
                 self._remover.remove(lambda: self.is_stopping)
                 self._ledger.checkpoint()  # nothing of it stays in the log of changes either
-                log.info("study_forgotten")
+                log.info("study_forgotten", study_key=study_key)
             else:
                 wait_s = BUSY_S
         return wait_s

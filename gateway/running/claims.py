@@ -18,6 +18,8 @@ LEASE_S: Final = 900.0
 """How long a holder may be silent. It only has to outlast a restart and a network that is away for minutes:
 what runs at the queue goes on meanwhile, and whoever takes over looks for it first."""
 TRIES: Final = 5
+MOST_REMEMBERED: Final = 10_000
+"""Claims of jobs that ended are not given back, and forgotten by and by."""
 
 
 class Claim(BaseModel):
@@ -49,6 +51,8 @@ class Claims:
         self._objects = objects
         self.gateway = gateway
         self.lease_s = lease_s
+        self._ours: dict[str, tuple[bytes, Claim]] = {}
+        """What was written last, which is what stands there unless another took over."""
 
     def take(self, job_key: str, run: int) -> Claim:
         """Claim a job for this run or the later one of an older claim, or prolong ours; or see who has it.
@@ -62,8 +66,10 @@ class Claims:
         ------
         Retriable, Permanent
         """
+        known = self._ours.pop(job_key, None)
         for _ in range(TRIES):
-            content, held = self._read(job_key)
+            content, held = known or self._read(job_key)
+            known = None
             if held is not None and held.gateway != self.gateway and held.is_alive:
                 return held
             run = max(run, held.run) if held is not None else run
@@ -87,6 +93,7 @@ class Claims:
         content, held = self._read(job_key)
         if held is not None and held.gateway == self.gateway:
             self._write(job_key, self._lasting(held.run, 0.0), content)
+        self._ours.pop(job_key, None)
 
     def _lasting(self, run: int, lease_s: float) -> Claim:
         return Claim(gateway=self.gateway, run=run, until=datetime.now(UTC) + timedelta(seconds=lease_s))
@@ -100,4 +107,9 @@ class Claims:
 
     def _write(self, job_key: str, claim: Claim, instead_of: bytes | None) -> bool:
         content = claim.model_dump_json().encode() + b"\n"
-        return self._objects.settle(job_object(job_key, CLAIM_NAME), content, instead_of)
+        is_written = self._objects.settle(job_object(job_key, CLAIM_NAME), content, instead_of)
+        if is_written:
+            self._ours[job_key] = content, claim
+            if len(self._ours) > MOST_REMEMBERED:
+                self._ours.pop(next(iter(self._ours)), None)
+        return is_written

@@ -1,7 +1,8 @@
 """One thing that a worker does every so often, for all the runs that there are."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -68,3 +69,14 @@ def for_each(runs: Iterable[JobRun], do: Callable[[JobRun], object], is_enough: 
             failed.append(error)
     if failed:
         raise failed[0]
+
+
+def for_many(
+    runs: Sequence[JobRun], do: Callable[[JobRun], object], is_enough: Callable[[], bool], at_once: int
+) -> None:
+    """Do it as `for_each` does, for several at once: requests mostly wait for their answers."""
+    parts = [runs[first::at_once] for first in range(min(at_once, len(runs)))]
+    with ThreadPoolExecutor(at_once, thread_name_prefix="for-many") as pool:
+        done = [pool.submit(for_each, part, do, is_enough) for part in parts]
+    for each in done:
+        each.result()

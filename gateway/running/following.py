@@ -8,6 +8,7 @@ Each duty has its own interval; what fails because nobody answers is tried again
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -24,7 +25,7 @@ from gateway.workers.worker import Worker
 
 from .claims import Claims
 from .complaints import ON_THE_WAY, Complaints
-from .duty import Duty, for_each
+from .duty import Duty, for_each, for_many
 from .fallback import FallbackQueue
 from .hanging import Hanging, Stillness
 from .machine_waits import MachineWaits
@@ -36,6 +37,8 @@ from .taken import TakenRuns
 
 log = structlog.get_logger(__name__)
 
+RENEWED_AT_ONCE: Final = 8
+"""Below the ten connections that boto3 keeps open."""
 ENDED = frozenset({JobState.CANCELLED, JobState.SUPERSEDED, JobState.FAILED})
 
 
@@ -206,7 +209,8 @@ class Following(Worker):
             self._news.hear(RunProgressed(job.job_key, run.run, stage, fraction, attempt=run.attempt))
 
     def _renew_claims(self) -> None:
-        self._each([each for each in self._wanted() if not each.run.followed], self._is_ours)
+        ours = [each for each in self._wanted() if not each.run.followed]
+        for_many(ours, self._is_ours, lambda: self.is_stopping, RENEWED_AT_ONCE)
 
     def _look_at_waits(self) -> None:
         self._without_a_machine.look_at(self._wanted(), lambda: self.is_stopping)

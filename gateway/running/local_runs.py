@@ -100,7 +100,7 @@ class LocalRuns(Worker):
         for job_key in sorted((self._due | self._queue.begun()) - resting.keys()):
             if self.is_stopping:
                 break
-            with self.at(f"job {job_key[:12]}"):
+            with self.at_job(job_key):
                 self._look_at(job_key)
         self.trouble = "; ".join(filter(None, (self._rests.complaint(), str(self._complaints))))
         return LOOK_S if self._due or self._queue.begun() else None

@@ -89,7 +89,7 @@ class StepWorker(Worker):
             job = self.next_of(resting)
             if job is None:
                 return self.wait_s(resting)
-            with self.at(f"job {job.job_key[:12]}"), self._having_in_hand(job):
+            with self.at_job(job.job_key), self._having_in_hand(job):
                 fault = self._take(job) if self._may_begin(job) else None
             if fault is not None and fault.blame is Blame.MACHINE and fault.is_everywhere:
                 self.trouble = fault.sentence

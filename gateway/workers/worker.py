@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -149,19 +149,30 @@ class Worker(ABC):
         return [complaint] if (complaint := self.complaint()) else []
 
     @contextmanager
-    def at(self, what: str, limit_s: float | None = None) -> Iterator[None]:
+    def at(self, what: str, limit_s: float | None = None, **about: str) -> Iterator[None]:
         """Say what is being done while the block lasts.
 
         Parameters
         ----------
         limit_s
             How long it may take without a heartbeat; None: as long as any piece of this worker's.
+        about
+            Keys that every line of the log has meanwhile, whoever writes it.
         """
         before, self.piece = self.piece, Piece(what, self.limit_s if limit_s is None else limit_s)
         try:
-            yield
+            with structlog.contextvars.bound_contextvars(**about):
+                yield
         finally:
             self.piece = before and replace(before, beat=time.monotonic())
+
+    def at_job(self, job_key: str) -> AbstractContextManager[None]:
+        """Say of which job a step is being taken."""
+        return self.at(f"job {job_key[:12]}", job_key=job_key)
+
+    def at_study(self, study_key: str) -> AbstractContextManager[None]:
+        """Say with which study something is being done."""
+        return self.at(f"study {study_key[:12]}", study_key=study_key)
 
     def heartbeat(self) -> None:
         """Say that the piece of work at hand gets on."""

@@ -1,7 +1,6 @@
 """A PACS that stores what it is sent, and reports in several ways what of it it keeps (PS3.4 J)."""
 
 import hashlib
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +16,11 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModelInstance,
 )
 
+from gateway.demo.loopback import free_port
+
 LOCALHOST = "127.0.0.1"
 SUCCESS = 0x0000
 ENDS_WITHIN_S = 2.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

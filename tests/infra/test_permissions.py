@@ -51,6 +51,8 @@ STATUS_MAY_NOT = [
 ]
 OF_THE_FUNCTIONS = {"Status API in the cloud", "Uploads in the cloud"}
 """Headings of the guide's sections that say what the functions need."""
+OF_A_BUCKET_WITH_VERSIONS = {"s3:ListBucketVersions", "s3:DeleteObjectVersion"}
+"""The stack's own bucket keeps none, so its policy leaves these out."""
 HAVE_NO_RESOURCE = {
     "cloudwatch:PutMetricData",  # bounded by its namespace
     "batch:DescribeComputeEnvironments",
@@ -110,7 +112,28 @@ def test_gateway_may_do_exactly_what_the_guide_says_that_it_needs(gateway_policy
     sections = sections_of_the_guide()
     assert OF_THE_FUNCTIONS & set(sections)
     said = [text for heading, text in sections.items() if heading not in OF_THE_FUNCTIONS]
-    assert actions_of(gateway_policy) == set(ACTION.findall("".join(said)))
+    assert actions_of(gateway_policy) == set(ACTION.findall("".join(said))) - OF_A_BUCKET_WITH_VERSIONS
+
+
+def test_gateway_writes_for_the_present_web_client_where_its_table_is_named(whole: Deployed) -> None:
+    shown = Deployed(whole.aws, whole.stack, {**whole.parameters, "WebTable": "iris-oculus-metadata"})
+    policies = [of["PolicyDocument"]["Statement"] for _, of in shown.of_type("AWS::IAM::ManagedPolicy")]
+    [own, web] = sorted(policies, key=len, reverse=True)
+    table = f"arn:aws:dynamodb:{HERE}:table/iris-oculus-metadata"
+    assert {action for action in ("PutItem", "DeleteItem") if allows(web, f"dynamodb:{action}", table)} == {
+        "PutItem", "DeleteItem",
+    }  # fmt: skip
+    assert allows(web, "s3:PutObject", f"{BUCKET}/results/aws-0123456789ab/Result.obj")
+    for action in (
+        "DeleteObject",
+        "ListMultipartUploadParts",
+        "AbortMultipartUpload",
+    ):  # of a large file in parts
+        assert allows(web, f"s3:{action}", f"{BUCKET}/results/aws-0123456789ab/Result.obj")
+    assert allows(web, "s3:ListBucketMultipartUploads", BUCKET)
+    assert not allows(web, "s3:PutObject", f"{BUCKET}/uploads/aws-0123456789ab/image")
+    assert not allows(web, "dynamodb:PutItem", f"arn:aws:dynamodb:{HERE}:table/another")
+    assert not allows(own, "dynamodb:PutItem", table)
 
 
 def sections_of_the_guide() -> dict[str, str]:

@@ -33,6 +33,7 @@ from gateway.adapters.aws.sqs_news import SqsNews
 from gateway.adapters.checks import Verdict
 from gateway.adapters.dicom.peer import parse_peer
 from gateway.adapters.errors import OutsideError
+from gateway.api.studies.study_filter import StudyQuery
 from gateway.app import App
 from gateway.backends.aws import the_session
 from gateway.backends.stores import open_store
@@ -220,7 +221,7 @@ def look_at_what_is_not_as_it_should_be(stack: Stack, config: Config) -> None:
 
 def put_what_the_ledger_does_not_know(stack: Stack, config: Config) -> None:
     """A line of a study's timeline that was mirrored by a ledger that is lost."""
-    study_key = StatusClient(config.data_dir).studies(state=None, limit=1)[0]["study_key"]
+    study_key = StatusClient(config.data_dir).studies(StudyQuery(limit=1))[0]["study_key"]
     item = {"pk": f"STUDY#{study_key}", "sk": "EVENT#000000999999", "site": "north"}
     stale = {**{name: {"S": of} for name, of in item.items()}, "version": {"N": "1"}}
     stack.client("dynamodb").put_item(TableName=config.mirror.table, Item=stale)

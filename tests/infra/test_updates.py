@@ -33,6 +33,7 @@ ANOTHER = {
     "ImageDigest": "sha256:" + "0" * 64,
     "EngineVersion": "3",
     "WebClient": "no",
+    "WebTable": "iris-oculus-metadata",
     "AllowedAddresses": "192.0.2.0/24",
     "SamlMetadataUrl": "https://idp.example.org/metadata.xml",
     "SignInUrl": "https://users.example.org",

@@ -11,8 +11,10 @@ import pytest
 
 from gateway.adapters.checks import Check, Verdict
 from gateway.adapters.dicom.peer import NotReached, Peer, echo
-from gateway.commands.doctor import _refused
 from gateway.config import Config
+from gateway.delivery.asking import ask, wanted_forms
+from gateway.delivery.carriers.catalogue import carrier_of
+from gateway.delivery.trying import try_destination
 from gateway.demo.loopback import free_port
 from gateway.demo.orthanc import Orthanc, find_orthanc
 
@@ -61,9 +63,14 @@ def until_it_answers(peer: Peer) -> None:
 
 
 def doctor_says(peer: Peer, **sections: Any) -> list[Check]:
+    """Of what it takes, once it has answered."""
     pacs = {"name": "pacs", "ae_title": peer.ae_title, "host": peer.host, "port": peer.port}
     config = Config(destination=[pacs], rule=[{"name": "ct", "outputs": ["seg", "sr"]}], **sections)
-    return list(_refused(config, config.destination[0]))
+    to = config.destination[0]
+    carrier = carrier_of(config, to)
+    echoed, *others = try_destination(config, to, carrier, lambda: ask(carrier, wanted_forms(config, to)))
+    assert (echoed.verdict, echoed.finding) == (Verdict.OK, f"{carrier} answers C-ECHO")
+    return others
 
 
 @pytest.mark.peer("orthanc", "dcmtk")

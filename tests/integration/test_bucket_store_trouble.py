@@ -318,6 +318,24 @@ def test_settle_whose_answer_was_lost_knows_its_own_content(
     assert sum(seen[0] == "PUT" for seen in proxy.seen) == 2
 
 
+def test_settle_of_what_was_settled_here_is_one_request(store: BucketStore, proxy: S3Proxy) -> None:
+    assert store.settle(KEY, b"first", None)
+    proxy.seen.clear()
+    assert store.settle(KEY, b"second", b"first")
+    assert store.settle(KEY, b"third", b"second")
+    assert [seen[0] for seen in proxy.seen] == ["PUT", "PUT"]
+    assert store.get(KEY) == b"third"
+
+
+def test_settle_of_what_another_replaced_meanwhile_changes_nothing(store: BucketStore, bucket: str) -> None:
+    assert store.settle(KEY, b"first", None)
+    boto3.client("s3").put_object(Bucket=bucket, Key=f"site/{KEY}", Body=b"another's")
+    assert not store.settle(KEY, b"second", b"first")
+    assert not store.settle(KEY, b"second", b"first")
+    assert store.get(KEY) == b"another's"
+    assert store.settle(KEY, b"second", b"another's")
+
+
 def test_settle_whose_request_was_lost_does_not_take_anothers_content_for_its_own(
     store: BucketStore, proxy: S3Proxy, bucket: str
 ) -> None:
@@ -341,6 +359,49 @@ def test_settle_that_meets_others_for_ever_is_retriable(
     proxy.spoil = lambda *asked: (409, "ConditionalRequestConflict")
     with pytest.raises(Retriable, match="could not finish"):
         store.settle(KEY, b"mine", None)
+
+
+# -- removing -------------------------------------------------------------------------------------------
+
+
+def keep_versions(bucket: str) -> None:
+    boto3.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def hidden_in(bucket: str) -> set[str]:
+    """The keys of which the bucket has anything, be it hidden."""
+    answer = boto3.client("s3").list_object_versions(Bucket=bucket)
+    return {each["Key"] for each in [*answer.get("Versions", []), *answer.get("DeleteMarkers", [])]}
+
+
+def test_folder_removed_from_a_bucket_with_versions_is_gone_for_good(store: BucketStore, bucket: str) -> None:
+    keep_versions(bucket)
+    for content in (b"first", b"second"):
+        for name in ("KEY/manifest.json", "KEY/input.nii.gz", "KEY2/manifest.json"):
+            store.put(f"jobs/{name}", content)
+    store.remove("jobs/KEY/input.nii.gz")  # is hidden only
+    store.remove("jobs/KEY/")
+    assert hidden_in(bucket) == {"site/jobs/KEY2/manifest.json"}
+
+
+def test_folder_removed_from_a_bucket_without_versions_needs_no_rights_for_them(
+    store: BucketStore, proxy: S3Proxy
+) -> None:
+    store.put("jobs/KEY/manifest.json", b"content")
+    proxy.seen.clear()
+    store.remove("jobs/KEY/")
+    assert [seen[0] for seen in proxy.seen] == ["GET", "DELETE", "DELETE"]
+    assert store.get("jobs/KEY/manifest.json") is None
+
+
+def test_versions_that_may_not_be_listed_are_an_error_that_names_the_right(
+    store: BucketStore, proxy: S3Proxy, bucket: str
+) -> None:
+    keep_versions(bucket)
+    store.put("jobs/KEY/manifest.json", b"content")
+    proxy.spoil = lambda method, path, count: (403, "AccessDenied") if (method, count) == ("GET", 1) else None
+    with pytest.raises(Away, match=r"denies s3:ListBucketVersions on the bucket .*; allow it"):
+        store.remove("jobs/KEY/")
 
 
 # -- refusals ---------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage, RLELossless
 from pynetdicom import AE, evt
 from typer.testing import CliRunner
 
-from converter.derived_series import write_series
+from converter.derived.series import write_series
 from gateway.cli import app
 
 Iris = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -340,7 +340,7 @@ def test_convert_of_no_volume_fails_with_one_line_that_says_why(iris: Iris, data
     ("task", "words"),
     [
         ("total_mri", "known: total_mr, "),
-        ("everything", "more, which docs/operator.md lists"),
+        ("everything", "more, which docs/totalsegmentator.md lists"),
         ("totalsegmentator/total_mri", "it has: total_mr, "),
     ],
 )

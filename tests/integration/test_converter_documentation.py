@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from batch_job.contract import engine_facts
-from converter.derived_series import write_series
+from converter.derived.series import write_series
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "converter.md"
 

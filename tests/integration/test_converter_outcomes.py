@@ -17,7 +17,7 @@ from benchmarks.geometry.phantoms import BALLS, Phantom
 from benchmarks.geometry.table import about_peers, between, record, rows_in_the_document, vendor_table
 from benchmarks.geometry.vendors import FOLDERS, vendor_files, vendor_rows
 from converter.errors import UnusableSeries
-from converter.segmentation import encode_segmentation
+from converter.seg.encoder import encode_segmentation
 from converter.series import judge_series, read_header, read_series
 
 LANDED = re.compile(r"(\d+ x )?(exact|0\.[0-4] mm)")

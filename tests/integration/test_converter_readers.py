@@ -24,13 +24,13 @@ from batch_job.contract import engine_facts
 from benchmarks.geometry.cases import CASES
 from benchmarks.geometry.ours import outcome
 from benchmarks.geometry.phantoms import BALLS
-from converter.derived_series import SliceStack, write_series, write_slices
-from converter.geometry import LPS_FROM_RAS
-from converter.grid import grid_of
+from converter.derived.series import SliceStack, write_series, write_slices
 from converter.label_file import encode_label_file
-from converter.segmentation import Encoding, SegmentationType, segmentation_writer
-from converter.segmentation_reader import decode_segmentation
+from converter.seg.decoder import decode_segmentation
+from converter.seg.encoder import Encoding, SegmentationType, segmentation_writer
 from converter.series import read_series
+from converter.voxels.geometry import LPS_FROM_RAS
+from converter.voxels.grid import grid_of
 from gateway.making.terms import label_table
 
 SAME_PLACE_MM = 1e-3

@@ -14,13 +14,13 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from batch_job.contract import engine_facts
-from converter.derived_series import write_series
+from converter.derived.series import write_series
 from converter.errors import UnusableSeries
-from converter.geometry import labels_on_frames
 from converter.label_file import encode_label_file
-from converter.nifti import convert_volume
-from converter.segmentation_reader import decode_segmentation, read_segmentation
+from converter.nifti.conversion import convert_volume
+from converter.seg.decoder import decode_segmentation, read_segmentation
 from converter.series import Judgement, Usability, Volume, judge_series, read_header, read_series
+from converter.voxels.geometry import labels_on_frames
 from gateway.making.terms import label_table
 from tests.landing import voxels_at_frames
 

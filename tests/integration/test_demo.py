@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
-from converter.derived_series import MadeUpStudy, stack_of, write_slices
+from converter.derived.series import MadeUpStudy, stack_of, write_slices
 from gateway.adapters.dicom.peer import NotReached, echo, parse_peer
 from tests.quick_start import IRIS, quick_python
 
@@ -134,7 +134,7 @@ def test_demo_that_is_kept_runs_until_it_is_told_to_end_and_leaves_no_process(
 ) -> None:
     running = demo("--keep", "--study", str(small_study), "--pacs", pacs)
     running.wait_until_said("It keeps running")
-    page = running.found(r"Status page +(http://\S+)/\?token")
+    page = running.found(r"Status page +(http://\S+)/\?code=")
     assert httpx.get(f"{page}/healthz", trust_env=False).status_code == 200
     peers = [
         parse_peer(found) for found in re.findall(r"^(?:Gateway|PACS)\s+(\S+@[\d.:]+)", running.said, re.M)

@@ -20,9 +20,11 @@ from pynetdicom.sop_class import (
 from structlog.testing import capture_logs
 
 from gateway.adapters.checks import Verdict
-from gateway.app import App, warnings_about
+from gateway.app import App
 from gateway.commands.doctor_commitment import examine_commitment
 from gateway.config import AllowedSender, Config
+from gateway.configured import warnings_about
+from gateway.demo.loopback import free_port
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.ledger.pledges import NO_LONGER_ASKED
 from gateway.ledger.records import DeliveryRow
@@ -35,7 +37,7 @@ from gateway.ledger.transaction import NotPossible, Transaction
 from gateway.ledger.work import cancel, retry
 from gateway.workers.attempts import Backoff
 from tests.conftest import CALLERS
-from tests.doubles.keeper import LOCALHOST, SUCCESS, Keeper, free_port
+from tests.doubles.keeper import LOCALHOST, SUCCESS, Keeper
 
 from .test_delivery_worker import STUDY_UID, Site, _encoded_job, add_pictures, until
 from .test_whose import dcmqrscp

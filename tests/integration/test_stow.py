@@ -22,11 +22,11 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom.sop_class import Verification
 
-from gateway.api.access import Access
 from gateway.api.app import create_api
+from gateway.api.callers.access import Access
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.readiness import Readiness
+from gateway.api.probes.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from gateway.events import AssociationClosed
@@ -91,7 +91,7 @@ def make_site(make_gate: Callable[..., Any]) -> Iterator[Callable[..., Site]]:
             LedgerStore(gate.ledger),
             LedgerActions(gate.ledger),
             lambda: Readiness(True),
-            gate.ledger.bus,
+            None,
             access or Access(ADMIN, SENDER),
             None,  # type: ignore[arg-type]
             uploads_of(gate.ledger, gate.data_dir),
@@ -177,7 +177,7 @@ def test_orthanc_sends_a_study_as_documented(site: Site, slices: list[Dataset], 
     text = (Path(__file__).parents[2] / "docs" / "pacs.md").read_text(encoding="utf-8")
     (found,) = [block for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) if "DicomWeb" in block]
     found = found.replace("https://iris.example/dicom-web", site.url)
-    found = found.replace("THE-TOKEN-IN-sender-token", SENDER)
+    found = found.replace("A-TOKEN-OF-THE-ROLE-sender", SENDER)
     program, plugin = find_orthanc(), find_dicomweb()
     assert program
     configuration = {**json.loads(found), "Plugins": [plugin]}
@@ -374,10 +374,10 @@ def test_sender_token_opens_nothing_else(site: Site) -> None:
         "/dicom-web",
         "/dicom-web/studiesx",
     ):
-        assert ask("GET", path) == 401
-    assert ask("POST", "/api/v1/nifti") == 401
-    assert ask("GET", f"/?token={SENDER}") == 401
-    assert ask("GET", "/dicom-web/studies") == 405
+        assert ask("GET", path) == 403
+    assert ask("POST", "/api/v1/nifti") == 403
+    assert ask("GET", "/dicom-web/studies") == 403
+    assert ask("GET", "/") == 401  # the page has no use for it
 
 
 def test_request_without_the_token_is_refused(site: Site, slices: list[Dataset]) -> None:
@@ -422,7 +422,7 @@ def test_request_without_its_closing_boundary_is_an_abort(site: Site, slices: li
 def test_request_of_too_many_parts_is_read_no_further(
     site: Site, slices: list[Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.api.parts.MOST_PARTS", 2)
+    monkeypatch.setattr("gateway.api.stow.parts.MOST_PARTS", 2)
     assert site.post(_body(*map(_file, slices[:3]))).status_code == 202
     assert {row.sop_instance_uid for row in site.gate.instances()} == _uids(slices[:2])
     assert [released for released, _ in site.endings()] == [False]

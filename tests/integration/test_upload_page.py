@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +15,12 @@ from typing import Any, BinaryIO
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from gateway.api.access import Access
 from gateway.api.app import create_api
+from gateway.api.callers.access import ADMIN, Access
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.readiness import Readiness
+from gateway.api.live.live import live_feed
+from gateway.api.probes.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.api.store import UploadWish
 from gateway.events import Bus
@@ -119,9 +121,10 @@ def open_page(ledger: Ledger, browser: Browser) -> Iterator[Callable[..., Any]]:
 
     @contextmanager
     def serve(uploads: Any, troubles: list[str], pictures_from: str = "", **room: Any) -> Iterator[Page]:
+        access = Access(TOKEN)
         api = create_api(
-            LedgerStore(ledger), LedgerActions(ledger), lambda: Readiness(True), ledger.bus, Access(TOKEN),
-            NoFiles(), uploads, pictures_from=pictures_from, **room,
+            LedgerStore(ledger), LedgerActions(ledger), lambda: Readiness(True), live_feed(ledger),
+            access, NoFiles(), uploads, pictures_from=pictures_from, **room,
         )  # fmt: skip
         server = ApiServer(api, "127.0.0.1", 0)
         server.start()
@@ -133,9 +136,9 @@ def open_page(ledger: Ledger, browser: Browser) -> Iterator[Callable[..., Any]]:
             "console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None
         )
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.goto(f"http://{host}:{port}/?token={TOKEN}")
+        page.goto(f"http://{host}:{port}/?code={access.new_code(ADMIN)}")
         expect(page.get_by_text("Live", exact=True)).to_be_visible()
-        page.get_by_role("link", name="Upload", exact=True).click()
+        page.get_by_role("navigation").get_by_role("link", name="Upload", exact=True).click()
         yield page
         context.close()
         server.stop()
@@ -180,7 +183,7 @@ def test_file_uploaded_to_a_gateway_leads_to_its_study(
         expect(page.get_by_role("link", name="Label map (NIfTI)")).to_be_visible()
         expect(page.get_by_text("the label map is ready").first).to_be_visible()
         _pictures(page, "upload-study")
-        page.get_by_role("link", name="Studies", exact=True).click()
+        page.get_by_role("navigation").get_by_role("link", name="Studies", exact=True).click()
         expect(page.get_by_role("link", name="NIfTI upload")).to_be_visible()
         _pictures(page, "upload-list")
     assert [trouble for trouble in troubles if "404" not in trouble] == []  # no preview was made here
@@ -199,6 +202,33 @@ def test_file_that_is_refused_says_why_and_another_can_be_sent(
         _pictures(page, "upload-refused")
         page.get_by_label("NIfTI file").set_input_files(file)
         page.get_by_role("button", name="Upload").click()
+        expect(page.get_by_role("heading", name="NIfTI upload")).to_be_visible()
+
+
+def test_upload_says_how_long_it_takes_is_stopped_and_sent_again(
+    open_page: Callable[..., Any], ledger: Ledger, tmp_path: Path, file: Path
+) -> None:
+    uploads = uploads_of(ledger, tmp_path)
+    file.write_bytes(content(image(voxels(110, 110, 110))))
+    with open_page(uploads, [], upload_room=uploads) as page:
+        network = page.context.new_cdp_session(page)
+
+        def let_through(bytes_per_s: int) -> None:
+            line = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_s}
+            network.send("Network.emulateNetworkConditions", line)
+
+        let_through(100_000)
+        page.get_by_label("NIfTI file").set_input_files(file)
+        page.get_by_role("button", name="Upload").click()
+        expect(page.locator("[data-sending]")).to_have_text(
+            re.compile(r"\d+ %, [\d.]+ [kM]B a second, [\d.]+ (s|min) left")
+        )
+        _pictures(page, "upload-sending")
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_role("alert")).to_have_text("The upload was stopped; nothing of it is kept.")
+        assert ledger.read("SELECT 1 FROM jobs") == []
+        let_through(-1)
+        page.get_by_role("button", name="Send it again").click()
         expect(page.get_by_role("heading", name="NIfTI upload")).to_be_visible()
 
 
@@ -224,9 +254,9 @@ def test_form_outlives_news_and_a_look_at_another_view(
         page.get_by_label("Model").select_option("fast")
         with file.open("rb") as stream:
             uploads.take(UploadWish("", "{}", None, None), stream)  # news
-        page.get_by_role("link", name="Studies", exact=True).click()
+        page.get_by_role("navigation").get_by_role("link", name="Studies", exact=True).click()
         expect(page.get_by_role("link", name="NIfTI upload")).to_be_visible()
-        page.get_by_role("link", name="Upload", exact=True).click()
+        page.get_by_role("navigation").get_by_role("link", name="Upload", exact=True).click()
         expect(page.get_by_label("Model")).to_have_value("fast")
 
 

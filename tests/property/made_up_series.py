@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from scipy.spatial.transform import Rotation
 
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 from converter.series import Volume, read_series
 
 FEW = 15

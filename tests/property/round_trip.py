@@ -13,14 +13,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from converter import nifti
-from converter.geometry import LPS_FROM_RAS, labels_on_frames
-from converter.grid import even_volume
-from converter.nifti import convert_volume
+from converter.nifti import conversion
+from converter.nifti.conversion import convert_volume
 from converter.results.settings import Algorithm
-from converter.segmentation import SegmentationSettings, encode_segmentation
+from converter.seg.encoder import SegmentationSettings, encode_segmentation
 from converter.series import Volume
 from converter.terminology import Code
+from converter.voxels.geometry import LPS_FROM_RAS, labels_on_frames
+from converter.voxels.grid import even_volume
 from tests.property.made_up_series import Phantom, places_by_uid, written
 
 NAMES = {value: f"part {value}" for value in range(1, 256)}
@@ -100,8 +100,8 @@ def work_on(phantom: Phantom, folder: str, *, noise: bool = False) -> Work:
     volume = written(phantom, Path(folder) / "dicom", noise=noise)
     with pytest.MonkeyPatch.context() as small_parts:
         if len(volume.frames) % 2:
-            small_parts.setattr(nifti, "PART_PIXELS", 5 * volume.rows * volume.columns)
-            small_parts.setattr(nifti, "FEWEST_FRAMES", 4)
+            small_parts.setattr(conversion, "PART_PIXELS", 5 * volume.rows * volume.columns)
+            small_parts.setattr(conversion, "FEWEST_FRAMES", 4)
         convert_volume(volume, Path(folder) / "input.nii")
     return Work(Path(folder), volume, in_memory(Path(folder) / "input.nii"))
 

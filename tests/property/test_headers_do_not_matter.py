@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import config, dcmread
 
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
-from converter.nifti import convert_volume
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
+from converter.nifti.conversion import convert_volume
 from converter.series import Finding, Usability, read_series
 from tests.property.made_up_series import few
 

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter.grid import needs_another_grid
-from converter.segmentation_reader import decode_segmentation
+from converter.seg.decoder import decode_segmentation
+from converter.voxels.grid import needs_another_grid
 from tests.property.made_up_series import Phantom, few, phantoms, places_by_uid
 from tests.property.round_trip import Work, stacked, work_on
 

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from converter.geometry import LPS_FROM_RAS
-from converter.segmentation_reader import decode_segmentation
+from converter.seg.decoder import decode_segmentation
+from converter.voxels.geometry import LPS_FROM_RAS
 from tests.property.made_up_series import Phantom, few, phantoms, pixels_by_uid, places_by_uid
 from tests.property.round_trip import in_memory, label_values, stacked, work_on
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from converter.derived_series import write_series
+from converter.derived.series import write_series
 from tests.guide import copy_of_the_checkout
 
 ENGINE: Final = '''"""The engine `looks`: an organ is what measures as that organ does."""

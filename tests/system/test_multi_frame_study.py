@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from converter.derived_multiframe import write_multiframe
-from converter.derived_series import MadeUpStudy, SliceStack
-from converter.segmentation_reader import read_segmentation
+from converter.derived.multiframe import write_multiframe
+from converter.derived.series import MadeUpStudy, SliceStack
+from converter.seg.decoder import read_segmentation
 from converter.series import read_series
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
-from converter.derived_multiframe import write_multiframe
-from converter.derived_series import MadeUpStudy, SliceStack
+from converter.derived.multiframe import write_multiframe
+from converter.derived.series import MadeUpStudy, SliceStack
 from tests.conftest import DATA
 from tests.mutations import Base, bases_of, mutated
 from tests.process import peak_memory_mb

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import read_series
 
 

@@ -23,6 +23,7 @@ from pynetdicom.sop_class import Verification
 
 from gateway.adapters.dicom.peer import association, parse_peer
 from gateway.adapters.dicom.storing import StoredObject, store
+from tests.told import Web
 
 from .conftest import RecordingPacs, World
 
@@ -153,15 +154,17 @@ def shown(world: World) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.fixture
-def world(make_world: Callable[..., World], recording_pacs: RecordingPacs) -> World:
-    return make_world(("recorder", "RECORDER", recording_pacs.port))
+def world(make_world: Callable[..., World], recording_pacs: RecordingPacs, web: Web) -> World:
+    hook = f'{{ url = "{web.url}", secret = "s", on = ["failed", "held", "waiting"] }}'
+    notify = f"[notify]\nwaiting_minutes = 1e-3\nwebhooks = [{hook}]\n"
+    return make_world(("recorder", "RECORDER", recording_pacs.port), config=notify)
 
 
 def test_values_of_a_header_stand_in_nothing_that_is_logged_measured_or_sent_away(
-    world: World, write_study: Callable[..., str], tmp_path: Path
+    world: World, write_study: Callable[..., str], tmp_path: Path, web: Web, collector: Web
 ) -> None:
     study_uid = write_study(tmp_path / "study", slices=4)
-    world.start()
+    world.start(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.port}")
     with process_beside(world):
         answers = answers_to(world, list(objects(tmp_path / "study")), tmp_path)
     assert answers[:4] == [0x0000] * 4
@@ -171,7 +174,8 @@ def test_values_of_a_header_stand_in_nothing_that_is_logged_measured_or_sent_awa
     ask_wrongly(world)
     probes = [probed(world, path) for path in ("/metrics", "/readyz")]
     world.stop()
-    for probe in probes:
+    sent = [str(request).encode() for request in (*web.got, *collector.got)]
+    for probe in (*probes, *sent):
         assert PLANTED.encode() not in probe
     looked_at = [name for name, content in shown(world) if PLANTED.encode() not in content]
     assert [name for name, _ in shown(world) if name not in looked_at] == []

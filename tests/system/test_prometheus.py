@@ -66,7 +66,7 @@ class Server:
 def prometheus(world: Any, tmp_path: Path) -> Iterator[Server]:
     folder = tmp_path / "prometheus"
     shutil.copytree(EXAMPLES, folder)
-    shutil.copy(world.data_dir / "admin-token", folder / "admin-token")
+    shutil.copy(world.data_dir / "admin-token", folder / "iris-token")
     target = (world.data_dir / "api-address").read_text().strip().removeprefix("http://")
     settings = (folder / "prometheus.yml").read_text().replace("127.0.0.1:8080", target)
     (folder / "prometheus.yml").write_text(settings.replace("15s", "1s"))

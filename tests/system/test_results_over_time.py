@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 from gateway.demo.orthanc import Orthanc
 
 SHAPE = (22, 56, 56)

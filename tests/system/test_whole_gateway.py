@@ -16,7 +16,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import RLELossless
 
-from converter.segmentation_reader import read_segmentation
+from converter.seg.decoder import read_segmentation
 from converter.series import Volume, volume_of
 from gateway.adapters.dicom.peer import parse_peer
 from gateway.delivery.sending import send_files

@@ -17,7 +17,7 @@ from benchmarks.beside_boa.studies import ENGINE, HOW, Study, made
 from benchmarks.geometry.engine import NAMES
 from benchmarks.geometry.landing import truths
 from benchmarks.geometry.ours import SETTINGS
-from converter.segmentation import encode_segmentation
+from converter.seg.encoder import encode_segmentation
 from converter.series import read_series
 
 

@@ -77,7 +77,15 @@ def test_images_pin_everything_that_they_name_with_its_hashes() -> None:
     engine = pins_in("constraints-engine.txt")
     assert names_in("batch.txt") <= set(pins_in("constraints.txt"))
     assert {name.lower() for name in names_in("segment.txt")} <= set(engine)
-    assert set(pins_in("constraints-tools.txt")) >= {"bandit", "cyclonedx-bom", "pip-audit", "uv"}
+    assert set(pins_in("constraints-tools.txt")) >= {
+        "bandit",
+        "check-jsonschema",
+        "cyclonedx-bom",
+        "mkdocs-material",
+        "pip-audit",
+        "twine",
+        "uv",
+    }
     assert set(pins_in("container/pip.txt")) == {"pip"}
     dockerfile = (ROOT / "Dockerfile").read_text()
     for command in re.findall(r"pip (?:--python \S+ )?install(?:[^\n]|\\\n)*", dockerfile):

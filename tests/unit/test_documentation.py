@@ -18,6 +18,7 @@ from gateway.cli import app
 from gateway.config import Config, load_config
 from gateway.config.outputs import OUTPUTS
 from gateway.config.stores import STORES
+from gateway.ledger.quarantine import REASONS
 from gateway.ledger.states import JobState
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,8 @@ IN_WORDS = {
     "destination[].host": "none",
     "destination[].port": "none",
     "rule[].send_to": "every destination",
+    "notify.smtp.port": "none",
+    "notify.smtp.sender": "none",
 }
 """Defaults that are said in words: the code has None there, which TOML cannot write."""
 
@@ -114,8 +117,7 @@ def test_operators_guide_describes_every_engine_as_the_catalogue_does() -> None:
 
 def test_operators_guide_describes_every_output_as_the_catalogue_does() -> None:
     assert sorted(_rows("Outputs")) == sorted(
-        f"| `{of.name}` | {of.about} | {'yes' if of.is_made else 'no: refused at start'} |"
-        for of in OUTPUTS.values()
+        f"| `{of.name}` | {of.about} | {'no' if of.files else 'yes'} |" for of in OUTPUTS.values()
     )
 
 
@@ -125,16 +127,22 @@ def test_operators_guide_describes_every_object_store_as_the_catalogue_does() ->
     )
 
 
-def test_operators_guide_names_every_task_by_its_licence_and_every_option_of_the_engine() -> None:
-    section = (
-        OPERATOR.read_text(encoding="utf-8").partition("\n## TotalSegmentator\n")[2].partition("\n## ")[0]
-    )
+def test_page_of_totalsegmentator_names_every_task_by_its_licence_and_every_option_of_the_engine() -> None:
+    page = (ROOT / "docs" / "totalsegmentator.md").read_text(encoding="utf-8")
     facts = engine_facts("totalsegmentator")
     for said, is_licensed in (("need a licence", True), ("need\\s+none", False)):
-        (listed,) = re.findall(rf"These {said}.*?: (`.*?)\. ", section, re.DOTALL)
+        (listed,) = re.findall(rf"These {said}.*?: (`.*?)\. ", page, re.DOTALL)
         tasks = [name for name, of in facts.tasks.items() if of.is_licensed is is_licensed]
         assert re.findall(r"`(\w+)`", listed) == tasks
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)) == set(facts.option_defaults)
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == set(facts.option_defaults)
+
+
+def test_page_about_trouble_has_every_reason_of_the_quarantine_in_its_own_words() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    table = page.partition("\n## In the quarantine\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `.*$", table, re.MULTILINE) == [
+        f"| `{code}` | {reason.what} | {reason.to_do} |" for code, reason in REASONS.items()
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -196,10 +204,10 @@ def _commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
     """Every command by what is typed: those of a group have its name before them."""
     found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
+        if getattr(command, "invoke_without_command", True):
+            found[before + name] = command
         if hasattr(command, "commands"):
             found |= _commands(cast(click.Group, command), f"{before}{name} ")
-        else:
-            found[before + name] = command
     return found
 
 
@@ -238,6 +246,20 @@ def test_spanish_deployment_guide_has_the_commands_and_the_prices_of_the_english
     assert _figures(GUIA) == _figures(GUIDE)
 
 
+def _blocks(text: str) -> list[str]:
+    """What stands in code blocks of any language, without what is said beside it."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+# .*$", "", block, flags=re.MULTILINE) for block in blocks]
+
+
+def test_spanish_quick_start_has_the_commands_and_settings_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = readme.partition("\n## Try it\n")[2].partition("\n## Configure it\n")[0]
+    spanish = (ROOT / "docs" / "quick-start.es.md").read_text(encoding="utf-8")
+    assert len(_blocks(start)) == 4
+    assert _blocks(spanish) == _blocks(start)
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_tests_that_a_document_names_exist(path: Path) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", path.read_text(encoding="utf-8"))
@@ -250,3 +272,19 @@ def test_map_of_rooms_names_every_room() -> None:
         path.parent.name for top in ("gateway", "benchmarks") for path in (ROOT / top).glob("*/__init__.py")
     }
     assert {room for room in rooms if f"{room}/`" not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("docs/conformance.md", r"^IRIS Gateway (\S+)\. "),
+        ("docs/container.md", r"localhost/iris-batch:(\S+)"),
+        ("docs/howto/upgrade.md", r"-m venv /opt/iris/(\S+)"),
+        ("docs/howto/pip.md", r"-m venv /opt/iris/(\S+)"),
+        ("infra/template.yaml", r"ImageTag:\n +Type: String\n +Default: (\S+)"),
+    ],
+)
+def test_version_that_is_named_is_the_one_of_the_project(path: str, named: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = re.findall(named, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(found) == {project["version"]}

@@ -14,7 +14,7 @@ from converter.pictures.page import CAPTION, HEAD, MARGIN, PICTURES, arranged
 from converter.pictures.summary import PDF, SUMMARY
 from converter.pictures.views import views_of
 from converter.report.document import WRITER as REPORT
-from converter.segmentation import Encoding, SegmentationType, segmentation_writer
+from converter.seg.encoder import Encoding, SegmentationType, segmentation_writer
 from gateway.demo.orthanc import Orthanc
 from tests.viewers.comparing import apart, difference, overlaps, places
 from tests.viewers.driving import Ohif, seen

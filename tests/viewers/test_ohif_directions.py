@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.geometry.phantoms import Phantom
-from converter.segmentation import Encoding, SegmentationType, segmentation_writer
+from converter.seg.encoder import Encoding, SegmentationType, segmentation_writer
 from gateway.demo.orthanc import Orthanc
 from tests.conftest import ROOT
 from tests.viewers.comparing import overlaps

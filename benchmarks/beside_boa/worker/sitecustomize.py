@@ -11,9 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-BOA_VALUES = {"liver": 5, "spleen": 1}
-"""Their numbers in BOA's template of the model `total`."""
-
 
 def _module(name: str, **content: Any) -> ModuleType:
     module = ModuleType(name)
@@ -23,7 +20,7 @@ def _module(name: str, **content: Any) -> ModuleType:
 
 
 def _compute_all_models(ct_path: Path, segmentation_folder: Path, **_: Any) -> dict[str, Any]:
-    from benchmarks.beside_boa.stand_in import segment
+    from benchmarks.beside_boa.stand_in import BOA_VALUES, segment
 
     seconds, running = float(os.environ["BESIDE_SECONDS"]), Path(os.environ["BESIDE_RUNNING"])
     segment(Path(ct_path), Path(segmentation_folder) / "total.nii.gz", seconds, running, BOA_VALUES)

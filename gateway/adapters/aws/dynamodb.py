@@ -13,6 +13,7 @@ conditions, and a transaction costs twice as much and fails as a whole.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -116,18 +117,24 @@ class DynamoMirror:
 
     def remove(self, key: ItemKey, version: int) -> None:
         """Remove an item if its version is lower than this; see `Mirror.remove`."""
-        with asking("dynamodb:DeleteItem", self._resource):
-            try:
-                self._client.delete_item(
-                    TableName=self._table,
-                    Key=serialized(key_of(key)),
-                    ConditionExpression=IS_LATER,
-                    ExpressionAttributeNames=NAMES,
-                    ExpressionAttributeValues=serialized({":version": version}),
-                )
-            except ClientError as error:
-                if code_of(error) != _NOT_NEWER:
-                    raise
+        with asking("dynamodb:DeleteItem", self._resource), unless_it_is_later():
+            self._client.delete_item(
+                TableName=self._table,
+                Key=serialized(key_of(key)),
+                ConditionExpression=IS_LATER,
+                ExpressionAttributeNames=NAMES,
+                ExpressionAttributeValues=serialized({":version": version}),
+            )
+
+
+@contextmanager
+def unless_it_is_later() -> Iterator[None]:
+    """Leave it at that where a condition says that the table has this version of an item, or a later one."""
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) != _NOT_NEWER:
+            raise
 
 
 def content_of(item: MirrorItem) -> dict[str, Any]:

@@ -26,7 +26,9 @@ from .refusals import asking, code_of
 from .s3_bucket import Bucket
 from .s3_checksums import base64_text, require_same, sha256_text
 from .s3_download import GET, download
+from .s3_erasing import erase_below
 from .s3_offers import Held, Offer, presigned_put
+from .s3_settled import Settled
 from .s3_upload import Upload, end_abandoned, uploads_below
 from .session import AwsSession
 
@@ -77,6 +79,7 @@ class BucketStore:
         self._bucket = Bucket(self._client, bucket, putting)
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._tags = dict(tags or {})
+        self._settled = Settled()
         self._encryption: dict[str, Any] = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key, "BucketKeyEnabled": True}
             if kms_key
@@ -119,15 +122,18 @@ class BucketStore:
         """
         condition: dict[str, Any] = {"IfNoneMatch": "*"}
         if instead_of is not None:
-            found, etag = self._read(key)
-            if found != instead_of:
-                return False
+            etag = self._settled.etag(key, instead_of)
+            if etag is None:
+                found, etag = self._read(key)
+                if found != instead_of:
+                    return False
             condition = {"IfMatch": etag}
+        self._settled.forget(key)
         is_sent_again = False
         for again in range(TIMES_IN_CONFLICT, -1, -1):
             with asking(self._bucket.putting, self._bucket.resource):
                 try:
-                    self._write(key, content, **condition)
+                    self._settled.remember(key, content, self._write(key, content, **condition))
                     return True
                 except ClientError as error:
                     is_sent_again |= bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
@@ -139,7 +145,8 @@ class BucketStore:
             time.sleep(CONFLICT_S)
         return is_sent_again and self.get(key) == content
 
-    def _write(self, key: str, content: bytes, **condition: Any) -> None:
+    def _write(self, key: str, content: bytes, **condition: Any) -> str:
+        """Store it; its ETag."""
         checksum = sha256_text(content)
         answer = self._client.put_object(
             Bucket=self._bucket.name,
@@ -151,6 +158,7 @@ class BucketStore:
             **condition,
         )
         require_same(answer, checksum, self._bucket.resource)
+        return str(answer["ETag"])
 
     def _sealing(self, key: str) -> dict[str, Any]:
         kind = _KINDS.get(key.rpartition("/")[2], "other")
@@ -198,26 +206,18 @@ class BucketStore:
         return len(uploads_below(self._bucket, self._prefix))
 
     def remove(self, key: str) -> None:
-        """Remove an object, or all below a prefix that ends with a slash; earlier versions are the bucket's.
+        """Remove an object; or all below a prefix that ends with a slash, with the versions of a bucket
+        that keeps them.
 
         Raises
         ------
         Away, Permanent
         """
-        if not key.endswith("/"):
-            self._remove(self._key(key))
+        if key.endswith("/"):
+            erase_below(self._bucket, self._key(key))
             return
-        with asking("s3:ListBucket", self._bucket.resource):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket.name, Prefix=self._key(key)
-            )
-            found = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        for each in found:
-            self._remove(each)
-
-    def _remove(self, whole_key: str) -> None:
         with asking("s3:DeleteObject", self._bucket.resource):
-            self._client.delete_object(Bucket=self._bucket.name, Key=whole_key)
+            self._client.delete_object(Bucket=self._bucket.name, Key=self._key(key))
 
     # -- reading ------------------------------------------------------------------------------------------
 

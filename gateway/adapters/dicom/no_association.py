@@ -43,7 +43,7 @@ _REASONS: Final = {
     ),
     (_USER, 3): (
         "calling AE title not recognised",
-        "enter this gateway's AE title {calling} (dicom.ae_title) and address there",
+        "enter the AE title {calling} and this machine's address there (a gateway's own is dicom.ae_title)",
     ),
     (_USER, 7): (
         "called AE title not recognised",

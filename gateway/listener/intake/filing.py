@@ -5,7 +5,7 @@ put into quarantine in the same way; what cannot be made durable is answered 0xA
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from gateway.ledger.rejected import EXPIRED, why_no_slice, why_not
 from gateway.ledger.rejections import Rejection, reject, use_again
 from gateway.ledger.store import Ledger
 from gateway.ledger.together import WritesTogether
-from gateway.ledger.transaction import Transaction
+from gateway.ledger.transaction import NotPossible, Transaction
 
 from ..statuses import CANNOT_UNDERSTAND, KEPT_ASIDE, NOT_OF_THIS_STUDY, OUT_OF_RESOURCES, SUCCESS
 from .again import Again, came_again, check_our_own
@@ -66,6 +66,10 @@ class Sender:
 
     ae_title: str
     association: int
+
+
+class _Releasing(Sender):
+    """A person, for whoever sent an object that had been put aside."""
 
 
 @dataclass(frozen=True)
@@ -141,15 +145,26 @@ class Intake:
     def file(self, received: Received, sender: Sender, said: Said = NOTHING_SAID) -> Taken:
         """File what was received; `said` is what its request says of it."""
         if received.is_durable:
-            try:
-                return self._take_file(received, sender, said)
-            except (OSError, sqlite3.Error) as error:
-                log.error(
-                    "instance_not_durable", error=type(error).__name__, number=getattr(error, "errno", None)
-                )
-            except Exception:
-                log.exception("intake_failed")
+            with structlog.contextvars.bound_contextvars(**self._about(received, sender)):
+                try:
+                    return self._take_file(received, sender, said)
+                except (OSError, sqlite3.Error) as error:
+                    number = getattr(error, "errno", None)
+                    log.error("instance_not_durable", error=type(error).__name__, number=number)
+                except Exception:
+                    log.exception("intake_failed")
         return Taken(OUT_OF_RESOURCES, None, *received.sop_uids)
+
+    def study_keys(self, study_uids: Iterable[str]) -> dict[str, str | list[str]]:
+        """How a line of the log names studies: one by `study_key`, several by `study_keys`."""
+        keys = [self._study_key_of(uid) for uid in study_uids]
+        return {"study_key": keys[0]} if len(keys) == 1 else {"study_keys": keys}
+
+    def _about(self, received: Received, sender: Sender) -> dict[str, str]:
+        """What each line of the log says while an object is filed."""
+        study_uid = received.read.text("StudyInstanceUID") if received.read is not None else ""
+        named = {"study_key": self._study_key_of(study_uid)} if study_uid else {}
+        return {"calling_ae_title": sender.ae_title, **named}
 
     def adopt(self, path: Path) -> bool:
         """File one file of the archive that the ledger does not know; False where it does by now.
@@ -169,6 +184,24 @@ class Intake:
             if path.exists() and not is_known_file(self._ledger, name):
                 path.unlink()  # the same as a known one, whose own file is sound
             return True
+
+    @property
+    def data_dir(self) -> Path:
+        """Below it the files lie."""
+        return self._archive.data_dir
+
+    def take_after_all(self, path: Path, ae_title: str) -> None:
+        """File an object that had been put aside, under the name of who sent it, as what it says itself.
+
+        The file may stay where it is: what is known already is not kept twice.
+
+        Raises
+        ------
+        NotPossible
+            It would be put aside again; the sentence says why.
+        OSError, sqlite3.Error
+        """
+        self._take_file(found(path), _Releasing(ae_title, 0), NOTHING_SAID)
 
     def _take_file(self, received: Received, sender: Sender, said: Said) -> Taken:
         path, read, uids = received.path, received.read, received.sop_uids
@@ -254,6 +287,8 @@ class Intake:
     def _refuse(
         self, path: Path, why: NotReadable, sender: Sender, status: int, read: ReadInstance | None = None
     ) -> int:
+        if isinstance(sender, _Releasing):
+            raise NotPossible(f"it cannot be taken in: {why.sentence}")
         key = file_digest(path)
         with self._locks.quarantine.of(key):
             kept = self._archive.put_aside(path, key)

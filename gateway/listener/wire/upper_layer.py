@@ -191,7 +191,7 @@ class GuardedUpperLayer(DULServiceProvider):
         try:
             super().run_reactor()
         except Exception as error:  # what pynetdicom raises on a message that it does not know
-            log.warning("association_failed", error=type(error).__name__)
+            _tell_failed(self.assoc, error)
             self._abort(Refused(INVALID_VALUE, "it sent a message that cannot be understood"))
             self._line.close()
         finally:
@@ -399,6 +399,11 @@ def _limit_waits(connection: socket.socket, limit_s: float) -> None:
         connection.setsockopt(socket.SOL_SOCKET, direction, limit)
 
 
+def _tell_failed(association: Association, error: Exception) -> None:
+    title = association.requestor.ae_title.strip()
+    log.warning("association_failed", calling_ae_title=title, error=type(error).__name__)
+
+
 def _call_at_end(association: Association, line: GuardedSocket, over: Callable[[], None]) -> None:
     run, connection = association.run, line.socket
 
@@ -406,7 +411,7 @@ def _call_at_end(association: Association, line: GuardedSocket, over: Callable[[
         try:
             run()
         except Exception as error:  # whatever pynetdicom raises on what it was sent
-            log.warning("association_failed", error=type(error).__name__)
+            _tell_failed(association, error)
         finally:
             association.dul.kill_dul()
             if association.dul.ident is not None:

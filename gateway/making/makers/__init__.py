@@ -18,7 +18,7 @@ from converter.measures import Measurement
 from converter.results.comparison import Comparison
 from converter.results.labelled import Labelled
 from converter.results.settings import Algorithm, QualityFlag, Terms, WrittenObject
-from converter.segmentation import Encoding
+from converter.seg.encoder import Encoding
 from converter.series import Volume
 from converter.uids import derived_uid
 from gateway.config import Config
@@ -46,6 +46,8 @@ class Making:
     """Those that every object shows."""
     file_of_job: Callable[[str], Path]
     """Fetches another file of the job by its name ("statistics.json"), its digest compared."""
+    keep_in_job: Callable[[Path], None]
+    """Puts a file into the job's folder under its own name, in the place of an earlier one."""
     header_sha256: str
     """Of what the objects take over from the images."""
     algorithm: Algorithm
@@ -185,7 +187,7 @@ def load_maker(output: str, config: Config) -> Maker:
     CannotGoOn
         This version does not make it: the job was planned by a newer one.
     """
-    if output not in OUTPUTS or not OUTPUTS[output].is_made:
+    if output not in OUTPUTS:
         raise CannotGoOn(f"this version does not make the output {output}; install the newer one again")
     module, _, attribute = OUTPUTS[output].maker.partition(":")
     maker: Maker = getattr(import_module(module), attribute)(config)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from converter.grid import even_volume, needs_another_grid
 from converter.results.settings import WrittenObject
-from converter.segmentation import ENCODER_VERSION, Encoding, SegmentationSettings, encode_segmentation
+from converter.seg.encoder import ENCODER_VERSION, Encoding, SegmentationSettings, encode_segmentation
 from converter.series import Volume
+from converter.voxels.grid import even_volume, needs_another_grid
 from gateway.config import Config
 from gateway.config.outputs import EVEN_GRID, EVEN_GRID_TITLE
 from gateway.making.naming import titled

@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batch_job.contract import CONTRACT
 from gateway.api import models
-from gateway.api.access import Access
 from gateway.api.app import create_api
+from gateway.api.callers.access import Access
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.readiness import Readiness
+from gateway.api.probes.readiness import Readiness
 from gateway.cloud.status_function import cloud_status_api
 from gateway.cloud.uploads import NoUploads
 from gateway.config import Config, ConfigError
@@ -32,6 +32,9 @@ from tests.mirrored_ledger import MirroredLedger, make_table
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
 NOT_MIRRORED: dict[str, Any] = {
+    "modalities": [],
+    "senders": [],
+    "last_step": None,
     **dict.fromkeys(("study_uid", "queue_id", "run_of", "waiting_since", "next_try", "delivery_key")),
     **dict.fromkeys(("patient_id", "accession_number", "study_date", "study_description", "series_uid"), ""),
     "series": [],
@@ -66,7 +69,7 @@ def _as_mirrored(known: Any, *, name: str = "") -> Any:
     """The gateway's answer without what the cloud does not know; details and reasons are looked at apart."""
     if name in NOT_MIRRORED:
         return NOT_MIRRORED[name]
-    if name in ("reason", "detail"):
+    if name in ("reason", "why", "since", "sentence", "detail"):
         return None
     if isinstance(known, dict):
         return {key: _as_mirrored(value, name=key) for key, value in known.items()}
@@ -128,7 +131,7 @@ def test_reasons_in_the_cloud_are_codes_and_nothing_tells_of_the_patient(
     assert failed.json()["jobs"][0]["reason"] == "failed exit=2"
     assert failed.json()["timeline"][-2]["detail"] == {"exit_code": 2}
     assert (done.json()["state"], done.json()["reason"]) == ("done", "delivered")
-    for telling in (b"PID", b"ACC", b"ABDOMEN", b"1.2.826", b"TELLTALE", b"sentence"):
+    for telling in (b"PID", b"ACC", b"ABDOMEN", b"1.2.826", b"TELLTALE", b"a sentence"):
         assert telling not in failed.content + done.content
 
 
@@ -148,7 +151,8 @@ def test_studies_of_one_state_are_listed_alone(ledger: MirroredLedger, function:
 
 
 def test_quarantine_in_the_cloud_is_empty(function: Function) -> None:
-    assert function.get("/api/v1/quarantine").json() == {"items": [], "next_cursor": None}
+    nothing = {"items": [], "next_cursor": None, "waiting": 0, "reasons": [], "senders": []}
+    assert function.get("/api/v1/quarantine").json() == nothing
     assert function.get("/api/v1/quarantine", cursor="none-of-ours").status == 422
 
 
@@ -170,9 +174,23 @@ def test_metrics_in_the_cloud_count_what_the_table_has(ledger: MirroredLedger, f
     assert ("iris_disk_free_bytes",) not in samples
 
 
+def test_overview_in_the_cloud_counts_the_table_and_leaves_out_what_a_gateway_alone_knows(
+    ledger: MirroredLedger, function: Function
+) -> None:
+    _some_studies(ledger)
+    found = function.get("/api/v1/overview").json()
+    assert found["counts"]["studies"]["failed"] == 1
+    assert (found["queue"]["running"], found["verdict"]["level"]) == (1, "failed")
+    assert [found[name] for name in ("started", "today", "disk", "workers", "associations", "aws")] == [
+        None
+    ] * 6
+    for answer in (function.get("/api/v1/history"), function.post("/api/v1/destinations/pacs/test", ADMIN)):
+        assert (answer.status, answer.headers["content-type"]) == (501, "application/problem+json")
+
+
 def test_openapi_in_the_cloud_is_that_of_the_gateway(ledger: MirroredLedger, function: Function) -> None:
     api = create_api(
-        LedgerStore(ledger.ledger), LedgerActions(ledger.ledger), lambda: Readiness(True), ledger.bus,
+        LedgerStore(ledger.ledger), LedgerActions(ledger.ledger), lambda: Readiness(True), None,
         Access("token"), _NoFiles(), NoUploads(), mirror=ledger.control,
     )  # fmt: skip
     assert function.get("/openapi.json").json() == api.openapi()

@@ -13,7 +13,7 @@ from gateway.api.server import ApiServer
 from gateway.cloud.status_function import cloud_status_api
 from gateway.config import Api, Aws, Config, Mirror, Objects
 from gateway.ledger.states import JobEvent
-from tests.cloud_status import VIEWER, http_event
+from tests.cloud_status import ADMIN, http_event
 from tests.mirrored_ledger import MirroredLedger, make_table
 
 pytestmark = [pytest.mark.usefixtures("aws_environment"), pytest.mark.peer("chromium")]
@@ -29,7 +29,7 @@ class _SignedIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope["aws.event"] = http_event(scope["method"], scope["path"], VIEWER, {})
+            scope["aws.event"] = http_event(scope["method"], scope["path"], ADMIN, {})
         await self.app(scope, receive, send)
 
 
@@ -68,7 +68,7 @@ def page(ledger: MirroredLedger, troubles: list[str], browser: Browser) -> Itera
     page.on("console", note)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.clock.install()
-    page.goto(f"http://{host}:{port}/")
+    page.goto(f"http://{host}:{port}/#/studies")
     yield page
     page.close()
     server.stop()
@@ -95,15 +95,16 @@ def test_page_without_a_stream_asks_again_and_shows_what_changed(
     page: Page, ledger: MirroredLedger, troubles: list[str]
 ) -> None:
     expect(page.get_by_text("Looks again every 10 s")).to_be_visible()
-    expect(page.get_by_role("link", name="Quarantine")).to_have_count(0)
+    expect(page.get_by_role("navigation").get_by_role("link", name="Quarantine")).to_have_count(0)
     job = ledger.job(ledger.study(1))
     ledger.move(job, JobEvent.FAILED, reason="a sentence", exit_code=2)
     ledger.ship()
     page.clock.run_for(POLL_MS)
     row = page.locator('[data-study="key0001"]')
-    expect(row.get_by_text("job_failed exit=2")).to_be_visible()
+    expect(row.get_by_text("failed exit=2")).to_be_visible()
     row.get_by_role("link", name="key0001").click()
     expect(page.get_by_role("heading", name="key0001")).to_be_visible()
+    expect(page.locator("#who")).to_have_text("Signed in as someone (admin)")
     page.get_by_role("button", name="Retry").click()
-    expect(page.locator("#said")).to_contain_text("only the group admin may do that")
+    expect(page.locator("#said")).to_contain_text("the gateway north has this study")
     assert all("the server responded with a status of" in trouble for trouble in troubles), troubles

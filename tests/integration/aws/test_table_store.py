@@ -10,8 +10,10 @@ from gateway.adapters.aws.dynamodb import DynamoMirror
 from gateway.adapters.aws.dynamodb_reading import DynamoReader
 from gateway.adapters.mirror import Item, ItemKey, ItemKind, MirrorItem
 from gateway.api.cursors import BadCursor, write_cursor
-from gateway.api.store import Cut
-from gateway.api.table_store import TableStore
+from gateway.api.mirrored.table_store import TableStore
+from gateway.api.store import Cut, NotHere
+from gateway.ledger.finding import ANY, StudyFilter
+from gateway.ledger.ordering import Order, Sort
 from gateway.ledger.records import utc_text
 from tests.mirrored_ledger import dynamodb, make_table
 
@@ -65,7 +67,7 @@ class Table:
     def listed(
         self, limit: int = 500, cursor: str | None = None, **given: Any
     ) -> tuple[list[str], str | None]:
-        page = self.store.studies(state=given.get("state"), since=given.get("since"), cut=Cut(limit, cursor))
+        page = self.store.studies(StudyFilter(**given), None, Cut(limit, cursor))
         return [one["study_key"] for one in page["items"]], page["next_cursor"]
 
     def pages(self, limit: int, **given: Any) -> list[str]:
@@ -88,7 +90,16 @@ def test_studies_of_all_states_are_merged_the_last_changed_first(table: Table) -
         table.study(f"s{number}", state, changed=number)
     assert table.listed() == (["s6", "s5", "s4", "s3", "s2", "s1", "s0"], None)
     assert table.listed(state="done") == (["s5", "s3", "s0"], None)
+    assert table.listed(waits="person") == (["s6", "s2"], None)
+    assert table.listed(waits="sender", state="done") == ([], None)
     assert table.listed(limit=7)[1] is None
+
+
+def test_studies_are_those_received_in_a_stretch_of_time_whose_end_is_not_in_it(table: Table) -> None:
+    for number in range(5):
+        table.study(f"s{number}", "done", changed=10 - number, received=number)
+    since, until = (START + timedelta(minutes=minute) for minute in (1, 4))
+    assert table.listed(since=since, until=until) == (["s1", "s2", "s3"], None)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
@@ -122,7 +133,7 @@ def test_study_that_moves_while_a_page_is_read_is_listed_once_as_it_is_now(table
             yield from super().studies(state, since, until, at_once)
 
     store = TableStore(Reader(table.client, table.name))
-    [one] = store.studies(state=None, since=None, cut=Cut(10))["items"]
+    [one] = store.studies(StudyFilter(), None, Cut(10))["items"]
     assert (one["study_key"], one["state"]) == ("a", "done")
 
 
@@ -149,7 +160,7 @@ def test_study_in_a_list_has_its_jobs_and_deliveries_in_order(table: Table) -> N
     table.job("a", "1-later", created=8)
     table.job("a", "2-first", created=7, destinations=("pacs", "archive"))
     table.job("b", "3-other", created=9)
-    other, one = table.store.studies(state=None, since=None, cut=Cut(10))["items"]
+    other, one = table.store.studies(StudyFilter(), None, Cut(10))["items"]
     assert [job["job_key"] for job in one["jobs"]] == ["2-first", "1-later"]
     assert [(d["job_key"], d["destination"]) for d in one["deliveries"]] == [
         ("2-first", "pacs"), ("2-first", "archive"),
@@ -172,3 +183,21 @@ def test_job_of_a_study_that_is_gone_is_still_known(table: Table) -> None:
     job = table.store.job("j")
     assert job is not None
     assert (job["study_key"], job["timeline"]) == ("gone", [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "order", "is_counted"),
+    [
+        (StudyFilter(sought="PID1"), None, False),
+        (StudyFilter(flag="fragments"), None, False),
+        (StudyFilter(waits="queue"), None, False),
+        (StudyFilter(keys=("key0001",)), None, False),
+        (ANY, Order(Sort.RECEIVED), False),
+        (ANY, None, True),
+    ],
+)
+def test_list_by_what_the_table_does_not_know_or_have_in_order_is_refused(
+    table: Table, wanted: StudyFilter, order: Order | None, is_counted: bool
+) -> None:
+    with pytest.raises(NotHere, match="gateway"):
+        table.store.studies(wanted, order, Cut(10), is_counted=is_counted)

@@ -10,7 +10,7 @@ from batch_job.folder import JobFolder
 from converter.staged_file import StagedFile
 from gateway.adapters.durable import make_folder, write_durably
 from gateway.adapters.folder import FolderStore
-from gateway.api.access import kept_token
+from gateway.api.callers.access import kept_token
 from gateway.files.site_secret import site_secret
 from gateway.ledger.backup import back_up
 from gateway.ledger.store import Ledger

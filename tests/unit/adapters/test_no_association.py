@@ -48,7 +48,7 @@ def rejection(result: int, source: int, reason: int) -> bytes:
             1,
             1,
             3,
-            r"calling AE title not recognised\); enter this gateway's AE title IRIS \(dicom.ae_title\)",
+            r"calling AE title not recognised\); enter the AE title IRIS and this machine's address",
         ),
         (1, 1, 7, r"another one than PACS: correct it here \(destination.ae_title"),
         (1, 2, 1, "no reason given by its ACSE"),

@@ -59,7 +59,7 @@ def test_rejection_for_the_called_title_says_to_correct_that_here(listening_peer
 
 
 def test_rejection_for_the_calling_title_says_to_enter_it_there(listening_peer: Peer) -> None:
-    with pytest.raises(NotReached, match="enter this gateway's AE title STRANGER "):
+    with pytest.raises(NotReached, match="enter the AE title STRANGER "):
         echo(listening_peer, "STRANGER")
 
 

@@ -12,11 +12,14 @@ import pytest
 
 from gateway.adapters.errors import OutsideError
 from gateway.adapters.queue import Lane
-from gateway.api.access import Access
 from gateway.api.app import create_api
+from gateway.api.callers.access import Access
+from gateway.api.callers.ledger_tokens import LedgerTokens
+from gateway.api.callers.sign_in import People
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.readiness import Readiness
+from gateway.api.live.live import live_feed
+from gateway.api.probes.readiness import Readiness
 from gateway.api.server import ApiServer
 from gateway.events import Bus
 from gateway.ledger.comparisons import freeze_comparison
@@ -44,6 +47,10 @@ class World:
     readiness: Readiness = field(default_factory=lambda: Readiness(True))
     elsewhere: str | OutsideError = ""
     """Where job files are, when not in the folder; or why that cannot be said."""
+
+    @cached_property
+    def tokens(self) -> LedgerTokens:
+        return LedgerTokens(self.ledger)
 
     @cached_property
     def uploads(self) -> NiftiUploads:
@@ -117,6 +124,11 @@ class World:
             record_result(transaction, transaction.job(job_key), result, lambda _: ["pacs"])
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])
 
+    def at(self, event: str, at: str) -> None:
+        """When something happened."""
+        with self.ledger.transaction() as transaction:
+            transaction.execute("UPDATE events SET at = ? WHERE event = ?", (at, event))
+
     def compare(self, job_key: str, **said: Any) -> None:
         """What its result was compared with."""
         row = ComparisonRow(job_key=job_key, chosen_for="c", **{"why_none": "", **said})
@@ -134,17 +146,21 @@ class World:
         with self.ledger.transaction() as transaction:
             put_aside(transaction, refused)
 
-    def serve(self, access: Access, actions: LedgerActions | None = None) -> ApiServer:
+    def serve(
+        self, access: Access, actions: LedgerActions | None = None, people: People | None = None
+    ) -> ApiServer:
         api = create_api(
             LedgerStore(self.ledger),
             actions or LedgerActions(self.ledger),
             lambda: self.readiness,
-            self.bus,
+            live_feed(self.ledger),
             access,
             self,
             self.uploads,
             pictures_from=self.elsewhere if isinstance(self.elsewhere, str) else "",
             upload_room=self.uploads,
+            tokens=self.tokens,
+            people=people,
         )
         return ApiServer(api, "127.0.0.1", 0)
 
@@ -163,7 +179,7 @@ def token() -> str:
 
 @pytest.fixture
 def server(world: World) -> Iterator[ApiServer]:
-    server = world.serve(Access(TOKEN))
+    server = world.serve(Access(TOKEN, find=world.tokens.find))
     server.start()
     yield server
     server.stop()

@@ -6,8 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.api import access as access_module
-from gateway.api.access import SESSION_S, Access, AccessError, kept_token
+from gateway.api.callers import access as access_module
+from gateway.api.callers.access import (
+    ADMIN,
+    CODE_S,
+    MOST_CODES,
+    SESSION_S,
+    Access,
+    AccessError,
+    NotKnown,
+    kept_token,
+)
 
 PROTECTED = [
     "/api/v1/studies",
@@ -71,8 +80,8 @@ def test_probes_need_no_token(stranger: httpx.Client) -> None:
     assert stranger.get("/readyz").json() == {"ready": True, "reasons": [], "degraded": []}
 
 
-def test_page_address_with_token_becomes_a_cookie_and_drops_it(stranger: httpx.Client, token: str) -> None:
-    answer = stranger.get("/", params={"token": token})
+def test_token_in_the_sign_in_form_becomes_a_cookie(stranger: httpx.Client, token: str) -> None:
+    answer = _signed_in(stranger, token)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
@@ -82,45 +91,105 @@ def test_page_address_with_token_becomes_a_cookie_and_drops_it(stranger: httpx.C
     assert stranger.get("/api/v1/studies").status_code == 200
 
 
+def test_token_in_the_address_signs_nobody_in(stranger: httpx.Client, token: str) -> None:
+    answer = stranger.get("/", params={"token": token})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+
+
 def test_page_without_cookie_offers_sign_in(stranger: httpx.Client) -> None:
     answer = stranger.get("/")
     assert answer.status_code == 401
     assert 'name="token"' in answer.text
+    assert 'role="alert"' not in answer.text
 
 
-def test_page_with_wrong_token_sets_no_cookie(stranger: httpx.Client) -> None:
-    answer = stranger.get("/", params={"token": "wrong"})
-    assert answer.status_code == 401
-    assert "set-cookie" not in answer.headers
+def test_page_with_wrong_token_sets_no_cookie_and_says_so(stranger: httpx.Client) -> None:
+    answer = _signed_in(stranger, "wrong")
+    assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+    assert "This is no token of this gateway" in answer.text
+
+
+def test_sign_in_form_that_is_large_is_not_read(stranger: httpx.Client) -> None:
+    assert stranger.post("/", content=b"token=" + b"a" * 100_000).status_code == 413
+
+
+def test_sign_in_form_of_another_site_signs_nobody_in(stranger: httpx.Client, token: str) -> None:
+    answer = stranger.post("/", data={"token": token}, headers={"Origin": "http://evil.example"})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
+def test_code_signs_in_once(world, stranger: httpx.Client, client: httpx.Client) -> None:
+    made = client.post("/api/v1/sign-in-codes").json()
+    assert made["good_for_s"] == 600
+    answer = stranger.get(made["path"])
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert stranger.get("/api/v1/me").json() == {"name": "admin-token", "role": "admin", "expires": None}
+    again = stranger.get(made["path"])
+    assert (again.status_code, "set-cookie" in again.headers) == (401, False)
+    assert "iris token code" in again.text
+
+
+def test_code_after_ten_minutes_signs_nobody_in(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = Access(token)
+    early, late = access.new_code(ADMIN), access.new_code(ADMIN)
+    assert access.by_code(early) == ADMIN
+    at = access_module.time.monotonic() + CODE_S + 1
+    monkeypatch.setattr(access_module.time, "monotonic", lambda: at)
+    with pytest.raises(NotKnown, match="ten minutes"):
+        access.by_code(late)
+
+
+def test_codes_that_nobody_uses_do_not_pile_up(token: str) -> None:
+    access = Access(token)
+    codes = [access.new_code(ADMIN) for _ in range(MOST_CODES + 1)]
+    assert access.by_code(codes[-1]) == access.by_code(codes[1]) == ADMIN
+    with pytest.raises(NotKnown):
+        access.by_code(codes[0])
 
 
 def test_cookie_of_another_token_or_changed_is_unknown(token: str) -> None:
     access = Access(token)
-    cookie = access.new_cookie()
-    expiry, _, mac = cookie.partition(".")
-    assert access.knows_cookie(cookie)
-    assert not Access("another").knows_cookie(cookie)
-    assert not access.knows_cookie(f"{int(expiry) + 1}.{mac}")
-    for forged in ("", ".", token, f"{expiry}.", f".{mac}"):
-        assert not access.knows_cookie(forged)
+    cookie = access.new_cookie(ADMIN)
+    said, _, mac = cookie.rpartition(".")
+    expiry, _, key = said.partition(".")
+    assert access.by_cookie(cookie) == ADMIN
+    with pytest.raises(NotKnown):
+        Access("another").by_cookie(cookie)
+    other = f"{int(expiry) + 1}.{key}.{mac}"
+    for forged in ("", ".", "..", token, f"{said}.", f".{mac}", other, f"{expiry}..{mac}", f"{said}x.{mac}"):
+        with pytest.raises(NotKnown) as unknown:
+            access.by_cookie(forged)
+        assert unknown.value.is_guess
 
 
-def test_cookie_after_its_time_is_unknown(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cookie_after_its_time_is_over_and_no_guess(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     access = Access(token)
-    cookie = access.new_cookie()
+    cookie = access.new_cookie(ADMIN)
     late = access_module.time.time() + SESSION_S + 1
     monkeypatch.setattr(access_module.time, "time", lambda: late)
-    assert not access.knows_cookie(cookie)
+    with pytest.raises(NotKnown, match="over") as unknown:
+        access.by_cookie(cookie)
+    assert not unknown.value.is_guess
 
 
-def _signed_in(stranger: httpx.Client, token: str) -> None:
-    stranger.get("/", params={"token": token})
+def _signed_in(stranger: httpx.Client, token: str) -> httpx.Response:
+    return stranger.post("/", data={"token": token})
 
 
 def test_post_with_cookie_and_page_header_is_taken(stranger: httpx.Client, token: str) -> None:
     _signed_in(stranger, token)
     headers = {"X-IRIS-Page": "1", "Origin": str(stranger.base_url).rstrip("/")}
     assert stranger.post("/api/v1/jobs/none/retry", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("foreign", ['seen={"a": "b"}', "x y=1", "alone", "b[c=1", "=1"])
+def test_session_is_known_whatever_cookies_others_left_at_this_host(
+    stranger: httpx.Client, token: str, foreign: str
+) -> None:
+    ours = _signed_in(stranger, token).headers["set-cookie"].partition(";")[0]
+    stranger.cookies.clear()
+    for together in (f"{foreign}; {ours}", f"{ours}; {foreign}"):
+        assert stranger.get("/api/v1/me", headers={"Cookie": together}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -183,10 +252,10 @@ def test_every_answer_tells_the_browser_to_load_nothing_from_elsewhere(
 
 
 def test_page_files_name_no_other_host_and_no_inline_script() -> None:
-    folder = Path(access_module.__file__).parent / "page"
-    pages = list(folder.glob("*.html"))
-    assert len(pages) == 4
-    for path in folder.iterdir():
+    folder = Path(access_module.__file__).parents[1] / "page"
+    pages = list(folder.rglob("*.html"))
+    assert len(pages) == 3
+    for path in filter(Path.is_file, folder.rglob("*")):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text
         assert "https://" not in text

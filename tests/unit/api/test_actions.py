@@ -5,14 +5,15 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.api.access import Access
+from gateway.api.callers.access import Access
 from gateway.api.ledger_actions import LedgerActions
-from gateway.events import CompletionRequested, Event, VolumeChosen
+from gateway.events import CompletionRequested, Event, JobChanged, VolumeChosen
 from gateway.ledger.choices import choices_of
 from gateway.ledger.destinations import KnownDestination, KnownForm, learn
 from gateway.ledger.records import utc_now
-from gateway.ledger.states import DeliveryEvent, JobEvent
+from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.transaction import NotPossible
+from gateway.ledger.work import next_job
 
 NOW = "2026-11-30T12:00:00.000000Z"
 
@@ -51,6 +52,60 @@ def test_cancel_of_open_job_stops_it(world, client: httpx.Client) -> None:
         409,
         "this job is cancelled; there is nothing to cancel",
     )
+
+
+def _priorities(client: httpx.Client) -> dict[str, int]:
+    studies = client.get("/api/v1/studies").json()["items"]
+    return {job["job_key"]: job["priority"] for study in studies for job in study["jobs"]}
+
+
+def test_priority_of_a_waiting_job_is_set_shown_and_told(world, client: httpx.Client) -> None:
+    job_key = world.job(world.study())
+    heard: list[Event] = []
+    world.bus.subscribe(heard.append)
+    answer = client.post(f"/api/v1/jobs/{job_key[:16]}/priority", json={"priority": 7})
+    assert (answer.status_code, answer.json()["state"]) == (202, "planned")
+    assert heard == [JobChanged(job_key, "1.2.826.0.1.1", "priority_set", "planned")]
+    job = client.get(f"/api/v1/jobs/{job_key}").json()
+    assert job["priority"] == 7
+    assert job["timeline"][-1]["sentence"].startswith("Its priority was changed to 7; it was 0")
+
+
+def test_job_without_a_number_goes_before_all_that_wait_in_any_step(world, client: httpx.Client) -> None:
+    first, second, third = (world.job(world.study(number)) for number in (1, 2, 3))
+    client.post(f"/api/v1/jobs/{second}/priority", json={"priority": 5})
+    world.move(second, JobEvent.CONVERTED)
+    for _ in range(2):  # said once more it stays first and climbs no further
+        client.post(f"/api/v1/jobs/{third}/priority", json={})
+    assert _priorities(client) == {first: 0, second: 5, third: 6}
+    asked = next_job(world.ledger, JobState.PLANNED)
+    assert asked is not None
+    assert asked.job_key == third
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ((JobEvent.STAGED, JobEvent.SUBMITTED), "this job is submitted; the queue has it"),
+        ((JobEvent.FAILED,), "this job is failed; retry or release it first"),
+        ((JobEvent.SEGMENTED,), "this job is segmented; nothing of it waits for the queue any more"),
+    ],
+)
+def test_priority_of_a_job_that_has_no_turn_to_wait_for_is_refused_with_the_way_out(
+    world, client: httpx.Client, events: tuple[JobEvent, ...], says: str
+) -> None:
+    job_key = world.job(world.study())
+    world.move(job_key, *events)
+    answer = client.post(f"/api/v1/jobs/{job_key}/priority", json={"priority": 7})
+    assert answer.status_code == 409
+    assert answer.json()["detail"].startswith(says)
+    assert _priorities(client) == {job_key: 0}
+
+
+@pytest.mark.parametrize("wish", [{"priority": 10_000}, {"priority": -10_000}, {"prioritty": 1}])
+def test_priority_that_no_job_can_have_is_refused(world, client: httpx.Client, wish: dict[str, int]) -> None:
+    job_key = world.job(world.study())
+    assert client.post(f"/api/v1/jobs/{job_key}/priority", json=wish).status_code == 422
 
 
 def test_cancel_by_delivery_key_finds_no_job(world, client: httpx.Client) -> None:
@@ -174,6 +229,17 @@ def test_action_on_unknown_key_is_a_404(client: httpx.Client, address: str) -> N
     answer = client.post(f"/api/v1/{address}")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_another_task_on_an_unknown_key_or_without_an_engine_is_refused(world, client: httpx.Client) -> None:
+    wish = {"task": "tissue", "options": {"fast": True}}
+    assert client.post("/api/v1/jobs/none/reprocess", json=wish).status_code == 404
+    answer = client.post(f"/api/v1/jobs/{world.job(world.study())}/reprocess", json=wish)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "there is no engine here to ask for another task",
+    )
+    assert client.post("/api/v1/jobs/none/reprocess", json={**wish, "taks": ""}).status_code == 422
 
 
 @pytest.mark.parametrize("address", ["jobs/none/retry", "studies/none/complete", "quarantine/none/release"])

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from gateway.api.access import TOKEN_NAME, Access
+from gateway.api.callers.access import TOKEN_NAME, Access
 from gateway.api.ledger_actions import LedgerActions
 from gateway.cli import app
 from gateway.files.names import API_ADDRESS_NAME
@@ -168,7 +168,7 @@ def test_resend_of_what_is_removed_with_its_images_says_the_way_out(world, clien
 def test_bulk_first_says_how_many_and_does_nothing(world, client: httpx.Client) -> None:
     keys = [_delivered(world, number)[1] for number in (1, 2)]
     answer = _actions(client, "resend", destination="pacs", dry_run=True)
-    assert answer.json() == {"count": 2, "keys": keys, "left_alone": 0, "why": ""}
+    assert answer.json() == {"count": 2, "studies": 2, "keys": keys, "left_alone": 0, "why": ""}
     assert _deliveries(world) == [("pacs", "sent")] * 2
     assert _actions(client, "resend", destination="archive", dry_run=True).json()["count"] == 0
 
@@ -231,6 +231,24 @@ def test_bulk_that_can_mean_nothing_says_why(
 def test_bulk_with_an_unknown_filter_or_action_is_not_valid(client: httpx.Client) -> None:
     assert _actions(client, "retry", stat="failed").status_code == 422
     assert _actions(client, "burn").status_code == 422
+    ages_ago = _actions(client, "retry", since="0001-01-01T00:00:00+14:00")
+    assert ages_ago.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("actions", {"action": "drop", "filters": {"state": "failed"}, "dry_run": False}),
+        ("deliveries/DELIVERY/resend", {"too": "archive"}),
+    ],
+)
+def test_action_with_a_misspelt_key_is_not_taken_for_one_without_it(
+    world, client: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    _, delivery = _delivered(world)
+    answer = client.post(f"/api/v1/{path.replace('DELIVERY', delivery)}", json=body)
+    assert (answer.status_code, "a key that nothing knows" in answer.json()["detail"]) == (422, True)
+    assert _deliveries(world) == [("pacs", "sent")]
 
 
 def test_bulk_is_done_a_hundred_at_a_time_and_leaves_alone_what_moved_meanwhile(

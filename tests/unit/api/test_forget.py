@@ -8,7 +8,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from gateway.adapters.folder import FolderStore
-from gateway.api.access import Access
+from gateway.api.callers.access import Access
 from gateway.cli import app
 from gateway.config import Retention as Settings
 from gateway.files.locks import DataLocks

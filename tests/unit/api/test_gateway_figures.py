@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from gateway.api.gateway_figures import GatewayFigures, gateway_collectors
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.metrics import exposition, registry_of
-from gateway.api.readiness import Readiness
+from gateway.api.probes.gateway_figures import GatewayFigures, gateway_collectors
+from gateway.api.probes.metrics import exposition, registry_of
+from gateway.api.probes.readiness import Readiness
 from gateway.identity import EngineIdentity
 
 ENGINE = EngineIdentity("threshold", "2", "weights", "1")

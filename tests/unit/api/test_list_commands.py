@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from gateway.api.access import TOKEN_NAME
+from gateway.api.callers.access import TOKEN_NAME
 from gateway.api.server import ApiServer
 from gateway.cli import app
 from gateway.commands import listing
@@ -31,7 +31,9 @@ def iris(request: pytest.FixtureRequest, world, server: ApiServer, tmp_path: Pat
 def test_studies_are_listed_with_patient_and_accession_a_line_each(world, iris: Callable[..., Any]) -> None:
     world.study(1), world.study(2)
     header, first, second = iris("studies").stdout.splitlines()
-    assert header.split() == ["study", "patient", "accession", "state", "received", "reason"]
+    assert header.split() == [
+        *["study", "patient", "accession", "state", "received", "where", "last", "step"]
+    ]
     assert first.split()[:4] == ["1.2.826.0.1.2", "PID2", "ACC2", "receiving"]
     assert second.split()[:4] == ["1.2.826.0.1.1", "PID1", "ACC1", "receiving"]
 
@@ -56,6 +58,12 @@ def test_studies_are_narrowed_down(
     assert [item["study_uid"].rpartition(".")[2] for item in items] == found
     if not found:
         assert iris("studies", *words).stdout == "no study is like that\n"
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_time_outside_the_calendar_is_wrong_usage(iris: Callable[..., Any], year: str) -> None:
+    answer = iris("studies", "--since", f"{year}-12-31")
+    assert (answer.exit_code, "years 1900 to 9998" in answer.stderr) == (2, True)
 
 
 def test_studies_watched_are_listed_again_when_something_changes(
@@ -86,7 +94,7 @@ def test_quarantine_lists_held_jobs_and_objects_with_the_reason(world, iris: Cal
     held = world.job(world.study(1), hold="One slice is missing.")
     world.refuse("object1")
     said = iris("quarantine").stdout.splitlines()
-    assert said[0].split() == ["key", "what", "since", "sender", "study", "why"]
+    assert said[0].split() == ["key", "reason", "since", "sender", "study", "why"]
     assert [line for line in said if line.startswith(held[:16]) and line.endswith("One slice is missing.")]
     assert [line for line in said if line.startswith("object1") and line.endswith("This is no DICOM object.")]
     items = json.loads(iris("quarantine", "--json").stdout)["items"]

@@ -8,7 +8,9 @@ import pytest
 
 from gateway.adapters.errors import Away, OutsideError, Permanent, Retriable
 from gateway.adapters.queue import Lane
-from gateway.api.listings import list_studies, show_study
+from gateway.api.ledger_store import LedgerStore
+from gateway.api.store import Cut
+from gateway.ledger.finding import ANY
 from gateway.ledger.records import utc_now
 from gateway.ledger.runs import begin_run, end_run, note_cost
 from gateway.ledger.states import DeliveryEvent, JobEvent
@@ -19,7 +21,7 @@ from tests.results import COST
 def test_studies_none_arrived_gives_empty_list(client: httpx.Client) -> None:
     answer = client.get("/api/v1/studies")
     assert answer.status_code == 200
-    assert answer.json() == {"items": [], "next_cursor": None}
+    assert answer.json() == {"items": [], "next_cursor": None, "total": None}
 
 
 def test_study_with_delivered_job_has_contract_shape(world, client: httpx.Client) -> None:
@@ -177,7 +179,15 @@ def test_job_lists_its_runs_with_how_each_ended(world, client: httpx.Client) -> 
     world.runs(job_key)
     job = client.get(f"/api/v1/jobs/{job_key}").json()
     rows = world.ledger.read("SELECT submitted_at, ended_at FROM runs ORDER BY run")
-    same = {"where": "batch", "lane": "main", "queue_id": None, "run_of": None, "started": None, "cost": None}
+    same = {"log_stream": None, "log_url": None}
+    same |= {
+        "where": "batch",
+        "lane": "main",
+        "queue_id": None,
+        "run_of": None,
+        "started": None,
+        "cost": None,
+    }
     lost = {"run": 1, **same, "exit_code": 137, "how": "memory ran out"}
     present = {"run": 2, **same, "exit_code": None, "how": ""}
     assert job["runs"] == [
@@ -208,13 +218,17 @@ def test_job_with_very_many_runs_shows_the_last_ones(world, client: httpx.Client
 
 def test_job_files_are_served_with_their_types(world, client: httpx.Client) -> None:
     job_key = world.job(world.study())
-    contents = {"labels.nii.gz": b"labels", "preview.png": b"png", "statistics.json": b"{}"}
+    contents = {
+        "labels.nii.gz": b"labels", "preview.png": b"png", "statistics.json": b"{}", "surface.glb": b"glTF",
+        "surface.obj": b"v 0 0 0",
+    }  # fmt: skip
     for name, content in contents.items():
         world.write_file(job_key, name, content)
     answers = {name: client.get(f"/api/v1/jobs/{job_key}/{name}") for name in contents}
     assert {name: answer.content for name, answer in answers.items()} == contents
     types = [answer.headers["content-type"] for answer in answers.values()]
-    assert types == ["application/gzip", "image/png", "application/json"]
+    assert types[:3] == ["application/gzip", "image/png", "application/json"]
+    assert types[3:] == ["model/gltf-binary", "model/obj"]
     assert "labels.nii.gz" in answers["labels.nii.gz"].headers["content-disposition"]
 
 
@@ -251,7 +265,7 @@ def test_openapi_says_that_job_files_may_be_elsewhere(client: httpx.Client) -> N
     answers = paths["/api/v1/jobs/{job_key}/preview.png"]["get"]["responses"]
     assert {"200", "307", "404", "502", "503"} <= set(answers)
     assert "image/png" in answers["200"]["content"]
-    assert "503" not in paths["/api/v1/studies"]["get"]["responses"]
+    assert "307" not in paths["/api/v1/studies"]["get"]["responses"]
 
 
 def test_job_file_of_another_name_is_not_served(world, client: httpx.Client) -> None:
@@ -287,14 +301,15 @@ def test_quarantine_paged_shows_each_once(world, client: httpx.Client) -> None:
 def test_listings_without_a_gateway_equal_the_api(world, client: httpx.Client) -> None:
     world.job(world.study())
     with Ledger(world.ledger.path, read_only=True) as ledger:
-        assert list_studies(ledger) == client.get("/api/v1/studies").json()
-        assert show_study(ledger, "key0001") == client.get("/api/v1/studies/key0001").json()
-        json.dumps(show_study(ledger, "key0001"))
-        assert show_study(ledger, "nothing") is None
+        store = LedgerStore(ledger)
+        assert store.studies(ANY, None, Cut(50)) == client.get("/api/v1/studies").json()
+        assert store.study("key0001") == client.get("/api/v1/studies/key0001").json()
+        json.dumps(store.study("key0001"))
+        assert store.study("nothing") is None
 
 
 def test_timeline_very_long_keeps_the_newest(world, client: httpx.Client, monkeypatch) -> None:
-    monkeypatch.setattr("gateway.api.listings.MAX_TIMELINE", 2)
+    monkeypatch.setattr("gateway.api.studies.listings.MAX_TIMELINE", 2)
     uid = world.study()
     world.job(uid)
     study = client.get(f"/api/v1/studies/{uid}").json()

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from gateway.adapters.mirror import ItemKey, MirrorItem
-from gateway.api.access import Access
 from gateway.api.app import create_api
+from gateway.api.callers.access import Access
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
 from gateway.api.server import ApiServer
@@ -43,7 +43,7 @@ def _served(world, worker: MirrorWorker | None) -> Iterator[httpx.Client]:
         LedgerStore(world.ledger),
         LedgerActions(world.ledger),
         lambda: world.readiness,
-        world.bus,
+        None,
         Access(None),
         world,
         world.uploads,

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.api.access import Access
+from gateway.api.callers.access import Access
 from gateway.api.upload_gate import UploadGate
 from tests.nifti import content, image, uploads_of, voxels
 

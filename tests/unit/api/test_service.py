@@ -10,9 +10,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.api import guard
-from gateway.api.access import Access
-from gateway.api.readiness import Readiness
+from gateway.api.callers import guard
+from gateway.api.callers.access import Access
+from gateway.api.probes.readiness import Readiness
 from gateway.api.server import ApiError
 
 
@@ -107,14 +107,17 @@ def test_openapi_describes_studies_and_problems(client: httpx.Client) -> None:
     }  # fmt: skip
     assert contract <= set(fields)
     studies = content["paths"]["/api/v1/studies"]["get"]
-    assert {one["name"] for one in studies["parameters"]} == {"state", "since", "q", "limit", "cursor"}
+    assert {one["name"] for one in studies["parameters"]} == {
+        *("q", "state", "waits", "modality", "sender", "rule", "destination", "flag", "since", "until"),
+        *("sort", "order", "limit", "cursor", "count", "if-none-match"),
+    }
     assert "application/problem+json" in studies["responses"]["401"]["content"]
     assert "/" not in content["paths"]
 
 
 def test_docs_page_is_our_own(client: httpx.Client) -> None:
-    assert "/page/docs.js" in client.get("/docs").text
-    assert client.get("/page/docs.js").headers["content-type"].startswith("text/javascript")
+    assert "/page/docs/docs.js" in client.get("/docs").text
+    assert client.get("/page/docs/docs.js").headers["content-type"].startswith("text/javascript")
 
 
 def test_server_port_in_use_is_refused_with_the_way_out(world) -> None:

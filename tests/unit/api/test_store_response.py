@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.api.store_response import JSON_TYPE, XML_TYPE, http_status, in_words, media_type_of
+from gateway.api.stow.store_response import JSON_TYPE, XML_TYPE, http_status, in_words, media_type_of
 from gateway.listener.statuses import (
     CANNOT_UNDERSTAND,
     KEPT_ASIDE,

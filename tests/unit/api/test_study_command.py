@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 from gateway.api.ledger_store import LedgerStore
 from gateway.api.store import Cut
 from gateway.cli import app
-from gateway.ledger.records import utc_in, utc_now
+from gateway.ledger.finding import StudyFilter
+from gateway.ledger.records import utc_in, utc_now, utc_time
 from gateway.ledger.runs import note_cost
 from gateway.ledger.work import wait_with_job
 from tests.results import COST
@@ -124,7 +126,7 @@ def test_study_says_of_each_delivery_which_output_it_is_and_of_many_alike_how_ma
         "KEY  overlay, 3 objects to pacs: pending",
     ]
     assert "    warning: a warning\n" in result.stdout
-    assert re.search(r"delivery\.planned +destination: pacs \(4 times\)\n", result.stdout)
+    assert "  To be sent to pacs (4 times)\n" in result.stdout
 
 
 def test_study_that_is_receiving_says_for_what_it_waits_where_no_gateway_runs(world, tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_reason_of_a_study_that_is_receiving_is_what_the_watch_says_and_of_anoth
     shown = store.study(receiving)
     assert shown is not None
     assert shown["reason"] == f"{receiving} waits"
-    items = store.studies(state=None, since=None, cut=Cut(9))["items"]
+    items = store.studies(StudyFilter(), None, Cut(9))["items"]
     reasons = {item["study_uid"]: item["reason"] for item in items}
     assert reasons == {receiving: f"{receiving} waits", done: ""}
 
@@ -163,30 +165,40 @@ def test_study_is_shown_by_the_beginning_of_any_key_that_no_other_has(world, tmp
     assert (code, "several begin so, give more of the key: study 1.2.826.0.1.1, study" in said) == (1, True)
 
 
-def test_study_tells_times_by_this_machines_clock_and_lists_without_brackets(
+def test_study_tells_times_by_this_machines_clock_and_events_in_sentences(
     world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Etc/GMT-2")
     time.tzset()
     uid = world.study()
-    opened = "2026-11-30T01:30:00.250000Z"
-    said: dict[str, object] = {
-        "opened_at": opened,
-        "sender": "CT1",
-        "is_asked": True,
-        "warnings": [],
-        "why": "",
-        "stages_s": {"load": 0.1},
-    }
     with world.ledger.transaction() as transaction:
-        transaction.step_of_study("study.results_still_there", uid, **said)
+        for _ in range(2):
+            transaction.step_of_study("study.results_still_there", uid, destination="pacs", objects=3)
     (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
     result = CliRunner().invoke(app, ["study", uid, "--config", str(tmp_path / "iris.toml")])
     monkeypatch.undo()
     time.tzset()
-    last = result.stdout.splitlines()[-1]
-    told = "is_asked: yes, opened_at: 2026-11-30 03:30:00, sender: CT1, stages_s: load 0.1"
-    assert last.endswith(f"study.results_still_there  {told}")
+    [row] = world.ledger.read("SELECT max(at) AS at FROM events")
+    at = utc_time(row["at"]) + timedelta(hours=2)
+    told = "Its results are still there at pacs, objects: 3 (2 times)"
+    assert result.stdout.splitlines()[-1].strip() == f"{at:%Y-%m-%d %H:%M:%S}  {told}"
+
+
+def test_study_says_how_long_each_step_took(world, tmp_path: Path) -> None:
+    job_key = world.job(world.study())
+    world.encode(job_key)
+    for event, at in (
+        ("study.instance_stored", "00.0"),
+        ("study.completed", "03.5"),
+        ("job.planned", "04.0"),
+    ):
+        world.at(event, f"2026-01-01T00:00:{at}00000Z")
+    world.at("job.segmented", "2026-01-01T00:01:10.000000Z")
+    world.at("job.encoded", "2026-01-01T02:01:10.000000Z")
+    (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
+    said = CliRunner().invoke(app, ["study", "key0001", "--config", str(tmp_path / "iris.toml")]).stdout
+    assert "\n  received 3.5 s\n" in said
+    assert "\n    converted 1 min 6 s, encoded 2 h 0 min, delivered " in said
 
 
 def test_study_says_of_a_delivery_when_it_is_tried_again_and_no_time_that_is_over(

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.api import timeline_metrics
-from gateway.api.timeline_metrics import TimelineCollector
+from gateway.api.probes import timeline_metrics
+from gateway.api.probes.timeline_metrics import TimelineCollector
 from gateway.ledger.states import DeliveryEvent
 
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from gateway.api.access import Access
+from gateway.api.callers.access import Access
 from gateway.cli import app
 from gateway.files.names import API_ADDRESS_NAME
 from gateway.ledger.choices import choices_of

@@ -104,7 +104,8 @@ def test_task_without_its_engine_is_found_where_one_engine_has_it() -> None:
     count = sum(len(facts.tasks) for facts in engines().values())
     first = "tissue, total, total_v3, body, body_mr"
     assert str(raised.value) == (
-        f'no engine has a task "x?y"; known: {first} and {count - 5} more, which docs/operator.md lists'
+        f'no engine has a task "x?y"; known: {first} and {count - 5} more, '
+        "which docs/totalsegmentator.md lists"
     )
 
 

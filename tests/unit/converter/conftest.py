@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydicom import Dataset, config, dcmread
 
-from converter.derived_multiframe import write_multiframe
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
+from converter.derived.multiframe import write_multiframe
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 from converter.results.settings import Algorithm
-from converter.segmentation import SegmentationSettings
+from converter.seg.encoder import SegmentationSettings
 from converter.terminology import Code
 
 MORPHOLOGICAL_OPERATIONS = Code("123104", "DCM", "Morphological Operations")

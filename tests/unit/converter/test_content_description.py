@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from batch_job.contract import FLAG_CODES
-from converter.grid import even_volume
 from converter.results.settings import QualityFlag
 from converter.seg.description import content_description
-from converter.segmentation import SegmentationSettings
+from converter.seg.encoder import SegmentationSettings
 from converter.series import read_series
+from converter.voxels.grid import even_volume
 from gateway.config.arrival import ARRIVAL_CODES
 
 CODES = (*ARRIVAL_CODES, *FLAG_CODES)

@@ -15,9 +15,9 @@ import nibabel as nib
 import pytest
 from pydicom import dcmread
 
-from converter.derived_series import MadeUpStudy
+from converter.derived.series import MadeUpStudy
 from converter.errors import ConversionFailed
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import Volume, read_series
 from tests.quick_start import IRIS, quick_python
 

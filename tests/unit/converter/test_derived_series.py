@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from scipy.spatial.transform import Rotation
 
-from converter.derived_series import write_series
+from converter.derived.series import write_series
 
 SAME_PLACE_MM = 1e-3
 REAL = ("ct-torso-3mm/ct.nii.gz", "mr-3mm/mr.nii.gz")

@@ -12,10 +12,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from converter import foreign_image, nifti_file
 from converter.errors import ImageTooLarge, LabelsDoNotFit, UnusableImage
-from converter.foreign_image import ForeignImage, require_grid_of, stage_image
-from converter.nifti_file import write_labels
+from converter.nifti import file as nifti_file
+from converter.nifti import foreign_image
+from converter.nifti.file import write_labels
+from converter.nifti.foreign_image import ForeignImage, require_grid_of, stage_image
 from tests.nifti import AFFINE, PATIENT, content, image, voxels
 
 

@@ -9,10 +9,10 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from converter.errors import LabelsDoNotFit
-from converter.geometry import labels_on_frames
-from converter.segmentation import SegmentationSettings, encode_segmentation
-from converter.segmentation_reader import decode_segmentation, read_segmentation
+from converter.seg.decoder import decode_segmentation, read_segmentation
+from converter.seg.encoder import SegmentationSettings, encode_segmentation
 from converter.series import Volume, read_series
+from converter.voxels.geometry import labels_on_frames
 
 MakeSeries = Callable[..., Path]
 Edit = Callable[[Dataset], None]

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converter.cut import copy_plane
 from converter.errors import LabelsDoNotFit
-from converter.geometry import LPS_FROM_RAS, frames_on_grid, labels_on_frames, voxel_from_pixel
-from converter.grid import grid_of, require_own_grid
 from converter.series import Volume, read_series
+from converter.voxels.cut import copy_plane
+from converter.voxels.geometry import LPS_FROM_RAS, frames_on_grid, labels_on_frames, voxel_from_pixel
+from converter.voxels.grid import grid_of, require_own_grid
 
 MakeSeries = Callable[..., Path]
 

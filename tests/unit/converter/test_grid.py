@@ -9,15 +9,15 @@ import pytest
 from pydicom import Dataset, dcmread
 from scipy.spatial.transform import Rotation
 
-from converter.axes import GRID_TOLERANCE, turn_between
-from converter.derived_series import MadeUpStudy
+from converter.derived.series import MadeUpStudy
 from converter.errors import ConversionFailed
-from converter.geometry import LPS_FROM_RAS, frame_affine_lps
-from converter.grid import grid_of, is_exact, rounding_voxels, slice_grid
-from converter.grid import turned as whole_turned
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import Volume, read_series
 from converter.unpacking.dcm2niix import Dcm2niix
+from converter.voxels.axes import GRID_TOLERANCE, turn_between
+from converter.voxels.geometry import LPS_FROM_RAS, frame_affine_lps
+from converter.voxels.grid import grid_of, is_exact, rounding_voxels, slice_grid
+from converter.voxels.grid import turned as whole_turned
 
 MakeSeries = Callable[..., Path]
 

@@ -14,7 +14,7 @@ from pydicom.fileset import FileSet
 from converter.choice import distinctions
 from converter.errors import UnusableSeries
 from converter.inputs import Source
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.reading.headers import text_of
 from converter.series import Choice, judge, read_series
 

@@ -22,9 +22,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from converter.derived_series import SliceStack, write_slices
+from converter.derived.series import SliceStack, write_slices
 from converter.errors import ConversionFailed
-from converter.nifti import Converted, convert_volume
+from converter.nifti.conversion import Converted, convert_volume
 from converter.series import read_series
 from converter.unpacking import pixels
 from converter.unpacking.decoding import NoDecoder

@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 
 import converter
 from converter import Encoding, Labels, LabelsDoNotFit, UnusableSeries, encode_array, read_series
-from converter.segmentation_reader import read_segmentation
+from converter.seg.decoder import read_segmentation
 
 MADE_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LABELS = Labels({3: "liver", 7: "node"})

@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from converter.errors import UnusableSeries
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import Usability, judge_series, read_header, read_series
 from tests.unit.converter.conftest import AXIAL
 

@@ -12,10 +12,10 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from converter.errors import UnusableSeries
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.reading.mosaic import is_mosaic
-from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
-from converter.segmentation_reader import read_segmentation
+from converter.seg.decoder import read_segmentation
+from converter.seg.encoder import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.series import Usability, Volume, judge_series, read_header, read_series
 from tests.landing import voxels_at_frames
 

@@ -19,12 +19,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from converter.derived_series import MadeUpStudy
+from converter.derived.series import MadeUpStudy
 from converter.errors import ConversionFailed, UnusableSeries
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.reading.headers import text_of
-from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
-from converter.segmentation_reader import read_segmentation
+from converter.seg.decoder import read_segmentation
+from converter.seg.encoder import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.series import (
     Judgement,
     Usability,

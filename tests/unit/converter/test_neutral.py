@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 
-from converter.derived_series import MadeUpStudy
+from converter.derived.series import MadeUpStudy
 from converter.errors import ConversionFailed
-from converter.nifti import Converted, convert_volume
+from converter.nifti.conversion import Converted, convert_volume
 from converter.series import read_series
 from converter.unpacking import decoding, encoded_frames
 

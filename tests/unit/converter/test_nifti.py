@@ -22,13 +22,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from converter.derived_series import MadeUpStudy
+from converter.derived.series import MadeUpStudy
 from converter.errors import ConversionFailed
-from converter.geometry import voxel_from_pixel
-from converter.grid import straightened
-from converter.nifti import convert_volume, converter_version
+from converter.nifti.conversion import convert_volume, converter_version
 from converter.series import Volume, judge_series, read_header, read_series
 from converter.unpacking import decoding
+from converter.voxels.geometry import voxel_from_pixel
+from converter.voxels.grid import straightened
 
 pytestmark = pytest.mark.usefixtures("quick_children")
 

@@ -14,8 +14,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from converter import nifti_file, staged_file
-from converter.nifti_file import stage, write_labels
+from converter import staged_file
+from converter.nifti import file as nifti_file
+from converter.nifti.file import stage, write_labels
 from converter.staged_file import StagedFile
 from tests.quick_start import IRIS, quick_python
 
@@ -117,7 +118,7 @@ def test_disk_that_is_full_while_writing_leaves_the_file_that_was_there(
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from converter.nifti_file import stage
+from converter.nifti.file import stage
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 planes = np.random.default_rng(0).integers(-1000, 1000, {size}).astype(np.int16)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))

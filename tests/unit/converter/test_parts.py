@@ -11,12 +11,13 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from converter import nifti, nifti_file
-from converter.derived_series import SliceStack, write_slices
+from converter.derived.series import SliceStack, write_slices
 from converter.errors import ConversionFailed
-from converter.grid import is_exact
-from converter.nifti import convert_volume
+from converter.nifti import conversion
+from converter.nifti import file as nifti_file
+from converter.nifti.conversion import convert_volume
 from converter.series import Volume, read_series
+from converter.voxels.grid import is_exact
 from tests.quick_start import IRIS, quick_python
 
 pytestmark = pytest.mark.usefixtures("quick_children")
@@ -34,8 +35,8 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Has what follows take a part of some slices at a time."""
 
     def small() -> None:
-        monkeypatch.setattr(nifti, "PART_PIXELS", SLICES * 16 * 24)
-        monkeypatch.setattr(nifti, "FEWEST_FRAMES", 2)
+        monkeypatch.setattr(conversion, "PART_PIXELS", SLICES * 16 * 24)
+        monkeypatch.setattr(conversion, "FEWEST_FRAMES", 2)
 
     return small
 
@@ -106,7 +107,7 @@ def test_parts_that_rounding_makes_uneven_are_left_together(
     assert is_exact(volume)
     whole = convert_volume(volume, tmp_path / "whole.nii.gz")
     in_parts()
-    monkeypatch.setattr(nifti, "PART_PIXELS", 20 * 16 * 24)
+    monkeypatch.setattr(conversion, "PART_PIXELS", 20 * 16 * 24)
     assert convert_volume(volume, tmp_path / "parts.nii.gz").sha256 == whole.sha256
     assert runs() == [40, 40]
 
@@ -142,7 +143,7 @@ def test_memory_is_that_of_some_parts_but_for_stacks_that_are_interpolated(
     stack = SliceStack(pixels, (1, 0, 0, 0, 1, 0), (1, 1), [[0, lean * k, k] for k in range(len(pixels))])
     write_slices(stack, tmp_path / "series")
     volume = read_series(tmp_path / "series")
-    monkeypatch.setattr(nifti, "PART_PIXELS", pixels.size // 16)
+    monkeypatch.setattr(conversion, "PART_PIXELS", pixels.size // 16)
     monkeypatch.setattr(nifti_file, "_BLOCK_BYTES", 1 << 16)
     tracemalloc.start()
     try:

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from converter.errors import LabelsDoNotFit
-from converter.picture import AXIAL_PX, BACKGROUND, GAP, draw_segmentation
-from converter.segmentation import SegmentationSettings, encode_segmentation
-from converter.segmentation_reader import read_segmentation
+from converter.seg.decoder import read_segmentation
+from converter.seg.encoder import SegmentationSettings, encode_segmentation
 from converter.series import Volume, read_series
+from gateway.demo.picture import AXIAL_PX, BACKGROUND, GAP, draw_segmentation
 
 MakeSeries = Callable[..., Path]
 Draw = Callable[[Volume, np.ndarray], tuple[np.ndarray, np.ndarray]]

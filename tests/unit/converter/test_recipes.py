@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 
 from converter import Labels, convert, read_series
-from converter.geometry import labels_on_frames
-from converter.segmentation_reader import read_segmentation
+from converter.seg.decoder import read_segmentation
+from converter.voxels.geometry import labels_on_frames
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "recipes.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")

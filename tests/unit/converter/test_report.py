@@ -24,7 +24,7 @@ from converter.report.groups import SegmentationReference
 from converter.results.comparison import Change, Comparison, NotCompared, PriorObject
 from converter.results.labelled import Labelled
 from converter.results.settings import QualityFlag, ResultSettings
-from converter.segmentation import Encoded, SegmentationSettings, encode_segmentation
+from converter.seg.encoder import Encoded, SegmentationSettings, encode_segmentation
 from converter.series import read_series
 from converter.terminology import Code, structure
 

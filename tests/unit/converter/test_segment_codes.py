@@ -8,7 +8,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from batch_job.contract import engine_facts
-from converter.segmentation import SegmentationSettings, encode_segmentation
+from converter.seg.encoder import SegmentationSettings, encode_segmentation
 from converter.series import read_series
 from converter.terminology import Code, structure
 

@@ -15,24 +15,24 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import SegmentationStorage
 
-from converter import segmentation
-from converter.derived_series import MadeUpStudy
+from converter.derived.series import MadeUpStudy
 from converter.errors import EncodingFailed, LabelsDoNotFit
-from converter.geometry import labels_on_frames
-from converter.grid import even_volume, require_own_grid
 from converter.results.header import is_our_own
-from converter.seg.planes import Planes
-from converter.seg.writer import FrameOrder, Writable
-from converter.segmentation import (
+from converter.seg import encoder
+from converter.seg.decoder import decode_segmentation, read_segmentation
+from converter.seg.encoder import (
     Encoded,
     SegmentationSettings,
     copied_header_digest,
     encode_segmentation,
 )
-from converter.segmentation_reader import decode_segmentation, read_segmentation
+from converter.seg.planes import Planes
+from converter.seg.writer import FrameOrder, Writable
 from converter.series import Volume, read_series
 from converter.staged_file import StagedFile
 from converter.terminology import PRIVATE_SCHEME, structure
+from converter.voxels.geometry import labels_on_frames
+from converter.voxels.grid import even_volume, require_own_grid
 
 MakeSeries = Callable[..., Path]
 NAMES = {1: "bone", 6: "lung_right", 9: "liver"}
@@ -211,7 +211,7 @@ def test_file_that_reads_back_differently_is_not_kept(
                 again.seek(-1, 1)
                 again.write(bytes([byte ^ (1 if place == "first bit" else 0x80)]))
 
-    monkeypatch.setattr(segmentation, "StagedFile", Damaged)
+    monkeypatch.setattr(encoder, "StagedFile", Damaged)
     with pytest.raises(EncodingFailed, match="read back"):
         encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "s.dcm")
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
@@ -226,13 +226,13 @@ def test_frames_in_wrong_places_do_not_read_back(
     monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:
-    write = segmentation.write_segmentation
+    write = encoder.write_segmentation
 
     def swapped(stream: Writable, header: Dataset, planes: Planes, shown: Volume, order: FrameOrder) -> None:
         turned = replace(order, **{what: getattr(order, what)[::-1]})
         write(stream, header, planes, shown, turned)
 
-    monkeypatch.setattr(segmentation, "write_segmentation", swapped)
+    monkeypatch.setattr(encoder, "write_segmentation", swapped)
     with pytest.raises(EncodingFailed, match="read back"):
         encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "s.dcm")
     assert not (tmp_path / "s.dcm").exists()
@@ -246,13 +246,13 @@ def test_pixel_that_no_frame_shows_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is written is compared with the labels themselves, not with the list of frames made of them."""
-    order = segmentation.frame_order
+    order = encoder.frame_order
 
     def shortened(*arguments: Any) -> FrameOrder:
         whole = order(*arguments)
         return FrameOrder(whole.segments[:-1], whole.frames[:-1])
 
-    monkeypatch.setattr(segmentation, "frame_order", shortened)
+    monkeypatch.setattr(encoder, "frame_order", shortened)
     with pytest.raises(EncodingFailed, match="read back"):
         encode_segmentation(volume, two_boxes, NAMES, settings, tmp_path / "s.dcm")
 

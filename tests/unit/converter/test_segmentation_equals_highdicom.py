@@ -17,14 +17,15 @@ from pydicom.valuerep import format_number_as_ds
 
 from batch_job.contract import engines, task_facts
 from converter.colours import cielab_of, rgb_of
-from converter.derived_series import MadeUpStudy
-from converter.grid import needs_another_grid
+from converter.derived.series import MadeUpStudy
+from converter.seg.encoder import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.seg.segments import tracked_subject
-from converter.segmentation import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
 from converter.series import Volume, read_series
 from converter.source_header import PATIENT_AND_STUDY, SCANNER, source_header
 from converter.terminology import Code, structure
 from converter.uids import derived_uid
+from converter.version import own_version
+from converter.voxels.grid import needs_another_grid
 
 MakeSeries = Callable[..., Path]
 BINARY, LABELMAP = SegmentationType.BINARY, SegmentationType.LABELMAP
@@ -130,7 +131,7 @@ def by_highdicom(volume: Volume, labels: np.ndarray, settings: SegmentationSetti
             instance_number=settings.instance_number,
             manufacturer="IRIS Gateway",
             manufacturer_model_name="iris-gateway",
-            software_versions="0.1.0",
+            software_versions=own_version(),
             device_serial_number="1",
             content_label="SEGMENTATION",
             content_description=f"{warned}{settings.task} (research use only)",

@@ -23,15 +23,15 @@ from pydicom.uid import (
 from converter.errors import EncodingFailed, LabelsDoNotFit
 from converter.reading.headers import transfer_syntax_of
 from converter.seg.codecs import DEFLATED_IMAGE_FRAME, decode_plane, encode_plane
-from converter.seg.settings import TRANSFER_SYNTAXES
-from converter.segmentation import (
+from converter.seg.decoder import read_masks, read_segmentation
+from converter.seg.encoder import (
     Encoding,
     SegmentationSettings,
     SegmentationType,
     encode_masks,
     encode_segmentation,
 )
-from converter.segmentation_reader import read_masks, read_segmentation
+from converter.seg.settings import TRANSFER_SYNTAXES
 from converter.series import Volume, read_series
 from converter.terminology import structure
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from converter.derived_series import SliceStack, write_slices
+from converter.derived.series import SliceStack, write_slices
 from converter.errors import UnusableSeries
 from converter.series import Judgement, Usability, judge_series, read_header, read_series, volume_of
 

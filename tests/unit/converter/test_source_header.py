@@ -12,7 +12,7 @@ from converter.contours.document import write_structure_set
 from converter.report.document import write_report
 from converter.results.labelled import Labelled
 from converter.results.settings import free_series_number
-from converter.segmentation import SegmentationSettings, encode_segmentation
+from converter.seg.encoder import SegmentationSettings, encode_segmentation
 from converter.series import Volume, read_series
 from converter.source_header import copied_header_digest
 

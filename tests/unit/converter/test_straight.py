@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from converter.geometry import LPS_FROM_RAS
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import read_series
+from converter.voxels.geometry import LPS_FROM_RAS
 
 MakeSeries = Callable[..., Path]
 

@@ -21,14 +21,14 @@ from converter.contours.document import write_structure_set
 from converter.contours.names import region_names
 from converter.contours.numbers import point_texts
 from converter.contours.tracing import Outlines, trace
-from converter.derived_series import SliceStack, write_series, write_slices
+from converter.derived.series import SliceStack, write_series, write_slices
 from converter.errors import EncodingFailed
-from converter.geometry import labels_on_frames
 from converter.results.header import is_our_own
 from converter.results.labelled import Labelled
 from converter.results.settings import QualityFlag, ResultSettings
-from converter.segmentation import SegmentationSettings
+from converter.seg.encoder import SegmentationSettings
 from converter.series import read_series
+from converter.voxels.geometry import labels_on_frames
 from tests.structure_sets import READERS, dice, read_by_others
 
 MakeSeries = Callable[..., Path]

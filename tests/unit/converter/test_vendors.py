@@ -12,7 +12,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import read_series
 
 MakeSeries = Callable[..., Path]

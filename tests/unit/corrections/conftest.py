@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from converter.derived_series import MadeUpStudy, SliceStack, write_slices
-from converter.geometry import frames_on_grid, labels_on_frames
-from converter.grid import even_volume, grid_of, needs_another_grid
-from converter.nifti_file import write_labels
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
+from converter.nifti.file import write_labels
 from converter.results.settings import Algorithm
+from converter.seg.encoder import SegmentationSettings, encode_segmentation
 from converter.seg.settings import Encoding, SegmentationType
-from converter.segmentation import SegmentationSettings, encode_segmentation
 from converter.series import Volume, read_series
 from converter.terminology import Code
+from converter.voxels.geometry import frames_on_grid, labels_on_frames
+from converter.voxels.grid import even_volume, grid_of, needs_another_grid
 from gateway.corrections.worker import Corrections
 from gateway.events import Bus
 from gateway.files.workplace import Workplace

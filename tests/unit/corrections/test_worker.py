@@ -8,7 +8,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.listings import show_job, show_study
+from gateway.api.studies.listings import show_job, show_study
 from gateway.ledger.erasing import erase_study
 from gateway.ledger.mending import mend_rows
 from gateway.ledger.retention import Part, Terms, oldest_with, remove_part

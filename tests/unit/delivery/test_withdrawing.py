@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from gateway.adapters.durable import file_digest
 from gateway.adapters.errors import Away, Retriable
-from gateway.api.listings import show_job, show_study
+from gateway.api.studies.listings import show_job, show_study
 from gateway.config import Config
 from gateway.config.outputs import NOTE
 from gateway.delivery.carriers.carrier import Outcome, Receipt

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from gateway.app import warnings_about
 from gateway.config import Config, ConfigError, Destination, Rule, load_config
 from gateway.config.sentences import in_sentences
+from gateway.configured import warnings_about
 
 Loader = Callable[[str], Config]
 
@@ -117,17 +117,47 @@ def test_config_without_file_has_the_documented_defaults() -> None:
         },
         "objects": {"backend": "local", "bucket": "", "prefix": "", "kms_key": ""},
         "news": {"backend": "local", "queue_url": ""},
-        "mirror": {"backend": "none", "table": "", "keep_days": 90},
+        "mirror": {
+            "backend": "none",
+            "table": "",
+            "keep_days": 90,
+            "layout": "own",
+            "web_table": "",
+            "web_user": "",
+        },
         "watch": {"backend": "none", "namespace": "IrisGateway", "every_s": 60.0},
+        "notify": {
+            "webhooks": [],
+            "mails": [],
+            "smtp": {
+                "host": "",
+                "port": None,
+                "security": "starttls",
+                "user": "",
+                "password": "",
+                "password_file": "",
+                "sender": None,
+                "tls": {"ca": "", "certificate": "", "key": ""},
+            },
+            "waiting_minutes": 60.0,
+            "daily_at": "07:00",
+            "every_minutes": 5.0,
+            "give_up_after_h": 24.0,
+        },
+        "traces": {"endpoint": ""},
         "aws": {"region": "us-east-1", "endpoint_url": ""},
         "api": {
             "host": "127.0.0.1",
             "port": 8080,
             "addresses": [],
+            "proxies": [],
             "auth": "token",
             "max_upload_mb": 2048,
+            "oidc": {"issuer": "", "client_id": "", "audience": "", "groups_claim": "groups", "groups": {}},
             "sign_in_url": "",
             "sign_in_client": "",
+            "public_url": "",
+            "viewer_url": "",
         },
         "seg": {
             "type": "binary",
@@ -392,6 +422,7 @@ def test_bad_value_is_refused_with_its_key(load: Loader, text: str, key: str) ->
 
 
 _BATCH = "[queue]\nbackend = 'batch'\njob_queue = 'q'\njob_definition = 'd'\n"
+_WEB = "[mirror]\nbackend = 'dynamodb'\ntable = 't'\nlayout = 'iris-web'\nweb_table = 'w'\nweb_user = 'u'"
 
 
 @pytest.mark.parametrize(
@@ -403,12 +434,18 @@ _BATCH = "[queue]\nbackend = 'batch'\njob_queue = 'q'\njob_definition = 'd'\n"
         ("[api]\nhost = '0.0.0.0'\nauth = 'none'", "loopback only"),
         ("[api]\nauth = 'cognito'\nsign_in_url = 'https://a.example'", "belong together"),
         ("[api]\nsign_in_url = 'https://a.example'\nsign_in_client = 'a1'", "is for auth = 'cognito'"),
+        ("[api]\nauth = 'oidc'", "needs issuer, client_id and groups"),
+        ("[api]\nauth = 'oidc'\noidc = {issuer = 'https://a.example', client_id = 'a'}", "needs issuer"),
+        ("[api.oidc]\ngroups = {admin = ['a'], viewer = ['a']}", "a group has one role: a"),
         ("[queue]\nbackend = 'batch'", "needs job_queue and job_definition"),
         (_BATCH, "needs objects.backend = 's3'"),
         ("[objects]\nbackend = 's3'", "needs bucket"),
         ("[news]\nbackend = 'sqs'", "needs queue_url"),
         ("[news]\nbackend = 'sqs'\nqueue_url = 'https://sqs.example/q'", "needs queue.backend = 'batch'"),
         ("[mirror]\nbackend = 'dynamodb'", "needs table"),
+        (_WEB.replace("web_user", "# "), "layout = 'iris-web' needs backend = 'dynamodb', web_table and web"),
+        (_WEB, "mirror.layout = 'iris-web' needs objects.backend = 's3': its client reads files"),
+        (f"{_WEB}\n[objects]\nbackend = 's3'\nbucket = 'b'", "add 'surface' to the outputs of a rule"),
     ],
 )
 def test_keys_that_do_not_fit_together_are_refused(load: Loader, text: str, sentence: str) -> None:
@@ -449,7 +486,6 @@ def test_flag_that_does_not_exist_is_refused_with_those_that_do(load: Loader) ->
     ("text", "key"),
     [
         ("[api]\nauth = 'cognito'", "api.auth"),
-        ("[[rule]]\nname = 'a'\noutputs = ['seg', 'surface']", "rule a"),
         ("[[rule]]\nname = 'a'\nleave_site = 'no_head'", "rule a"),
     ],
 )
@@ -503,8 +539,14 @@ def test_rule_makes_what_its_destinations_want(
     assert config.outputs_of(config.rule[0]) == made
 
 
-def test_destination_that_wants_what_is_not_made_yet_is_refused(load: Loader) -> None:
-    with pytest.raises(ConfigError, match=r"destination a: outputs surface: use \['seg'"):
+def test_file_of_the_job_is_made_as_the_rule_says_and_goes_to_no_destination(load: Loader) -> None:
+    config = load(
+        "[[destination]]\nname = 'a'\nfolder = '/a'\noutputs = ['pdf']\n"
+        "[[rule]]\nname = 'ct'\noutputs = ['seg', 'surface']\n"
+    )
+    assert config.outputs_of(config.rule[0]) == ("pdf", "surface")
+    assert config.names_for("ct", ("a",), "surface") == ()
+    with pytest.raises(ConfigError, match="surface is no DICOM object and is not sent; name it in a rule's"):
         load("[[destination]]\nname = 'a'\nfolder = '/a'\noutputs = ['surface']\n")
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from batch_job.contract import engine_facts
-from gateway.app import engine_version, task_rules, warnings_about
 from gateway.config import Config, ConfigError
+from gateway.configured import engine_version, task_rules, warnings_about
 
 FACTS = engine_facts("totalsegmentator")
 

@@ -11,8 +11,8 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import BasicTextSRStorage
 
-from converter.derived_multiframe import write_multiframe
-from converter.derived_series import MadeUpStudy, SliceStack
+from converter.derived.multiframe import write_multiframe
+from converter.derived.series import MadeUpStudy, SliceStack
 from converter.series import read_header
 from gateway.arrival.planning import BEHIND_LIVE
 from gateway.config import Rule

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.api.listings import show_study
 from gateway.api.store import TooLarge, UploadWish
+from gateway.api.studies.listings import show_study
 from gateway.config import Fallback
 from gateway.events import Bus
 from gateway.identity import SiteSecret

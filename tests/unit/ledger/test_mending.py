@@ -49,6 +49,13 @@ def test_study_whose_row_is_lost_keeps_its_job_and_what_was_delivered(book: Book
     assert book.ledger.read("PRAGMA foreign_key_check") == []
 
 
+def test_study_is_found_by_the_same_as_before(book: Book) -> None:
+    traits = [tuple(row) for row in book.ledger.read("SELECT * FROM study_traits")]
+    assert traits != []
+    _lose(book)
+    assert [tuple(row) for row in book.ledger.read("SELECT * FROM study_traits")] == traits
+
+
 def test_uploaded_image_whose_study_is_lost_stays_known(book: Book) -> None:
     _lose(
         book,

@@ -20,7 +20,8 @@ import pytest
 from benchmarks.large_ledger.make import Size, make_large_ledger, study_uid_of
 from gateway.api.ledger_actions import LedgerActions
 from gateway.api.ledger_store import LedgerStore
-from gateway.api.store import Cut
+from gateway.api.store import Cut, WhichQuarantined
+from gateway.ledger import finding
 from gateway.ledger.bulk import Action, Wanted, selected
 from gateway.ledger.completion import (
     PlannedJob,
@@ -43,7 +44,9 @@ from gateway.ledger.deliveries import (
     tell_all,
 )
 from gateway.ledger.erasing import forget
+from gateway.ledger.finding import ANY, StudyFilter, count_studies
 from gateway.ledger.happenings import happenings, newest_line
+from gateway.ledger.history import bytes_a_day, past
 from gateway.ledger.instances import (
     ArrivedInstance,
     StudyHeader,
@@ -56,6 +59,7 @@ from gateway.ledger.instances import (
     study_of_series,
 )
 from gateway.ledger.keys import Kind, Named
+from gateway.ledger.ordering import Order, Sort
 from gateway.ledger.outbox import backlog_of, due_changes
 from gateway.ledger.removals import is_being_cleared
 from gateway.ledger.resending import resend_delivery, resend_job
@@ -75,7 +79,9 @@ from gateway.ledger.revisits import (
 from gateway.ledger.runs import open_runs
 from gateway.ledger.states import DeliveryEvent, JobEvent, JobState
 from gateway.ledger.store import Ledger
+from gateway.ledger.traits import known_values
 from gateway.ledger.transaction import NotPossible
+from gateway.ledger.waiting import Waits
 from gateway.ledger.watched import Stretch, happened, standing
 from gateway.ledger.work import job, next_job, put_off_jobs
 from gateway.mirror.details import ConfiguredNames
@@ -92,6 +98,12 @@ from tests.ledger_statements import (
 )
 from tests.results import result_of_one
 
+WHICH_QUARANTINED = [
+    WhichQuarantined(),
+    WhichQuarantined(reason="not_dicom"),
+    WhichQuarantined(sender="PACS"),
+    WhichQuarantined(is_dismissed=True),
+]
 OPEN = "only what is open stands in these states, and what is open ends"
 PAGE = "in the order of its index, and no further than its LIMIT"
 ALLOWED = {
@@ -107,6 +119,12 @@ ALLOWED = {
     "SELECT job_key FROM jobs WHERE state IN (": OPEN,
     "SELECT min(r.waiting_since) AS since FROM jobs j JOIN runs r": OPEN,
     "SELECT * FROM studies WHERE state = ?": OPEN,
+    "SELECT reason AS name FROM quarantine INDEXED BY": "the first entry of the next name",
+    "SELECT sender AS name FROM quarantine INDEXED BY": "the first entry of the next name",
+    "SELECT key, coalesce(study_uid, '') AS study_uid FROM quarantine WHERE dismissed": "a person asks",
+    "SELECT study_key FROM studies WHERE state = ? LIMIT 100": OPEN,
+    "SELECT j.job_key, j.stage, j.fraction, s.study_key FROM jobs j": OPEN,
+    "SELECT 1 FROM tombstones WHERE removed_at >= ? LIMIT 1": "one entry",
     "SELECT key FROM deliveries INDEXED BY deliveries_by_reason": PAGE,
     "SELECT 1 FROM deliveries WHERE state = 'pending' AND destination = ? LIMIT 1": "one entry",
     "SELECT destination FROM deliveries INDEXED BY deliveries_pending": "the first entry of the next name",
@@ -129,13 +147,26 @@ ALLOWED = {
     "SELECT * FROM named_lists INDEXED BY named_lists_to_report": "the index holds only open requests",
     "DELETE FROM named_lists WHERE named_at < ?": "only what is too old, and then it is gone",
     "SELECT min(at) AS since FROM (SELECT min(received_at)": "the first entry of each of two states",
-    "SELECT * FROM studies WHERE 1 = 1 ORDER BY received_at DESC, study_key DESC LIMIT ?": PAGE,
-    "SELECT * FROM (SELECT study_uid FROM studies WHERE patient_id >= ?": "a person asks; what begins so",
+    "SELECT s.* FROM studies s INDEXED BY": PAGE,
+    "SELECT s.* FROM study_traits t CROSS JOIN studies s": PAGE,
+    "SELECT s.* FROM (SELECT DISTINCT study_uid FROM": "gathered, since they are FEW",
+    "SELECT count(*) AS number FROM (SELECT 1 FROM (": "no further than FEW",
+    "SELECT count(*) AS number FROM studies s WHERE": "a person asks how many they are",
+    "SELECT count(*) AS number FROM (SELECT DISTINCT study_uid FROM": "a person asks how many they are",
+    "SELECT s.study_uid FROM": "a person does something with all of them",
+    "SELECT 1 FROM studies WHERE patient_id >= ? AND patient_id < ? LIMIT 1": "one entry",
+    "SELECT 1 FROM studies WHERE accession_number >= ? AND accession_number < ? LIMIT 1": "one entry",
     "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?": PAGE,
     "SELECT count(*) AS waiting FROM mirror_outbox": "pages are counted, not rows",
     "SELECT study_uid, study_key, done_at FROM studies s WHERE (done_at, study_uid) > (": PAGE,
     "SELECT study_uid FROM studies WHERE forget_at IS NOT NULL": OPEN,
+    "SELECT s.study_key, s.updated_at FROM studies s WHERE s.state IN": OPEN,
+    "DELETE FROM receivers WHERE name NOT IN": "a row for each in the configuration, at the start",
+    "UPDATE receivers SET counted = min(": "the same",
+    "SELECT * FROM tokens ORDER BY created_at": "a person asks, and made each of them",
+    "SELECT * FROM tokens WHERE revoked_at IS NULL": "the same",
     "SELECT name FROM sqlite_master": "the schema itself",
+    "SELECT coalesce(sum(studies), 0) AS studies": "a row for ten minutes of the span, a month's at most",
     "WITH kept AS (SELECT study_uid, received_at FROM studies": "a mirror is filled once, or on request",
 }
 """What begins so may read more than it is about."""
@@ -151,10 +182,10 @@ ONE_ROW = re.compile(r"SCAN (mirror|watch|counts|json_each|CONSTANT|\(subquery|\
 """Tables of one row, of one row a state, and none at all."""
 NARROW = re.compile(
     r"[(\s](study_uid|prior_study_uid|study_key|series_uid|sop_instance_uid|job_key|fallback_of|key|kind|path|rowid|id|name"
-    r"|list|delivery_key|transaction_uid)=\?"
+    r"|list|delivery_key|transaction_uid|receiver)=\?"
     r"|(rowid|path|key|job_key|study_key|study_uid)>\? AND (rowid|path|key|job_key|study_key|study_uid)<\?"
 )
-"""About one study, job, object or file, a stretch of the timeline, one folder, or keys that begin alike."""
+"""About one study, job, object, file or receiver, a stretch of the timeline, one folder, keys alike."""
 
 
 def _faults(sql: str, plan: tuple[str, ...]) -> list[str]:
@@ -255,21 +286,45 @@ def _updates_in(path: Path) -> Iterator[tuple[str, str, str]]:
 Deed = Callable[[Ledger], object]
 
 
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+FILTERS = (
+    ANY,
+    *(StudyFilter(state=state) for state in ("done", "failed")),
+    *(StudyFilter(waits=waits) for waits in Waits if waits is not Waits.PERSON),
+    StudyFilter(since=SINCE, until=datetime(2100, 1, 1, tzinfo=UTC)),
+    StudyFilter(state="done", since=SINCE),
+    *(StudyFilter(sought=sought) for sought in ("NOBODY", study_uid_of(3), "1.2", "PID")),
+    StudyFilter(modality="CT"),
+    StudyFilter(sender="PACS", state="done", until=SINCE),
+    StudyFilter(rule="ct", destination="pacs", flag="none"),
+    StudyFilter(keys=("a key",)),
+)
+
+
+GATHERED = (StudyFilter(waits=Waits.PERSON), StudyFilter(state="failed", modality="CT"))
+"""What is so for few of them: these are gathered, up to FEW, and put in order."""
+
+
+def _listed(ledger: Ledger, wanted: StudyFilter, order: Order, *, from_cursor: bool) -> object:
+    store = LedgerStore(ledger)
+    cursor = store.studies(ANY, order, Cut(2))["next_cursor"] if from_cursor else None
+    return store.studies(wanted, order, Cut(1, cursor))
+
+
 def _lists() -> Iterator[Deed]:
-    since, cursors = datetime(2020, 1, 1, tzinfo=UTC), (None, "a cursor")
-    for state, since_when, cursor in product((None, "done", "failed"), (None, since), cursors):
-        yield lambda ledger, s=state, w=since_when, c=cursor: LedgerStore(ledger).studies(
-            state=s, since=w, cut=Cut(1, _cursor(ledger) if c else None)
+    for wanted, from_cursor in product(FILTERS, (False, True)):
+        yield partial(_listed, wanted=wanted, order=Order(), from_cursor=from_cursor)
+    for by, down, wanted in product(Sort, (True, False), (ANY, StudyFilter(state="done", modality="CT"))):
+        yield partial(_listed, wanted=wanted, order=Order(by, is_descending=down), from_cursor=True)
+    for cursor, which in product((None, "a cursor"), WHICH_QUARANTINED):
+        yield lambda ledger, c=cursor, w=which: LedgerStore(ledger).quarantine(
+            w, Cut(1, _cursor(ledger) if c else None)
         )
-    for sought in ("NOBODY", study_uid_of(3)):
-        yield lambda ledger, q=sought: LedgerStore(ledger).studies(sought=q, state="done", cut=Cut(1))
-    for cursor in cursors:
-        yield lambda ledger, c=cursor: LedgerStore(ledger).quarantine(Cut(1, _cursor(ledger) if c else None))
 
 
 def _cursor(ledger: Ledger) -> str:
     """One that leaves out the two newest studies."""
-    return str(LedgerStore(ledger).studies(state=None, since=None, cut=Cut(2))["next_cursor"])
+    return str(LedgerStore(ledger).studies(ANY, None, Cut(2))["next_cursor"])
 
 
 def _meant_of_one(ledger: Ledger, action: Action) -> None:
@@ -287,15 +342,20 @@ def _ship(ledger: Ledger) -> object:
     return Items(ledger, "site", names, 90).of(due_changes(ledger, 400), 1)
 
 
+AN_HOUR = (datetime(2025, 1, 1, 7, tzinfo=UTC), datetime(2025, 1, 1, 8, tzinfo=UTC))
 QUESTIONS: dict[str, Deed] = {
     **{f"list {number}": deed for number, deed in enumerate(_lists())},
     "study": lambda ledger: LedgerStore(ledger).study(study_uid_of(3)),
     "job": lambda ledger: LedgerStore(ledger).job(_job_key(ledger)),
+    "traits": known_values,
+    "study of a correction": lambda ledger: LedgerStore(ledger).study("nothing begins so"),
     "figures": lambda ledger: LedgerStore(ledger).counts(),
     "standing": standing,
     "happened": lambda ledger: happened(ledger, Stretch(0, 200, is_last=False)),
     "happenings": lambda ledger: happenings(ledger, Stretch(0, 200, is_last=False)),
     "where the timeline ends": newest_line,
+    "what an hour brought": lambda ledger: past(ledger, *AN_HOUR),
+    "what a day brings": lambda ledger: bytes_a_day(ledger, AN_HOUR[1]),
     "is it ours": lambda ledger: result_of_ours(ledger, "1.2.3"),
     "known instance": lambda ledger: current_instance(ledger, "1.2.3"),
     "known series": lambda ledger: study_of_series(ledger, "1.2.3"),
@@ -457,10 +517,16 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Plans:
     path = make_large_ledger(tmp_path_factory.mktemp("few"), Size(FEW, INSTANCES))
     with pytest.MonkeyPatch.context() as patch, watched_connections(patch) as plans, Ledger(path) as ledger:
         plans.clear()  # what opening it reads is looked at in its own tests
+        patch.setattr(finding, "FEW", 20)
         for deed in (*QUESTIONS.values(), *STEPS_OF_WORK.values()):
             deed(ledger)
-        for action in Action:
+        for action in set(Action) - {Action.FORGET}:
             selected(ledger, action, Wanted())
+        for wanted in FILTERS:
+            selected(ledger, Action.FORGET, Wanted(studies=wanted, state="done"))
+            count_studies(ledger, wanted)
+        for wanted in GATHERED:
+            LedgerStore(ledger).studies(wanted, None, Cut(1))
     return plans
 
 
@@ -483,14 +549,27 @@ def test_every_statement_that_was_run_reads_only_what_it_is_about(ran: Plans) ->
     assert faults == {}, "give it an index, or name it in ALLOWED with the reason why it may"
 
 
-def test_search_goes_along_an_index_for_each_thing_that_begins_so(ran: Plans) -> None:
-    [plan] = [
-        plan for sql, plan in ran.items() if sql.startswith("SELECT * FROM (SELECT study_uid FROM studies")
-    ]
-    indexed = [line for line in plan if re.search(r"INDEX.*>\? AND .*<\?", line)]
+def test_lists_go_along_an_index_in_every_order(ran: Plans) -> None:
+    walks = {sql: plan for sql, plan in ran.items() if sql.startswith("SELECT s.* FROM study")}
+    walks |= {sql: plan for sql, plan in ran.items() if sql.startswith("SELECT s.* FROM studies s")}
+    sorted_anew = {sql: plan for sql, plan in walks.items() if any("TEMP B-TREE" in line for line in plan)}
 
-    assert len(indexed) == 6
-    assert [line for line in plan if line.startswith("SCAN") and "SCAN (subquery" not in line] == []
+    assert len(walks) > 20
+    # Those that are receiving stand in no index that each image changes; they are few.
+    assert [sql for sql in sorted_anew if "s.state = 'receiving'" not in sql] == []
+    for index in ("received", "updated", "patient", "accession", "state", "images"):
+        assert any(f"studies_by_{index}" in " ".join(plan) for plan in walks.values()), index
+
+
+def test_what_is_gathered_is_found_along_an_index(ran: Plans) -> None:
+    gathered = [plan for sql, plan in ran.items() if sql.startswith("SELECT s.* FROM (SELECT DISTINCT")]
+    scans = [line for plan in gathered for line in plan if line.startswith("SCAN ")]
+
+    assert len(gathered) > 10
+    assert {line for line in scans if "USING" not in line} <= {
+        *(f"SCAN (subquery-{number})" for number in range(9)),
+        "SCAN json_each VIRTUAL TABLE INDEX 1:",
+    }
 
 
 def test_everything_that_is_allowed_to_read_much_is_still_there(ran: Plans) -> None:
@@ -502,7 +581,10 @@ def test_everything_that_is_allowed_to_read_much_is_still_there(ran: Plans) -> N
 # -- what it costs ------------------------------------------------------------------------------------------
 
 
-def test_everything_costs_as_much_in_a_large_ledger_as_in_a_small_one(tmp_path: Path) -> None:
+def test_everything_costs_as_much_in_a_large_ledger_as_in_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "FEW", 20)  # as much is gathered in both
     with _ledger_of(tmp_path / "few", FEW) as few, _ledger_of(tmp_path / "many", MANY) as many:
         costs = {
             name: (_cost(few, deed), _cost(many, deed)) for name, deed in (QUESTIONS | STEPS_OF_WORK).items()

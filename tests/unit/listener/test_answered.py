@@ -1,6 +1,6 @@
 """Objects that came, by what was answered."""
 
-from gateway.api.metrics import FiguresCollector
+from gateway.api.probes.metrics import FiguresCollector
 from gateway.listener.answered import Answered, By
 
 

@@ -21,7 +21,7 @@ from batch_job.contract import (
     Manifest,
     OutputFile,
 )
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import read_series
 from gateway.adapters.folder import FolderStore
 from gateway.adapters.objects import job_object

@@ -10,7 +10,7 @@ from pydicom import dcmread
 
 from batch_job.engines import NoCheckpoints, Work, load_engine
 from batch_job.image import Image
-from converter.nifti import convert_volume
+from converter.nifti.conversion import convert_volume
 from converter.series import volume_of
 from gateway.prove.comparing import compared, label_map_on
 from gateway.prove.phantom import BALLS, NAME, SAID, Phantom, Series, write_phantom

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.errors import Away
-from gateway.app import warnings_about
 from gateway.config import Config, ConfigError, read_config
+from gateway.configured import warnings_about
 from gateway.events import InstanceStored
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.records import utc_time

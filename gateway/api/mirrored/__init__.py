@@ -1,0 +1,1 @@
+"""The mirror's table behind the API's protocols: the cloud's store."""

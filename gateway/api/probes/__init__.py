@@ -1,0 +1,1 @@
+"""What machines ask: does it live, is it ready, what does it count."""

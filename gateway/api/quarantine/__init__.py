@@ -1,0 +1,1 @@
+"""What waits for a person: objects that were put aside, and jobs that are held."""

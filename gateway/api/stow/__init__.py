@@ -1,0 +1,1 @@
+"""STOW-RS: DICOM objects by HTTP, and what is answered."""

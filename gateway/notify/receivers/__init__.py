@@ -1,0 +1,1 @@
+"""Whoever can be told something: one file a kind."""
