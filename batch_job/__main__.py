@@ -52,10 +52,13 @@ def main() -> int:
     wishes = _wishes()
     if _dies_with_parent() and not wishes.serve:  # which reads standard input itself
         interruption.watch_parent()
+    may_begin = threading.Event()
     if os.environ.get(BATCH_JOB_VARIABLE):
-        interruption.end_after(wait_for_notice, "spot")
+        interruption.end_after(lambda: wait_for_notice(may_begin), "spot")
+    else:
+        may_begin.set()
     try:
-        return _run(wishes, interruption)
+        return _run(wishes, interruption, may_begin)
     finally:
         end_children()
 
@@ -82,11 +85,12 @@ def _wishes() -> argparse.Namespace:
     return wishes
 
 
-def _run(wishes: argparse.Namespace, interruption: Interruption) -> int:
+def _run(wishes: argparse.Namespace, interruption: Interruption, may_begin: threading.Event) -> int:
     # Late: NumPy takes the threads that were set, and a signal is answered before.
     from .several import Wanted, run_jobs
     from .shared import Shared
 
+    may_begin.wait()  # EC2 was asked meanwhile
     try:
         attempt = Attempt(
             run=_number(RUN_VARIABLE),

@@ -21,6 +21,8 @@ LOOK_AGAIN_S: Final = 60.0
 """How often to try where nobody answers."""
 TIMEOUT_S: Final = 2.0
 TOKEN_LIVES_S: Final = 21600
+GONE_WITHIN_S: Final = 180.0
+"""How long a machine may still be there after its notice, which comes two minutes before its end."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,29 @@ def this_machine() -> Machine:
         return Machine()
 
 
-def wait_for_notice() -> None:
-    """Return once the machine is to be taken away; for ever where that never happens."""
+def wait_for_notice(may_begin: threading.Event) -> None:
+    """Return once the machine is to be taken away; for ever where that never happens.
+
+    A job that begins on a machine which has had its notice would end at once, and begin there again: it would
+    use up its attempts in half a minute. So it waits for the machine's end instead, and has lost one.
+
+    Parameters
+    ----------
+    may_begin
+        Is set when there was no notice at the first look, or nobody to ask.
+    """
     endpoint = _endpoint()
     pause = threading.Event()
     if not endpoint:
+        may_begin.set()
         pause.wait()
     token = ""
     while True:
         try:
             token = token or _token(endpoint)
             if _is_notice(_ask(f"{endpoint}/latest/meta-data/spot/instance-action", token)):
+                if not may_begin.is_set():
+                    pause.wait(GONE_WITHIN_S)
                 return
             answers = True
         except urllib.error.HTTPError as error:
@@ -72,6 +86,7 @@ def wait_for_notice() -> None:
                 token = ""
         except (OSError, ValueError):
             answers = False
+        may_begin.set()
         pause.wait(LOOK_S if answers else LOOK_AGAIN_S)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from batch_job import ec2_metadata
 from batch_job.contract import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_SET_UP
 
 DEADLINE_S = 60.0
@@ -221,6 +222,39 @@ def test_run_on_batch_ends_at_the_notice_that_its_machine_goes(
     ends(process, with_code=EXIT_INTERRUPTED)
     assert parts.job.has("checkpoint/middle")
     assert kind.asked >= 3  # the expired token was noticed on the way
+
+
+def test_run_on_a_machine_that_has_had_its_notice_waits_for_its_end_and_begins_nothing(
+    parts: PartsRun, metadata: tuple[str, type[Metadata]]
+) -> None:
+    """Ended at once it would be begun there again, until its attempts are used up."""
+    address, kind = metadata
+    kind.asked, kind.action = 1, "terminate"  # the first look is not the machine's first
+    process = parts.start(
+        AWS_BATCH_JOB_ID="a",
+        AWS_EC2_METADATA_SERVICE_ENDPOINT=address,
+        AWS_EC2_METADATA_DISABLED="false",
+    )
+    parts.wait_until(lambda: kind.asked >= 2)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2.0)  # in which it would have ended
+    process.terminate()
+    ends(process, with_code=EXIT_INTERRUPTED)
+    assert parts.lines() == []
+    assert not parts.job.has("runs/1/owner.json")
+
+
+def test_wait_for_the_machines_end_has_an_end_itself(
+    metadata: tuple[str, type[Metadata]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, kind = metadata
+    kind.asked, kind.action = 1, "stop"
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", address)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    monkeypatch.setattr(ec2_metadata, "GONE_WITHIN_S", 0.01)
+    may_begin = threading.Event()
+    ec2_metadata.wait_for_notice(may_begin)
+    assert not may_begin.is_set()
 
 
 def test_run_elsewhere_does_not_ask_for_notices(
