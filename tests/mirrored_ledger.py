@@ -16,6 +16,7 @@ from gateway.events import Bus
 from gateway.ledger.completion import PlannedJob, StudyPlan, complete_study
 from gateway.ledger.instances import ArrivedInstance, StudyHeader, association_closed, store_instance
 from gateway.ledger.outbox import backlog_of, due_changes, switch_mirror
+from gateway.ledger.records import utc_now
 from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
@@ -136,18 +137,20 @@ class MirroredLedger:
         return str(self.ledger.read("SELECT key FROM deliveries WHERE job_key = ?", (job_key,))[0]["key"])
 
     def age(self, seconds: float) -> None:
-        """Let everything that waits be that much older."""
+        """Let everything that waits be due that much sooner."""
         with self.ledger.transaction() as transaction:
             transaction.execute(
-                "UPDATE mirror_outbox SET since ="
-                " strftime('%Y-%m-%dT%H:%M:%f', since, ? || ' seconds') || '000Z'",
+                "UPDATE mirror_outbox SET due_at ="
+                " strftime('%Y-%m-%dT%H:%M:%f', due_at, ? || ' seconds') || '000Z'",
                 (-seconds,),
             )
 
     # -- what is mirrored ---------------------------------------------------------------------------------
 
     def ship(self) -> None:
-        """Let the worker look once, whatever it was refused before."""
+        """Let the worker look once when all is due, whatever it was refused before."""
+        with self.ledger.transaction() as transaction:
+            transaction.execute("UPDATE mirror_outbox SET due_at = min(due_at, ?)", (utc_now(),))
         self.worker.try_now()
         self.worker.work()
 

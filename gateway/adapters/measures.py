@@ -24,7 +24,7 @@ class Measure(StrEnum):
     JOBS_RUNNING = "JobsRunning"
     QUARANTINED = "Quarantined"  # objects and jobs that wait for a person
     MIRROR_WAITING = "MirrorWaiting"  # changes that the table does not have yet
-    MIRROR_LAG = "MirrorLag"  # age of the oldest of them
+    MIRROR_LAG = "MirrorLag"  # for how long the first of them has been due
     STUDIES_DONE = "StudiesDone"  # since the last put, like those that follow
     STUDIES_FAILED = "StudiesFailed"
     JOBS_FAILED = "JobsFailed"

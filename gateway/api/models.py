@@ -420,7 +420,7 @@ class Mirror(BaseModel):
 
     on: bool = Field(description="Whether anything is mirrored")
     waiting: int = Field(description="Changes that the table does not have yet")
-    lag_s: float = Field(description="Age of the oldest of them; 0 when there are none")
+    lag_s: float = Field(description="For how long the first of them has been due; 0 when none is")
     rebuilding: bool = Field(description="Whether everything is being written anew")
     trouble: str = Field(description="Why the table does not have everything; empty when all is well")
 

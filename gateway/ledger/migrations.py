@@ -43,6 +43,7 @@ SCHEMAS: Final = (
     "schema_24.sql",
     "schema_25.sql",
     "schema_26.sql",
+    "schema_27.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -1,11 +1,13 @@
 """The mirror's outbox: what has changed in the ledger and is not shipped yet.
 
-Triggers fill it in the transaction of the change (schema_3.sql), and only while a mirror is configured. A
+Triggers fill it in the transaction of the change (schema_27.sql), and only while a mirror is configured. A
 study or a job stands in it once, however often it changes; every line of a timeline stands in it until it is
-shipped. What is shipped has the version `epoch` x 10^12 + `number`. The number grows with every change; the
-epoch, milliseconds since 2020, with every start of a gateway that mirrors and with every rebuild: after an
-older ledger was put back, or a new one made, the numbers begin lower again, and what it says is newer all the
-same.
+shipped. All that waits of a study is due together: at once where its state changes, else `STEP_INTERVAL_S`
+after the first change that waits, or `PROGRESS_INTERVAL_S` where a job only got on.
+
+What is shipped has the version `epoch` x 10^12 + `number`. The number grows with every change; the epoch,
+milliseconds since 2020, with every start of a gateway that mirrors and with every rebuild: after an older
+ledger was put back, or a new one made, the numbers begin lower again, and what it says is newer all the same.
 """
 
 from collections.abc import Collection
@@ -20,7 +22,9 @@ from .transaction import Transaction
 
 EPOCH_FACTOR: Final = 10**12
 EPOCHS_BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)
-PROGRESS_INTERVAL_S: Final = 5.0
+STEP_INTERVAL_S: Final = 5.0
+"""A step that leaves the study's state as it is goes so long after the first unshipped one."""
+PROGRESS_INTERVAL_S: Final = 60.0
 """A job's progress alone is shipped no sooner than this after its first unshipped change."""
 
 
@@ -30,7 +34,7 @@ class Backlog:
 
     waiting: int
     lag_s: float
-    """Age of the oldest change that waits; 0 when none does."""
+    """For how long the first of it has been due; 0 when nothing is."""
 
 
 def switch_mirror(ledger: Ledger, *, is_on: bool, keep_days: int) -> None:
@@ -67,18 +71,20 @@ def mirror_of(ledger: Ledger) -> MirrorRow:
 
 
 def due_changes(ledger: Ledger, limit: int) -> list[OutboxRow]:
-    """What should be shipped now, in the order of the changes."""
+    """What should be shipped now, in the order of the changes; also what only a clock set back put off."""
+    now = datetime.now(UTC)
+    latest = now + timedelta(seconds=PROGRESS_INTERVAL_S)
     rows = ledger.read(
-        "SELECT * FROM mirror_outbox WHERE is_urgent = 1 OR since <= ? ORDER BY number LIMIT ?",
-        (utc_text(datetime.now(UTC) - timedelta(seconds=PROGRESS_INTERVAL_S)), limit),
+        "SELECT * FROM mirror_outbox WHERE due_at NOT BETWEEN ? AND ? ORDER BY number LIMIT ?",
+        (utc_text(now), utc_text(latest), limit),
     )
     return [OutboxRow.of(row) for row in rows]
 
 
 def seconds_to_next_change(ledger: Ledger) -> float | None:
-    """How long until progress is due that waits now; None when nothing waits."""
-    lag_s = lag_of(ledger)
-    return max(0.0, PROGRESS_INTERVAL_S - lag_s) if lag_s is not None else None
+    """How long until something is due that waits now; None when nothing waits."""
+    left_s = _seconds_to_first(ledger)
+    return left_s if left_s is None or 0 < left_s <= PROGRESS_INTERVAL_S else 0.0
 
 
 def mark_shipped(transaction: Transaction, numbers: Collection[int]) -> None:
@@ -95,13 +101,18 @@ def note_newer_epoch(transaction: Transaction, epoch: int) -> None:
 def backlog_of(ledger: Ledger) -> Backlog:
     """Count what waits."""
     row = ledger.read("SELECT count(*) AS waiting FROM mirror_outbox")[0]  # by pages, not by rows
-    return Backlog(row["waiting"], lag_of(ledger) or 0.0)
+    return Backlog(row["waiting"], lag_of(ledger))
 
 
-def lag_of(ledger: Ledger) -> float | None:
-    """How old the oldest change is that waits; None when none does."""
-    rows = ledger.read("SELECT since FROM mirror_outbox ORDER BY since LIMIT 1")
-    return max(0.0, (datetime.now(UTC) - utc_time(rows[0]["since"])).total_seconds()) if rows else None
+def lag_of(ledger: Ledger) -> float:
+    """For how long the first change that waits has been due; 0 when none is."""
+    return max(0.0, -(_seconds_to_first(ledger) or 0.0))
+
+
+def _seconds_to_first(ledger: Ledger) -> float | None:
+    """How long until the first change that waits is due, negative where it is; None when none waits."""
+    rows = ledger.read("SELECT due_at FROM mirror_outbox ORDER BY due_at LIMIT 1")
+    return (utc_time(rows[0]["due_at"]) - datetime.now(UTC)).total_seconds() if rows else None
 
 
 def kept_since(keep_days: int) -> str:
@@ -126,8 +137,8 @@ _FILL: Final = (
     "   WHERE e.at >= ?"
     "  UNION ALL SELECT k.*, 'job', j.job_key, 1 FROM kept k CROSS JOIN jobs j USING (study_uid)"
     "  UNION ALL SELECT k.*, 'study', k.study_uid, 2 FROM kept k)"
-    " INSERT INTO mirror_outbox (study_uid, kind, key, since, is_urgent)"
-    " SELECT study_uid, kind, key, ?, 1 FROM things ORDER BY received_at DESC, study_uid, rank, key"
+    " INSERT INTO mirror_outbox (study_uid, kind, key, due_at)"
+    " SELECT study_uid, kind, key, ? FROM things ORDER BY received_at DESC, study_uid, rank, key"
 )
 """Study by study, so that what is too old is not even read."""
 

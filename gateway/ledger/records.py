@@ -430,8 +430,7 @@ class OutboxRow(_Row):
     study_uid: str
     kind: ItemKind
     key: str
-    since: str
-    is_urgent: int
+    due_at: str
 
 
 class RemovalRow(_Row):

@@ -35,6 +35,7 @@ from gateway.workers.waits import Rests
 from gateway.workers.worker import Worker
 
 from .items import Items
+from .written import Written
 
 log = structlog.get_logger(__name__)
 
@@ -63,11 +64,12 @@ class MirrorWorker(Worker):
         self._ledger = ledger
         self._mirror = mirror
         self._items = items
+        self._written = Written()
         self._rests = Rests()
 
     def complaint(self) -> str:
         """Why the table does not have everything, how much, and for how long; empty when all is well."""
-        lag_s = lag_of(self._ledger) or 0.0
+        lag_s = lag_of(self._ledger)
         behind = (
             f"{backlog_of(self._ledger).waiting} changes wait, the oldest for {lag_s / 60:.0f} min"
             if lag_s >= LAG_WORTH_SAYING_S
@@ -150,7 +152,9 @@ class MirrorWorker(Worker):
         below = (mirror_of(self._ledger).epoch + 1) * EPOCH_FACTOR
         for row in rows:
             study_key, kind, name = row.name.split("/")
-            self._mirror.remove(ItemKey(study_key, ItemKind(kind), name), below)
+            key = ItemKey(study_key, ItemKind(kind), name)
+            self._written.forget(key)
+            self._mirror.remove(key, below)
         with self._ledger.transaction() as transaction:
             strike_out(transaction, Gone.MIRROR, [row.number for row in rows])
         return True
@@ -172,7 +176,7 @@ class MirrorWorker(Worker):
                 if stop.is_set() or self.is_stopping:
                     return
                 try:
-                    met.append(self._mirror.put(item) or 0)
+                    met.append(self._put(item))
                 except OutsideError as error:
                     refusals.append(error)
                     stop.set()
@@ -182,6 +186,16 @@ class MirrorWorker(Worker):
         with ThreadPoolExecutor(STUDIES_AT_ONCE, thread_name_prefix="mirror") as pool:
             list(pool.map(ship_study, _by_study(shipments)))
         return shipped, max(met, default=0), (refusals[0] if refusals else None)
+
+    def _put(self, item: MirrorItem) -> int:
+        """Write what the table does not have; the version that was met there, 0 where it was lower."""
+        if self._written.has(item):
+            return 0
+        self._written.forget(item.key)
+        met = self._mirror.put(item)
+        if met is None:
+            self._written.note(item)
+        return met or 0
 
     def _end_rebuild(self, epoch: int) -> None:
         """Remove what the table has of our studies that the ledger has not, and say what it has besides."""

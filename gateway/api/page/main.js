@@ -164,7 +164,7 @@ async function lookAtMirror() {
   try {
     const mirror = await get("/api/v1/mirror");
     const late = { n: mirror.waiting, s: Math.round(mirror.lag_s) };
-    const text = mirror.waiting ? say("Mirror: {n} changes wait, the oldest for {s} s.", late) : say("Mirror: up to date.");
+    const text = mirror.lag_s ? say("Mirror: {n} changes wait, the oldest for {s} s.", late) : say("Mirror: up to date.");
     document.getElementById("mirror").textContent = mirror.on ? text : "";
   } catch { /* the notices say it */ }
 }

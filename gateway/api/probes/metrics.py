@@ -47,7 +47,7 @@ class StoreCollector(Collector):
             yield _one("iris_mirror_waiting", "Changes the mirror does not have yet.", counts.mirror_waiting)
             yield _one(
                 "iris_mirror_lag_seconds",
-                "Age of the oldest change that the mirror does not have yet; 0 when it has all.",
+                "For how long the first change that the mirror does not have has been due; 0 when none is.",
                 counts.mirror_lag_s,
             )
 

@@ -88,8 +88,8 @@ def test_readiness_is_degraded_while_the_mirror_lags_by_minutes(config_file: Pat
         assert gateway.readiness().degraded == ()
         with gateway._ledger.transaction() as transaction:
             transaction.execute(
-                "INSERT INTO mirror_outbox (study_uid, kind, key, since, is_urgent)"
-                " VALUES ('1', 'study', '1', '2026-01-01T00:00:00.000000Z', 1)"
+                "INSERT INTO mirror_outbox (study_uid, kind, key, due_at)"
+                " VALUES ('1', 'study', '1', '2026-01-01T00:00:00.000000Z')"
             )
         [sentence] = gateway.readiness().degraded
         assert sentence.startswith("mirror: 1 changes wait, the oldest for ")

@@ -1,11 +1,12 @@
 """The mirror's outbox: it has what changed, once it is committed, and nothing while there is no mirror."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from gateway.ledger.outbox import (
     PROGRESS_INTERVAL_S,
+    STEP_INTERVAL_S,
     backlog_of,
     begin_rebuild,
     due_changes,
@@ -16,7 +17,7 @@ from gateway.ledger.outbox import (
     seconds_to_next_change,
     switch_mirror,
 )
-from gateway.ledger.records import utc_text
+from gateway.ledger.records import OutboxRow, utc_in, utc_text, utc_time
 from gateway.ledger.states import DeliveryEvent, JobEvent
 
 
@@ -26,13 +27,31 @@ def mirrored(book):
     return book
 
 
+def _waiting(book) -> list[OutboxRow]:
+    return [OutboxRow.of(row) for row in book.ledger.read("SELECT * FROM mirror_outbox ORDER BY number")]
+
+
+def _named(changes: list[OutboxRow]) -> list[tuple[str, str]]:
+    return [(change.kind.value, change.key) for change in changes]
+
+
 def _due(book) -> list[tuple[str, str]]:
-    return [(change.kind.value, change.key) for change in due_changes(book.ledger, 1000)]
+    return _named(due_changes(book.ledger, 1000))
+
+
+def _pass(book, seconds: float) -> None:
+    """Let so much time pass for all that waits."""
+    with book.ledger.transaction() as transaction:
+        for change in _waiting(book):
+            sooner = utc_text(utc_time(change.due_at) - timedelta(seconds=seconds))
+            transaction.execute(
+                "UPDATE mirror_outbox SET due_at = ? WHERE number = ?", (sooner, change.number)
+            )
 
 
 def _ship_all(book) -> None:
     with book.ledger.transaction() as transaction:
-        mark_shipped(transaction, [change.number for change in due_changes(book.ledger, 1000)])
+        mark_shipped(transaction, [change.number for change in _waiting(book)])
 
 
 def _progress(book, fraction: float) -> None:
@@ -51,7 +70,7 @@ def test_outbox_has_event_job_and_study_of_a_change_and_the_study_comes_last(mir
     _ship_all(mirrored)
     mirrored.move("k1", JobEvent.CONVERTED)
     seq = str(mirrored.timeline()[-1].seq)
-    assert _due(mirrored) == [("event", seq), ("job", "k1"), ("study", mirrored.study_uid)]
+    assert _named(_waiting(mirrored)) == [("event", seq), ("job", "k1"), ("study", mirrored.study_uid)]
 
 
 def test_outbox_has_nothing_of_a_change_that_was_rolled_back(mirrored) -> None:
@@ -60,43 +79,79 @@ def test_outbox_has_nothing_of_a_change_that_was_rolled_back(mirrored) -> None:
     with pytest.raises(RuntimeError), mirrored.ledger.transaction() as transaction:  # noqa: PT012
         transaction.move_job("k1", JobEvent.CONVERTED)
         raise RuntimeError
-    assert _due(mirrored) == []
+    assert _waiting(mirrored) == []
 
 
-def test_outbox_has_every_event_but_a_job_that_changed_often_only_once_and_since_the_first(mirrored) -> None:
+def test_outbox_has_every_event_but_a_job_that_changed_often_only_once_and_due_since_the_first(
+    mirrored,
+) -> None:
     mirrored.begin()
     _ship_all(mirrored)
     mirrored.move("k1", JobEvent.CONVERTED)
-    first = due_changes(mirrored.ledger, 10)[0].since
+    first = _waiting(mirrored)[0].due_at
     mirrored.move("k1", JobEvent.STAGED, JobEvent.SUBMITTED)
+    assert sorted(change.kind for change in _waiting(mirrored)) == ["event", "event", "event", "job", "study"]
+    assert {change.due_at for change in _waiting(mirrored)} == {first}
+
+
+def test_steps_of_a_job_are_due_together_seconds_after_the_first(mirrored) -> None:
+    mirrored.begin()
+    _ship_all(mirrored)
+    mirrored.move("k1", JobEvent.CONVERTED)
+    _pass(mirrored, STEP_INTERVAL_S - 1)
+    mirrored.move("k1", JobEvent.STAGED)
+    assert _due(mirrored) == []
+    wait_s = seconds_to_next_change(mirrored.ledger)
+    assert wait_s is not None
+    assert 0 < wait_s <= 1
+    _pass(mirrored, 1)
+    assert [kind for kind, _ in _due(mirrored)] == ["event", "event", "job", "study"]
+
+
+def test_change_of_a_studys_state_is_due_at_once_with_all_that_waits_of_it(mirrored) -> None:
+    mirrored.begin()
+    _ship_all(mirrored)
+    mirrored.move("k1", JobEvent.CONVERTED)
+    assert _due(mirrored) == []
+    mirrored.move("k1", JobEvent.FAILED, reason="no")
     kinds = [kind for kind, _ in _due(mirrored)]
-    assert sorted(kinds) == ["event", "event", "event", "job", "study"]
-    assert {c.since for c in due_changes(mirrored.ledger, 10) if c.kind != "event"} == {first}
+    assert kinds[-1] == "study"
+    assert len(kinds) == backlog_of(mirrored.ledger).waiting
+
+
+def test_change_that_only_a_clock_set_back_put_off_is_due(mirrored) -> None:
+    mirrored.begin()
+    _ship_all(mirrored)
+    mirrored.move("k1", JobEvent.CONVERTED)
+    with mirrored.ledger.transaction() as transaction:
+        transaction.execute("UPDATE mirror_outbox SET due_at = ?", (utc_in(86400),))
+    assert len(_due(mirrored)) == backlog_of(mirrored.ledger).waiting
+    assert seconds_to_next_change(mirrored.ledger) == 0
 
 
 def test_outbox_keeps_what_changed_while_it_was_shipped(mirrored) -> None:
     mirrored.begin()
-    taken = due_changes(mirrored.ledger, 1000)
+    taken = _waiting(mirrored)
     mirrored.move("k1", JobEvent.CONVERTED)
     with mirrored.ledger.transaction() as transaction:
         mark_shipped(transaction, [change.number for change in taken])
-    assert [kind for kind, _ in _due(mirrored)] == ["event", "job", "study"]
+    assert [change.kind for change in _waiting(mirrored)] == ["event", "job", "study"]
 
 
 def test_outbox_gives_every_further_change_a_higher_number_also_after_everything_was_shipped(
     mirrored,
 ) -> None:
     mirrored.begin()
-    before = max(change.number for change in due_changes(mirrored.ledger, 1000))
+    before = max(change.number for change in _waiting(mirrored))
     _ship_all(mirrored)
     mirrored.move("k1", JobEvent.CONVERTED)
-    assert min(change.number for change in due_changes(mirrored.ledger, 1000)) > before
+    assert min(change.number for change in _waiting(mirrored)) > before
 
 
 def test_outbox_leaves_out_events_of_no_study(mirrored) -> None:
     with mirrored.ledger.transaction() as transaction:
         transaction.note("instance.quarantined", key="k")
-    assert _due(mirrored) == []
+    assert _waiting(mirrored) == []
 
 
 def test_outbox_is_not_written_for_each_instance_that_comes_in(mirrored) -> None:
@@ -104,7 +159,7 @@ def test_outbox_is_not_written_for_each_instance_that_comes_in(mirrored) -> None
     _ship_all(mirrored)
     for number in range(2, 20):
         mirrored.store(f"1.2.3.4.{number}")
-    assert _due(mirrored) == []
+    assert _waiting(mirrored) == []
 
 
 def test_study_whose_reason_alone_changes_is_due(mirrored) -> None:
@@ -112,30 +167,36 @@ def test_study_whose_reason_alone_changes_is_due(mirrored) -> None:
     _ship_all(mirrored)
     with mirrored.ledger.transaction() as transaction:
         transaction.update("studies", "study_uid", mirrored.study_uid, {"reason": "another"})
-    assert _due(mirrored) == [("study", mirrored.study_uid)]
+    assert _named(_waiting(mirrored)) == [("study", mirrored.study_uid)]
 
 
-def test_progress_is_due_a_few_seconds_after_its_first_change(mirrored) -> None:
+def test_progress_is_due_a_minute_after_its_first_change(mirrored) -> None:
     mirrored.begin()
     mirrored.move("k1", JobEvent.SUBMITTED, JobEvent.STARTED)
     _ship_all(mirrored)
     _progress(mirrored, 0.2)
+    _pass(mirrored, PROGRESS_INTERVAL_S - 2)
+    _progress(mirrored, 0.3)
     assert _due(mirrored) == []
     wait_s = seconds_to_next_change(mirrored.ledger)
     assert wait_s is not None
-    assert PROGRESS_INTERVAL_S - 2 < wait_s <= PROGRESS_INTERVAL_S
-    long_ago = utc_text(datetime.now(UTC) - timedelta(seconds=PROGRESS_INTERVAL_S))
-    with mirrored.ledger.transaction() as transaction:
-        transaction.execute("UPDATE mirror_outbox SET since = ?", (long_ago,))
-    _progress(mirrored, 0.3)
+    assert 0 < wait_s <= 2
+    _pass(mirrored, 2)
     assert _due(mirrored) == [("job", "k1")]
 
 
-def test_progress_after_an_unshipped_transition_does_not_put_that_off(mirrored) -> None:
+def test_progress_goes_with_what_else_waits_of_its_study_and_puts_nothing_off(mirrored) -> None:
     mirrored.begin()
+    _ship_all(mirrored)
     mirrored.move("k1", JobEvent.SUBMITTED, JobEvent.STARTED)
     _progress(mirrored, 0.2)
+    _pass(mirrored, STEP_INTERVAL_S)
     assert ("job", "k1") in _due(mirrored)
+    _ship_all(mirrored)
+    _progress(mirrored, 0.3)
+    mirrored.move("k1", JobEvent.RUN_LOST, reason="no")
+    _pass(mirrored, STEP_INTERVAL_S)
+    assert [kind for kind, _ in _due(mirrored)] == ["event", "job", "study"]
 
 
 def test_outbox_of_a_mirror_switched_on_later_has_everything_the_latest_study_first(book) -> None:
@@ -153,9 +214,9 @@ def test_outbox_of_a_mirror_that_was_on_before_a_restart_is_left_as_it_is(mirror
     mirrored.begin()
     _ship_all(mirrored)
     mirrored.move("k1", JobEvent.CONVERTED)
-    before = _due(mirrored)
+    before = _waiting(mirrored)
     switch_mirror(mirrored.ledger, is_on=True, keep_days=90)
-    assert _due(mirrored) == before
+    assert _waiting(mirrored) == before
 
 
 def test_outbox_of_a_mirror_switched_off_is_emptied(mirrored) -> None:

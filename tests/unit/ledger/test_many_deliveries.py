@@ -53,8 +53,7 @@ def _ledger_of(path: Path, number: int) -> Ledger:
             ],
         )
         connection.executemany(
-            "INSERT INTO mirror_outbox (study_uid, kind, key, since, is_urgent)"
-            " VALUES ('1.2.3', 'event', ?, ?, 1)",
+            "INSERT INTO mirror_outbox (study_uid, kind, key, due_at) VALUES ('1.2.3', 'event', ?, ?)",
             [(f"{of}", _at(of)) for of in range(number)],
         )
     connection.close()

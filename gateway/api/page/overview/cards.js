@@ -90,7 +90,7 @@ function workers({ workers: threads }) {
 function mirror({ mirror: copy }) {
   if (!copy.on) return null;
   return card(say("Mirror"),
-    large(copy.waiting ? duration(copy.lag_s) : say("up to date"), copy.waiting ? make("span", { class: "of" }, ` ${say("behind")}`) : null),
+    large(copy.lag_s ? duration(copy.lag_s) : say("up to date"), copy.lag_s ? make("span", { class: "of" }, ` ${say("behind")}`) : null),
     copy.waiting ? quiet(say("{n} changes wait", { n: count(copy.waiting) })) : null,
     copy.rebuilding ? quiet(say("Everything is being written anew.")) : null,
     copy.trouble ? quiet(copy.trouble) : null);
