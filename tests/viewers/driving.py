@@ -65,11 +65,11 @@ class Ohif:
         ).to_be_visible()
         rows = self._page.locator("[data-cy=data-row]")
         expect(rows.first.locator("[data-cy=data-row-title]")).to_have_text(first)
-        colours = rows.locator("[data-cy=data-row-colorhex]").evaluate_all(
-            "dots => dots.map(dot => getComputedStyle(dot).backgroundColor)"
+        listed = rows.evaluate_all(
+            "rows => rows.map(row => [row.querySelector('[data-cy=data-row-title]').innerText,"
+            " getComputedStyle(row.querySelector('[data-cy=data-row-colorhex]')).backgroundColor])"
         )
-        names = rows.locator("[data-cy=data-row-title]").all_inner_texts()
-        return [(n, tuple(map(int, re.findall(r"\d+", c)))) for n, c in zip(names, colours, strict=True)]
+        return [(name, tuple(map(int, re.findall(r"\d+", colour)))) for name, colour in listed]
 
     def scroll_to(self, instance: int) -> None:
         """Turn the wheel until the slice of that Instance Number is shown."""
@@ -95,14 +95,20 @@ class Ohif:
         found = re.search(r"(\d+) \((\d+)/(\d+)\)", text)
         return tuple(map(int, found.groups())) if found else (0, 0, 0)  # type: ignore[return-value]
 
+    def slice(self, instance: int) -> np.ndarray:
+        """The picture of the slice of that Instance Number, whatever a late turn of the wheel did."""
+        self.scroll_to(instance)
+        return self.picture()
+
     def picture(self) -> np.ndarray:
         """What is drawn, (rows, columns, 3), without the texts that lie over it."""
         url = self._page.locator("[data-cy=viewport-pane] canvas").evaluate("canvas => canvas.toDataURL()")
         image = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
         return np.asarray(image.convert("RGB"))
 
-    def contours(self) -> dict[tuple[int, ...], np.ndarray]:
-        """The middle, to the right and down, of the lines of each colour that lie over the picture."""
+    def contours(self, instance: int) -> dict[tuple[int, ...], np.ndarray]:
+        """The middle, to the right and down, of the lines of each colour over the slice of that number."""
+        self.scroll_to(instance)
         lines = self._page.locator("[data-cy=viewport-pane] svg path").evaluate_all(
             "lines => lines.map(line => [getComputedStyle(line).stroke, line.getBBox()])"
             ".map(([stroke, box]) => [stroke, box.x + box.width / 2, box.y + box.height / 2])"

@@ -72,10 +72,9 @@ def test_segmentation_of_a_direction_shows_each_organ_at_its_place(
             colours = {n: rgb for n, (_, rgb) in enumerate(segments) if max(rgb) > min(rgb)}
         assert ohif.sides() == sides
         for slice_number in one.telling_slices:
-            ohif.scroll_to(slice_number)
             here = {n: rgb for n, rgb in colours.items() if one.slices[slice_number].shows(n)}
             found = seen(
-                lambda number=slice_number, rgb=here: overlaps(ohif.picture(), one.slices[number], rgb),
+                lambda number=slice_number, rgb=here: overlaps(ohif.slice(number), one.slices[number], rgb),
                 lambda found: min(found.values()) > SAME,
             )
             ohif.shoot(PICTURES / f"{direction}, {name}, {slice_number}.png")

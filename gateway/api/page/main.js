@@ -5,6 +5,7 @@ import { addressOf, entitle, place } from "./parts/address.js";
 import { get, post, postJson } from "./parts/api.js";
 import { destinations } from "./destinations/destinations.js";
 import { make, show } from "./parts/dom.js";
+import { released } from "./parts/pressed.js";
 import { overview } from "./overview/overview.js";
 import { quarantine } from "./quarantine/quarantine.js";
 import { isAtGateway, isOn, leave, trouble } from "./sign-in/sign-in.js";
@@ -25,16 +26,19 @@ const content = document.getElementById("content");
 const link = document.getElementById("link");
 const said = document.getElementById("said");
 let shown = 0; // which showing is the present one
+let drawn = ""; // of which address, and by what it was told
 let waiting = null;
 let loading = 0;
 
 // Every view by its name in the address: how it is drawn, what the tab is called, and of which news it is drawn
 // anew (of all, where nothing is said), and how many of those make one. A view is given:
 //   content      the element that it fills
-//   stillHere()  whether it is still the one to fill it; to be asked after each wait
+//   isDue(...told)  whether it is still the one to fill it, and is told anything else than what it shows, where told is
+//                all that it shows; to be waited for before it draws: nothing changes while something is pressed
 //   key, query   of the address: `#/studies/KEY`, and a URLSearchParams of what stands behind the question mark
 //   change(query, { isStep })  puts other parameters into the address and draws the view by them; a step is taken
 //                back by the browser's back button, as a chosen filter is, and a letter of a search box is not
+//   again()      draws the view anew
 //   act(address, label, asked) asks the API for something (parts/actions.js)
 const VIEWS = {
   overview: { draw: overview, title: () => say("Overview"), gatherMs: GATHER_FIGURES_MS },
@@ -50,13 +54,19 @@ const viewOf = ({ name, key }) => (name === "studies" && key ? STUDY : VIEWS[nam
 
 async function refresh() {
   const mine = ++shown;
-  const stillHere = () => mine === shown;
   const here = place();
+  const isDue = async (...told) => {
+    await released();
+    if (mine !== shown) return false;
+    const before = drawn;
+    drawn = told.length ? JSON.stringify([location.hash, told]) : "";
+    return !drawn || drawn !== before;
+  };
   loading += 1;
   try {
-    await viewOf(here).draw(content, { stillHere, key: here.key, query: here.query, change, act });
+    await viewOf(here).draw(content, { isDue, key: here.key, query: here.query, change, again: refresh, act });
   } catch (error) {
-    if (stillHere()) show(content, make("p", { class: "notice bad", role: "alert" }, error.message));
+    if (await isDue()) show(content, make("p", { class: "notice bad", role: "alert" }, error.message));
   } finally {
     loading -= 1;
   }

@@ -77,6 +77,7 @@ def page(ledger: MirroredLedger, troubles: list[str], browser: Browser) -> Itera
 def test_delivery_that_waits_at_a_gateway_is_acted_on_there(
     page: Page, ledger: MirroredLedger, troubles: list[str]
 ) -> None:
+    expect(page.get_by_text("Looks again every 10 s")).to_be_visible()
     ledger.encode(ledger.job(ledger.study(1)))
     ledger.ship()
     page.clock.run_for(POLL_MS)

@@ -59,7 +59,6 @@ def address(gateway: Gateway, realm: KeycloakRealm, tmp_path: Path) -> Iterator[
 def person(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     page = context.new_page()
-    page.set_default_timeout(15_000)
     yield page
     context.close()
 

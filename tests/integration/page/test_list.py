@@ -43,13 +43,13 @@ def test_list_filtered_by_state_shows_only_those_and_keeps_the_filter_in_the_add
     page.get_by_label("State", exact=True).select_option("processing")
     expect(page.get_by_role("link", name="CT ABDOMEN")).to_have_count(0)
     expect(page.get_by_role("link", name="CT THORAX")).to_be_visible()
-    assert page.url == f"{gateway.address}#/studies?state=processing"
+    expect(page).to_have_url(f"{gateway.address}#/studies?state=processing")
     page.reload()
     expect(page.get_by_role("link", name="CT THORAX")).to_be_visible()
     expect(page.get_by_role("link", name="CT ABDOMEN")).to_have_count(0)
     page.go_back()
     expect(page.get_by_role("link", name="CT ABDOMEN")).to_be_visible()
-    assert page.url == f"{gateway.address}#/studies"
+    expect(page).to_have_url(f"{gateway.address}#/studies")
 
 
 def test_list_names_are_shown_as_text_never_as_markup(
@@ -125,7 +125,7 @@ def test_list_is_searched_and_sorted_by_keyboard_and_its_address_says_how(
     page.keyboard.type("PID1")
     expect(page.get_by_role("link", name="CT 2", exact=True)).to_have_count(0)
     assert _shown(page) == ["key0012", "key0001"]
-    assert page.url == f"{gateway.address}#/studies?q=PID1"
+    expect(page).to_have_url(f"{gateway.address}#/studies?q=PID1")
     page.get_by_role("button", name="Images").press("Enter")
     heads = page.get_by_role("columnheader", name="Images")
     expect(heads).to_have_attribute("aria-sort", "descending")

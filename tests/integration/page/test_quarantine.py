@@ -1,6 +1,7 @@
 """What waits for a person, on the page."""
 
 import io
+import re
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from gateway.api.quarantine.listing import list_quarantine
 from gateway.config.roles import Role
 from gateway.ledger.records import utc_now
+from gateway.ledger.states import JobEvent
 from gateway.listener.intake.filing import Said
 from tests.page_gateway import Gateway, page_of, picture, say_yes
 
@@ -85,7 +87,7 @@ def test_quarantine_fits_and_everything_in_it_is_on_the_screen(
     )
     assert outside == 0
     for role, name in (("button", "Release"), ("link", "1.2.826.0.1.1")):
-        waiting("held").get_by_role(role, name=name).scroll_into_view_if_needed()  # type: ignore[arg-type]
+        waiting("held").get_by_role(role, name=name).hover()  # type: ignore[arg-type]
         expect(waiting("held").get_by_role(role, name=name)).to_be_in_viewport(ratio=1)  # type: ignore[arg-type]
 
 
@@ -127,12 +129,36 @@ def test_header_is_shown_when_it_is_asked_for_and_stays_open(
     assert download.value.suggested_filename.endswith(".dcm")
 
 
+def test_what_is_pressed_while_news_come_is_pressed(
+    page: Page, gateway: Gateway, waiting: Callable[[str], Locator]
+) -> None:
+    waiting("held").get_by_role("button", name="Release").hover()
+    page.mouse.down()
+    with page.expect_response("**/api/v1/quarantine?*"):
+        gateway.comes(b"one more")
+    page.mouse.up()
+    say_yes(page, "what it makes is sent", "Release")
+    expect(waiting("held")).to_have_count(0)
+    expect(waiting("not dicom")).to_have_count(3)
+
+
+def test_news_of_what_is_not_shown_leaves_all_as_it_is(
+    page: Page, gateway: Gateway, waiting: Callable[[str], Locator]
+) -> None:
+    waiting("held").evaluate("one => { one.dataset.marked = '' }")
+    other = gateway.job(gateway.study(2, "CT CHEST"))
+    with page.expect_response("**/api/v1/door"):
+        gateway.move(other, JobEvent.STARTED)
+    page.evaluate("new Promise(requestAnimationFrame)")
+    expect(page.locator("[data-marked]")).to_have_count(1)
+
+
 def test_all_of_one_reason_are_dismissed_at_once_after_it_is_said_how_many(
     page: Page, gateway: Gateway, waiting: Callable[[str], Locator]
 ) -> None:
     page.get_by_label("Reason").select_option("not_dicom")
     expect(waiting("another study")).to_have_count(0)
-    assert "reason=not_dicom" in page.url
+    expect(page).to_have_url(re.compile("reason=not_dicom"))
     page.get_by_role("button", name="Dismiss all of them").click()
     say_yes(page, "2 objects are settled then", "Dismiss all of them")
     expect(page.get_by_text("Nothing waits that is like that.")).to_be_visible()

@@ -13,14 +13,14 @@ const ROLES = {
   sender: () => say("sender: sends images by STOW-RS, and nothing else"),
 };
 
-export async function access(content, { stillHere, act }) {
+export async function access(content, { isDue, again, act }) {
   const { items } = await get(TOKENS);
-  if (!stillHere()) return;
+  if (!await isDue(items)) return;
   const heads = [say("Name"), say("Begins"), say("Role"), say("State"), say("Made"), say("Ends"), ""];
   show(content,
     make("h1", {}, say("Who may ask")),
     make("p", {}, say("Each person and each program has a token of its own: the timeline has its name. The first admin’s token stands in the file admin-token at the gateway.")),
-    form(() => access(content, { stillHere, act })),
+    form(again),
     make("h2", {}, say("Tokens")),
     items.length ? records(say("Tokens"), heads, items.map((one) => row(one, act)))
       : make("p", { class: "quiet" }, say("No token was made yet.")));

@@ -5,9 +5,9 @@ import { bulk } from "./bulk.js";
 import { english, make, show, time } from "../parts/dom.js";
 import { say } from "../parts/words.js";
 
-export async function destinations(content, { stillHere, act }) {
+export async function destinations(content, { isDue, act }) {
   const { items } = await get(path("destinations"));
-  if (!stillHere()) return;
+  if (!await isDue(items)) return;
   const names = items.filter((one) => one.is_configured).map((one) => one.name);
   show(content,
     make("h1", {}, say("Destinations")),

@@ -10,6 +10,8 @@ import { say } from "../parts/words.js";
 const SIGNS = { ok: "✓", warning: "!", failed: "✕" };
 const answers = new Map(); // what each said when it was last tried, or that it is being asked
 
+export const tried = () => [...answers];
+
 export function destinations(items, again) {
   return make("section", {},
     make("h2", {}, make("a", { href: addressOf("destinations"), "data-focus": "to destinations" }, say("Destinations"))),

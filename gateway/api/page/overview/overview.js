@@ -5,7 +5,7 @@ import { get, path } from "../parts/api.js";
 import { make, show } from "../parts/dom.js";
 import { say } from "../parts/words.js";
 import { cards } from "./cards.js";
-import { destinations } from "./destinations.js";
+import { destinations, tried } from "./destinations.js";
 import { asTable, chartsOf, spanOf, switchOf } from "./history.js";
 import { verdict } from "./verdict.js";
 
@@ -13,13 +13,12 @@ const OLD_MS = 60000; // so long the gateway itself keeps the present hour
 
 let kept = null; // the history as it was last told, and as it is drawn: { span, at, answer, charts }
 
-export async function overview(content, { stillHere, query }) {
+export async function overview(content, { isDue, query, again }) {
   const span = spanOf(query);
   const now = await get(path("overview"));
   const isGateway = now.started !== null; // the cloud knows no hours, and sends nothing
   const past = isGateway ? await historyOf(span) : null;
-  if (!stillHere()) return;
-  const again = () => overview(content, { stillHere, query });
+  if (!await isDue(now, past?.answer, tried())) return;
   show(content,
     verdict(now),
     make("div", { class: "cards" }, cards(now)),

@@ -10,13 +10,13 @@ import { choices } from "./choices.js";
 
 const PAGE = 50;
 
-export async function quarantine(content, { stillHere, query, change, act }) {
+export async function quarantine(content, { isDue, query, change, act }) {
   const asked = new URLSearchParams({ limit: PAGE });
   for (const name of ["reason", "sender", "dismissed", "cursor"]) {
     if (query.get(name)) asked.set(name, query.get(name));
   }
   const [answer, door] = await Promise.all([get(`${path("quarantine")}?${asked}`), get(path("door"))]);
-  if (!stillHere()) return;
+  if (!await isDue(answer, door)) return;
   show(content,
     make("h1", {}, say("Quarantine")),
     make("p", {}, inShort(answer.waiting)),

@@ -14,13 +14,13 @@ export { advance, isUpload, nameOf, progress } from "./row.js";
 
 let frame = null; // anew each time that the view is entered
 
-export async function studies(content, { stillHere, query, change, act }) {
+export async function studies(content, { isDue, query, change, act }) {
   const known = frame?.whole.isConnected ? frame : null;
   const [answer, traits] = await Promise.all([
     getAgain(`${path("studies")}?${askedFor(query)}`),
     known?.traits.modality.length ? known.traits : get(path("traits")),
   ]);
-  if (!stillHere()) return;
+  if (!await isDue()) return;
   frame = known ?? made(traits.is_searched, change, act);
   frame.traits = traits;
   frame.fill(answer, query);

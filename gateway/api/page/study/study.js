@@ -14,10 +14,10 @@ import { seriesTable } from "./series.js";
 import { steps } from "./steps.js";
 import { timeline } from "./timeline.js";
 
-export async function study(content, { stillHere, key, act }) {
+export async function study(content, { isDue, key, act }) {
   const answer = await get(path("studies", key));
   const [names, tasks] = await Promise.all([destinationsFor(answer), tasksFor(answer)]);
-  if (!stillHere()) return;
+  if (!await isDue(answer, names, tasks)) return;
   entitle(`${nameOf(answer)}, ${named(answer.state)}`);
   const hasDicom = !answer.jobs.some(isUpload);
   show(content,

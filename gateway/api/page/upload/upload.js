@@ -11,10 +11,10 @@ const MB = 1e6;
 
 let view = null; // it stays as it is while other views are shown, and an upload goes on
 
-export async function upload(content, { stillHere }) {
+export async function upload(content, { isDue }) {
   const tasks = view ? null : await get("/api/v1/tasks");
   view ??= build(tasks);
-  if (stillHere() && view.parentElement !== content) show(content, view);
+  if (await isDue() && view.parentElement !== content) show(content, view);
 }
 
 function build(tasks) {
