@@ -6,21 +6,26 @@ Memory stays flat, however large the image is; what a file unpacks to is bounded
 """
 
 import hashlib
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
-import nibabel as nib
 import numpy as np
-from isal import igzip, isal_zlib
-from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from nibabel.spatialimages import HeaderDataError
 
 from ..errors import ImageTooLarge, LabelsDoNotFit, UnusableImage
 from ..staged_file import StagedFile
 from .file import stage_bytes
+from .header import (
+    exactly,
+    number_type_of,
+    read_header,
+    require_place,
+    shape_of,
+    telling_what_is_wrong,
+    unpacked,
+)
 from .label_reader import read_grid
 
 SPACING_MM: Final = (0.05, 50.0)
@@ -38,14 +43,12 @@ LAST_SPACE_CODE: Final = 5
 """NIFTI_XFORM_TEMPLATE_OTHER of nifti1.h; 1 is the scanner's own space."""
 GRID_TOLERANCE_MM: Final = 1e-3
 
-_GZIP: Final = b"\x1f\x8b"
 _CHUNK_BYTES: Final = 1 << 20
 _GEOMETRY: Final = (
     "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
     "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
 )  # fmt: skip
 _QFORM: Final = tuple(name for name in _GEOMETRY if name.startswith("q"))
-_BROKEN: Final[tuple[type[Exception], ...]] = (EOFError, zlib.error, cast(Any, isal_zlib.error))
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,9 @@ def stage_image(source: BinaryIO, out: Path, *, most_bytes: int) -> ForeignImage
     OSError
         The disk failed.
     """
-    with _telling_what_is_wrong():
-        stream = _unpacked(source)
-        header = _read_header(stream)
+    with telling_what_is_wrong():
+        stream = unpacked(source)
+        header = read_header(stream)
         new = _rebuilt(header)
         length = _voxel_bytes(header, most_bytes)
         _skip(stream, int(header["vox_offset"]) - header.template_dtype.itemsize)
@@ -108,52 +111,11 @@ def require_grid_of(labels: Path, image: Path) -> None:
 # -- reading ------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _telling_what_is_wrong() -> Iterator[None]:
-    try:
-        yield
-    except _BROKEN:
-        raise UnusableImage("the file is damaged: what is compressed in it cannot be unpacked") from None
-    except (HeaderDataError, HeaderTypeError, KeyError, ValueError, OverflowError):
-        raise UnusableImage("the file's header is damaged, or it is no NIfTI image") from None
-    except OSError as error:
-        if error.errno is not None:
-            raise  # the disk's, not the file's
-        raise UnusableImage("the file is damaged: what is compressed in it cannot be unpacked") from None
-
-
-def _unpacked(source: BinaryIO) -> BinaryIO:
-    is_gzipped = source.read(2) == _GZIP
-    source.seek(0)
-    return cast(BinaryIO, igzip.IGzipFile(fileobj=source, mode="rb")) if is_gzipped else source
-
-
-def _read_header(stream: BinaryIO) -> Any:
-    """The header as nibabel has it: NIfTI-1 or NIfTI-2, in either byte order, one file."""
-    start = stream.read(4)
-    sizes = {int.from_bytes(start, order) for order in ("little", "big")}
-    kind = nib.Nifti1Header if 348 in sizes else nib.Nifti2Header if 540 in sizes else None
-    if kind is None:
-        raise UnusableImage("the file is no NIfTI image (.nii or .nii.gz)")
-    content = start + _exactly(stream, kind.sizeof_hdr - 4)
-    header: Any = cast(Any, kind)(content, check=False)
-    if bytes(header["magic"].item())[:2] != b"n+":
-        raise UnusableImage("the file is half of a NIfTI pair, or an Analyze header; save it as one .nii")
-    return header
-
-
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    content = stream.read(count)
-    if len(content) != count:
-        raise UnusableImage("the file ends before its voxels do; it was cut off on its way")
-    return content
-
-
 def _skip(stream: BinaryIO, count: int) -> None:
     if not 4 <= count <= MOST_EXTENSION_BYTES and count != 0:
         raise UnusableImage("the file's header is damaged: it says that its voxels begin where they cannot")
     while count:
-        count -= len(_exactly(stream, min(count, _CHUNK_BYTES)))
+        count -= len(exactly(stream, min(count, _CHUNK_BYTES)))
 
 
 class _Voxels:
@@ -168,7 +130,7 @@ class _Voxels:
     def pieces(self) -> Iterator[bytes]:
         """All of them, piece by piece."""
         while self._left:
-            piece = _exactly(self._stream, min(self._left, _CHUNK_BYTES))
+            piece = exactly(self._stream, min(self._left, _CHUNK_BYTES))
             self._left -= len(piece)
             values = np.frombuffer(piece, self._dtype)
             if self._dtype.kind == "f" and not np.isfinite(values).all():
@@ -185,7 +147,7 @@ class _Voxels:
 
 
 def _voxel_bytes(header: Any, most_bytes: int) -> int:
-    length = int(np.prod(_shape(header), dtype=object)) * int(header.get_data_dtype().itemsize)
+    length = int(np.prod(shape_of(header), dtype=object)) * int(number_type_of(header).itemsize)
     if length > most_bytes:
         raise ImageTooLarge(
             f"the image takes {length / 1e6:.0f} MB unpacked; at most {most_bytes / 1e6:.0f} MB are taken"
@@ -193,27 +155,10 @@ def _voxel_bytes(header: Any, most_bytes: int) -> int:
     return length
 
 
-def _shape(header: Any) -> tuple[int, int, int]:
-    """Three lengths; further axes of length one are none."""
-    dimensions = [int(number) for number in header["dim"]]
-    if not 1 <= dimensions[0] <= 7:
-        raise UnusableImage("the file's header is damaged: it names no dimensions")
-    shape = dimensions[1 : dimensions[0] + 1]
-    while len(shape) > 3 and shape[-1] == 1:
-        del shape[-1]
-    if len(shape) != 3:
-        raise UnusableImage(f"the image has {len(shape)} dimensions; one 3D image is needed")
-    if min(shape) < 1:
-        raise UnusableImage("the image has no voxels: an axis of its grid is shorter than one")
-    return shape[0], shape[1], shape[2]
-
-
 def _rebuilt(header: Any) -> Any:
     """A new header with this one's dimensions, geometry, type and scaling, little-endian."""
-    shape = _shape(header)
-    dtype = header.get_data_dtype()
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise UnusableImage("the image's voxels are no plain numbers but complex or coloured; convert it")
+    shape = shape_of(header)
+    dtype = number_type_of(header)
     new: Any = type(header)(endianness="<")
     new.set_data_shape(shape)
     new.set_data_dtype(dtype.newbyteorder("<"))
@@ -245,8 +190,7 @@ def _take_geometry(new: Any, header: Any, shape: tuple[int, int, int]) -> None:
     if spatial_unit not in ("mm", "unknown"):
         raise UnusableImage(f"the image's header gives lengths in {spatial_unit}; mm are needed")
     new.set_xyzt_units(spatial_unit)  # not the unit of time
-    if not (new["sform_code"] or new["qform_code"]):
-        raise UnusableImage("the image does not say where left and right is (neither qform nor sform is set)")
+    require_place(new)
     if new["sform_code"]:
         _require_sound(np.asarray(new.get_sform(), np.float64), shape)
         if not _has_sound_qform(new):

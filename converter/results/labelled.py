@@ -52,7 +52,8 @@ class Labelled:
         nameless = [value for value in self.values if value not in self.names]
         if nameless:
             raise LabelsDoNotFit(
-                f"the label table has no name for {', '.join(map(str, nameless))}; it belongs to another task"
+                f"the label table has no name for {', '.join(map(str, nameless))}; add them, or "
+                "take the table of the task that found them"
             )
 
     @cached_property

@@ -89,7 +89,8 @@ def encode_segmentation(
     nameless = [value for value in values if value not in names]
     if nameless:
         raise LabelsDoNotFit(
-            f"the label table has no name for {', '.join(map(str, nameless))}; it belongs to another task"
+            f"the label table has no name for {', '.join(map(str, nameless))}; add them, or "
+            "take the table of the task that found them"
         )
     return _encode(volume, planes, values, [names[value] for value in values], settings, out)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converter.errors import LabelsDoNotFit
+from converter.nifti import label_reader
 from converter.series import Volume, read_series
 from converter.voxels.cut import copy_plane
 from converter.voxels.geometry import LPS_FROM_RAS, frames_on_grid, labels_on_frames, voxel_from_pixel
@@ -247,7 +248,8 @@ def test_label_map_that_the_disk_does_not_give_is_not_said_to_be_none(
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(nib, "load", fail)
+    monkeypatch.setattr(label_reader, "read_header", fail)
+    (tmp_path / "labels.nii.gz").write_bytes(b"")
     with pytest.raises(OSError, match="Input/output error"):
         require_own_grid(tmp_path / "labels.nii.gz", volume)
 
@@ -257,7 +259,7 @@ def test_labels_with_another_checksum_are_refused(volume: Volume, tmp_path: Path
     content = bytearray(path.read_bytes())
     content[-6] ^= 1
     path.write_bytes(content)
-    with pytest.raises(LabelsDoNotFit, match="no NIfTI"):
+    with pytest.raises(LabelsDoNotFit, match="the file is damaged"):
         labels_on_frames(path, volume)
 
 
@@ -265,7 +267,70 @@ def test_label_file_cut_short_is_refused(volume: Volume, tmp_path: Path) -> None
     labels = np.random.default_rng(0).integers(0, 9, (24, 16, 6), np.uint8)
     path = written(tmp_path / "labels.nii.gz", labels, own_grid(volume))
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(LabelsDoNotFit):
+    with pytest.raises(LabelsDoNotFit, match="the file is damaged"):
+        labels_on_frames(path, volume)
+
+
+@pytest.mark.parametrize("shape", [(24, 16, 6, 1), (24, 16, 6, 1, 1)])
+def test_labels_with_further_axes_of_length_one_are_taken(
+    volume: Volume, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    labels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    path = written(tmp_path / "labels.nii.gz", labels, own_grid(volume))
+    assert np.array_equal(labels_on_frames(path, volume), labels.reshape(24, 16, 6).transpose(2, 1, 0))
+
+
+def test_labels_are_known_by_what_is_in_the_file_and_not_by_its_name(volume: Volume, tmp_path: Path) -> None:
+    labels = np.random.default_rng(1).integers(0, 256, (24, 16, 6), np.uint8)
+    plain = written(tmp_path / "plain.nii", labels, own_grid(volume)).read_bytes()
+    for name, content in {
+        "plain.nii.gz": plain,
+        "packed.nii": gzip.compress(plain),
+        "members.nii.gz": gzip.compress(b"") + gzip.compress(plain) + gzip.compress(b""),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert np.array_equal(labels_on_frames(tmp_path / name, volume), labels.transpose(2, 1, 0))
+
+
+HEADERS: dict[str, tuple[dict[str, Any], str]] = {
+    "no place": ({"qform_code": 0, "sform_code": 0}, "does not say where left and right is"),
+    "no number for its values": ({"scl_slope": 1, "scl_inter": np.nan}, "header is damaged"),
+    "unknown type": ({"datatype": 999}, "header is damaged"),
+    "complex": ({"datatype": 32, "bitpix": 64}, "complex or coloured"),
+    "coloured": ({"datatype": 128, "bitpix": 24}, "complex or coloured"),
+    "half of a pair": ({"magic": b"ni1"}, "half of a NIfTI pair"),
+    "voxels in the header": ({"vox_offset": 0}, "begin where they cannot"),
+    "voxels before the file": ({"vox_offset": -1}, "begin where they cannot"),
+    "voxels nowhere": ({"vox_offset": np.nan}, "header is damaged"),
+    "voxels behind the end": ({"vox_offset": 1e9}, "ends before its voxels do"),
+    "more than there is": ({"dim": [3, 30_000, 30_000, 30_000, 1, 1, 1, 1]}, "ends before its voxels do"),
+    "no axes": ({"dim": [0] * 8}, "names no dimensions"),
+    "less than nothing": ({"dim": [3, -5, 4, 4, 1, 1, 1, 1]}, "has no voxels"),
+}
+
+
+@pytest.mark.parametrize("name", ["labels.nii", "labels.nii.gz"])
+@pytest.mark.parametrize(("fields", "said"), HEADERS.values(), ids=HEADERS)
+def test_labels_with_a_header_that_cannot_be_are_refused_with_what_is_wrong(
+    volume: Volume, tmp_path: Path, fields: dict[str, Any], said: str, name: str
+) -> None:
+    """Zeros all of them, which any reader that guesses takes for an empty label map."""
+    plain = written(tmp_path / "plain.nii", np.zeros((24, 16, 6), np.uint8), own_grid(volume)).read_bytes()
+    header = nib.Nifti1Header(plain[:348])
+    for field, value in fields.items():
+        header[field] = value
+    content = header.binaryblock + plain[348:]
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(LabelsDoNotFit, match=said):
+        labels_on_frames(tmp_path / name, volume)
+
+
+@pytest.mark.parametrize(("value", "said"), [(-1, "-1"), (256, "256"), (2.5, "2.5"), (np.nan, "nan")])
+def test_value_that_is_no_label_is_named(volume: Volume, tmp_path: Path, value: float, said: str) -> None:
+    labels = np.zeros((24, 16, 6), np.float32)
+    labels[3, 4, 5] = value
+    path = written(tmp_path / "labels.nii.gz", labels, own_grid(volume))
+    with pytest.raises(LabelsDoNotFit, match=f"the label map holds {said};"):
         labels_on_frames(path, volume)
 
 

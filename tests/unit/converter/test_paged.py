@@ -105,7 +105,7 @@ def test_labels_in_several_members_and_cut_short(volume: Volume, label_map: Path
         b"",
     ):
         (tmp_path / "short.nii.gz").write_bytes(short)
-        with pytest.raises(LabelsDoNotFit, match="no NIfTI file"):
+        with pytest.raises(LabelsDoNotFit, match=r"is damaged|was cut off|no NIfTI image"):
             labels_on_frames(tmp_path / "short.nii.gz", volume)
 
 
@@ -116,5 +116,5 @@ def test_header_that_says_more_than_can_be_compressed_so_is_refused_before_room_
     content[42:48] = np.array([30_000, 30_000, 30_000], "<i2").tobytes()  # dim[1] to dim[3]
     (tmp_path / "huge.nii.gz").write_bytes(gzip.compress(bytes(content)))
     monkeypatch.setattr(label_reader, "paged_zeros", lambda *_: pytest.fail("room was taken"))
-    with pytest.raises(LabelsDoNotFit, match="no NIfTI file"):
+    with pytest.raises(LabelsDoNotFit, match="ends before its voxels do"):
         labels_on_frames(tmp_path / "huge.nii.gz", volume)

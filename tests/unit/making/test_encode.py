@@ -339,7 +339,7 @@ def off_grid(site: Any) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "fields", "said"),
     [
-        (LABELS_NAME, b"no labels", {}, "no NIfTI file"),
+        (LABELS_NAME, b"no labels", {}, "no NIfTI image"),
         (LABELS_NAME, off_grid, {}, "not on the grid"),
         (STATISTICS_NAME, b"[]", {}, "statistics are not as the contract says"),
         ("other.txt", b"", {"labels": {"7": "bone"}}, "has no name for 1"),
