@@ -23,6 +23,10 @@ Source = AnyPath | Iterable[AnyPath]
 """One path of a folder (not its subfolders), a DICOM file, a zip or a DICOMDIR; or paths of DICOM files."""
 
 DICOMDIR: Final = "DICOMDIR"
+_DICOM_PREFIX: Final = b"DICM"
+_DICOM_PREFIX_ENDS: Final = 132
+"""PS3.10 7.1."""
+_ZIP_BEGINS: Final = b"PK\x03\x04"
 _SUFFIXES_OF_IMAGES: Final = ("", ".dcm", ".ima")
 """What has one of these and is no DICOM is a mistake; of other files in a folder nobody expects it."""
 
@@ -39,6 +43,7 @@ class SeriesFiles:
     """
 
     def __init__(self, source: Source) -> None:
+        self._in_order = ""
         self._must_be_dicom = not isinstance(source, str | os.PathLike)
         if not isinstance(source, str | os.PathLike):
             self.paths: Sequence[Path] = [Path(path) for path in source]
@@ -52,16 +57,19 @@ class SeriesFiles:
             path = path.parent
         if path.is_dir():
             return self._of_folder(path)
-        if zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(path) or _begins_as_a_zip(path):
             return self._unpacked(path)
         self._must_be_dicom = True
         return [path]
 
-    @staticmethod
-    def _of_folder(folder: Path) -> list[Path]:
+    def _of_folder(self, folder: Path) -> list[Path]:
         beside = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
         if not beside:
-            raise UnusableSeries("the folder holds no files; give the folder of one DICOM series")
+            raise UnusableSeries(
+                "the folder holds no files itself (its subfolders are not read); give the folder of one "
+                "DICOM series"
+            )
+        self._in_order = " by name"
         listings = [path for path in beside if path.name.upper() == DICOMDIR]
         files = [path for path in beside if path not in listings]
         return list(dict.fromkeys([*files, *(path for listing in listings for path in _listed_in(listing))]))
@@ -72,6 +80,7 @@ class SeriesFiles:
         files = []
         try:
             with zipfile.ZipFile(path) as archive:
+                _require_room(sum(member.file_size for member in archive.infolist()), folder)
                 for number, member in enumerate(archive.infolist(), start=1):
                     name = PurePosixPath(member.filename)
                     if member.is_dir() or name.name.startswith(".") or name.name.upper() == DICOMDIR:
@@ -79,7 +88,10 @@ class SeriesFiles:
                     is_image = name.suffix.lower() in _SUFFIXES_OF_IMAGES
                     files.append(folder / f"{number:06d}{'.dcm' if is_image else '.other'}")
                     with archive.open(member) as packed, files[-1].open("xb") as target:
-                        shutil.copyfileobj(packed, target)
+                        begin = packed.read(_DICOM_PREFIX_ENDS)
+                        target.write(begin)
+                        if begin.endswith(_DICOM_PREFIX):  # what is none may be large, and is not read
+                            shutil.copyfileobj(packed, target)
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
             raise UnusableSeries("the zip cannot be unpacked, it is damaged or has a password") from None
         return files
@@ -96,14 +108,37 @@ class SeriesFiles:
             One that should be DICOM is not; others are left out.
         OSError
         """
-        reader, headers = HeaderReader(), []
-        for path in self.paths:
+        reader, headers, count = HeaderReader(), [], len(self.paths)
+        for number, path in enumerate(self.paths, start=1):
             try:
                 headers.append((path, reader.read(path)))
-            except UnusableSeries:
+            except UnusableSeries as error:
                 if self._must_be_dicom or path.suffix.lower() in _SUFFIXES_OF_IMAGES:
-                    raise
+                    which = f" (number {number} of {count} files{self._in_order})" if count > 1 else ""
+                    raise UnusableSeries(f"{error}{which}") from None
+        if not headers:
+            raise UnusableSeries("none of the files is DICOM; give the folder of one series, or its files")
         return headers
+
+
+def _begins_as_a_zip(path: Path) -> bool:
+    """Of one that was cut off the end is missing, by which programs know it."""
+    with path.open("rb") as stream:
+        return stream.read(len(_ZIP_BEGINS)) == _ZIP_BEGINS
+
+
+def _require_room(needed_bytes: int, folder: Path) -> None:
+    """Before anything is unpacked: zips can be made that unpack to more than any disk holds."""
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes > free_bytes:
+        raise UnusableSeries(
+            f"the zip unpacks to {needed_bytes / 1e6:.0f} MB, and the folder of temporary files has room for "
+            f"{free_bytes / 1e6:.0f} MB; unpack it where there is room (TMPDIR), or give one series of it"
+        )
+
+
+_SEPARATORS: Final = frozenset({"/", "\\", "\0"})
+"""No component of a file's name holds one (PS3.10 8.2)."""
 
 
 def _listed_in(dicomdir: Path) -> list[Path]:
@@ -121,12 +156,13 @@ def _listed_in(dicomdir: Path) -> list[Path]:
     paths = []
     for components in named:
         parts = [components] if isinstance(components, str) else list(components)
-        path = dicomdir.parent.joinpath(*parts)
-        if ".." in parts or path.is_absolute() != dicomdir.parent.is_absolute():
+        if any(part in ("", ".", "..") or _SEPARATORS.intersection(part) for part in parts):
             raise UnusableSeries("the DICOMDIR names files outside its folder; give the folder of one series")
-        found = next((each for each in (path, path.parent / path.name.lower()) if each.is_file()), None)
-        found = found or dicomdir.parent.joinpath(*(part.lower() for part in parts))
-        if not found.is_file():
+        path = dicomdir.parent.joinpath(*parts)
+        in_small_letters = dicomdir.parent.joinpath(*(part.lower() for part in parts))
+        candidates = (path, path.parent / path.name.lower(), in_small_letters)
+        found = next(filter(os.path.isfile, candidates), None)
+        if found is None:
             raise UnusableSeries("a file that the DICOMDIR names is not there; copy the whole medium")
         paths.append(found)
     return paths

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
 from pydicom.fileset import FileSet
 
 from converter.choice import distinctions
 from converter.errors import UnusableSeries
-from converter.inputs import Source
+from converter.inputs import SeriesFiles, Source
 from converter.nifti.conversion import convert_volume
 from converter.reading.headers import text_of
 from converter.series import Choice, judge, read_series
@@ -94,15 +94,29 @@ def test_medium_that_lacks_a_file_is_refused(make_series: MakeSeries, tmp_path: 
         read_series(medium)
 
 
+@pytest.mark.parametrize(
+    "named", [["..", "SECRET"], "../SECRET", "/etc/hostname", ["A", "../../SECRET"], "."]
+)
 def test_medium_that_names_files_outside_its_folder_is_refused(
-    make_series: MakeSeries, tmp_path: Path
+    make_series: MakeSeries, tmp_path: Path, named: str | list[str]
 ) -> None:
     medium = on_a_medium(make_series(), tmp_path / "medium")
     listing = dcmread(medium / "DICOMDIR")
     image = next(record for record in listing.DirectoryRecordSequence if "ReferencedFileID" in record)
-    image.ReferencedFileID = ["..", "SECRET"]
+    image.ReferencedFileID = named
     listing.save_as(medium / "DICOMDIR")
     with pytest.raises(UnusableSeries, match="outside its folder"):
+        read_series(medium)
+
+
+def test_medium_whose_names_no_system_takes_is_refused(make_series: MakeSeries, tmp_path: Path) -> None:
+    medium = on_a_medium(make_series(), tmp_path / "medium")
+    listing = dcmread(medium / "DICOMDIR")
+    image = next(record for record in listing.DirectoryRecordSequence if "ReferencedFileID" in record)
+    image.ReferencedFileID = "A" * 300
+    with config.disable_value_validation():
+        listing.save_as(medium / "DICOMDIR")
+    with pytest.raises(UnusableSeries, match="that the DICOMDIR names is not there"):
         read_series(medium)
 
 
@@ -120,6 +134,49 @@ def test_zip_that_is_damaged_is_refused(make_series: MakeSeries, tmp_path: Path)
     path.write_bytes(content[:400] + bytes(64) + content[464:])
     with pytest.raises(UnusableSeries, match="cannot be unpacked"):
         read_series(path)
+
+
+def test_zip_that_was_cut_off_is_said_to_be_damaged(make_series: MakeSeries, tmp_path: Path) -> None:
+    path = zipped(make_series(), tmp_path / "series.zip")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UnusableSeries, match="the zip cannot be unpacked"):
+        read_series(path)
+
+
+def test_zip_that_unpacks_to_more_than_there_is_room_for_is_refused_before_it_is(
+    make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = zipped(make_series(), tmp_path / "series.zip")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("something was unpacked"))
+    with pytest.raises(UnusableSeries, match=r"unpacks to 0 MB, and .* has room for 0 MB"):
+        read_series(path)
+
+
+@pytest.mark.parametrize("name", ["large.dcm", "large.iso"])
+def test_member_of_a_zip_that_is_no_dicom_is_not_unpacked(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(10_000_000))
+    files = SeriesFiles(tmp_path / "large.zip")
+    assert sum(path.stat().st_size for path in files.paths) < 1_000
+    with pytest.raises(UnusableSeries, match=r"not DICOM|none of the files is DICOM"):
+        files.headers()
+
+
+def test_file_of_a_folder_that_is_no_dicom_is_told_by_its_number(make_series: MakeSeries) -> None:
+    folder = make_series()
+    second = sorted(folder.iterdir())[1]
+    second.write_bytes(b"")
+    with pytest.raises(UnusableSeries, match=r"number 2 of 6 files by name") as refusal:
+        read_series(folder)
+    assert second.name not in str(refusal.value)
+
+
+def test_folder_without_dicom_says_so(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(UnusableSeries, match="none of the files is DICOM"):
+        read_series(tmp_path)
 
 
 def test_names_in_a_zip_lead_nowhere_outside(make_series: MakeSeries, tmp_path: Path) -> None:
