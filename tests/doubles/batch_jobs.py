@@ -41,6 +41,8 @@ class Environment:
     state: str = "ENABLED"
     status: str = "VALID"
     status_reason: str = "ComputeEnvironment Healthy"
+    image_status: str = ""
+    """`LATEST` or `UPDATE_AVAILABLE`; empty until it has had machines."""
 
     def detail(self) -> dict[str, Any]:
         """As DescribeComputeEnvironments shows it."""
@@ -60,6 +62,10 @@ class Environment:
                 "maxvCpus": self.max_vcpus,
                 "desiredvCpus": self.desired_vcpus,
                 "instanceTypes": list(self.instance_types),
+                "ec2Configuration": [
+                    {"imageType": "ECS_AL2023_NVIDIA"}
+                    | ({"batchImageStatus": self.image_status} if self.image_status else {})
+                ],
                 "subnets": ["subnet-0123456789abcdef0"],
                 "securityGroupIds": ["sg-0123456789abcdef0"],
                 "instanceRole": f"arn:aws:iam::{ACCOUNT}:instance-profile/iris-instance",

@@ -66,6 +66,9 @@ class EnvironmentReading:
     max_vcpus: int
     desired_vcpus: int
     instance_types: tuple[str, ...]
+    is_image_latest: bool | None = None
+    """Whether its machines start from the newest of AWS's images; None where Batch does not say: before the
+    first machine, and with an image of one's own."""
 
     @property
     def quota_code(self) -> str:
@@ -212,6 +215,7 @@ def vcpus_of_type(instance_type: str) -> int | None:
 
 def _environment(found: "ComputeEnvironmentDetailTypeDef") -> EnvironmentReading:
     resources: Any = found.get("computeResources", {})
+    images = [each.get("batchImageStatus") for each in resources.get("ec2Configuration", ())]
     return EnvironmentReading(
         name=found["computeEnvironmentName"],
         is_enabled=found.get("state", "ENABLED") == "ENABLED",
@@ -221,6 +225,7 @@ def _environment(found: "ComputeEnvironmentDetailTypeDef") -> EnvironmentReading
         max_vcpus=int(resources.get("maxvCpus", found.get("unmanagedvCpus", 0))),
         desired_vcpus=int(resources.get("desiredvCpus", 0)),
         instance_types=tuple(resources.get("instanceTypes", ())),
+        is_image_latest="UPDATE_AVAILABLE" not in images if any(images) else None,
     )
 
 

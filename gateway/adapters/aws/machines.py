@@ -27,6 +27,14 @@ def update_types(environment: str, instance_types: tuple[str, ...]) -> str:
     )
 
 
+def update_image(environment: str) -> str:
+    """The command that has new machines of a compute environment start from the newest of AWS's images."""
+    return (
+        f"aws batch update-compute-environment --compute-environment {environment}"
+        " --compute-resources updateToLatestImageVersion=true"
+    )
+
+
 def grant_disk_key() -> str:
     """The command that lets machines be started with disks that a key of the account's own seals."""
     account = "$(aws sts get-caller-identity --query Account --output text)"  # answers show none

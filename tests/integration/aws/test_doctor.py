@@ -354,6 +354,20 @@ def test_batch_that_is_not_as_it_should_be_is_said_with_the_way_out(
 
 
 @pytest.mark.parametrize(
+    ("status", "verdict"), [("UPDATE_AVAILABLE", Verdict.WARNING), ("LATEST", Verdict.OK), ("", None)]
+)
+def test_machines_that_start_from_an_image_older_than_the_newest_are_told_with_the_command(
+    batch_double: BatchDouble, config: Config, status: str, verdict: Verdict | None
+) -> None:
+    batch_double.set_environment(image_status=status)
+    check = look(config).get(f"queue system of {SPOT}")
+    assert (check and check.verdict) == verdict
+    assert (check is not None and "updateToLatestImageVersion=true" in check.fix) is (
+        verdict is Verdict.WARNING
+    )
+
+
+@pytest.mark.parametrize(
     ("types", "verdict", "finding"),
     [
         (

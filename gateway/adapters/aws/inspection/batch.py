@@ -8,7 +8,13 @@ from typing import Final
 from botocore.exceptions import ClientError
 
 from gateway.adapters.aws.batch_readings import BatchReader, DefinitionReading, EnvironmentReading
-from gateway.adapters.aws.machines import GPU_TYPES, grant_disk_key, offers_in_words, update_types
+from gateway.adapters.aws.machines import (
+    GPU_TYPES,
+    grant_disk_key,
+    offers_in_words,
+    update_image,
+    update_types,
+)
 from gateway.adapters.aws.refusals import asking, code_of
 from gateway.adapters.aws.session import AwsSession
 from gateway.adapters.aws.waiting import environment_trouble, queue_trouble, quota_too_small, too_small
@@ -54,6 +60,7 @@ def batch(session: AwsSession, wanted: WantedQueue) -> Iterator[Check]:
         yield from until_refused(name, _environment(name, environment, definitions))
         machines = f"{wanted.key} machines of {environment.name}"
         yield from until_refused(machines, _machines(reader, machines, environment), Verdict.WARNING)
+        yield from _system(f"{wanted.key} system of {environment.name}", environment)
         for definition in definitions:
             quota = f"{wanted.key} quota for {environment.name}"
             yield from until_refused(quota, _quota(reader, quota, environment, definition), Verdict.WARNING)
@@ -117,6 +124,15 @@ def _machines(reader: BatchReader, name: str, environment: EnvironmentReading) -
         yield Check(name, Verdict.WARNING, finding, update_types(environment.name, tuple(offered)))
     else:
         yield Check(name, Verdict.OK, offers_in_words(offered))
+
+
+def _system(name: str, environment: EnvironmentReading) -> Iterator[Check]:
+    """Whether AWS has a newer image for its machines, with what was mended since; Batch takes none by itself."""
+    if environment.is_image_latest:
+        yield Check(name, Verdict.OK, "its machines start from AWS's latest image")
+    elif environment.is_image_latest is not None:
+        finding = "AWS has a newer image (AMI) for its machines than the one that they start from"
+        yield Check(name, Verdict.WARNING, finding, update_image(environment.name))
 
 
 def disks(session: AwsSession) -> Iterator[Check]:
