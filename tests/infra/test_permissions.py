@@ -224,4 +224,5 @@ def test_each_actor_has_a_role_that_nobody_else_takes_on(whole: Deployed) -> Non
         "JobRole": "ecs-tasks.amazonaws.com",
         "StatusRole": "lambda.amazonaws.com",
         "JobNewsRole": "lambda.amazonaws.com",
+        "SchedulesRole": "scheduler.amazonaws.com",
     }

@@ -61,8 +61,6 @@ OF_SOME_CHOICES = {
     "AWS::Cognito::UserPoolIdentityProvider",
     "AWS::RolesAnywhere::Profile",
     "AWS::SNS::Subscription",
-    "AWS::Scheduler::Schedule",
-    "AWS::Scheduler::ScheduleGroup",
 }
 """Of what moto ignores: what the parameters' defaults do not make."""
 HOLDS_DATA = {

@@ -23,6 +23,9 @@ ANOTHER = {
     "OnDemandMaxvCpus": "8",
     "CpuMaxvCpus": "32",
     "ScaleDownDelayMinutes": "0",
+    "WarmVcpus": "8",
+    "MachineImage": "ami-0123456789abcdef0",
+    "SystemRefresh": "cron(0 4 ? * SUN *)",
     "StuckAfterSeconds": "7200",
     "DiskGiB": "200",
     "Network": "private",
@@ -51,9 +54,14 @@ ANOTHER = {
     "AccessKeyUser": "yes",
 }
 """Another value of each parameter that is changed by itself."""
-TOGETHER = {**WATCHED, "OidcIssuer": "https://idp.example.org", "OidcClientId": "i", "OidcClientSecret": "s"}
+TOGETHER = {
+    "watched": WATCHED,
+    "directory": {"OidcIssuer": "https://idp.example.org", "OidcClientId": "i", "OidcClientSecret": "s"},
+    "warm": {"WarmVcpus": "4", "WarmBegin": "cron(0 6 * * ? *)", "WarmEnd": "cron(0 20 * * ? *)"},
+}
 """Those that come together."""
-STAY = {"Mode": "deploy.sh refuses it", "BucketKeyArn": "of mode plug-in", "TimeZone": "of working hours"}
+CHANGES = {**{name: {name: value} for name, value in ANOTHER.items()}, **TOGETHER}
+STAY = {"Mode": "deploy.sh refuses it", "BucketKeyArn": "of mode plug-in"}
 REPLACES_DATA = {"BucketName": {"Bucket", "BucketPolicy"}}
 """What the stack policy refuses, as it should; what is only taken out of the stack stays by its policy."""
 KEPT = frozenset({"Bucket", "BucketPolicy", "Images", "JobLogs", "Key", "StudiesTable", "UserPool"})
@@ -104,14 +112,14 @@ def replaced_by(parameters: dict[str, str]) -> dict[str, tuple[dict[str, Any], d
 
 
 def test_every_parameter_is_tried() -> None:
-    assert {*ANOTHER, *TOGETHER, *STAY} == set(transformed()["Parameters"])
+    tried = {name for parameters in CHANGES.values() for name in parameters}
+    assert tried | set(STAY) == set(transformed()["Parameters"])
 
 
-@pytest.mark.parametrize("name", [*ANOTHER, "TOGETHER"])
+@pytest.mark.parametrize("name", CHANGES)
 def test_update_replaces_nothing_under_the_name_that_it_has(name: str) -> None:
     """CloudFormation refuses that: what is named by hand would be there twice for a moment."""
-    parameters = TOGETHER if name == "TOGETHER" else {name: ANOTHER[name]}
-    for resource, (old, new) in replaced_by(parameters).items():
+    for resource, (old, new) in replaced_by(CHANGES[name]).items():
         names = {key for key in old if key in ("Name", "Domain") or key.endswith("Name")} - NOT_ITS_OWN
         assert not names or any(old[key] != new.get(key) for key in names), resource
         if resource in KEPT:
@@ -119,8 +127,8 @@ def test_update_replaces_nothing_under_the_name_that_it_has(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [each for each in ANOTHER if each not in NOT_IN_MOTO])
+@pytest.mark.parametrize("name", [each for each in CHANGES if each not in NOT_IN_MOTO])
 def test_moto_updates_the_stack_by_each_parameter(empty_aws: Aws, moto_server: str, name: str) -> None:
     fresh(moto_server)
-    found = empty_aws.deploy("iris-oculus-backend").updated(**{name: ANOTHER[name]})
+    found = empty_aws.deploy("iris-oculus-backend").updated(**CHANGES[name])
     assert found.described["StackStatus"] == "UPDATE_COMPLETE"

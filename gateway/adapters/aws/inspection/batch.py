@@ -127,7 +127,7 @@ def _machines(reader: BatchReader, name: str, environment: EnvironmentReading) -
 
 
 def _system(name: str, environment: EnvironmentReading) -> Iterator[Check]:
-    """Whether AWS has a newer image for its machines, with what was mended since; Batch takes none by itself."""
+    """Whether AWS has a newer image for its machines, with what was mended since."""
     if environment.is_image_latest:
         yield Check(name, Verdict.OK, "its machines start from AWS's latest image")
     elif environment.is_image_latest is not None:
