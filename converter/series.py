@@ -6,7 +6,6 @@ C.7.6.2.1.1), in mm.
 """
 
 import weakref
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +22,7 @@ from .inputs import AnyPath, SeriesFiles, Source
 from .reading.copies import COPY, without_copies
 from .reading.header_file import HeaderReader, read_header
 from .reading.headers import Finding, plane_of, text_of
-from .reading.mosaic import SEND_INSTEAD, TILED, is_mosaic, tile_headers
+from .reading.mosaic import TILED, is_mosaic, tile_headers
 from .reading.multiframe import frame_headers
 from .reading.nuclear import is_nuclear, slice_headers
 from .reading.refusals import is_multiframe, why_no_image
@@ -62,13 +61,6 @@ _NO_FRAME_OF_REFERENCE = Finding(
     "no_frame_of_reference",
     "the images name no frame of reference; the images of one series share theirs (PS3.3 C.7.4.1), so a "
     "result gets one that is derived from the series",
-)
-
-
-_MOSAICS = Finding(
-    "time_series",
-    "one of several Siemens mosaics, each a volume of its own: a time or diffusion series, no volume; give "
-    f"one of them, or {SEND_INSTEAD}",
 )
 
 
@@ -300,15 +292,12 @@ def _images(
 ) -> tuple[list[Image], list[tuple[Path, Finding]]]:
     images: list[Image] = []
     left_over: list[tuple[Path, Finding]] = []
-    mosaics = Counter(series_uid for series_uid, _ in {_uids(h) for _, h in instances if is_mosaic(h)})
     seen: set[str] = set()
     for path, header in instances:
-        series_uid, uid = _uids(header)
+        uid = text_of(header, "SOPInstanceUID")
         finding = why_no_image(header)
         if finding is None and uid in seen:
             finding = Finding("duplicates", "a copy of an image that is there already")
-        elif finding is None and is_mosaic(header) and mosaics[series_uid] > 1:
-            finding = _MOSAICS
         if finding is not None:
             left_over.append((path, finding))
             continue
@@ -319,10 +308,6 @@ def _images(
             else:
                 images.append(image)
     return images, left_over
-
-
-def _uids(header: Dataset) -> tuple[str, str]:
-    return text_of(header, "SeriesInstanceUID"), text_of(header, "SOPInstanceUID")
 
 
 def _images_of(path: Path, header: Dataset) -> Iterable[Image | Finding]:

@@ -1,7 +1,11 @@
-"""Siemens mosaics: headers of real scanners (nibabel ships them, with black pixels), filled with noise."""
+"""Mosaics: of Siemens headers of real scanners (nibabel ships them, with black pixels), filled with noise; of
+UIH made-up ones.
+"""
 
 import gzip
+import math
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +14,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from converter.derived.series import MadeUpStudy, SliceStack, write_slices
 from converter.errors import UnusableSeries
 from converter.nifti.conversion import convert_volume
 from converter.reading.mosaic import is_mosaic
 from converter.seg.decoder import read_segmentation
 from converter.seg.encoder import Encoding, SegmentationSettings, SegmentationType, encode_segmentation
-from converter.series import Usability, Volume, judge_series, read_header, read_series
+from converter.series import Choice, Usability, Volume, judge_series, read_header, read_series
 from tests.landing import voxels_at_frames
 
 TILES, ACROSS, SIZE = 48, 7, 128
@@ -76,12 +82,18 @@ def test_mosaic_converts_to_its_tiles(mosaic: Path, tmp_path: Path) -> None:
     assert np.array_equal(voxels_at_frames(nib.load(converted.path), volume, most_off=2e-3), tiles(volume))
 
 
-def test_several_mosaics_are_refused_as_a_time_series(mosaic: Path) -> None:
+def test_several_mosaics_are_a_volume_each(mosaic: Path) -> None:
     second = dcmread(mosaic)
-    second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = "2.25.5"
+    second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = UID("2.25.5")
+    second.PixelData = bytes(reversed(second.PixelData))
     second.save_as(mosaic.with_name("second.dcm"))
-    with pytest.raises(UnusableSeries, match="time or diffusion series"):
+    judgement = judge_series([(path, read_header(path)) for path in sorted(mosaic.parent.iterdir())])
+    assert [len(volume.frames) for volume in judgement.volumes] == [TILES, TILES]
+    assert all({frame.path for frame in v.frames} == {v.frames[0].path} for v in judgement.volumes)
+    assert judgement.left_over == ()
+    with pytest.raises(UnusableSeries, match="the images make 2 volumes; choose one by its number"):
         read_series(mosaic.parent)
+    assert len(read_series(mosaic.parent, Choice(2)).frames) == TILES
 
 
 def test_mosaic_that_is_there_twice_is_taken_once(mosaic: Path) -> None:
@@ -138,3 +150,83 @@ def test_segmentation_of_a_mosaic_has_its_slices_where_they_lie(
     ]
     expected = [volume.frames[number].position_lps_mm for number in range(19, 9, -1)]
     assert np.allclose(np.array(places, float), expected, atol=1e-6)
+
+
+# -- United Imaging -----------------------------------------------------------------------------------------
+
+
+def uih_mosaic(folder: Path, count: int, *, edit: Callable[[Dataset], None] = lambda image: None) -> Path:
+    """One of `count` slices of 5 x 7 pixels, oblique, as UIH lays them out, slices from the highest down."""
+    across = math.ceil(math.sqrt(count))
+    down = math.ceil(count / across)
+    pixels = np.random.default_rng(count).integers(-900, 900, (1, 5 * down, 7 * across)).astype(np.int16)
+    axes = (0.8, 0.6, 0, 0, 0, -1)
+    (path,) = write_slices(
+        SliceStack(pixels, axes, (1.5, 1.25), [[3.0, 4.0, 5.0]]), folder, MadeUpStudy(modality="MR")
+    )
+    image = dcmread(path)
+    image.ImageType = ["ORIGINAL", "PRIMARY", "M", "VFRAME"]
+    frames = []
+    for number in range(count):
+        frames.append(Dataset())
+        frames[-1].ImagePositionPatient = [3 + 1.2 * number, 4 - 1.6 * number, 5.0]
+    block = image.private_block(0x0065, "Image Private Header", create=True)
+    block.add_new(0x50, "DS", str(count))
+    block.add_new(0x51, "SQ", frames)
+    edit(image)
+    image.save_as(path, enforce_file_format=True)
+    return folder
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("count", [6, 7, 9])
+def test_grid_of_uih_is_a_volume_of_its_tiles_where_their_own_positions_say(
+    tmp_path: Path, count: int, syntax: UID
+) -> None:
+    def encoded(image: Dataset) -> None:
+        image.file_meta.TransferSyntaxUID = syntax
+
+    volume = read_series(uih_mosaic(tmp_path / "series", count, edit=encoded))
+    assert (len(volume.frames), volume.rows, volume.columns) == (count, 5, 7)
+    assert [finding.code for finding in volume.findings] == ["mosaic"]
+    numbers = [frame.frame_number or 0 for frame in volume.frames]
+    assert [frame.position_lps_mm for frame in volume.frames] == [
+        pytest.approx((3 + 1.2 * (number - 1), 4 - 1.6 * (number - 1), 5)) for number in numbers
+    ]
+    across = math.ceil(math.sqrt(count))
+    pixels = dcmread(volume.frames[0].path).pixel_array
+    down = pixels.shape[0] // 5
+    cut = pixels.reshape(down, 5, across, 7).transpose(0, 2, 1, 3).reshape(-1, 5, 7)
+    converted = convert_volume(volume, tmp_path / "out.nii")
+    assert np.array_equal(
+        voxels_at_frames(nib.load(converted.path), volume, most_off=2e-3), cut[np.array(numbers) - 1]
+    )
+
+
+@pytest.mark.parametrize("lacking", ["positions", "count", "one position", "size"])
+def test_grid_of_uih_that_does_not_say_how_its_slices_lie_is_refused(tmp_path: Path, lacking: str) -> None:
+    def edit(image: Dataset) -> None:
+        block = image.private_block(0x0065, "Image Private Header")
+        match lacking:
+            case "positions":
+                del block[0x51]
+            case "count":
+                block[0x50].value = "5"
+            case "one position":
+                del block[0x51].value[2].ImagePositionPatient
+            case _:
+                image.Rows, image.Columns = 13, 15
+
+    with pytest.raises(UnusableSeries, match=r"a UIH mosaic does not say how .*; send the enhanced"):
+        read_series(uih_mosaic(tmp_path / "series", 6, edit=edit))
+
+
+def test_grid_of_uih_that_may_be_divided_in_two_ways_is_refused(tmp_path: Path) -> None:
+    """Of six tiles two or three may stand one above the other; 21 and 14 rows are both whole."""
+
+    def edit(image: Dataset) -> None:
+        image.Rows, image.Columns = 42, 42
+        image.PixelData = bytes(42 * 42 * 2)
+
+    with pytest.raises(UnusableSeries, match="does not say how its slices lie"):
+        read_series(uih_mosaic(tmp_path / "series", 6, edit=edit))

@@ -146,7 +146,7 @@ SCANNERS: dict[str, Edit] = {
     ),
     "Canon CT, air at -2000": by("Canon Medical Systems", "Aquilion", "V10", ct, outside_the_circle),
     "Toshiba MR": by("TOSHIBA_MEC", "Titan", "V2.5", mr, SliceLocation=("0", "2", "4", "6", "8", "10")),
-    "UIH MR": by("UIH", "uMR 790", "V10", mr, private(0x0065, "Image Private Header", 0x50, "DS", "6")),
+    "UIH MR": by("UIH", "uMR 790", "V10", mr, private(0x0065, "Image Private Header", 0x0F, "SH", "H23.4")),
     "UIH CT": by("UIH", "uCT 780", "R001", ct, InstanceNumber=1),
     "Hitachi MR": by("HITACHI", "Oasis", "V5", mr, AcquisitionTime=("6", "5", "4", "3", "2", "1")),
     "MR, rescaled to negative values": by(
