@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .assumptions import AIMED_AT, MEASURED, ONE_MACHINE, TAKERS, TODAY, Price, Stages
+from .assumptions import AIMED_AT, MEASURED, ONE_MACHINE, SOONER, TAKERS, TODAY, Price, Stages
 from .manifests import stages_in
 from .plots import draw_cost, draw_time
 from .scenarios import BACKLOG, Point, by_studies_a_day, of_a_backlog, of_many_sites
@@ -40,6 +40,7 @@ def fleet(
         for line in (
             *_head(each, price),
             *_by_day(by_studies_a_day(each, price)),
+            *_by_day(by_studies_a_day(each, price, SOONER)),
             *_by_price(each),
             *_table(f"{BACKLOG} at once", of_a_backlog(each, price, several)),
             *_table("20 sites, 400 a day", of_many_sites(each, price, several)),

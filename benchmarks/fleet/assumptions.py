@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 SECONDS_A_DAY: Final = 86400.0
+WARM_HOURS: Final = (7.5, 19.0)
+"""From and to, as `WarmBegin` and `WarmEnd` have them; here every day is a working day."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Settings:
         For so long a run that is done takes the next one that waits (docs/aws.md); 0: each has a container.
     stays_s
         How long a machine without work is kept that had some (`ScaleDownDelayMinutes`).
+    warm
+        So many machines are kept in `WARM_HOURS` even if nothing is to be done (`WarmVcpus` / 4).
     unused_s
         The same of one that never had: another took its work while it started.
     gather_s
@@ -76,6 +80,7 @@ class Settings:
     machines: int = 4
     takes_for_s: float = 900.0
     stays_s: float = 1200.0
+    warm: int = 0
     unused_s: float = 120.0
     gather_s: float = 0.0
     start_s: float = 180.0
@@ -95,10 +100,14 @@ AIMED_AT: Final = replace(MEASURED, segment_s=4.4)
 TODAY: Final = Settings("one study a container, machines stay 20 min", takes_for_s=0.0)
 TAKERS: Final = Settings("takers, machines stay 20 min")
 ONE_MACHINE: Final = Settings("takers, one machine, given back at once", machines=1, stays_s=120.0)
+IN_IMAGE: Final = replace(ONE_MACHINE, name="the same, batch image in the machine's image", start_s=90.0)
+KEPT: Final = replace(ONE_MACHINE, name="the same, one machine kept by day", warm=1)
 HOURLY: Final = replace(ONE_MACHINE, name="the same, machines every hour", gather_s=3600.0)
 EVERY_4_H: Final = replace(ONE_MACHINE, name="the same, machines every 4 h", gather_s=4 * 3600.0)
 ONCE_A_DAY: Final = replace(ONE_MACHINE, name="the same, machines once a day", gather_s=SECONDS_A_DAY)
 ALL_SETTINGS: Final = (TODAY, TAKERS, ONE_MACHINE, HOURLY, EVERY_4_H, ONCE_A_DAY)
+SOONER: Final = (ONE_MACHINE, IN_IMAGE, KEPT)
+"""What is paid so that a study begins sooner."""
 
 NCI_USD: Final = 0.008
 """USD a CT of the NCI's IDC: 126,000 CTs for 1,011 USD, twelve series a preemptible T4 (PMC11092813)."""

@@ -45,14 +45,16 @@ class Point:
         )
 
 
-def by_studies_a_day(stages: Stages, price: Price) -> Mapping[str, Sequence[Point]]:
-    """All settings, for hospitals of each size."""
+def by_studies_a_day(
+    stages: Stages, price: Price, all_settings: Sequence[Settings] = ALL_SETTINGS
+) -> Mapping[str, Sequence[Point]]:
+    """Settings, for hospitals of each size."""
     return {
         settings.name: [
             _point(settings, studies, hospital_days(studies, DAYS, SEED), stages, price)
             for studies in STUDIES_A_DAY
         ]
-        for settings in ALL_SETTINGS
+        for settings in all_settings
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import simpy
 
-from .assumptions import Price, Settings, Stages
+from .assumptions import SECONDS_A_DAY, WARM_HOURS, Price, Settings, Stages
 
 Steps = Generator[Any, Any, None]
 
@@ -97,7 +97,10 @@ class _Fleet:
         self._idle: dict[int, Any] = {}
         self._starting = 0
         self._alive = 0
+        self._kept = 0
         self.environment.process(self._come())
+        if settings.warm and studies:
+            self.environment.process(self._keep_warm(studies[-1].came_s))
 
     @property
     def now_s(self) -> float:
@@ -119,10 +122,30 @@ class _Fleet:
         if self._idle:
             self._idle.popitem()[1].succeed()
         elif self._starting < len(self._waiting) and self._alive < self.settings.machines:
-            self._starting += 1
-            self._alive += 1
-            self.environment.process(self._machine(len(self.outcome.machines)))
-            self.outcome.machines.append(MachineLife(self.now_s))
+            self._start()
+
+    def _start(self) -> None:
+        self._starting += 1
+        self._alive += 1
+        self.environment.process(self._machine(len(self.outcome.machines)))
+        self.outcome.machines.append(MachineLife(self.now_s))
+
+    # -- machines that are kept ---------------------------------------------------------------------------
+
+    def _keep_warm(self, until_s: float) -> Steps:
+        """As many as are wanted from begin to end of each day, until the last study came."""
+        for day in range(int(until_s // SECONDS_A_DAY) + 1):
+            for hour, kept in zip(WARM_HOURS, (self.settings.warm, 0), strict=True):
+                yield self.environment.timeout(day * SECONDS_A_DAY + hour * 3600 - self.now_s)
+                self._kept = kept
+                self._start_what_is_kept()
+                if not kept:
+                    for woken in list(self._idle.values()):  # to see that they may go
+                        woken.succeed()
+
+    def _start_what_is_kept(self) -> None:
+        while self._alive < self._kept:
+            self._start()
 
     def _next(self) -> Study | None:
         return self._waiting.popleft() if self._waiting else None
@@ -142,6 +165,7 @@ class _Fleet:
             yield work
         life.to_s = self.now_s
         self._alive -= 1
+        self._start_what_is_kept()
         if self._waiting:
             self._queue(self._waiting.popleft(), first=True)  # its place may be another machine's
 
@@ -159,8 +183,8 @@ class _Fleet:
                     woken = self._idle[number] = self.environment.event()
                     patience = self.environment.timeout(stays_s)
                     yield woken | patience
-                    if not woken.triggered:
-                        self._idle.pop(number, None)
+                    self._idle.pop(number, None)
+                    if not woken.triggered and self._alive > self._kept:
                         return
                     continue
                 in_hand.append(study)

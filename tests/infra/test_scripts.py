@@ -1,16 +1,20 @@
-"""infra/deploy.sh and infra/build-and-push.sh, with boto3 as the command aws, and moto as AWS."""
+"""infra/deploy.sh, build-and-push.sh and machine-image.sh, with boto3 as the command aws, and moto as AWS."""
 
+import base64
 import json
 import os
 import shlex
 import subprocess
 import sys
+import threading
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.cloud import REGION
 from tests.infra.conftest import push_image
 from tests.infra.deployment import ROOT, Aws, Deployed, fresh
 from tests.quick_start import JOB, quick_python
@@ -423,3 +427,138 @@ def test_build_and_push_of_what_the_stack_uses_changes_nothing(
     said = script("build-and-push.sh", "--dry-run")
     assert (said.returncode, said.stdout) == (0, "")
     assert "iris-oculus-backend uses it already" in said.stderr
+
+
+# -- an image of machines ----------------------------------------------------------------------------------
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.fixture
+def stack_with_image(empty_aws: Aws, moto_server: str) -> Deployed:
+    fresh(moto_server)
+    return empty_aws.deploy("iris-oculus-backend", ImageDigest=DIGEST)
+
+
+@contextmanager
+def machines_that_end(aws: Aws) -> Iterator[None]:
+    """Whatever is started ends by itself, as a machine does once it has fetched the image."""
+    ec2, is_over = aws.client("ec2"), threading.Event()
+    running = [{"Name": "instance-state-name", "Values": ["running"]}]
+
+    def end() -> None:
+        while not is_over.wait(0.05):
+            for each in ec2.describe_instances(Filters=running)["Reservations"]:
+                ec2.stop_instances(InstanceIds=[each["Instances"][0]["InstanceId"]])
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_machine_image_is_made_of_a_machine_that_fetched_the_image_and_is_used(
+    script: Script, stack_with_image: Deployed
+) -> None:
+    aws = stack_with_image.aws
+    ec2 = aws.client("ec2")
+    with machines_that_end(aws):
+        done = script("machine-image.sh")
+    assert done.returncode == 0, done.stderr
+    [image] = ec2.describe_images(Owners=["self"])["Images"]
+    assert done.stdout == f"{image['ImageId']}\n"
+    assert image["Name"].startswith("iris-oculus-backend-abababababab-")
+    [[machine]] = [each["Instances"] for each in ec2.describe_instances()["Reservations"]]
+    assert machine["State"]["Name"] == "terminated"
+    base = aws.client("ssm").get_parameter(
+        Name="/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id"
+    )
+    assert machine["ImageId"] == base["Parameter"]["Value"]
+    data = ec2.describe_instance_attribute(InstanceId=machine["InstanceId"], Attribute="userData")
+    said = base64.b64decode(data["UserData"]["Value"]).decode()
+    registry = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
+    assert said.startswith(f"#!/bin/bash\nimage={registry}/iris-totalsegmentator-batch@{DIGEST}\n")
+    [updated] = aws.client("cloudformation").describe_stacks(StackName=stack_with_image.stack)["Stacks"]
+    used = {each["ParameterKey"]: each["ParameterValue"] for each in updated["Parameters"]}
+    assert (used["MachineImage"], used["ImageDigest"]) == (image["ImageId"], DIGEST)
+    again = script("machine-image.sh")
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert "uses it already" in again.stderr
+    assert len(ec2.describe_instances()["Reservations"]) == 1
+
+
+def test_machine_image_on_trial_says_what_it_would_do_and_does_nothing(
+    script: Script, stack_with_image: Deployed
+) -> None:
+    said = script("machine-image.sh", "--dry-run")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert [line.split()[2:4] for line in said.stdout.splitlines() if line.startswith("+ aws")] == [
+        ["ec2", "run-instances"],
+        ["ec2", "wait"],
+        ["ec2", "create-image"],
+        ["ec2", "wait"],
+        ["ec2", "terminate-instances"],
+        ["cloudformation", "update-stack"],
+        ["cloudformation", "wait"],
+    ]
+    ec2 = stack_with_image.aws.client("ec2")
+    assert ec2.describe_instances()["Reservations"] == []
+    assert ec2.describe_images(Owners=["self"])["Images"] == []
+
+
+def test_machine_image_of_a_stack_without_a_batch_image_names_the_script_that_comes_first(
+    script: Script, stack: Deployed
+) -> None:
+    refused = script("machine-image.sh")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"infra/build-and-push.sh --stack {stack.stack}" in refused.stderr
+
+
+FAKES = {
+    "curl": """case $* in
+*api/token*) echo session ;;
+*security-credentials/role*)
+    printf '{"%s" : "%s",\\n' AccessKeyId AK SecretAccessKey SK Token TK ;;
+*security-credentials/*) echo role ;;
+*X-Amz-Target*) echo "curl $*" >>"$LOG"
+    printf '{"authorizationData":[{"authorizationToken":"%s"}]}' "$(printf 'AWS:secret' | base64)" ;;
+esac""",
+    "docker": """case $1 in login) echo "docker $* with $(cat)" ;; *) echo "docker $*" ;; esac >>"$LOG"
+[ "$1" != pull ] || [ -z "${FAILS:-}" ]""",
+    "systemctl": 'echo "systemctl $*" >>"$LOG"',
+    "cloud-init": 'echo "cloud-init $*" >>"$LOG"',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fails", ["", "1"])
+def test_machine_fetches_the_image_in_its_own_name_and_ends_only_when_it_has_it(
+    tmp_path: Path, fails: str
+) -> None:
+    programs, log = tmp_path / "bin", tmp_path / "log"
+    programs.mkdir()
+    for name, does in FAKES.items():
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    text = (ROOT / "infra" / "fetch-image.sh").read_text(encoding="utf-8")
+    image = f"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/iris@{DIGEST}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"image={image}\n{text.replace('/etc/iris-image', str(tmp_path / 'mark'))}"],
+        env={"PATH": f"{programs}:/usr/bin:/bin", "LOG": str(log), "FAILS": fails},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    signed, *rest = log.read_text(encoding="utf-8").splitlines()
+    assert "--aws-sigv4 aws:amz:cn-north-1:ecr --user AK:SK -H X-Amz-Security-Token: TK" in signed
+    assert signed.endswith("https://api.ecr.cn-north-1.amazonaws.com.cn/")
+    registry = image.partition("/")[0]
+    fetching = [
+        "systemctl start docker",
+        f"docker login --username AWS --password-stdin {registry} with secret",
+        f"docker pull --quiet {image}",
+    ]
+    ending = [] if fails else ["cloud-init clean --logs", "systemctl poweroff"]
+    assert rest == fetching + ending
+    assert (done.returncode == 0) is not bool(fails)
+    assert (tmp_path / "mark").exists() is not bool(fails)
