@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from pydicom import Dataset
-from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from converter.source_header import PATIENT_AND_STUDY, TYPE_2
@@ -86,7 +85,7 @@ def write_rejection_note(
 def _note(rejected: Sequence[Dataset], whose: Dataset, settings: RejectionSettings) -> Dataset:
     import highdicom as hd  # late: few need it, and it takes a second
 
-    title = hd.sr.CodedConcept.from_code(Code(settings.code, "DCM", _TITLES[settings.code]))
+    title = hd.sr.CodedConcept(settings.code, "DCM", _TITLES[settings.code])
     evidence = [*map(_referred_to, rejected)]
     note = hd.ko.KeyObjectSelectionDocument(
         evidence=evidence,

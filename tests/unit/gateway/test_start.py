@@ -17,8 +17,9 @@ LATER = (
     "boto3",
     "torch",
     "httpx",
+    "pydicom.sr",
 )
-"""Loaded when it is needed; each takes a tenth of a second and more."""
+"""Loaded when it is needed; each takes a tenth of a second and more, and the last, tables of codes, 20 MB."""
 
 AFTER_THE_PORT = (
     "numpy",
