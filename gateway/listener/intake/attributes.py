@@ -6,14 +6,16 @@ ones, which are nearly all, are read from their bytes; the others are left to py
 
 import hashlib
 import re
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final, cast
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple, cast
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag, Tag
+
+from converter.reading.headers import one_tag
 
 from .refusals import Damaged
 
@@ -53,9 +55,11 @@ _IDENTIFYING = (
 )
 """What says whose image it is; a change in any of these is a correction, in whatever transfer syntax."""
 
-_PLAIN_TEXTS: Final = frozenset({"CS", "DA", "IS", "LO", "SH", "TM", "UI"})
+_PLAIN_TEXTS: Final = frozenset({"CS", "DA", "IS", "LO", "PN", "SH", "TM", "UI"})
 _PLAIN_TEXT: Final = re.compile(rb"[ -\[\]-}]*[ \0]*")
 """One value, in letters that are the same in every character set (PS3.3 C.12.1.1.2)."""
+_SHORT_BYTES: Final = 64
+"""Of a value that is remembered."""
 _PLAIN_NUMBER: Final = re.compile(rb" *[+-]?[0-9]{1,16}(\.[0-9]{0,16})? *")
 
 
@@ -64,7 +68,7 @@ def header_text(header: Dataset, keyword: str) -> str:
     element = _element(header, keyword)
     if element is None:
         return ""
-    if isinstance(element, _Raw) and (text := element.plain_text()) is not None:
+    if isinstance(element, _Raw) and (text := _plain_text(element)) is not None:
         return text.strip()
     try:
         value = header.get(keyword)
@@ -117,46 +121,58 @@ def geometry_digest(header: Dataset) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class _Raw:
+class _Raw(NamedTuple):
     """An element as its bytes, with the representation that they have."""
 
     representation: str
     value: bytes
     is_little_endian: bool
 
-    def plain_text(self) -> str | None:
-        """It as pydicom has it in text, but for what is around it; None where that is not plain."""
-        if self.representation == "US":
-            number = self.plain_number()
-            return None if number is None else str(number)
-        if self.representation not in _PLAIN_TEXTS or not _PLAIN_TEXT.fullmatch(self.value):
-            return None
-        if self.representation == "IS" and not _PLAIN_NUMBER.fullmatch(self.value):
-            return None
-        return self.value.decode("ascii").rstrip(" \0")
 
-    def plain_number(self) -> int | None:
-        """It as one number in two bytes; None where it is none, or several."""
-        if self.representation != "US" or len(self.value) != 2:
-            return None
-        return int.from_bytes(self.value, "little" if self.is_little_endian else "big")
+def _remembered(of: Callable[[_Raw], str | None]) -> Callable[[_Raw], str | None]:
+    """The same, remembered where it is short: most of a series says what the image before said."""
+    known = lru_cache(maxsize=1 << 10)(of)
+    return lambda raw: known(raw) if len(raw.value) <= _SHORT_BYTES else of(raw)
 
-    def plain_normal_text(self) -> str | None:
-        """It as `_normal` has it; None where that is not plain."""
-        if (number := self.plain_number()) is not None:
-            return repr(float(number))
-        if self.representation == "UI" and _PLAIN_TEXT.fullmatch(self.value):
-            return self.value.decode("ascii").strip(" \0") or None
-        if self.representation not in ("DS", "IS"):
-            return None
-        parts = self.value.split(b"\\")
-        if not all(_PLAIN_NUMBER.fullmatch(part) for part in parts):
-            return None
-        if self.representation == "IS" and b"." in self.value:
-            return None
-        numbers = [repr(float(part)) for part in parts]
-        return numbers[0] if len(numbers) == 1 else f"[{','.join(numbers)}]"
+
+@_remembered
+def _plain_text(raw: _Raw) -> str | None:
+    """It as pydicom has it in text, but for what is around it; None where that is not plain."""
+    if raw.representation == "US":
+        number = _plain_number(raw)
+        return None if number is None else str(number)
+    if raw.representation not in _PLAIN_TEXTS or not _PLAIN_TEXT.fullmatch(raw.value):
+        return None
+    if raw.representation == "IS" and not _PLAIN_NUMBER.fullmatch(raw.value):
+        return None
+    if raw.representation == "PN" and b"=" in raw.value:
+        return None
+    return raw.value.decode("ascii").rstrip(" \0")
+
+
+def _plain_number(raw: _Raw) -> int | None:
+    """It as one number in two bytes; None where it is none, or several."""
+    if raw.representation != "US" or len(raw.value) != 2:
+        return None
+    return int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
+
+
+@_remembered
+def _plain_normal_text(raw: _Raw) -> str | None:
+    """It as `_normal` has it; None where that is not plain."""
+    if (number := _plain_number(raw)) is not None:
+        return repr(float(number))
+    if raw.representation == "UI" and _PLAIN_TEXT.fullmatch(raw.value):
+        return raw.value.decode("ascii").strip(" \0") or None
+    if raw.representation not in ("DS", "IS"):
+        return None
+    parts = raw.value.split(b"\\")
+    if not all(_PLAIN_NUMBER.fullmatch(part) for part in parts):
+        return None
+    if raw.representation == "IS" and b"." in raw.value:
+        return None
+    numbers = [repr(float(part)) for part in parts]
+    return numbers[0] if len(numbers) == 1 else f"[{','.join(numbers)}]"
 
 
 def _element(header: Dataset, keyword: str) -> _Raw | DataElement | None:
@@ -170,13 +186,13 @@ def _element(header: Dataset, keyword: str) -> _Raw | DataElement | None:
 
 @cache
 def _known(keyword: str) -> tuple[BaseTag, str]:
-    tag = Tag(keyword)
+    tag = one_tag(Tag(keyword))
     return tag, dictionary_VR(tag)
 
 
 def _normal_text(header: Dataset, keyword: str) -> str:
     element = _element(header, keyword)
-    if isinstance(element, _Raw) and (text := element.plain_normal_text()) is not None:
+    if isinstance(element, _Raw) and (text := _plain_normal_text(element)) is not None:
         return text
     return _normal(header.get(keyword))
 

@@ -9,20 +9,30 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+from converter.reading.header_file import HeaderReader
+
 from .header import Parsed, ReadInstance, parse
 from .pixels import ELEMENT_HEADER_BYTES, check_encapsulated_pixels, check_native_pixels
 from .refusals import NotReadable
 
 LONGEST_HEADER_BYTES: Final = 1 << 20
 """What is longer is read afterwards."""
+_LOOK_BYTES: Final = 1 << 14
+"""So much is copied to look for the header's end; most are shorter."""
 _PIXEL_DATA: Final = b"\xe0\x7f\x10\x00"
 """Its tag, little-endian: (7FE0,0010)."""
+
+
+def header_reader() -> HeaderReader:
+    """What reads the headers of one sender's objects, which have much in common, one at a time."""
+    return HeaderReader(forgets_after_bytes=4 * LONGEST_HEADER_BYTES)
 
 
 class ComingInstance:
     """One of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: HeaderReader | None = None) -> None:
+        self._reader = reader or header_reader()
         self._first = bytearray()
         self._is_looked_for = True
         self._parsed: Parsed | None = None
@@ -34,10 +44,11 @@ class ComingInstance:
     def feed(self, piece: bytes | memoryview) -> None:
         """More of its file, as it follows."""
         self._size_bytes += len(piece)
+        while self._is_looked_for and piece:
+            self._look_in(piece[:_LOOK_BYTES])
+            piece = piece[_LOOK_BYTES:]
         if self._parsed is not None:
             self._pixels.update(piece)
-        elif self._is_looked_for:
-            self._look_in(piece)
 
     def read(self, path: Path) -> ReadInstance | None:
         """What is known of it now that all of it lies there; None where it has to be read.
@@ -72,7 +83,7 @@ class ComingInstance:
 
     def _parse(self) -> None:
         try:
-            parsed = parse(BytesIO(self._first))
+            parsed = parse(BytesIO(self._first), self._reader)
         except NotReadable:  # it may be here in part only; who reads the file says what is wrong
             return
         at, first = parsed.pixels_at, memoryview(self._first)

@@ -21,6 +21,7 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, STANDARD_VR
 
+from converter.reading.header_file import HeaderReader
 from converter.results.header import is_our_own
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 
@@ -139,8 +140,13 @@ def read_instance(path: Path) -> ReadInstance:
         )
 
 
-def parse(stream: BinaryIO) -> Parsed:
+def parse(stream: BinaryIO, reader: HeaderReader | None = None) -> Parsed:
     """Parse a DICOM file, which lies on the disk or in memory, up to its pixel data.
+
+    Parameters
+    ----------
+    reader
+        Of what is short enough for the memory, as a whole; None: it need not be.
 
     Raises
     ------
@@ -148,7 +154,7 @@ def parse(stream: BinaryIO) -> Parsed:
         As `read_instance`.
     """
     dataset_at = _end_of_file_meta(stream)
-    header, pixels_at = _parsed(stream, dataset_at)
+    header, pixels_at = _parsed(stream, dataset_at, reader)
     geometry_sha256 = geometry_digest(header)
     return Parsed(header, dataset_at, pixels_at, _transfer_syntax(header), geometry_sha256)
 
@@ -164,7 +170,7 @@ def uids_of_file_meta(path: Path) -> tuple[str, str]:
 
 
 def _transfer_syntax(header: Dataset) -> UID:
-    uid = UID(str(header.file_meta.TransferSyntaxUID))
+    uid = UID(header_text(header.file_meta, "TransferSyntaxUID"))
     if not uid.is_transfer_syntax:
         raise NotReadable(
             "unknown_transfer_syntax",
@@ -193,15 +199,14 @@ def _digest(stream: BinaryIO, start: int, end: int) -> str:
     return digest.hexdigest()
 
 
-def _parsed(stream: BinaryIO, dataset_at: int) -> tuple[Dataset, int | None]:
+def _parsed(stream: BinaryIO, dataset_at: int, reader: HeaderReader | None) -> tuple[Dataset, int | None]:
     """Parse up to the pixel data; the offset of the pixel data element, or None when there is none.
 
     A deflated data set, whose length says nothing, is inflated on the disk first; its offset is None.
     """
     with config.disable_value_validation():
         if not _is_deflated(stream, dataset_at):
-            stream.seek(0)
-            return _parse(stream, lambda: dcmread(stream, stop_before_pixels=True, defer_size=_DEFER_BYTES))
+            return _parse(stream, lambda: _read(stream, reader))
         with tempfile.NamedTemporaryFile() as temporary:
             plain = cast(BinaryIO, LimitedReads(cast(BinaryIO, temporary)))
             _inflate(stream, dataset_at, plain)
@@ -209,6 +214,16 @@ def _parsed(stream: BinaryIO, dataset_at: int) -> tuple[Dataset, int | None]:
             _check_pixels(plain, pixels_at, header, ExplicitVRLittleEndian)
             geometry_digest(header)  # takes over what was left in that file
             return header, None
+
+
+def _read(stream: BinaryIO, reader: HeaderReader | None) -> Dataset:
+    """Read it, and leave the stream where its pixel data begin."""
+    header = None if reader is None else reader.usual(stream)
+    if header is not None:
+        stream.seek(header.pixels_at)
+        return header
+    stream.seek(0)
+    return dcmread(stream, stop_before_pixels=True, defer_size=_DEFER_BYTES)
 
 
 def _is_deflated(stream: BinaryIO, dataset_at: int) -> bool:
@@ -236,11 +251,12 @@ def _parse(stream: BinaryIO, read: Callable[[], Dataset]) -> tuple[Dataset, int 
     try:
         header = read()
         at = stream.tell()
-        _ = header.file_meta.TransferSyntaxUID
     except NotReadable:
         raise
     except Exception:  # whatever a parser raises on bytes from outside
         raise _not_dicom() from None
+    if "TransferSyntaxUID" not in header.file_meta:
+        raise _not_dicom()
     if len(header) == 0:
         raise NotReadable("empty", "the data set is empty; send it again from the sender")
     _check_uids(header)

@@ -15,6 +15,8 @@ from typing import BinaryIO, Final
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
+from converter.reading.header_file import HeaderReader
+
 from .coming import ComingInstance
 from .header import ReadInstance, read_instance
 
@@ -32,6 +34,8 @@ class IncomingFile:
         Whether the disk takes more; asked again and again while a long object comes in.
     max_object_bytes
         What is longer is thrown away.
+    reader
+        That of its sender's objects before it; None: of this one alone.
     """
 
     def __init__(
@@ -39,11 +43,12 @@ class IncomingFile:
         folder: Path,
         has_room: Callable[[], bool] = lambda: True,
         max_object_bytes: int = MAX_OBJECT_BYTES,
+        reader: HeaderReader | None = None,
     ) -> None:
         self._has_room = has_room
         self._left_bytes = max_object_bytes
         self._unasked_bytes = 0
-        self._coming = ComingInstance()
+        self._coming = ComingInstance(reader)
         self.path = folder / f"{uuid.uuid4().hex}.part"
         self.error: OSError | None = None
         self._stream: BinaryIO | None = None
@@ -162,6 +167,6 @@ class IncomingFolder:
         for left_over in self.folder.rglob("*.part"):
             left_over.unlink(missing_ok=True)  # a process beside one that was killed removes its own, too
 
-    def new(self, has_room: Callable[[], bool]) -> IncomingFile:
+    def new(self, has_room: Callable[[], bool], reader: HeaderReader | None = None) -> IncomingFile:
         """A file for an object; whoever takes it removes it."""
-        return IncomingFile(self.folder, has_room, self.max_object_bytes)
+        return IncomingFile(self.folder, has_room, self.max_object_bytes, reader)

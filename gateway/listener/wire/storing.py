@@ -10,6 +10,7 @@ from pynetdicom.association import Association
 
 from gateway.adapters import command_set
 
+from ..intake.coming import header_reader
 from ..intake.incoming import IncomingFile, IncomingFolder
 from ..intake.received import receive
 from ..statuses import CANNOT_UNDERSTAND
@@ -37,6 +38,7 @@ class Storing:
         self._folder = folder
         self._attendant = attendant
         self._reply = reply
+        self._reader = header_reader()
         self._command: Command | None = None
         self._incoming: IncomingFile | None = None
 
@@ -48,7 +50,7 @@ class Storing:
         class_uid, instance_uid = _uids(command.elements)
         context = self._association._accepted_cx[command.context_id]
         self._command = command
-        self._incoming = self._folder.new(self._attendant.has_room)
+        self._incoming = self._folder.new(self._attendant.has_room, self._reader)
         self._incoming.begin(class_uid, instance_uid, str(context.transfer_syntax[0]))
 
     def takes(self, fragment: Fragment) -> bool:
