@@ -6,9 +6,9 @@ ones, which are nearly all, are read from their bytes; the others are left to py
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
@@ -55,6 +55,7 @@ _IDENTIFYING = (
 )
 """What says whose image it is; a change in any of these is a correction, in whatever transfer syntax."""
 
+_Element = DataElement | RawDataElement
 _PLAIN_TEXTS: Final = frozenset({"CS", "DA", "IS", "LO", "PN", "SH", "TM", "UI"})
 _PLAIN_TEXT: Final = re.compile(rb"[ -\[\]-}]*[ \0]*")
 """One value, in letters that are the same in every character set (PS3.3 C.12.1.1.2)."""
@@ -65,7 +66,16 @@ _PLAIN_NUMBER: Final = re.compile(rb" *[+-]?[0-9]{1,16}(\.[0-9]{0,16})? *")
 
 def header_text(header: Dataset, keyword: str) -> str:
     """An attribute of a header as plain text; empty when it is absent or unreadable."""
-    element = _element(header, keyword)
+    return header_texts(header, (keyword,))[keyword]
+
+
+def header_texts(header: Dataset, keywords: Iterable[str]) -> dict[str, str]:
+    """Several of them, by keyword."""
+    elements = dict(header.items())
+    return {keyword: _text(header, _element(elements, keyword), keyword) for keyword in keywords}
+
+
+def _text(header: Dataset, element: "_Raw | _Element | None", keyword: str) -> str:
     if element is None:
         return ""
     if isinstance(element, _Raw) and (text := _plain_text(element)) is not None:
@@ -75,11 +85,6 @@ def header_text(header: Dataset, keyword: str) -> str:
     except Exception:  # whatever a parser raises on a malformed element: as good as absent
         return ""
     return "" if value is None else str(value).strip()
-
-
-def header_number(header: Dataset, keyword: str) -> int | None:
-    """An attribute of a header as a whole number; None when it is absent or unreadable."""
-    return whole_number(header_text(header, keyword))
 
 
 def whole_number(text: str) -> int | None:
@@ -92,7 +97,7 @@ def whole_number(text: str) -> int | None:
 
 def identifying(header: Dataset) -> tuple[str, ...]:
     """What says whose image this is, as text that does not depend on the transfer syntax."""
-    return tuple(header_text(header, keyword) for keyword in _IDENTIFYING)
+    return tuple(header_texts(header, _IDENTIFYING).values())
 
 
 def identifying_digest(said: tuple[str, ...]) -> str:
@@ -108,10 +113,10 @@ def geometry_digest(header: Dataset) -> str:
     Damaged
         One of these attributes cannot be read.
     """
-    digest = hashlib.sha256()
+    digest, elements = hashlib.sha256(), dict(header.items())
     for keyword in _GEOMETRY:
         try:
-            text = _normal_text(header, keyword)
+            text = _normal_text(header, _element(elements, keyword), keyword)
         except Exception:  # whatever a parser raises on a malformed element
             raise Damaged(
                 "unreadable_geometry",
@@ -175,13 +180,13 @@ def _plain_normal_text(raw: _Raw) -> str | None:
     return numbers[0] if len(numbers) == 1 else f"[{','.join(numbers)}]"
 
 
-def _element(header: Dataset, keyword: str) -> _Raw | DataElement | None:
-    """An element as it stands in the header; a data element where pydicom has made one of it."""
+def _element(elements: Mapping[BaseTag, _Element], keyword: str) -> _Raw | _Element | None:
+    """An element as its bytes; as it stands where pydicom has made one of it, or left it in the file."""
     tag, representation = _known(keyword)
-    element: object = header.get_item(tag, keep_deferred=True)
+    element = elements.get(tag)
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
         return _Raw(element.VR or representation, element.value, element.is_little_endian)
-    return cast(DataElement | None, element)
+    return element
 
 
 @cache
@@ -190,11 +195,10 @@ def _known(keyword: str) -> tuple[BaseTag, str]:
     return tag, dictionary_VR(tag)
 
 
-def _normal_text(header: Dataset, keyword: str) -> str:
-    element = _element(header, keyword)
+def _normal_text(header: Dataset, element: _Raw | _Element | None, keyword: str) -> str:
     if isinstance(element, _Raw) and (text := _plain_normal_text(element)) is not None:
         return text
-    return _normal(header.get(keyword))
+    return _normal(None if element is None else header.get(keyword))
 
 
 def _normal(value: Any) -> str:

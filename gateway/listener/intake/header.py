@@ -25,7 +25,7 @@ from converter.reading.header_file import HeaderReader
 from converter.results.header import is_our_own
 from converter.seg.settings import LABEL_MAP_SEGMENTATION_STORAGE
 
-from .attributes import geometry_digest, header_text, identifying
+from .attributes import geometry_digest, header_text, header_texts, identifying
 from .elements import check_elements
 from .limited_reads import LimitedReads
 from .pixels import (
@@ -102,7 +102,7 @@ class Parsed:
     def read(self, header_sha256: str, pixel_sha256: str, size_bytes: int) -> ReadInstance:
         """What is known of the file, with its digests."""
         return ReadInstance(
-            texts={keyword: header_text(self.header, keyword) for keyword in FILED},
+            texts=header_texts(self.header, FILED),
             identifying=identifying(self.header),
             is_our_own=is_our_own(self.header),
             transfer_syntax_uid=str(self.transfer_syntax),
@@ -303,7 +303,7 @@ def _inflate(stream: BinaryIO, dataset_at: int, plain: BinaryIO) -> None:
 
 
 def _check_uids(header: Dataset) -> None:
-    values = {keyword: header_text(header, keyword) for keyword in _UIDS}
+    values = header_texts(header, _UIDS)
     missing = [keyword for keyword, value in values.items() if not value]
     if missing:
         raise NotReadable(

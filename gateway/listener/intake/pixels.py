@@ -13,7 +13,7 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
-from .attributes import header_number, header_text
+from .attributes import header_text, header_texts, whole_number
 from .refusals import Damaged
 
 IMAGES_OF_USE = frozenset(
@@ -29,6 +29,7 @@ IMAGES_OF_USE = frozenset(
 """SOP classes whose instances can be slices of a volume."""
 ELEMENT_HEADER_BYTES: Final = 12
 """Tag, representation and length of pixel data at their longest (PS3.5 7.1.2)."""
+_FACTORS: Final = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
 _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
 
@@ -88,11 +89,12 @@ def check_encapsulated_pixels(stream: BinaryIO, pixels_at: int) -> None:
 
 def _expected_pixel_bytes(header: Dataset) -> int | None:
     """How many bytes native pixel data should have (PS3.5 8.1.1); None when the header does not say."""
-    numbers = [header_number(header, k) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    texts = header_texts(header, (*_FACTORS, "NumberOfFrames", "PhotometricInterpretation"))
+    numbers = [whole_number(texts[keyword]) for keyword in _FACTORS]
     if any(n is None for n in numbers):
         return None
     rows, columns, samples, bits = (n or 0 for n in numbers)
-    frames = header_number(header, "NumberOfFrames") or 1
-    if header_text(header, "PhotometricInterpretation").startswith("YBR_FULL_422"):
+    frames = whole_number(texts["NumberOfFrames"]) or 1
+    if texts["PhotometricInterpretation"].startswith("YBR_FULL_422"):
         samples = 2
     return rows * columns * samples * frames * bits // 8
