@@ -772,7 +772,9 @@ def test_disk_that_runs_full_in_the_middle_leaves_the_object_to_its_sender(
     assert gate.quarantine() == []
 
 
-def _open_on_a_full_disk(incoming: IncomingFile, folder: Path, has_room: Callable[[], bool], _: int) -> None:
+def _open_on_a_full_disk(
+    incoming: IncomingFile, folder: Path, has_room: Callable[[], bool], *_: object
+) -> None:
     incoming.path = folder / "full.part"
     incoming._coming = ComingInstance()
     incoming.path.touch()

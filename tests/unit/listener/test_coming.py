@@ -1,6 +1,7 @@
 """An instance that is read while it comes is known as one whose file is read afterwards."""
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from pydicom.data import data_manager
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from gateway.listener.intake.coming import LONGEST_HEADER_BYTES, ComingInstance
+from converter.reading.header_file import HeaderReader
+from gateway.listener.intake.coming import LONGEST_HEADER_BYTES, ComingInstance, header_reader
 from gateway.listener.intake.header import ReadInstance, read_instance
 from gateway.listener.intake.refusals import NotReadable
 
@@ -37,8 +39,10 @@ def saved(made: Dataset, folder: Path) -> Path:
     return path
 
 
-def known_while_it_comes(path: Path, piece_bytes: int) -> ReadInstance | None:
-    coming, content = ComingInstance(), path.read_bytes()
+def known_while_it_comes(
+    path: Path, piece_bytes: int, reader: HeaderReader | None = None
+) -> ReadInstance | None:
+    coming, content = ComingInstance(reader), path.read_bytes()
     for at in range(0, len(content), piece_bytes):
         coming.feed(memoryview(content)[at : at + piece_bytes])
     return coming.read(path)
@@ -95,3 +99,25 @@ def test_image_that_ends_within_its_pixels_is_refused_in_the_same_words(tmp_path
     with pytest.raises(NotReadable) as found:
         known_while_it_comes(path, 1 << 14)
     assert (found.value.code, found.value.sentence) == (wanted.value.code, wanted.value.sentence)
+
+
+def test_header_is_known_whatever_the_same_sender_sent_before(tmp_path: Path) -> None:
+    reader = header_reader()
+    for number, private in enumerate((b"a" * 8, b"a" * 8, b"b" * 40_000, b"", b"a" * 8)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = saved(image(private=private, side=64 + number), folder)
+        found = known_while_it_comes(path, 1 << 14, reader)
+        assert found is not None
+        assert found == read_instance(path)
+
+
+def test_reader_remembers_no_more_of_a_senders_headers_than_it_may(tmp_path: Path) -> None:
+    """Each has an element that no other has: what stood in all of them would not fit into the memory."""
+    reader = HeaderReader(forgets_after_bytes=100_000)
+    for number in range(20):
+        made = image()
+        made.private_block(0x0011 + 2 * number, "IRIS TEST", create=True).add_new(0x01, "OB", bytes(20_000))
+        assert reader.usual(BytesIO(saved(made, tmp_path).read_bytes())) is not None
+        remembered = sum(len(encoded) for encoded, *_ in reader._known.explicit.values())
+        assert remembered <= 130_000
