@@ -35,7 +35,7 @@ EXPECTED_ERRORS: Final = (
     ("gateway.adapters.tls", "TlsError"),
     ("gateway.api.callers.access", "AccessError"),
     ("gateway.api.server", "ApiError"),
-    ("gateway.config", "ConfigError"),
+    ("gateway.config.configuration", "ConfigError"),
     ("gateway.adapters.dicom.peer", "NotReached"),
     ("gateway.adapters.dicom.retrieval", "NotAnswered"),
     ("gateway.delivery.sending", "NotSendable"),

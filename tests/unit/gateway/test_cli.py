@@ -47,6 +47,15 @@ def test_command_that_fails_at_once_loads_no_images_for_that(
     assert says in result.stderr
 
 
+def test_command_line_and_converter_load_no_configuration() -> None:
+    loaded = "print({'pydantic', 'pydantic_settings', 'httpx'} & set(sys.modules) or 'none')"
+    program = f"import sys, gateway.cli, converter.library, gateway.config.outputs; {loaded}"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.stdout == "none\n", result.stderr
+
+
 def test_table_of_checks_breaks_a_uid_that_is_too_long_and_cuts_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
