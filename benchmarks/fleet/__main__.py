@@ -40,7 +40,7 @@ def fleet(
         for line in (
             *_head(each, price),
             *_by_day(by_studies_a_day(each, price)),
-            *_by_day(by_studies_a_day(each, price, SOONER)),
+            *_by_day(by_studies_a_day(each, price, SOONER), "seconds"),
             *_by_price(each),
             *_table(f"{BACKLOG} at once", of_a_backlog(each, price, several)),
             *_table("20 sites, 400 a day", of_many_sites(each, price, several)),
@@ -54,12 +54,12 @@ def _head(stages: Stages, price: Price) -> Iterator[str]:
     yield ""
 
 
-def _by_day(curves: Mapping[str, Sequence[Point]]) -> Iterator[str]:
-    title = "USD a study; minutes to the result, median and 95 of 100"
+def _by_day(curves: Mapping[str, Sequence[Point]], unit: str = "minutes") -> Iterator[str]:
+    title = f"USD a study; {unit} to the result, median and 95 of 100"
     yield from _rows(title, *(f"{studies} a day" for studies in SHOWN))
     for name, points in curves.items():
         shown = [point for point in points if point.studies in SHOWN]
-        yield _row(name, *(f"{point.usd:.4f}; {_minutes(point)}" for point in shown))
+        yield _row(name, *(f"{point.usd:.4f}; {_waited(point, unit)}" for point in shown))
     yield ""
 
 
@@ -78,12 +78,13 @@ def _table(title: str, points: Sequence[Point]) -> Iterator[str]:
     yield from _rows(title, *what)
     for point in points:
         counts = (str(each) for each in (point.machines, point.containers, point.interruptions))
-        yield _row(point.settings, f"{point.usd:.4f}", _minutes(point), *counts)
+        yield _row(point.settings, f"{point.usd:.4f}", _waited(point, "minutes"), *counts)
     yield ""
 
 
-def _minutes(point: Point) -> str:
-    return f"{point.median_s / 60:.0f}, {point.p95_s / 60:.0f}"
+def _waited(point: Point, unit: str) -> str:
+    of_unit_s = {"seconds": 1, "minutes": 60}[unit]
+    return f"{point.median_s / of_unit_s:.0f}, {point.p95_s / of_unit_s:.0f}"
 
 
 def _rows(*titles: str) -> Iterator[str]:
