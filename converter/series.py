@@ -64,6 +64,10 @@ _NO_FRAME_OF_REFERENCE = Finding(
 )
 
 
+_LOST = frozenset({"no_geometry", "no_pixels", "no_uids", "undecodable", "mosaic", "multiframe"})
+"""What an image is left out for that may be a slice, damaged; others are something else."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """One image of a volume: a file, or a frame of a multi-frame one, which several frames then share."""
@@ -180,9 +184,10 @@ def judge_series(instances: Sequence[tuple[Path, Dataset]]) -> Judgement:
         copied = frozenset(original.identity for _, original in copies)
         stacks = [part for grid in split_by_grid(images) for part in split_by_kind(grid, is_evenly_spaced)]
         siblings = [stack for stack in stacks if not stack.is_scout]
+        lost = [finding for _, finding in left_over if finding.code in _LOST]
         directions = {tuple(np.round(stack.images[0].plane.normal, 2)) for stack in siblings}
         volumes = [
-            _volume(stack, _Beside(len(siblings), 0 if stack.is_scout else len(directions), copied))
+            _volume(stack, _Beside(len(siblings), 0 if stack.is_scout else len(directions), copied, lost))
             for stack in stacks
         ]
     volumes.sort(key=lambda volume: (-len(volume.frames), volume.frames[0].name))
@@ -336,6 +341,8 @@ class _Beside(NamedTuple):
     directions: int
     copied: frozenset[tuple[str, int]]
     """Identities of images of which there were copies."""
+    lost: Sequence[Finding]
+    """Why images that may belong to a volume are in none."""
 
 
 def _volume(stack: Stack, beside: _Beside) -> Volume:
@@ -382,6 +389,15 @@ def _findings(stack: Stack, images: Sequence[Image], beside: _Beside) -> tuple[F
             Finding(
                 "copies",
                 f"{twice} of {len(images)} images are there again under other UIDs; one of each is taken",
+            )
+        )
+    if beside.lost:
+        count = len(beside.lost)
+        which = "1 image is" if count == 1 else f"{count} images are"
+        why = first_of(list(dict.fromkeys(finding.sentence for finding in beside.lost)), "reasons")
+        findings.append(
+            Finding(
+                "left_out", f"{which} left out, and may have been a part of this volume: {'; '.join(why)}"
             )
         )
     if stack.told_by and _usability(findings) is not Usability.UNUSABLE:

@@ -31,6 +31,11 @@ from pydicom.uid import (
 COSINE_TOLERANCE = 0.01
 """How far row and column cosines may be from unit length and from a right angle (PS3.3 C.7.6.2.1.1)."""
 
+PIXEL_MM = (0.001, 50.0)
+"""Micro-CT begins at some thousandths; what lies beyond is given in another unit."""
+FARTHEST_MM = 1e5
+"""No table moves so far, and a NIfTI's float32 holds no hundredth of a mm beyond."""
+
 DCM2NIIX_READS = frozenset(
     {
         ImplicitVRLittleEndian,
@@ -190,10 +195,16 @@ def plane_of(header: Dataset) -> Plane | Finding:
             return _no_place(f"does not say {words}")
         numbers[keyword] = found
     size, spacing = (*numbers["Rows"], *numbers["Columns"]), numbers["PixelSpacing"]
-    if min(size) < 1:
+    if min(size) < 2:
         return _no_place(f"speaks of {size[0]:.0f} rows and {size[1]:.0f} columns of pixels")
     if min(spacing) <= 0:
         return _no_place("speaks of pixels without extent (Pixel Spacing is zero or negative)")
+    if not (PIXEL_MM[0] <= min(spacing) and max(spacing) <= PIXEL_MM[1]):
+        return _no_place(
+            f"speaks of pixels of {spacing[0]:.3g} x {spacing[1]:.3g} mm, which are in another unit"
+        )
+    if max(map(abs, numbers["ImagePositionPatient"])) > FARTHEST_MM:
+        return _no_place(f"says that it lies more than {FARTHEST_MM / 1000:.0f} m away")
     row, column = numbers["ImageOrientationPatient"][:3], numbers["ImageOrientationPatient"][3:]
     contradiction = _why_no_axes(row, column)
     if contradiction is not None:

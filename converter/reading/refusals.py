@@ -52,7 +52,8 @@ def why_no_image(header: Dataset) -> Finding | None:
     if not getattr(header, "has_pixels", True):
         return Finding("no_pixels", "an image has a header only, without pixels; send it again")
     samples = numbers_of(header, "SamplesPerPixel", 1)
-    if samples is not None and samples[0] != 1:
+    has_palette = text_of(header, "PhotometricInterpretation").upper() == "PALETTE COLOR"
+    if has_palette or (samples is not None and samples[0] != 1):
         return Finding("colour", "a colour image (a capture or a rendering), not a slice of a volume")
     if _CAPTURE in name and "ImagePositionPatient" not in header and not is_multiframe(header):
         return Finding("no_image", "a capture of a screen or a scanned page, not a slice of a volume")

@@ -3,6 +3,7 @@
 Works on positions and header values alone; `verdicts` says what is odd about a stack, `series` makes volumes.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,17 @@ from .headers import Plane, text_of
 
 MIN_SLICES = 3
 SAME_POSITION_MM = 0.01
-"""Two images nearer than this along the slice normal are at one position;"""
+"""Two images nearer than this along the slice normal are at one position, or,"""
+SAME_POSITION_PIXELS = 0.1
+"""of tiny pixels, than this share of one;"""
 SAME_POSITION_SHARE = 0.05
 """and so are those nearer than this share of the usual distance, which no two slices of one volume are:"""
 USUAL = 0.75
 """that is the one which so many are not beyond, so that neither pairs of images nor gaps count."""
 SAME_DIRECTION = 2e-3
-"""Cosines of one stack agree within this (about a tenth of a degree)."""
+"""Cosines of one stack agree within this (about a tenth of a degree),"""
+SAME_EXTENT = 0.1
+"""and its images are equally large within this share of a pixel: spacings are rounded in headers."""
 EVEN_SHARE = 0.05
 """A slice within this share of the spacing of its place on an even grid is where it should be."""
 
@@ -149,7 +154,8 @@ def at_positions(images: Sequence[Image]) -> list[list[Image]]:
     ordered = by_distance(images)
     steps = np.diff(distances_mm(ordered))
     usual_mm = float(np.quantile(steps, USUAL, method="lower")) if len(steps) else 0.0
-    apart_mm = max(SAME_POSITION_MM, SAME_POSITION_SHARE * usual_mm)
+    tiny_mm = SAME_POSITION_PIXELS * min(images[0].plane.pixel_spacing_mm)
+    apart_mm = max(min(SAME_POSITION_MM, tiny_mm), SAME_POSITION_SHARE * usual_mm)
     starts = np.flatnonzero(steps > apart_mm) + 1
     edges = [0, *starts.tolist(), len(ordered)]
     return [list(ordered[first:last]) for first, last in pairwise(edges)]
@@ -163,11 +169,11 @@ _GRID = (
     ("frame of reference", None),
     ("kind of image", None),
     ("matrix size", "{} x {}"),
-    ("pixel spacing", "{} x {} mm"),
     ("scout or not", None),
+    ("pixel spacing", "{:.6g} x {:.6g} mm"),
     ("direction", None),
 )
-"""What the images of one grid share, in the order of `_grid_key`, then the direction."""
+"""What the images of one grid share, in the order of `_grid_key`, then what is nearly the same."""
 
 
 def split_by_grid(images: Iterable[Image]) -> list[Stack]:
@@ -176,9 +182,10 @@ def split_by_grid(images: Iterable[Image]) -> list[Stack]:
     for image in sorted(images, key=lambda item: item.identity):
         by_key[_grid_key(image)].append(image)
     groups = [
-        ((*key, number), members)
+        ((*key, members[0].plane.pixel_spacing_mm, number), members)
         for key, of_key in by_key.items()
-        for number, members in enumerate(_split_by_direction(of_key))
+        for members_of_size in _split_by(of_key, _extent_pixels, SAME_EXTENT)
+        for number, members in enumerate(_split_by(members_of_size, _cosines, SAME_DIRECTION))
     ]
     compared = [key for key, members in groups if not is_scout(members[0].header)]
     return [
@@ -195,7 +202,6 @@ def _grid_key(image: Image) -> tuple[Hashable, ...]:
         text_of(header, "FrameOfReferenceUID"),
         text_of(header, "SOPClassUID"),
         (plane.rows, plane.columns),
-        tuple(round(spacing, 4) for spacing in plane.pixel_spacing_mm),
         is_scout(header),
     )
 
@@ -210,16 +216,28 @@ def _grid_words(key: tuple[Hashable, ...], others: Sequence[tuple[Hashable, ...]
     return tuple(words)
 
 
-def _split_by_direction(images: Sequence[Image]) -> list[list[Image]]:
-    """Group by direction: each of a group is as the first one of it."""
-    cosines = np.array([[*image.plane.row_cosine, *image.plane.column_cosine] for image in images])
+def _split_by(
+    images: Sequence[Image], described: Callable[[Plane], Sequence[float]], tolerance: float
+) -> list[list[Image]]:
+    """Group by numbers: each of a group is as the first one of it."""
+    numbers = np.array([described(image.plane) for image in images])
     left = np.arange(len(images))
     groups = []
     while left.size:
-        alike = np.abs(cosines[left] - cosines[left[0]]).max(axis=1) <= SAME_DIRECTION
+        alike = np.abs(numbers[left] - numbers[left[0]]).max(axis=1) <= tolerance
         groups.append([images[number] for number in left[alike]])
         left = left[~alike]
     return groups
+
+
+def _cosines(plane: Plane) -> Sequence[float]:
+    return [*plane.row_cosine, *plane.column_cosine]
+
+
+def _extent_pixels(plane: Plane) -> Sequence[float]:
+    """Two images differ in it by as many pixels as they lie apart in the last row or column."""
+    row_mm, column_mm = plane.pixel_spacing_mm
+    return [(plane.rows - 1) * math.log(row_mm), (plane.columns - 1) * math.log(column_mm)]
 
 
 # -- one image at each position -----------------------------------------------------------------------------

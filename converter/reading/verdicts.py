@@ -46,6 +46,7 @@ WARNINGS = frozenset(
         "no_frame_of_reference",
         "contradictory_spacing",
         "mosaic",
+        "left_out",
     }
 )
 """Findings that leave a volume usable, with a warning."""

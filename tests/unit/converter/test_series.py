@@ -9,6 +9,7 @@ from pydicom import Dataset, dcmread
 
 from converter.derived.series import SliceStack, write_slices
 from converter.errors import UnusableSeries
+from converter.nifti.conversion import convert_volume
 from converter.series import Judgement, Usability, judge_series, read_header, read_series, volume_of
 
 MakeSeries = Callable[..., Path]
@@ -584,3 +585,74 @@ def test_reason_names_no_patient(make_series: MakeSeries) -> None:
     header = read_header(next(folder.iterdir()))
     for secret in (header.PatientName, header.PatientID, header.StudyInstanceUID, folder.name):
         assert str(secret) not in str(caught.value)
+
+
+# -- what headers round, and what cannot be -----------------------------------------------------------------
+
+
+def test_pixel_spacing_that_is_rounded_otherwise_from_slice_to_slice_is_one_volume(
+    make_series: MakeSeries,
+) -> None:
+    """Whatever digit it is that they differ in."""
+
+    def edit(image: Dataset, number: int) -> None:
+        image.PixelSpacing = [f"{1.50005 + 1e-6 * (number - 3):.6f}", "1.25"]
+
+    volume = read_series(make_series(edit=edit))
+    assert len(volume.frames) == 6
+    assert volume.findings == ()
+
+
+def test_pixel_spacing_that_moves_the_last_row_makes_another_volume(make_series: MakeSeries) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.PixelSpacing = [1.5 if number < 3 else 1.52, 1.25]
+
+    folder = make_series(edit=edit)
+    with pytest.raises(UnusableSeries, match="the images make 2 volumes"):
+        read_series(folder)
+
+
+def test_slices_of_thousandths_of_a_mm_are_a_volume(make_series: MakeSeries, tmp_path: Path) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.PixelSpacing, image.ImagePositionPatient = [0.008, 0.008], [1, 2, f"{3 + 0.009 * number:.3f}"]
+
+    volume = read_series(make_series(edit=edit))
+    assert volume.slice_spacing_mm == pytest.approx(0.009)
+    assert volume.findings == ()
+    assert convert_volume(volume, tmp_path / "out.nii").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "said"),
+    [
+        ("PixelSpacing", [1e-5, 1e-5], "1e-05 x 1e-05 mm, which are in another unit"),
+        ("PixelSpacing", [500, 500], "500 x 500 mm, which are in another unit"),
+        ("ImagePositionPatient", [1e7, 0, 0], "lies more than 100 m away"),
+        ("ImagePositionPatient", [0, "1e300", 0], "lies more than 100 m away"),
+        ("PhotometricInterpretation", "PALETTE COLOR", "a colour image"),
+        ("Rows", 1, "1 rows and 24 columns"),
+    ],
+)
+def test_image_that_cannot_be_a_slice_is_refused_with_what_is_wrong(
+    make_series: MakeSeries, keyword: str, value: object, said: str
+) -> None:
+    folder = make_series(edit=lambda image, _: setattr(image, keyword, value))
+    with pytest.raises(UnusableSeries, match=said):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_volume_says_which_images_at_its_ends_were_left_out(make_series: MakeSeries, number: int) -> None:
+    """Between others one that lacks its place is seen by the gap, at an end by nothing else."""
+
+    def edit(image: Dataset, which: int) -> None:
+        if which == number:
+            del image.ImagePositionPatient
+
+    volume = read_series(make_series(edit=edit))
+    assert len(volume.frames) == 5
+    assert volume.usability is Usability.USABLE_WITH_WARNING
+    (finding,) = volume.findings
+    assert finding.code == "left_out"
+    assert "1 image is left out, and may have been a part of this volume" in finding.sentence
+    assert "does not say where it lies" in finding.sentence
