@@ -184,7 +184,8 @@ def judge_series(instances: Sequence[tuple[Path, Dataset]]) -> Judgement:
         copied = frozenset(original.identity for _, original in copies)
         stacks = [part for grid in split_by_grid(images) for part in split_by_kind(grid, is_evenly_spaced)]
         siblings = [stack for stack in stacks if not stack.is_scout]
-        lost = [finding for _, finding in left_over if finding.code in _LOST]
+        series_of = {path: text_of(header, "SeriesInstanceUID") for path, header in instances}
+        lost = [(series_of[path], finding) for path, finding in left_over if finding.code in _LOST]
         directions = {tuple(np.round(stack.images[0].plane.normal, 2)) for stack in siblings}
         volumes = [
             _volume(stack, _Beside(len(siblings), 0 if stack.is_scout else len(directions), copied, lost))
@@ -341,8 +342,8 @@ class _Beside(NamedTuple):
     directions: int
     copied: frozenset[tuple[str, int]]
     """Identities of images of which there were copies."""
-    lost: Sequence[Finding]
-    """Why images that may belong to a volume are in none."""
+    lost: Sequence[tuple[str, Finding]]
+    """Series Instance UIDs, where known, of images that may belong to a volume and are in none, and why."""
 
 
 def _volume(stack: Stack, beside: _Beside) -> Volume:
@@ -391,15 +392,8 @@ def _findings(stack: Stack, images: Sequence[Image], beside: _Beside) -> tuple[F
                 f"{twice} of {len(images)} images are there again under other UIDs; one of each is taken",
             )
         )
-    if beside.lost:
-        count = len(beside.lost)
-        which = "1 image is" if count == 1 else f"{count} images are"
-        why = first_of(list(dict.fromkeys(finding.sentence for finding in beside.lost)), "reasons")
-        findings.append(
-            Finding(
-                "left_out", f"{which} left out, and may have been a part of this volume: {'; '.join(why)}"
-            )
-        )
+    if lost := _left_out(text_of(images[0].header, "SeriesInstanceUID"), beside.lost):
+        findings.append(lost)
     if stack.told_by and _usability(findings) is not Usability.UNUSABLE:
         findings.append(
             Finding(
@@ -409,6 +403,16 @@ def _findings(stack: Stack, images: Sequence[Image], beside: _Beside) -> tuple[F
             )
         )
     return tuple(findings)
+
+
+def _left_out(series_uid: str, lost: Sequence[tuple[str, Finding]]) -> Finding | None:
+    """Why images are in no volume that may have been in this one, at whose ends no gap would say so."""
+    reasons = [finding.sentence for of_series, finding in lost if of_series in ("", series_uid)]
+    if not reasons:
+        return None
+    which = "1 image is" if len(reasons) == 1 else f"{len(reasons)} images are"
+    why = "; ".join(first_of(list(dict.fromkeys(reasons)), "reasons"))
+    return Finding("left_out", f"{which} left out, and may have been a part of this volume: {why}")
 
 
 def _usability(findings: Iterable[Finding]) -> Usability:

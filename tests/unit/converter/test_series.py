@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import UID
 
 from converter.derived.series import SliceStack, write_slices
 from converter.errors import UnusableSeries
@@ -656,3 +657,14 @@ def test_volume_says_which_images_at_its_ends_were_left_out(make_series: MakeSer
     assert finding.code == "left_out"
     assert "1 image is left out, and may have been a part of this volume" in finding.sentence
     assert "does not say where it lies" in finding.sentence
+
+
+def test_image_of_another_series_that_lacks_its_place_is_not_said_to_be_missing(
+    make_series: MakeSeries,
+) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        if number == 5:
+            del image.ImagePositionPatient
+            image.SeriesInstanceUID = UID("2.25.7")
+
+    assert read_series(make_series(edit=edit)).findings == ()
