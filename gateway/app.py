@@ -119,7 +119,7 @@ class App:
         workplace = Workplace(ledger, data_dir)
         results = JobResults(objects, workplace)
         self._computing = computing(
-            config, Site(ledger, bus, objects, store.job_variables, results, secret, identity)
+            config, Site(ledger, bus, objects, store.job_variables, results, workplace, secret, identity)
         )
         archive, locks = Archive(data_dir), DataLocks()
         self._intake = intake = Intake(ledger, archive, partial(secret.study_key, config.site.name), locks)
@@ -182,7 +182,7 @@ class App:
             self.config.retention,
             ledger,
             bus,
-            Remover(ledger, data_dir, self._store.objects, locks),
+            Remover(ledger, data_dir, self._store.objects, locks, self._computing.copies),
             data_dir,
             is_busy=lambda job_keys: any(taker.job_at_hand in job_keys for taker in takers),
         )

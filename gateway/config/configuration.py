@@ -137,6 +137,17 @@ class Config(BaseSettings):
             raise ValueError(f"queue.backend = 'batch' needs {needs}: its jobs read a bucket")
         if self.news.backend == "sqs" and self.queue.backend != "batch":
             raise ValueError("news.backend = 'sqs' needs queue.backend = 'batch': others send no news there")
+        self._regions_fit_together()
+
+    def _regions_fit_together(self) -> None:
+        first, second = self.aws.region, self.queue.fallback.region
+        if second and second == first:
+            raise ValueError(f"queue.fallback.region is the first region already ({first}); leave it empty")
+        for rule in self.rule:
+            if self.leaves_site and rule.regions and first not in rule.regions:
+                raise ValueError(
+                    f"rule {rule.name}: regions does not name {first} (aws.region), where its job folders lie"
+                )
 
     @property
     def data_dir(self) -> Path:
@@ -190,6 +201,16 @@ class Config(BaseSettings):
         return tuple(
             to.name for to in found if (output in to.named_outputs if to.named_outputs else is_for_all)
         )
+
+    def may_be_in(self, rule_name: str, region: str) -> bool:
+        """Whether images of jobs of this rule may be in this region of AWS.
+
+        A rule that is not there any more may have kept them out of it; what a person uploaded is nobody's.
+        """
+        rule = self.rule_named(rule_name)
+        if rule is None:
+            return rule_name == UPLOAD_RULE
+        return not rule.regions or region in rule.regions
 
     def rule_named(self, name: str) -> Rule | None:
         """The rule of this name as configured now, or None."""

@@ -4,7 +4,7 @@ import ipaddress
 import os
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -15,6 +15,8 @@ from .outputs import require_known
 from .stores import STORES, StoreFacts, require_store
 from .viewers import places_of
 
+_REGION: Final = r"[a-z]{2}(-[a-z]+)+-[0-9]+"
+_OBJECT_PREFIX: Final = r"^([A-Za-z0-9_.-]+/?)*$"
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
 """PS3.5 6.2, value representation AE: 1 to 16 characters, no backslash, not blank."""
 
@@ -224,6 +226,8 @@ class Rule(Section):
     compare: bool = False
     """Whether results say what changed since the patient's earlier one."""
     leave_site: bool | Literal["no_head"] = True
+    regions: list[Annotated[str, Field(pattern=f"^{_REGION}$")]] = []
+    """The regions of AWS that its images may be in; empty: all that the site has configured."""
 
     @field_validator("outputs")
     @classmethod
@@ -254,6 +258,23 @@ class Fallback(Section):
     """Empty: the same as on the main queue."""
     options: dict[str, str | int | float | bool | list[str]] = {}
     """Options that differ there make another job: `{ fast = true }` on a CPU queue."""
+    region: str = Field("", pattern=f"^({_REGION})?$")
+    """The second region, where that queue is; empty: in the first one (`aws.region`)."""
+    bucket: str = ""
+    """The bucket in the second region, where job folders lie while they run there."""
+    prefix: str = Field("", pattern=_OBJECT_PREFIX)
+    kms_key: str = ""
+    news_queue_url: str = ""
+    """Where news of the runs there come; empty: they are only asked after."""
+
+    @model_validator(mode="after")
+    def _second_region_is_whole(self) -> Self:
+        if self.region and not (self.bucket and self.job_queue and self.job_definition):
+            raise ValueError("region needs bucket, job_queue and job_definition there")
+        there = [key for key in ("bucket", "prefix", "kms_key", "news_queue_url") if getattr(self, key)]
+        if there and not self.region:
+            raise ValueError(f"{', '.join(there)} of a second region: name it as region")
+        return self
 
 
 class Urgent(Section):
@@ -305,7 +326,7 @@ class Objects(Section):
 
     backend: str = "local"
     bucket: str = ""
-    prefix: str = Field("", pattern=r"^([A-Za-z0-9_.-]+/?)*$")
+    prefix: str = Field("", pattern=_OBJECT_PREFIX)
     kms_key: str = ""
     """The KMS key for what is stored; empty: the bucket's own default encryption."""
 

@@ -44,6 +44,7 @@ SCHEMAS: Final = (
     "schema_25.sql",
     "schema_26.sql",
     "schema_27.sql",
+    "schema_28.sql",
 )
 """One file for each schema version, applied in order."""
 

@@ -237,6 +237,8 @@ class RunRow(_Row):
     instance: str
     held_until: str | None
     cost: Annotated[RunCost | None, _FROM_JSON]
+    region: str
+    has_copy: int
 
 
 class CorrectedStructure(BaseModel):

@@ -1,6 +1,7 @@
 """Runs in the ledger: one row for each time that a job was handed to a queue."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.adapters.queue import Lane
@@ -30,12 +31,16 @@ class JobRun:
 def open_runs(ledger: Ledger) -> list[JobRun]:
     """Every run that may live at a queue, those of the most urgent jobs first."""
     rows = ledger.read("SELECT * FROM runs INDEXED BY runs_open WHERE is_open = 1")
-    runs = [RunRow.of(row) for row in rows]
+    found = _with_their_jobs(ledger, map(RunRow.of, rows))
+    return sorted(found, key=lambda each: (-each.job.priority, each.job.created_at, each.run.run))
+
+
+def _with_their_jobs(ledger: Ledger, runs: Iterable[RunRow]) -> list[JobRun]:
+    runs = list(runs)
     keys = json.dumps(sorted({run.job_key for run in runs}))
     rows = ledger.read("SELECT * FROM jobs WHERE job_key IN (SELECT value FROM json_each(?))", (keys,))
     jobs = {job.job_key: job for job in map(JobRow.of, rows)}
-    found = [JobRun(jobs[run.job_key], run) for run in runs if run.job_key in jobs]
-    return sorted(found, key=lambda each: (-each.job.priority, each.job.created_at, each.run.run))
+    return [JobRun(jobs[run.job_key], run) for run in runs if run.job_key in jobs]
 
 
 def open_runs_of(ledger: Ledger, job_key: str) -> set[int]:
@@ -70,7 +75,15 @@ def written_run(transaction: Transaction, job: JobRow, run: int) -> RunRow:
 
 
 def begin_run(
-    transaction: Transaction, job_key: str, run: int, lane: Lane, followed: str = "", backend: str = ""
+    transaction: Transaction,
+    job_key: str,
+    run: int,
+    lane: Lane,
+    followed: str = "",
+    backend: str = "",
+    *,
+    region: str = "",
+    has_copy: bool = False,
 ) -> None:
     """Write down a run before the queue hears of it.
 
@@ -80,9 +93,14 @@ def begin_run(
         The queue, as `queue.backend` names it; empty: not known.
     followed
         The other gateway whose run it is; empty: ours.
+    region
+        The region of AWS that it takes place in; empty: none.
+    has_copy
+        Whether a copy of the job folder is about to lie there.
     """
     now = utc_now()
     row = {"job_key": job_key, "run": run, "lane": lane, "followed": followed, "backend": backend}
+    row |= {"region": region, "has_copy": int(has_copy)}
     transaction.insert("runs", {**row, "is_open": 1, "submitted_at": now, "waiting_since": now})
 
 
@@ -107,6 +125,29 @@ def end_run(
         " WHERE job_key = ? AND run = ? AND is_open = 1",
         (utc_now(), exit_code, sentence, lost_on, job_key, run),
     )
+
+
+def last_runs_with_copy(ledger: Ledger, region: str) -> list[JobRun]:
+    """Of every job of which a copy lies in this region its last run that brought it there."""
+    rows = ledger.read(
+        "SELECT * FROM runs INDEXED BY runs_with_copy WHERE has_copy = 1 AND region = ? ORDER BY run",
+        (region,),
+    )
+    runs = {run.job_key: run for run in map(RunRow.of, rows)}
+    return _with_their_jobs(ledger, runs.values())
+
+
+def copy_is_gone(transaction: Transaction, run: RunRow) -> None:
+    """Write down that no copy of a job that a run up to this one brought there is in its region any more."""
+    transaction.execute(
+        "UPDATE runs SET has_copy = 0 WHERE job_key = ? AND region = ? AND run <= ?",
+        (run.job_key, run.region, run.run),
+    )
+
+
+def was_in_lane(ledger: Ledger, job: JobRow, lane: Lane) -> bool:
+    """Whether a run of a job was in this lane since it was last asked for anew."""
+    return any(run.lane == lane for run in runs_of(ledger, job.job_key, job.counted_after))
 
 
 def last_held_until(ledger: Ledger, instance: str, before: str) -> str | None:

@@ -29,13 +29,23 @@ class Remover:
     ----------
     locks
         Those of whoever moves files to their places.
+    copies
+        Stores that may have copies of whole folders of `objects`.
     """
 
-    def __init__(self, ledger: Ledger, data_dir: Path, objects: ObjectStore, locks: DataLocks) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        data_dir: Path,
+        objects: ObjectStore,
+        locks: DataLocks,
+        copies: Sequence[ObjectStore] = (),
+    ) -> None:
         self._ledger = ledger
         self._data_dir = data_dir
         self._objects = objects
         self._locks = locks
+        self._copies = copies
         self.complaint = ""
         """Why something is still here that is to be removed; empty when all is well."""
 
@@ -106,7 +116,8 @@ class Remover:
         complaint = ""
         for row in rows:
             try:
-                self._objects.remove(row.name)
+                for store in (self._objects, *(self._copies if row.name.endswith("/") else ())):
+                    store.remove(row.name)
                 gone.append(row.number)
             except Away:
                 raise

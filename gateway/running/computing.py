@@ -3,38 +3,39 @@
 Local runs die with this process and are settled at the next start; remote ones go on, and are followed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.adapters.measures import Figure
 from gateway.adapters.objects import ObjectStore
-from gateway.backends.aws import aws_session, batch_queue, spot_prices
+from gateway.adapters.queue import Lane
+from gateway.backends.aws import SecondRegion, aws_session, batch_queue, second_region, spot_prices
 from gateway.backends.job_folders import local_queue
 from gateway.config import Config
 from gateway.events import Bus
 from gateway.files.results import JobResults
+from gateway.files.workplace import Workplace
 from gateway.identity import EngineIdentity, SiteSecret
 from gateway.ledger.records import JobRow
 from gateway.ledger.store import Ledger
 from gateway.workers.worker import Worker
 
+from .abroad import Copies, HomeAgain, QueueAbroad, ResultsFromAbroad
 from .claims import Claims
 from .complaints import Complaints
 from .costs import Costs
 from .fallback import FallbackQueue
-from .following import Following, Intervals
+from .following import Intervals
 from .hanging import Hanging, Limits
-from .hearing import Hearing
 from .local_runs import LocalRuns
 from .news import RunNews
-from .outcomes import ELSEWHERE, Outcomes
-from .remote_runs import HandOver, RemoteSubmit
+from .outcomes import Outcomes
+from .remote_place import Ours, RemotePlace, Where
 from .run import Runs
-from .taken import TakenRuns
-from .waiting_room import WaitingRoom
 
 if TYPE_CHECKING:
+    from gateway.adapters.aws.session import AwsSession
     from gateway.adapters.aws.sqs_news import SqsNews
 
 
@@ -62,6 +63,11 @@ class Computing(Protocol):
         """What is measured of it, for the metrics."""
         ...
 
+    @property
+    def copies(self) -> Sequence[ObjectStore]:
+        """Where copies of job folders may lie."""
+        ...
+
 
 @dataclass(frozen=True)
 class Site:
@@ -72,6 +78,7 @@ class Site:
     objects: ObjectStore
     job_variables: Mapping[str, str]
     results: JobResults
+    workplace: Workplace
     secret: SiteSecret
     engine: EngineIdentity
 
@@ -102,6 +109,7 @@ class LocalComputing:
             site.ledger, site.bus, site.results, runs, news, self._queue, hanging, complaints
         )
         self.workers: Sequence[Worker] = (self._runs,)
+        self.copies: Sequence[ObjectStore] = ()
 
     def submit(self, job: JobRow) -> None:
         """Take the step."""
@@ -123,63 +131,91 @@ class LocalComputing:
 
 
 class RemoteComputing:
-    """AWS Batch, with the fallback queue and the claims of gateways that share the bucket."""
+    """AWS Batch, with the fallback queue (here or in a second region) and claims in the bucket."""
 
     def __init__(self, config: Config, site: Site) -> None:
-        self._queue, self._source = batch_queue(config), _news_source(config)
-        complaints = Complaints(site.ledger)
-        costs = Costs(site.ledger, config.queue.usd_per_hour, spot_prices(config))
-        self._outcomes = outcomes = Outcomes(site.ledger, site.results, costs, complaints, ELSEWHERE)
-        room = WaitingRoom(site.objects, config.site.name, config.queue)
-        runs = Runs(site.ledger, site.results, outcomes, site.objects, config.queue.backend, room)
-        hand_over = HandOver(site.ledger, outcomes, runs, self._queue)
-        claims = Claims(site.objects, config.site.name)
-        fallback = FallbackQueue(site.ledger, config.queue.fallback, site.secret, site.engine)
-        self._submit = RemoteSubmit(runs, hand_over, site.results, self._queue, claims)
-        news = RunNews(site.ledger, site.results, outcomes, runs, fallback)
-        following = Following(
+        self._ledger, self._region = site.ledger, config.aws.region
+        abroad = second_region(config)
+        ours = Ours(
             site.ledger,
             site.bus,
-            site.objects,
-            self._queue,
-            claims,
-            runs,
-            hand_over,
-            outcomes,
-            news,
-            fallback,
-            Hanging(site.ledger, news, Limits(stall_s=config.queue.stall_s), complaints),
-            complaints,
+            config.site.name,
+            config.queue,
+            Claims(site.objects, config.site.name),
+            Complaints(site.ledger),
             _intervals(config),
-            TakenRuns(self._queue, site.results, runs, news, room),
+            config.queue.usd_per_hour,
         )
-        hearing = [Hearing(site.bus, self._source, news.hear)] if self._source is not None else []
-        self.workers: Sequence[Worker] = (following, *hearing)
+        fallback = FallbackQueue(
+            site.ledger, config.queue.fallback, site.secret, site.engine, config.may_be_in
+        )
+        session = aws_session(config, "queue.backend = 'batch'")
+        news = _news_source(session, config.news.queue_url if config.news.backend == "sqs" else "")
+        home = Where(
+            batch_queue(config),
+            site.objects,
+            site.results,
+            config.aws.region,
+            news,
+            spot_prices(session),
+            is_mine=lambda run: abroad is None or run.region != abroad.name,
+        )
+        self._home = RemotePlace(ours, home, lambda _: fallback)
+        self.copies: Sequence[ObjectStore] = ()
+        self._submit_elsewhere: Callable[[JobRow], None] = self._home.submit
+        self.workers: Sequence[Worker] = self._home.workers
+        self._sources = [news]
+        if abroad is not None:
+            self._add(abroad, config, site, ours)
+
+    def _add(self, abroad: SecondRegion, config: Config, site: Site, ours: Ours) -> None:
+        """The second region, for what the main queue has no machine for."""
+        queue = QueueAbroad(abroad.queue, abroad.name, site.objects, abroad.objects, config.may_be_in)
+        news = _news_source(abroad.session, abroad.news_queue_url)
+        there = Where(
+            queue,
+            abroad.objects,
+            ResultsFromAbroad(site.objects, abroad.objects, site.workplace),
+            abroad.name,
+            news,
+            spot_prices(abroad.session),
+            is_mine=lambda run: run.region == abroad.name,
+            suffix=f"-{abroad.name}",
+            is_abroad=True,
+        )
+        back = HomeAgain(site.ledger, self._home.outcomes, abroad.name)
+        place = RemotePlace(ours, there, lambda _: back, lambda _: back)
+        copies = Copies(site.ledger, site.bus, queue, abroad.objects, abroad.name)
+        self._submit_elsewhere = back.trying(place.submit)
+        self.workers = (*self.workers, *place.workers, copies)
+        self.copies = (abroad.objects,)
+        self._sources.append(news)
 
     def submit(self, job: JobRow) -> None:
         """Take the step."""
-        self._submit(job)
+        (self._submit_elsewhere if job.lane == Lane.FALLBACK else self._home.submit)(job)
 
     def start(self) -> None:
         """The follower asks after everything that is open."""
-        self._outcomes.take_up()
+        self._home.outcomes.take_up()
 
     def stop(self) -> None:
         """Nothing: the runs go on."""
 
     def figures(self) -> Sequence[Figure]:
         """Messages of the news queue, and those that nobody could read."""
-        if self._source is None:
+        sources = [source for source in self._sources if source is not None]
+        if not sources:
             return ()
+        messages, poison = sum(each.messages for each in sources), sum(each.poison for each in sources)
         figures = [
-            Figure(
-                "iris_news_messages_total", "Messages taken out of the news queue.", self._source.messages
-            ),
-            Figure("iris_news_poison_total", "Messages there that could not be read.", self._source.poison),
+            Figure("iris_news_messages_total", "Messages taken out of the news queue.", messages),
+            Figure("iris_news_poison_total", "Messages there that could not be read.", poison),
         ]
-        if self._source.dead_letters is not None:
+        dead_letters = [each.dead_letters for each in sources if each.dead_letters is not None]
+        if dead_letters:
             what = "Messages in the dead-letter queue of the news."
-            figures.append(Figure("iris_news_dead_letters", what, self._source.dead_letters))
+            figures.append(Figure("iris_news_dead_letters", what, sum(dead_letters)))
         return figures
 
 
@@ -190,11 +226,10 @@ def _intervals(config: Config) -> Intervals:
     return replace(usual, explain_s=min(usual.explain_s, deadline_s / 2))
 
 
-def _news_source(config: Config) -> "SqsNews | None":
+def _news_source(session: "AwsSession", queue_url: str) -> "SqsNews | None":
     """Where news of the runs come from; None: they are only asked after."""
-    if config.news.backend != "sqs":
+    if not queue_url:
         return None
-    session = aws_session(config, "news.backend = 'sqs'")
     from gateway.adapters.aws.sqs_news import SqsNews
 
-    return SqsNews(session, config.news.queue_url)
+    return SqsNews(session, queue_url)

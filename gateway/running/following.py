@@ -26,7 +26,7 @@ from gateway.workers.worker import Worker
 from .claims import Claims
 from .complaints import ON_THE_WAY, Complaints
 from .duty import Duty, for_each, for_many
-from .fallback import FallbackQueue
+from .fallback import Elsewhere
 from .hanging import Hanging, Stillness
 from .machine_waits import MachineWaits
 from .news import RunNews
@@ -59,7 +59,13 @@ class Intervals:
 
 
 class Following(Worker):
-    """Watches over everything that is at the queue."""
+    """Watches over everything that is at the queue.
+
+    Parameters
+    ----------
+    is_mine
+        Whether a run is at this queue, where there are several.
+    """
 
     def __init__(
         self,
@@ -72,13 +78,16 @@ class Following(Worker):
         hand_over: HandOver,
         outcomes: Outcomes,
         news: RunNews,
-        fallback: FallbackQueue,
+        fallback: Elsewhere,
         hanging: Hanging,
         complaints: Complaints,
         intervals: Intervals,
         taken: TakenRuns,
+        is_mine: Callable[[RunRow], bool] = lambda _: True,
+        name: str = "follow",
     ) -> None:
-        super().__init__("follow", bus)
+        super().__init__(name, bus)
+        self._is_mine = is_mine
         self._ledger = ledger
         self._objects = objects
         self._queue = queue
@@ -118,7 +127,7 @@ class Following(Worker):
 
     def work(self) -> float | None:
         """Do what is due; nothing is asked while nothing is at the queue."""
-        if not open_runs(self._ledger):
+        if not self._open_runs():
             self._waits.keep(())
             self.trouble = str(self._complaints)
             return None
@@ -127,9 +136,13 @@ class Following(Worker):
         self.trouble = "; ".join(filter(None, (*troubles[:1], str(self._complaints))))
         return wait_s
 
+    def _open_runs(self) -> list[JobRun]:
+        """Those of its own queue."""
+        return [each for each in open_runs(self._ledger) if self._is_mine(each.run)]
+
     def _wanted(self, *, with_a_name: bool | None = None) -> list[JobRun]:
         """The runs that jobs wait for; all, or those whose name at the queue is known, or is not."""
-        wanted = [each for each in open_runs(self._ledger) if each.is_wanted]
+        wanted = [each for each in self._open_runs() if each.is_wanted]
         return [each for each in wanted if with_a_name in (None, bool(each.run.queue_id))]
 
     def _each(self, runs: list[JobRun], do: Callable[[JobRun], object]) -> None:
@@ -218,7 +231,7 @@ class Following(Worker):
     # -- what nobody wants any more -----------------------------------------------------------------------
 
     def _end_the_unwanted(self) -> None:
-        self._each([each for each in open_runs(self._ledger) if not each.is_wanted], self._end_run)
+        self._each([each for each in self._open_runs() if not each.is_wanted], self._end_run)
 
     def _end_run(self, each: JobRun) -> None:
         job, run = each.job, each.run

@@ -34,8 +34,10 @@ class NewsSource(Protocol):
 class Hearing(Worker):
     """Looks at a news source again and again, which itself waits until there is something."""
 
-    def __init__(self, bus: Bus, source: NewsSource, hear: Callable[[JobNews], None]) -> None:
-        super().__init__("news", bus)
+    def __init__(
+        self, bus: Bus, source: NewsSource, hear: Callable[[JobNews], None], name: str = "news"
+    ) -> None:
+        super().__init__(name, bus)
         self._source = source
         self._hear = hear
         self._troubles = 0

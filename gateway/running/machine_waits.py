@@ -12,7 +12,7 @@ from gateway.ledger.store import Ledger
 from gateway.workers.waits import Waits
 
 from .duty import for_each
-from .fallback import FallbackQueue
+from .fallback import Elsewhere
 
 WITHOUT_A_MACHINE = frozenset({JobState.SUBMITTED, JobState.RUNNABLE})
 
@@ -27,7 +27,7 @@ class MachineWaits:
     """
 
     def __init__(
-        self, ledger: Ledger, queue: JobQueue, fallback: FallbackQueue, waits: Waits, explain_s: float
+        self, ledger: Ledger, queue: JobQueue, fallback: Elsewhere, waits: Waits, explain_s: float
     ) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -81,7 +81,7 @@ class MachineWaits:
 
     def _withdraw(self, each: JobRun) -> None:
         """Take a run back that waited too long; it is moved on when the queue says that it ended."""
-        if not self._fallback.takes(each.run):
+        if not self._fallback.takes(each.job, each.run):
             return
         with self._ledger.transaction() as transaction:
             if written_run(transaction, each.job, each.run.run).withdrawn_at is None:

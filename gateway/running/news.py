@@ -38,7 +38,7 @@ from gateway.ledger.transaction import StaleRow, Transaction
 from gateway.ledger.work import job as job_of
 from gateway.workers.attempts import Blame, CannotGoOn
 
-from .fallback import FallbackQueue
+from .fallback import Elsewhere
 from .outcomes import Outcomes
 from .run import Runs
 
@@ -65,7 +65,7 @@ class RunNews:
         results: JobResults,
         outcomes: Outcomes,
         runs: Runs,
-        fallback: FallbackQueue | None = None,
+        fallback: Elsewhere | None = None,
     ) -> None:
         self._ledger = ledger
         self._results = results
@@ -207,8 +207,8 @@ class RunNews:
 
     def _never_started(self, job: JobRow, run: RunRow | None, news: RunNeverStarted) -> None:
         moved = run is not None and (run.withdrawn_at is not None or news.by_time_limit)
-        if run is not None and moved and self._fallback is not None and self._fallback.takes(run):
-            self._fallback.move(job, f"moved to the fallback queue: {job.reason or news.reason}")
+        if run is not None and moved and self._fallback is not None and self._fallback.takes(job, run):
+            self._fallback.move(job, job.reason or news.reason)
         else:
             self._outcomes.lose(news.job_key, news.run, news.reason, detail=news.detail)
 

@@ -6,6 +6,8 @@ the same number, so that of two that both took effect one finds the other's `own
 output.
 """
 
+from typing import Protocol
+
 import structlog
 
 from gateway.adapters.errors import Away, Permanent, Retriable
@@ -16,16 +18,27 @@ from gateway.ledger.store import Ledger
 from gateway.workers.attempts import Blame
 
 from .claims import Claims
-from .outcomes import Outcomes
 from .run import Runs
 
 log = structlog.get_logger(__name__)
 
 
+class Refusals(Protocol):
+    """What becomes of a run that the queue does not take."""
+
+    def lose(self, job_key: str, run: int, reason: str, *, blame: Blame = Blame.WORK) -> None:
+        """It may be taken another time."""
+        ...
+
+    def fail(self, job_key: str, run: int, reason: str) -> None:
+        """It will not be taken as it is."""
+        ...
+
+
 class HandOver:
     """Hands runs that the ledger knows of to the queue."""
 
-    def __init__(self, ledger: Ledger, outcomes: Outcomes, runs: Runs, queue: JobQueue) -> None:
+    def __init__(self, ledger: Ledger, outcomes: Refusals, runs: Runs, queue: JobQueue) -> None:
         self._ledger = ledger
         self._outcomes = outcomes
         self._runs = runs

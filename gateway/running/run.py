@@ -30,6 +30,10 @@ class Runs:
         The queue that they are handed to, as `queue.backend` names it.
     room
         Where those are marked that wait; None: none takes another.
+    region
+        The region of AWS that they take place in; empty: none.
+    is_abroad
+        Whether it is the second one, which gets a copy of the job folder.
     """
 
     def __init__(
@@ -40,6 +44,9 @@ class Runs:
         objects: ObjectStore,
         backend: str,
         room: WaitingRoom | None = None,
+        region: str = "",
+        *,
+        is_abroad: bool = False,
     ) -> None:
         self._ledger = ledger
         self._results = results
@@ -47,6 +54,8 @@ class Runs:
         self._objects = objects
         self._backend = backend
         self._room = room
+        self._region = region
+        self._is_abroad = is_abroad
 
     def ticket(self, job: JobRow, run: int | None = None) -> JobTicket:
         """What the queue is told of a run of a job, its present one unless it is said."""
@@ -83,7 +92,16 @@ class Runs:
                 run=ticket.run,
                 **detail,
             )
-            begin_run(transaction, ticket.job_key, ticket.run, ticket.lane, followed, self._backend)
+            begin_run(
+                transaction,
+                ticket.job_key,
+                ticket.run,
+                ticket.lane,
+                followed,
+                self._backend,
+                region=self._region,
+                has_copy=self._is_abroad and not followed,
+            )
 
     def accepted(self, ticket: JobTicket, queue_id: str, how: str) -> None:
         """Write down under which name the queue has a run.

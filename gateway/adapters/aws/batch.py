@@ -88,6 +88,8 @@ class BatchSettings:
     timeout_s: float = 7200.0
     """How long one attempt may run; Batch takes 60 at least."""
     attempts: int = 5
+    named: str = "queue.job_queue and aws.region"
+    """The keys of the configuration that name queue and region, for sentences."""
 
     def lane(self, lane: Lane, priority: int) -> LaneSettings:
         """The settings of a lane for a job of this priority.
@@ -187,7 +189,7 @@ class BatchQueue:
         try:
             queue = self._reader.queue(lane.job_queue)
             if queue is None:
-                return Away(f"there is no job queue {lane.job_queue}; look at queue.job_queue and aws.region")
+                return Away(f"there is no job queue {lane.job_queue}; look at {self._settings.named}")
             if not queue.is_enabled:
                 return Away(
                     f"job queue {queue.name} is disabled; enable it with"
@@ -247,7 +249,7 @@ class BatchQueue:
                     ):
                         found += [job["jobId"] for job in page["jobSummaryList"] if job["jobName"] == job_key]
             except Permanent as error:  # of the queue, never of the job
-                raise Away(f"{error}; look at queue.job_queue and aws.region") from None
+                raise Away(f"{error}; look at {self._settings.named}") from None
         return found
 
     def _described(self, job_ids: Sequence[str]) -> list[BatchJob]:

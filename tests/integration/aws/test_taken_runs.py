@@ -47,10 +47,11 @@ class Gateway:
     """What of a gateway deals with runs, as the configuration wants it."""
 
     def __init__(self, site: Site, config: Config, store: ObjectStore) -> None:
-        results = JobResults(store, Workplace(site.ledger, site.data_dir))
+        workplace = Workplace(site.ledger, site.data_dir)
+        results = JobResults(store, workplace)
         secret = SiteSecret(site.data_dir / "secret")
         engine = EngineIdentity("threshold", "1", "", "1")
-        parts = computing.Site(site.ledger, site.bus, store, {}, results, secret, engine)
+        parts = computing.Site(site.ledger, site.bus, store, {}, results, workplace, secret, engine)
         self.remote = computing.computing(config, parts)
         submit = StepWorker("submit", JobState.STAGED, self.remote.submit, site.ledger, site.bus)
         self.workers = (submit, *self.remote.workers)
