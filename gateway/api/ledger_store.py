@@ -129,7 +129,9 @@ class LedgerStore:
 
     def _link_logs(self, job: Json) -> None:
         for run in job["runs"]:
-            run["log_url"] = self._links.log_of(run["log_stream"]) if run["log_stream"] else None
+            run["log_url"] = (
+                self._links.log_of(run["log_stream"], run["region"]) if run["log_stream"] else None
+            )
 
 
 def _by_state(counted: Mapping[tuple[str, str], int], kind: str, states: type[StrEnum]) -> dict[str, int]:

@@ -43,6 +43,7 @@ class Run(BaseModel):
     run: int = Field(description="From 1; one that another gateway had in between may be left out")
     where: Literal["local", "batch"] | None = Field(description="The queue; null: not known any more")
     lane: Literal["main", "fallback"]
+    region: str | None = Field(description="The region of AWS that it is in; null: none, or not known")
     queue_id: str | None = Field(description="A remote queue's own name of it")
     run_of: str | None = Field(description="The other gateway whose run it is; null where it is ours")
     submitted: str = Field(description="When it was last handed over")
@@ -125,6 +126,7 @@ class StudyJob(BaseModel):
     attempts: int = Field(description="Runs begun so far")
     runs: list[Run] = Field(description="The last 20 of them, the first one first; empty in the cloud")
     lane: Literal["main", "fallback"] = Field(description="The job queue that its runs go to")
+    region: str | None = Field(description="The region of AWS of the present run; null: none, or not known")
     queue_id: str | None = Field(description="A remote queue's own name of the present run")
     run_of: str | None = Field(description="The other gateway whose run it is; null where it is ours")
     waiting_since: str | None = Field(description="Since when it waits for a machine; null while it does not")

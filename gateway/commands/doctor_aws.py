@@ -1,6 +1,7 @@
 """The part of `iris doctor` that looks at AWS: only what the configuration switches on."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gateway.adapters.checks import Check, Verdict, until_refused
 from gateway.config import Config
@@ -37,7 +38,9 @@ def examine_aws(config: Config) -> Iterator[Check]:
         if queue.urgent.job_queue:
             wanted_queue = batch.WantedQueue("queue.urgent", queue.urgent.job_queue, queue.job_definition)
             yield from batch.batch(session, wanted_queue)
-        if fallback.job_queue:
+        if fallback.region:
+            yield from _second_region(config)
+        elif fallback.job_queue:
             definition = fallback.job_definition or queue.job_definition
             yield from batch.batch(
                 session, batch.WantedQueue("queue.fallback", fallback.job_queue, definition)
@@ -46,3 +49,26 @@ def examine_aws(config: Config) -> Iterator[Check]:
         yield from until_refused(news.NEWS, news.news(session, config.news.queue_url))
     if uses_mirror:
         yield from until_refused(table.TABLE, table.table(session, config.mirror.table))
+
+
+def _second_region(config: Config) -> Iterator[Check]:
+    """The same of what `queue.fallback` names in another region; who we are is known by now."""
+    from gateway.adapters.aws.inspection import batch, bucket, news
+    from gateway.adapters.aws.session import AwsSession
+
+    there = config.queue.fallback
+    session = AwsSession(there.region, config.aws.endpoint_url)
+    wanted_bucket = bucket.WantedBucket(there.bucket, there.prefix, there.kms_key)
+    wanted_queue = batch.WantedQueue("queue.fallback", there.job_queue, there.job_definition)
+    try:
+        checks = [
+            *until_refused("bucket", bucket.bucket(session, wanted_bucket)),
+            *batch.batch(session, wanted_queue),
+            *until_refused(batch.DISKS, batch.disks(session), Verdict.WARNING),
+        ]
+        if there.news_queue_url:
+            checks += until_refused(news.NEWS, news.news(session, there.news_queue_url))
+    except ValueError:
+        finding = "queue.fallback.region is none that AWS knows"
+        checks = [Check("second region", Verdict.FAILED, finding, "correct it")]
+    yield from (replace(check, name=f"{check.name} in {there.region}") for check in checks)

@@ -20,18 +20,37 @@ class StackError(Exception):
     """No configuration can be made of this stack; one sentence that says why and what to do."""
 
 
-def config_of_stack(stack: str, region: str = "") -> str:
+def config_of_stack(stack: str, region: str = "", second: str = "") -> str:
     """The configuration, as TOML.
 
     Parameters
     ----------
     region
         Where the stack is; empty: where boto3's own settings say.
+    second
+        `REGION/STACK` of another, whose machines are for what gets none here; empty: there is none.
 
     Raises
     ------
     StackError
     """
+    region, outputs = _outputs(stack, region)
+    if not second:
+        return config_text(stack, region, outputs)
+    there, _, name = second.partition("/")
+    if not name or there == region:
+        raise StackError("name the second region and its stack as REGION/STACK; it is not the first region")
+    there, others = _outputs(name, there)
+    if others["EngineVersion"] != outputs["EngineVersion"]:
+        raise StackError(
+            f"{name} in {there} has the engine's version {others['EngineVersion']}, {stack} in {region}"
+            f" {outputs['EngineVersion']}: a job would be another one there; bring both to one version"
+        )
+    return config_text(stack, region, outputs, (there, others))
+
+
+def _outputs(stack: str, region: str) -> tuple[str, Mapping[str, str]]:
+    """Where a stack is, and what it says of itself."""
     try:
         from gateway.adapters.aws.session import AwsSession, default_region
         from gateway.adapters.aws.stack import stack_outputs
@@ -53,17 +72,22 @@ def config_of_stack(stack: str, region: str = "") -> str:
             f"the stack {stack} does not say {', '.join(missing)}; it is not made of infra/template.yaml, or"
             " of an older one: update it, or deploy the template beside it in mode plug-in (infra/README.md)"
         )
-    return config_text(stack, region, outputs)
+    return region, outputs
 
 
-def config_text(stack: str, region: str, outputs: Mapping[str, str]) -> str:
+def config_text(
+    stack: str, region: str, outputs: Mapping[str, str], second: tuple[str, Mapping[str, str]] | None = None
+) -> str:
     """The same, of outputs that are known.
 
     Parameters
     ----------
     outputs
         Those of `NEEDED`, and what there is of `OPTIONAL`.
+    second
+        The second region, and the outputs of its stack.
     """
+    fallback = _fallback(outputs) if second is None else _second_region(*second, outputs)
     sections: dict[str, dict[str, object]] = {
         "site": {"name": outputs["SiteName"]},
         "engine": {"name": "totalsegmentator", "version": outputs["EngineVersion"]},
@@ -79,12 +103,7 @@ def config_text(stack: str, region: str, outputs: Mapping[str, str]) -> str:
             "job_definition": outputs["JobDefinition"],
         },
         "queue.urgent": {"job_queue": _name(outputs.get("FastJobQueue", ""))},
-        "queue.fallback": {
-            "after_s": float(outputs.get("FallbackAfterSeconds", 0)),
-            "job_queue": _name(outputs.get("CpuJobQueue", "")),
-            "job_definition": outputs.get("CpuJobDefinition", ""),
-        },
-        "queue.fallback.options": {"fast": bool(outputs.get("CpuJobQueue"))},
+        **fallback,
         "news": {"backend": "sqs", "queue_url": outputs["NewsQueueUrl"]},
         "mirror": {"backend": "dynamodb", "table": outputs["StudiesTable"]},
         "watch": {"backend": "cloudwatch", "namespace": outputs["MetricNamespace"]},
@@ -95,6 +114,36 @@ def config_text(stack: str, region: str, outputs: Mapping[str, str]) -> str:
         said = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value]
         lines += ["", f"[{section}]", *said] if said else []
     return "\n".join(lines) + "\n"
+
+
+def _fallback(outputs: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """The stack's own queue without GPUs."""
+    return {
+        "queue.fallback": {
+            "after_s": float(outputs.get("FallbackAfterSeconds", 0)),
+            "job_queue": _name(outputs.get("CpuJobQueue", "")),
+            "job_definition": outputs.get("CpuJobDefinition", ""),
+        },
+        "queue.fallback.options": {"fast": bool(outputs.get("CpuJobQueue"))},
+    }
+
+
+def _second_region(
+    region: str, there: Mapping[str, str], outputs: Mapping[str, str]
+) -> dict[str, dict[str, object]]:
+    """The queue with GPUs of the stack in the second region."""
+    return {
+        "queue.fallback": {
+            "after_s": float(outputs.get("FallbackAfterSeconds", 0)),
+            "region": region,
+            "bucket": there["Bucket"],
+            "prefix": there["Prefix"],
+            "kms_key": there.get("BucketKey", ""),
+            "job_queue": _name(there["JobQueue"]),
+            "job_definition": there["JobDefinition"],
+            "news_queue_url": there["NewsQueueUrl"],
+        }
+    }
 
 
 def _name(queue: str) -> str:

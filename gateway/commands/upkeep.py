@@ -42,6 +42,12 @@ def rebuild(config: ConfigOption = None) -> None:
 def config_from_stack(
     stack: Annotated[str, typer.Argument(help="Name of a stack that was made of infra/template.yaml")],
     region: Annotated[str, typer.Option(help="Where it is; by default the region of your AWS profile")] = "",
+    second: Annotated[
+        str,
+        typer.Option(
+            "--second", metavar="REGION/STACK", help="A stack whose machines are for what gets none here"
+        ),
+    ] = "",
     target: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="A new file; else it is printed")
     ] = None,
@@ -50,7 +56,7 @@ def config_from_stack(
     from gateway.commands.stack_config import config_of_stack
 
     with plain_errors():
-        text = config_of_stack(stack, region)
+        text = config_of_stack(stack, region, second)
         if target is None:
             typer.echo(text, nl=False)
             return

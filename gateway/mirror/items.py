@@ -30,7 +30,7 @@ from gateway.ledger.store import Ledger
 from .codes import delivery_code, job_code, study_code
 from .details import ConfiguredNames, mirrored_details
 
-_NO_RUN = (0, "")
+_NO_RUN = (0, "", "")
 _OfStudy = TypeVar("_OfStudy", JobRow, SentOutputRow)
 
 
@@ -44,8 +44,8 @@ class _Look:
     reasoned: Mapping[str, EventRow]
     counts: Mapping[str, tuple[int, int]]
     events: Mapping[int, EventRow]
-    runs: Mapping[str, tuple[int, str]]
-    """The queue's own attempts at the present run, and its name of it, by job."""
+    runs: Mapping[str, tuple[int, str, str]]
+    """The queue's own attempts at the present run, its name of it, and its region, by job."""
     flags: Mapping[str, list[JobFlagRow]]
     """By job."""
 
@@ -128,6 +128,7 @@ class Items:
             "attempt": look.runs.get(job.job_key, _NO_RUN)[0],
             **({"queue_id": queue_id} if (queue_id := look.runs.get(job.job_key, _NO_RUN)[1]) else {}),
             "lane": job.lane.value,
+            **({"region": region} if (region := look.runs.get(job.job_key, _NO_RUN)[2]) else {}),
             "stage": job.stage,
             "fraction": job.fraction,
             **({"fallback_of": job.fallback_of} if job.fallback_of else {}),
@@ -189,7 +190,8 @@ class Items:
             },
             events={event.seq: event for event in events},
             runs={
-                row["job_key"]: (row["attempt"], row["queue_id"]) for row in self._ledger.read(_RUNS, (uids,))
+                row["job_key"]: (row["attempt"], row["queue_id"], row["region"])
+                for row in self._ledger.read(_RUNS, (uids,))
             },
             flags=flags_of_studies(self._ledger, [study.study_uid for study in studies]),
         )
@@ -198,7 +200,7 @@ class Items:
 _STUDIES = "SELECT * FROM studies WHERE study_uid IN (SELECT value FROM json_each(?))"
 _JOBS = "SELECT * FROM jobs WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY created_at"
 _RUNS = (
-    "SELECT r.job_key, r.attempt, r.queue_id FROM jobs j"
+    "SELECT r.job_key, r.attempt, r.queue_id, r.region FROM jobs j"
     " JOIN runs r ON r.job_key = j.job_key AND r.run = j.run"
     " WHERE j.study_uid IN (SELECT value FROM json_each(?))"
 )

@@ -1,7 +1,7 @@
 """Runs in a second region: a copy of the input goes there, the result comes home, and the copy is erased.
 
-What decides stays at home, in the first region's job folder: the claim, and the one manifest. A run is written
-down before its input is copied, and the copying is a part of handing it over: whoever is killed in between
+What decides stays at home, in the first region's job folder: the claim, and the one manifest. A run is
+written down before its input is copied, and copying is a part of handing it over: who is killed in between
 finds a run that was never taken in, and hands it over once more. The result is copied home, manifest last and
 only where none lies there, before the ledger hears of it: everything after that (API, encoding, other
 gateways) knows one job folder only.
@@ -47,7 +47,9 @@ REFUSALS_ALLOWED: Final = 8
 """So often in a row the second region may refuse a job, within some minutes, before it goes home again."""
 AWAY_S: Final = 300.0
 """For so long it may not answer at all."""
-LOOK_S: Final = 30.0
+LOOK_S: Final = 5.0
+"""How soon it is looked again whether nothing is written any more to a copy that is to be erased."""
+AGAIN_S: Final = 60.0
 IN_USE: Final = AT_THE_QUEUE | {JobState.STAGED}
 
 
@@ -257,7 +259,8 @@ class Copies(Worker):
         """Erase all that may be; what cannot be now is tried again."""
         found = last_runs_with_copy(self._ledger, self._region)
         self.trouble = ""
-        for each in found:
+        unwanted = [each for each in found if not self._is_in_use(each.job.job_key)]
+        for each in unwanted:
             if self.is_stopping:
                 break
             try:
@@ -265,12 +268,12 @@ class Copies(Worker):
             except OutsideError as error:  # it would be the same for the others
                 self.trouble = f"copies in {self._region} cannot be erased: {error}"
                 log.warning("copies_not_erased", region=self._region, reason=str(error))
-                break
-        return LOOK_S if found else None
+                return AGAIN_S
+        return LOOK_S if unwanted else None
 
     def _erase(self, each: JobRun) -> None:
         key = each.job.job_key
-        if self._is_in_use(key) or not self._is_over(each.run):
+        if not self._is_over(each.run):
             return
         with self._queue.lock:
             if self._is_in_use(key):  # retried meanwhile

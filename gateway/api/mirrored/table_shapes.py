@@ -57,6 +57,7 @@ def job_of(job: Item) -> Json:
         "attempts": job["run"],
         "runs": [],
         "lane": job["lane"],
+        "region": job.get("region"),
         "queue_id": None,
         "run_of": None,
         "waiting_since": None,

@@ -22,7 +22,7 @@ class Links:
     viewer_url
         `api.viewer_url`; empty: there is no viewer.
     region
-        The AWS region of runs.
+        The first AWS region, of runs that do not say theirs.
     """
 
     viewer_url: str = ""
@@ -36,12 +36,13 @@ class Links:
             return None
         return self.viewer_url.format(**{place: quote(study[place] or "", safe="") for place in PLACES})
 
-    def log_of(self, stream: str) -> str | None:
-        """Where the AWS console shows a log stream of AWS Batch."""
-        if not self.region:
+    def log_of(self, stream: str, region: str | None = None) -> str | None:
+        """Where the AWS console shows a log stream of AWS Batch, of a run in this region."""
+        region = region or self.region
+        if not region:
             return None
         group, name = (quote(quote(part, safe=""), safe="").replace("%", "$") for part in (LOG_GROUP, stream))
-        console = f"https://{self.region}.console.aws.amazon.com/cloudwatch/home?region={self.region}"
+        console = f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
         return f"{console}#logsV2:log-groups/log-group/{group}/log-events/{name}"
 
 

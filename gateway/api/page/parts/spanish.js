@@ -450,6 +450,7 @@ export const SPANISH = {
   "processing": "en proceso",
   "quarantined": "retenido para revisión",
   "receiving": "recibiendo",
+  "region {region}": "región {region}",
   "released": "liberado",
   "results delivered": "resultados entregados",
   "rule {rule}": "regla {rule}",

@@ -56,6 +56,7 @@ function origin(job) {
     say("engine {engine}", { engine: job.engine }),
     job.priority ? say("priority {priority}", { priority: job.priority }) : "",
     job.lane === "fallback" ? say("fallback queue") : "",
+    job.region ? say("region {region}", { region: job.region }) : "",
     job.run_of ? say("run of the gateway {name}", { name: job.run_of }) : "",
     job.queue_id ? say("at the queue as {id}", { id: job.queue_id }) : "",
     say("job {key}", { key: job.job_key.slice(0, 16) }),
