@@ -66,6 +66,9 @@ class Function:
     def post_json(self, path: str, content: Any, groups: str | None = ADMIN) -> Answered:
         return self.ask("POST", path, groups, {}, json.dumps(content), "application/json")
 
+    def delete(self, path: str, groups: str | None = ADMIN) -> Answered:
+        return self.ask("DELETE", path, groups, {})
+
     def ask(
         self,
         method: str,

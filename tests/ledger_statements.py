@@ -20,7 +20,7 @@ import pytest
 from gateway.ledger.store import Ledger
 
 ROOT = Path(__file__).parents[1]
-_IS_SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\s")
+_IS_SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\s(?!/)")  # no HTTP method with its path
 
 
 @dataclass(frozen=True)

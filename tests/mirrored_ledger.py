@@ -69,6 +69,7 @@ class MirroredLedger:
     table: str
     wrap: Callable[[Mirror], Mirror] = lambda mirror: mirror
     site: str = "test"
+    prefix: str = ""
     bus: Bus = field(default_factory=Bus)
 
     def open(self, *, is_on: bool = True) -> None:
@@ -76,9 +77,8 @@ class MirroredLedger:
         self.ledger = Ledger(self.path, self.bus)
         switch_mirror(self.ledger, is_on=is_on, keep_days=KEEP_DAYS)
         mirror = self.wrap(DynamoMirror(dynamodb(self.url), self.table))
-        self.worker = MirrorWorker(
-            self.ledger, self.bus, mirror, Items(self.ledger, self.site, NAMES, KEEP_DAYS)
-        )
+        items = Items(self.ledger, self.site, NAMES, KEEP_DAYS, self.prefix)
+        self.worker = MirrorWorker(self.ledger, self.bus, mirror, items)
         self.control = MirrorControl(self.ledger, self.worker, KEEP_DAYS)
 
     def close(self) -> None:

@@ -377,6 +377,9 @@ class Outcome(BaseModel):
     kind: Literal["study", "job", "delivery", "object"]
     key: str
     state: str = Field(description="The state right after the request")
+    sentence: str = Field(
+        "", description="What was done, where that is over already", exclude_if=lambda said: not said
+    )
 
 
 class Task(BaseModel):

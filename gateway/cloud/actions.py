@@ -1,9 +1,10 @@
-"""What a person may ask for in the cloud: to run its own jobs again or end them, or to ask elsewhere."""
+"""What a person may ask for in the cloud: to run, end or erase its own jobs, or to ask elsewhere."""
 
 from dataclasses import replace
 from typing import Final
 
 from gateway.adapters.mirror import MirrorReader
+from gateway.adapters.objects import job_prefix
 from gateway.api.mirrored.table_store import TableActions
 from gateway.api.store import Json
 from gateway.ledger.states import AT_THE_QUEUE, JobState
@@ -24,6 +25,7 @@ class CloudActions(TableActions):
         self._jobs = parts.jobs
         self._runs = parts.runs
         self._uploads = parts.uploads
+        self._objects = parts.runs.objects
 
     def retry(self, key: str) -> Json:
         """Begin the next run of a failed or cancelled job."""
@@ -73,11 +75,23 @@ class CloudActions(TableActions):
         return super().complete(study)
 
     def forget(self, study: str) -> Json:
-        """Refuse: of an upload there is nothing but its files and items, which expire by themselves."""
-        found = self._reader.study(study).study
-        if found is not None and found["site"] == self._jobs.site:
-            raise NotPossible("this is an upload: the bucket's lifecycle and the table's expiry remove it")
-        return super().forget(study)
+        """Erase an upload: what runs of it is ended first, then its folder goes, then its items."""
+        found = self._reader.study(study)
+        if found.study is None or found.study["site"] != self._jobs.site:
+            return super().forget(study)
+        for each in found.jobs:
+            self._erase_folder(str(each["job_key"]))
+        items = self._jobs.erase(study)
+        sentence = f"The upload is erased: its files with all versions, and {items} items of the table."
+        return {"kind": "study", "key": study, "state": "forgotten", "sentence": sentence}
+
+    def _erase_folder(self, job_key: str) -> None:
+        job = self._jobs.get(job_key)
+        if job is not None and job.state in _OPEN:
+            self.cancel(job_key)
+        if job is not None and self._runs.may_still_write(job):
+            raise NotPossible("its run at AWS Batch is being ended; ask again in a minute")
+        self._objects.remove(job_prefix(job_key))
 
     def use(self, study: str, series_uid: str, number: int) -> Json:
         """Refuse: an upload is one image."""

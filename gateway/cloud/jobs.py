@@ -171,6 +171,15 @@ class UploadJobs:
         items = [*self._lines(after, lines, first), self._job(after), self._study(after)]
         return after if self._items.write(items, before.version if before is not None else None) else None
 
+    def erase(self, study_key: str) -> int:
+        """Erase all items of a study, its own the last; how many there were.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        return self._items.erase(study_key)
+
     # -- items --------------------------------------------------------------------------------------------
 
     def _study(self, job: UploadJob) -> MirrorItem:

@@ -8,7 +8,7 @@ without output.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from batch_job.contract import REQUEST_NAME, JobInput, JobRequest, Manifest
 from gateway.adapters.errors import OutsideError, Permanent
 from gateway.adapters.objects import job_object, job_prefix
-from gateway.adapters.queue import JobQueue, JobTicket, Unanswered
+from gateway.adapters.queue import JobQueue, JobTicket, RunEnded, RunNeverStarted, Unanswered
 from gateway.ledger.records import utc_now, utc_time
 from gateway.ledger.states import AT_THE_QUEUE, JobState
 from gateway.mirror.codes import event_code
@@ -104,6 +104,18 @@ class UploadRuns:
     def end(self, job: UploadJob) -> None:
         """End whatever runs or waits for a job."""
         self.queue.cancel(job.job_key, job.queue_id)
+
+    def may_still_write(self, job: UploadJob) -> bool:
+        """Whether a run of a job goes on, or may yet show up at the queue."""
+        if not job.run:
+            return False
+        queue_id = job.queue_id or self.queue.find(self._ticket(job))
+        if queue_id:
+            said = self.queue.look([queue_id])
+            return any(not isinstance(news, RunEnded | RunNeverStarted) for news in said)
+        return not job.submitted_at or (
+            datetime.now(UTC) - utc_time(job.submitted_at) < timedelta(seconds=self.unseen_s)
+        )
 
     # -- the end of a run ---------------------------------------------------------------------------------
 

@@ -6,17 +6,21 @@ It runs in a Lambda function (`infra/functions/status`), so nothing of it import
 from fastapi import FastAPI
 
 from gateway.adapters.errors import OutsideError
+from gateway.adapters.mirror import MirrorReader
+from gateway.adapters.objects import ObjectStore
 from gateway.api.app import create_api
 from gateway.api.callers.addresses import keep_to_addresses
 from gateway.api.callers.cognito import CognitoPolicy
 from gateway.api.callers.sign_in import CognitoSignIn
 from gateway.api.mirrored.table_store import TableActions, TableMirror, TableStore
 from gateway.api.probes.readiness import Readiness
+from gateway.api.store import JobFiles
 from gateway.backends.aws import aws_session
 from gateway.backends.job_folders import JobFolderFiles
 from gateway.config import Config
 
 from .actions import CloudActions
+from .folders import FilesOfAllSites
 from .parts import bucket_of, cloud_parts, clouds_own, require
 from .progress import WithProgress
 from .uploads import NoUploads
@@ -45,7 +49,7 @@ def cloud_status_api(config: Config) -> FastAPI:
         lambda: _readiness(store),
         None,
         CognitoPolicy(opens_page=sign_in is not None),
-        JobFolderFiles(objects),
+        _files(config, reader, objects),
         parts.uploads if parts is not None else NoUploads(),
         pictures_from=objects.origin,
         mirror=TableMirror(),
@@ -53,6 +57,18 @@ def cloud_status_api(config: Config) -> FastAPI:
     )
     keep_to_addresses(status, api.addresses)
     return status
+
+
+def _files(config: Config, reader: MirrorReader, objects: ObjectStore) -> JobFiles:
+    """Where files are found: under the own prefix, or under that of every site."""
+    if config.mirror.files_of == "own":
+        return JobFolderFiles(objects)
+
+    def under(prefix: str) -> ObjectStore:
+        there = config.objects.model_copy(update={"prefix": prefix})
+        return bucket_of(config.model_copy(update={"objects": there}))
+
+    return FilesOfAllSites(reader, objects, under)
 
 
 def _readiness(store: TableStore) -> Readiness:

@@ -368,6 +368,9 @@ class Mirror(Section):
     table: str = ""
     keep_days: int = Field(90, ge=1)
     """How long the table keeps what is over."""
+    files_of: Literal["own", "all"] = "own"
+    """For the page in the cloud: `all`, and it leads to files under every prefix of the bucket, as the
+    gateways of the table say theirs."""
     layout: Literal["own", "iris-web"] = "own"
     """`iris-web`: with items of the present web client's own form, in a table of its own."""
     web_table: str = ""

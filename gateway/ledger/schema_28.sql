@@ -3,4 +3,4 @@
 
 ALTER TABLE runs ADD COLUMN region TEXT NOT NULL DEFAULT '';         -- of AWS; '': on this machine, or not known
 ALTER TABLE runs ADD COLUMN has_copy INTEGER NOT NULL DEFAULT 0;     -- 1: in the second region's bucket
-CREATE INDEX runs_with_copy ON runs (job_key) WHERE has_copy = 1;
+CREATE INDEX runs_with_copy ON runs (region, run) WHERE has_copy = 1;

@@ -27,7 +27,8 @@ def mirror_worker(config: Config, ledger: Ledger, bus: Bus) -> MirrorWorker | No
     switch_mirror(ledger, is_on=mirror is not None, keep_days=config.mirror.keep_days)
     if mirror is None:
         return None
-    items = Items(ledger, config.site.name, ConfiguredNames.of(config), config.mirror.keep_days)
+    names, keep_days = ConfiguredNames.of(config), config.mirror.keep_days
+    items = Items(ledger, config.site.name, names, keep_days, config.objects.prefix)
     return MirrorWorker(ledger, bus, mirror, items)
 
 

@@ -64,9 +64,14 @@ class Items:
         This gateway's name; it stands in every item.
     keep_days
         How long the table keeps a study that is done, and each line of a timeline.
+    prefix
+        What the keys of its job folders in the bucket begin with, for a page that shows several gateways'.
     """
 
-    def __init__(self, ledger: Ledger, site: str, names: ConfiguredNames, keep_days: int) -> None:
+    def __init__(
+        self, ledger: Ledger, site: str, names: ConfiguredNames, keep_days: int, prefix: str = ""
+    ) -> None:
+        self._prefix = {"prefix": prefix} if prefix else {}
         self.site = site
         self._ledger = ledger
         self._names = names
@@ -119,6 +124,7 @@ class Items:
             "study_key": study.study_key,
             "task": job.task,
             "rule": job.rule,
+            **self._prefix,
             "engine": job.engine,
             "priority": job.priority,
             "state": job.state.value,

@@ -259,7 +259,7 @@ class Copies(Worker):
         """Erase all that may be; what cannot be now is tried again."""
         found = last_runs_with_copy(self._ledger, self._region)
         self.trouble = ""
-        unwanted = [each for each in found if not self._is_in_use(each.job.job_key)]
+        unwanted = [each for each in found if not _has_business_there(each.job)]
         for each in unwanted:
             if self.is_stopping:
                 break
@@ -276,23 +276,22 @@ class Copies(Worker):
         if not self._is_over(each.run):
             return
         with self._queue.lock:
-            if self._is_in_use(key):  # retried meanwhile
+            job = job_of(self._ledger, key)
+            if job is None or _has_business_there(job):  # forgotten with its folder, or retried meanwhile
                 return
             self._there.remove(job_prefix(key))
             with self._ledger.transaction() as transaction:
                 copy_is_gone(transaction, each.run)
         log.info("copy_erased", job_key=key, region=self._region)
 
-    def _is_in_use(self, job_key: str) -> bool:
-        job = job_of(self._ledger, job_key)
-        if job is None:  # forgotten: whoever removes its folder removes this one, too
-            return True
-        if job.state in IN_USE and job.lane == Lane.FALLBACK:
-            return True
-        return any(run.is_open and run.region == self._region for run in runs_of(self._ledger, job_key))
-
     def _is_over(self, run: RunRow) -> bool:
         """Whether nothing writes there any more: its result was the last, or its process has ended."""
+        if any(one.is_open and one.region == self._region for one in runs_of(self._ledger, run.job_key)):
+            return False
         if not run.queue_id or self._there.get(job_object(run.job_key, MANIFEST_NAME)) is not None:
             return True
         return all(isinstance(news, RunEnded | RunNeverStarted) for news in self._queue.look([run.queue_id]))
+
+
+def _has_business_there(job: JobRow) -> bool:
+    return job.state in IN_USE and job.lane == Lane.FALLBACK

@@ -11,7 +11,7 @@ import pytest
 from batch_job.contract import engine_facts
 from gateway.adapters.checks import Verdict
 from gateway.commands.doctor_aws import examine_aws
-from gateway.commands.stack_config import NEEDED, OPTIONAL, StackError, config_of_stack
+from gateway.commands.stack_config import NEEDED, OPTIONAL, StackError, config_of_stack, config_text
 from gateway.config import load_config
 from tests.cloud import REGION
 from tests.infra.conftest import push_image
@@ -66,6 +66,28 @@ def test_configuration_of_a_whole_stack_names_everything(
         "watch": {"backend": "cloudwatch", "namespace": "IrisGateway"},
         "aws": {"region": REGION},
     }
+
+
+def test_configuration_with_a_second_region_names_its_machines_for_what_gets_none_here(
+    whole: Deployed, aws_environment: dict[str, str], tmp_path: Path
+) -> None:
+    there = {**whole.outputs, "Bucket": "iris-second"}
+    (tmp_path / "iris.toml").write_text(config_text("one", REGION, whole.outputs, ("eu-west-1", there)))
+    fallback = load_config(tmp_path / "iris.toml").queue.fallback
+    assert (fallback.region, fallback.bucket) == ("eu-west-1", "iris-second")
+    assert (fallback.job_queue, fallback.job_definition) == (
+        "iris-processing-queue",
+        "iris-totalsegmentator-job",
+    )
+    assert fallback.news_queue_url == whole.outputs["NewsQueueUrl"]
+    assert fallback.options == {}
+
+
+def test_second_stack_in_the_first_region_is_refused(
+    whole: Deployed, aws_environment: dict[str, str]
+) -> None:
+    with pytest.raises(StackError, match="REGION/STACK"):
+        config_of_stack(whole.stack, REGION, f"{REGION}/{whole.stack}")
 
 
 def test_command_with_out_writes_a_new_file_and_leaves_one_that_is_there(

@@ -40,9 +40,8 @@ LOGGED = {"logs:CreateLogStream", "logs:PutLogEvents"}
 JOB_FOLDER = f"{BUCKET}/gateway/jobs/KEY/input.nii.gz"
 STATUS_MAY_NOT = [
     ("dynamodb:Scan", TABLE),
-    ("dynamodb:DeleteItem", TABLE),
     ("dynamodb:Query", f"arn:aws:dynamodb:{HERE}:table/iris-oculus-metadata"),
-    ("s3:DeleteObject", JOB_FOLDER),
+    ("s3:DeleteObject", f"{BUCKET}/uploads/aws-0123456789ab/image"),
     ("s3:GetObject", f"{BUCKET}/uploads/aws-0123456789ab/image"),
     ("s3:GetObject", f"{BUCKET}/gateway/doctor/0123"),
     ("batch:SubmitJob", f"arn:aws:batch:{HERE}:job-queue/iris-oculus-backend-fast"),

@@ -15,6 +15,7 @@ ANOTHER = {
     "BucketName": "iris-other",
     "Table": "other-table",
     "CpuFallback": "no",
+    "PageFiles": "all",
     "LogGroup": "keep",
     "SpotInstanceTypes": "g5.xlarge",
     "OnDemandInstanceTypes": "g5.xlarge",

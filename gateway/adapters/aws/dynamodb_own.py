@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from gateway.adapters.mirror import Item, ItemKey, ItemKind, MirrorItem
 
-from .dynamodb import IS_LATER, NAMES, content_of, key_of, serialized
+from .dynamodb import IS_LATER, NAMES, PARTITION_KEY, SORT_KEY, content_of, key_of, serialized
 from .dynamodb_reading import plain
 from .refusals import asking, code_of
 
@@ -69,6 +69,30 @@ class OwnItems:
                     raise
                 return False
         return True
+
+    def erase(self, study_key: str) -> int:
+        """Erase every item of a study, its own the last, so that what is cut off can be asked for again.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        study = key_of(ItemKey(study_key, ItemKind.STUDY))
+        with asking("dynamodb:Query", self._resource):
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="#pk = :pk",
+                ProjectionExpression="#pk, #sk",
+                ExpressionAttributeNames={"#pk": PARTITION_KEY, "#sk": SORT_KEY},
+                ExpressionAttributeValues=serialized({":pk": study[PARTITION_KEY]}),
+                ConsistentRead=True,
+            )
+            found = [key for page in pages for key in page["Items"]]
+        found.sort(key=lambda key: key == serialized(study))
+        with asking("dynamodb:DeleteItem", self._resource):
+            for key in found:
+                self._client.delete_item(TableName=self._table, Key=key)
+        return len(found)
 
     def _put(self, item: MirrorItem, read_version: int | None) -> Any:
         condition, version = IS_LATER, item.version

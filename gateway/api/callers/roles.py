@@ -57,6 +57,7 @@ NEEDS: Final[Mapping[Role, tuple[str, ...]]] = {
     ),
     Role.ADMIN: (
         "POST /api/v1/studies/{study}/forget",
+        "DELETE /api/v1/studies/{study}",
         "GET /api/v1/quarantine/{key}/header",
         "GET /api/v1/quarantine/{key}/object",
         "POST /api/v1/mirror/rebuild",

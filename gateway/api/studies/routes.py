@@ -111,6 +111,15 @@ def _add_studies(router: APIRouter, store: StatusStore, actions: Actions) -> Non
         """
         return actions.forget(study)
 
+    @router.delete("/studies/{study}", tags=["studies"], **ASKED_FOR)
+    def delete_study(study: StudyName) -> Json:
+        """Erase a study: the same as `POST /api/v1/studies/{study}/forget`.
+
+        In the cloud an upload is erased at once, its job folder with all versions and its items in the table;
+        a study of a gateway is erased there.
+        """
+        return actions.forget(study)
+
 
 def _add_jobs(router: APIRouter, store: StatusStore, actions: Actions) -> None:
     @router.get("/jobs/{job_key}", response_model=models.Job, tags=["jobs"])

@@ -313,13 +313,46 @@ def test_actions_that_do_not_fit_are_refused(cloud: Cloud, planned: str) -> None
     for path, words in (
         (f"jobs/{planned}/retry", "the job is planned"),
         (f"studies/{study_key}/complete", "this is an upload"),
-        (f"studies/{study_key}/forget", "the bucket's lifecycle"),
     ):
         answer = cloud.status.post(f"/api/v1/{path}")
         assert (answer.status, words in answer.json()["detail"]) == (409, True)
     choice = {"series_uid": "1.2.3", "number": 1}
     answer = cloud.status.post_json(f"/api/v1/studies/{study_key}/use", choice)
     assert (answer.status, "nothing to choose" in answer.json()["detail"]) == (409, True)
+
+
+def test_upload_is_erased_with_all_versions_of_its_files_and_all_its_items(
+    cloud: Cloud, batch_double: BatchDouble, planned: str
+) -> None:
+    cloud.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    batch_double.set_definition(command=(sys.executable, str(QUICK_JOB)))
+    cloud.start(planned)
+    cloud.work(batch_double, planned)
+    study_key = cloud.job(planned)["study_key"]
+    answer = cloud.status.delete(f"/api/v1/studies/{study_key}")
+    assert (answer.status, answer.json()["state"]) == (202, "forgotten")
+    assert answer.json()["sentence"].startswith("The upload is erased: ")
+    left = cloud.s3.list_object_versions(Bucket=BUCKET, Prefix=f"site/jobs/{planned}/")
+    assert (left.get("Versions"), left.get("DeleteMarkers")) == (None, None)
+    assert cloud.status.get(f"/api/v1/studies/{study_key}").status == 404
+    assert cloud.status.delete(f"/api/v1/studies/{study_key}").status == 404
+    cloud.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_upload_that_runs_is_ended_before_it_is_erased(
+    cloud: Cloud, batch_double: BatchDouble, planned: str
+) -> None:
+    batch_double.hold_capacity()
+    cloud.start(planned)
+    study_key = cloud.job(planned)["study_key"]
+    path = f"/api/v1/studies/{study_key}"
+    batch_double.lose_request("TerminateJob", times=None)
+    assert cloud.status.delete(path).status >= 500
+    batch_double.forgive()
+    while (answer := cloud.status.delete(path)).status == 409:
+        assert "being ended" in answer.json()["detail"]
+    assert answer.json()["state"] == "forgotten"
+    assert batch_double.jobs()[0].status == "FAILED"
 
 
 def test_running_uploads_progress_is_that_of_its_file(

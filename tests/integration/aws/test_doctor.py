@@ -156,6 +156,19 @@ def test_everything_well_is_ok(config: Config) -> None:
     }  # fmt: skip
 
 
+def test_second_region_is_looked_at_where_it_is(config: Config, bucket: str) -> None:
+    there = Fallback(
+        region="eu-west-1", bucket=bucket, job_queue=FALLBACK_QUEUE, job_definition=DEFINITION, kms_key=""
+    )
+    found = look(config.model_copy(update={"queue": config.queue.model_copy(update={"fallback": there})}))
+    said = found["bucket in eu-west-1"]
+    assert said.verdict is Verdict.FAILED
+    assert "is in us-east-1" in said.finding
+    assert found["queue.fallback job queue in eu-west-1"].verdict is Verdict.OK
+    assert "queue.fallback job queue" not in found
+    assert found["bucket"].verdict is Verdict.OK
+
+
 def test_what_is_not_switched_on_is_not_looked_at(bucket: str) -> None:
     assert list(examine_aws(Config())) == []
     assert {name.partition(" ")[0] for name in look(only_bucket(bucket))} == {"aws", "bucket"}

@@ -285,10 +285,43 @@ def test_destinations_of_gateways_are_not_known_in_the_cloud(function: Function)
 def test_file_of_a_job_is_a_url_that_gives_what_the_manifest_names(
     job: str, function: Function, fresh_moto: str
 ) -> None:
-    s3 = boto3.client("s3")
-    s3.create_bucket(Bucket="iris-data")
+    boto3.client("s3").create_bucket(Bucket="iris-data")
     assert function.get(f"/api/v1/jobs/{job}/statistics.json").status == 404
     content = b'{"bone": {"volume_ml": 1.5}}'
+    _leave_statistics("site", job, content)
+    answer = function.get(f"/api/v1/jobs/{job}/statistics.json")
+    assert (answer.status, answer.content) == (307, b"")
+    with urllib.request.urlopen(answer.headers["location"], timeout=10) as download:
+        assert download.read() == content
+    assert function.get(f"/api/v1/jobs/{job}/preview.png").status == 404
+
+
+@pytest.mark.parametrize(("files_of", "status"), [("own", 404), ("all", 307)])
+def test_files_of_another_site_in_the_table_are_found_under_its_own_prefix_where_that_is_wanted(
+    job: str,
+    ledger: MirroredLedger,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    files_of: str,
+    status: int,
+) -> None:
+    boto3.client("s3").create_bucket(Bucket="iris-data")
+    function = Function(monkeypatch, ledger.table, also={"IRIS_MIRROR__FILES_OF": files_of})
+    south = MirroredLedger(tmp_path / "south.sqlite", ledger.url, ledger.table, site="south", prefix="south")
+    south.open()
+    theirs = south.job(south.study(7))
+    south.ship()
+    south.close()
+    _leave_statistics("south", theirs, b"{}")
+    _leave_statistics("site", job, b"{}")
+    answer = function.get(f"/api/v1/jobs/{theirs}/statistics.json")
+    assert answer.status == status
+    assert ("/south/jobs/" in answer.headers.get("location", "")) == (status == 307)
+    assert "/site/jobs/" in function.get(f"/api/v1/jobs/{job}/statistics.json").headers["location"]
+
+
+def _leave_statistics(prefix: str, job: str, content: bytes) -> None:
+    s3 = boto3.client("s3")
     output = {
         "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
         "path": "attempts/2/statistics.json",
@@ -298,15 +331,9 @@ def test_file_of_a_job_is_a_url_that_gives_what_the_manifest_names(
         "engine": {"name": "threshold", "version": "1", "weights": "none"}, "seconds": {}, "peak_rss_mb": 1,
         "attempt": 2,
     }  # fmt: skip
-    s3.put_object(Bucket="iris-data", Key=f"site/jobs/{job}/attempts/2/statistics.json", Body=content)
-    s3.put_object(
-        Bucket="iris-data", Key=f"site/jobs/{job}/manifest.json", Body=json.dumps(manifest).encode()
-    )
-    answer = function.get(f"/api/v1/jobs/{job}/statistics.json")
-    assert (answer.status, answer.content) == (307, b"")
-    with urllib.request.urlopen(answer.headers["location"], timeout=10) as download:
-        assert download.read() == content
-    assert function.get(f"/api/v1/jobs/{job}/preview.png").status == 404
+    folder = f"{prefix}/jobs/{job}"
+    s3.put_object(Bucket="iris-data", Key=f"{folder}/attempts/2/statistics.json", Body=content)
+    s3.put_object(Bucket="iris-data", Key=f"{folder}/manifest.json", Body=json.dumps(manifest).encode())
 
 
 # -- who may ask ------------------------------------------------------------------------------------------

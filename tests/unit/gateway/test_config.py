@@ -87,6 +87,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
                 "choose": "best",
                 "compare": False,
                 "leave_site": True,
+                "regions": [],
             }
         ],
         "engine": {
@@ -113,7 +114,17 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "unseen_s": 60.0,
             "usd_per_hour": {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g6.xlarge": 0.805},
             "urgent": {"job_queue": "", "priority": 1},
-            "fallback": {"after_s": 1800.0, "job_queue": "", "job_definition": "", "options": {}},
+            "fallback": {
+                "after_s": 1800.0,
+                "job_queue": "",
+                "job_definition": "",
+                "options": {},
+                "region": "",
+                "bucket": "",
+                "prefix": "",
+                "kms_key": "",
+                "news_queue_url": "",
+            },
         },
         "objects": {"backend": "local", "bucket": "", "prefix": "", "kms_key": ""},
         "news": {"backend": "local", "queue_url": ""},
@@ -121,6 +132,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "backend": "none",
             "table": "",
             "keep_days": 90,
+            "files_of": "own",
             "layout": "own",
             "web_table": "",
             "web_user": "",
@@ -423,6 +435,7 @@ def test_bad_value_is_refused_with_its_key(load: Loader, text: str, key: str) ->
 
 _BATCH = "[queue]\nbackend = 'batch'\njob_queue = 'q'\njob_definition = 'd'\n"
 _WEB = "[mirror]\nbackend = 'dynamodb'\ntable = 't'\nlayout = 'iris-web'\nweb_table = 'w'\nweb_user = 'u'"
+_ELSEWHERE = "[objects]\nbackend = 's3'\nbucket = 'b'"
 
 
 @pytest.mark.parametrize(
@@ -439,6 +452,18 @@ _WEB = "[mirror]\nbackend = 'dynamodb'\ntable = 't'\nlayout = 'iris-web'\nweb_ta
         ("[api.oidc]\ngroups = {admin = ['a'], viewer = ['a']}", "a group has one role: a"),
         ("[queue]\nbackend = 'batch'", "needs job_queue and job_definition"),
         (_BATCH, "needs objects.backend = 's3'"),
+        (f"{_BATCH}\n[queue.fallback]\nregion = 'eu-west-1'", "region needs bucket, job_queue and"),
+        (f"{_BATCH}\n[queue.fallback]\nbucket = 'there'", "bucket of a second region: name it as region"),
+        (f"{_BATCH}\n[queue.fallback]\nregion = 'Ireland'", "queue.fallback.region"),
+        (
+            f"{_ELSEWHERE}\n[queue.fallback]\nregion = 'us-east-1'\nbucket = 'there'\njob_queue = 'q'\n"
+            "job_definition = 'd'",
+            "queue.fallback.region is the first region already",
+        ),
+        (
+            f"{_ELSEWHERE}\n[[rule]]\nname = 'ct'\nregions = ['eu-west-1']",
+            "rule ct: regions does not name us-east-1",
+        ),
         ("[objects]\nbackend = 's3'", "needs bucket"),
         ("[news]\nbackend = 'sqs'", "needs queue_url"),
         ("[news]\nbackend = 'sqs'\nqueue_url = 'https://sqs.example/q'", "needs queue.backend = 'batch'"),

@@ -4,9 +4,10 @@ import { button } from "../parts/actions.js";
 import { path } from "../parts/api.js";
 import { make } from "../parts/dom.js";
 import { say } from "../parts/words.js";
+import { isUpload } from "../studies/studies.js";
 
 export function forgetting(answer, act) {
-  if (!answer.study_uid) return null; // in the cloud its gateway does it
+  if (!answer.study_uid && !answer.jobs.every(isUpload)) return null; // in the cloud its gateway does it
   return make("p", { class: "forgetting" }, button(say("Forget"), path("studies", answer.study_key, "forget"), act, {
     needs: "admin",
     title: say("Erase the study here"),
