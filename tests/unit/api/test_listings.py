@@ -183,6 +183,7 @@ def test_job_lists_its_runs_with_how_each_ended(world, client: httpx.Client) -> 
     same |= {
         "where": "batch",
         "lane": "main",
+        "region": None,
         "queue_id": None,
         "run_of": None,
         "started": None,

@@ -107,6 +107,7 @@ WHICH_QUARANTINED = [
 OPEN = "only what is open stands in these states, and what is open ends"
 PAGE = "in the order of its index, and no further than its LIMIT"
 ALLOWED = {
+    "SELECT * FROM runs INDEXED BY runs_with_copy": OPEN,
     "SELECT job_key, not_before FROM jobs WHERE state = ? AND not_before": OPEN,
     "SELECT * FROM jobs WHERE state = 'staged' AND priority < ?": OPEN,
     "SELECT 1 FROM jobs WHERE state = 'staged' AND not_before < ?": OPEN,
