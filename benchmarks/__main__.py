@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from compileall import compile_dir
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,8 @@ def _prepare(files: CaseFiles, small: bool) -> None:
         options = ["--small"] if small else []
         command = [sys.executable, "-m", "benchmarks.case_files", str(files.folder), *options]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for package in ("gateway", "converter", "batch_job"):  # as the installation of a wheel does it
+        compile_dir(ROOT / package, quiet=1)
     read_through(files.folder)
 
 

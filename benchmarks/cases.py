@@ -11,6 +11,7 @@ from benchmarks.case_files import CaseFiles
 from benchmarks.measuring import ROOT
 
 IRIS: Final = "iris"
+LOWER_BOUND: Final = "lower bound"
 
 
 class Clock(StrEnum):
@@ -30,6 +31,7 @@ class Check(StrEnum):
     IMAGE = "image"
     ARRAY = "array"
     SIZE = "size"
+    COMPRESSED_SIZE = "compressed size"
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,9 @@ CASES: Final = (
             Contender("highdicom", _HIGHDICOM + " BINARY {series} {labels} {segments} {out}/seg.dcm"),
             _program("dcmqi", _DCMQI_ENCODES),
             Contender(
-                "lower bound",
-                "{python} -m benchmarks.lower_bound {labels} {out}/bits",
-                (Clock.LIBRARY,),
-                Check.SIZE,
+                LOWER_BOUND,
+                "{python} -m benchmarks.lower_bound encode {labels} {segmentation} {out}/bits",
+                check=Check.SIZE,
             ),
         ),
     ),
@@ -183,6 +184,11 @@ CASES: Final = (
                 "dicom2nifti, axes as they lie",
                 "{peers_python} -m benchmarks.with_dicom2nifti {series} {out}/image.nii.gz --as-they-lie",
                 (Clock.LIBRARY,),
+            ),
+            Contender(
+                LOWER_BOUND,
+                "{python} -m benchmarks.lower_bound convert {series} {out}/voxels.gz {dcm2niix}",
+                check=Check.COMPRESSED_SIZE,
             ),
         ),
     ),

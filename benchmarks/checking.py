@@ -3,9 +3,11 @@
 Run as `python -m benchmarks.checking WHAT CASE_FOLDER OUT_FOLDER`; prints what is wrong.
 """
 
+import gzip
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ def check(what: str, files: CaseFiles, out: Path) -> str:
         "image": _image,
         "array": _array,
         "size": _size,
+        "compressed size": _compressed_size,
     }
     return checks[what](files, written[0])
 
@@ -115,6 +118,14 @@ def _size(files: CaseFiles, path: Path) -> str:
     facts = files.read_facts()
     wanted = facts["segment_frames"] * facts["rows"] * facts["columns"] // 8
     return "" if path.stat().st_size == wanted else "it wrote another number of bytes than it had to"
+
+
+def _compressed_size(files: CaseFiles, path: Path) -> str:
+    facts = files.read_facts()
+    wanted = facts["slices"] * facts["rows"] * facts["columns"] * 2
+    with gzip.open(path) as stream:
+        written = sum(map(len, iter(partial(stream.read, 1 << 22), b"")))
+    return "" if written == wanted else "it compressed another number of bytes than it had to"
 
 
 def _frames(files: CaseFiles) -> NDArray[np.uint8]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.cases import IRIS, LOWER_BOUND
+
 COLUMNS = (
     "contender",
     "measured",
@@ -40,6 +42,24 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         yield "|" + " --- |" * len(COLUMNS)
         for result in case["results"]:
             yield f"| {' | '.join(_cells(result))} |"
+        yield from _limits(case["results"])
+
+
+def _limits(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Which ratios a program would have that takes no longer than the lower bound."""
+    for bound in results:
+        if bound["contender"] != LOWER_BOUND or not bound["median_s"]:
+            continue
+        clock = bound["clock"]
+        others = [
+            (other["contender"], other["median_s"] / bound["median_s"], other["ratios"][clock])
+            for other in results
+            if clock in other["ratios"] and other["contender"] not in (IRIS, LOWER_BOUND)
+        ]
+        if others:
+            yield ""
+            said = ", ".join(f"{name} {most:.1f} (ours {ours:.1f})" for name, most, ours in others)
+            yield f"What takes no longer than the lower bound has by {clock} these ratios: {said}."
 
 
 def _cells(result: dict[str, Any]) -> Iterator[str]:

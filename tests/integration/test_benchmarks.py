@@ -79,3 +79,13 @@ def test_benchmarks_of_a_small_study_write_a_page_with_every_result(outcome: Any
     for case in outcome["cases"]:
         assert f"## {case['name']}:" in outcome["page"]
     assert len(rows) == len(results(outcome)) + 2 * len(outcome["cases"])
+
+
+def test_benchmarks_of_a_small_study_say_what_the_lower_bounds_would_have_beside_each_ratio(
+    outcome: Any,
+) -> None:
+    for name in ("encode-binary", "convert"):
+        _, _, section = outcome["page"].partition(f"## {name}:")
+        table = section.partition("\n## ")[0]
+        assert "lower bound has by library these ratios: " in table
+        assert "lower bound has by process these ratios: " in table
