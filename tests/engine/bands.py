@@ -20,6 +20,7 @@ FAST_HU: Final[Bands] = {
     "spleen": -100,
     "liver": 60,
     "vertebrae_L1": 400,
+    "heart": 1900,
 }
 PARTS_HU: Final[Mapping[int, Bands]] = {
     291: {"background": -1000, "spleen": -100, "liver": 60},

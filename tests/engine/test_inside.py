@@ -37,7 +37,7 @@ SHAPES: Final = {
 def random_networks(weights: Path) -> None:
     """Beside the networks that all tests share, which find the regions."""
     there = {path.name for path in weights.iterdir()}
-    for task in ("total_v3", "kidney_cysts", "liver_vessels", "body", "brain_aneurysm"):
+    for task in ("total_v3", "kidney_cysts", "liver_vessels", "body", "brain_aneurysm", *FOLLOWED):
         for model in sub_models(task, canonical_options("totalsegmentator", task, {})):
             if model.name not in there:
                 labels = _labels(model.dataset, task)
@@ -88,6 +88,9 @@ def both(segment: Segment, monkeypatch: pytest.MonkeyPatch) -> Both:
     return compare
 
 
+FOLLOWED: Final = ("vertebrae_pp_refined", "heartchambers_highres")
+"""Tasks after whose networks TotalSegmentator does more, by millimetres."""
+
 OBLIQUE: Final = [[-0.96, 0.28, 0], [0.28, 0.96, 0], [0, 0, -1]]
 VOLUMES: Final = {
     "odd": ((23, 18, 13), (1.7, 1.6, 2.9), STRAIGHT),
@@ -126,6 +129,26 @@ def small(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("task", ["kidney_cysts", "liver_vessels", "body"])
 def test_task_of_one_network_is_equal(both: Both, small: Path, task: str) -> None:
     assert both(small, task).any()
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.5, 1.5, 1.5), (1.7, 1.6, 1.1)])
+@pytest.mark.parametrize("task", ["vertebrae_pp", "vertebrae_pp_refined"])
+def test_vertebrae_that_are_told_apart_and_grown_are_equal(
+    both: Both, tmp_path: Path, task: str, spacing_mm: tuple[float, ...]
+) -> None:
+    source = save(tmp_path / "ct.nii.gz", made_up((26, 22, 20)), spacing_mm)
+    assert both(source, task).any()
+
+
+def test_what_lies_far_from_the_region_is_removed_equally(
+    both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRIS_TOTALSEG_LICENSE", "aca_123456789ABCDE")
+    values = made_up((40, 30, 26)).clip(-1000, 900)
+    values[4:9, 5:10, 6:11] = 1900  # what the network for the region takes for a heart
+    labels = both(save(tmp_path / "ct.nii.gz", values, (1.4, 1.5, 1.6)), "heartchambers_highres")
+    assert labels.any()
+    assert not labels[25:].any()
 
 
 @pytest.mark.parametrize("options", [{"roi_subset": ["liver"]}, {"fast": True, "body_seg": True}], ids=str)
@@ -259,8 +282,7 @@ def test_failure_inside_is_a_note_and_the_plain_way_is_taken(
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({"task_name": "vertebrae_pp"}, "what follows the networks of vertebrae_pp"),
-        ({"remove_outside_dilation": 10}, "remove_outside_dilation is asked for"),
+        ({"resampling_order": 3}, "resampling_order is asked for"),
         ({"save_lowres": True}, "save_lowres is asked for"),
     ],
 )

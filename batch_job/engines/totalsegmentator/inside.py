@@ -10,6 +10,7 @@ import gzip
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from .parts import Parts, digest
 from .plan import Weights
 from .proven import NotCovered, bound
 from .sliding import Sums
-from .volume import Volume, spacing_of
+from .volume import Volume, spacing_of, written_zooms
 
 SPLIT_VOXELS: Final = 512 * 512 * 900
 SPLIT_SLICES: Final = 200
@@ -34,10 +35,21 @@ SPLIT_SLICES: Final = 200
 MARGIN_SLICES: Final = 20
 """By how many slices the thirds reach into each other."""
 SMALLEST_LIMB_MM3: Final = 50000
+REFINED_BY_MM: Final = 2
+"""How far `vertebrae_pp_refined` lets labels grow before it cuts them to the vertebrae's bodies."""
 CLOSELY: Final = frozenset({"total", "total_v3", "total_mr"})
 """Tasks whose networks move on by 0.8 of a patch; those of others by half of one."""
 
 Call = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the file of a network's labels says of their grid, where TotalSegmentator reads one."""
+
+    affine: NDArray[np.float64]
+    zooms_mm: tuple[float, ...]
+    """(x, y, z), in 32 bits: what is grown by millimetres hangs on the last of them."""
 
 
 class _LabelImage(nib.Nifti1Image):
@@ -88,14 +100,13 @@ class Inside:
         if region is not None and not region.any() and call["file_out"] is not None:
             return _image(np.zeros(original.shape, np.uint8), original), original, None
         grid = to_grid(original, region, call["crop_addon"], call["resample"])
-        labels = self._labels(grid, call)
-        labels = grid.back(_improved(labels, grid, call["task_name"]))
-        return _image(_finished(labels, call), original), original, None
+        labels = grid.back(_improved(*self._labels(grid, call), call["task_name"]))
+        return _image(_finished(labels, original, call), original), original, None
 
     # -- networks -----------------------------------------------------------------------------------------
 
-    def _labels(self, grid: Grid, call: Call) -> NDArray[np.uint8]:
-        """What the task's networks find together, (x, y, z) on their grid."""
+    def _labels(self, grid: Grid, call: Call) -> tuple[NDArray[np.uint8], Said]:
+        """What the task's networks find together, (x, y, z) on their grid, and what its file says of that."""
         volumes = self._volumes(grid, call)
         self._parts.clock.end("resample")
         whole = [np.zeros(volume.values.shape, np.uint8) for volume in volumes]
@@ -104,7 +115,12 @@ class Inside:
             for together, labels in zip(whole, found, strict=True):
                 mapped = labels if values is None else np.take(values, labels)
                 np.copyto(together, mapped, where=mapped != 0)
-        return _joined(whole).T
+        # The file of a single network's labels is nnU-Net's own, others are written by TotalSegmentator.
+        is_nnunets = len(volumes) == 1 and not isinstance(call["task_id"], list)
+        zooms_mm = (
+            written_zooms(grid.affine, grid.values.shape, self._scratch) if is_nnunets else grid.zooms_mm
+        )
+        return _joined(whole).T, Said(grid.affine, zooms_mm)
 
     def _volumes(self, grid: Grid, call: Call) -> list[Volume]:
         values = np.ascontiguousarray(grid.values.T, np.float32)
@@ -211,28 +227,43 @@ def _joined(labels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 # -- what follows the networks ----------------------------------------------------------------------------
 
 
-def _improved(labels: NDArray[np.uint8], grid: Grid, task: str) -> NDArray[np.uint8]:
+def _improved(labels: NDArray[np.uint8], said: Said, task: str) -> NDArray[np.uint8]:
     """What TotalSegmentator improves on the networks' grid, by its own functions."""
-    image = postprocessing.remove_auxiliary_labels(_as_image(labels, grid.affine), task)
+    image = postprocessing.remove_auxiliary_labels(_as_image(labels, said.affine), task)
     labels = np.asanyarray(image.dataobj)
+    names = maps.class_map[task]
     if task == "body":
-        names = maps.class_map[task]
         labels = postprocessing.keep_largest_blob_multilabel(labels, names, ["body_trunc"], quiet=True)
-        voxels = [SMALLEST_LIMB_MM3 / np.prod(grid.zooms_mm), 1e10]
+        voxels = [SMALLEST_LIMB_MM3 / np.prod(said.zooms_mm), 1e10]
         labels = postprocessing.remove_small_blobs_multilabel(
             labels, names, ["body_extremities"], interval=voxels, quiet=True
+        )
+    elif task == "vertebrae_pp":
+        labels = postprocessing.postprocess_vertebrae_pp(
+            labels, names, voxel_volume=np.prod(said.zooms_mm), voxel_spacing=said.zooms_mm
         )
     return labels.astype(np.uint8, copy=False)
 
 
-def _finished(labels: NDArray[np.uint8], call: Call) -> NDArray[np.uint8]:
-    """What it does on the image's own grid."""
+def _finished(labels: NDArray[np.uint8], original: Any, call: Call) -> NDArray[np.uint8]:
+    """What it does on the image's own grid, by its own functions."""
+    names, zooms_mm = maps.class_map[call["output_task_name"]], original.header.get_zooms()
     if call["save_binary"]:
         labels = (labels > 0).astype(np.uint8)
+    if call["vertebrae_body_mask"] is not None:
+        bodies = np.asanyarray(call["vertebrae_body_mask"].dataobj)
+        labels = postprocessing.refine_vertebrae_pp_with_body_mask(
+            labels, bodies, names, voxel_spacing=zooms_mm, dilation_mm=REFINED_BY_MM
+        )
     if call["roi_subset"] is not None:
-        names = maps.class_map[call["task_name"]]
         kept = [value for value, name in names.items() if name in call["roi_subset"]]
         labels = labels * np.isin(labels, kept)
+    if call["remove_outside_dilation"] is not None:
+        labels = postprocessing.remove_outside_of_mask(
+            labels,
+            np.asanyarray(call["remove_outside_mask"].dataobj),
+            addon=int(call["remove_outside_dilation"] / np.mean(zooms_mm)),
+        )
     return labels
 
 

@@ -15,14 +15,9 @@ KNOWN: Final[Mapping[str, Any]] = {
     "tta": False, "preview": False, "statistics": False, "test": 0, "v1_order": False,
     "remove_small_blobs": False, "higher_order_resampling_LEGACY": False, "save_probabilities": None,
     "cascade": None, "save_lowres": False, "resampling_order": 1, "use_cropped_logits_resampling": False,
-    "multilabel_image": True, "output_type": "nifti", "remove_outside_dilation": None,
-    "vertebrae_body_mask": None,
+    "multilabel_image": True, "output_type": "nifti",
 }  # fmt: skip
 """Arguments of `nnUNet_predict_image` that have this value here; those that are not named may have any."""
-
-
-PLAIN_TASKS: Final = frozenset({"vertebrae_pp"})
-"""Tasks after whose networks TotalSegmentator does more than is done here."""
 
 
 class NotCovered(Exception):
@@ -58,6 +53,6 @@ def bound(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, 
     for name, value in KNOWN.items():
         if call.arguments[name] != value:
             raise NotCovered(f"{name} is asked for")
-    if call.arguments["task_name"] in PLAIN_TASKS:
-        raise NotCovered(f"what follows the networks of {call.arguments['task_name']} is not done inside")
+    if call.arguments["output_task_name"] is None:
+        call.arguments["output_task_name"] = call.arguments["task_name"]
     return call.arguments

@@ -118,14 +118,35 @@ def spacing_of(affine: NDArray[np.float64], shape: tuple[int, ...], scratch: Pat
     NotCovered
         It takes the image for a flat one.
     """
+    _, said = _read_by_nnunet(affine, shape, scratch)
+    return tuple(float(each) for each in said["spacing"])
+
+
+def written_zooms(affine: NDArray[np.float64], shape: tuple[int, ...], scratch: Path) -> tuple[float, ...]:
+    """The spacing, (x, y, z) mm, that the labels have which nnU-Net writes of an image with this affine.
+
+    Raises
+    ------
+    NotCovered
+        nnU-Net takes the image for a flat one.
+    """
+    voxels, said = _read_by_nnunet(affine, shape, scratch)
+    path = scratch / "written.nii.gz"
+    SimpleITKIO().write_seg(voxels[0].astype(np.uint8), str(path), said)
+    written: Any = nib.load(path)
+    return tuple(written.header.get_zooms())
+
+
+def _read_by_nnunet(affine: NDArray[np.float64], shape: tuple[int, ...], scratch: Path) -> tuple[Any, Any]:
+    """What nnU-Net reads of the smallest image of the same geometry: voxels, and what is said of them."""
     path = scratch / "geometry.nii"
     # One slice stays one slice: the reader leaves such an axis out.
     smallest = np.zeros([min(count, 2) for count in shape], np.int32)
     nib.save(nib.Nifti1Image(smallest, affine), path)
-    _, said = SimpleITKIO().read_images((str(path),))
+    voxels, said = SimpleITKIO().read_images((str(path),))
     if len(said["sitk_stuff"]["spacing"]) != len(shape):
         raise NotCovered("the image has a single slice")
-    return tuple(float(each) for each in said["spacing"])
+    return voxels, said
 
 
 def _check(plans: Any, configuration: Any) -> None:
