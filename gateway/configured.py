@@ -74,6 +74,11 @@ def warnings_about(config: Config) -> list[str]:
         sentences.append(
             f"job news are asked for every {config.queue.reconcile_s:g} s only; set news.backend = 'sqs'"
         )
+    if config.queue.backend == "batch" and config.engine.image:
+        sentences.append(
+            "engine.image starts nothing in AWS Batch, whose jobs run the image of their job definition: put"
+            " the program there, name it by engine.command, and by IRIS_ENGINE__COMMAND in the job definition"
+        )
     facts = config.engine.facts
     if facts.package and config.queue.backend == "local" and not _installed_version(facts):
         sentences.append(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from .installed import Installed, installed_packages
 from .worker_process import WorkerProcess
 
 
@@ -21,6 +22,7 @@ class Workplace:
         self._environment = dict(environment)
         self._keep_warm_s = keep_warm_s
         self._worker: WorkerProcess | None = None
+        self._made_of: Installed = frozenset()
         self.waits = False
 
     @property
@@ -45,15 +47,19 @@ class Workplace:
             self.waits = False
 
     def worker(self) -> WorkerProcess:
-        """The process that is here, or a new one.
+        """The process that is here, or a new one, also where packages were installed since it began.
+
+        That one has parts of the old ones loaded, and would load the rest of the new ones.
 
         Raises
         ------
         OSError
             It cannot be started.
         """
-        if self._worker is None or not self._worker.is_fit:
+        installed = installed_packages()
+        if self._worker is None or not self._worker.is_fit or self._made_of != installed:
             self.close()
+            self._made_of = installed
             self._worker = WorkerProcess(self._command, self._environment)
         return self._worker
 

@@ -147,6 +147,23 @@ def test_process_is_replaced_after_many_runs(
     assert processes[0] == processes[1] != processes[2] == processes[3]
 
 
+def test_process_is_replaced_where_a_package_was_installed_since_it_began(
+    make_jobs: Callable[..., Jobs], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    packages = tmp_path / "site-packages"
+    (packages / "engine-1.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(packages)
+    jobs = make_jobs()
+    first = jobs.done_by()
+    assert jobs.done_by() == first
+    (packages / "engine-1.0.dist-info").rename(packages / "engine-1.1.dist-info")
+    second = jobs.done_by()
+    assert second != first
+    assert jobs.done_by() == second
+    (packages / "engine-1.1.dist-info" / "RECORD").write_text("the same version, installed anew")
+    assert jobs.done_by() != second
+
+
 def test_process_that_died_without_work_costs_no_run(make_jobs: Callable[..., Jobs]) -> None:
     jobs = make_jobs()
     first = jobs.done_by()

@@ -9,6 +9,7 @@ from gateway.config import Config, ConfigError
 from gateway.configured import engine_version, task_rules, warnings_about
 
 FACTS = engine_facts("totalsegmentator")
+CALL = ("segment", "{input}", "{output}")
 
 
 def config(*rules: dict[str, Any], version: str = "") -> Config:
@@ -59,3 +60,14 @@ def test_version_for_the_identity_is_the_configured_one_else_the_one_that_is_kno
 def test_engine_that_is_not_installed_is_warned_about_at_start() -> None:
     assert any("TotalSegmentator is not installed here" in sentence for sentence in warnings_about(config()))
     assert not any("installed" in sentence for sentence in warnings_about(Config()))
+
+
+@pytest.mark.parametrize(
+    ("named", "is_said"), [({"image": "tool@sha256:1"}, True), ({"command": CALL}, False)]
+)
+def test_container_image_is_said_to_start_nothing_in_aws_batch(named: dict[str, Any], is_said: bool) -> None:
+    engine = {"name": "container", **named}
+    batch = {"backend": "batch", "job_queue": "queue", "job_definition": "definition"}
+    elsewhere = Config(engine=engine, queue=batch, objects={"backend": "s3", "bucket": "bucket"})
+    assert any("IRIS_ENGINE__COMMAND" in sentence for sentence in warnings_about(elsewhere)) is is_said
+    assert not any("engine.image" in sentence for sentence in warnings_about(Config(engine=engine)))
