@@ -38,8 +38,10 @@ class Measure(StrEnum):
     MACHINE_TIME = "MachineTime"  # of each run that gave a result: seconds that it held its machine
     GPU_TIME = "GpuTime"  # of them: with a GPU at work
     SHARED_TIME = "SharedTime"  # seconds that the machine was there for nobody before it
+    LOST_TIME = "LostTime"  # seconds of attempts before it whose machines Spot took away
     COST_ESTIMATE = "CostEstimate"  # USD of the run itself
     COST_SHARED = "CostShared"  # USD of the time before it
+    COST_LOST = "CostLost"  # USD of those attempts
 
 
 class Unit(StrEnum):

@@ -35,6 +35,8 @@ class Cost(BaseModel):
     is_spot_price: bool = Field(description="Else the configured price, on demand, which Spot is below")
     usd: float | None = Field(description="What the run itself cost, about")
     usd_shared: float | None = Field(description="What the time before it cost, about")
+    lost_s: float = Field(description="Seconds of earlier attempts whose machines Spot took away")
+    usd_lost: float | None = Field(description="What those cost, about, at this run's price")
 
 
 class Run(BaseModel):

@@ -158,10 +158,12 @@ def _cost_in_words(cost: dict[str, Any]) -> str:
     said += f": {cost['machine_s']:.0f} s"
     said += f", GPU {cost['gpu_s']:.0f} s" if cost["gpu_s"] else ""
     said += f", start and idle before {cost['shared_s']:.0f} s" if cost["shared_s"] is not None else ""
+    said += f", attempts that Spot took away {cost['lost_s']:.0f} s" if cost["lost_s"] else ""
     if cost["usd"] is None:
         return said
     shared = f" + {cost['usd_shared']:.4f}" if cost["usd_shared"] is not None else ""
-    return f"{said}; {cost['usd']:.4f}{shared} USD"
+    lost = f" + {cost['usd_lost']:.4f}" if cost["usd_lost"] else ""
+    return f"{said}; {cost['usd']:.4f}{shared}{lost} USD"
 
 
 def _is_volume(volume: str) -> str:

@@ -181,6 +181,8 @@ class RunCost(BaseModel):
     usd_per_hour: float | None
     is_spot_price: bool
     """Else it is the configured price, on demand."""
+    lost_s: float = 0.0
+    """How long attempts at the job held machines that Spot took away before there was a result."""
 
     @classmethod
     def of(cls, machine: str, machine_s: float, usd_per_hour: float | None) -> Self:
@@ -204,6 +206,11 @@ class RunCost(BaseModel):
     def usd_shared(self) -> float | None:
         """What the time before it cost, about."""
         return self._priced(self.shared_s)
+
+    @property
+    def usd_lost(self) -> float | None:
+        """What the attempts cost whose machines were taken away, about: at this run's price."""
+        return self._priced(self.lost_s)
 
     def _priced(self, seconds: float | None) -> float | None:
         if self.usd_per_hour is None or seconds is None:

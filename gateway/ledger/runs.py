@@ -160,6 +160,17 @@ def last_held_until(ledger: Ledger, instance: str, before: str) -> str | None:
     return rows[0]["held_until"] if rows else None
 
 
+def taken_away_s(ledger: Ledger, job_key: str) -> float:
+    """Seconds that attempts at a job held machines which Spot took away, since it gave a result last."""
+    rows = ledger.read(
+        "SELECT total(json_extract(detail, '$.seconds')) AS seconds FROM events WHERE job_key = ?"
+        " AND json_extract(detail, '$.interruption') = 'spot' AND seq > (SELECT coalesce(max(seq), 0)"
+        " FROM events WHERE job_key = ? AND event = 'job.segmented')",
+        (job_key, job_key),
+    )
+    return round(float(rows[0]["seconds"]), 2)
+
+
 def note_cost(
     transaction: Transaction, job: JobRow, cost: RunCost, instance: str, held_until: str | None
 ) -> None:

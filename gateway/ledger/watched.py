@@ -165,8 +165,10 @@ _COSTS: Final[Mapping[Measure, str]] = {
     Measure.MACHINE_TIME: "machine_s",
     Measure.GPU_TIME: "gpu_s",
     Measure.SHARED_TIME: "shared_s",
+    Measure.LOST_TIME: "lost_s",
     Measure.COST_ESTIMATE: "usd_estimate",
     Measure.COST_SHARED: "usd_shared",
+    Measure.COST_LOST: "usd_lost",
 }
 """What the timeline says of a run that gave a result."""
 

@@ -3,7 +3,8 @@
 A machine is paid for from its start to its end. A run bears the time that it held its machine, and the time
 before it that was nobody's: the machine's start, or since the last run there that this ledger knows ended.
 Where runs overlap, as when one process reads the next input beside a calculation, the time counts once. So
-the times of all runs on a machine come to what was paid for it, but for what follows the last one.
+the times of all runs on a machine come to what was paid for it, but for what follows the last one. Attempts
+whose machines Spot took away are borne by the run that gave the result, at its price.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from batch_job.contract import MachineUse, Manifest
 from gateway.adapters.prices import SpotPrices
 from gateway.adapters.queue import Detail
 from gateway.ledger.records import RunCost, utc_text, utc_time
-from gateway.ledger.runs import last_held_until
+from gateway.ledger.runs import last_held_until, taken_away_s
 from gateway.ledger.store import Ledger
 
 
@@ -38,6 +39,8 @@ class Reckoned:
             "usd_per_hour": cost.usd_per_hour,
             "usd_estimate": cost.usd,
             "usd_shared": cost.usd_shared,
+            "lost_s": cost.lost_s or None,
+            "usd_lost": cost.usd_lost or None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -86,6 +89,7 @@ class Costs:
             shared_s=shared_s,
             usd_per_hour=spot if spot is not None else self._usd_per_hour.get(manifest.machine),
             is_spot_price=spot is not None,
+            lost_s=taken_away_s(self._ledger, manifest.job_key),
         )
         return Reckoned(cost, use.instance, utc_text(until))
 

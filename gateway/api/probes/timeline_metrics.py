@@ -30,8 +30,13 @@ STAGES: Final = {
     Measure.ENCODE_TIME: "encode",
     Measure.DELIVER_TIME: "deliver",
 }
-COSTS: Final = {Measure.COST_ESTIMATE: "run", Measure.COST_SHARED: "shared"}
-MACHINES: Final = {Measure.MACHINE_TIME: "held", Measure.GPU_TIME: "gpu", Measure.SHARED_TIME: "shared"}
+COSTS: Final = {Measure.COST_ESTIMATE: "run", Measure.COST_SHARED: "shared", Measure.COST_LOST: "lost"}
+MACHINES: Final = {
+    Measure.MACHINE_TIME: "held",
+    Measure.GPU_TIME: "gpu",
+    Measure.SHARED_TIME: "shared",
+    Measure.LOST_TIME: "lost",
+}
 
 LINES_FROM_THE_START: Final = (
     "study.finished", "study.failed", "job.delivered", "job.failed", "job.put_off", "job.run_lost",

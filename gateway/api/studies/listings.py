@@ -286,7 +286,7 @@ def _run(row: RunRow) -> Json:
 
 
 def _cost(cost: RunCost) -> Json:
-    return {**cost.model_dump(), "usd": cost.usd, "usd_shared": cost.usd_shared}
+    return {**cost.model_dump(), "usd": cost.usd, "usd_shared": cost.usd_shared, "usd_lost": cost.usd_lost}
 
 
 def _find_logs(jobs: Iterable[Json], timeline: Iterable[Json]) -> None:

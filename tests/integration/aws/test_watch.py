@@ -26,7 +26,7 @@ from tests.mirrored_ledger import MirroredLedger
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
-COSTS = {Measure.COST_ESTIMATE, Measure.COST_SHARED}
+COSTS = {Measure.COST_ESTIMATE, Measure.COST_SHARED, Measure.COST_LOST}
 SOMETIMES = {*COSTS, *(measure for measure in Measure if measure.endswith("Time"))}
 """What is only put when there is something to measure."""
 

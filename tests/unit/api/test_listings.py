@@ -201,7 +201,7 @@ def test_job_lists_its_runs_with_how_each_ended(world, client: httpx.Client) -> 
         end_run(transaction, job_key, 2, exit_code=0)
     run = client.get(f"/api/v1/jobs/{job_key}").json()["runs"][1]
     assert run["how"] == "its result was taken"
-    assert run["cost"] == {**COST.model_dump(), "usd": 0.006, "usd_shared": 0.021}
+    assert run["cost"] == {**COST.model_dump(), "usd": 0.006, "usd_shared": 0.021, "usd_lost": 0.0}
 
 
 def test_job_with_very_many_runs_shows_the_last_ones(world, client: httpx.Client) -> None:

@@ -44,21 +44,26 @@ class Fleet:
         begun_at = BOOT + timedelta(seconds=begun_s)
         given = {"instance": instance, "zone": "us-east-1b", "is_spot": True, "up_s": begun_s, "gpu_s": 9.0}
         used = MachineUse(begun_at=begun_at, machine_s=machine_s, **{**given, **use})
-        reckoned = self._costs.of(manifest(used), {})
         job = self._site.job()
+        reckoned = self._costs.of(manifest(used, job.job_key), {})
         with self._site.ledger.transaction() as transaction:
             transaction.update("jobs", "job_key", job.job_key, {"run": job.run + 1})
             job = transaction.job(job.job_key)
             note_cost(transaction, job, reckoned.cost, reckoned.instance, reckoned.held_until)
         return reckoned.cost
 
+    def tell(self, event: str, **detail: Any) -> None:
+        """Have something of the job in the timeline."""
+        with self._site.ledger.transaction() as transaction:
+            transaction.step(event, self._site.job(), **detail)
+
     def reckon(self, without_use: dict[str, float]) -> RunCost:
         return self._costs.of(manifest(None), without_use).cost
 
 
-def manifest(use: MachineUse | None) -> Manifest:
+def manifest(use: MachineUse | None, job_key: str = "a" * 64) -> Manifest:
     return Manifest(
-        job_key="a" * 64,
+        job_key=job_key,
         outputs={},
         labels={1: "bone"},
         engine=EngineInfo(name="threshold", version="1", weights=""),
@@ -124,6 +129,18 @@ def test_machine_on_demand_is_not_asked_a_spot_price_of(fleet: Fleet) -> None:
 def test_price_is_that_of_the_time_when_the_run_ended(fleet: Fleet) -> None:
     fleet.run(200.0, 60.0)
     assert fleet.prices.asked == [BOOT + timedelta(seconds=260)]
+
+
+def test_attempts_whose_machines_were_taken_away_are_borne_by_the_run_that_gave_the_result(
+    fleet: Fleet,
+) -> None:
+    fleet.tell("job.queued", interruption="spot", seconds=400.0)
+    fleet.tell("job.segmented", seconds=60.0)  # of an earlier result, which bore that
+    fleet.tell("job.queued", interruption="spot", seconds=120.0)
+    fleet.tell("job.run_lost", interruption="spot", seconds=60.5)
+    fleet.tell("job.run_lost", exit_code=75, seconds=30.0)  # on a machine that stayed
+    cost = fleet.run(200.0, 60.0)
+    assert (cost.lost_s, cost.usd_lost) == (180.5, 0.009025)
 
 
 @pytest.mark.parametrize(("detail", "seconds"), [({"seconds": 3600.0}, 3600.0), ({}, 10.0)])

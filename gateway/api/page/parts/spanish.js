@@ -558,6 +558,7 @@ export const SPANISH = {
   "{time}: {n} images": "{time}: {n} imágenes",
   "{time}: {studies} studies received, {delivered} results delivered, {failed} failed": "{time}: {studies} estudios recibidos, {delivered} resultados entregados, {failed} fallidos",
   "{title} is hidden now; the list shows it again.": "{title} está oculto ahora; la lista lo muestra de nuevo.",
+  "{usd} for those": "{usd} por ellos",
   "{usd} for the time before it": "{usd} por el tiempo previo",
   "{what} is now: {state}.": "{what} está ahora: {state}.",
   "← All studies": "← Todos los estudios",

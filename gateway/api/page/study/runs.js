@@ -37,7 +37,7 @@ function printed(one) {
 function inShort(cost) {
   const machine = cost.machine || say("this machine");
   const time = say("{time} of {machine}", { time: duration(cost.machine_s), machine });
-  return cost.usd === null ? time : `${time}, ${money(cost.usd + (cost.usd_shared ?? 0))}`;
+  return cost.usd === null ? time : `${time}, ${money(cost.usd + (cost.usd_shared ?? 0) + (cost.usd_lost ?? 0))}`;
 }
 
 function inFull(cost) {
@@ -51,6 +51,8 @@ function inFull(cost) {
     cost.shared_s === null ? "" : say("start and idle before: {time}", { time: duration(cost.shared_s) }),
     cost.usd === null ? "" : say("about {usd} for the run", { usd: money(cost.usd) }),
     cost.usd_shared === null ? "" : say("{usd} for the time before it", { usd: money(cost.usd_shared) }),
+    cost.lost_s ? say("attempts that Spot took away: {time}", { time: duration(cost.lost_s) }) : "",
+    cost.usd_lost ? say("{usd} for those", { usd: money(cost.usd_lost) }) : "",
   ].filter(Boolean).join("; ");
 }
 
