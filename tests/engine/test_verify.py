@@ -36,7 +36,7 @@ def test_verify_says_that_labels_are_equal_or_in_how_many_voxels_they_differ(
 
     monkeypatch.setattr(TotalSegmentator, "plain", plain)
     assert verify.main(arguments) == EXIT_DONE
-    assert capsys.readouterr().out.startswith(f"equal: {61 * 51 * 30} voxels with 4 structures; inside ")
+    assert capsys.readouterr().out.startswith(f"equal: {61 * 51 * 30} voxels with 5 structures; inside ")
     changed = 3
     assert verify.main(arguments) == EXIT_SOFTWARE_ERROR
     assert capsys.readouterr().out.startswith("different: in 3 of ")

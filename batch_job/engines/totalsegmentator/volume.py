@@ -134,6 +134,7 @@ def written_zooms(affine: NDArray[np.float64], shape: tuple[int, ...], scratch: 
     path = scratch / "written.nii.gz"
     SimpleITKIO().write_seg(voxels[0].astype(np.uint8), str(path), said)
     written: Any = nib.load(path)
+    path.unlink()
     return tuple(written.header.get_zooms())
 
 
