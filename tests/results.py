@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.ledger.records import RunCost
 from gateway.ledger.results import Result, ResultObject
+from gateway.ledger.run_cost import RunCost
 
 COST = RunCost(
     machine="g4dn.xlarge",

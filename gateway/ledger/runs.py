@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gateway.adapters.queue import Lane
 
-from .records import JobRow, RunCost, RunRow, utc_now
+from .records import JobRow, RunRow, utc_now
+from .run_cost import RunCost
 from .states import AT_THE_QUEUE
 from .store import Ledger
 from .transaction import Transaction

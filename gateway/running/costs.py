@@ -14,7 +14,8 @@ from datetime import timedelta
 from batch_job.contract import MachineUse, Manifest
 from gateway.adapters.prices import SpotPrices
 from gateway.adapters.queue import Detail
-from gateway.ledger.records import RunCost, utc_text, utc_time
+from gateway.ledger.records import utc_text, utc_time
+from gateway.ledger.run_cost import RunCost
 from gateway.ledger.runs import last_held_until, taken_away_s
 from gateway.ledger.store import Ledger
 

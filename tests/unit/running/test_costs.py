@@ -11,7 +11,7 @@ from batch_job.contract import EngineInfo, MachineUse, Manifest
 from benchmarks.fleet.arrivals import hospital_days
 from benchmarks.fleet.assumptions import Settings, Stages
 from benchmarks.fleet.simulation import simulate
-from gateway.ledger.records import RunCost
+from gateway.ledger.run_cost import RunCost
 from gateway.ledger.runs import note_cost
 from gateway.running.costs import Costs
 from tests.one_job import site_in
