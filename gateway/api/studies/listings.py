@@ -22,13 +22,13 @@ from gateway.ledger.records import (
     EventRow,
     JobFlagRow,
     JobRow,
-    RunCost,
     RunRow,
     SentOutputRow,
     StudyRow,
     VolumeRow,
     utc_now,
 )
+from gateway.ledger.run_cost import RunCost
 from gateway.ledger.runs import runs_of
 from gateway.ledger.states import DeliveryState, JobState
 from gateway.ledger.steps import steps_of
