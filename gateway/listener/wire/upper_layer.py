@@ -43,6 +43,7 @@ from .guard import (
     MessageGuard,
     Refused,
 )
+from .inbox import Inbox
 from .naming import Naming, TakeNotice, ToReport
 from .reporting import Reporting
 from .storing import Storing
@@ -53,6 +54,9 @@ _REQUEST, _DATA = 0x01, 0x04
 _PDU_TYPES = range(0x01, 0x08)
 _IDLE, _ESTABLISHED, _WAITS_FOR_CLOSE = "Sta1", "Sta6", "Sta13"
 _DRAIN_BYTES = 1 << 16
+_LONGEST_PDU_BYTES = 6 + MAXIMUM_PDU_BYTES
+_SHORT_BYTES = 1 << 10
+"""A command is no longer; a part of the data set's first PDU that came with it has to be moved."""
 
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _LOOK_WHETHER_ANSWERED_S = 0.001
@@ -116,7 +120,7 @@ class GuardedSocket(AssociationSocket):
 
     def __init__(self, association: Association, connection: socket.socket, first: bytes) -> None:
         super().__init__(association, client_socket=connection)
-        self.first = bytearray(first)
+        self.inbox = Inbox(first, _LONGEST_PDU_BYTES, self._receive)
         self._hammer, self._bell = socket.socketpair()
         self._hammer.setblocking(False)
         self._poll, self._poll_bell = select.poll(), select.poll()  # select takes descriptors under 1024 only
@@ -134,11 +138,25 @@ class GuardedSocket(AssociationSocket):
         self._hammer.close()
         self._bell.close()
 
+    def _receive(self, view: memoryview, is_to_be_full: bool) -> int:
+        connection = self.socket
+        if connection is None:
+            return 0
+        waits = is_to_be_full and not isinstance(connection, ssl.SSLSocket)
+        try:
+            received = connection.recv_into(view, len(view), socket.MSG_WAITALL if waits else 0)
+        except (TimeoutError, BlockingIOError):
+            raise Refused(NOT_SPECIFIED, "it stopped in the middle of a PDU") from None
+        if _QUICKACK is not None:
+            # Nobody who holds back small writes (RFC 896) waits for our acknowledgement; see tcp(7).
+            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        return received
+
     @property
     def ready(self) -> bool:
         """Whether there is something to read: as soon as there is, the bell rings, or some time is over."""
         connection = self.socket
-        if self.first or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
+        if len(self.inbox) or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
             return True
         is_open = connection is not None and connection.fileno() >= 0 and self._is_connected
         poll = self._poll if is_open else self._poll_bell
@@ -163,7 +181,6 @@ class GuardedUpperLayer(DULServiceProvider):
         self._naming = _naming(
             association, serving.named, self._reporting, lambda answer: self._line.send(answer)
         )
-        self._buffer = bytearray(6 + MAXIMUM_PDU_BYTES)
         self._run_loop_delay = 0  # it waits in `ready`
         self.to_provider_queue = _RingingQueue(lambda: self._line.ring())
         checkpoint = _Checkpoint(lambda: not association.dimse.msg_queue.empty())
@@ -276,49 +293,25 @@ class GuardedUpperLayer(DULServiceProvider):
         It is good until the next one is read.
         """
         give_up_at = time.monotonic() + self._limits.pdu_s
-        pdu = memoryview(self._buffer)
-        if not self._fill(pdu[:6], give_up_at):
+        inbox = self._line.inbox
+        head = inbox.look(6, give_up_at, _LONGEST_PDU_BYTES if self._storing.is_under_way else _SHORT_BYTES)
+        if head is None:
             return None
-        kind, length = pdu[0], int.from_bytes(pdu[2:6], "big")
+        kind, length = head[0], int.from_bytes(head[2:6], "big")
         if kind not in _PDU_TYPES:
             raise Refused(UNRECOGNIZED_PDU, "it sent what is no DICOM")
         if kind == _REQUEST and self.state_machine.current_state == _ESTABLISHED:
             raise Refused(UNEXPECTED_PDU, "it asked for an association again")
         if length > (MAXIMUM_PDU_BYTES if kind == _DATA else self._limits.request_bytes):
             raise Refused(INVALID_VALUE, f"a PDU of {length} bytes is longer than was offered")
-        if 6 + length > len(pdu):
-            pdu = memoryview(bytearray(pdu[:6]) + bytearray(length))
-        return pdu[: 6 + length] if self._fill(pdu[6 : 6 + length], give_up_at) else None
-
-    def _fill(self, view: memoryview, give_up_at: float) -> bool:
-        """Read into all of `view`; False where the connection is closed before that."""
-        first = self._line.first
-        at = min(len(first), len(view))
-        view[:at] = first[:at]
-        del first[:at]
-        while at < len(view):
-            connection = self._line.socket
-            if connection is None or not (more := self._receive(connection, view[at:])):
-                return False
-            at += more
-            if time.monotonic() > give_up_at and at < len(view):
-                raise Refused(NOT_SPECIFIED, "a PDU came too slowly")
-        return True
-
-    def _receive(self, connection: socket.socket, view: memoryview) -> int:
-        how = 0 if isinstance(connection, ssl.SSLSocket) else socket.MSG_WAITALL
-        try:
-            received = connection.recv_into(view, len(view), how)
-        except (TimeoutError, BlockingIOError):
-            raise Refused(NOT_SPECIFIED, "it stopped in the middle of a PDU") from None
-        if _QUICKACK is not None:
-            # Nobody who holds back small writes (RFC 896) waits for our acknowledgement; see tcp(7).
-            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        return received
+        pdu = inbox.look(6 + length, give_up_at)
+        if pdu is not None:
+            inbox.take(6 + length)
+        return pdu
 
     def _drain(self) -> None:
         """Throw away what still comes while the peer is waited for, which the ARTIM timer ends."""
-        self._line.first.clear()
+        self._line.inbox.clear()
         connection = self._line.socket
         try:
             is_open = connection is not None and bool(connection.recv(_DRAIN_BYTES))
