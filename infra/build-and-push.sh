@@ -104,5 +104,7 @@ else
     run aws cloudformation update-stack --stack-name "$stack" --use-previous-template \
         --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --parameters "${parameters[@]}"
     run aws cloudformation wait stack-update-complete --stack-name "$stack"
+    [[ $(of_stack "Parameters[?ParameterKey=='MachineImage'].ParameterValue | [0]") != ami-* ]] || echo "its \
+machines start with the earlier image and fetch this one: infra/machine-image.sh --stack $stack" >&2
 fi
 [[ -n $dry ]] || echo "$digest"

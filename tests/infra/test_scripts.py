@@ -417,6 +417,17 @@ def test_build_and_push_of_what_is_in_the_repository_builds_nothing(script: Scri
     assert f"ParameterKey=ImageDigest,ParameterValue={digest}" in update
 
 
+def test_build_and_push_says_where_the_machines_image_has_the_earlier_one(
+    script: Script, empty_aws: Aws, moto_server: str
+) -> None:
+    fresh(moto_server)
+    used = empty_aws.deploy("iris-oculus-backend", MachineImage="ami-0123456789abcdef0")
+    push_image(empty_aws, used.outputs["Repository"], tag_of_now())
+    said = script("build-and-push.sh", "--dry-run")
+    assert said.returncode == 0
+    assert "infra/machine-image.sh --stack iris-oculus-backend" in said.stderr
+
+
 def test_build_and_push_of_what_the_stack_uses_changes_nothing(
     script: Script, empty_aws: Aws, moto_server: str, stack: Deployed
 ) -> None:
