@@ -125,6 +125,8 @@ WAITING_CODES = (
     *("max_vcpus", "job_too_large", "quota", "service_role", "machine_unsupported", "undetermined"),
     *("capacity", "line", "machine", "unknown", "starting", "running", "over"),
 )
+WAITS_NO_MORE = frozenset({"starting", "running", "over"})
+"""Of these what says that a run does not wait for a machine any more."""
 
 
 @dataclass(frozen=True)

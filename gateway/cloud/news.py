@@ -3,7 +3,7 @@
 News are ordered by (run, attempt, rank) as at a gateway: what comes late or twice changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,8 +14,10 @@ from batch_job.contract import EXIT_DONE
 from gateway.adapters.errors import OutsideError
 from gateway.adapters.mirror import MirrorReader
 from gateway.adapters.queue import (
+    WAITS_NO_MORE,
     JobNews,
     JobQueue,
+    Lane,
     RunBlocked,
     RunEnded,
     RunNeverStarted,
@@ -145,9 +147,34 @@ class UploadNews:
         for queue_id, job in named.items():
             if queue_id not in seen and job.state in AT_THE_QUEUE:
                 self._forgotten(job)
+        self._explain([job for job in named.values() if job.state is JobState.RUNNABLE])
         if troubles:
             raise troubles[0]
         return len(jobs)
+
+    def _explain(self, waiting: Sequence[UploadJob]) -> None:
+        """Say why these get no machine; they are all in one queue, so that one look explains them."""
+        if not waiting:
+            return
+        try:
+            why = self.queue.why_waiting(Lane.MAIN, 0, waiting[0].queue_id)
+        except OutsideError as error:
+            log.warning("wait_not_explained", reason=str(error))
+            return
+        if why.code not in WAITS_NO_MORE:
+            for job in waiting:
+                self._note_why(job, why.code)
+
+    def _note_why(self, job: UploadJob, why: str) -> None:
+        detail = {"run": job.run, "code": why}
+        code = event_code("job.waiting", detail)
+
+        def decide(now: UploadJob) -> Decision | None:
+            if now.state is not JobState.RUNNABLE or now.run != job.run or now.reason == code:
+                return None
+            return replace(now, reason=code), (Line("job.waiting", detail),)
+
+        self.jobs.change(job.job_key, decide)
 
     def _open(self, older_than: timedelta) -> Iterator[UploadJob]:
         until = utc_text(datetime.now(UTC) - older_than)

@@ -64,6 +64,24 @@ def test_upload_goes_through_its_states_to_its_result(
     assert all(item["expires_at"] > 0 for item in items)
 
 
+@pytest.mark.usefixtures("_at_once")
+def test_upload_that_waits_for_a_machine_says_why_once(cloud: Cloud, batch_double: BatchDouble) -> None:
+    batch_double.hold_capacity()
+    batch_double.set_environment(state="DISABLED")
+    key = cloud.upload(image())
+    cloud.start(key)
+    batch_double.wait_for(batch_double.jobs()[0].job_id, "RUNNABLE")
+    cloud.tell(batch_double)
+    for _ in range(2):
+        cloud.hear(RECONCILE, None)
+    assert cloud.job(key)["reason"] == "waiting environment_disabled"
+    assert cloud.lines(key).count("job.waiting") == 1
+    batch_double.set_environment(state="ENABLED")
+    batch_double.release_capacity()
+    cloud.work(batch_double, key)
+    assert cloud.job(key)["state"] == "delivered"
+
+
 @pytest.mark.parametrize(("backwards", "times"), [(True, 1), (False, 3)], ids=["backwards", "three times"])
 def test_news_that_come_late_or_again_change_nothing(
     cloud: Cloud, batch_double: BatchDouble, started: str, backwards: bool, times: int
