@@ -47,7 +47,7 @@ def read_label_table(path: Path) -> LabelTable:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             for number, row in enumerate(csv.DictReader(stream), 2):
-                value, name, coded = _label(row, number)
+                value, name, coded = _label(row, f"{path.name}, line {number}")
                 if value in names or name in names.values():
                     raise ContractError(
                         f"{path.name}, line {number}: a value or a name that stands there before"
@@ -62,9 +62,8 @@ def read_label_table(path: Path) -> LabelTable:
     return LabelTable(dict(sorted(names.items())), codes)
 
 
-def _label(row: Mapping[str | None, str | None], number: int) -> tuple[int, str, StructureCodes | None]:
+def _label(row: Mapping[str | None, str | None], where: str) -> tuple[int, str, StructureCodes | None]:
     value, name = (row.get("value") or "").strip(), (row.get("name") or "").strip()
-    where = f"the table of labels, line {number}"
     if not value.isdecimal() or not 1 <= int(value) <= MOST_LABELS or not name:
         raise ContractError(f"{where}: a value from 1 to {MOST_LABELS} and a name are needed")
     said = {column: text for column in CODES if (text := (row.get(column) or "").strip())}

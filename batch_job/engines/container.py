@@ -114,7 +114,8 @@ def _left_by_the_program(work: Work) -> tuple[Path, Path]:
         raise _meaning_of(code)
     found = left / LABELS, left / TABLE
     for path in found:
-        if not path.is_file():
+        # A link may lead out of the container, to what of this machine the program must not see or keep.
+        if path.is_symlink() or not path.is_file():
             raise WrongResult(f"the program ended well and left no {path.name}")
     return found
 
@@ -158,8 +159,11 @@ def _meaning_of(code: int) -> Exception:
 
 def _on_the_grid(path: Path, image: Image) -> NDArray[np.uint8]:
     """Its label map in the order of the image's axes, which it may have turned and not moved."""
+    another = WrongResult(f"the program's {path.name} lies on another grid than its image; resample it there")
     try:
         written: Any = nib.load(path, mmap=False)
+        if sorted(written.shape) != sorted(image.values.shape):  # before that many voxels are unpacked
+            raise another
         turn = nib.orientations.ornt_transform(
             nib.orientations.io_orientation(written.affine), nib.orientations.io_orientation(image.affine)
         )
@@ -170,7 +174,7 @@ def _on_the_grid(path: Path, image: Image) -> NDArray[np.uint8]:
     if values.shape != image.values.shape or not np.allclose(
         written.affine, image.affine, rtol=0, atol=GRID_TOLERANCE_MM
     ):
-        raise WrongResult(f"the program's {path.name} lies on another grid than its image; resample it there")
+        raise another
     labels = np.asfortranarray(values, np.uint8) if _are_labels(values) else None
     if labels is None:
         raise WrongResult(f"the program's {path.name} has values that are no labels from 0 to 255")

@@ -1,5 +1,6 @@
 """The engine `container`: what a program or image of one's own may do, and what comes of it."""
 
+import gzip
 import json
 import os
 import shutil
@@ -96,6 +97,17 @@ def test_label_map_that_is_none_of_the_image_is_a_defect(
         shell(prepared(tmp_path, change(image)))
 
 
+def test_label_map_that_says_to_be_huge_is_not_unpacked(shell: Segment, work: Work, tmp_path: Path) -> None:
+    header = nib.Nifti1Header()
+    header.set_data_shape((30000, 30000, 30000))
+    header.set_sform(work.image.affine, 1)
+    header["vox_offset"] = 352
+    script = prepared(tmp_path, nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), work.image.affine))
+    (tmp_path / "prepared.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(4)))
+    with pytest.raises(WrongResult, match="another grid"):
+        shell(script)
+
+
 @pytest.mark.parametrize(
     ("script", "error", "sentence"),
     [
@@ -107,6 +119,7 @@ def test_label_map_that_is_none_of_the_image_is_a_defect(
         ("kill -9 $$", MemoryError, "^$"),
         ("exit 1", WrongResult, "ended with 1; what it says stands above in the job's log"),
         ("true", WrongResult, r"left no labels\.nii\.gz"),
+        ('ln -s "$1" "$2/labels.nii.gz"', WrongResult, r"left no labels\.nii\.gz"),
         ('cp "$1" "$2/labels.nii.gz"', WrongResult, r"left no labels\.csv"),
         ('cp "$1" "$2/labels.nii.gz"; echo x >$2/labels.csv', WrongResult, r"program's labels\.csv names no"),
         (f"printf '{TABLE}' >$2/labels.csv; echo x >$2/labels.nii.gz", WrongResult, "is no NIfTI file"),
@@ -154,7 +167,7 @@ def test_table_of_labels_has_names_and_codes_of_its_own(tmp_path: Path) -> None:
     [
         ("", "names no value; its first line is value,name"),
         ("a,b\n1,spleen\n", "line 2: a value from 1 to 255 and a name"),
-        ("value,name\n0,air\n", "line 2: a value from 1 to 255 and a name"),
+        ("value,name\n0,air\n", "^labels.csv, line 2: a value from 1 to 255 and a name"),
         ("value,name\n1,spleen\n1,liver\n", "line 3: a value or a name that stands there before"),
         ("value,name\n1,spleen\n2,spleen\n", "line 3: a value or a name that stands there before"),
         ("value,name,type\n1,node,27925004 Nodule\n", "line 2: category: is missing"),
