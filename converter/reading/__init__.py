@@ -7,4 +7,5 @@
     nuclear       so a nuclear tomogram                   copies        what is there twice
     scales        which values are taken                  verdicts      what is odd about a stack, in words
     refusals      why a file is no slice                  stacks       images put in order, and told apart
+    layout        how stored values lie in memory
 """

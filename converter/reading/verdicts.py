@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .headers import Finding, numbers_of, text_of
-from .scales import scale_findings
+from .scales import scale_findings, why_no_values
 from .stacks import EVEN_SHARE, MIN_SLICES, Image, at_positions, distances_mm, positions_mm
 
 ROUNDING_MM = 0.11
@@ -63,6 +63,7 @@ def findings_of(images: Sequence[Image]) -> tuple[Finding, ...]:
     if max(counts) > 1:
         return (_duplicates(places),)
     return (
+        *why_no_values(images),
         *spacing_findings(images),
         *_stacking_findings(images),
         *_turn_findings(images),

@@ -3,8 +3,7 @@
 ::
 
     encoded_frames  frames as they are in their files     neutral         copies of them for dcm2niix
-    layout          how stored values lie in memory       dcm2niix        runs it and understands it
-    pixels          stored values, read here              decoding        compressed ones, in child processes
-    intensities     stored values rescaled, and compared  straight        leaning and uneven stacks
-    source_frames   intensities for who draws or measures
+    pixels          stored values, read here              dcm2niix        runs it and understands it
+    intensities     stored values rescaled, and compared  decoding        compressed ones, in child processes
+    source_frames   intensities for who draws or measures straight        leaning and uneven stacks
 """

@@ -24,11 +24,11 @@ from converter.errors import ConversionFailed, UnusableSeries
 from converter.explicit_vr import PIXEL_DATA
 from converter.reading.header_file import HeaderReader
 from converter.reading.headers import numbers_of, text_of, transfer_syntax_of
+from converter.reading.layout import Layout, layouts_of
 from converter.reading.mosaic import Tiles, is_mosaic, tiles_of
 from converter.series import Frame, Volume
 
 from .decoding import CHANGED, DAMAGED, from_outside
-from .layout import Layout, layouts_of
 
 _IDENTITY = (
     "SOPInstanceUID",

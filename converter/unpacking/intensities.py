@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
-from converter.errors import ConversionFailed
-from converter.reading.headers import numbers_of, transfer_syntax_of
-
-from .layout import once_per_value
+from converter.reading.headers import transfer_syntax_of
+from converter.reading.scales import slopes_and_intercepts
 
 ROUNDINGS = 4
 """dcm2niix scales in float32: so many roundings of the largest term may lie between its result and ours."""
@@ -24,10 +22,6 @@ LOSSY_STEPS = 2
 """So many stored values may lie between two decoders of a lossy codec, which the standards allow."""
 _LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K})
 """JPEG baseline and extended, JPEG-LS near lossless, JPEG 2000 and HTJ2K where they may be lossy."""
-
-
-_RESCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
-"""What counts where they are absent."""
 
 
 class Frames(Protocol):
@@ -55,14 +49,7 @@ class Rescale:
         ConversionFailed
             A lookup table stands in their place, one is no number, or a slope is 0.
         """
-        if any("ModalityLUTSequence" in header and "RescaleSlope" not in header for header in headers):
-            raise ConversionFailed(
-                "intensities are given by a lookup table (Modality LUT), which is not supported; have the "
-                "series sent with Rescale Slope and Intercept"
-            )
-        slopes, intercepts = np.array(once_per_value(headers, tuple(_RESCALE), _slope_and_intercept)).T
-        if not slopes.all():
-            raise ConversionFailed("a Rescale Slope is 0; have the headers corrected at the sender")
+        slopes, intercepts = slopes_and_intercepts(headers).T
         is_lossy = any(transfer_syntax_of(header) in _LOSSY for header in headers)
         return cls(slopes, intercepts, LOSSY_STEPS if is_lossy else 0)
 
@@ -75,17 +62,6 @@ class Rescale:
         """Whether intensities are whole numbers."""
         numbers = np.concatenate([self.slopes, self.intercepts])
         return bool((numbers == np.rint(numbers)).all() and np.abs(numbers).max() < np.iinfo(np.int32).max)
-
-
-def _slope_and_intercept(header: Dataset) -> list[float]:
-    found = []
-    for keyword, absent in _RESCALE.items():
-        number = numbers_of(header, keyword, 1)
-        element = header.get_item(keyword)
-        if number is None and element is not None and element.value:
-            raise ConversionFailed(f"{keyword} is not one number; have the headers corrected at the sender")
-        found.append(absent if number is None else number[0])
-    return found
 
 
 class DoesNotFit(Exception):

@@ -30,10 +30,10 @@ from converter.explicit_vr import (
     pixel_data_header,
 )
 from converter.reading.headers import text_of
+from converter.reading.layout import Layout, once_per_value
 from converter.series import Volume
 
 from .encoded_frames import EncodedFrame
-from .layout import Layout, once_per_value
 
 _RESCALE = ("RescaleIntercept", "RescaleSlope")
 

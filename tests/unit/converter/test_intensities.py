@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from converter.derived.series import SliceStack, write_slices
-from converter.errors import ConversionFailed
+from converter.errors import ConversionFailed, UnusableSeries
 from converter.nifti.conversion import Converted, convert_volume
 from converter.series import read_series
 from converter.unpacking import pixels
@@ -178,7 +178,7 @@ def test_whole_numbers_beyond_float32_are_exact_in_int32(case: Case) -> None:
 
 def test_high_bit_that_the_standard_does_not_allow_is_refused(case: Case) -> None:
     case.write(VALUES, said(BitsStored=12, HighBit=15))
-    with pytest.raises(ConversionFailed, match="12 bits in 16 with high bit 15"):
+    with pytest.raises(UnusableSeries, match="12 bits in 16 with high bit 15"):
         case.converted()
 
 
@@ -213,6 +213,19 @@ def test_each_frame_is_scaled_by_its_own_slope_and_intercept(case: Case, modalit
     assert np.array_equal(frames, expected.astype(np.float32))
 
 
+@pytest.mark.parametrize(("keyword", "bits"), [("FloatPixelData", 32), ("DoubleFloatPixelData", 64)])
+def test_floating_point_pixels_are_refused_as_what_they_are(case: Case, keyword: str, bits: int) -> None:
+    def edit(dataset: Dataset, number: int) -> None:
+        values = dataset.pixel_array.astype(f"<f{bits // 8}").tobytes()
+        del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+        dataset.BitsAllocated = bits
+        setattr(dataset, keyword, values)
+
+    case.write(VALUES, edit)
+    with pytest.raises(UnusableSeries, match="floating-point numbers"):
+        case.converted()
+
+
 def test_values_without_slope_and_intercept_are_taken_as_they_are(case: Case) -> None:
     def edit(dataset: Dataset, number: int) -> None:
         del dataset.RescaleSlope, dataset.RescaleIntercept
@@ -222,14 +235,14 @@ def test_values_without_slope_and_intercept_are_taken_as_they_are(case: Case) ->
 
 def test_slope_of_zero_is_refused(case: Case) -> None:
     case.write(VALUES, said(RescaleSlope=0))
-    with pytest.raises(ConversionFailed, match="Rescale Slope is 0"):
+    with pytest.raises(UnusableSeries, match="Rescale Slope is 0"):
         case.converted()
 
 
 @pytest.mark.parametrize("text", ["one", "1\\2", "nan"])
 def test_slope_that_is_not_one_number_is_refused(case: Case, text: str) -> None:
     case.write(VALUES, lambda dataset, number: dataset.__setitem__(0x00281053, slope_of(text)))
-    with pytest.raises(ConversionFailed, match="RescaleSlope is not one number"):
+    with pytest.raises(UnusableSeries, match="RescaleSlope is not one number"):
         case.converted()
 
 
@@ -245,7 +258,7 @@ def test_lookup_table_in_place_of_slope_and_intercept_is_refused(case: Case) -> 
         dataset.ModalityLUTSequence = [Dataset()]
 
     case.write(VALUES, edit)
-    with pytest.raises(ConversionFailed, match="lookup table"):
+    with pytest.raises(UnusableSeries, match="lookup table"):
         case.converted()
 
 

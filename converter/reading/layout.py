@@ -10,11 +10,15 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 
 from converter.errors import ConversionFailed
-from converter.reading.headers import numbers_of
+
+from .headers import numbers_of
 
 T = TypeVar("T")
 
 _LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+
+_OF_WHOLE_NUMBERS = ("BitsStored", "HighBit", "PixelRepresentation")
+"""What describes no others (PS3.3 C.7.6.24, C.7.6.25)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Layout:
         """Read it; ConversionFailed where the header gives none that the standard allows."""
         numbers = [int(found[0]) if (found := numbers_of(header, keyword, 1)) else 0 for keyword in _LAYOUT]
         rows, columns, allocated, stored, high, signed = numbers
+        if allocated >= 32 and not any(keyword in header for keyword in _OF_WHOLE_NUMBERS):
+            raise ConversionFailed(
+                "pixels are floating-point numbers (Float Pixel Data), which are not read; have the series "
+                "sent with whole numbers and Rescale Slope"
+            )
         stored = stored or allocated
         if allocated not in (8, 16, 32) or not 1 < stored <= allocated or high not in (0, stored - 1):
             raise ConversionFailed(
