@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from converter.derived.series import SliceStack, write_slices
-from converter.errors import ConversionFailed, UnusableSeries
+from converter.errors import UnusableSeries
 from converter.nifti.conversion import Converted, convert_volume
 from converter.series import read_series
 from converter.unpacking import pixels
