@@ -30,6 +30,8 @@ QUIET_S, TIMEOUT_S = 5.0, 60.0
 MINUTE_S, HOUR_S = 50.0, 3600.0
 SOON_S = 0.5
 """No time for a quiet time."""
+INSTANT_S = 1e-6
+"""What the ledger's times tell apart."""
 FIRST_HALF, ALL = range(1, 11), range(1, 21)
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -151,7 +153,8 @@ class Scene:
             waits_s.append(self.watcher.work())
             if self.clock.at_s >= end_s:
                 return
-            self.clock.at_s += min(max(0.01, min(waits_s)), end_s - self.clock.at_s)
+            step_s = min(max(INSTANT_S, min(waits_s)), end_s - self.clock.at_s)
+            self.clock.at_s = round(self.clock.at_s + step_s, 6)
 
     def name(self, numbers: Iterable[int], *, study: str | None = None, series: str = SERIES) -> None:
         """A notice that instances are available, or where it names no study a storage commitment request."""
