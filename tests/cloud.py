@@ -100,7 +100,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=5):
+        with urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=60):
             return True
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False

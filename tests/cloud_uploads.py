@@ -66,7 +66,7 @@ class Cloud:
         put = answer["put"]
         headers = {"Content-Type": "application/octet-stream", **put["headers"]}
         request = urllib.request.Request(put["url"], content, headers, method="PUT")
-        with urllib.request.urlopen(request, timeout=10) as stored:
+        with urllib.request.urlopen(request, timeout=60) as stored:
             assert stored.status == 200
         return str(answer["job_key"])
 

@@ -17,7 +17,7 @@ from gateway.ledger.store import Ledger
 from gateway.ledger.work import job as job_of
 
 STUDY_UID, SERIES_UID, JOB_KEY = "1.2.3", "1.2.3.4", "a" * 64
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 @dataclass

@@ -162,7 +162,7 @@ def test_gateway_image_is_healthy_and_ends_in_order(images: Images, free_port: C
     assert started.returncode == 0, started.stderr
     try:
         wait_until(lambda: call("podman", "--runtime", "runc", "healthcheck", "run", name).returncode == 0)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60) as answer:
             assert answer.status == 200
         call("podman", "--runtime", "runc", "stop", "--time", "60", name)
         ended = call("podman", "--runtime", "runc", "inspect", "--format", "{{.State.ExitCode}}", name)

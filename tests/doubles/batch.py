@@ -107,7 +107,7 @@ class BatchDouble:
         """What an attempt wrote."""
         return self.life.log(job_id, attempt)
 
-    def wait_for(self, job_id: str, *statuses: str, attempt: int = 1, timeout_s: float = 30.0) -> BatchJob:
+    def wait_for(self, job_id: str, *statuses: str, attempt: int = 1, timeout_s: float = 120.0) -> BatchJob:
         """Wait until a job has one of these states in this attempt, or a later one; fail at the deadline."""
         with self.life.lock:
             job = self.life.jobs[job_id]

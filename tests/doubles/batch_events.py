@@ -79,7 +79,7 @@ class Events:
                 return
             self._pass_on(entry)
 
-    def wait_until_sent(self, timeout_s: float = 10.0) -> None:
+    def wait_until_sent(self, timeout_s: float = 60.0) -> None:
         """Wait until all that was emitted, but for what is held back, has been put."""
         with self._idle:
             assert self._idle.wait_for(lambda: not self._open, timeout_s), "events were not sent in time"

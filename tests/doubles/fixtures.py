@@ -44,7 +44,7 @@ def quick_sessions(_one_session: AwsSession, monkeypatch: pytest.MonkeyPatch) ->
 def eventually() -> Callable[..., None]:
     """Wait until something holds; fail at the deadline."""
 
-    def wait(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    def wait(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, "it did not happen in time"

@@ -29,7 +29,7 @@ class HttpApi:
         self._app = app
         self._issuer = issuer
         self._audience = audience
-        with urllib.request.urlopen(keys_url, timeout=10) as keys:
+        with urllib.request.urlopen(keys_url, timeout=60) as keys:
             self._keys = KeySet.import_key_set(json.load(keys))
         self.refused = 0
 

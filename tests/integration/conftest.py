@@ -34,7 +34,7 @@ from gateway.listener.intake.filing import Intake
 from gateway.listener.wire.guard import Limits
 from tests.quick_start import IRIS, quick_python
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 Iris = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -17,7 +17,7 @@ from gateway.listener.intake import filing as intake_module
 from gateway.listener.intake import received as received_module
 from gateway.listener.statuses import OUT_OF_RESOURCES, SUCCESS
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from gateway.demo.loopback import free_port
 from gateway.demo.orthanc import Orthanc, find_orthanc
 
 LABEL_MAPS = "does not take Label Map Segmentation Storage (1.2.840.10008.5.1.4.1.1.66.7)"
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 @contextmanager

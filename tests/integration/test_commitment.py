@@ -31,7 +31,7 @@ from gateway.demo.orthanc import Orthanc
 from gateway.listener.application_entity import NO_COMMITMENT
 from gateway.workers.attempts import Backoff
 
-DEADLINE_S, HOUR_S = 30.0, 3600.0
+DEADLINE_S, HOUR_S = 120.0, 3600.0
 TIMEOUT_S = 0.5
 LOCALHOST = "127.0.0.1"
 NOBODY = [{"name": "none", "when": {"SeriesDescription": "no series has this"}}]

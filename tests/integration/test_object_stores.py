@@ -119,7 +119,7 @@ def test_settle_by_several_at_once_is_won_by_one(store: ObjectStore, before: byt
     one_at_a_time = threading.Lock() if isinstance(store, BucketStore) else nullcontext()
 
     def settle(mine: bytes) -> None:
-        ready.wait(20)
+        ready.wait(120)
         with one_at_a_time:
             if store.settle(KEY, mine, before):
                 won.append(mine)

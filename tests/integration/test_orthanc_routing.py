@@ -175,8 +175,8 @@ def test_study_that_was_deleted_before_it_arrived_is_given_up(
     router.send(files)
     _until(router.failures, router.orthanc)
     address, auth = router.orthanc.rest
-    (study,) = requests.get(f"{address}/studies", auth=auth, timeout=10).json()
-    assert requests.delete(f"{address}/studies/{study}", auth=auth, timeout=10).ok
+    (study,) = requests.get(f"{address}/studies", auth=auth, timeout=60).json()
+    assert requests.delete(f"{address}/studies/{study}", auth=auth, timeout=60).ok
     _until(lambda: router.not_arrived.read_text() == "", router.orthanc)
 
 

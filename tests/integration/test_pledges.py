@@ -42,7 +42,7 @@ from tests.doubles.keeper import LOCALHOST, SUCCESS, Keeper
 from .test_delivery_worker import STUDY_UID, Site, _encoded_job, add_pictures, until
 from .test_whose import dcmqrscp
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 ANOTHER = AllowedSender(ae_title="CT", address="192.0.2.1/32")
 
 

@@ -108,7 +108,7 @@ def site(request: pytest.FixtureRequest, gateway: tuple[Any, int], tmp_path: Pat
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log) as proxy,
-        httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{port}", timeout=20) as client,
+        httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{port}", timeout=60) as client,
     ):
         try:
             until(lambda: answers(client) or proxy.poll() is not None)
@@ -119,7 +119,7 @@ def site(request: pytest.FixtureRequest, gateway: tuple[Any, int], tmp_path: Pat
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)

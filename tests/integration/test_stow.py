@@ -68,7 +68,7 @@ class Site:
     @contextmanager
     def begun(self, sent: bytes) -> Iterator[socket.socket]:
         """A request whose body has begun so, and is not over."""
-        with socket.create_connection(self.address, timeout=10) as peer:
+        with socket.create_connection(self.address, timeout=60) as peer:
             head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
             peer.sendall(f"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n{head}".encode())
             peer.sendall(b"Content-Length: 100000000\r\n\r\n" + sent)

@@ -51,7 +51,7 @@ def certificates(tmp_path: Path) -> Certificates:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

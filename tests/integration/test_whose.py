@@ -23,7 +23,7 @@ from gateway.demo.orthanc import Orthanc, find_orthanc
 from tests.conftest import find_dicomweb
 from tests.unit.delivery.test_carriers import write_seg
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 def dicom_carrier(peer: Peer) -> DicomCarrier:

@@ -131,7 +131,7 @@ def test_deaf_process_is_killed_after_the_notice(
     begun = time.monotonic()
     batch_double.interrupt(job_id, notice_s=0.3, host_is_named=False)
     assert batch_double.wait_for(job_id, "FAILED").attempts[0].exit_code == 128 + signal.SIGKILL
-    assert 0.3 <= time.monotonic() - begun < 10
+    assert 0.3 <= time.monotonic() - begun < 60
 
 
 def test_job_without_machine_waits_and_says_what_it_was_told(

@@ -388,7 +388,7 @@ def test_result_that_is_there_already_is_taken_without_a_run(
     assert cloud.start(planned) == "delivered"
     assert len(batch_double.calls("SubmitJob")) == 1
     answer = cloud.status.get(f"/api/v1/jobs/{planned}/labels.nii.gz")
-    with urllib.request.urlopen(answer.headers["location"], timeout=10) as labels:
+    with urllib.request.urlopen(answer.headers["location"], timeout=60) as labels:
         assert labels.read().startswith(b"\x1f\x8b")
 
 

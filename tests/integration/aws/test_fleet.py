@@ -62,7 +62,7 @@ def test_simulated_runs_begin_and_cost_as_the_recorded_ones(
 
 
 def lateness(came: Sequence[float], begun: Sequence[float], ended: Sequence[float]) -> Iterator[float]:
-    """How long after it came and a machine was free each began: the double's own time, which load stretches."""
+    """How long after it came and a machine was free each began: a load stretches the double's own time."""
     free = [-math.inf] * MACHINES
     for came_s, begun_s, ended_s in zip(came, begun, ended, strict=True):
         yield max(0.0, begun_s - max(came_s, heapq.heappop(free)))

@@ -25,7 +25,7 @@ from tests.mirrored_ledger import MirroredLedger, dynamodb, items_in, make_table
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.mirrored_ledger import MirroredLedger, make_table
 
 pytestmark = [pytest.mark.usefixtures("aws_environment"), pytest.mark.peer("chromium")]
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPj/HwADAgH/p8f5WQAAAABJRU5ErkJggg=="
 )

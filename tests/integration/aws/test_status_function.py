@@ -291,7 +291,7 @@ def test_file_of_a_job_is_a_url_that_gives_what_the_manifest_names(
     _leave_statistics("site", job, content)
     answer = function.get(f"/api/v1/jobs/{job}/statistics.json")
     assert (answer.status, answer.content) == (307, b"")
-    with urllib.request.urlopen(answer.headers["location"], timeout=10) as download:
+    with urllib.request.urlopen(answer.headers["location"], timeout=60) as download:
         assert download.read() == content
     assert function.get(f"/api/v1/jobs/{job}/preview.png").status == 404
 

@@ -158,11 +158,11 @@ def test_store_that_never_answers_is_given_up_within_bounded_time(
 ) -> None:
     monkeypatch.setattr(bucket, "READ_TIMEOUT_S", 0.3)
     silent = threading.Event()
-    proxy.spoil = lambda method, path, number: "lose" if silent.wait(20) else None
+    proxy.spoil = lambda method, path, number: "lose" if silent.wait(200) else None
     began = time.monotonic()
     with pytest.raises(ComeBackLater, match="ReadTimeoutError"):
         job.place().get("request.json")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 100
     silent.set()
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -119,10 +118,8 @@ def test_run_in_a_long_calculation_is_interrupted_at_once() -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"works\n"
-        began = time.monotonic()
         process.terminate()
         assert process.wait(DEADLINE_S) == EXIT_INTERRUPTED
-        assert time.monotonic() - began < 10
 
 
 WRITING = """

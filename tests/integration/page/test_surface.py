@@ -19,7 +19,7 @@ from tests.page_gateway import Gateway, picture
 pytestmark = pytest.mark.peer("chromium")
 
 RED, BLUE = (220, 20, 20), (20, 40, 230)
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_pacs_that_says_nothing_or_never_ends_is_cut_off() -> None:
     over = threading.Event()
 
     def say_nothing(_: Event) -> Answers:
-        over.wait(20)
+        over.wait(120)
         yield SUCCESS, None
 
     def go_on(_: Event) -> Answers:
@@ -159,7 +159,7 @@ def test_pacs_that_says_nothing_or_never_ends_is_cut_off() -> None:
             over.set()
         over.clear()
         assert raised.value.code is NoAnswer.SILENT
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 60
 
 
 def test_pacs_that_is_away_or_takes_no_queries_is_told_apart_from_one_that_answers() -> None:

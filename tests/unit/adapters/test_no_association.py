@@ -21,7 +21,7 @@ def answering(answer: bytes | None) -> Iterator[Peer]:
                 head = line.recv(6)
                 line.recv(int.from_bytes(head[2:], "big"), socket.MSG_WAITALL)
                 if answer is None:
-                    is_over.wait(20)
+                    is_over.wait(120)
                 else:
                     line.sendall(answer)
                     line.settimeout(1)

@@ -20,7 +20,7 @@ from gateway.adapters.errors import Away
 from gateway.adapters.queue import JobTicket, RunEnded, RunProgressed, RunQueued, RunStarted
 from gateway.adapters.subprocess_queue import KnownRun, SubprocessQueue
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 ASKED = (
     "import json, os, sys\nwanted = json.loads(sys.stdin.readline())\n"
     "sys.argv[1:], os.environ['IRIS_RUN'] = [wanted['address']], str(wanted['run'])\n"
@@ -373,7 +373,7 @@ def test_queue_that_stops_ends_a_run_that_does_not_want_to(
     _wait_until((tmp_path / "deaf").exists)
     began = time.monotonic()
     runs.queue.stop()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert runs.run().is_over
 
 

@@ -16,7 +16,7 @@ from gateway.adapters import worker_process
 from gateway.adapters.queue import JobTicket, RunEnded
 from gateway.adapters.subprocess_queue import SubprocessQueue
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 SERVES = """
 import json, os, pathlib, sys
 for line in sys.stdin:

@@ -189,7 +189,7 @@ def server(world: World) -> Iterator[ApiServer]:
 def stranger(server: ApiServer) -> Iterator[httpx.Client]:
     """A client without any token."""
     host, port = server.address
-    with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -199,7 +199,7 @@ def client(server: ApiServer) -> Iterator[httpx.Client]:
     host, port = server.address
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with httpx.Client(
-        base_url=f"http://{host}:{port}", headers=headers, trust_env=False, timeout=10
+        base_url=f"http://{host}:{port}", headers=headers, trust_env=False, timeout=60
     ) as client:
         yield client
 
@@ -210,6 +210,6 @@ def open_client(world: World) -> Iterator[httpx.Client]:
     server = world.serve(Access(None))
     server.start()
     host, port = server.address
-    with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=60) as client:
         yield client
     server.stop()

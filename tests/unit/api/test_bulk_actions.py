@@ -34,7 +34,7 @@ def client(world, tmp_path: Path) -> Iterator[httpx.Client]:
     (tmp_path / TOKEN_NAME).write_text(TOKEN)
     (tmp_path / "iris.toml").write_text(f'[site]\ndata_dir = "{tmp_path}"\n')
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=address, headers=headers, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=address, headers=headers, trust_env=False, timeout=60) as client:
         yield client
     server.stop()
 

@@ -13,9 +13,7 @@ from gateway.adapters.descriptors import http_share
 from gateway.api.connections import HttpLimits
 from gateway.api.server import ApiServer
 
-LIMITS = HttpLimits(
-    connections=8, headers_s=0.3, idle_s=1, body_pause_s=0.3, body_s=0.6, body_bytes_per_s=1000
-)
+LIMITS = HttpLimits(connections=8, headers_s=1, idle_s=1, body_pause_s=1.5, body_s=0.6, body_bytes_per_s=1000)
 
 HEAD = b"POST /length HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
 
@@ -36,7 +34,7 @@ def address() -> Iterator[tuple[str, int]]:
 
 
 def _connect(address: tuple[str, int]) -> socket.socket:
-    return socket.create_connection(address, timeout=10)
+    return socket.create_connection(address, timeout=60)
 
 
 def _read(peer: socket.socket) -> bytes:
@@ -69,7 +67,7 @@ def test_request_that_stops_is_ended(address: tuple[str, int], sent: bytes) -> N
         began_at = time.monotonic()
         peer.sendall(sent)
         assert _read(peer) == b""
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < 30
 
 
 def _drip(peer: socket.socket, letters: int) -> int:

@@ -89,7 +89,7 @@ def test_events_open_at_shutdown_end_promptly(world, server, client: httpx.Clien
         begun = time.monotonic()
         server.stop()
         assert not [line for line in lines if line.startswith("data")]
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 12  # far below the next heartbeat
 
 
 @pytest.fixture

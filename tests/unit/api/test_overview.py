@@ -57,7 +57,7 @@ def asked(world: Any) -> Iterator[httpx.Client]:
     server = ApiServer(api, "127.0.0.1", 0)
     server.start()
     host, port = server.address
-    with httpx.Client(base_url=f"http://{host}:{port}/api/v1", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://{host}:{port}/api/v1", trust_env=False, timeout=60) as client:
         yield client
     server.stop()
 

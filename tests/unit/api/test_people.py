@@ -286,7 +286,7 @@ def ask(world: Any, site: Site) -> Iterator[Callable[..., httpx.Response]]:
     server = world.serve(Access("a-token", find=world.tokens.find), people=site.people)
     server.start()
     host, port = server.address
-    with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=60) as client:
 
         def ask(method: str, path: str, token: str = "") -> httpx.Response:
             return client.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})

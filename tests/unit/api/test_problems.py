@@ -17,7 +17,7 @@ def _asked(server: ApiServer, request: bytes, body: bytes = b"", *headers: bytes
     """Status, media type and sentence of the answer to these bytes."""
     length = b"Content-Length: %d\r\n" % len(body)
     head = b"".join((request, b" HTTP/1.1\r\nHost: localhost\r\n", TOKEN, *headers, length, b"\r\n"))
-    with socket.create_connection(server.address, timeout=10) as peer:
+    with socket.create_connection(server.address, timeout=60) as peer:
         peer.sendall(head + body)
         return _read(peer)
 

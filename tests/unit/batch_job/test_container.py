@@ -27,7 +27,7 @@ from gateway.config import ConfigError, load_config
 from tests.own_engines import as_variables, write_program
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 TABLE = "value,name\n1,bone\n"
 Segment = Callable[..., Segmented]
 

