@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, expect, sync_playwright
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
@@ -28,13 +28,14 @@ from gateway.demo.loopback import free_port as free_port_now
 from gateway.demo.orthanc import Orthanc, find_orthanc
 from tests.quick_start import IRIS, quick_python
 
-# A machine that does other things at the same time is slow at times: no deadline for single cases, and half a
-# minute for what a page is to show.
-expect.set_options(timeout=30_000)
-settings.register_profile("house", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=1000)
+# A machine that does other things at the same time is slow at times: no deadline for single cases or for
+# making them up, and two minutes for what a page is to show.
+expect.set_options(timeout=120_000)
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("house", PATIENT)
+settings.register_profile("long", PATIENT, max_examples=1000)
 # CI tries the same cases each time; here, and in `make test-long`, they are others each time.
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("ci", PATIENT, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "1" else "house")
 
 pytest_plugins = [

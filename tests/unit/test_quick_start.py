@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,9 @@ def test_program_that_is_sent_a_signal_dies_of_it(
 ) -> None:
     (tmp_path / "program.py").write_text(WAITING)
     noted = tmp_path / "process"
-    with subprocess.Popen([python, str(tmp_path / "program.py"), str(noted)]) as waiting:
+    command = [python, str(tmp_path / "program.py"), str(noted)]
+    with subprocess.Popen(command) as waiting, ExitStack() as ended:
+        ended.callback(waiting.kill)
         until(lambda: noted.exists() and noted.read_text() != "")
         waiting.send_signal(number)
         assert waiting.wait(60) == -number

@@ -25,6 +25,7 @@ from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
+from pynetdicom.timer import Timer
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
 from ..intake.incoming import IncomingFolder
@@ -166,11 +167,39 @@ class GuardedSocket(AssociationSocket):
         return any(descriptor != bell for descriptor in ready)
 
 
+class Artim(Timer):
+    """How long the peer may take to close the connection (PS3.8 9.1.5), whatever is done to the wall clock.
+
+    The request is not waited for: it was read whole, at the door, before there is an association. By itself
+    pynetdicom's would end that of a machine so busy that it serves it late, and blame the sender.
+    """
+
+    def __init__(self, is_idle: Callable[[], bool], timeout_s: float | None) -> None:
+        super().__init__(timeout_s)
+        self._is_idle = is_idle
+        self._ends_at: float | None = None
+
+    def start(self) -> None:
+        """Begin anew."""
+        if self.timeout is not None and not self._is_idle():
+            self._ends_at = time.monotonic() + self.timeout
+
+    def stop(self) -> None:
+        """Nothing is waited for."""
+        self._ends_at = None
+
+    @property
+    def expired(self) -> bool:
+        """Whether it took too long."""
+        return self._ends_at is not None and time.monotonic() > self._ends_at
+
+
 class GuardedUpperLayer(DULServiceProvider):
     """Reads PDUs within limits, aborts with a reason, and serves C-STORE and what names instances."""
 
     def __init__(self, association: Association, serving: Serving, attendant: Attendant) -> None:
         super().__init__(association)
+        self.artim_timer = Artim(lambda: self.state_machine.current_state == _IDLE, self.artim_timer.timeout)
         self._limits = serving.limits
         self._attendant = attendant
         self._guard = MessageGuard(serving.limits, lambda number: number in association._accepted_cx)

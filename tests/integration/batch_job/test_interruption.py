@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,11 @@ def test_run_in_a_long_calculation_is_interrupted_at_once() -> None:
         "Interruption().watch_signals(); print('works', flush=True);"
         "hashlib.pbkdf2_hmac('sha256', b'', b'', 2_000_000_000)"  # Python sees no signal meanwhile
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+    with (
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process,
+        ExitStack() as ended,
+    ):
+        ended.callback(process.kill)
         assert process.stdout is not None
         assert process.stdout.readline() == b"works\n"
         process.terminate()
@@ -142,7 +147,8 @@ def test_write_in_flight_is_finished_within_the_grace(
     tmp_path: Path, grace_s: float, is_written: bool
 ) -> None:
     command = [sys.executable, "-c", WRITING, str(grace_s), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, ExitStack() as ended:
+        ended.callback(process.kill)
         assert process.stdout is not None
         assert process.stdout.readline() == b"writes\n"
         process.terminate()

@@ -96,6 +96,7 @@ def page(browser: Browser, gateway: Gateway, troubles: list[str]) -> Iterator[Pa
     """A signed-in page; it asks nobody but the gateway."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     page = context.new_page()
+    page.set_default_timeout(60_000)
 
     def note(message: Any) -> None:
         if message.type in ("error", "warning"):

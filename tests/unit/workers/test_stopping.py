@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 from gateway.workers.stopping import stop_together
 
@@ -49,7 +50,8 @@ def test_process_that_is_asked_to_stop_is_over_whatever_hangs() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         process = subprocess.Popen([sys.executable, "-c", HANGING], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        with process, process.stdout:
+        with process, process.stdout, ExitStack() as ended:
+            ended.callback(process.kill)
             assert process.stdout.readline() == "ready\n"
             process.send_signal(number)
             assert process.stdout.readline() == "asked\n"
