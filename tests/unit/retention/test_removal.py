@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.errors import Away
+from gateway.adapters.folder import FolderStore
 from gateway.config import Config, ConfigError, read_config
 from gateway.configured import warnings_about
 from gateway.events import InstanceStored
 from gateway.ledger.erasing import request_forget
 from gateway.ledger.records import utc_time
+from gateway.ledger.removals import Gone, plan_removal, removals_of
 from gateway.ledger.retention import Part, Terms, oldest_with, remove_part
 from gateway.ledger.states import DeliveryEvent, JobEvent
 from gateway.ledger.transaction import NotPossible, WhyDone
+from gateway.retention.remover import Remover
 from tests.place import Place, open_place
 
 EVERYTHING = {"images_days": 1, "results_days": 1, "uploads_days": 1, "quarantine_days": 1, "ledger_days": 1}
@@ -400,3 +403,13 @@ def test_ages_are_counted_from_done(place: Place) -> None:
         transaction.execute("UPDATE studies SET received_at = '2001-01-01T00:00:00.000000Z'")
     place.look(images_days=1)
     assert len(place.files("instances")) == 3
+
+
+def test_job_folder_is_removed_where_a_copy_of_it_lies_too(place: Place, tmp_path: Path) -> None:
+    abroad = FolderStore(tmp_path / "second region")
+    abroad.put("jobs/k1/input.nii.gz", b"voxels")
+    with place.ledger.transaction() as transaction:
+        plan_removal(transaction, Gone.OBJECTS, ["jobs/k1/"])
+    Remover(place.ledger, place.data_dir, place.objects, place.locks, [abroad]).remove(lambda: False)
+    assert abroad.get("jobs/k1/input.nii.gz") is None
+    assert removals_of(place.ledger, Gone.OBJECTS, 0, 10) == []
