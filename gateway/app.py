@@ -58,7 +58,7 @@ from gateway.listener.put_aside import PutAside
 from gateway.logs import name_studies_of_jobs
 from gateway.making.convert import Convert, Stage
 from gateway.making.encode import Encode
-from gateway.mirror.backend import mirror_worker
+from gateway.mirror.backend import counts_worker, mirror_worker
 from gateway.mirror.control import MirrorControl
 from gateway.notify.starting import notify_workers
 from gateway.notify.worker import NotifyWorker
@@ -109,7 +109,7 @@ class App:
         self._access = configured_access(config, self._tokens.find, is_first=ledger.is_new)
         self._people = people_of(config)
         self._mirror = mirror_worker(config, ledger, bus)
-        watchers = [watch_worker(config, ledger, bus), trace_worker(config, ledger, bus)]
+        watchers = [make(config, ledger, bus) for make in (counts_worker, watch_worker, trace_worker)]
         secret = site_secret(ledger, config.secret_path)
         self._identity = identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
@@ -255,7 +255,7 @@ class App:
         is_batch = self.config.queue.backend == "batch"
         at_the_queue = ["submit", *(worker.name for worker in self._computing.workers)] if is_batch else []
         at_the_bucket = ["stage", "encode"] if "bucket" in self.config.objects.facts.needs else []
-        return frozenset(["mirror", "watch", *at_the_queue, *at_the_bucket])
+        return frozenset(["mirror", "mirror counts", "watch", *at_the_queue, *at_the_bucket])
 
     @property
     def page_address(self) -> str:

@@ -21,6 +21,7 @@ from gateway.ledger.results import record_result
 from gateway.ledger.states import JobEvent
 from gateway.ledger.store import Ledger
 from gateway.mirror.control import MirrorControl
+from gateway.mirror.counting import CountsWorker
 from gateway.mirror.details import ConfiguredNames
 from gateway.mirror.items import Items
 from gateway.mirror.worker import MirrorWorker
@@ -79,6 +80,7 @@ class MirroredLedger:
         mirror = self.wrap(DynamoMirror(dynamodb(self.url), self.table))
         items = Items(self.ledger, self.site, NAMES, KEEP_DAYS, self.prefix)
         self.worker = MirrorWorker(self.ledger, self.bus, mirror, items)
+        self.counts = CountsWorker(self.ledger, self.bus, mirror, self.site)
         self.control = MirrorControl(self.ledger, self.worker, KEEP_DAYS)
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 Value = str | int | float | bool | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -14,11 +14,15 @@ class ItemKind(StrEnum):
     STUDY = "study"
     JOB = "job"
     EVENT = "event"
+    COUNTS = "counts"
 
 
 @dataclass(frozen=True)
 class ItemKey:
-    """One item of one study; `name` is the job's key, or the event's number; a study has none."""
+    """One item of one study; `name` is the job's key, or the event's number; a study has none.
+
+    Counts are of no study: their `name` is the site's.
+    """
 
     study_key: str
     kind: ItemKind
@@ -34,6 +38,33 @@ class MirrorItem:
     attributes: Mapping[str, Value]
     expires_at: int | None = None
     """When the table may forget it, in seconds since 1970; None: never."""
+
+
+OPEN_SINCE: Final = "open_since"
+"""In an item of counts: when studies were received that are open, at least the oldest of them."""
+_COUNTER: Final = "#"
+
+
+def counter_name(kind: str, state: str) -> str:
+    """The attribute of an item of counts that holds how many of a kind stand in a state: `study#done`."""
+    return f"{kind}{_COUNTER}{state}"
+
+
+def counters_in(item: "Item") -> dict[tuple[str, str], int]:
+    """The numbers in an item of counts, by kind and state."""
+    named = {name.partition(_COUNTER): of for name, of in item.items() if _COUNTER in name}
+    return {(kind, state): of for (kind, _, state), of in named.items()}
+
+
+@dataclass(frozen=True)
+class Counting:
+    """By how much a change moves a site's counts, and what is open since when from then on, or no more."""
+
+    site: str
+    by: Mapping[str, int]
+    """Under the names of `counter_name`; without those that stay."""
+    opened: str = ""
+    closed: str = ""
 
 
 class Mirror(Protocol):
@@ -114,10 +145,6 @@ class MirrorReader(Protocol):
         """One job; None where the table has none."""
         ...
 
-    def every_study(self) -> Iterator[Item]:
-        """Every study; only `state`, `received_at` and `instances` of it."""
-        ...
-
-    def every_job(self) -> Iterator[Item]:
-        """Every job; only `state` and `deliveries` of it."""
+    def counts(self) -> Iterator[Item]:
+        """The counts of every site, an item each; see `counters_in`."""
         ...

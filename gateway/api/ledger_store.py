@@ -1,22 +1,21 @@
 """The ledger behind the API's protocols: what is known, and what a person may ask for."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
 
-from batch_job.contract import FLAG_CODES
-from gateway.config.arrival import ARRIVAL_CODES
 from gateway.ledger.corrections import studies_of_corrections
 from gateway.ledger.erasing import tombstone
 from gateway.ledger.finding import StudyFilter
 from gateway.ledger.keys import beginning_with
 from gateway.ledger.ordering import Order
 from gateway.ledger.outbox import backlog_of, mirror_of
-from gateway.ledger.states import CorrectionState, DeliveryState, JobState, StudyState
+from gateway.ledger.states import StudyState
 from gateway.ledger.store import Ledger
 from gateway.ledger.traits import known_values
-from gateway.ledger.watched import kept_counts, oldest_open_study_age_s
+from gateway.ledger.watched import kept_counts, oldest_open_study
 
+from .counting import counts_of
 from .ledger_actions import only_one
 from .quarantine.listing import list_quarantine, show_quarantined
 from .store import Counts, Cut, Json, NotFound, WhichQuarantined
@@ -95,17 +94,9 @@ class LedgerStore:
     def counts(self) -> Counts:
         """Count what the ledger holds now; the disk is the one that the ledger lies on."""
         backlog = backlog_of(self._ledger)
-        counted = kept_counts(self._ledger)
-        return Counts(
-            studies=_by_state(counted, "study", StudyState),
-            jobs=_by_state(counted, "job", JobState),
-            deliveries=_by_state(counted, "delivery", DeliveryState),
-            flags={code: counted["flag", code] for code in (*ARRIVAL_CODES, *FLAG_CODES)},
-            corrections=_by_state(counted, "correction", CorrectionState),
-            quarantined_objects=counted["quarantine", ""],
-            instances_stored=counted["instance", ""],
-            oldest_open_study_age_s=oldest_open_study_age_s(self._ledger),
-            disk_free_bytes=shutil.disk_usage(self._ledger.path.parent).free,
+        free = shutil.disk_usage(self._ledger.path.parent).free
+        return replace(
+            counts_of(kept_counts(self._ledger), oldest_open_study(self._ledger), free),
             mirror_waiting=backlog.waiting if mirror_of(self._ledger).is_on else None,
             mirror_lag_s=backlog.lag_s,
         )
@@ -132,7 +123,3 @@ class LedgerStore:
             run["log_url"] = (
                 self._links.log_of(run["log_stream"], run["region"]) if run["log_stream"] else None
             )
-
-
-def _by_state(counted: Mapping[tuple[str, str], int], kind: str, states: type[StrEnum]) -> dict[str, int]:
-    return {state.value: counted[kind, state.value] for state in states}

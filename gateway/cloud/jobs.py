@@ -7,6 +7,7 @@ that was read.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batch_job.contract import LABELS_NAME, PREVIEW_NAME, STATISTICS_NAME
 from gateway.adapters.errors import Retriable
-from gateway.adapters.mirror import Item, ItemKey, ItemKind, MirrorItem, Value
+from gateway.adapters.mirror import Counting, Item, ItemKey, ItemKind, MirrorItem, Value, counter_name
 from gateway.ledger.outbox import EPOCH_FACTOR, EPOCHS_BEGIN
 from gateway.ledger.records import utc_now, utc_time
 from gateway.ledger.states import JobState, StudyState
@@ -28,6 +29,7 @@ RULE: Final = "upload"
 PLANNED_LIVES: Final = timedelta(days=1)
 """How long an upload is kept that nobody starts."""
 TRIES: Final = 8
+_OPEN: Final = counter_name("study", StudyState.PROCESSING)
 _OUTPUTS: Final = (LABELS_NAME, STATISTICS_NAME, PREVIEW_NAME)
 _DONE: Final = {JobState.DELIVERED: "label_map_ready", JobState.CANCELLED: "cancelled"}
 
@@ -169,7 +171,18 @@ class UploadJobs:
         first = before.version if before is not None else _new_epoch()
         after = replace(after, changed_at=utc_now(), version=first + max(1, len(lines)))
         items = [*self._lines(after, lines, first), self._job(after), self._study(after)]
-        return after if self._items.write(items, before.version if before is not None else None) else None
+        read = before.version if before is not None else None
+        return after if self._items.write(items, read, self._counting(before, after)) else None
+
+    def _counting(self, before: UploadJob | None, after: UploadJob) -> Counting | None:
+        """What the change does to the counts; an upload counts from when somebody starts it."""
+        was, now = _counted(before), _counted(after)
+        by = {name: now[name] - was[name] for name in now.keys() | was.keys() if now[name] != was[name]}
+        if not by:
+            return None
+        moves = by.get(_OPEN, 0)
+        at = after.created_at
+        return Counting(self.site, by, opened=at if moves > 0 else "", closed=at if moves < 0 else "")
 
     def erase(self, study_key: str) -> int:
         """Erase all items of a study, its own the last; how many there were.
@@ -238,6 +251,15 @@ class UploadJobs:
         """What is open or failed waits for a person, and does not expire."""
         lives = PLANNED_LIVES if job.state is JobState.PLANNED else self._keep if job.state in _DONE else None
         return None if lives is None else int((utc_time(job.changed_at) + lives).timestamp())
+
+
+def _counted(job: UploadJob | None) -> Counter[str]:
+    """What a job adds to the counts of its site."""
+    if job is None or job.state is JobState.PLANNED:
+        return Counter()
+    study, _ = job.study_state
+    names = [counter_name("study", study), counter_name("job", job.state)]
+    return Counter([*names, counter_name("instance", "")])
 
 
 def _job_of(item: Item) -> UploadJob:

@@ -40,13 +40,9 @@ class WithProgress:
         found = self.reader.job(job_key)
         return None if found is None else self._now(found)
 
-    def every_study(self) -> Iterator[Item]:
-        """See `MirrorReader.every_study`."""
-        return self.reader.every_study()
-
-    def every_job(self) -> Iterator[Item]:
-        """See `MirrorReader.every_job`."""
-        return self.reader.every_job()
+    def counts(self) -> Iterator[Item]:
+        """See `MirrorReader.counts`."""
+        return self.reader.counts()
 
     def _now(self, job: Item) -> Item:
         if job["site"] != self.site or job["state"] != JobState.RUNNING:

@@ -8,7 +8,7 @@ from gateway.config import Config
 from gateway.events import Bus
 from gateway.files.names import LEDGER_NAME
 from gateway.ledger.store import Ledger
-from gateway.mirror.backend import mirror_worker
+from gateway.mirror.backend import counts_worker, mirror_worker
 from gateway.mirror.control import NO_MIRROR, MirrorControl
 
 from .status_client import StatusClient
@@ -47,9 +47,13 @@ def rebuild_mirror(config: Config, on_progress: OnProgress) -> int:
         assert worker is not None
         worker.start()
         try:
-            return _follow(begun, control.state, on_progress)
+            number = _follow(begun, control.state, on_progress)
         finally:
             worker.stop()
+        counts = counts_worker(config, ledger, bus)
+        assert counts is not None
+        counts.work()
+        return number
 
 
 def _follow(begun: dict[str, Any], look: Callable[[], dict[str, Any] | None], on_progress: OnProgress) -> int:

@@ -69,7 +69,7 @@ def standing(ledger: Ledger) -> Readings:
     )[0]["since"]
     numbers = {
         Measure.STUDIES_OPEN: sum(kept["study", state] for state in _OPEN),
-        Measure.OLDEST_OPEN_STUDY_AGE: oldest_open_study_age_s(ledger),
+        Measure.OLDEST_OPEN_STUDY_AGE: age_s(oldest_open_study(ledger)),
         Measure.JOBS_WAITING: sum(kept["job", state] for state in _WAITING),
         Measure.LONGEST_RUNNABLE_WAIT: age_s(waiting_since),
         Measure.JOBS_RUNNING: kept["job", JobState.RUNNING],
@@ -90,14 +90,15 @@ def kept_counts(ledger: Ledger) -> Counter[tuple[str, str]]:
     return Counter({(row["kind"], row["state"]): row["number"] for row in rows})
 
 
-def oldest_open_study_age_s(ledger: Ledger) -> float:
-    """Age of the oldest study that is receiving or processing; 0 when none is."""
+def oldest_open_study(ledger: Ledger) -> str | None:
+    """When the oldest study was received that is receiving or processing; None where none is."""
     row = ledger.read(
         "SELECT min(at) AS since FROM (SELECT min(received_at) AS at FROM studies WHERE state = ?"
         " UNION ALL SELECT min(received_at) FROM studies WHERE state = ?)",
         _OPEN,
     )[0]
-    return age_s(row["since"])
+    since: str | None = row["since"]
+    return since
 
 
 # -- what happened ----------------------------------------------------------------------------------------

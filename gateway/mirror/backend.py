@@ -8,6 +8,7 @@ from gateway.events import Bus
 from gateway.ledger.outbox import switch_mirror
 from gateway.ledger.store import Ledger
 
+from .counting import CountsWorker
 from .details import ConfiguredNames
 from .items import Items
 from .web_artifacts import WebArtifacts
@@ -32,14 +33,30 @@ def mirror_worker(config: Config, ledger: Ledger, bus: Bus) -> MirrorWorker | No
     return MirrorWorker(ledger, bus, mirror, items)
 
 
+def counts_worker(config: Config, ledger: Ledger, bus: Bus) -> CountsWorker | None:
+    """Make the worker that writes how much there is; None without a mirror.
+
+    Raises
+    ------
+    ConfigError
+        What it needs is not installed.
+    """
+    own = _own_table(config)
+    return None if own is None else CountsWorker(ledger, bus, own, config.site.name)
+
+
 def _open(config: Config) -> Mirror | None:
+    own = _own_table(config)
+    return _with_web_client(config, own) if own and config.mirror.is_for_web_client else own
+
+
+def _own_table(config: Config) -> Mirror | None:
     if config.mirror.backend == "none":
         return None
     session = aws_session(config, "mirror.backend = 'dynamodb'")
     from gateway.adapters.aws.dynamodb import DynamoMirror
 
-    own = DynamoMirror(session.dynamodb(), config.mirror.table)
-    return _with_web_client(config, own) if config.mirror.is_for_web_client else own
+    return DynamoMirror(session.dynamodb(), config.mirror.table)
 
 
 def _with_web_client(config: Config, own: Mirror) -> Mirror:

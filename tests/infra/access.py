@@ -71,7 +71,7 @@ OF_EVERYTHING: Final = {  # these take no resource but `*`
     "service-quotas": {"GetServiceQuota", "GetAWSDefaultServiceQuota"},
 }
 OF_A_TABLE: Final = {
-    *("GetItem", "PutItem", "DeleteItem", "Query", "Scan"),
+    *("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"),
     *("DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups"),
 }
 OF_A_QUEUE: Final = {

@@ -6,6 +6,7 @@
     STUDY#study_key  STUDY                 version, site, state, updated_at, ...
     STUDY#study_key  JOB#job_key           version, site, state, job_key, ...
     STUDY#study_key  EVENT#000000000042    version, site, event, at, ...
+    COUNTS           SITE#site             version, site, study#done, job#running, ...
 
 Index `by_state` (state, updated_at) finds studies, since only they have `updated_at`; index `by_job`
 (job_key) finds jobs, since only they have `job_key`. Items are put one by one: BatchWriteItem takes no
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PARTITION_KEY: Final = "pk"
 SORT_KEY: Final = "sk"
+COUNTS_PARTITION: Final = "COUNTS"
 BY_STATE: Final = "by_state"
 BY_JOB: Final = "by_job"
 TTL_ATTRIBUTE: Final = "expires_at"
@@ -101,13 +103,15 @@ class DynamoMirror:
         return None
 
     def older(self, site: str, version: int) -> Iterator[ItemKey]:
-        """Every item of this site whose version is lower; the whole table is read for it."""
+        """Every item of this site's studies whose version is lower; the whole table is read for it."""
         with asking("dynamodb:Scan", self._resource):
             pages = self._client.get_paginator("scan").paginate(
                 TableName=self._table,
-                FilterExpression="#site = :site AND #version < :version",
+                FilterExpression="#site = :site AND #version < :version AND #pk <> :counts",
                 ExpressionAttributeNames={**NAMES, "#sk": SORT_KEY, "#site": "site"},
-                ExpressionAttributeValues=serialized({":site": site, ":version": version}),
+                ExpressionAttributeValues=serialized(
+                    {":site": site, ":version": version, ":counts": COUNTS_PARTITION}
+                ),
                 ProjectionExpression="#pk, #sk",
                 ConsistentRead=True,
             )
@@ -152,6 +156,8 @@ def key_of(key: ItemKey) -> dict[str, Any]:
             sort = f"JOB#{key.name}"
         case ItemKind.EVENT:
             sort = f"EVENT#{int(key.name):012d}"
+        case ItemKind.COUNTS:
+            return {PARTITION_KEY: COUNTS_PARTITION, SORT_KEY: f"SITE#{key.name}"}
     return {PARTITION_KEY: f"STUDY#{key.study_key}", SORT_KEY: sort}
 
 

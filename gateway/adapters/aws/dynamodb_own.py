@@ -2,16 +2,19 @@
 
 One study, its job and new lines of its timeline are one transaction. The job's version is what two writers
 meet at: it has to be the one that was read, so that whoever comes second is told to look again. The others
-keep the mirror's rule: only over a lower version.
+keep the mirror's rule: only over a lower version. Where it moves the counts of what the cloud has, that is
+part of it: the counts are one item, which two jobs may meet at, and then it is only tried again.
 """
 
+import random
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
-from gateway.adapters.mirror import Item, ItemKey, ItemKind, MirrorItem
+from gateway.adapters.mirror import OPEN_SINCE, Counting, Item, ItemKey, ItemKind, MirrorItem
 
 from .dynamodb import IS_LATER, NAMES, PARTITION_KEY, SORT_KEY, content_of, key_of, serialized
 from .dynamodb_reading import plain
@@ -23,7 +26,11 @@ if TYPE_CHECKING:
 _deserialize = TypeDeserializer().deserialize
 _IS_NEW: Final = "attribute_not_exists(#pk)"
 _IS_AS_READ: Final = "#version = :version"
-_SOMEBODY_WAS_FIRST: Final = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+_NOTHING: Final = "None"
+_CONFLICT: Final = "TransactionConflict"
+_SOMEBODY_WAS_FIRST: Final = frozenset({"ConditionalCheckFailed", _CONFLICT})
+TRIES: Final = 8
+LONGEST_PAUSE_S: Final = 0.2
 
 
 class OwnItems:
@@ -47,27 +54,42 @@ class OwnItems:
             ).get("Item")
         return None if found is None else {name: plain(_deserialize(of)) for name, of in found.items()}
 
-    def write(self, items: Sequence[MirrorItem], read_version: int | None) -> bool:
+    def write(
+        self, items: Sequence[MirrorItem], read_version: int | None, counting: Counting | None = None
+    ) -> bool:
         """Write these items, all or none; False where another has written the job meanwhile.
 
         Parameters
         ----------
         read_version
             The job's version that these items follow from; None: there was no job.
+        counting
+            What it does to the counts; None: nothing.
 
         Raises
         ------
         Retriable, Permanent
         """
+        writes: list[Any] = [{"Put": self._put(item, read_version)} for item in items]
+        if counting is not None:
+            writes.append({"Update": self._count(counting)})
         with asking("dynamodb:PutItem", self._resource):
-            try:
-                self._client.transact_write_items(
-                    TransactItems=[{"Put": self._put(item, read_version)} for item in items]
-                )
-            except ClientError as error:
-                if code_of(error) != "TransactionCanceledException" or not _is_race(error):
-                    raise
-                return False
+            for tried in range(TRIES):
+                try:
+                    self._client.transact_write_items(TransactItems=writes)
+                except ClientError as error:
+                    if code_of(error) != "TransactionCanceledException":
+                        raise
+                    in_the_way = _in_the_way(error)
+                    if in_the_way[: len(items)].count(_NOTHING) < len(items):
+                        if set(in_the_way) <= {_NOTHING, *_SOMEBODY_WAS_FIRST}:
+                            return False
+                        raise
+                    if in_the_way[-1] != _CONFLICT or tried == TRIES - 1:
+                        raise
+                    time.sleep(random.uniform(0, LONGEST_PAUSE_S))  # two that met must not meet again
+                else:
+                    break
         return True
 
     def erase(self, study_key: str) -> int:
@@ -94,6 +116,23 @@ class OwnItems:
                 self._client.delete_item(TableName=self._table, Key=key)
         return len(found)
 
+    def _count(self, counting: Counting) -> Any:
+        numbers = dict(enumerate(sorted(counting.by.items())))
+        clauses = {"ADD": [f"#n{number} :n{number}" for number in numbers], "DELETE": list[str]()}
+        names = {f"#n{number}": name for number, (name, _) in numbers.items()}
+        values: dict[str, Any] = {f":n{number}": by for number, (_, by) in numbers.items()}
+        for verb, at in (("ADD", counting.opened), ("DELETE", counting.closed)):
+            if at:
+                clauses[verb].append("#open :at")
+                names["#open"], values[":at"] = OPEN_SINCE, {at}
+        return {
+            "TableName": self._table,
+            "Key": serialized(key_of(ItemKey("", ItemKind.COUNTS, counting.site))),
+            "UpdateExpression": " ".join(f"{verb} {', '.join(of)}" for verb, of in clauses.items() if of),
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": serialized(values),
+        }
+
     def _put(self, item: MirrorItem, read_version: int | None) -> Any:
         condition, version = IS_LATER, item.version
         if item.key.kind is ItemKind.JOB:
@@ -109,8 +148,7 @@ class OwnItems:
         }
 
 
-def _is_race(error: ClientError) -> bool:
-    """Whether all that stood in the way was another writer."""
+def _in_the_way(error: ClientError) -> list[str]:
+    """What stood in the way of each write of a transaction, in their order."""
     reasons = cast(Any, error.response).get("CancellationReasons", [])
-    codes = {reason.get("Code", "None") for reason in reasons} - {"None"}
-    return bool(codes) and codes <= _SOMEBODY_WAS_FIRST
+    return [reason.get("Code", _NOTHING) for reason in reasons]

@@ -1,6 +1,6 @@
 """Reads the mirror's table: what the status API in the cloud knows.
 
-Queries on keys and indexes only; the two counts scan an index, which holds studies or jobs and no timeline.
+Queries on keys and indexes only: nothing reads more of the table than it was asked for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,14 +11,13 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from gateway.adapters.mirror import Item, MirroredStudy
 
-from .dynamodb import BY_JOB, BY_STATE, PARTITION_KEY, SORT_KEY
+from .dynamodb import BY_JOB, BY_STATE, COUNTS_PARTITION, PARTITION_KEY, SORT_KEY
 from .refusals import asking
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 QUERY: Final = "dynamodb:Query"
-SCAN: Final = "dynamodb:Scan"
 LINES_AT_ONCE: Final = 500
 
 _serialize = TypeSerializer().serialize
@@ -91,30 +90,17 @@ class DynamoReader:
         )
         return next(found, None)
 
-    def every_study(self) -> Iterator[Item]:
-        """Every study; only `state`, `received_at` and `instances` of it."""
-        return self._scan(BY_STATE, "state", "received_at", "instances")
-
-    def every_job(self) -> Iterator[Item]:
-        """Every job; only `state` and `deliveries` of it."""
-        return self._scan(BY_JOB, "state", "deliveries")
-
-    def _scan(self, index: str, *attributes: str) -> Iterator[Item]:
-        names = {f"#{name}": name for name in attributes}
-        return self._pages(
-            "scan",
-            SCAN,
-            IndexName=index,
-            ProjectionExpression=", ".join(names),
-            ExpressionAttributeNames=names,
+    def counts(self) -> Iterator[Item]:
+        """The counts of every site: they stand together."""
+        return self._query(
+            KeyConditionExpression="#pk = :pk",
+            ExpressionAttributeNames={"#pk": PARTITION_KEY},
+            ExpressionAttributeValues=_values(pk=COUNTS_PARTITION),
         )
 
     def _query(self, **asked: Any) -> Iterator[Item]:
-        return self._pages("query", QUERY, **asked)
-
-    def _pages(self, operation: Any, action: str, **asked: Any) -> Iterator[Item]:
-        with asking(action, self._resource):
-            for page in self._client.get_paginator(operation).paginate(TableName=self._table, **asked):
+        with asking(QUERY, self._resource):
+            for page in self._client.get_paginator("query").paginate(TableName=self._table, **asked):
                 for item in page["Items"]:
                     yield {name: plain(_deserialize(value)) for name, value in item.items()}
 
@@ -129,6 +115,6 @@ def plain(value: Any) -> Any:
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, Mapping):
         return {name: plain(of) for name, of in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | set):
         return [plain(of) for of in value]
     return value

@@ -2,21 +2,19 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import groupby, islice
 from typing import Final, NoReturn
 
-from gateway.adapters.mirror import Item, MirrorReader
+from gateway.adapters.mirror import OPEN_SINCE, Item, MirrorReader, counters_in
 from gateway.ledger.finding import StudyFilter
 from gateway.ledger.ordering import Order
-from gateway.ledger.records import utc_time
-from gateway.ledger.states import CorrectionState, DeliveryState, JobState, StudyState
+from gateway.ledger.states import StudyState
 from gateway.ledger.steps import steps_of
 from gateway.ledger.traits import Trait
 
+from ..counting import counts_of
 from ..cursors import read_cursor, write_cursor
 from ..mirror_routes import NOTHING_MIRRORED
 from ..store import BulkWish, Counts, Cut, Json, NotFound, NotHere, WhichQuarantined
@@ -26,7 +24,6 @@ from .table_shapes import deliveries_of, job_of, line_of, summary_of
 
 STUDIES_AT_ONCE: Final = 16
 """How many studies' jobs are asked for at the same time."""
-OPEN: Final = frozenset({StudyState.RECEIVING, StudyState.PROCESSING})
 
 
 class TableStore:
@@ -104,20 +101,13 @@ class TableStore:
         return None
 
     def counts(self) -> Counts:
-        """Count what the table has; instances are those that count, without earlier revisions."""
-        studies, jobs = list(self._reader.every_study()), list(self._reader.every_job())
-        oldest = min((study["received_at"] for study in studies if study["state"] in OPEN), default=None)
-        age_s = (datetime.now(UTC) - utc_time(oldest)).total_seconds() if oldest else 0.0
-        return Counts(
-            studies=_by_state(StudyState, studies),
-            jobs=_by_state(JobState, jobs),
-            deliveries=_by_state(DeliveryState, (one for job in jobs for one in job["deliveries"])),
-            flags=Counter(flag["code"] for job in jobs for flag in job.get("flags", [])),
-            corrections=_by_state(CorrectionState, []),
-            quarantined_objects=0,
-            instances_stored=sum(study["instances"] for study in studies),
-            oldest_open_study_age_s=max(0.0, age_s),
-            disk_free_bytes=None,
+        """Add up what each site says of itself; an item a site is read, however many studies there are."""
+        items = list(self._reader.counts())
+        counted = Counter[tuple[str, str]]()
+        for item in items:
+            counted.update(counters_in(item))
+        return counts_of(
+            counted, min((at for item in items for at in item.get(OPEN_SINCE, ())), default=None)
         )
 
     def look(self) -> None:
@@ -244,8 +234,3 @@ def _ordered(studies: Iterator[Item]) -> Iterator[Item]:
     """The same with those of one instant in the order of their keys."""
     for _, same in groupby(studies, key=lambda study: study["updated_at"]):
         yield from sorted(same, key=_place, reverse=True)
-
-
-def _by_state(states: type[StrEnum], items: Iterable[Item]) -> dict[str, int]:
-    counted = Counter(item["state"] for item in items)
-    return {state.value: counted[state.value] for state in states}

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from batch_job.contract import JobRequest
+from gateway.adapters.mirror import OPEN_SINCE, counters_in
 from gateway.api import models
 from gateway.cloud.parts import cloud_parts
 from gateway.config import read_config
@@ -397,3 +398,25 @@ def _delete(cloud: Cloud, partition: str, sort: str) -> None:
 
     table = boto3.resource("dynamodb", region_name="us-east-1").Table(cloud.table)
     table.delete_item(Key={"pk": partition, "sk": sort})
+
+
+def _numbers(cloud: Cloud) -> tuple[dict[tuple[str, str], int], object]:
+    """The counts of the cloud's own uploads but for those that are 0, and since when any is open."""
+    item = cloud.items().get(("COUNTS", "SITE#cloud"), {})
+    counted = {counted: int(number) for counted, number in counters_in(item).items() if number}
+    return counted, item.get(OPEN_SINCE)
+
+
+def test_uploads_count_in_the_metrics_from_when_somebody_starts_them(
+    cloud: Cloud, batch_double: BatchDouble, planned: str
+) -> None:
+    assert _numbers(cloud) == ({}, None)
+    cloud.start(planned)
+    counted, since = _numbers(cloud)
+    assert counted == {("study", "processing"): 1, ("job", "submitted"): 1, ("instance", ""): 1}
+    assert since is not None
+    assert 'iris_studies{state="processing"} 1.0' in cloud.status.get("/metrics").content.decode()
+    cloud.status.post(f"/api/v1/jobs/{planned}/cancel")
+    counted, since = _numbers(cloud)
+    assert counted == {("study", "done"): 1, ("job", "cancelled"): 1, ("instance", ""): 1}
+    assert since is None
