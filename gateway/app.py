@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -72,7 +72,8 @@ from gateway.traces.backend import trace_worker
 from gateway.uploads import NiftiUploads
 from gateway.watch.backend import watch_worker
 from gateway.workers.ledger_watch import LedgerWatch
-from gateway.workers.steps import StepWorker
+from gateway.workers.pools import StepPool
+from gateway.workers.steps import Step, StepWorker
 from gateway.workers.stopping import stop_together
 from gateway.workers.worker import Worker
 
@@ -109,7 +110,6 @@ class App:
         self._access = configured_access(config, self._tokens.find, is_first=ledger.is_new)
         self._people = people_of(config)
         self._mirror = mirror_worker(config, ledger, bus)
-        watchers = [make(config, ledger, bus) for make in (counts_worker, watch_worker, trace_worker)]
         secret = site_secret(ledger, config.secret_path)
         self._identity = identity = EngineIdentity(
             config.engine.name, engine_version(config, facts), facts.weights, converter_version()
@@ -130,7 +130,8 @@ class App:
         carriers = carriers_of(config)
         asking = Asking(config, carriers, ledger, bus)
         self._tries = Tries(config, carriers, asking)
-        takers = self._step_workers(bus, workplace, results, secret, carriers, asking)
+        self._pools = self._step_pools(bus, workplace, results, secret, carriers, asking)
+        takers = self._takers(bus, results)
         other = AnotherForm(ledger, asking)
         delivering = [DeliveryWorker(*each, ledger, bus, data_dir, other) for each in carriers]
         self._pledging = [
@@ -150,14 +151,18 @@ class App:
             Corrections(ledger, bus, workplace, secret.correction_key),
             Adoption(ledger, archive, intake, bus),
             self._retention(bus, locks, [*takers, *delivering]),
-            *([self._mirror] if self._mirror else []),
-            *filter(None, watchers),
+            *self._shown_elsewhere(bus),
             *self._notifying,
         ]
         self._uploads = NiftiUploads(config, ledger, secret, identity, locks)
         self._reprocessing = Reprocessing(ledger, facts, secret, identity)
         self._bus = bus
         self.api: ApiServer | None = None
+
+    def _shown_elsewhere(self, bus: Bus) -> Iterator[Worker]:
+        """Who copies what the ledger says to where others look."""
+        made = (make(self.config, self._ledger, bus) for make in (counts_worker, watch_worker, trace_worker))
+        yield from filter(None, (self._mirror, *made))
 
     def _beside_deliveries(self, bus: Bus, carriers: Mapping[str, Carrier]) -> list[Worker]:
         """Who looks after what was delivered, and what can be delivered to nobody."""
@@ -187,7 +192,13 @@ class App:
             is_busy=lambda job_keys: any(taker.job_at_hand in job_keys for taker in takers),
         )
 
-    def _step_workers(
+    def _takers(self, bus: Bus, results: JobResults) -> list[StepWorker]:
+        """Who takes a step with a job, in the order of the steps."""
+        convert, stage, encode = (pool.workers for pool in self._pools)
+        submit = SubmitWhatIsStaged(self._ledger, results, self._computing.submit)
+        return [*convert, *stage, submit_worker(submit, self._ledger, bus, self.config.queue), *encode]
+
+    def _step_pools(
         self,
         bus: Bus,
         workplace: Workplace,
@@ -195,20 +206,19 @@ class App:
         secret: SiteSecret,
         carriers: Sequence[tuple[Destination, Carrier]],
         asking: Asking,
-    ) -> list[StepWorker]:
-        """One for each step that a job takes, in the order of the steps."""
+    ) -> list[StepPool]:
+        """One for each step that this machine takes with a job: convert, stage and encode."""
         ledger, config = self._ledger, self.config
         takes = {to.name: partial(asking.takes, to.name) for to, _ in carriers}
         holdings = {to.name: carrier.holdings for to, carrier in carriers if carrier.holdings is not None}
         stage = Stage(ledger, workplace, self._store.objects, kept_here(config))
         encode = Encode(ledger, workplace, results, config, secret.tracking_key(), takes, holdings)
-        submit = SubmitWhatIsStaged(ledger, results, self._computing.submit)
-        return [
-            StepWorker("convert", JobState.PLANNED, Convert(ledger, workplace), ledger, bus),
-            StepWorker("stage", JobState.CONVERTED, stage, ledger, bus),
-            submit_worker(submit, ledger, bus, config.queue),
-            StepWorker("encode", JobState.SEGMENTED, encode, ledger, bus),
-        ]
+        steps: tuple[tuple[str, JobState, Step], ...] = (
+            ("convert", JobState.PLANNED, Convert(ledger, workplace)),
+            ("stage", JobState.CONVERTED, stage),
+            ("encode", JobState.SEGMENTED, encode),
+        )
+        return [StepPool.of(*step, ledger, bus, config.queue.stage_workers) for step in steps]
 
     def _api_server(self) -> "ApiServer":
         # Late: what it is made with takes a quarter of the start, for which no sender has to wait.
@@ -240,6 +250,7 @@ class App:
                 GatewayFigures(ledger, self.readiness, self._identity, list(self._tries.addresses)),
                 self._computing.figures,
                 self.listener.figures,
+                *(pool.figures for pool in self._pools),
                 *(telling.figures for telling in self._notifying),
             ),
             upload_room=self._uploads,
@@ -254,7 +265,8 @@ class App:
         """The names of the workers that use something of AWS."""
         is_batch = self.config.queue.backend == "batch"
         at_the_queue = ["submit", *(worker.name for worker in self._computing.workers)] if is_batch else []
-        at_the_bucket = ["stage", "encode"] if "bucket" in self.config.objects.facts.needs else []
+        of_jobs = [worker.name for pool in self._pools if pool.step != "convert" for worker in pool.workers]
+        at_the_bucket = of_jobs if "bucket" in self.config.objects.facts.needs else []
         return frozenset(["mirror", "mirror counts", "watch", *at_the_queue, *at_the_bucket])
 
     @property

@@ -291,6 +291,8 @@ class Queue(Section):
 
     backend: Literal["local", "batch"] = "local"
     workers: int = Field(1, ge=1)
+    stage_workers: int = Field(2, ge=1, le=16)
+    """How many jobs each of the steps convert, stage and encode takes at once."""
     keep_warm_s: float = Field(600.0, ge=0)
     """How long a local process that has done a run waits for the next one; 0: a process for each run."""
     local_timeout_s: float = Field(14400.0, ge=0)

@@ -1,10 +1,11 @@
-"""One worker for each step: takes the jobs that stand before it, one at a time, always the most urgent.
+"""The workers of a step: each takes one at a time of the jobs that stand before it, always the most urgent.
 
 A worker is woken by the ledger's events and by the time of what was put off. A step may be repeated at any
 time: a crash in the middle of it leaves the job where it was. What the ledger cannot be told now (its disk is
 full) is known in memory until it can be: the job only waits, and the step is taken again.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -29,10 +30,36 @@ log = structlog.get_logger(__name__)
 CLEARING = Backoff(0.1, 15.0)
 """How soon a job is taken of which something is still to be removed."""
 BEING_CLEARED = "what an earlier run of it left is being removed first"
-_OF_THE_WORKER = ""
-"""What the worker's own pauses are counted under."""
+_OF_THE_STEP = ""
+"""What the step's own pauses are counted under."""
 Step = Callable[[JobRow], None]
 """Takes a step; what it raises decides whether it is tried again."""
+
+
+class Shared:
+    """What the workers of one step share: the jobs in hand, and what is put off.
+
+    It is in memory only. Where a job stands is the ledger's to say, which one process writes: after a kill
+    nobody has a job in hand, and each is where it was.
+    """
+
+    def __init__(self) -> None:
+        self.waits = Waits()
+        self.rests = Rests()
+        self.pauses = Rests()
+        self._in_hand = set[str]()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taking(self) -> Iterator[set[str]]:
+        """While one worker looks for a job, no other does; the jobs in hand, for the one that it takes."""
+        with self._lock:
+            yield self._in_hand
+
+    def give_back(self, job_key: str) -> None:
+        """The step was taken, or not: whoever looks next finds the job where the ledger has it."""
+        with self._lock:
+            self._in_hand.discard(job_key)
 
 
 class StepWorker(Worker):
@@ -46,6 +73,10 @@ class StepWorker(Worker):
         The state that jobs stand in before the step.
     policy
         How often and how soon; None: as everywhere.
+    shared
+        What it shares with the step's other workers; None: it has none.
+    number
+        Which of them it is.
     """
 
     def __init__(
@@ -58,15 +89,18 @@ class StepWorker(Worker):
         *,
         policy: Policy | None = None,
         limit_s: float = LIMIT_S,
+        shared: Shared | None = None,
+        number: int = 1,
     ) -> None:
-        super().__init__(name, bus, limit_s=limit_s)
+        super().__init__(name if number == 1 else f"{name} {number}", bus, limit_s=limit_s)
+        self.step = name
         self._state = state
         self._do = do
         self._ledger = ledger
         self._policy = policy or attempts.POLICY
-        self._waits = Waits()
-        self._rests = Rests()
-        self._pauses = Rests()
+        self._shared = shared or Shared()
+        self._rests = self._shared.rests
+        self._tells_of_rests = number == 1
         self.job_at_hand = ""
         """The key of the job that it is at; empty when it is at none."""
 
@@ -84,18 +118,22 @@ class StepWorker(Worker):
         """Take the step for every job that is due; after each the most urgent is looked for anew."""
         self._rests.keep([key for key in self._rests.known() if self._stands_here(key)])
         while not self.is_stopping:
-            self.trouble = self._rests.complaint()
-            resting = self._resting()
-            job = self.next_of(resting)
-            if job is None:
-                return self.wait_s(resting)
+            self.trouble = self._rests.complaint() if self._tells_of_rests else ""
+            if pause_s := self._shared.pauses.left_s().get(_OF_THE_STEP):
+                return pause_s  # another worker met what this one would meet, too
+            with self._shared.taking() as in_hand:
+                resting = self._resting()
+                job = self.next_of(resting | dict.fromkeys(in_hand, 0.0))
+                if job is None:
+                    return self.wait_s(resting)
+                in_hand.add(job.job_key)
             with self.at_job(job.job_key), self._having_in_hand(job):
                 fault = self._take(job) if self._may_begin(job) else None
             if fault is not None and fault.blame is Blame.MACHINE and fault.is_everywhere:
                 self.trouble = fault.sentence
-                self.pause(self._pauses.put_off(_OF_THE_WORKER, self._policy.machine, fault.sentence))
+                self.pause(self._shared.pauses.put_off(_OF_THE_STEP, self._policy.machine, fault.sentence))
                 return None
-            self._pauses.resume(_OF_THE_WORKER)
+            self._shared.pauses.resume(_OF_THE_STEP)
         return None
 
     def next_of(self, resting: Mapping[str, float]) -> JobRow | None:
@@ -113,20 +151,22 @@ class StepWorker(Worker):
     def _resting(self) -> dict[str, float]:
         """The jobs that are not to be taken now, each with its seconds until then."""
         put_off = self.put_off()
-        self._waits.keep(put_off)
+        self._shared.waits.keep(put_off)
         left_s = {
-            key: self._waits.left_s(key, until, self._policy.longest_s) for key, until in put_off.items()
+            key: self._shared.waits.left_s(key, until, self._policy.longest_s)
+            for key, until in put_off.items()
         }
         return {key: left for key, left in left_s.items() if left > 0} | self._rests.left_s()
 
     @contextmanager
     def _having_in_hand(self, job: JobRow) -> Iterator[None]:
-        """Say that nobody else may remove anything of the job."""
+        """Say that nobody else may take the job, or remove anything of it."""
         self.job_at_hand = job.job_key
         try:
             yield
         finally:
             self.job_at_hand = ""
+            self._shared.give_back(job.job_key)
 
     def _may_begin(self, job: JobRow) -> bool:
         """Whether the step may write: the job was not called off since, nor is its folder being removed."""
@@ -146,16 +186,16 @@ class StepWorker(Worker):
         try:
             self._do(job)
         except (StaleRow, UnknownTransition):
-            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
+            log.info("job_moved_meanwhile", step=self.step, job_key=job.job_key)
         except BaseException as error:
-            fault = fault_of(error, self.name)
+            fault = fault_of(error, self.step)
             if fault.is_defect:
-                log.exception("step_failed", step=self.name, job_key=job.job_key)
+                log.exception("step_failed", step=self.step, job_key=job.job_key)
             self._tell(job, fault)
             return fault
         if job_of(self._ledger, job.job_key) == job:  # it would be taken again, and again, at once
-            fault = Fault(Blame.WORK, f"it came to nothing in {self.name}; the log names the place")
-            log.error("step_came_to_nothing", step=self.name, job_key=job.job_key)
+            fault = Fault(Blame.WORK, f"it came to nothing in {self.step}; the log names the place")
+            log.error("step_came_to_nothing", step=self.step, job_key=job.job_key)
             self._tell(job, fault)
             return fault
         self._rests.resume(job.job_key)
@@ -166,11 +206,11 @@ class StepWorker(Worker):
         try:
             self._act_on(job, fault)
         except StaleRow:
-            log.info("job_moved_meanwhile", step=self.name, job_key=job.job_key)
+            log.info("job_moved_meanwhile", step=self.step, job_key=job.job_key)
         except Exception as error:
             ledgers = fault_of(error, "the ledger")
             if ledgers.is_defect:
-                log.exception("fault_not_told", step=self.name, job_key=job.job_key)
+                log.exception("fault_not_told", step=self.step, job_key=job.job_key)
             self._rests.put_off(job.job_key, self._policy.machine, ledgers.sentence)
 
     def _act_on(self, job: JobRow, fault: Fault) -> None:
@@ -188,7 +228,7 @@ class StepWorker(Worker):
         delay_s = self._rests.put_off(
             job.job_key, self._policy.for_what_waits(fault.blame), reason := fault.sentence
         )
-        log.warning("job_waits", step=self.name, job_key=job.job_key, reason=reason, on=fault.blame)
+        log.warning("job_waits", step=self.step, job_key=job.job_key, reason=reason, on=fault.blame)
         with self._ledger.transaction() as transaction:
             if transaction.job(job.job_key).state is job.state:
                 wait_with_job(transaction, job.job_key, delay_s=delay_s, reason=reason, on=fault.blame)
@@ -198,7 +238,7 @@ class StepWorker(Worker):
         delay_s = self._rests.put_off(
             job.job_key, self._policy.own, reason := fault.sentence, earlier=job.failures
         )
-        log.warning("job_put_off", step=self.name, job_key=job.job_key, reason=reason, delay_s=round(delay_s))
+        log.warning("job_put_off", step=self.step, job_key=job.job_key, reason=reason, delay_s=round(delay_s))
         with self._ledger.transaction() as transaction:
             if transaction.job(job.job_key).state is job.state:
                 put_off_job(transaction, job.job_key, delay_s=delay_s, reason=reason)
@@ -209,4 +249,4 @@ class StepWorker(Worker):
         with self._ledger.transaction() as transaction:
             transaction.move_job(job.job_key, JobEvent.FAILED, expect=job.state, reason=reason)
         self._rests.resume(job.job_key)
-        log.error("job_failed", step=self.name, job_key=job.job_key, reason=reason)
+        log.error("job_failed", step=self.step, job_key=job.job_key, reason=reason)

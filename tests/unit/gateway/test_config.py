@@ -103,6 +103,7 @@ def test_config_without_file_has_the_documented_defaults() -> None:
             "backend": "local",
             "workers": 1,
             "keep_warm_s": 600.0,
+            "stage_workers": 2,
             "local_timeout_s": 14400.0,
             "stall_s": 900.0,
             "max_jobs_per_hour": 0,

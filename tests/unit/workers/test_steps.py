@@ -1,7 +1,8 @@
-"""A step's worker: what it takes, what it tries again, what it gives up."""
+"""A step's workers: what they take, what they try again, what they give up."""
 
 import errno
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from gateway.ledger.states import JobEvent, JobState
 from gateway.ledger.transaction import StaleRow
 from gateway.ledger.work import put_off_job
 from gateway.workers.attempts import Backoff, CannotGoOn, Policy, fault_of
+from gateway.workers.pools import StepPool
 from gateway.workers.steps import StepWorker
 from tests.one_job import DEADLINE_S, SERIES_UID, STUDY_UID
 
@@ -198,7 +200,9 @@ def plan_jobs(site: Any, *planned: tuple[str, int]) -> None:
             plan_job(transaction, STUDY_UID, job)
 
 
-def converting(site: Any, taken: list[str], before: Callable[[str], None]) -> Callable[[JobRow], None]:
+def converting(
+    site: Any, taken: list[str], before: Callable[[str], object] = lambda _: None
+) -> Callable[[JobRow], None]:
     def do(job: JobRow) -> None:
         before(job.job_key)
         taken.append(job.job_key)
@@ -366,3 +370,90 @@ def test_step_that_leaves_its_job_where_it_was_is_counted(
     begin(do)
     job = site.wait_for(lambda job: job.state is JobState.FAILED)
     assert "came to nothing" in job.reason
+
+
+# -- several workers for one step -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def begin_pool(site: Any) -> Iterator[Callable[..., StepPool]]:
+    """Start several workers for planned jobs that do this."""
+    pools: list[StepPool] = []
+
+    def start(do: Callable[[JobRow], None], number: int) -> StepPool:
+        pools.append(StepPool.of("convert", JobState.PLANNED, do, site.ledger, site.bus, number))
+        for worker in pools[-1].workers:
+            worker.start()
+        return pools[-1]
+
+    yield start
+    for pool in pools:
+        for worker in pool.workers:
+            worker.stop()
+
+
+def _busy(pool: StepPool) -> dict[str, float]:
+    return {figure.name: figure.value for figure in pool.figures()}
+
+
+def test_slow_job_does_not_hold_up_the_others_which_have_their_turn_by_priority(
+    site: Any, begin_pool: Callable[..., StepPool]
+) -> None:
+    plan_jobs(site, ("slow", 9), ("low", 1), ("high", 5), ("middle", 3))
+    taken: list[str] = []
+    may_end = threading.Event()
+
+    def read(job_key: str) -> None:
+        if job_key == "slow":
+            assert may_end.wait(DEADLINE_S)
+
+    pool = begin_pool(converting(site, taken, read), 2)
+    until(lambda: len(taken) == 4)
+    assert taken[:3] == ["high", "middle", "low"]
+    until(lambda: _busy(pool) == {"iris_step_workers": 2, "iris_step_workers_busy": 1})
+    assert [worker.complaints() for worker in pool.workers] == [[], []]
+    may_end.set()
+    until_all(site, JobState.CONVERTED)
+    until(lambda: _busy(pool)["iris_step_workers_busy"] == 0)
+
+
+def test_no_job_is_in_two_hands_and_each_is_done_once(site: Any, begin_pool: Callable[..., StepPool]) -> None:
+    plan_jobs(site, *((f"job-{number:02}", number % 3) for number in range(40)))
+    taken: list[str] = []
+    begin_pool(converting(site, taken), 4)
+    until_all(site, JobState.CONVERTED)
+    assert len(taken) == len(set(taken)) == 41
+
+
+def test_full_disk_is_met_once_and_told_once_by_all_workers_of_a_step(
+    site: Any, begin_pool: Callable[..., StepPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.workers.attempts.POLICY", Policy(machine=Backoff(60.0, 60.0)))
+    plan_jobs(site, *((f"job-{number:02}", 0) for number in range(19)))
+    tries: list[str] = []
+
+    def do(job: JobRow) -> None:
+        tries.append(job.job_key)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    pool = begin_pool(do, 3)
+    until(lambda: tries and all(worker.piece is None for worker in pool.workers))
+    assert len(tries) <= len(pool.workers)
+    for worker in pool.workers:
+        worker.look_again()
+    until(lambda: all(worker.piece is None for worker in pool.workers))
+    assert len(tries) <= len(pool.workers)
+
+
+def test_job_that_a_killed_process_had_in_hand_is_taken_by_the_next(
+    site: Any, begin_pool: Callable[..., StepPool]
+) -> None:
+    """What is in hand is known to the process alone: to the next one the job only stands where it stood."""
+    plan_jobs(site, ("other", 0))
+    lost = StepPool.of("convert", JobState.PLANNED, lambda _: None, site.ledger, site.bus, 2)
+    with lost.workers[0]._shared.taking() as in_hand:
+        in_hand.add("other")
+    taken: list[str] = []
+    begin_pool(converting(site, taken), 2)
+    until_all(site, JobState.CONVERTED)
+    assert sorted(taken) == sorted(states(site))
