@@ -137,6 +137,11 @@ class ObjectDismissed(Event):
     reason: str
 
 
+@dataclass(frozen=True)
+class MirrorRebuildBegun(Event):
+    """Everything that is mirrored is to be written anew."""
+
+
 class Bus:
     """Hands each event to every subscriber, in the publisher's thread."""
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway.events import MirrorRebuildBegun
+
 from .records import MirrorRow, OutboxRow, utc_now, utc_text, utc_time
 from .states import StudyState
 from .store import Ledger
@@ -58,6 +60,7 @@ def begin_rebuild(transaction: Transaction, keep_days: int) -> None:
     _begin_epoch(transaction)
     _fill(transaction, keep_days)
     transaction.execute("UPDATE mirror SET rebuilding = epoch")
+    transaction.publish(MirrorRebuildBegun())
 
 
 def end_rebuild(transaction: Transaction, epoch: int) -> None:

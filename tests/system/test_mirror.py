@@ -195,7 +195,9 @@ def test_rebuild_through_the_running_gateway_restores_a_table_that_lost_everythi
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(items_in(moto_server, table)) == set(before)
+    _until(
+        lambda: set(items_in(moto_server, table)) == set(before), lambda: items_in(moto_server, table).keys()
+    )
     assert world.stop() == 0
 
 
