@@ -66,6 +66,8 @@ def _label(row: Mapping[str | None, str | None], where: str) -> tuple[int, str, 
     value, name = (row.get("value") or "").strip(), (row.get("name") or "").strip()
     if not value.isdecimal() or not 1 <= int(value) <= MOST_LABELS or not name:
         raise ContractError(f"{where}: a value from 1 to {MOST_LABELS} and a name are needed")
+    if not name.isprintable():
+        raise ContractError(f"{where}: the name has a line's end or another sign that is none")
     said = {column: text for column in CODES if (text := (row.get(column) or "").strip())}
     if not said:
         return int(value), name, None

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import select
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,12 @@ GIVEN: Final = "/iris/input"
 LEFT: Final = "/iris/output"
 GPU: Final = {"podman": ("--device", "nvidia.com/gpu=all"), "docker": ("--gpus", "all")}
 LOOK_TIMEOUT_S: Final = 60.0
+LONGEST_LINE: Final = 65536
+"""What goes on beyond so many bytes is no line, and not kept."""
+LOOK_S: Final = 0.2
+"""How often it is looked at whether a program lives that says nothing."""
+LAST_WORDS_S: Final = 1.0
+"""How long after its end it is read what it said."""
 END_S: Final = 10.0
 """How long a program may take to end once it is asked to."""
 
@@ -29,13 +37,27 @@ END_S: Final = 10.0
 class Call:
     """A program that runs."""
 
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[bytes]"
 
     @property
     def lines(self) -> Iterator[str]:
-        """What it says on its standard output."""
+        """What it says on its standard output until it ends, also where something that it left holds that."""
+        said, until = b"", float("inf")
+        while time.monotonic() < until and (more := self._more()) != b"":
+            *lines, said = (said + (more or b"")).split(b"\n")
+            yield from (f"{line.decode(errors='replace')}\n" for line in lines)
+            if len(said) > LONGEST_LINE:
+                said = b""
+            if self.process.poll() is not None:
+                until = min(until, time.monotonic() + LAST_WORDS_S)
+        if said:
+            yield said.decode(errors="replace")
+
+    def _more(self) -> bytes | None:
+        """What it has said; empty where it says no more, None where it has said nothing for a moment."""
         assert self.process.stdout is not None
-        yield from self.process.stdout
+        readable, _, _ = select.select([self.process.stdout], [], [], LOOK_S)
+        return os.read(self.process.stdout.fileno(), LONGEST_LINE) if readable else None
 
     def wait(self) -> int:
         """Its exit code."""
@@ -76,8 +98,6 @@ def call_of(settings: EngineSettings, image: Path, left: Path) -> Iterator[Call]
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
             start_new_session=True,  # a group of its own, with whatever it starts
         )
     except OSError as error:
@@ -87,7 +107,7 @@ def call_of(settings: EngineSettings, image: Path, left: Path) -> Iterator[Call]
         yield Call(process)
 
 
-def _kill_words(process: "subprocess.Popen[str]") -> list[str]:
+def _kill_words(process: "subprocess.Popen[bytes]") -> list[str]:
     return ["kill", "-s", "KILL", "--", f"-{process.pid}"]
 
 
@@ -113,7 +133,7 @@ def _runtime() -> str:
 
 
 @contextmanager
-def _done_unless_it_ends(process: "subprocess.Popen[str]", words: Sequence[str]) -> Iterator[None]:
+def _done_unless_it_ends(process: "subprocess.Popen[bytes]", words: Sequence[str]) -> Iterator[None]:
     """Call these words where the block is left, or this process ends, before that one has.
 
     Neither a container nor what a program started is a child that ends with this process. A shell, which is
@@ -139,7 +159,7 @@ def _done_unless_it_ends(process: "subprocess.Popen[str]", words: Sequence[str])
             process.stdout.close()
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
     """See it end: first asked, then made to."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -97,6 +97,17 @@ def test_label_map_that_is_none_of_the_image_is_a_defect(
         shell(prepared(tmp_path, change(image)))
 
 
+def test_program_that_leaves_something_running_which_holds_its_output_is_done_all_the_same(
+    shell: Segment, work: Work, tmp_path: Path
+) -> None:
+    labels = nib.Nifti1Image((work.image.values > 300).astype(np.uint8), work.image.affine)
+    left_running = f"setsid sleep 600 & echo $! > {tmp_path}/left"
+    try:
+        assert shell(f"{prepared(tmp_path, labels)}; {left_running}").names == {1: "bone"}
+    finally:
+        os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+
+
 def test_label_map_that_says_to_be_huge_is_not_unpacked(shell: Segment, work: Work, tmp_path: Path) -> None:
     header = nib.Nifti1Header()
     header.set_data_shape((30000, 30000, 30000))
@@ -170,6 +181,7 @@ def test_table_of_labels_has_names_and_codes_of_its_own(tmp_path: Path) -> None:
         ("value,name\n0,air\n", "^labels.csv, line 2: a value from 1 to 255 and a name"),
         ("value,name\n1,spleen\n1,liver\n", "line 3: a value or a name that stands there before"),
         ("value,name\n1,spleen\n2,spleen\n", "line 3: a value or a name that stands there before"),
+        ('value,name\n1,"sple\nen"\n', "line 2: the name has a line's end or another sign that is none"),
         ("value,name,type\n1,node,27925004 Nodule\n", "line 2: category: is missing"),
         ("value,name,category,type\n1,node,1 A,27925004\n", "line 2: type"),
     ],
