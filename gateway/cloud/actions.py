@@ -79,16 +79,17 @@ class CloudActions(TableActions):
         found = self._reader.study(study)
         if found.study is None or found.study["site"] != self._jobs.site:
             return super().forget(study)
-        for each in found.jobs:
-            self._erase_folder(str(each["job_key"]))
-        items = self._jobs.erase(study)
+        job_keys = [str(each["job_key"]) for each in found.jobs]
+        for job_key in job_keys:
+            self._erase_folder(job_key)
+        items = self._jobs.erase(study, job_keys)
         sentence = f"The upload is erased: its files with all versions, and {items} items of the table."
         return {"kind": "study", "key": study, "state": "forgotten", "sentence": sentence}
 
     def _erase_folder(self, job_key: str) -> None:
         job = self._jobs.get(job_key)
-        if job is not None and job.state in _OPEN:
-            self.cancel(job_key)
+        if job is not None and job.state in {*_OPEN, JobState.CANCELLED}:
+            self.cancel(job_key)  # also one whose end did not reach the queue when it was asked for
         if job is not None and self._runs.may_still_write(job):
             raise NotPossible("its run at AWS Batch is being ended; ask again in a minute")
         self._objects.remove(job_prefix(job_key))

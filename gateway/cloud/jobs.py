@@ -8,7 +8,7 @@ that was read.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -174,24 +174,38 @@ class UploadJobs:
         read = before.version if before is not None else None
         return after if self._items.write(items, read, self._counting(before, after)) else None
 
-    def _counting(self, before: UploadJob | None, after: UploadJob) -> Counting | None:
-        """What the change does to the counts; an upload counts from when somebody starts it."""
+    def _counting(self, before: UploadJob | None, after: UploadJob | None) -> Counting | None:
+        """What the change does to the counts: an upload counts from its start until it is erased."""
         was, now = _counted(before), _counted(after)
         by = {name: now[name] - was[name] for name in now.keys() | was.keys() if now[name] != was[name]}
-        if not by:
+        job = after or before
+        if not by or job is None:
             return None
-        moves = by.get(_OPEN, 0)
-        at = after.created_at
+        moves, at = by.get(_OPEN, 0), job.created_at
         return Counting(self.site, by, opened=at if moves > 0 else "", closed=at if moves < 0 else "")
 
-    def erase(self, study_key: str) -> int:
-        """Erase all items of a study, its own the last; how many there were.
+    def erase(self, study_key: str, job_keys: Iterable[str]) -> int:
+        """Erase a study with its jobs, its own item the last, and take them out of the counts.
+
+        Returns
+        -------
+        How many items there were.
 
         Raises
         ------
         Retriable, Permanent
         """
-        return self._items.erase(study_key)
+        return sum(map(self._erase_job, job_keys)) + self._items.erase(study_key)
+
+    def _erase_job(self, job_key: str) -> int:
+        for _ in range(TRIES):
+            job = self.get(job_key)
+            if job is None:
+                return 0
+            key = ItemKey(job.study_key, ItemKind.JOB, job_key)
+            if self._items.remove(key, job.version, self._counting(job, None)):
+                return 1
+        raise Retriable("the job changes all the time; it is tried again")
 
     # -- items --------------------------------------------------------------------------------------------
 

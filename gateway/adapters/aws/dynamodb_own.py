@@ -70,9 +70,31 @@ class OwnItems:
         ------
         Retriable, Permanent
         """
-        writes: list[Any] = [{"Put": self._put(item, read_version)} for item in items]
-        if counting is not None:
-            writes.append({"Update": self._count(counting)})
+        return self._transact([{"Put": self._put(item, read_version)} for item in items], counting)
+
+    def remove(self, key: ItemKey, read_version: int, counting: Counting | None = None) -> bool:
+        """Remove an item that is as it was read; False where another has written or removed it meanwhile.
+
+        Parameters
+        ----------
+        counting
+            What it does to the counts; None: nothing.
+
+        Raises
+        ------
+        Retriable, Permanent
+        """
+        removal = {
+            "TableName": self._table,
+            "Key": serialized(key_of(key)),
+            "ConditionExpression": _IS_AS_READ,
+            "ExpressionAttributeNames": {"#version": NAMES["#version"]},
+            "ExpressionAttributeValues": serialized({":version": read_version}),
+        }
+        return self._transact([{"Delete": removal}], counting)
+
+    def _transact(self, changes: list[Any], counting: Counting | None) -> bool:
+        writes = changes if counting is None else [*changes, {"Update": self._count(counting)}]
         with asking("dynamodb:PutItem", self._resource):
             for tried in range(TRIES):
                 try:
@@ -81,7 +103,7 @@ class OwnItems:
                     if code_of(error) != "TransactionCanceledException":
                         raise
                     in_the_way = _in_the_way(error)
-                    if in_the_way[: len(items)].count(_NOTHING) < len(items):
+                    if in_the_way[: len(changes)].count(_NOTHING) < len(changes):
                         if set(in_the_way) <= {_NOTHING, *_SOMEBODY_WAS_FIRST}:
                             return False
                         raise

@@ -105,7 +105,7 @@ class TableStore:
         items = list(self._reader.counts())
         counted = Counter[tuple[str, str]]()
         for item in items:
-            counted.update(counters_in(item))
+            counted.update({name: max(0, number) for name, number in counters_in(item).items()})
         return counts_of(
             counted, min((at for item in items for at in item.get(OPEN_SINCE, ())), default=None)
         )

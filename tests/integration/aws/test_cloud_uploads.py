@@ -333,6 +333,7 @@ def test_upload_is_erased_with_all_versions_of_its_files_and_all_its_items(
     answer = cloud.status.delete(f"/api/v1/studies/{study_key}")
     assert (answer.status, answer.json()["state"]) == (202, "forgotten")
     assert answer.json()["sentence"].startswith("The upload is erased: ")
+    assert _numbers(cloud) == ({}, None)
     left = cloud.s3.list_object_versions(Bucket=BUCKET, Prefix=f"site/jobs/{planned}/")
     assert (left.get("Versions"), left.get("DeleteMarkers")) == (None, None)
     assert cloud.status.get(f"/api/v1/studies/{study_key}").status == 404
@@ -353,6 +354,7 @@ def test_upload_that_runs_is_ended_before_it_is_erased(
     while (answer := cloud.status.delete(path)).status == 409:
         assert "being ended" in answer.json()["detail"]
     assert answer.json()["state"] == "forgotten"
+    assert _numbers(cloud) == ({}, None)
     assert batch_double.jobs()[0].status == "FAILED"
 
 
