@@ -350,6 +350,7 @@ def work_with_uploads(cloud: DeployedCloud, double: BatchDouble) -> None:
     assert cloud.status.get("/api/v1/studies").json()["items"]
     assert cloud.status.get(f"/api/v1/jobs/{done}/labels.nii.gz").status == 307
     assert cloud.status.get("/metrics").status == 200
+    assert cloud.status.delete(f"/api/v1/studies/{cloud.job(done)['study_key']}").status == 202
 
     double.set_definition(command=SLEEP)
     definition = double.definitions.pop(DEFINITION)

@@ -25,10 +25,10 @@ from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
-from pynetdicom.timer import Timer
 from pynetdicom.transport import AssociationSocket, RequestHandler
 
 from ..intake.incoming import IncomingFolder
+from .artim import Artim
 from .attendant import Attendant
 from .guard import (
     COMMAND,
@@ -165,33 +165,6 @@ class GuardedSocket(AssociationSocket):
         if (bell := self._bell.fileno()) in ready:
             self._bell.recv(_DRAIN_BYTES)
         return any(descriptor != bell for descriptor in ready)
-
-
-class Artim(Timer):
-    """How long the peer may take to close the connection (PS3.8 9.1.5), whatever is done to the wall clock.
-
-    The request is not waited for: it was read whole, at the door, before there is an association. By itself
-    pynetdicom's would end that of a machine so busy that it serves it late, and blame the sender.
-    """
-
-    def __init__(self, is_idle: Callable[[], bool], timeout_s: float | None) -> None:
-        super().__init__(timeout_s)
-        self._is_idle = is_idle
-        self._ends_at: float | None = None
-
-    def start(self) -> None:
-        """Begin anew."""
-        if self.timeout is not None and not self._is_idle():
-            self._ends_at = time.monotonic() + self.timeout
-
-    def stop(self) -> None:
-        """Nothing is waited for."""
-        self._ends_at = None
-
-    @property
-    def expired(self) -> bool:
-        """Whether it took too long."""
-        return self._ends_at is not None and time.monotonic() > self._ends_at
 
 
 class GuardedUpperLayer(DULServiceProvider):

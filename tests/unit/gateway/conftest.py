@@ -205,6 +205,8 @@ def make_headers(tmp_path: Path) -> Callable[..., list[tuple[Path, Dataset]]]:
             header.FrameOfReferenceUID, header.AcquisitionNumber = f"{STUDY_UID}.0", 1
             header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
             header.Rows = header.Columns = 8
+            header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
+            header.PixelRepresentation = 0
             header.PixelSpacing, header.ImageOrientationPatient = [1, 1], list(orientation)
             distance = origin_mm + spacing_mm * number
             header.ImagePositionPatient = [round(distance * part, 4) for part in normal]

@@ -71,6 +71,8 @@ def test_run_that_waits_keeps_all_that_is_known_of_it(migrated: Ledger) -> None:
         "instance": "",
         "held_until": None,
         "cost": None,
+        "region": "",
+        "has_copy": 0,
     }
 
 

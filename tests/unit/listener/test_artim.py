@@ -2,15 +2,15 @@
 
 import pytest
 
-from gateway.listener.wire import upper_layer
-from gateway.listener.wire.upper_layer import Artim
+from gateway.listener.wire import artim
+from gateway.listener.wire.artim import Artim
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The monotonic clock; its one element is the time."""
     now = [100.0]
-    monkeypatch.setattr(upper_layer.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(artim.time, "monotonic", lambda: now[0])
     return now
 
 
