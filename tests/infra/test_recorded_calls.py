@@ -381,6 +381,19 @@ def lose_a_run(cloud: DeployedCloud, double: BatchDouble) -> None:
     double.wait_for(run.job_id, "FAILED")
 
 
+def wait_for_a_machine(cloud: DeployedCloud, double: BatchDouble) -> None:
+    """A run for which there is no machine; also in an account whose quotas were never changed."""
+    double.hold_capacity(MAIN_QUEUE)
+    waiting = cloud.upload(image(11))
+    cloud.start(waiting)
+    double.wait_for(double.jobs(waiting)[0].job_id, "RUNNABLE")
+    cloud.tell(double)
+    cloud.hear({"reconcile": True}, None)
+    double.quotas.clear()
+    cloud.hear({"reconcile": True}, None)
+    assert "job.waiting" in cloud.lines(waiting)
+
+
 def test_functions_may_do_what_they_were_seen_to_do_and_nothing_else(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,5 +401,6 @@ def test_functions_may_do_what_they_were_seen_to_do_and_nothing_else(
     cloud = DeployedCloud(stack, monkeypatch)
     work_with_uploads(cloud, stack.double)
     lose_a_run(cloud, stack.double)
+    wait_for_a_machine(cloud, stack.double)
     for actor, calls in {"StatusRole": cloud.status_calls, "JobNewsRole": cloud.news_calls}.items():
         assert differences(actor, stack.statements(actor), stack.asked(calls)) == []
