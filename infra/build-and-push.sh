@@ -38,15 +38,8 @@ while (($#)); do
 done
 [[ -z $region ]] || export AWS_REGION=$region AWS_DEFAULT_REGION=$region
 
-run() { # does it, or says it
-    if [[ -n $dry ]]; then
-        printf '+'
-        printf ' %q' "$@"
-        echo
-    else
-        "$@" >&2
-    fi
-}
+# shellcheck source=infra/of-stack.sh
+. infra/of-stack.sh
 
 command -v aws >/dev/null || fail "the AWS CLI is not installed (https://aws.amazon.com/cli)"
 builder=${IRIS_BUILDER:-}
@@ -60,9 +53,6 @@ revision=$(git rev-parse --short=12 HEAD)
 [[ -n $dry || -z $(git status --porcelain) ]] || fail "there are changes that no revision has; commit them first"
 tag=$version-$revision-${tasks// /.}
 
-of_stack() {
-    aws cloudformation describe-stacks --stack-name "$stack" --output text --query "Stacks[0].$1"
-}
 repository=$(of_stack "Outputs[?OutputKey=='Repository'].OutputValue | [0]") \
     || fail "there is no stack $stack that can be read; --stack and --region name it"
 [[ $repository != None ]] || fail "the stack $stack has no output Repository; it is not made of infra/template.yaml"
@@ -94,17 +84,11 @@ else
 fi
 [[ -z $dry || $digest != None ]] || digest=sha256:$(printf '0%.0s' {1..64}) # not known yet
 
-if [[ $(of_stack "Parameters[?ParameterKey=='ImageDigest'].ParameterValue | [0]") == "$digest" ]]; then
+if [[ $(parameter ImageDigest) == "$digest" ]]; then
     echo "$stack uses it already" >&2
 else
-    parameters=("ParameterKey=ImageDigest,ParameterValue=$digest")
-    for name in $(of_stack 'Parameters[].ParameterKey'); do
-        [[ $name == ImageDigest ]] || parameters+=("ParameterKey=$name,UsePreviousValue=true")
-    done
-    run aws cloudformation update-stack --stack-name "$stack" --use-previous-template \
-        --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --parameters "${parameters[@]}"
-    run aws cloudformation wait stack-update-complete --stack-name "$stack"
-    [[ $(of_stack "Parameters[?ParameterKey=='MachineImage'].ParameterValue | [0]") != ami-* ]] || echo "its \
+    set_parameter ImageDigest "$digest"
+    [[ $(parameter MachineImage) != ami-* ]] || echo "its \
 machines start with the earlier image and fetch this one: infra/machine-image.sh --stack $stack" >&2
 fi
 [[ -n $dry ]] || echo "$digest"

@@ -35,23 +35,8 @@ done
 [[ -z $region ]] || export AWS_REGION=$region AWS_DEFAULT_REGION=$region
 command -v aws >/dev/null || fail "the AWS CLI is not installed (https://aws.amazon.com/cli)"
 
-run() { # does it, or says it
-    if [[ -n $dry ]]; then
-        printf '+'
-        printf ' %q' "$@"
-        echo
-    else
-        "$@" >&2
-    fi
-}
-
-of_stack() { # QUERY
-    aws cloudformation describe-stacks --stack-name "$stack" --output text --query "Stacks[0].$1"
-}
-
-parameter() { # NAME
-    of_stack "Parameters[?ParameterKey=='$1'].ParameterValue | [0]"
-}
+# shellcheck source=infra/of-stack.sh
+. infra/of-stack.sh
 
 made() { # LOGICAL-ID: what the stack calls it to AWS
     aws cloudformation describe-stack-resource --stack-name "$stack" --logical-resource-id "$1" --output text \
@@ -117,12 +102,6 @@ fi
 if [[ $(parameter MachineImage) == "$image" ]]; then
     echo "$stack uses it already" >&2
 else
-    parameters=("ParameterKey=MachineImage,ParameterValue=$image")
-    for each in $(of_stack 'Parameters[].ParameterKey'); do
-        [[ $each == MachineImage ]] || parameters+=("ParameterKey=$each,UsePreviousValue=true")
-    done
-    run aws cloudformation update-stack --stack-name "$stack" --use-previous-template \
-        --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --parameters "${parameters[@]}"
-    run aws cloudformation wait stack-update-complete --stack-name "$stack"
+    set_parameter MachineImage "$image"
 fi
 [[ -n $dry ]] || echo "$image"

@@ -1,8 +1,7 @@
 """A whole gateway: another wish for the images of a job is made beside it, and goes where its results go."""
 
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 from pydicom import dcmread
@@ -12,18 +11,9 @@ from gateway.app import App
 from gateway.config import Config
 from gateway.delivery.sending import send_files
 
-DEADLINE_S = 60.0
-
-
-def until(condition: Any) -> None:
-    give_up_at = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-
 
 def test_another_wish_is_made_and_delivered_beside_what_the_rule_asked_for(
-    tmp_path: Path, small_study: Path
+    tmp_path: Path, small_study: Path, eventually: Callable[..., None]
 ) -> None:
     share = tmp_path / "share"
     share.mkdir()
@@ -47,13 +37,13 @@ def test_another_wish_is_made_and_delivered_beside_what_the_rule_asked_for(
             trust_env=False,
         )
         send_files(sorted(small_study.glob("*.dcm")), Peer("IRIS", *gateway.listener.address), "TEST")
-        until(lambda: len(list(share.rglob("*.dcm"))) == 1)
-        until(lambda: api.get("/studies").json()["items"][0]["state"] == "done")
+        eventually(lambda: len(list(share.rglob("*.dcm"))) == 1)
+        eventually(lambda: api.get("/studies").json()["items"][0]["state"] == "done")
         (first,) = api.get("/studies").json()["items"][0]["jobs"]
         wish = {"task": "tissue", "options": {"fast": True}}
         asked = api.post(f"/jobs/{first['job_key']}/reprocess", json=wish)
         assert asked.status_code == 202
-        until(lambda: api.get(f"/jobs/{asked.json()['key']}").json()["state"] == "delivered")
+        eventually(lambda: api.get(f"/jobs/{asked.json()['key']}").json()["state"] == "delivered")
         study = api.get("/studies").json()["items"][0]
         planned = api.get(f"/jobs/{asked.json()['key']}").json()["timeline"][0]
     finally:
